@@ -1,0 +1,73 @@
+# The two commands to know are `make demo` and `make test`. Each sets up an environment of its own in .venv and builds
+# the compiled modules first. PYTHON chooses the interpreter (3.10 to 3.13), VENV the environment.
+
+VENV ?= .venv
+EXTRAS ?= dev
+PYTEST_ARGS ?=
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.10; do \
+	$$python -c 'import ensurepip, sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+	&& echo $$python && break; done)
+
+bin := $(VENV)/bin
+pip := $(bin)/python -m pip --disable-pip-version-check
+asv := $(bin)/asv machine --yes >/dev/null && $(bin)/asv
+# The compiled modules are demanded, unless the caller asks for the twins alone.
+wish := LITELLM_ACCEL_PURE=$${LITELLM_ACCEL_PURE:-0}
+existing := --environment existing:$(abspath $(bin))/python
+
+# Neither tests nor measurements ask the network for LiteLLM's price list.
+export LITELLM_LOCAL_MODEL_COST_MAP := True
+
+.PHONY: demo test test-compiled test-pure test-slow lint types bench bench-quick verify wheel build clean
+
+demo: build
+	$(bin)/litellm-accel demo
+
+test: test-compiled test-pure
+
+test-compiled: build
+	$(bin)/pytest $(PYTEST_ARGS)
+
+test-pure: build
+	LITELLM_ACCEL_PURE=1 $(bin)/pytest $(PYTEST_ARGS)
+
+test-slow: build
+	$(bin)/pytest -m slow $(PYTEST_ARGS)
+
+lint: build
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/cython-lint litellm_accel
+
+types: build
+	$(bin)/mypy
+
+bench: build
+	$(asv) run --show-stderr $(existing)
+
+bench-quick: build
+	$(asv) check $(existing)
+	$(asv) run --quick --dry-run --show-stderr $(existing)
+
+verify: build
+	$(bin)/litellm-accel verify
+
+wheel: build
+	$(wish) PIP_CONSTRAINT=$(abspath constraints.txt) $(bin)/python -m build --outdir dist
+
+# Compiles what has changed, in place; modules whose source is gone must not be tested.
+build: $(VENV)/installed
+	@for module in litellm_accel/_cy/*.so; do [ -e "$${module%%.*}.pyx" ] || rm -f "$$module"; done
+	@$(wish) $(bin)/python setup.py --quiet build_ext --inplace
+
+$(VENV)/installed: constraints.txt pyproject.toml
+	@[ -n "$(PYTHON)" ] || { echo "make: no Python 3.10 to 3.13 with ensurepip found; name one with PYTHON=…" >&2; exit 1; }
+	[ -x $(bin)/python ] || $(PYTHON) -m venv $(VENV)
+	$(pip) install --quiet --constraint constraints.txt cython setuptools
+	$(wish) $(pip) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[$(EXTRAS)]'
+	touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info .asv .hypothesis .pytest_cache .mypy_cache .ruff_cache
+	rm -f litellm_accel/_cy/*.c litellm_accel/_cy/*.so
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,48 @@
+"""asv suites. Each compares stock with litellm-accel's compiled and pure implementations on the same work.
+
+asv runs every parameter of every benchmark in a process of its own, so `prefer()` may settle the backend for all of it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from types import ModuleType
+
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # LiteLLM must not look for prices on the network
+
+STOCK, COMPILED, PURE = BACKENDS = ("stock", "compiled", "pure")
+
+
+def hot(name: str, backend: str) -> ModuleType:
+    """Return the compiled or the pure implementation of hot module `name`. Raises `ImportError` if it is not built."""
+    return importlib.import_module(f"litellm_accel.{'_cy' if backend == COMPILED else '_py'}.{name}")
+
+
+def prefer(backend: str) -> None:
+    """Make this process and its children use the compiled or the pure modules; call it before importing them."""
+    os.environ["LITELLM_ACCEL_PURE"] = "1" if backend == PURE else "0"
+
+
+def accelerate(component: str, backend: str) -> None:
+    """Put LiteLLM into the state to be measured: as it is for stock, else with `component` active.
+
+    Raises `AccelerationError` if the component is not active, `RuntimeError` if it runs on the other backend.
+    """
+    prefer(backend)
+    if backend == STOCK:
+        return
+    import litellm_accel
+
+    status = litellm_accel.accelerate(component, strict=True)[component]
+    if status.backend != backend:
+        raise RuntimeError(f"{component} runs on the {status.backend} backend, not on {backend}")
+
+
+def require_served(component: str) -> None:
+    """Raise `RuntimeError` unless the component has served calls, and every call it was given."""
+    import litellm_accel
+
+    status = litellm_accel.status()[component]
+    if not status.served or status.declined or status.faults:
+        raise RuntimeError(f"{component} is not what would be measured: {status}")

@@ -1,0 +1,60 @@
+"""Drop-in acceleration for LiteLLM: ``litellm_accel.accelerate()`` and nothing else changes.
+
+Importing this package does nothing: no patch, no thread, no socket, no heavy import.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from litellm_accel._backend import backend
+    from litellm_accel.activation import accelerate, accelerated, reset_errors, restore, status
+    from litellm_accel.encodings import Encoding, get_encoding
+    from litellm_accel.report import AccelerationError, ComponentStatus, Report
+
+__all__ = [
+    "AccelerationError",
+    "ComponentStatus",
+    "Encoding",
+    "Report",
+    "__version__",
+    "accelerate",
+    "accelerated",
+    "backend",
+    "get_encoding",
+    "reset_errors",
+    "restore",
+    "status",
+]
+
+# Where each public name lives; its module is imported when the name is first used.
+_HOMES = {
+    "AccelerationError": "report",
+    "ComponentStatus": "report",
+    "Encoding": "encodings",
+    "Report": "report",
+    "accelerate": "activation",
+    "accelerated": "activation",
+    "backend": "_backend",
+    "get_encoding": "encodings",
+    "reset_errors": "activation",
+    "restore": "activation",
+    "status": "activation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    found = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,11 @@
+from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
+
+
+cdef class Bindings:
+    cdef list _points
+    cdef Py_ssize_t _count
+    cdef PyObject *_watched[16]
+    cdef uint64_t _versions[16]
+
+    cpdef bint changed(self) except -1

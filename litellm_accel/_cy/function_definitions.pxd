@@ -1,0 +1,1 @@
+cpdef str format_function_definitions(list tools)

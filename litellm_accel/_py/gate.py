@@ -1,0 +1,118 @@
+"""The gate every accelerated call passes: switch, breaker and counters of one component."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["DECLINED", "Gate", "PureCall"]
+
+
+class _Declined:
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "DECLINED"
+
+    def __reduce__(self) -> str:
+        return "DECLINED"
+
+
+DECLINED = _Declined()
+
+
+class Gate:
+    """Switch, breaker and counters of one component.
+
+    ``on`` is true while the component is switched on and its breaker is closed. ``max_faults`` internal faults open
+    the breaker; ``reset_errors()`` closes it. Counters only grow: ``served``, ``declined`` (by reason), ``faults``.
+    """
+
+    __slots__ = ("_declined", "_switched_on", "faults", "last_fault", "max_faults", "name", "on", "served")
+
+    def __init__(self, name: str, max_faults: int = 10) -> None:
+        if max_faults < 1:
+            raise ValueError(f"max_faults must be at least 1, got {max_faults}")
+        self.name = name
+        self.max_faults = max_faults
+        self.on = False
+        self.served = 0
+        self.faults = 0
+        self.last_fault = ""
+        self._switched_on = False
+        self._declined: dict[str, int] = {}
+
+    def __repr__(self) -> str:
+        return f"<Gate {self.name!r} {'on' if self.on else 'off'}>"
+
+    def switch(self, on: bool) -> None:
+        """Switch the component on or off; an open breaker keeps ``on`` false."""
+        self._switched_on = on
+        self.on = self._switched_on and self.faults < self.max_faults
+
+    def reset_errors(self) -> None:
+        """Forget all faults and close the breaker."""
+        self.faults = 0
+        self.last_fault = ""
+        self.on = self._switched_on
+
+    def clear(self) -> None:
+        """Set every counter to zero and close the breaker."""
+        self.served = 0
+        self._declined = {}
+        self.reset_errors()
+
+    @property
+    def declined(self) -> dict[str, int]:
+        """How many calls were left to stock, by reason."""
+        return self._declined.copy()
+
+    def decline(self, reason: str) -> object:
+        """Count a call left to stock, by ``reason`` (one of a fixed set of short texts); return ``DECLINED``."""
+        self._declined[reason] = self._declined.get(reason, 0) + 1
+        return DECLINED
+
+    def serve(self) -> None:
+        """Count a call that the accelerated path has served."""
+        self.served += 1
+
+    def fault(self, error: object) -> None:
+        """Count an internal fault; ``max_faults`` of them open the breaker."""
+        self.faults += 1
+        self.last_fault = f"{type(error).__name__}: {error}"[:200]
+        if self.faults >= self.max_faults:
+            self.on = False
+
+    def pure(self, fast: Callable[..., Any], stock: Callable[..., Any]) -> PureCall:
+        """Return a callable that serves a function without side effects by ``fast``, else by ``stock``."""
+        return PureCall(self, fast, stock)
+
+
+class PureCall:
+    """Calls ``fast``; runs ``stock`` where the gate is off, or ``fast`` declines or fails.
+
+    ``fast`` has no side effects, so stock may run after it: errors the caller made are raised by stock in its own
+    words. An exception of ``fast`` is an internal fault only if stock then succeeds.
+    """
+
+    __slots__ = ("fast", "gate", "stock")
+
+    def __init__(self, gate: Gate, fast: Callable[..., Any], stock: Callable[..., Any]) -> None:
+        self.gate = gate
+        self.fast = fast
+        self.stock = stock
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        gate = self.gate
+        if not gate.on:
+            return self.stock(*args, **kwargs)
+        try:
+            result = self.fast(*args, **kwargs)
+        except Exception as error:
+            result = self.stock(*args, **kwargs)
+            gate.fault(error)
+            return result
+        if result is DECLINED:
+            return self.stock(*args, **kwargs)
+        gate.served += 1
+        return result

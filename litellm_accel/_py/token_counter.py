@@ -1,0 +1,402 @@
+"""LiteLLM's token counting: texts, conversations, tools, and the encoding and decoding of text.
+
+The arithmetic is LiteLLM's (``litellm/litellm_core_utils/token_counter.py``), which follows the OpenAI cookbook's
+"How to count tokens with tiktoken". What is rare or unusual goes through LiteLLM's own helper functions, with our count
+function, or is declined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping, Sequence
+from types import FunctionType, ModuleType
+from typing import Any
+
+from litellm_accel._py.bindings import Bindings
+from litellm_accel._py.function_definitions import UnusualToolError, format_function_definitions
+from litellm_accel._py.gate import Gate
+
+__all__ = ["CountFunction", "Snapshot", "TokenCounter"]
+
+_DEBUG = 10
+_MAX_MODELS = 1024
+_MAX_DEPTH = 64  # deeper content is LiteLLM's, to run into Python's recursion limit
+
+
+class _Unserved(Exception):
+    """This call is left to stock; the argument is the reason."""
+
+
+class CountFunction:
+    """Counts the tokens of a text as LiteLLM does for one model: in pieces, and from samples beyond a limit.
+
+    ``encoding`` is an ``Encoding``, whose ``encoder`` counts. ``stock`` is LiteLLM's own count function of the same
+    model, which counts whatever is not a plain ``str``; ``samples(text, max_exact_chars)`` is LiteLLM's own choice of
+    what to count of longer text. A message costs ``per_message`` tokens more than its texts, a name ``per_name``.
+    """
+
+    __slots__ = (
+        "_encoder",
+        "_samples",
+        "_stock",
+        "chunk_chars",
+        "encoding",
+        "max_exact_chars",
+        "per_message",
+        "per_name",
+    )
+
+    def __init__(
+        self,
+        encoding: Any,
+        stock: Callable[[str], int],
+        samples: Callable[[str, int], Sequence[str]],
+        chunk_chars: int,
+        max_exact_chars: int,
+        per_message: int,
+        per_name: int,
+    ) -> None:
+        self.encoding = encoding
+        self._encoder = encoding.encoder
+        self._stock = stock
+        self._samples = samples
+        self.chunk_chars = chunk_chars
+        self.max_exact_chars = max_exact_chars
+        self.per_message = per_message
+        self.per_name = per_name
+
+    def __call__(self, text: str) -> int:
+        """Return the number of tokens of ``text``."""
+        if type(text) is not str:
+            return self._stock(text)
+        if len(text) <= self.max_exact_chars:
+            return self._exactly(text)
+        samples = self._samples(text, self.max_exact_chars)
+        sampled_chars = sum(map(len, samples))
+        return round(sum(map(self._exactly, samples)) * len(text) / sampled_chars)
+
+    def _exactly(self, text: str) -> int:
+        tokens: int = self._encoder.count_chunked(text, self.chunk_chars)
+        return tokens
+
+
+class Snapshot:
+    """What LiteLLM's counting depends on, as of one moment: a new one is read when this one is ``outdated``.
+
+    ``refusal`` says why nothing can be served, or is None; ``debugging(level)`` tells whether LiteLLM logs. Which
+    tokenizer a model has follows from the model's name and its membership in ``registries``, containers that
+    applications change at run time: both are the key of what is remembered of a model. ``refuse(model)`` returns why a
+    model's tokenizer is not ours, or None; ``load(model)`` returns its ``CountFunction``, or why there is none.
+    """
+
+    __slots__ = (
+        "_bindings",
+        "_defaults",
+        "_functions",
+        "_load",
+        "_refusals",
+        "_refuse",
+        "_registries",
+        "debugging",
+        "refusal",
+    )
+
+    def __init__(
+        self,
+        bindings: Bindings,
+        defaults: Mapping[FunctionType, tuple[Any, ...] | None],
+        refusal: str | None,
+        debugging: Callable[[int], bool],
+        registries: Sequence[Container[str]],
+        refuse: Callable[[str | None], str | None],
+        load: Callable[[str | None], CountFunction | str],
+    ) -> None:
+        self._bindings = bindings
+        self._defaults = tuple(defaults.items())
+        self.refusal = refusal
+        self.debugging = debugging
+        self._registries = tuple(registries)
+        self._refuse = refuse
+        self._load = load
+        self._refusals: dict[str | None, tuple[int, Any]] = {}
+        self._functions: dict[str | None, tuple[int, Any]] = {}
+
+    def outdated(self) -> bool:
+        """Return whether a watched name or a function's default arguments changed since."""
+        for function, defaults in self._defaults:
+            if function.__defaults__ is not defaults:
+                return True
+        return self._bindings.changed()
+
+    def model_refusal(self, model: str | None) -> str | None:
+        """Return why text of ``model`` is not encoded here, or None."""
+        refusal: str | None = self._of_model(self._refusals, model, self._refuse)
+        return refusal
+
+    def count_function(self, model: str | None) -> CountFunction | str:
+        """Return the count function of ``model``, or why there is none."""
+        function: CountFunction | str = self._of_model(self._functions, model, self._find_function)
+        return function
+
+    def _find_function(self, model: str | None) -> CountFunction | str:
+        return self._refuse(model) or self._load(model)
+
+    def _of_model(
+        self, known: dict[str | None, tuple[int, Any]], model: str | None, find: Callable[[str | None], Any]
+    ) -> Any:
+        membership = self._membership(model)
+        found = known.get(model)
+        if found is None or found[0] != membership:
+            if len(known) >= _MAX_MODELS:
+                known.clear()
+            found = known[model] = (membership, find(model))
+        return found[1]
+
+    def _membership(self, model: str | None) -> int:
+        bits = 0
+        for registry in self._registries:
+            bits = bits << 1 | (model in registry)
+        return bits
+
+
+class TokenCounter:
+    """Serves LiteLLM's counting functions, with their arguments and results; declines what it does not fully know.
+
+    ``read()`` returns a ``Snapshot`` of LiteLLM. ``stock`` is LiteLLM's module ``token_counter``, whose helpers count
+    what is rare, and ``utils`` its module ``utils``.
+    """
+
+    def __init__(self, gate: Gate, read: Callable[[], Snapshot], stock: ModuleType, utils: ModuleType) -> None:
+        self._gate = gate
+        self._read = read
+        self._stock = stock
+        self._utils = utils
+        self._snapshot = read()
+
+    def token_counter(
+        self,
+        model: object,
+        custom_tokenizer: object,
+        text: object,
+        messages: object,
+        count_response_tokens: object,
+        tools: object,
+        tool_choice: object,
+        use_default_image_token_count: object,
+        default_token_count: object,
+    ) -> object:
+        """Serve ``litellm.token_counter``."""
+        tokens = 0
+        try:
+            function = self._count_function(model, custom_tokenizer)
+            if text is not None:
+                if messages is not None or tools or tool_choice:
+                    raise _Unserved("conflicting arguments")
+                return function(self._text(text))
+            if use_default_image_token_count is None:
+                use_default_image_token_count = False
+            dicts = self._dicts(messages)
+            for message in dicts:
+                tokens += self._message_tokens(function, message, use_default_image_token_count, default_token_count)
+            if count_response_tokens is False:
+                tokens += self._extra_tokens(function, dicts, tools, tool_choice)
+            return tokens
+        except _Unserved as unserved:
+            return self._gate.decline(unserved.args[0])
+
+    def messages_reach_token_count(
+        self,
+        model: object,
+        messages: object,
+        threshold: object,
+        tools: object,
+        use_default_image_token_count: object,
+    ) -> object:
+        """Serve ``litellm.litellm_core_utils.token_counter.messages_reach_token_count``."""
+        try:
+            function = self._count_function(model, None)
+            dicts = self._dicts(messages)
+            tokens = self._extra_tokens(function, dicts, tools, None)
+            for message in dicts:
+                if tokens >= threshold:  # type: ignore[operator]
+                    return True
+                tokens += self._message_tokens(function, message, use_default_image_token_count, None)
+            return tokens >= threshold  # type: ignore[operator]
+        except _Unserved as unserved:
+            return self._gate.decline(unserved.args[0])
+
+    def encode(self, model: object, text: object, custom_tokenizer: object) -> object:
+        """Serve ``litellm.encode``: token ids of ``text`` in LiteLLM's default encoding."""
+        try:
+            function = self._default_function(model, custom_tokenizer)
+            if type(text) is not str:
+                raise _Unserved("text of unusual type")
+            return function.encoding.encode_ordinary(text)
+        except _Unserved as unserved:
+            return self._gate.decline(unserved.args[0])
+
+    def decode(self, model: object, tokens: object, custom_tokenizer: object, skip_special_tokens: object) -> object:
+        """Serve ``litellm.decode``: the text of ``tokens`` in LiteLLM's default encoding."""
+        try:
+            function = self._default_function(model, custom_tokenizer)
+            if type(tokens) is not list:
+                raise _Unserved("tokens of unusual type")
+            return function.encoding.decode(tokens)
+        except _Unserved as unserved:
+            return self._gate.decline(unserved.args[0])
+
+    def _admit(self, model: object, custom_tokenizer: object) -> Snapshot:
+        """Return what counting depends on now. Raises ``_Unserved``."""
+        snapshot = self._snapshot
+        if snapshot.outdated():
+            snapshot = self._snapshot = self._read()
+        if snapshot.refusal is not None:
+            raise _Unserved(snapshot.refusal)
+        if snapshot.debugging(_DEBUG):
+            raise _Unserved("debug logging")
+        if custom_tokenizer is not None:
+            raise _Unserved("custom tokenizer")
+        if model is not None and type(model) is not str:
+            raise _Unserved("model of unusual type")
+        return snapshot
+
+    def _count_function(self, model: Any, custom_tokenizer: object) -> CountFunction:
+        function = self._admit(model, custom_tokenizer).count_function(model)
+        if type(function) is not CountFunction:
+            raise _Unserved(function)
+        return function
+
+    def _default_function(self, model: Any, custom_tokenizer: object) -> CountFunction:
+        """Return the count function of LiteLLM's default encoding, which encodes and decodes for every model."""
+        snapshot = self._admit(model, custom_tokenizer)
+        if model is None:
+            raise _Unserved("model of unusual type")
+        refusal = snapshot.model_refusal(model)
+        if refusal is not None:
+            raise _Unserved(refusal)
+        function = snapshot.count_function(None)
+        if type(function) is not CountFunction:
+            raise _Unserved(function)
+        return function
+
+    def _text(self, text: object) -> str:
+        if type(text) is list:
+            return "".join([part for part in text if isinstance(part, str)])
+        if type(text) is not str:
+            raise _Unserved("text of unusual type")
+        return text
+
+    def _dicts(self, messages: object) -> list[dict[Any, Any]]:
+        """Return messages as dicts, models converted as LiteLLM converts them."""
+        dicts = []
+        if type(messages) is not list and type(messages) is not tuple:
+            raise _Unserved("messages of unusual type")
+        for message in messages:
+            if type(message) is not dict:
+                message = self._utils.convert_to_dict(message)
+                if type(message) is not dict:
+                    raise _Unserved("messages of unusual type")
+            dicts.append(message)
+        return dicts
+
+    def _message_tokens(
+        self, function: CountFunction, message: dict[Any, Any], default_images: object, default_token_count: object
+    ) -> int:
+        """Return the tokens of one message."""
+        tokens = function.per_message
+        for key, value in message.items():
+            if value is None:
+                continue
+            if key == "tool_calls" or key == "function_call":
+                tokens += self._call_tokens(function, key, value, message)
+            elif isinstance(value, str):
+                tokens += function(value)
+                if key == "name":
+                    tokens += function.per_name
+            elif key == "content" and isinstance(value, list):
+                tokens += self._content_tokens(function, value, default_images, default_token_count)
+            elif key == "search_results" and isinstance(value, list):
+                tokens += self._search_tokens(function, value)
+        return tokens
+
+    def _call_tokens(self, function: CountFunction, key: object, value: object, message: dict[Any, Any]) -> int:
+        """Return the tokens of the arguments in ``tool_calls`` or ``function_call``."""
+        tokens = 0
+        if key == "tool_calls" and type(value) is list:
+            for call in value:
+                called = call.get("function") if type(call) is dict else None
+                if type(called) is not dict:
+                    break
+                tokens += function(str(called.get("arguments", "")))
+            else:
+                return tokens
+        counted: int = self._stock._count_function_call_tokens(key, value, message, function)
+        return counted
+
+    def _content_tokens(
+        self, function: CountFunction, parts: list[Any], default_images: object, default_token_count: object
+    ) -> int:
+        """Return the tokens of a message's content parts."""
+        tokens = 0
+        for part in parts:
+            if type(part) is str:
+                tokens += function(part)
+            elif type(part) is dict and part.get("type") == "text":
+                tokens += function(str(part.get("text", "")))
+            else:
+                break
+        else:
+            return tokens
+        if not default_images and _fetches(parts, 0):
+            raise _Unserved("image to download")  # once is enough: stock would download again if counting failed
+        counted: int = self._stock._count_content_list(function, parts, default_images, default_token_count)
+        return counted
+
+    def _search_tokens(self, function: CountFunction, results: list[Any]) -> int:
+        from litellm.litellm_core_utils.prompt_templates.common_utils import extract_search_results_text
+
+        return function(extract_search_results_text(results))
+
+    def _tools_text(self, tools: list[Any]) -> str:
+        try:
+            return format_function_definitions(tools)
+        except UnusualToolError:
+            text: str = self._stock._format_function_definitions(tools)
+            return text
+
+    def _extra_tokens(
+        self, function: CountFunction, messages: list[dict[Any, Any]], tools: object, tool_choice: Any
+    ) -> int:
+        """Return the tokens that prime the reply, define the tools and choose one."""
+        tokens = 3
+        if tools:
+            if type(tools) is not list:
+                raise _Unserved("tools of unusual type")
+            tokens += function(self._tools_text(tools)) + 9
+            for message in messages:
+                if message.get("role") == "system":
+                    tokens -= 4
+                    break
+        if tool_choice == "none":
+            tokens += 1
+        elif isinstance(tool_choice, dict):
+            tokens += 7 + function(str(tool_choice["function"]["name"]))
+        return tokens
+
+
+def _fetches(parts: object, depth: int) -> bool:
+    """Return whether content parts, or parts inside them, hold an image that LiteLLM downloads to learn its size."""
+    if not isinstance(parts, list):
+        return False
+    if depth > _MAX_DEPTH:
+        return True
+    for part in parts:
+        if not isinstance(part, dict):
+            continue
+        image = part.get("image_url")
+        if isinstance(image, dict) and image.get("detail") == "high" and str(image.get("url")).startswith("http"):
+            return True
+        source = part.get("source")
+        inner = source.get("content") if isinstance(source, dict) else None
+        if _fetches(part.get("content"), depth + 1) or _fetches(inner, depth + 1):
+            return True
+    return False

@@ -1,0 +1,225 @@
+"""Switches components on and off: resolve, build, prove, replace; each component wholly or not at all."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import logging
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from litellm_accel import _backend, components, patching, settings
+from litellm_accel.components.base import Component, ProbeMismatch, Replaced, Unavailable, Unproven
+from litellm_accel.report import AccelerationError, ComponentStatus, Report, State
+
+_logger = logging.getLogger("litellm_accel")
+
+
+class _Activation:
+    """One component's state in this process: its gate, its patches, and why it is as it is."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.state: State = "off"
+        self.reason = "not switched on"
+        self.patches: list[patching.Patch] = []
+        self.gate: Any = _backend.load("gate").Gate(name, settings.max_faults())
+
+    def start(self) -> None:
+        """Activate the component, or record why that is impossible. Leaves nothing half done."""
+        try:
+            component = components.get(self.name)
+            self.patches = self._prepare(component)
+            patching.install(self.patches)
+        except Unproven as error:
+            self._settle("unproven", str(error))
+        except (Unavailable, patching.PatchError) as error:
+            self._settle("off", str(error))
+        except ProbeMismatch as error:
+            self._settle("failed", f"differs from stock: {error}")
+        except Exception as error:  # a component that cannot start must never stop the application
+            _logger.debug("litellm-accel: %s cannot start", self.name, exc_info=True)
+            self._settle("failed", f"{type(error).__name__}: {error}")
+        else:
+            self.state, self.reason = "active", component.summary
+
+    def _prepare(self, component: Component) -> list[patching.Patch]:
+        replaced: dict[str, Replaced] = {}
+        patches = []
+        for replacement in component.replacements(self.gate):
+            function = patching.resolve(replacement.target)
+            stock = patching.stock_copy(function)
+            accelerated = replacement.build(stock)
+            replaced[replacement.target] = Replaced(accelerated, stock)
+            patches.append(patching.Patch(function, accelerated))
+        self.gate.switch(True)
+        component.prove(replaced)
+        self.gate.clear()
+        return patches
+
+    def _settle(self, state: State, reason: str) -> None:
+        self.gate.switch(False)
+        self.gate.clear()
+        self.patches = []
+        self.state, self.reason = state, reason
+        _logger.warning("litellm-accel: %s stays off (%s): %s", self.name, state, reason)
+
+    def stop(self) -> None:
+        """Give back every function; what somebody else has changed meanwhile runs stock through our closed gate."""
+        self.gate.switch(False)
+        for kept in patching.uninstall(self.patches):
+            _logger.warning("litellm-accel: %s was changed by somebody else and keeps that change", kept)
+        self.patches = []
+        self.state, self.reason = "off", "restored"
+        components.get(self.name).stopped()
+
+    def status(self) -> ComponentStatus:
+        """Return the component's state and counters now."""
+        gate = self.gate
+        state, reason = self.state, self.reason
+        if state == "active" and not gate.on:
+            state, reason = "failed", f"breaker open after {gate.faults} faults; last: {gate.last_fault}"
+        return ComponentStatus(
+            self.name, state, reason, _backend_of(self.name), gate.served, gate.declined, gate.faults
+        )
+
+
+def _backend_of(name: str) -> str:
+    try:
+        modules = ("gate", *components.get(name).hot_modules)
+    except Exception:  # the reason column tells that the component cannot be imported
+        return "none"
+    kinds = {_backend.chosen(module).kind for module in modules}
+    return kinds.pop() if len(kinds) == 1 else "mixed"
+
+
+_lock = threading.RLock()
+_activations: dict[str, _Activation] = {}
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)  # another thread may have held it when the process forked
+
+
+def accelerate(components: str | Iterable[str] | None = None, *, strict: bool = False) -> Report:
+    """Install accelerated components into LiteLLM, which is imported if it is not yet.
+
+    ``components`` is a name, several names, or None for all. A component that cannot be activated stays off, and the
+    report says why; active ones stay as they are. With ``strict`` the call activates all it was asked for or changes
+    nothing and raises ``AccelerationError``.
+
+    Returns the ``Report`` of all components. Raises ``ValueError`` for an unknown name, ``TypeError`` for something
+    else than names, ``ImportError`` if LiteLLM is not installed.
+    """
+    names = _names(components)
+    _require_litellm()
+    with _lock:
+        started = _start(names)
+        failures = {name: _activations[name].status().reason for name in names if not _is_active(name)}
+        if strict and failures:
+            _stop(started)
+            raise AccelerationError(failures)
+        return status()
+
+
+def restore() -> None:
+    """Give LiteLLM back exactly as it was. Does nothing where nothing is accelerated."""
+    with _lock:
+        _stop([name for name, activation in _activations.items() if activation.state == "active"])
+
+
+@contextmanager
+def accelerated(components: str | Iterable[str] | None = None, *, strict: bool = False) -> Iterator[Report]:
+    """Accelerate LiteLLM inside a ``with`` block; afterwards what the block switched on is off again.
+
+    Arguments, result and errors are those of ``accelerate()``.
+    """
+    names = _names(components)
+    with _lock:
+        before = {name for name in names if _is_active(name)}
+        report = accelerate(names, strict=strict)
+        started = [name for name in names if name not in before and _is_active(name)]
+    try:
+        yield report
+    finally:
+        with _lock:
+            _stop([name for name in started if _activations[name].state == "active"])
+
+
+def status() -> Report:
+    """Return the state and counters of every component, without changing anything."""
+    with _lock:
+        rows = [
+            _activations[name].status() if name in _activations else _never_started(name) for name in components.NAMES
+        ]
+    return Report(_litellm_version(), tuple(rows))
+
+
+def reset_errors(components: str | Iterable[str] | None = None) -> None:
+    """Forget the internal faults of ``components`` (None: all) and close their breakers.
+
+    Raises ``ValueError`` for an unknown name.
+    """
+    with _lock:
+        for name in _names(components):
+            if name in _activations:
+                _activations[name].gate.reset_errors()
+
+
+def _names(wanted: str | Iterable[str] | None) -> list[str]:
+    if wanted is None:
+        return list(components.NAMES)
+    names = [wanted] if isinstance(wanted, str) else list(wanted)
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"components: names are strings, got {name!r}; known: {', '.join(components.NAMES)}")
+        if name not in components.NAMES:
+            raise ValueError(f"components: unknown component {name!r}; known: {', '.join(components.NAMES)}")
+    return list(dict.fromkeys(names))
+
+
+def _require_litellm() -> None:
+    if importlib.util.find_spec("litellm") is None:
+        raise ImportError("litellm-accel accelerates LiteLLM, which is not installed: pip install litellm")
+    import litellm  # noqa: F401  # components expect the package to be whole before they resolve its functions
+
+
+def _start(names: Iterable[str]) -> list[str]:
+    started = []
+    for name in names:
+        if name not in _activations:
+            _activations[name] = _Activation(name)
+        activation = _activations[name]
+        if activation.state != "active":
+            activation.start()
+            if activation.state == "active":
+                started.append(name)
+    return started
+
+
+def _stop(names: Iterable[str]) -> None:
+    for name in reversed(list(names)):
+        _activations[name].stop()
+
+
+def _is_active(name: str) -> bool:
+    return name in _activations and _activations[name].status().state == "active"
+
+
+def _never_started(name: str) -> ComponentStatus:
+    return ComponentStatus(name, "off", "not switched on", _backend_of(name))
+
+
+def _litellm_version() -> str:
+    try:
+        return importlib.metadata.version("litellm")
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

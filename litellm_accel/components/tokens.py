@@ -1,0 +1,399 @@
+"""Component ``tokens``: LiteLLM's token counting, encoding and decoding for every model whose tokenizer is tiktoken's.
+
+``trim_messages``, ``get_modified_max_tokens``, prompt-cache checks, cost estimates and whatever else counts in LiteLLM
+gain by it. Models with other tokenizers (Anthropic's packaged one, Hugging Face, custom) run on stock.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FunctionType, ModuleType
+from typing import Any
+
+from litellm_accel._backend import load
+from litellm_accel.components.base import (
+    Component,
+    ProbeMismatch,
+    Replaced,
+    Replacement,
+    Unavailable,
+    require_same_parameters,
+)
+from litellm_accel.encodings import get_encoding
+
+_COUNTER = "litellm.litellm_core_utils.token_counter"
+_UTILS = "litellm.utils"
+_BRIDGE = "litellm.rust_bridge"
+
+# What our path goes around or asks once and remembers. While one of these is not LiteLLM's own, calls are declined.
+_RELIED_ON = {
+    _COUNTER: (
+        "_MessageCountParams",
+        "_count_content_list",
+        "_count_extra",
+        "_count_function_call_tokens",
+        "_count_messages",
+        "_encoding_count",
+        "_evenly_spaced_samples",
+        "_fix_model_name",
+        "_format_function_definitions",
+        "_format_object_parameters",
+        "_format_single_function_definition",
+        "_format_type",
+        "_function_definitions_for_tool",
+        "_get_count_function",
+        "_get_exact_count_function",
+        "_get_extrapolating_count_function",
+        "_get_tiktoken_count_function",
+        "get_default_encoding",
+        "get_encoding",
+        "openai_tokenizer_encoding",
+        "openai_tokenizer_encoding_name",
+        "uses_legacy_message_accounting",
+    ),
+    _UTILS: (
+        "_return_huggingface_tokenizer",
+        "_return_openai_tokenizer",
+        "_select_tokenizer_helper",
+        "cleanup_none_field_in_message",
+        "convert_list_message_to_dict",
+        "convert_to_dict",
+        "get_default_encoding",
+        "huggingface_tokenizer_kind",
+        "print_verbose",
+        "select_tokenizer",
+        "uses_anthropic_tokenizer",
+    ),
+    f"{_BRIDGE}.tokenizer": ("_python_encoding", "get_encoding"),
+    f"{_BRIDGE}.runtime": ("decision", "run"),
+    f"{_BRIDGE}.catalog": ("decision", "rollout"),
+    "tiktoken": ("encoding_name_for_model", "get_encoding"),
+}
+
+# What applications set at run time, and what we read again when it has been set.
+_SETTINGS = {
+    "litellm": (
+        "anthropic_models",
+        "azure_llms",
+        "cohere_models",
+        "disable_hf_tokenizer_download",
+        "disable_token_counter",
+        "open_ai_chat_completion_models",
+        "set_verbose",
+    ),
+    _COUNTER: ("verbose_logger",),
+    _UTILS: ("verbose_logger",),
+    f"{_BRIDGE}.catalog": ("RULES",),
+    "tiktoken.model": ("MODEL_PREFIX_TO_ENCODING", "MODEL_TO_ENCODING"),
+}
+
+# Our tokenizer is compared with the one LiteLLM has loaded when it is first used: 0.1 ms.
+_SAMPLES = (
+    "Hello, world! It's 2026; we'll count 1234567 tokens.\n\n\tThen   some   spaces  \r\n and {'code': [1, 2]}",
+    "naïve café – 東京都 한국어 Привет \u0928\u092e\u0938\u094d\u0924\u0947 😀 e\u0301 \u017f \u212a <|endoftext|>",
+    "a" * 32 + " " * 90 + "0" * 40 + "\ud83d",
+)
+
+
+class _LiteLLM:
+    """LiteLLM as counting sees it: what it relies on, its settings, and the tokenizer of a model."""
+
+    def __init__(self) -> None:
+        self.modules = {name: _module(name) for name in {**_RELIED_ON, **_SETTINGS}}
+        self.own = {
+            module: [(name, _own(self.modules[module], name)) for name in names] for module, names in _RELIED_ON.items()
+        }
+        self.litellm = self.modules["litellm"]
+        self.counter = self.modules[_COUNTER]
+        self.utils = self.modules[_UTILS]
+        self.tiktoken = self.modules["tiktoken"]
+
+    def snapshot(self) -> Any:
+        """Read a ``Snapshot`` of what counting depends on."""
+        names = {name: (*_RELIED_ON.get(name, ()), *_SETTINGS.get(name, ())) for name in self.modules}
+        tables = self.modules["tiktoken.model"]
+        # The bindings come first: what is set while we read makes the snapshot outdated at once.
+        bindings = load("bindings").Bindings(
+            (
+                *((self.modules[module], watched) for module, watched in names.items()),
+                (tables.MODEL_TO_ENCODING, None),
+                (tables.MODEL_PREFIX_TO_ENCODING, None),
+                (self.tiktoken.Encoding, ("encode", "decode")),
+            )
+        )
+        limited = (self.counter._get_tiktoken_count_function, self.counter._get_extrapolating_count_function)
+        return load("token_counter").Snapshot(
+            bindings,
+            {function: function.__defaults__ for function in limited},
+            self._refusal(),
+            self.counter.verbose_logger.isEnabledFor,
+            self.registries(),
+            self.refuse,
+            self._load,
+        )
+
+    def registries(self) -> tuple[Any, ...]:
+        """Return the containers of model names that decide which tokenizer a model has."""
+        litellm = self.litellm
+        return (
+            litellm.azure_llms,
+            litellm.open_ai_chat_completion_models,
+            litellm.cohere_models,
+            litellm.anthropic_models,
+        )
+
+    def refuse(self, model: str | None) -> str | None:
+        """Return why the tokenizer of ``model`` is not ours, or None."""
+        if model is None or self.litellm.disable_hf_tokenizer_download is True:
+            return None
+        return None if self.utils.huggingface_tokenizer_kind(model) is None else "huggingface tokenizer"
+
+    def limits(self) -> tuple[Any, Any]:
+        """Return LiteLLM's piece length and exact limit in characters: constants bound as default arguments."""
+        (chunk_chars,) = self.counter._get_tiktoken_count_function.__defaults__
+        (max_exact_chars,) = self.counter._get_extrapolating_count_function.__defaults__
+        return chunk_chars, max_exact_chars
+
+    def _refusal(self) -> str | None:
+        for module, names in self.own.items():
+            if any(vars(self.modules[module]).get(name) is not own for name, own in names):
+                return "stock function replaced"
+        if self.litellm.disable_token_counter is True:
+            return "token counter disabled"
+        if self.litellm.set_verbose is True:
+            return "verbose printing"
+        if self.modules[f"{_BRIDGE}.catalog"].rollout(_bridge_context(self)).name != "PYTHON_ONLY":
+            return "native tokenizer"
+        if not all(type(limit) is int and limit > 0 for limit in self.limits()):
+            return "unusual limits"
+        return None
+
+    def _load(self, model: str | None) -> Any:
+        """Return the ``CountFunction`` of ``model``, or why there is none. LiteLLM loads its own tokenizer, as ever."""
+        params = self.counter._MessageCountParams(model, None)
+        stock = self.counter.get_default_encoding() if model is None else self.counter.openai_tokenizer_encoding(model)
+        if type(stock) is not self.tiktoken.Encoding:
+            return "native tokenizer"
+        try:
+            encoding = get_encoding(stock.name)
+        except ValueError:
+            return "unknown encoding"
+        for text in _SAMPLES:
+            tokens = stock.encode(text, disallowed_special=())
+            if encoding.encode_ordinary(text) != tokens or encoding.count(text) != len(tokens):
+                return "tokenizer differs"
+            if encoding.decode(tokens) != stock.decode(tokens):
+                return "tokenizer differs"
+        return self.count_function(encoding, params, *self.limits())
+
+    def count_function(self, encoding: Any, params: Any, chunk_chars: int, max_exact_chars: int) -> Any:
+        """Return a ``CountFunction`` over ``encoding`` with the message arithmetic of LiteLLM's ``params``."""
+        return load("token_counter").CountFunction(
+            encoding,
+            params.count_function,
+            self.counter._evenly_spaced_samples,
+            chunk_chars,
+            max_exact_chars,
+            params.tokens_per_message,
+            params.tokens_per_name,
+        )
+
+
+def _bridge_context(litellm: _LiteLLM) -> Any:
+    return litellm.modules[f"{_BRIDGE}.tokenizer"].TIKTOKEN_CONTEXT
+
+
+def _module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise Unavailable(f"{name} does not exist in the installed LiteLLM") from None
+
+
+def _own(module: ModuleType, name: str) -> Any:
+    """Return what ``module`` has under ``name``. Raises ``Unavailable`` if that is missing or not LiteLLM's own."""
+    found = getattr(module, name, None)
+    if found is None:
+        raise Unavailable(f"{module.__name__}:{name} does not exist in the installed LiteLLM")
+    home = getattr(found, "__module__", "") or ""
+    if home.split(".")[0] not in ("litellm", "tiktoken") or found.__qualname__ != name or hasattr(found, "__wrapped__"):
+        raise Unavailable(f"{module.__name__}:{name} has been replaced")
+    return found
+
+
+class Tokens(Component):
+    name = "tokens"
+    summary = "token counting, encoding and decoding with tiktoken's vocabularies"
+    hot_modules = ("bindings", "bpe", "function_definitions", "token_counter")
+
+    def replacements(self, gate: Any) -> Sequence[Replacement]:
+        self._litellm = _LiteLLM()
+        counter = load("token_counter").TokenCounter(
+            gate, self._litellm.snapshot, self._litellm.counter, self._litellm.utils
+        )
+
+        def served(fast: Callable[..., Any]) -> Callable[[FunctionType], Callable[..., Any]]:
+            def build(stock: FunctionType) -> Callable[..., Any]:
+                require_same_parameters(fast, stock)
+                call: Callable[..., Any] = gate.pure(fast, stock)
+                return call
+
+            return build
+
+        return [
+            Replacement(f"{_COUNTER}:token_counter", served(counter.token_counter)),
+            Replacement(f"{_COUNTER}:messages_reach_token_count", served(counter.messages_reach_token_count)),
+            Replacement(f"{_UTILS}:encode", served(counter.encode)),
+            Replacement(f"{_UTILS}:decode", served(counter.decode)),
+        ]
+
+    def prove(self, replaced: Mapping[str, Replaced]) -> None:
+        """Rehearse the arithmetic against LiteLLM's own code, with a ruler in the place of the tokenizer.
+
+        Loading a vocabulary costs 0.1 s and waits for the first count, which compares ours with LiteLLM's. So LiteLLM's
+        functions run here over a copy of their module's names, in which every encoding is a ruler that is sensitive to
+        where text is cut, and the limits are small enough for short text to be cut and sampled.
+        """
+        litellm = self._litellm
+        stock = _rehearsal(litellm.counter)
+
+        def read() -> Any:
+            def count_function(model: str | None) -> Any:
+                params = stock["_MessageCountParams"](model, _ANY_TIKTOKEN)
+                return litellm.count_function(_Ruler(), params, _CHUNK_CHARS, _MAX_EXACT_CHARS)
+
+            return load("token_counter").Snapshot(
+                load("bindings").Bindings(()),
+                {},
+                None,
+                litellm.counter.verbose_logger.isEnabledFor,
+                litellm.registries(),
+                lambda model: None,
+                count_function,
+            )
+
+        gate = load("gate").Gate("rehearsal")
+        ours = load("token_counter").TokenCounter(gate, read, litellm.counter, litellm.utils)
+        for call in _rehearsed_calls():
+            arguments = {**_DEFAULTS, **call}
+            try:
+                expected = stock["token_counter"](**{**arguments, "custom_tokenizer": _ANY_TIKTOKEN})
+                counted = ours.token_counter(*arguments.values())
+            except Exception as error:
+                raise Unavailable(f"the installed LiteLLM counts differently: {error!r}") from error
+            if counted != expected:
+                raise ProbeMismatch(f"token_counter({call!r}) is {counted}, stock {expected}")
+
+
+_ANY_TIKTOKEN = {"type": "openai_tokenizer"}
+_CHUNK_CHARS = 7
+_MAX_EXACT_CHARS = 100
+_DEFAULTS: dict[str, Any] = {
+    "model": "gpt-4o",
+    "custom_tokenizer": None,
+    "text": None,
+    "messages": None,
+    "count_response_tokens": False,
+    "tools": None,
+    "tool_choice": None,
+    "use_default_image_token_count": False,
+    "default_token_count": None,
+}
+
+
+class _Ruler:
+    """An encoding that measures length: pieces of odd length round up, and the letter e costs more than others."""
+
+    @property
+    def encoder(self) -> _Ruler:
+        return self
+
+    def encode(self, text: str, *, disallowed_special: object) -> range:
+        return range((len(text) + 1) // 2 + text.count("e"))
+
+    def count_chunked(self, text: str, chunk_chars: int) -> int:
+        pieces = (text[start : start + chunk_chars] for start in range(0, len(text), chunk_chars))
+        return sum(len(self.encode(piece, disallowed_special=())) for piece in pieces)
+
+
+def _rehearsal(module: ModuleType) -> dict[str, Any]:
+    """Return copies of the functions and classes of LiteLLM's ``module``, over names of their own."""
+    names = dict(vars(module))
+
+    def copy(function: FunctionType, defaults: tuple[Any, ...] | None) -> FunctionType:
+        made = FunctionType(function.__code__, names, function.__name__, defaults, function.__closure__)
+        made.__kwdefaults__ = function.__kwdefaults__
+        return made
+
+    limits = {
+        "_get_tiktoken_count_function": (_CHUNK_CHARS,),
+        "_get_extrapolating_count_function": (_MAX_EXACT_CHARS,),
+    }
+    for name, value in vars(module).items():
+        if isinstance(value, FunctionType) and value.__globals__ is vars(module):
+            names[name] = copy(value, limits.get(name, value.__defaults__))
+    made = copy(module._MessageCountParams.__init__, module._MessageCountParams.__init__.__defaults__)
+    names["_MessageCountParams"] = type("_MessageCountParams", (), {"__init__": made})
+    names["get_encoding"] = lambda name: _Ruler()
+    names["get_default_encoding"] = _Ruler
+    return names
+
+
+def _rehearsed_calls() -> Iterator[dict[str, Any]]:
+    yield {"text": ""}
+    yield {"text": "The quick brown fox jumps over the lazy dog."}
+    yield {"text": "sampled, because it is longer than the limit " * 9, "model": None}
+    yield {"text": ["some ", "pieces", 3, "of text"], "model": ""}
+    conversation: list[Any] = [
+        {"role": "system", "content": "You are terse.", "name": "rules"},
+        {"role": "user", "content": [{"type": "text", "text": "What?"}, "a part", _image("low"), _image("auto")]},
+        {"role": "assistant", "content": None, "tool_calls": [_call("look", '{"at": "here"}')]},
+        {
+            "role": "tool",
+            "tool_call_id": "call_1",
+            "content": "seen",
+            "search_results": [{"title": "t", "source": "s"}],
+        },
+        {"role": "assistant", "content": "", "function_call": {"name": "look", "arguments": "{}"}, "refusal": None},
+        {
+            "role": "user",
+            "content": [{"type": "thinking", "thinking": "hm"}, {"type": "file", "file": {"filename": "x"}}],
+        },
+    ]
+    for model in ("gpt-4o", "gpt-3.5-turbo-0301", "azure/gpt-41", "o3-mini", "a model nobody knows"):
+        yield {"messages": conversation, "model": model}
+    yield {"messages": tuple(conversation), "count_response_tokens": True}
+    yield {"messages": [], "use_default_image_token_count": None}
+    for choice in ("auto", "none", {"type": "function", "function": {"name": "look"}}):
+        yield {"messages": conversation, "tools": [_TOOL, _TOOL], "tool_choice": choice}
+    yield {"messages": conversation[1:], "tools": [_TOOL], "use_default_image_token_count": True}
+    yield {"messages": [{"role": "user", "content": [{"type": "unknown"}]}], "default_token_count": 11}
+
+
+def _image(detail: str) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA", "detail": detail}}
+
+
+def _call(name: str, arguments: str) -> dict[str, Any]:
+    return {"id": "call_1", "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+_TOOL = {
+    "type": "function",
+    "function": {
+        "name": "look",
+        "description": "Looks at something",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "at": {"type": "string", "enum": ["here", "there"], "description": "Where"},
+                "for": {"type": "array", "items": {"type": "integer"}},
+                "how": {"type": "object", "properties": {"long": {"type": "number"}, "gently": {"type": "boolean"}}},
+            },
+            "required": ["at"],
+        },
+    },
+}
+
+COMPONENT = Tokens()

@@ -1,0 +1,193 @@
+"""Runs every row in a stock and in an accelerated child process, in turn: one works while the other waits."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+import litellm_accel
+from litellm_accel.demo.comparison import difference
+from litellm_accel.demo.results import Outcome, Result
+from litellm_accel.demo.work import ROWS, Row
+from litellm_accel.provider import Provider
+
+# The whole demo takes about SECONDS; every row has an equal share of what is left, but at least MIN_ROUNDS.
+SECONDS = 45.0
+QUICK_SECONDS = 9.0
+MIN_ROUNDS = 2
+MAX_ROUNDS = 20
+# An answer that takes longer than any machine should need ends the worker.
+ANSWER_SECONDS = 60.0
+
+
+class WorkerFailed(Exception):
+    """A child process ended or did not answer; the text is what it wrote to standard error."""
+
+
+class Worker:
+    """A child process in ``mode`` ``"stock"`` or ``"accelerated"``; it ends with the ``with`` block."""
+
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
+        self.errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  # __exit__ closes
+        root = str(Path(litellm_accel.__file__).resolve().parent.parent)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "litellm_accel.demo.worker", mode],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+            encoding="utf-8",
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))},
+        )
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.kill()  # it holds nothing that wants an orderly end
+        self.process.wait()
+        with suppress(BrokenPipeError):  # a request the worker has not lived to read
+            self.process.stdin.close()
+        self.process.stdout.close()
+        self.errors.close()
+
+    def send(self, row: Row, url: str) -> None:
+        """Have one batch of ``row`` run; ``answer()`` tells what it came to. Raises ``WorkerFailed``."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps({"row": row.name, "url": url}) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            raise self._failed() from None
+
+    def answer(self) -> dict[str, Any]:
+        """Return the next message of the worker. Raises ``WorkerFailed``."""
+        assert self.process.stdout is not None
+        watchdog = threading.Timer(ANSWER_SECONDS, self.process.kill)
+        watchdog.start()
+        try:
+            line = self.process.stdout.readline()
+        finally:
+            watchdog.cancel()
+        if not line:
+            raise self._failed()
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    def _failed(self) -> WorkerFailed:
+        code = self.process.wait()
+        self.errors.seek(0)
+        return WorkerFailed(f"the {self.mode} worker ended with code {code}\n{self.errors.read()[-4000:]}".rstrip())
+
+
+def run(*, quick: bool = False, rows: Sequence[Row] = ROWS) -> Result:
+    """Run ``rows`` against an embedded provider, with progress on standard error; return what was measured.
+
+    Raises ``WorkerFailed`` if a child process ends; work that raises an exception is told in its ``Outcome``.
+    """
+    began = time.monotonic()
+    end = began + (QUICK_SECONDS if quick else SECONDS)
+    with ExitStack() as stack:
+        progress = stack.enter_context(_progress())
+        task = progress.add_task("Starting LiteLLM, stock and accelerated", total=len(rows))
+        stock = stack.enter_context(Worker("stock"))
+        accelerated = stack.enter_context(Worker("accelerated"))
+        provider = stack.enter_context(Provider(record=0))
+        stock.answer()
+        hello = accelerated.answer()
+        outcomes = []
+        for number, row in enumerate(rows):
+            progress.update(task, description=row.title)
+            outcome = Outcome(row, unavailable=_unavailable(row, hello["report"]["components"]))
+            url = provider.at(row.scenario)
+            _warm_up(outcome, stock, accelerated, url)
+            now = time.monotonic()
+            _measure(outcome, stock, accelerated, url, until=now + (end - now) / (len(rows) - number))
+            outcomes.append(outcome)
+            progress.advance(task)
+    versions = {"litellm-accel": litellm_accel.__version__, **hello["versions"]}
+    return Result(_machine(), versions, hello["report"], outcomes, time.monotonic() - began)
+
+
+def _warm_up(outcome: Outcome, stock: Worker, accelerated: Worker, url: str) -> None:
+    """Run a round (vocabularies, connections, caches) in both workers at once; it is compared, not counted."""
+    for worker in (stock, accelerated):
+        worker.send(outcome.row, url)
+    _compare(outcome, stock.answer(), accelerated.answer())
+
+
+def _measure(outcome: Outcome, stock: Worker, accelerated: Worker, url: str, until: float) -> None:
+    """Fill ``outcome`` with rounds of both workers in turn, stock first, ``until`` that time on the monotonic clock."""
+    for number in range(MAX_ROUNDS):
+        if outcome.error is not None or (number >= MIN_ROUNDS and time.monotonic() > until):
+            return
+        answers = []
+        for worker in (stock, accelerated):
+            worker.send(outcome.row, url)
+            answers.append(worker.answer())
+        _compare(outcome, *answers)
+        if outcome.error is None:
+            _add(outcome, *answers)
+
+
+def _compare(outcome: Outcome, stock: dict[str, Any], accelerated: dict[str, Any]) -> None:
+    """Note in ``outcome`` what failed in a round or else where its results differ first."""
+    for mode, answer in (("stock", stock), ("accelerated", accelerated)):
+        if "error" in answer:
+            outcome.error = outcome.error or f"In the {mode} worker:\n{answer['error']}".rstrip()
+    if outcome.error is None and outcome.difference is None:
+        outcome.difference = difference(stock["results"], accelerated["results"])
+
+
+def _add(outcome: Outcome, stock: dict[str, Any], accelerated: dict[str, Any]) -> None:
+    """Count a round in ``outcome``."""
+    for times, answer in ((outcome.stock, stock), (outcome.accelerated, accelerated)):
+        times.cpu.append(answer["cpu"] / answer["units"])
+        times.wall.append(answer["wall"] / answer["units"])
+    outcome.calls += accelerated["calls"]
+    outcome.served += accelerated["served"]
+    outcome.declined.update(accelerated["declined"])
+
+
+def _unavailable(row: Row, components: Iterable[dict[str, Any]]) -> str:
+    """Return why none of the row's components is active; empty if one is."""
+    known = [component for component in components if component["name"] in row.components]
+    if any(component["state"] == "active" for component in known):
+        return ""
+    told = [f"{component['name']} is {component['state']} ({component['reason']})" for component in known]
+    return "; ".join(told) or "not accelerated yet"
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description:<50}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+def _machine() -> str:
+    """Return the processor, how many of its cores we may use, and the system."""
+    name = platform.processor() or platform.machine()
+    try:
+        cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        cpuinfo = ""
+    models = [line.partition(":")[2].strip() for line in cpuinfo.splitlines() if line.startswith("model name")]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{models[0] if models else name}, {cores} cores, {platform.system()}"

@@ -1,0 +1,179 @@
+"""What the demo runs: one ``Row`` each, all of it LiteLLM's public calls."""
+
+from __future__ import annotations
+
+import asyncio
+import pydoc_data.topics
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+# One batch of calls; returns one result a call, in the order of the calls, whatever order they end in.
+Batch = Callable[[], list[Any]] | Callable[[], Awaitable[list[Any]]]
+
+MODEL = "gpt-4o"
+IN_FLIGHT = 20
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kind of work.
+
+    ``prepare(url)`` makes everything ready, unmeasured, and returns the batch that is measured. Any of ``components``
+    may serve its calls. ``url`` is the provider's, told to answer by ``scenario``. The cost shown is per ``unit``: a
+    batch's result is one call, or for ``"chunk"`` the list of a stream's chunks.
+    """
+
+    name: str
+    title: str
+    components: tuple[str, ...]
+    prepare: Callable[[str], Batch]
+    unit: Literal["call", "chunk"] = "call"
+    scenario: str = "plain"
+
+    def units(self, results: list[Any]) -> int:
+        """Return how many units ``results``, those of one batch, are."""
+        return sum(map(len, results)) if self.unit == "chunk" else len(results)
+
+
+def _prose() -> str:
+    """Return 450,000 characters of English that every Python has: the language reference behind ``help()``."""
+    return "\n".join(pydoc_data.topics.topics.values())
+
+
+def _question(number: int) -> list[dict[str, str]]:
+    return [
+        {"role": "system", "content": "You are a helpful assistant."},
+        {"role": "user", "content": f"Question {number}: what does a language model cost to run?"},
+    ]
+
+
+def count_short(url: str) -> Batch:
+    import litellm
+
+    prose = _prose()
+    texts = [prose[start : start + 60] for start in range(0, 30_000, 60)]
+    return lambda: [litellm.token_counter(model=MODEL, text=text) for text in texts]
+
+
+def count_messages(url: str) -> Batch:
+    import litellm
+
+    prose = _prose()
+    conversations = [
+        [{"role": ("user", "assistant")[turn % 2], "content": prose[start + 80 * turn :][:80]} for turn in range(10)]
+        for start in range(0, 200_000, 1_000)
+    ]
+    return lambda: [litellm.token_counter(model=MODEL, messages=messages) for messages in conversations]
+
+
+def count_long(url: str) -> Batch:
+    import litellm
+
+    prose = _prose()
+    texts = [prose[start : start + 100_000] for start in range(0, 350_000, 25_000)]
+    return lambda: [litellm.token_counter(model=MODEL, text=text) for text in texts]
+
+
+def completion(url: str) -> Batch:
+    import litellm
+
+    def batch() -> list[Any]:
+        return [
+            litellm.completion(f"openai/{MODEL}", _question(number), api_base=url, api_key="sk-demo")
+            for number in range(IN_FLIGHT)
+        ]
+
+    return batch
+
+
+def acompletion(url: str) -> Batch:
+    import litellm
+
+    async def batch() -> list[Any]:
+        return await _in_flight(
+            lambda number: litellm.acompletion(f"openai/{MODEL}", _question(number), api_base=url, api_key="sk-demo")
+        )
+
+    return batch
+
+
+def stream(url: str) -> Batch:
+    import litellm
+
+    async def one(number: int) -> list[Any]:
+        chunks = await litellm.acompletion(
+            f"openai/{MODEL}", _question(number), api_base=url, api_key="sk-demo", stream=True
+        )
+        return [chunk async for chunk in chunks]
+
+    async def batch() -> list[Any]:
+        return list(await asyncio.gather(*map(one, range(2))))
+
+    return batch
+
+
+def router(url: str) -> Batch:
+    gateway = _router(url, deployments=10)
+
+    async def batch() -> list[Any]:
+        return await _in_flight(lambda number: gateway.acompletion("chat", _question(number)))
+
+    return batch
+
+
+def choose(url: str) -> Batch:
+    gateway = _router(url, deployments=1000)
+    return lambda: [gateway.get_available_deployment("chat", _question(number)) for number in range(10)]
+
+
+def cost(url: str) -> Batch:
+    import litellm
+
+    responses = [
+        litellm.ModelResponse(
+            model=MODEL,
+            usage=litellm.Usage(prompt_tokens=number, completion_tokens=2 * number, total_tokens=3 * number),
+        )
+        for number in range(1, 201)
+    ]
+    return lambda: [litellm.completion_cost(completion_response=response, model=MODEL) for response in responses]
+
+
+ROWS = (
+    Row("count_short", "Count tokens, 60 characters", ("tokens",), count_short),
+    Row("count_messages", "Count tokens, 10 messages", ("tokens",), count_messages),
+    Row("count_long", "Count tokens, 100 kB", ("tokens",), count_long),
+    Row("completion", "completion", ("chat",), completion),
+    Row("acompletion", "acompletion, 20 in flight", ("chat",), acompletion),
+    Row("stream", "A streamed chunk", ("streaming",), stream, unit="chunk", scenario='plain{"chunks": 100}'),
+    Row("router", "Router, 20 in flight", ("chat",), router),
+    Row("choose", "Choose, 1000 deployments", ("routing",), choose),
+    Row("cost", "completion_cost", ("cost", "chat"), cost),
+)
+
+
+async def _in_flight(call: Callable[[int], Awaitable[Any]]) -> list[Any]:
+    """Await ``IN_FLIGHT`` calls at once; return their results."""
+    return list(await asyncio.gather(*map(call, range(IN_FLIGHT))))
+
+
+def _router(url: str, deployments: int) -> Any:
+    import litellm
+
+    return litellm.Router(
+        model_list=[
+            {
+                "model_name": "chat",
+                "litellm_params": {
+                    "model": f"openai/{MODEL}",
+                    "api_base": url,
+                    "api_key": f"sk-{number}",
+                    "rpm": 1_000_000,
+                    "tpm": 1_000_000_000,
+                },
+                "model_info": {"id": f"deployment-{number}"},
+            }
+            for number in range(deployments)
+        ]
+    )

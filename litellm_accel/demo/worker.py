@@ -1,0 +1,144 @@
+"""The demo's child process: runs one batch of a row each time it is asked, in stock or in accelerated LiteLLM.
+
+``python -m litellm_accel.demo.worker stock|accelerated`` reads a JSON object a line, ``{"row": name, "url": url}``, and
+answers each with one: ``{"cpu", "wall": seconds, "calls", "units": numbers, "served": number, "declined":
+{reason: number}, "results": [...]}``, or ``{"error": traceback}``. The first line it writes tells the ``versions`` and
+the components' ``report``. It ends with its input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib.metadata
+import inspect
+import json
+import logging
+import os
+import platform
+import random
+import sys
+import time
+import traceback
+from collections import Counter
+from typing import IO, Any
+
+from litellm_accel.demo.comparison import comparable
+from litellm_accel.demo.work import ROWS, Batch
+
+# The process is idle when, several times running, it used less than a twentieth of a CPU.
+IDLE_INTERVAL = 0.005
+IDLE_SHARE = 0.05
+IDLE_TIMES = 2
+
+_rows = {row.name: row for row in ROWS}
+
+
+def main() -> None:
+    is_accelerated = sys.argv[1:] == ["accelerated"]
+    answers = _keep_stdout_for_answers()
+    # No network but loopback, and nothing printed but errors.
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    import litellm
+
+    litellm.suppress_debug_info = True
+    logging.disable(logging.WARNING)
+    report: dict[str, Any] = {"components": []}
+    if is_accelerated:
+        import litellm_accel
+
+        report = litellm_accel.accelerate().to_dict()
+    _send(answers, {"versions": _versions(), "report": report})
+    bench = Bench(is_accelerated)
+    for line in sys.stdin:
+        try:
+            answer = bench.measure(**json.loads(line))
+        except Exception:
+            answer = {"error": traceback.format_exc()}
+        _send(answers, answer)
+
+
+class Bench:
+    """Prepares rows once and measures a batch of one at a time."""
+
+    def __init__(self, is_accelerated: bool) -> None:
+        self.is_accelerated = is_accelerated
+        self.loop = asyncio.new_event_loop()
+        self.prepared: dict[str, Batch] = {}
+
+    def measure(self, row: str, url: str) -> dict[str, Any]:
+        """Run one batch. CPU time is all threads' and includes what the calls leave behind; wall time does not."""
+        if row not in self.prepared:
+            self.prepared[row] = _rows[row].prepare(url)
+            gc.collect()
+        batch = self.prepared[row]
+        random.seed(row)  # stock and accelerated routers draw the same deployments
+        self.loop.run_until_complete(_idle_since())
+        before = self._counters(row)
+        wall, cpu = time.perf_counter(), time.process_time()
+        results = batch()
+        if inspect.isawaitable(results):
+            results = self.loop.run_until_complete(results)
+        wall = time.perf_counter() - wall
+        cpu = self.loop.run_until_complete(_idle_since()) - cpu
+        counted = self._counters(row) - before
+        return {
+            "cpu": cpu,
+            "wall": wall,
+            "calls": len(results),
+            "units": _rows[row].units(results),
+            "served": counted.pop("", 0),
+            "declined": counted,
+            "results": comparable(results),
+        }
+
+    def _counters(self, row: str) -> Counter[str]:
+        """Return how many calls the row's components have declined, by reason, and under ``""`` how many served."""
+        counters: Counter[str] = Counter()
+        if self.is_accelerated:
+            import litellm_accel
+
+            for component in litellm_accel.status().to_dict()["components"]:
+                if component["name"] in _rows[row].components:
+                    counters[""] += component["served"]
+                    counters.update(component["declined"])
+        return counters
+
+
+async def _idle_since() -> float:
+    """Wait until no thread or task works; return the process's CPU clock as it was when the last work ended.
+
+    LiteLLM logs and counts after a call has returned, in tasks and threads; that work belongs to the call.
+    """
+    since = last = time.process_time()
+    quiet = 0
+    while quiet < IDLE_TIMES:
+        await asyncio.sleep(IDLE_INTERVAL)
+        now = time.process_time()
+        if now - last < IDLE_SHARE * IDLE_INTERVAL:
+            quiet += 1
+        else:
+            quiet, since = 0, now
+        last = now
+    return since
+
+
+def _keep_stdout_for_answers() -> IO[str]:
+    """Return standard output for our answers alone; whatever else is printed goes to standard error."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return answers
+
+
+def _send(answers: IO[str], message: dict[str, Any]) -> None:
+    answers.write(json.dumps(message) + "\n")
+    answers.flush()
+
+
+def _versions() -> dict[str, str]:
+    packages = ("litellm", "openai", "tiktoken", "aiohttp", "pydantic")
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Running another program in this process as ``python target …`` and ``python -m target …`` would, accelerated.
+
+Processes that the program forks are accelerated too. Processes it spawns anew (``multiprocessing``'s ``spawn``,
+``subprocess``) are not: nothing of this package runs at interpreter start.
+"""
+
+from __future__ import annotations
+
+import builtins
+import os
+import runpy
+import shutil
+import sys
+import sysconfig
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.machinery import BYTECODE_SUFFIXES, SourceFileLoader
+from pathlib import Path
+from types import ModuleType, TracebackType
+
+# Whose frames stand between ours and a program's first.
+_STARTERS = {__name__, "runpy", "importlib._bootstrap", "importlib._bootstrap_external"}
+
+
+class NotAProgram(Exception):
+    """The target is neither a path, nor a Python console script of this environment or on ``PATH``."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program to run: a ``target`` (a path, or a module's name if ``is_module``) and its ``arguments``."""
+
+    target: str
+    arguments: Sequence[str]
+    is_module: bool
+
+    def run(self) -> None:
+        """Accelerate LiteLLM and run the program as ``__main__``; whatever the program raises passes through.
+
+        ``sys.argv`` and ``sys.path`` are the program's own before LiteLLM is imported. An uncaught exception is
+        reported without the frames of this package.
+        """
+        sys.argv[:] = ["-m" if self.is_module else self.target, *self.arguments]
+        if not getattr(sys.flags, "safe_path", False):
+            # The interpreter has put there the place of our own command, the program shall find its own.
+            sys.path[0] = os.getcwd() if self.is_module else str(Path(self.target).resolve().parent)
+        import litellm_accel
+
+        litellm_accel.accelerate()
+        try:
+            if self.is_module:
+                runpy.run_module(self.target, run_name="__main__", alter_sys=True)
+            elif zipfile.is_zipfile(self.target) or not _is_source(self.target):
+                runpy.run_path(self.target, run_name="__main__")
+            else:
+                _run_script(self.target)
+        except BaseException as error:
+            if self.is_module and isinstance(error, ImportError) and _program_frames(error.__traceback__) is None:
+                sys.exit(f"{sys.executable}: {error}")
+            _report_only_program_frames()
+            raise
+
+
+def find(target: str, arguments: Sequence[str], *, is_module: bool = False) -> Program:
+    """Return the program ``target`` names: a module, a path, or else a console script (``litellm``).
+
+    Console scripts are looked for beside this interpreter, then on ``PATH``. Raises ``NotAProgram``.
+    """
+    if not is_module and not os.path.exists(target):
+        places = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
+        script = None if os.path.dirname(target) else shutil.which(target, path=places)
+        if script is None:
+            raise NotAProgram(f"{target!r} is neither a file nor a command on PATH")
+        if not _is_python(script):
+            raise NotAProgram(f"{script} is not a Python program")
+        target = script
+    return Program(target, arguments, is_module)
+
+
+def _is_python(script: str) -> bool:
+    with open(script, "rb") as file:
+        head = file.read(1024)
+    # Installers write a shebang, by way of /bin/sh if the path is long; on Windows a launcher with an archive behind.
+    return (head.startswith(b"#!") and b"python" in head) or zipfile.is_zipfile(script)
+
+
+def _is_source(path: str) -> bool:
+    return os.path.isfile(path) and not path.endswith(tuple(BYTECODE_SUFFIXES))
+
+
+def _run_script(path: str) -> None:
+    """Run a source file as ``python path`` does.
+
+    runpy.run_path() would leave ``__file__`` relative and take ``__main__`` away while the program's threads still run.
+    """
+    path = os.path.abspath(path)
+    loader = SourceFileLoader("__main__", path)
+    main = ModuleType("__main__")
+    vars(main).update(__file__=path, __cached__=None, __loader__=loader, __builtins__=builtins)
+    sys.modules["__main__"] = main
+    exec(loader.source_to_code(loader.get_data(path), path), vars(main))
+
+
+def _program_frames(trace: TracebackType | None) -> TracebackType | None:
+    """Return the part of ``trace`` that starts in the program: what follows this module's and the import system's."""
+
+    def module(part: TracebackType) -> object:
+        return part.tb_frame.f_globals.get("__name__")
+
+    while trace is not None and module(trace) != __name__:
+        trace = trace.tb_next
+    while trace is not None and module(trace) in _STARTERS:
+        trace = trace.tb_next
+    return trace
+
+
+def _report_only_program_frames() -> None:
+    report = sys.excepthook  # the program's own, if it has set one
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        trace = _program_frames(trace)
+        report(kind, error.with_traceback(trace), trace)
+
+    sys.excepthook = hook

@@ -1,0 +1,87 @@
+"""What ``accelerate()`` and ``status()`` return: which component does what, and why."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+State = Literal["active", "off", "unproven", "failed"]
+
+
+@dataclass(frozen=True)
+class ComponentStatus:
+    """One component at one moment. Counters are calls since the process began."""
+
+    name: str
+    state: State
+    reason: str
+    backend: str
+    served: int = 0
+    declined: dict[str, int] = field(default_factory=dict)
+    faults: int = 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """All components at one moment, for the installed LiteLLM. Prints as a table."""
+
+    litellm: str
+    components: tuple[ComponentStatus, ...]
+
+    def __getitem__(self, name: str) -> ComponentStatus:
+        """Return the status of component ``name``. Raises ``KeyError``."""
+        for component in self.components:
+            if component.name == name:
+                return component
+        raise KeyError(name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain dicts, lists, strings and numbers."""
+        return {"litellm": self.litellm, "components": [asdict(component) for component in self.components]}
+
+    def __rich__(self) -> Table:
+        from rich.table import Table
+
+        table = Table(title=f"litellm-accel on LiteLLM {self.litellm}", title_justify="left")
+        for heading in ("component", "state", "reason", "backend"):
+            table.add_column(heading)
+        table.add_column("served", justify="right")
+        table.add_column("declined")
+        table.add_column("faults", justify="right")
+        for component in self.components:
+            declined = sorted(component.declined.items(), key=lambda item: -item[1])
+            table.add_row(
+                component.name,
+                component.state,
+                component.reason,
+                component.backend,
+                f"{component.served:,}",
+                "\n".join(f"{count:,} {reason}" for reason, count in declined),
+                f"{component.faults:,}",
+            )
+        return table
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        console = Console(width=120, color_system=None)
+        with console.capture() as capture:
+            console.print(self)
+        return capture.get().rstrip()
+
+
+class AccelerationError(RuntimeError):
+    """``accelerate(strict=True)`` could not activate what it was asked to; nothing was changed.
+
+    ``failures`` maps each component's name to the reason.
+    """
+
+    def __init__(self, failures: dict[str, str]) -> None:
+        self.failures = failures
+        super().__init__("; ".join(f"{name}: {reason}" for name, reason in failures.items()))
+
+    def __reduce__(self) -> tuple[type[AccelerationError], tuple[dict[str, str]]]:
+        return AccelerationError, (self.failures,)

@@ -1,0 +1,59 @@
+"""What the environment may say. A value that makes no sense is logged once and the default holds."""
+
+from __future__ import annotations
+
+import functools
+import os
+
+PURE = "LITELLM_ACCEL_PURE"
+MAX_FAULTS = "LITELLM_ACCEL_MAX_FAULTS"
+
+_DEFAULT_MAX_FAULTS = 10
+_YES = frozenset({"1", "true", "yes", "on"})
+_NO = frozenset({"", "0", "false", "no", "off"})
+
+
+def pure() -> bool:
+    """Return whether ``LITELLM_ACCEL_PURE`` asks for the pure-Python twins."""
+    return _flag(os.environ.get(PURE, ""))
+
+
+def max_faults() -> int:
+    """Return how many internal faults open a component's breaker (``LITELLM_ACCEL_MAX_FAULTS``, default 10)."""
+    return _count(os.environ.get(MAX_FAULTS, ""))
+
+
+def problems() -> list[str]:
+    """Return one line for each variable of ours whose value makes no sense."""
+    found = []
+    if os.environ.get(PURE, "").lower() not in _YES | _NO:
+        found.append(f"{PURE}={os.environ[PURE]!r} is neither 0 nor 1; the compiled modules are used")
+    text = os.environ.get(MAX_FAULTS, "")
+    if text and not _is_count(text):
+        found.append(f"{MAX_FAULTS}={text!r} is not a whole number of at least 1; {_DEFAULT_MAX_FAULTS} is used")
+    return found
+
+
+@functools.cache
+def _flag(text: str) -> bool:
+    if text.lower() not in _YES | _NO:
+        _log_problems()
+    return text.lower() in _YES
+
+
+@functools.cache
+def _count(text: str) -> int:
+    if text and not _is_count(text):
+        _log_problems()
+    return int(text) if _is_count(text) else _DEFAULT_MAX_FAULTS
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and int(text) >= 1
+
+
+def _log_problems() -> None:
+    import logging
+
+    for problem in problems():
+        logging.getLogger("litellm_accel").warning("litellm-accel: %s", problem)

@@ -1,0 +1,58 @@
+"""Fixtures that run a test over both implementations of the hot modules."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Iterator
+from types import ModuleType
+
+import pytest
+
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # LiteLLM must not look for prices on the network
+
+from litellm_accel import _backend, settings
+
+
+def _compiled_is_missing(name: str) -> str | None:
+    try:
+        importlib.import_module(f"litellm_accel._cy.{name}")
+    except ImportError as error:
+        return str(error)
+    return None
+
+
+@pytest.fixture(params=["compiled", "pure"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """The implementation under test; compiled is skipped only where the whole run is pure."""
+    if request.param == "compiled" and settings.pure():
+        pytest.skip("this run is pure")
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+def hot(backend: str) -> Callable[[str], ModuleType]:
+    """Return a function that imports a hot module in the implementation under test."""
+
+    def load(name: str) -> ModuleType:
+        if backend == "compiled" and (problem := _compiled_is_missing(name)):
+            pytest.fail(f"compiled module {name} does not import: {problem}")
+        return importlib.import_module(f"litellm_accel.{'_cy' if backend == 'compiled' else '_py'}.{name}")
+
+    return load
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    """Give LiteLLM back after the test, whatever happened in it."""
+    import litellm_accel
+
+    yield
+    litellm_accel.restore()
+    litellm_accel.reset_errors()
+
+
+def pytest_report_header() -> list[str]:
+    kinds = {name: chosen.kind for name, chosen in _backend.backend().items()}
+    return [f"litellm-accel backends: {kinds}"]

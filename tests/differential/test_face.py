@@ -1,0 +1,127 @@
+"""The face on real LiteLLM: any import order, early references, threads, forks, and an exact way back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from types import FunctionType
+from typing import Any
+
+import litellm
+import litellm.utils
+import pytest
+from litellm import token_counter as captured_early
+
+import litellm_accel
+
+pytestmark = pytest.mark.usefixtures("restored")
+
+ACCELERATE = "import litellm_accel; litellm_accel.accelerate('tokens', strict=True)"
+TEXT = "The quick brown fox jumps over the lazy dog."
+
+
+def _run(code: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    ).stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        f"{ACCELERATE}; import litellm; count = litellm.token_counter",
+        f"import litellm; {ACCELERATE}; count = litellm.token_counter",
+        f"from litellm import token_counter as count; {ACCELERATE}",
+        f"from litellm.main import token_counter as count; {ACCELERATE}",
+    ],
+)
+def test_any_import_order_is_served(order: str) -> None:
+    printed = _run(f"{order}\nprint(count(model='gpt-4o', text={TEXT!r}), litellm_accel.status()['tokens'].served)")
+    assert printed == "10 1"
+
+
+def test_references_captured_early_are_served() -> None:
+    litellm_accel.accelerate("tokens", strict=True)
+    before = litellm_accel.status()["tokens"].served
+    assert captured_early(model="gpt-4", text=TEXT) == 10
+    assert litellm_accel.status()["tokens"].served == before + 1
+
+
+def _everything_reachable() -> Iterator[tuple[str, Any]]:
+    """All functions of all loaded LiteLLM modules and their classes, with their code, defaults and attributes."""
+    for module_name, module in sorted(sys.modules.items()):
+        if module_name.partition(".")[0] != "litellm":
+            continue
+        for name, value in sorted(vars(module).items()):
+            yield f"{module_name}:{name}", value
+            members = vars(value).items() if isinstance(value, type) else ()
+            for member_name, member in [("", value), *members]:
+                if isinstance(member, FunctionType):
+                    label = f"{module_name}:{name}.{member_name}"
+                    yield f"{label}.__code__", member.__code__
+                    yield f"{label}.__defaults__", member.__defaults__
+                    yield f"{label}.__kwdefaults__", member.__kwdefaults__
+
+
+def test_restore_leaves_every_object_identical() -> None:
+    litellm_accel.accelerate(strict=True)  # whatever LiteLLM loads lazily is loaded by now
+    litellm_accel.restore()
+    before = dict(_everything_reachable())
+    litellm_accel.accelerate(strict=True)
+    assert any(before[name] is not value for name, value in _everything_reachable())
+    litellm.token_counter(model="gpt-4", text=TEXT)
+    litellm_accel.restore()
+    after = dict(_everything_reachable())
+    assert set(before) == set(after)
+    assert [name for name in before if before[name] is not after[name]] == []
+
+
+def test_calls_race_with_accelerate_and_restore() -> None:
+    expected = litellm.token_counter(model="gpt-4o", text=TEXT)
+    stop = threading.Event()
+    wrong: list[Any] = []
+
+    def call() -> None:
+        while not stop.is_set():
+            try:
+                if (got := litellm.token_counter(model="gpt-4o", text=TEXT)) != expected:
+                    wrong.append(got)
+            except Exception as error:
+                wrong.append(error)
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(25):
+        litellm_accel.accelerate("tokens")
+        litellm_accel.restore()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_forked_children_stay_accelerated() -> None:
+    code = f"""
+import os, litellm, litellm_accel
+litellm_accel.accelerate("tokens", strict=True)
+litellm.token_counter(model="gpt-4o", text={TEXT!r})
+child = os.fork()
+if child == 0:
+    assert litellm.token_counter(model="gpt-4o", text={TEXT!r}) == 10
+    assert litellm_accel.status()["tokens"].served == 2
+    litellm_accel.restore()
+    assert litellm_accel.status()["tokens"].state == "off"
+    os._exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), litellm_accel.status()["tokens"].served)
+"""
+    assert _run(code) == "0 1"

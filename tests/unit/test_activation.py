@@ -1,0 +1,250 @@
+"""Switching components on and off, with made-up components over a made-up package."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import litellm_accel
+from litellm_accel import activation, components
+from litellm_accel.components.base import Component, ProbeMismatch, Replaced, Replacement, Unproven
+
+MISSING = "victim:missing does not exist in the installed LiteLLM"
+SOURCE = """
+def double(value):
+    return value * 2
+
+def triple(value):
+    return value * 3
+"""
+
+
+class Part(Component):
+    """Serves functions of the made-up package, wrongly where asked to."""
+
+    def __init__(self, name: str, *functions: str, error: Exception | None = None) -> None:
+        self.name = name  # type: ignore[misc]
+        self.summary = f"serves {name}"  # type: ignore[misc]
+        self.targets = [f"victim:{function}" for function in functions]
+        self.error = error
+        self.stops = 0
+
+    def replacements(self, gate: Any) -> Sequence[Replacement]:
+        def build(stock: Callable[[int], int]) -> Callable[..., Any]:
+            def fast(value: int) -> Any:
+                if value == 13:
+                    raise RuntimeError("unlucky")
+                return gate.decline("zero") if value == 0 else stock(value)
+
+            return gate.pure(fast, stock)  # type: ignore[no-any-return]
+
+        return [Replacement(target, build) for target in self.targets]
+
+    def prove(self, replaced: Mapping[str, Replaced]) -> None:
+        if self.error:
+            raise self.error
+        for target, pair in replaced.items():
+            if pair.accelerated(2) != pair.stock(2):
+                raise ProbeMismatch(f"{target}(2)")
+
+    def stopped(self) -> None:
+        self.stops += 1
+
+
+Register = Callable[..., None]
+
+
+@pytest.fixture
+def victim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "victim" / "__init__.py").write_text(SOURCE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield importlib.import_module("victim")
+    del sys.modules["victim"]
+
+
+@pytest.fixture
+def register(victim: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[Register]:
+    def use(*parts: Part) -> None:
+        known = {part.name: part for part in parts}
+        monkeypatch.setattr(components, "NAMES", tuple(known))
+        monkeypatch.setattr(components, "get", known.__getitem__)
+
+    monkeypatch.setattr(activation, "_activations", {})
+    monkeypatch.setattr(activation, "_require_litellm", lambda: None)
+    yield use
+    activation.restore()
+
+
+def test_accelerate_serves_and_restore_gives_back(victim: ModuleType, register: Register) -> None:
+    part = Part("one", "double")
+    register(part)
+    function, code = victim.double, victim.double.__code__
+    report = litellm_accel.accelerate()
+    assert (report["one"].state, report["one"].reason, report["one"].served) == ("active", "serves one", 0)
+    assert [function(2), function(0), function(5)] == [4, 0, 10]
+    row = litellm_accel.status()["one"]
+    assert (row.served, row.declined, row.faults) == (2, {"zero": 1}, 0)
+    litellm_accel.restore()
+    assert victim.double is function and function.__code__ is code
+    assert (litellm_accel.status()["one"].state, part.stops) == ("off", 1)
+    litellm_accel.restore()
+    assert part.stops == 1, "restore() twice does nothing"
+
+
+def test_accelerate_twice_changes_nothing(victim: ModuleType, register: Register) -> None:
+    register(Part("one", "double"))
+    litellm_accel.accelerate()
+    victim.double(1)
+    code = victim.double.__code__
+    assert litellm_accel.accelerate()["one"].served == 1
+    assert victim.double.__code__ is code
+
+
+def test_only_the_components_asked_for_start(victim: ModuleType, register: Register) -> None:
+    register(Part("one", "double"), Part("two", "triple"))
+    code = victim.triple.__code__
+    report = litellm_accel.accelerate("one")
+    assert [row.state for row in report.components] == ["active", "off"]
+    assert victim.triple.__code__ is code
+    assert [row.state for row in litellm_accel.accelerate(["two", "one"]).components] == ["active", "active"]
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "reason"),
+    [
+        (ProbeMismatch("double('x')"), "failed", "differs from stock: double('x')"),
+        (Unproven("no record for this version"), "unproven", "no record for this version"),
+        (ZeroDivisionError("oops"), "failed", "ZeroDivisionError: oops"),
+    ],
+)
+def test_what_is_not_proven_stays_off_and_says_so_once(
+    victim: ModuleType,
+    register: Register,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    state: str,
+    reason: str,
+) -> None:
+    register(Part("one", "double", error=error), Part("two", "triple"))
+    code = victim.double.__code__
+    with caplog.at_level(logging.WARNING, "litellm_accel"):
+        report = litellm_accel.accelerate()
+    assert (report["one"].state, report["one"].reason, report["two"].state) == (state, reason, "active")
+    assert victim.double.__code__ is code
+    assert len(caplog.records) == 1 and reason in caplog.text
+
+
+def test_a_component_is_replaced_wholly_or_not_at_all(victim: ModuleType, register: Register) -> None:
+    register(Part("one", "double", "missing"))
+    code = victim.double.__code__
+    report = litellm_accel.accelerate()
+    assert (report["one"].state, report["one"].reason) == ("off", MISSING)
+    assert victim.double.__code__ is code
+
+
+def test_strict_raises_and_leaves_everything_as_it_was(victim: ModuleType, register: Register) -> None:
+    register(Part("one", "double"), Part("two", "missing"), Part("three", "triple"))
+    litellm_accel.accelerate("three")
+    codes = victim.double.__code__, victim.triple.__code__
+    with pytest.raises(litellm_accel.AccelerationError) as caught:
+        litellm_accel.accelerate(strict=True)
+    assert caught.value.failures == {"two": MISSING}
+    assert (victim.double.__code__, victim.triple.__code__) == codes
+    assert [row.state for row in litellm_accel.status().components] == ["off", "off", "active"]
+
+
+def test_faults_open_the_breaker_and_reset_errors_closes_it(victim: ModuleType, register: Register) -> None:
+    register(Part("one", "double"))
+    litellm_accel.accelerate()
+    assert [victim.double(13) for _ in range(12)] == [26] * 12
+    row = litellm_accel.status()["one"]
+    assert (row.state, row.faults) == ("failed", 10)
+    assert row.reason == "breaker open after 10 faults; last: RuntimeError: unlucky"
+    with pytest.raises(litellm_accel.AccelerationError, match="breaker open"):
+        litellm_accel.accelerate(strict=True)
+    litellm_accel.reset_errors("one")
+    assert victim.double(2) == 4
+    assert (litellm_accel.status()["one"].state, litellm_accel.status()["one"].served) == ("active", 1)
+
+
+def test_the_with_block_undoes_what_it_switched_on(victim: ModuleType, register: Register) -> None:
+    register(Part("one", "double"), Part("two", "triple"))
+    litellm_accel.accelerate("one")
+    with pytest.raises(KeyError), litellm_accel.accelerated() as report:
+        assert [row.state for row in report.components] == ["active", "active"]
+        raise KeyError
+    assert [row.state for row in litellm_accel.status().components] == ["active", "off"]
+
+
+def test_racing_threads_activate_once(victim: ModuleType, register: Register) -> None:
+    register(Part("one", "double"))
+    code = victim.double.__code__
+    barrier = threading.Barrier(8)
+    reports = []
+
+    def race() -> None:
+        barrier.wait()
+        reports.append(litellm_accel.accelerate())
+
+    threads = [threading.Thread(target=race) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [report["one"].state for report in reports] == ["active"] * 8
+    assert victim.double(4) == 8
+    assert litellm_accel.status()["one"].served == 1
+    litellm_accel.restore()
+    assert victim.double.__code__ is code
+
+
+@pytest.mark.parametrize("ask", [litellm_accel.accelerate, litellm_accel.reset_errors])
+def test_unknown_names_raise_and_list_the_known(register: Register, ask: Callable[[Any], Any]) -> None:
+    register(Part("one", "double"), Part("two", "triple"))
+    with pytest.raises(ValueError, match="components: unknown component 'three'; known: one, two"):
+        ask("three")
+    with pytest.raises(TypeError, match="components: names are strings, got 3; known: one, two"):
+        ask([3])
+
+
+def test_reports_print_as_a_table_and_become_plain_data(victim: ModuleType, register: Register) -> None:
+    register(Part("one", "double"))
+    report = litellm_accel.accelerate()
+    victim.double(0)
+    printed = str(litellm_accel.status())
+    for text in ("component", "declined", "faults", "one", "active", "serves one", "1 zero"):
+        assert text in printed
+    data = json.loads(json.dumps(report.to_dict()))
+    assert data["components"][0] == {
+        "name": "one",
+        "state": "active",
+        "reason": "serves one",
+        "backend": data["components"][0]["backend"],
+        "served": 0,
+        "declined": {},
+        "faults": 0,
+    }
+    with pytest.raises(KeyError):
+        report["two"]
+
+
+def test_litellm_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="pip install litellm"):
+        litellm_accel.accelerate()
+
+
+def test_the_face_names_what_it_has() -> None:
+    assert set(litellm_accel.__all__) <= set(dir(litellm_accel))
+    with pytest.raises(AttributeError, match="has no attribute 'speed'"):
+        litellm_accel.speed  # noqa: B018
