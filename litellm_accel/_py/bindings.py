@@ -25,28 +25,32 @@ class Bindings:
     ``None``. Where ``names`` is ``None`` the whole content counts, compared by equality. At most 16 points.
     """
 
-    __slots__ = ("_objects", "_values", "_whole")
+    __slots__ = ("_missing", "_objects", "_values", "_whole")
 
     def __init__(self, points: Iterable[tuple[Any, tuple[Any, ...] | None]]) -> None:
         points = [(_namespace(owner), names) for owner, names in points]
         if len(points) > 16:
             raise ValueError(f"at most 16 points can be watched, got {len(points)}")
+        self._missing: list[tuple[Mapping[Any, Any], Any]] = []
         self._objects: list[tuple[Any, Mapping[Any, Any], Any]] = []
-        self._values: list[tuple[Any, Any, Any]] = []
+        self._values: list[tuple[Any, Mapping[Any, Any], Any, Any]] = []
         self._whole: list[tuple[Mapping[Any, Any], dict[Any, Any]]] = []
         for namespace, names in points:
             if names is None:
                 self._whole.append((namespace, dict(namespace)))
                 continue
-            # Where equality is identity, a tuple is compared four times as fast as name by name.
-            objects = [
-                name for name in names if type(namespace.get(name)).__eq__ is object.__eq__ and name in namespace
-            ]
+            self._missing += [(namespace, name) for name in names if namespace.get(name) is None]
+            present = [name for name in names if namespace.get(name) is not None]
+            # Where equality is identity, comparing tuples is the fastest; elsewhere the addresses are compared.
+            objects = [name for name in present if _is_compared_by_identity(namespace[name])]
+            values = [name for name in present if name not in objects]
             if objects:
-                read = itemgetter(*objects)
+                read = itemgetter(objects[0], *objects)
                 self._objects.append((read, namespace, read(namespace)))
-            values = [name for name in names if name not in objects]
-            self._values += [(namespace.get, name, namespace.get(name)) for name in values]
+            if values:
+                read = itemgetter(values[0], *values)
+                held = read(namespace)
+                self._values.append((read, namespace, list(map(id, held)), held))
 
     def changed(self) -> bool:
         """Return whether any of the names is now bound to another object, or a whole content differs."""
@@ -54,9 +58,16 @@ class Bindings:
             for read, namespace, objects in self._objects:
                 if read(namespace) != objects:
                     return True
-        except KeyError:
+            for read, namespace, addresses, _ in self._values:
+                if list(map(id, read(namespace))) != addresses:
+                    return True
+        except KeyError:  # a name is gone
             return True
-        for get, name, value in self._values:
-            if get(name) is not value:
+        for namespace, name in self._missing:
+            if namespace.get(name) is not None:
                 return True
         return any(namespace != content for namespace, content in self._whole)
+
+
+def _is_compared_by_identity(value: object) -> bool:
+    return getattr(type(value), "__eq__", None) is object.__eq__

@@ -6,7 +6,7 @@ import importlib
 
 from litellm_accel.components.base import Component
 
-NAMES: tuple[str, ...] = ("tokens",)
+NAMES: tuple[str, ...] = ("tokens", "cost")
 
 
 def get(name: str) -> Component:
