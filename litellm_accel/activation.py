@@ -112,9 +112,9 @@ if hasattr(os, "register_at_fork"):
 def accelerate(components: str | Iterable[str] | None = None, *, strict: bool = False) -> Report:
     """Install accelerated components into LiteLLM, which is imported if it is not yet.
 
-    ``components`` is a name, several names, or None for all. A component that cannot be activated stays off, and the
-    report says why; active ones stay as they are. With ``strict`` the call activates all it was asked for or changes
-    nothing and raises ``AccelerationError``.
+    ``components`` is a name, several names, or None for all that are ready. A component that cannot be activated stays
+    off, and the report says why; active ones stay as they are. With ``strict`` the call activates all it was asked for
+    or changes nothing and raises ``AccelerationError``.
 
     Returns the ``Report`` of all components. Raises ``ValueError`` for an unknown name, ``TypeError`` for something
     else than names, ``ImportError`` if LiteLLM is not installed.
@@ -169,14 +169,14 @@ def reset_errors(components: str | Iterable[str] | None = None) -> None:
     Raises ``ValueError`` for an unknown name.
     """
     with _lock:
-        for name in _names(components):
+        for name in list(_activations) if components is None else _names(components):
             if name in _activations:
                 _activations[name].gate.reset_errors()
 
 
 def _names(wanted: str | Iterable[str] | None) -> list[str]:
     if wanted is None:
-        return list(components.NAMES)
+        return list(components.READY)
     names = [wanted] if isinstance(wanted, str) else list(wanted)
     for name in names:
         if not isinstance(name, str):

@@ -1,4 +1,4 @@
-"""The components, one module each; ``NAMES`` is the order in which they are switched on and reported."""
+"""The components, one module each, in the order in which they are switched on and reported."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import importlib
 
 from litellm_accel.components.base import Component
 
-NAMES: tuple[str, ...] = ("tokens", "cost")
+# Switched on by accelerate() unless it is told names.
+READY: tuple[str, ...] = ("tokens", "cost", "routing")
+
+NAMES: tuple[str, ...] = READY
 
 
 def get(name: str) -> Component:

@@ -1,0 +1,212 @@
+"""Choosing a deployment and recording a finished call, by strategy and number of deployments.
+
+``python -m benchmarks.routing`` measures stock and accelerated in turn in one process and prints the table of
+``docs/routing.md``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from benchmarks import BACKENDS, accelerate, require_served
+
+STRATEGIES = (
+    "simple-shuffle",
+    "least-busy",
+    "cost-based-routing",
+    "latency-based-routing",
+    "usage-based-routing-v2",
+    "usage-based-routing",
+)
+SIZES = (10, 100, 1000)
+MESSAGES = [{"role": "user", "content": "How many roads must a man walk down?"}]
+
+
+def router_of(strategy: str, size: int, groups: int = 1) -> Any:
+    """Return a router of ``groups`` model groups ``g0``, ``g1``, … of ``size`` deployments each, with measurements."""
+    from litellm import Router
+
+    models = [
+        {
+            "model_name": f"g{group}",
+            "litellm_params": {
+                "model": "openai/gpt-4o-mini",
+                "api_key": "sk-benchmark",
+                "api_base": f"http://{group}.{index}.test/v1",
+                "weight": index % 7 + 1,
+            },
+            "model_info": {"id": f"d{group}-{index}"},
+        }
+        for group in range(groups)
+        for index in range(size)
+    ]
+    router = Router(model_list=models, routing_strategy=strategy)
+    ids = [model["model_info"]["id"] for model in models]
+    memory = router.cache.in_memory_cache
+    draw = random.Random(size)
+    if strategy == "latency-based-routing":
+        memory.set_cache("g0_map", {name: {"latency": [draw.random() for _ in range(10)]} for name in ids})
+    elif strategy == "cost-based-routing":
+        memory.set_cache("cost_map:g0", {name: {} for name in ids})
+    elif strategy == "usage-based-routing":
+        memory.set_cache(f"g0:tpm:{datetime.now():%H-%M}", {name: draw.randrange(1000) for name in ids}, ttl=600)
+    elif strategy == "least-busy":
+        for name in draw.sample(ids, min(size, 150)):
+            memory.set_cache(f"g0_request_count:{name}", draw.randrange(1, 5))
+    return router
+
+
+def choosing(router: Any, group: str = "g0") -> Callable[[], Awaitable[Any]]:
+    """Return a coroutine function that chooses a deployment for a request as ``Router.acompletion`` does."""
+
+    def choose() -> Awaitable[Any]:
+        found: Awaitable[Any] = router.async_get_available_deployment(group, {"metadata": {}}, MESSAGES)
+        return found
+
+    return choose
+
+
+def recording(router: Any, strategy: str, failure: bool) -> Callable[[], Awaitable[Any]]:
+    """Return a coroutine function that records a finished call in the router and in its strategy."""
+    import litellm
+    from litellm import ModelResponse, Router, Usage
+
+    kwargs = {
+        "call_type": "acompletion",
+        "litellm_params": {
+            "metadata": {"model_group": "g0", "deployment": "openai/gpt-4o-mini"},
+            "model_info": {"id": "d0-3"},
+        },
+        "standard_logging_object": {
+            "model_group": "g0",
+            "model_id": "d0-3",
+            "total_tokens": 12,
+            "hidden_params": {"litellm_model_name": "openai/gpt-4o-mini"},
+        },
+        "exception": litellm.APIConnectionError("gone", "openai", "gpt-4o-mini"),
+    }
+    response = ModelResponse(usage=Usage(completion_tokens=5, prompt_tokens=7, total_tokens=12))
+    start = datetime(2026, 1, 1)
+    call = (kwargs, response, start, start + timedelta(seconds=1))
+    selector = getattr(router, Router._DEFAULT_SELECTOR_ATTR_BY_STRATEGY.get(strategy, ""), None)
+
+    async def succeed() -> None:
+        await router.deployment_callback_on_success(*call)
+        if selector is not None:
+            await selector.async_log_success_event(*call)
+
+    async def fail() -> None:
+        await router.async_deployment_callback_on_failure(*call)
+        router.deployment_callback_on_failure(*call)
+        if selector is not None:
+            await selector.async_log_failure_event(*call)
+
+    return fail if failure else succeed
+
+
+class Choosing:
+    """One choice."""
+
+    params = (list(STRATEGIES), list(SIZES), list(BACKENDS))
+    param_names = ("strategy", "deployments", "backend")
+
+    def setup(self, strategy: str, deployments: int, backend: str) -> None:
+        accelerate("routing", backend)
+        self.loop = asyncio.new_event_loop()
+        self.choose = choosing(router_of(strategy, deployments))
+
+    def time_choice(self, strategy: str, deployments: int, backend: str) -> None:
+        self.loop.run_until_complete(self.choose())
+
+    def teardown(self, strategy: str, deployments: int, backend: str) -> None:
+        self.loop.close()
+        if backend != "stock":
+            require_served("routing")
+
+
+class Groups:
+    """One choice in one of many model groups of ten deployments."""
+
+    params = ([1, 1000], list(BACKENDS))
+    param_names = ("groups", "backend")
+
+    def setup(self, groups: int, backend: str) -> None:
+        accelerate("routing", backend)
+        self.loop = asyncio.new_event_loop()
+        self.choose = choosing(router_of("simple-shuffle", 10, groups), f"g{groups // 2}")
+
+    def time_choice(self, groups: int, backend: str) -> None:
+        self.loop.run_until_complete(self.choose())
+
+    def teardown(self, groups: int, backend: str) -> None:
+        self.loop.close()
+
+
+class Recording:
+    """The record of one finished call at 1000 deployments."""
+
+    params = (list(STRATEGIES), ["success", "failure"], list(BACKENDS))
+    param_names = ("strategy", "outcome", "backend")
+
+    def setup(self, strategy: str, outcome: str, backend: str) -> None:
+        accelerate("routing", backend)
+        self.loop = asyncio.new_event_loop()
+        self.record = recording(router_of(strategy, 1000), strategy, outcome == "failure")
+
+    def time_record(self, strategy: str, outcome: str, backend: str) -> None:
+        self.loop.run_until_complete(self.record())
+
+    def teardown(self, strategy: str, outcome: str, backend: str) -> None:
+        self.loop.close()
+
+
+async def _each(work: Callable[[], Awaitable[Any]], seconds: float) -> float:
+    """Return the microseconds of processor time of one call, measured for about ``seconds``."""
+    await work()
+    calls = 0
+    start = time.process_time()
+    while (spent := time.process_time() - start) < seconds:
+        for _ in range(10 if calls else 1):
+            await work()
+            calls += 1
+    return spent / calls * 1e6
+
+
+async def _row(title: str, work: Callable[[], Awaitable[Any]]) -> None:
+    import litellm_accel
+
+    stock, fast = [], []
+    for _ in range(5):
+        litellm_accel.restore()
+        stock.append(await _each(work, 0.1))
+        litellm_accel.accelerate("routing", strict=True)
+        fast.append(await _each(work, 0.05))
+    status = litellm_accel.status()["routing"]
+    assert status.served and not status.declined and not status.faults, status
+    before, after = statistics.median(stock), statistics.median(fast)
+    print(f"| {title} | {before:,.0f} µs | {after:.1f} µs | {before / after:,.0f}× |", flush=True)
+
+
+async def _table() -> None:
+    import litellm_accel
+
+    print("| work | stock | accelerated | ratio |\n|---|---|---|---|")
+    for strategy in STRATEGIES:
+        for size in SIZES:
+            await _row(f"choose, {strategy}, {size}", choosing(router_of(strategy, size)))
+    await _row("choose, simple-shuffle, 1000 groups of 10", choosing(router_of("simple-shuffle", 10, 1000), "g500"))
+    for strategy in STRATEGIES:
+        for failure in (False, True):
+            work = recording(router_of(strategy, 1000), strategy, failure)
+            await _row(f"record a {'failure' if failure else 'success'}, {strategy}, 1000", work)
+    litellm_accel.restore()
+
+
+if __name__ == "__main__":
+    asyncio.run(_table())

@@ -1,0 +1,1394 @@
+# cython: language_level=3, binding=True, boundscheck=False, wraparound=False
+"""Choosing a deployment of a router: what is remembered of a model group, and each strategy's pick.
+
+The truth stays in the router's own lists and caches. What is remembered of them is compared with them at every choice:
+a dict has changed when its version has (PEP 509), a list when one of its items is another object.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import weakref
+from math import ceil
+
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject
+from libc.stdint cimport uint32_t, uint64_t
+
+from litellm_accel._cy.gate import DECLINED
+
+from litellm_accel._cy.gate cimport Gate
+
+__all__ = ["AsyncCall", "Bindings", "Chooser", "Ready", "Snapshot", "Unserved", "shuffled"]
+
+cdef extern from *:
+    """
+    #if PY_VERSION_HEX >= 0x030E0000
+    #error "dicts carry no version from CPython 3.14 on; the pure twin serves"
+    #endif
+    #if defined(__GNUC__)
+    #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+    #endif
+    #define accel_dict_version(dict) (((PyDictObject *)(dict))->ma_version_tag)
+    static PyObject *accel_class_dict(PyObject *type)
+    {
+        PyObject *dict = ((PyTypeObject *)type)->tp_dict;
+        Py_INCREF(dict);
+        return dict;
+    }
+    """
+    uint64_t accel_dict_version(PyObject *mapping) noexcept
+    object accel_class_dict(object owner)
+    PyObject *PyList_GET_ITEM(PyObject *items, Py_ssize_t index) noexcept
+    Py_ssize_t PyList_GET_SIZE(PyObject *items) noexcept
+    PyObject *PyTuple_GET_ITEM(PyObject *items, Py_ssize_t index) noexcept
+    Py_ssize_t PyTuple_GET_SIZE(PyObject *items) noexcept
+    long long PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
+    dict sized_dict "__Pyx_PyDict_NewPresized"(Py_ssize_t size)
+
+cdef object declined = DECLINED  # a C global: no look-up on the path of every call
+cdef double INFINITY = float("inf")
+cdef long long EXACT = 1 << 52
+cdef frozenset NOTHING = frozenset()
+
+# Keys of a request that change the choice in ways only stock knows.
+cdef frozenset UNSERVED_KEYS = frozenset({
+    "_target_order", "_excluded_deployment_ids", "_retry_skipped_deployment_ids", "_encrypted_content_affinity_pinned",
+    "litellm_params",
+})
+# Metadata that stock's pre-routing hook takes out of a request, or reads back into it.
+cdef tuple UNSERVED_METADATA = (
+    "routing_decision", "_autorouter_baseline_route", "_session_deployment_affinity_ttl", "_consumed_request_tags",
+    "_client_output_ceiling",
+)
+
+
+class Unserved(Exception):
+    """The call is left to stock; the message is the reason."""
+
+
+cdef uint64_t version(dict mapping) noexcept:
+    return accel_dict_version(<PyObject *>mapping)
+
+
+cdef class Snapshot:
+    """Dicts as they were when the snapshot was made."""
+
+    cdef list dicts
+    cdef uint64_t *versions
+
+    def __cinit__(self, dicts: list) -> None:
+        cdef Py_ssize_t index, count = len(dicts)
+        for mapping in dicts:
+            if type(mapping) is not dict:
+                raise TypeError(f"a snapshot is of plain dicts, got {type(mapping).__name__}")
+        self.dicts = list(dicts)
+        self.versions = <uint64_t *>PyMem_Malloc(max(count, 1) * sizeof(uint64_t))
+        if self.versions is NULL:
+            raise MemoryError
+        for index in range(count):
+            self.versions[index] = accel_dict_version(PyList_GET_ITEM(<PyObject *>self.dicts, index))
+
+    def __dealloc__(self):
+        PyMem_Free(self.versions)
+
+    cpdef bint changed(self):
+        """Return whether one of the dicts has been written to since. Nested objects are not looked into."""
+        cdef Py_ssize_t index
+        for index in range(PyList_GET_SIZE(<PyObject *>self.dicts)):
+            if accel_dict_version(PyList_GET_ITEM(<PyObject *>self.dicts, index)) != self.versions[index]:
+                return True
+        return False
+
+
+cdef class Bindings:
+    """Names in modules and classes as they were bound when this was made.
+
+    ``points`` are pairs of a module, class or dict and the names in it.
+    """
+
+    cdef list namespaces
+    cdef list names
+    cdef list values
+    cdef uint64_t *versions
+
+    def __cinit__(self, points: list) -> None:
+        cdef Py_ssize_t index
+        self.versions = <uint64_t *>PyMem_Malloc(max(len(points), 1) * sizeof(uint64_t))
+        if self.versions is NULL:
+            raise MemoryError
+        self.namespaces = []
+        for owner, _ in points:
+            if isinstance(owner, type):
+                owner = accel_class_dict(owner)
+            self.namespaces.append(owner if isinstance(owner, dict) else owner.__dict__)
+        self.names = [tuple(names) for _, names in points]
+        for index in range(len(points)):
+            self.versions[index] = version(self.namespaces[index])
+        self.values = [[held.get(name) for name in names] for held, names in zip(self.namespaces, self.names)]
+
+    def __dealloc__(self):
+        PyMem_Free(self.versions)
+
+    cpdef bint changed(self):
+        """Return whether one of the names is bound to another object now."""
+        cdef Py_ssize_t index
+        cdef uint64_t now
+        for index in range(PyList_GET_SIZE(<PyObject *>self.namespaces)):
+            now = accel_dict_version(PyList_GET_ITEM(<PyObject *>self.namespaces, index))
+            if now != self.versions[index]:
+                if self.rebound(index):
+                    return True
+                self.versions[index] = now
+        return False
+
+    cdef bint rebound(self, Py_ssize_t index):
+        cdef dict held = self.namespaces[index]
+        for name, value in zip(self.names[index], self.values[index]):
+            if held.get(name) is not value:
+                return True
+        return False
+
+
+cdef class Numbers:
+    """An array of C doubles."""
+
+    cdef Py_ssize_t count
+    cdef double *values
+
+    def __cinit__(self, Py_ssize_t count):
+        self.count = count
+        self.values = <double *>PyMem_Malloc(max(count, 1) * sizeof(double))
+        if self.values is NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        PyMem_Free(self.values)
+
+
+cdef class Places:
+    """An array of positions."""
+
+    cdef Py_ssize_t count
+    cdef Py_ssize_t *values
+
+    def __cinit__(self, Py_ssize_t count):
+        self.count = count
+        self.values = <Py_ssize_t *>PyMem_Malloc(max(count, 1) * sizeof(Py_ssize_t))
+        if self.values is NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        PyMem_Free(self.values)
+
+
+cdef int shuffle(object source, Py_ssize_t count, Py_ssize_t *order) except -1:
+    """Fill ``order`` with what ``random.sample(range(count), count)`` gives, drawing the same words from ``source``.
+
+    Draws below a bound reject what is too large, and every draw takes one 32-bit word, so as many words as draws are
+    missing are taken at once.
+    """
+    cdef Py_ssize_t missing, taken, chosen, left, filled = 0
+    cdef int bits = 0
+    cdef uint32_t word
+    cdef bytes words
+    cdef const unsigned char *raw
+    cdef Places pool = Places(count)
+    for taken in range(count):
+        pool.values[taken] = taken
+    while count >> bits:
+        bits += 1
+    while filled < count:
+        missing = count - filled
+        words = source.getrandbits(32 * missing).to_bytes(4 * missing, "little")
+        raw = words
+        for _ in range(missing):
+            word = (
+                <uint32_t>raw[0] | <uint32_t>raw[1] << 8 | <uint32_t>raw[2] << 16 | <uint32_t>raw[3] << 24
+            )
+            raw += 4
+            left = count - filled
+            while bits and not left >> (bits - 1):
+                bits -= 1
+            chosen = word >> (32 - bits)
+            if chosen < left:
+                order[filled] = pool.values[chosen]
+                pool.values[chosen] = pool.values[left - 1]
+                filled += 1
+    return 0
+
+
+def shuffled(source: object, count: int) -> list[int]:
+    """Return the order in which ``random.sample(population, count)`` gives all ``count`` items of a population.
+
+    ``source`` is a ``random.Random``; it is left in the state ``sample`` leaves it in.
+    """
+    cdef Py_ssize_t index
+    cdef Places order = Places(count)
+    shuffle(source, order.count, order.values)
+    return [order.values[index] for index in range(order.count)]
+
+
+cdef class Ready:
+    """An awaitable that gives ``result`` at once."""
+
+    cdef object result
+
+    def __init__(self, result: object) -> None:
+        self.result = result
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        raise StopIteration(self.result)
+
+
+cdef object kept(dict entries, dict expiries, key, double now):
+    """Read ``key`` as ``InMemoryCache.get_cache`` does at time ``now``, dropping it when it has expired."""
+    value = entries.get(key)
+    if value is None and key not in entries:
+        return None
+    if expired(expiries, key, now):
+        entries.pop(key, None)
+        expiries.pop(key, None)
+        return None
+    if value is None or type(value) is dict or type(value) is int or type(value) is float:
+        return value
+    raise Unserved("a cached value of another kind")
+
+
+cdef bint expired(dict expiries, key, double now) except -1:
+    expiry = expiries.get(key)
+    return expiry is not None and now > <double>expiry
+
+
+cdef double number(value) except? -1.0:
+    """Return a count or a time as a C double; exact, or ``Unserved``."""
+    cdef int overflow = 0
+    cdef long long whole
+    if type(value) is float and -INFINITY < <double>value < INFINITY:
+        return value
+    if type(value) is int:
+        whole = PyLong_AsLongLongAndOverflow(value, &overflow)
+        if overflow == 0 and -EXACT < whole < EXACT:
+            return <double>whole
+    raise Unserved("a cached value of another kind")
+
+
+cdef dict selected(dict entries, list keys):
+    return {key: entries[key] for key in keys if key in entries}
+
+
+cdef object drop(object store, list keys):
+    """Take expired keys out of an in-memory cache."""
+    for key in keys:
+        store.cache_dict.pop(key, None)
+        store.ttl_dict.pop(key, None)
+
+
+cdef dict mapping(value):
+    if value is not None and type(value) is not dict:
+        raise Unserved("a cached value of another kind")
+    return value
+
+
+cdef bint within(tuple limit, usages, minute, tokens) except -1:
+    """Return whether one more call of ``tokens`` tokens keeps the (tpm, rpm) ``limit`` in this minute."""
+    used = {} if usages is None else usages.get(minute, {})
+    return not (used.get("tpm", 0) + tokens > limit[0] or used.get("rpm", 0) + 1 > limit[1])
+
+
+cdef bint has_room(tuple limit, spent, tokens, dict calls, id) except -1:
+    """Return whether usage-based routing lets one more call of ``tokens`` tokens go to a deployment."""
+    return not (spent + tokens > limit[0] or (calls is not None and id in calls and calls[id] + 1 >= limit[1]))
+
+
+cdef class Cooldowns:
+    """The deployments of one router that cool down, as its cooldown cache tells."""
+
+    cdef frozenset active
+    cdef double until
+    cdef dict entries
+    cdef dict known
+    cdef Snapshot seen
+
+    cdef frozenset now(self, object store, dict known):
+        """Return the ids cooling down; expired entries of ``known`` ids leave ``store`` as they do in stock."""
+        cdef dict entries = store.cache_dict, expiries
+        cdef double clock, moment, end, until = INFINITY
+        if not entries:
+            self.seen = None
+            return NOTHING
+        expiries = store.ttl_dict
+        clock = store._clock()
+        moment = time.time()
+        if self.seen is not None and self.entries is entries and self.known is known and not self.seen.changed():
+            if clock < self.until and moment < self.until:
+                return self.active
+        values = []
+        active = []
+        expired = []
+        for key, value in entries.items():
+            if type(key) is not str or not key.startswith("deployment:") or not key.endswith(":cooldown"):
+                continue
+            id = key[11:len(key) - 9]
+            if id not in known:
+                continue
+            expiry = expiries.get(key)
+            if expiry is not None and clock > <double>expiry:
+                expired.append(key)
+                continue
+            if type(value) is not dict:
+                raise Unserved("a cooldown of another kind")
+            if not value:
+                continue
+            end = number(value["timestamp"]) + number(value["cooldown_time"])
+            if end - moment <= 0:
+                expired.append(key)
+                continue
+            if expiry is not None:
+                if <double>expiry > end + 4.999:
+                    raise Unserved("a cooldown kept longer than it lasts")
+                until = min(until, <double>expiry)
+            until = min(until, end)
+            values.append(value)
+            active.append(id)
+        for key in expired:
+            entries.pop(key, None)
+            expiries.pop(key, None)
+        self.entries = entries
+        self.known = known
+        self.seen = Snapshot([entries, expiries, known, *values])
+        self.until = until
+        self.active = frozenset(active)
+        return self.active
+
+
+cdef class Group:
+    """What is remembered of one model group: its deployments in order, and what choosing needs of each.
+
+    A place is a deployment's position in the group.
+    """
+
+    cdef list indices
+    cdef list slots
+    cdef Py_ssize_t *numbers
+    cdef list deployments
+    cdef list ids
+    cdef dict places
+    cdef set blocked
+    cdef list orders
+    cdef str refusal
+    cdef bint plain
+    cdef dict known
+    cdef uint64_t known_version
+    cdef Snapshot seen
+    cdef Pool pool
+    cdef frozenset cooling
+    cdef dict keys
+    cdef object keys_of
+    cdef list strict_limits
+    cdef list loose_limits
+    cdef list api_bases
+    cdef Prices prices
+    cdef Latencies latencies
+    cdef Latencies unmeasured
+    cdef bint colons
+
+    def __cinit__(self, object reader, str name, list indices, list model_list, dict known):
+        cdef Py_ssize_t place, slot, count
+        self.indices = indices
+        self.slots = list(indices)
+        self.known = known
+        self.known_version = version(known)
+        count = len(self.slots)
+        self.numbers = <Py_ssize_t *>PyMem_Malloc(max(count, 1) * sizeof(Py_ssize_t))
+        if self.numbers is NULL:
+            raise MemoryError
+        self.deployments = []
+        for place in range(count):
+            slot = self.slots[place]
+            if not 0 <= slot < len(model_list):
+                raise Unserved("the model list is being changed")
+            self.numbers[place] = slot
+            self.deployments.append(model_list[slot])
+        self.seen = Snapshot(reader.dicts(self.deployments))
+        self.refusal, self.ids, self.blocked, self.orders, self.plain = reader.group(name, self.deployments, known)
+        self.places = {id: place for place, id in enumerate(self.ids)}
+        self.colons = any([":" in id for id in self.ids])
+        self.keys = {}
+
+    def __dealloc__(self):
+        PyMem_Free(self.numbers)
+
+    cdef bint changed(self, list indices, list model_list, dict known):
+        """Return whether the router lists other deployments for the group now, or one of them has been edited."""
+        cdef PyObject *listed = <PyObject *>indices
+        cdef PyObject *slots = <PyObject *>self.slots
+        cdef PyObject *models = <PyObject *>model_list
+        cdef PyObject *deployments = <PyObject *>self.deployments
+        cdef Py_ssize_t place, count = PyList_GET_SIZE(slots), total = PyList_GET_SIZE(models)
+        if indices is not self.indices or known is not self.known or version(known) != self.known_version:
+            return True
+        if PyList_GET_SIZE(listed) != count:
+            return True
+        for place in range(count):
+            if PyList_GET_ITEM(listed, place) != PyList_GET_ITEM(slots, place):
+                return True
+            if self.numbers[place] >= total:
+                return True
+            if PyList_GET_ITEM(models, self.numbers[place]) != PyList_GET_ITEM(deployments, place):
+                return True
+        return self.seen.changed()
+
+    cdef Pool available(self, frozenset cooling):
+        """Return the pool without the deployments ``cooling`` names; it is kept until another set is left out."""
+        cdef frozenset out
+        if self.pool is not None and self.cooling is cooling:
+            return self.pool
+        out = frozenset([id for id in cooling if id in self.places]) if cooling else NOTHING
+        if self.pool is None or out != self.pool.out:
+            self.pool = Pool(self, out)
+        self.cooling = cooling
+        return self.pool
+
+    cdef dict keys_for(self, object purpose):
+        """Return the map from cache keys to places, emptied when its purpose is another or it has grown large."""
+        if self.keys_of != purpose or len(self.keys) > 4096:
+            self.keys.clear()
+            self.keys_of = purpose
+        return self.keys
+
+    cdef list limits(self, object reader, bint strict):
+        """Return per place the (tpm, rpm) limits, None for a deployment without; ``strict`` takes 0 for a limit."""
+        if strict:
+            if self.strict_limits is None:
+                self.strict_limits = reader.limits(self.deployments, True)
+            return self.strict_limits
+        if self.loose_limits is None:
+            self.loose_limits = reader.limits(self.deployments, False)
+        return self.loose_limits
+
+
+cdef class Pool:
+    """The deployments of a group that can be chosen now, in the group's order."""
+
+    cdef list deployments
+    cdef list places
+    cdef frozenset out
+    cdef bytes member
+    cdef Py_ssize_t count
+    cdef bint weighed
+    cdef Numbers sums
+    cdef list order
+    cdef list order_costs
+    cdef dict order_usage
+    cdef uint64_t order_version
+
+    def __cinit__(self, Group group, frozenset out):
+        places = [place for id, place in group.places.items() if place not in group.blocked and id not in out]
+        if group.orders is not None:
+            orders = [group.orders[place] for place in places if group.orders[place] is not None]
+            if orders:
+                first = min(orders)
+                places = [place for place in places if group.orders[place] == first]
+        chosen = frozenset(places)
+        self.places = places
+        self.deployments = [group.deployments[place] for place in places]
+        self.out = out
+        self.count = len(places)
+        self.member = bytes([place in chosen for place in range(len(group.ids))])
+
+    cdef Numbers zeros(self):
+        """Return 0 for each place in the pool, infinity for the others."""
+        cdef Py_ssize_t place
+        cdef Numbers found = Numbers(len(self.member))
+        for place in range(found.count):
+            found.values[place] = 0.0 if self.member[place] else INFINITY
+        return found
+
+    cdef object drawn(self, object reader, object source):
+        """Return one deployment as ``random.choices`` with weights, or ``random.choice`` without, would draw it."""
+        cdef double target
+        cdef Py_ssize_t low, high, middle
+        cdef Numbers sums
+        if not self.weighed:
+            found = reader.cumulative(self.deployments)
+            if found is not None:
+                sums = Numbers(self.count)
+                for low in range(self.count):
+                    sums.values[low] = found[low]
+                self.sums = sums
+            self.weighed = True
+        sums = self.sums
+        if sums is None:
+            return source.choice(self.deployments)
+        target = <double>source.random() * sums.values[self.count - 1]
+        low = 0
+        high = self.count - 1
+        while low < high:
+            middle = (low + high) >> 1
+            if target < sums.values[middle]:
+                high = middle
+            else:
+                low = middle + 1
+        return self.deployments[low]
+
+
+cdef class Prices:
+    """What a token in and a token out of each deployment cost together, kept while the cost map's rows are the same."""
+
+    cdef list costs
+    cdef tuple names
+    cdef list rows
+    cdef Snapshot seen
+    cdef dict table
+    cdef uint64_t table_version
+
+    def __cinit__(self, object reader, dict table, list deployments):
+        self.table = table
+        self.table_version = version(table)
+        self.names = reader.priced_names(deployments)
+        self.rows = list(map(table.get, self.names))
+        self.seen = Snapshot([row for row in self.rows if row is not None])
+        self.costs = reader.costs(deployments)
+
+    cdef bint changed(self, dict table):
+        cdef Py_ssize_t index
+        if table is not self.table or version(table) != self.table_version:
+            for index, name in enumerate(self.names):
+                if table.get(name) is not self.rows[index]:
+                    return True
+            self.table = table
+            self.table_version = version(table)
+        return self.seen.changed()
+
+
+cdef class Latencies:
+    """The mean latency of every deployment a latency map names, kept while its samples are the same objects."""
+
+    cdef dict usage
+    cdef uint64_t usage_version
+    cdef Pool pool
+    cdef list maps
+    cdef list samples
+    cdef list seen
+    cdef Py_ssize_t count
+    cdef Py_ssize_t *places
+    cdef uint64_t *versions
+    cdef double *means
+
+    def __cinit__(self, dict usage, dict places, Pool pool):
+        cdef Py_ssize_t index, count = len(usage)
+        self.pool = pool
+        self.usage = usage
+        self.usage_version = version(usage)
+        self.count = count
+        self.places = <Py_ssize_t *>PyMem_Malloc(max(count, 1) * sizeof(Py_ssize_t))
+        self.versions = <uint64_t *>PyMem_Malloc(max(count, 1) * sizeof(uint64_t))
+        self.means = <double *>PyMem_Malloc(max(count, 1) * sizeof(double))
+        if self.places is NULL or self.versions is NULL or self.means is NULL:
+            raise MemoryError
+        self.maps = list(usage.values())
+        for index, id in enumerate(usage):
+            self.places[index] = places.get(id, -1)
+            self.versions[index] = 0
+            if self.places[index] >= 0 and type(self.maps[index]) is not dict:
+                raise Unserved("a latency map of another kind")
+        self.samples = [None] * count
+        self.seen = [()] * count
+
+    def __dealloc__(self):
+        PyMem_Free(self.places)
+        PyMem_Free(self.versions)
+        PyMem_Free(self.means)
+
+    cdef bint changed(self, dict usage):
+        return usage is not self.usage or version(usage) != self.usage_version
+
+    cdef double mean(self, Py_ssize_t index) except -1.0:
+        """Return the mean of the samples of entry ``index``, 0.0 where it has none."""
+        cdef PyObject *usages = PyList_GET_ITEM(<PyObject *>self.maps, index)
+        cdef PyObject *samples
+        cdef PyObject *seen
+        cdef Py_ssize_t place, count
+        if accel_dict_version(usages) == self.versions[index]:
+            samples = PyList_GET_ITEM(<PyObject *>self.samples, index)
+            seen = PyList_GET_ITEM(<PyObject *>self.seen, index)
+            count = PyList_GET_SIZE(samples)
+            if count == PyTuple_GET_SIZE(seen):
+                for place in range(count):
+                    if PyList_GET_ITEM(samples, place) != PyTuple_GET_ITEM(seen, place):
+                        break
+                else:
+                    return self.means[index]
+        return self.read(index, <dict>usages)
+
+    cdef double read(self, Py_ssize_t index, dict usages) except -1.0:
+        samples = usages.get("latency", [])
+        self.means[index] = average(samples)
+        self.samples[index] = samples
+        self.seen[index] = tuple(samples)
+        self.versions[index] = version(usages)
+        return self.means[index]
+
+    cdef double first_token(self, Py_ssize_t index, percentile) except -1.0:
+        """Return the time to the first token of entry ``index``; the mean where it has no samples of that."""
+        samples = times((<dict>self.maps[index]).get("time_to_first_token_seconds", []))
+        if not samples:
+            return self.means[index]
+        if percentile is None:
+            return average(samples)
+        first = sorted(samples)[ceil(len(samples) * percentile) - 1]
+        if type(first) is not float:
+            raise Unserved("latencies of another kind")
+        return first
+
+
+cdef list times(samples):
+    if type(samples) is not list:
+        raise Unserved("latencies of another kind")
+    for sample in samples:
+        if not 0.0 <= number(sample) < INFINITY:
+            raise Unserved("a latency that is no time")
+    return samples
+
+
+cdef double average(samples) except -1.0:
+    """Return the mean as stock takes it: ``sum`` over ``len``, 0.0 of nothing."""
+    return sum(samples) / len(samples) if times(samples) else 0.0
+
+
+cdef Py_ssize_t nth(Py_ssize_t *order, double *slow, Py_ssize_t count, double bound, Py_ssize_t wanted) noexcept:
+    """Return the entry at position ``wanted`` when those up to ``bound`` are sorted by time, ties in ``order``.
+
+    Quickselect whose partitions keep the order of equals; ``order`` is overwritten.
+    """
+    cdef Py_ssize_t rank, left = 0, less, equal
+    cdef double pivot
+    for rank in range(count):
+        if slow[order[rank]] <= bound:
+            order[left] = order[rank]
+            left += 1
+    while True:
+        pivot = slow[order[left >> 1]]
+        less = equal = 0
+        for rank in range(left):
+            less += slow[order[rank]] < pivot
+            equal += slow[order[rank]] == pivot
+        if less <= wanted < less + equal:
+            wanted -= less
+            for rank in range(left):
+                if slow[order[rank]] == pivot:
+                    if wanted == 0:
+                        return order[rank]
+                    wanted -= 1
+        count = left
+        left = 0
+        for rank in range(count):
+            if (slow[order[rank]] < pivot) if wanted < less else (slow[order[rank]] > pivot):
+                order[left] = order[rank]
+                left += 1
+        if wanted >= less:
+            wanted -= less + equal
+
+
+cdef Py_ssize_t usage_key(Group group, key, str minute) except -2:
+    """Return twice the place of the deployment whose tokens of ``minute`` are kept under ``key``, one more for its
+    requests; -1 for any other key."""
+    if type(key) is not str:
+        return -1
+    name, _, kept_minute = (<str>key).rpartition(":")
+    name, _, kind = name.rpartition(":")
+    if kept_minute != minute or kind not in ("tpm", "rpm"):
+        return -1
+    id, _, model = name.partition(":")
+    place = group.places.get(id)
+    if place is None or group.deployments[place]["litellm_params"]["model"] != model:
+        return -1
+    return 2 * place + (kind == "rpm")
+
+
+cdef class Index:
+    """What is remembered of one router: its settings, its cooldowns and its model groups."""
+
+    cdef object router
+    cdef bint judged
+    cdef uint64_t state_version
+    cdef str refusal
+    cdef str strategy
+    cdef object selector
+    cdef tuple parts
+    cdef tuple sizes
+    cdef Cooldowns cooldowns
+    cdef dict groups
+
+    def __cinit__(self, object router):
+        self.router = router
+        self.cooldowns = Cooldowns()
+        self.groups = {}
+
+    cdef object judge(self, object reader, router, dict state):
+        """Read the router's settings; ``parts`` are its caches and selector, ``sizes`` how many attributes each has."""
+        self.judged = False
+        self.state_version = version(state)
+        self.refusal, self.strategy, self.selector, self.parts = reader.router(router)
+        self.sizes = tuple([len(part.__dict__) for part in self.parts])
+        self.judged = True
+
+    cdef bint grown(self):
+        """Return whether a part has attributes it did not have, which may hide methods of its class."""
+        cdef Py_ssize_t index
+        for index in range(len(self.parts)):
+            if len(self.parts[index].__dict__) != <Py_ssize_t>self.sizes[index]:
+                return True
+        return False
+
+    cdef Group group(self, object reader, str name, list indices, list model_list, dict known):
+        cdef Group group = self.groups.get(name)
+        if group is None or group.changed(indices, model_list, known):
+            group = Group(reader, name, indices, model_list, known)
+            if group.changed(indices, model_list, known):
+                raise Unserved("the model list is being changed")
+            self.groups[name] = group
+        return group
+
+
+cdef class Chooser:
+    """Chooses deployments for routers whose settings it fully understands; declines every other call.
+
+    ``gate`` counts what is declined; ``reader`` reads routers and deployments as LiteLLM does
+    (``components.routing.Reader``).
+    """
+
+    cdef Gate gate
+    cdef object reader
+    cdef object router_type
+    cdef object cache_type
+    cdef object memory_type
+    cdef object callback_type
+    cdef object compaction_type
+    cdef object no_filter
+    cdef Bindings code
+    cdef dict litellm
+    cdef dict logging
+    cdef dict router_levels
+    cdef dict levels
+    cdef object random
+    cdef dict indexes
+
+    def __init__(self, gate: Gate, reader: object) -> None:
+        self.gate = gate
+        self.reader = reader
+        self.router_type = reader.router_type
+        self.cache_type = reader.cache_type
+        self.memory_type = reader.memory_type
+        self.callback_type = reader.callback_type
+        self.compaction_type = reader.compaction_type
+        self.no_filter = reader.no_filter
+        self.code = Bindings(reader.code)
+        self.litellm = reader.litellm
+        self.logging = reader.logging
+        self.router_levels = reader.router_log._cache
+        self.levels = reader.log._cache
+        self.random = reader.random
+        self.indexes = {}
+
+    def forget(self) -> None:
+        """Drop everything remembered of any router."""
+        self.indexes.clear()
+
+    def choose(
+        self,
+        router: object,
+        model: object,
+        messages: object = None,
+        input: object = None,
+        specific_deployment: object = False,
+        request_kwargs: object = None,
+    ) -> object:
+        """Return the deployment ``Router.get_available_deployment`` would choose, or ``DECLINED``."""
+        try:
+            return self.serve(router, model, messages, input, specific_deployment, request_kwargs, False)
+        except Unserved as reason:
+            return self.gate.decline(str(reason))
+
+    def choose_async(
+        self,
+        router: object,
+        model: object,
+        request_kwargs: object,
+        messages: object = None,
+        input: object = None,
+        specific_deployment: object = False,
+    ) -> object:
+        """Return the deployment ``Router.async_get_available_deployment`` would choose, or ``DECLINED``."""
+        try:
+            return self.serve(router, model, messages, input, specific_deployment, request_kwargs, True)
+        except Unserved as reason:
+            return self.gate.decline(str(reason))
+
+    def check(self, router: object) -> object:
+        """Return the in-memory cache of a router that is understood. Raises ``Unserved``."""
+        if type(router) is not self.router_type:
+            raise Unserved("a subclass of Router")
+        return self.check_cache(router.__dict__["cache"])
+
+    def check_cache(self, cache: object) -> object:
+        """Return the in-memory half of a cache without Redis. Raises ``Unserved``."""
+        if self.code.changed():
+            raise Unserved("LiteLLM's routing is patched")
+        self.check_process()
+        store = cache.in_memory_cache
+        if type(cache) is not self.cache_type or type(store) is not self.memory_type:
+            raise Unserved("a cache of another kind")
+        if cache.redis_cache is not None:
+            raise Unserved("Redis")
+        return store
+
+    def listed(self, router: object, model_name: object, model_alias: object = None, team_id: object = None) -> object:
+        """Return the deployments ``Router.get_all_deployments`` would list, or ``DECLINED``."""
+        try:
+            return self.deployments(router, model_name, model_alias, team_id)
+        except Unserved as reason:
+            return self.gate.decline(str(reason))
+
+    cdef list deployments(self, router, name, alias, team):
+        cdef dict state, known
+        cdef Group group
+        if type(router) is not self.router_type:
+            raise Unserved("a subclass of Router")
+        if self.code.changed():
+            raise Unserved("LiteLLM's routing is patched")
+        state = router.__dict__
+        if type(name) is not str or alias is not None:
+            raise Unserved("a model name that is no string")
+        if team is not None and (team, name) in state["team_model_to_deployment_indices"]:
+            raise Unserved("a team's own deployments")
+        known = state["model_id_to_deployment_index_map"]
+        indices = (<dict>state["model_name_to_deployment_indices"]).get(name)
+        if type(indices) is not list or "get_all_deployments" in state or "should_include_deployment" in state:
+            raise Unserved("a pattern, team or unknown model group")
+        group = self.index(router).group(self.reader, name, indices, state["model_list"], known)
+        if group.refusal is not None:
+            raise Unserved(group.refusal)
+        return group.deployments.copy()
+
+    cdef object serve(self, router, model, messages, input, specific, request, bint asynchronous):
+        cdef Index index
+        cdef Group group
+        cdef Pool pool
+        cdef dict state, known
+        cdef list model_list
+        if type(router) is not self.router_type:
+            raise Unserved("a subclass of Router")
+        if self.code.changed():
+            raise Unserved("LiteLLM's routing is patched")
+        self.check_process()
+        index = self.index(router)
+        state = router.__dict__
+        if not index.judged or version(state) != index.state_version or index.grown():
+            index.judge(self.reader, router, state)
+        if index.refusal is not None:
+            raise Unserved(index.refusal)
+        if index.strategy == "usage-based-routing":
+            asynchronous = False  # stock's coroutine hands this strategy to its synchronous sibling
+        elif index.strategy == "cost-based-routing" and not asynchronous:
+            raise Unserved("a strategy without a synchronous choice")
+        self.check_router(state)
+        if type(model) is not str:
+            raise Unserved("a model name that is no string")
+        if specific is True:
+            raise Unserved("a specific deployment")
+        if (messages is not None or input is not None) and state["enable_pre_call_checks"]:
+            raise Unserved("pre-call checks")
+        known = state["model_id_to_deployment_index_map"]
+        model_list = state["model_list"]
+        name = self.group_name(state, known, model)
+        if len(model_list) != len(known):
+            raise Unserved("deployments that share an id")
+        indices = (<dict>state["model_name_to_deployment_indices"]).get(name)
+        if type(indices) is not list:
+            index.groups.pop(name, None)
+            raise Unserved("a pattern, team or unknown model group")
+        if request is not None:
+            self.check_request(request, state, name, asynchronous)
+        elif asynchronous:
+            raise Unserved("a request without arguments")
+        group = index.group(self.reader, name, indices, model_list, known)
+        if group.refusal is not None:
+            raise Unserved(group.refusal)
+        pool = group.available(index.cooldowns.now(self.cooldown_store(state), known))
+        if pool.count == 0:
+            raise Unserved("no deployment is available")
+        if asynchronous:
+            self.check_callbacks()
+        if index.strategy == "simple-shuffle":
+            return pool.drawn(self.reader, self.random)
+        return self.measured(
+            index, group, pool, state, model if asynchronous else name, messages, input, request, asynchronous
+        )
+
+    cdef Index index(self, router):
+        cdef size_t key = <size_t><PyObject *>router
+        cdef Index index = self.indexes.get(key)
+        if index is None or index.router() is not router:
+            indexes = self.indexes
+            index = Index(weakref.ref(router, lambda gone: indexes.pop(key, None)))
+            self.indexes[key] = index
+        return index
+
+    cdef object check_process(self):
+        """Raise ``Unserved`` where process-wide settings make stock log or trace a choice."""
+        if self.litellm["set_verbose"] or self.logging["set_verbose"]:
+            raise Unserved("verbose mode")
+        if self.router_levels.get(20) is not False and self.reader.router_log.isEnabledFor(20):
+            raise Unserved("the router's log is at level INFO")
+        if self.levels.get(10) is not False and self.reader.log.isEnabledFor(10):
+            raise Unserved("LiteLLM's log is at level DEBUG")
+        proxy = sys.modules.get("litellm.proxy.proxy_server")
+        if proxy is not None and getattr(proxy, "open_telemetry_logger", None) is not None:
+            raise Unserved("requests are traced")
+
+    cdef object check_router(self, dict state):
+        """Raise ``Unserved`` where one of the router's own containers asks for more than a plain choice."""
+        if state["routing_plugins"]:
+            raise Unserved("routing plugins")
+        if (
+            state["auto_routers"]
+            or state["complexity_routers"]
+            or state["adaptive_routers"]
+            or state["quality_routers"]
+        ):
+            raise Unserved("pre-routing strategies")
+        if state["routing_groups"] or state["_model_to_group"]:
+            raise Unserved("routing groups")
+
+    cdef object group_name(self, dict state, dict known, str model):
+        """Return the model group that ``model`` names, through the router's aliases."""
+        names = state["model_names"]
+        if model not in names and model in known:
+            raise Unserved("a deployment by its id")
+        name = model
+        aliases = state["model_group_alias"]
+        if aliases:
+            target = aliases.get(model)
+            if type(target) is dict:
+                target = target.get("model")
+            if type(target) is str and target:
+                name = target
+            elif target is not None:
+                raise Unserved("an alias of another kind")
+        if name not in names:
+            raise Unserved("a pattern, team or unknown model group")
+        renamed = self.litellm["model_alias_map"]
+        if renamed and name in renamed:
+            raise Unserved("litellm.model_alias_map")
+        return name
+
+    cdef object check_request(self, request, dict state, name, bint asynchronous):
+        """Raise ``Unserved`` where a request's own arguments change the choice, or stock would change the request."""
+        cdef dict arguments, metadata
+        if type(request) is not dict:
+            raise Unserved("request arguments of another kind")
+        arguments = request
+        for key in arguments:
+            if type(key) is not str:
+                raise Unserved("request arguments of another kind")
+            if key in UNSERVED_KEYS:
+                raise Unserved("request arguments that steer the choice")
+        if arguments.get("routing_strategy") is not None or arguments.get("_router_weights") is not None:
+            raise Unserved("request arguments that steer the choice")
+        if arguments.get("enable_tag_filtering") is True:
+            raise Unserved("tag filtering")
+        team = None
+        for field in ("metadata", "litellm_metadata"):
+            bucket = arguments.get(field)
+            if bucket is None:
+                continue
+            if type(bucket) is not dict:
+                raise Unserved("metadata of another kind")
+            metadata = bucket
+            if asynchronous:
+                for key in UNSERVED_METADATA:
+                    if key in metadata:
+                        raise Unserved("metadata of an earlier routing decision")
+            if team is None:
+                team = metadata.get("user_api_key_team_id")
+                if not isinstance(team, str) or not team:
+                    team = None
+            caller = metadata.get("user_api_key_auth")
+            if caller is not None:
+                self.check_caller(caller, name)
+        if team is not None and (team, name) in state["team_model_to_deployment_indices"]:
+            raise Unserved("a team's own deployments")
+        if asynchronous:
+            tools = arguments.get("tools")
+            if tools:
+                self.check_tools(tools)
+            compaction = arguments.get("_context_compaction_state")
+            if compaction is not None and isinstance(compaction, self.compaction_type):
+                self.disarm(compaction)
+
+    cdef object disarm(self, compaction):
+        """Take back what an earlier routing of the request set up, as stock's pre-routing hook does."""
+        compaction.config = None
+        compaction.candidates = ()
+        compaction.parent_model = None
+
+    cdef object check_caller(self, caller, name):
+        """Raise ``Unserved`` where a caller may reach the model group only through access groups."""
+        limited = False
+        for field in ("models", "team_models"):
+            models = getattr(caller, field, None)
+            if not models:
+                continue
+            if type(models) is not list:
+                raise Unserved("model access groups")
+            if name in models or "*" in models or "all-proxy-models" in models:
+                return
+            limited = True
+        if limited:
+            raise Unserved("model access groups")
+
+    cdef object check_tools(self, tools):
+        if type(tools) is not list:
+            raise Unserved("tools of another kind")
+        for tool in tools:
+            if type(tool) is not dict:
+                raise Unserved("tools of another kind")
+            if (<dict>tool).get("type") in ("web_search", "web_search_preview"):
+                raise Unserved("web search")
+
+    cdef object check_callbacks(self):
+        """Raise ``Unserved`` where a callback filters deployments."""
+        callbacks = self.litellm["callbacks"]
+        if type(callbacks) is not list:
+            raise Unserved("callbacks of another kind")
+        for callback in callbacks:
+            if type(callback) is not str and isinstance(callback, self.callback_type):
+                if getattr(type(callback), "async_filter_deployments", None) is not self.no_filter:
+                    raise Unserved("a callback filters deployments")
+                if "async_filter_deployments" in callback.__dict__:
+                    raise Unserved("a callback filters deployments")
+
+    cdef object cooldown_store(self, dict state):
+        """Return the in-memory cache the router keeps its cooldowns in."""
+        cooldowns = state["cooldown_cache"]
+        shared = cooldowns._cooldown_store
+        store = cooldowns.in_memory_cache
+        if type(shared) is not self.cache_type or type(store) is not self.memory_type:
+            raise Unserved("a cache of another kind")
+        if shared.in_memory_cache is not store or cooldowns.cache is not state["cache"]:
+            raise Unserved("a cache of another kind")
+        if shared.redis_cache is not None or state["cache"].redis_cache is not None:
+            raise Unserved("Redis")
+        return store
+
+    cdef object measured(
+        self, Index index, Group group, Pool pool, dict state, group_name, messages, input, request, bint asynchronous
+    ):
+        """Return the pick of a strategy that looks at what has been measured."""
+        strategy = index.strategy
+        cache = state["cache"]
+        if not group.plain:
+            raise Unserved("deployments that cannot be copied")
+        if self.litellm["redact_user_api_key_info"]:
+            raise Unserved("redacted keys")
+        if asynchronous and self.litellm["service_callback"]:
+            raise Unserved("service callbacks")
+        if index.selector.router_cache is not cache:
+            raise Unserved("a cache of another kind")
+        store = cache.in_memory_cache
+        if type(cache) is not self.cache_type or type(store) is not self.memory_type:
+            raise Unserved("a cache of another kind")
+        if strategy == "least-busy":
+            return self.least_busy(group, pool, store, group_name)
+        if strategy == "cost-based-routing":
+            return self.cheapest(group, pool, store, group_name, messages, input)
+        if strategy == "latency-based-routing":
+            return self.fastest(group, pool, store, index.selector, group_name, messages, input, request)
+        if strategy == "usage-based-routing-v2":
+            return self.least_used(group, pool, store, messages, input, asynchronous)
+        return self.least_used_since(group, pool, store, group_name, messages, input)
+
+    cdef object least_busy(self, Group group, Pool pool, store, group_name):
+        """Return the first of the deployments with the fewest requests in flight."""
+        cdef dict entries = store.cache_dict, expiries = store.ttl_dict, keys
+        cdef double now = store._clock(), least = INFINITY
+        cdef Py_ssize_t place, count = len(group.ids)
+        cdef list gone = []
+        cdef Numbers busy = pool.zeros()
+        prefix = f"{group_name}_request_count:"
+        keys = group.keys_for(prefix)
+        if len(entries) > 4 * pool.count + 256:
+            entries = selected(entries, [prefix + group.ids[place] for place in pool.places])
+        for key, value in entries.items():
+            found = keys.get(key)
+            if found is None:
+                found = group.places.get(key[len(prefix):], -1) if type(key) is str and key.startswith(prefix) else -1
+                keys[key] = found
+            place = found
+            if place < 0 or not pool.member[place]:
+                continue
+            if expired(expiries, key, now):
+                gone.append(key)
+            elif value is not None:
+                if type(value) is not int:
+                    raise Unserved("a cached value of another kind")
+                busy.values[place] = number(value)
+        drop(store, gone)
+        for place in range(count):
+            if busy.values[place] < least:
+                least = busy.values[place]
+        for place in range(count):
+            if busy.values[place] == least:
+                return group.deployments[place]
+
+    cdef object cheapest(self, Group group, Pool pool, store, group_name, messages, input):
+        """Return the cheapest deployment within its limits; of equals the one first in the group's cost map."""
+        cdef dict usage = mapping(kept(store.cache_dict, store.ttl_dict, f"cost_map:{group_name}", store._clock()))
+        cdef list limits = group.limits(self.reader, False)
+        cdef Py_ssize_t place
+        minute = self.reader.minute("lowest_cost")
+        if group.prices is None or group.prices.changed(self.litellm["model_cost"]):
+            group.prices = Prices(self.reader, self.litellm["model_cost"], group.deployments)
+        usage = usage or None
+        if pool.order is None or pool.order_costs is not group.prices.costs or pool.order_usage is not usage or (
+            usage is not None and version(usage) != pool.order_version
+        ):
+            rank = pool.places
+            if usage is not None:
+                self.introduce(group, pool, usage, minute, False)
+                named = [found for found in map(group.places.get, usage) if found is not None]
+                rank = [place for place in named if pool.member[place]]
+                pool.order_version = version(usage)
+            pool.order = sorted(rank, key=group.prices.costs.__getitem__)
+            pool.order_costs = group.prices.costs
+            pool.order_usage = usage
+        tokens = None
+        for place in pool.order:
+            if limits[place] is None:
+                return group.deployments[place]
+            if tokens is None:
+                tokens = self.reader.tokens("lowest_cost", messages, input)
+            if within(limits[place], None if usage is None else usage.get(group.ids[place]), minute, tokens):
+                return group.deployments[place]
+        raise Unserved("no deployment within its limits")
+
+    cdef object introduce(self, Group group, Pool pool, dict usage, minute, bint with_latency):
+        """Enter into ``usage`` the available deployments it does not name yet, as stock does."""
+        cdef Py_ssize_t place
+        for place in pool.places:
+            if group.ids[place] not in usage:
+                counts = {minute: {"tpm": 0, "rpm": 0}}
+                usage[group.ids[place]] = {"latency": [0], **counts} if with_latency else counts
+
+    cdef object fastest(self, Group group, Pool pool, store, selector, group_name, messages, input, request):
+        """Return one of the deployments whose mean latency is within the buffer of the lowest, at random."""
+        cdef dict usage = mapping(kept(store.cache_dict, store.ttl_dict, f"{group_name}_map", store._clock()))
+        cdef dict report = None
+        cdef list limits = group.limits(self.reader, False)
+        cdef Latencies latencies
+        cdef Py_ssize_t index, place, rank, fitting = 0, wanted
+        cdef Places order
+        cdef Numbers slow, heard
+        cdef double bound, lowest = INFINITY
+        cdef bint streaming = request is not None and (<dict>request).get("stream") is True
+        arguments = selector.routing_args
+        buffer = number(arguments.lowest_latency_buffer)
+        if request is not None:
+            field = "litellm_metadata" if "litellm_metadata" in <dict>request else "metadata"
+            if field in <dict>request:
+                report = sized_dict(pool.count)
+                if type((<dict>request)[field]) is not dict:
+                    raise Unserved("metadata of another kind")
+        latencies = group.latencies if usage else group.unmeasured
+        if latencies is None or latencies.pool is not pool or (usage and latencies.changed(usage)):
+            usage = usage or {}
+            fresh = not usage
+            self.introduce(group, pool, usage, self.reader.minute("lowest_latency"), True)
+            latencies = Latencies(usage, group.places, pool)
+            if fresh:
+                group.unmeasured = latencies
+            else:
+                group.latencies = latencies
+        if group.api_bases is None:
+            group.api_bases = self.reader.api_bases(group.deployments)
+        minute = tokens = None
+        order = Places(latencies.count)
+        heard = Numbers(latencies.count)
+        slow = Numbers(latencies.count)
+        for index in range(latencies.count):
+            place = latencies.places[index]
+            slow.values[index] = INFINITY
+            if place < 0 or not pool.member[place]:
+                continue
+            heard.values[index] = latencies.mean(index)
+            if streaming:
+                heard.values[index] = latencies.first_token(index, arguments.ttft_percentile)
+            if limits[place] is not None:
+                if tokens is None:
+                    tokens = self.reader.tokens("lowest_latency", messages, input)
+                    minute = self.reader.minute("lowest_latency")
+                if not within(limits[place], latencies.maps[index], minute, tokens):
+                    continue
+            slow.values[index] = heard.values[index]
+            lowest = min(lowest, slow.values[index])
+        if lowest == INFINITY:
+            raise Unserved("no deployment within its limits")
+        bound = lowest + <double>buffer * lowest
+        for index in range(latencies.count):
+            fitting += slow.values[index] <= bound
+        shuffle(self.random, latencies.count, order.values)
+        wanted = self.random.choice(range(fitting))
+        if report is not None:
+            for rank in range(latencies.count):
+                place = latencies.places[order.values[rank]]
+                if place >= 0 and pool.member[place]:
+                    base = group.api_bases[place]
+                    if base is not None:
+                        report[base] = heard.values[order.values[rank]]
+            (<dict>request)[field]["_latency_per_deployment"] = report
+        index = nth(order.values, slow.values, latencies.count, bound, wanted)
+        return group.deployments[latencies.places[index]]
+
+    cdef object least_used(self, Group group, Pool pool, store, messages, input, bint asynchronous):
+        """Return one of the deployments with the fewest tokens this minute and room for one more call, at random.
+
+        Stock's coroutine reads the counters of the whole group, its synchronous sibling those of the pool.
+        """
+        cdef dict entries = store.cache_dict, expiries = store.ttl_dict, keys, requests = {}
+        cdef list limits = group.limits(self.reader, True), gone = []
+        cdef double now = store._clock(), least = INFINITY
+        cdef Py_ssize_t code, place, fitting = 0, wanted, count = len(group.ids)
+        cdef Numbers spent = pool.zeros()
+        minute = self.reader.minute_utc()
+        if group.colons:
+            raise Unserved("ids with a colon")
+        if len(entries) > 8 * count + 256:
+            names = [
+                f"{id}:{deployment['litellm_params']['model']}" for id, deployment in zip(group.ids, group.deployments)
+            ]
+            entries = selected(entries, [f"{name}:{kind}:{minute}" for kind in ("tpm", "rpm") for name in names])
+        keys = group.keys_for(minute)
+        for key, value in entries.items():
+            found = keys.get(key)
+            if found is None:
+                found = usage_key(group, key, minute)
+                keys[key] = found
+            code = found
+            if code < 0 or not (asynchronous or pool.member[code >> 1]):
+                continue
+            if expired(expiries, key, now):
+                gone.append(key)
+            elif value is not None and pool.member[code >> 1]:
+                number(value)
+                if code & 1:
+                    requests[code >> 1] = value
+                else:
+                    spent.values[code >> 1] = value
+        drop(store, gone)
+        tokens = None
+        for place in range(count):
+            if limits[place] is not None and pool.member[place]:
+                if tokens is None:
+                    tokens = self.reader.tokens("lowest_tpm_rpm_v2", messages, input)
+                called = requests.get(place)
+                if spent.values[place] + tokens > limits[place][0] or (
+                    called is not None and called + 1 >= limits[place][1]
+                ):
+                    spent.values[place] = INFINITY
+            if spent.values[place] < least:
+                least = spent.values[place]
+        if least == INFINITY:
+            raise Unserved("no deployment within its limits")
+        for place in range(count):
+            fitting += spent.values[place] == least
+        wanted = self.random.choice(range(fitting))
+        for place in range(count):
+            if spent.values[place] == least:
+                if wanted == 0:
+                    return group.deployments[place]
+                wanted -= 1
+
+    cdef object least_used_since(self, Group group, Pool pool, store, group_name, messages, input):
+        """Return the first deployment, in the order of the group's map, with the fewest tokens this minute."""
+        cdef dict entries = store.cache_dict, expiries = store.ttl_dict, usage, calls
+        cdef list limits = group.limits(self.reader, True)
+        cdef double now = store._clock(), spent, least = INFINITY
+        cdef Py_ssize_t place, chosen = -1
+        minute = self.reader.hour_minute()
+        usage = mapping(kept(entries, expiries, f"{group_name}:tpm:{minute}", now))
+        calls = mapping(kept(entries, expiries, f"{group_name}:rpm:{minute}", now))
+        tokens = None
+        if usage is None:
+            for place in pool.places:
+                if limits[place] is not None:
+                    if tokens is None:
+                        tokens = self.reader.tokens("lowest_tpm_rpm", messages, input)
+                    if not has_room(limits[place], 0, tokens, calls, group.ids[place]):
+                        continue
+                return group.deployments[place]
+            raise Unserved("no deployment within its limits")
+        for place in pool.places:
+            if group.ids[place] not in usage:
+                usage[group.ids[place]] = 0
+        for id, value in usage.items():
+            found = group.places.get(id)
+            if found is None:
+                continue
+            place = found
+            if not pool.member[place]:
+                continue
+            spent = number(value)
+            if limits[place] is not None:
+                if tokens is None:
+                    tokens = self.reader.tokens("lowest_tpm_rpm", messages, input)
+                if not has_room(limits[place], value, tokens, calls, id):
+                    continue
+            if spent < least:
+                least = spent
+                chosen = place
+        if chosen < 0:
+            raise Unserved("no deployment within its limits")
+        return group.deployments[chosen]
+
+
+cdef class AsyncCall:
+    """Calls ``fast`` in place of the coroutine function ``stock``: gives an awaitable of its result.
+
+    Stock's coroutine runs where the gate is off, or ``fast`` declines or fails.
+    """
+
+    cdef Gate gate
+    cdef object fast
+    cdef object stock
+
+    def __init__(self, gate: Gate, fast: object, stock: object) -> None:
+        self.gate = gate
+        self.fast = fast
+        self.stock = stock
+
+    def __call__(self, *args, **kwargs):
+        if not self.gate.on:
+            return self.stock(*args, **kwargs)
+        try:
+            result = self.fast(*args, **kwargs)
+        except Exception as error:
+            return self._recover(error, args, kwargs)
+        if result is declined:
+            return self.stock(*args, **kwargs)
+        self.gate.served += 1
+        return Ready(result)
+
+    async def _recover(self, error, args, kwargs):
+        """Run stock after an internal ``error``, which counts as a fault if stock succeeds."""
+        result = await self.stock(*args, **kwargs)
+        self.gate.fault(error)
+        return result

@@ -1,0 +1,886 @@
+"""Choosing a deployment of a router: what is remembered of a model group, and each strategy's pick.
+
+The truth stays in the router's own lists and caches. What is remembered of them is compared with them at every choice:
+a dict has changed when its version has (PEP 509), a list when one of its items is another object.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import weakref
+from collections.abc import Awaitable, Callable, Generator
+from math import ceil, inf
+from operator import is_
+from random import Random
+from types import ModuleType
+from typing import Any
+
+from litellm_accel._py.gate import DECLINED, Gate
+
+__all__ = ["AsyncCall", "Bindings", "Chooser", "Ready", "Snapshot", "Unserved", "shuffled"]
+
+_NOTHING: frozenset[str] = frozenset()
+
+# Keys of a request that change the choice in ways only stock knows.
+_UNSERVED_KEYS = frozenset(
+    {
+        "_target_order",
+        "_excluded_deployment_ids",
+        "_retry_skipped_deployment_ids",
+        "_encrypted_content_affinity_pinned",
+        "litellm_params",
+    }
+)
+# Metadata that stock's pre-routing hook takes out of a request, or reads back into it.
+_UNSERVED_METADATA = (
+    "routing_decision",
+    "_autorouter_baseline_route",
+    "_session_deployment_affinity_ttl",
+    "_consumed_request_tags",
+    "_client_output_ceiling",
+)
+
+Deployment = dict[str, Any]
+
+
+class Unserved(Exception):
+    """The call is left to stock; the message is the reason."""
+
+
+def _same(before: list[Any], now: list[Any]) -> bool:
+    return len(before) == len(now) and all(map(is_, before, now))
+
+
+class Snapshot:
+    """Dicts as they were when the snapshot was made."""
+
+    __slots__ = ("_copies", "_dicts")
+
+    def __init__(self, dicts: list[dict[Any, Any]]) -> None:
+        for mapping in dicts:
+            if type(mapping) is not dict:
+                raise TypeError(f"a snapshot is of plain dicts, got {type(mapping).__name__}")
+        self._dicts = list(dicts)
+        self._copies = [dict(mapping) for mapping in dicts]
+
+    def changed(self) -> bool:
+        """Return whether one of the dicts has been written to since. Nested objects are not looked into."""
+        return not all(
+            _same(list(held), list(copy)) and _same(list(held.values()), list(copy.values()))
+            for held, copy in zip(self._dicts, self._copies, strict=True)
+        )
+
+
+class Bindings:
+    """Names in modules and classes as they were bound when this was made.
+
+    ``points`` are pairs of a module, class or dict and the names in it.
+    """
+
+    __slots__ = ("_names", "_namespaces", "_values")
+
+    def __init__(self, points: list[tuple[ModuleType | type | dict[str, Any], tuple[str, ...]]]) -> None:
+        self._namespaces = [owner if isinstance(owner, dict) else vars(owner) for owner, _ in points]
+        self._names = [tuple(names) for _, names in points]
+        self._values = self._read()
+
+    def _read(self) -> list[list[Any]]:
+        return [list(map(held.get, names)) for held, names in zip(self._namespaces, self._names, strict=True)]
+
+    def changed(self) -> bool:
+        """Return whether one of the names is bound to another object now."""
+        return not all(map(_same, self._values, self._read()))
+
+
+def shuffled(source: Random, count: int) -> list[int]:
+    """Return the order in which ``random.sample(population, count)`` gives all ``count`` items of a population.
+
+    ``source`` is a ``random.Random``; it is left in the state ``sample`` leaves it in.
+    """
+    return source.sample(range(count), count)
+
+
+class Ready:
+    """An awaitable that gives ``result`` at once."""
+
+    __slots__ = ("_result",)
+
+    def __init__(self, result: Any) -> None:
+        self._result = result
+
+    def __await__(self) -> Generator[None, None, Any]:
+        return self
+
+    def __iter__(self) -> Ready:
+        return self
+
+    def __next__(self) -> Any:
+        raise StopIteration(self._result)
+
+
+def _kept(entries: dict[str, Any], expiries: dict[str, float], key: str, now: float) -> Any:
+    """Read ``key`` as ``InMemoryCache.get_cache`` does at time ``now``, dropping it when it has expired."""
+    if key not in entries:
+        return None
+    expiry = expiries.get(key)
+    if expiry is not None and now > expiry:
+        entries.pop(key, None)
+        expiries.pop(key, None)
+        return None
+    value = entries[key]
+    if value is None or type(value) in (dict, int, float):
+        return value
+    raise Unserved("a cached value of another kind")
+
+
+def _number(value: Any) -> float:
+    """Return a count or a time as a C double; exact, or ``Unserved``."""
+    if (type(value) is float and -inf < value < inf) or (type(value) is int and -(1 << 52) < value < 1 << 52):
+        return float(value)
+    raise Unserved("a cached value of another kind")
+
+
+def _mapping(value: Any) -> dict[Any, Any] | None:
+    if value is not None and type(value) is not dict:
+        raise Unserved("a cached value of another kind")
+    return value
+
+
+def _within(limit: tuple[Any, Any], usages: dict[str, Any] | None, minute: str, tokens: int) -> bool:
+    """Return whether one more call of ``tokens`` tokens keeps the (tpm, rpm) ``limit`` in this minute."""
+    used = {} if usages is None else usages.get(minute, {})
+    return not (used.get("tpm", 0) + tokens > limit[0] or used.get("rpm", 0) + 1 > limit[1])
+
+
+class _Cooldowns:
+    """The deployments of one router that cool down, as its cooldown cache tells."""
+
+    def now(self, store: Any, known: dict[str, int]) -> frozenset[str]:
+        """Return the ids cooling down; expired entries of ``known`` ids leave ``store`` as they do in stock."""
+        entries, expiries = store.cache_dict, store.ttl_dict
+        if not entries:
+            return _NOTHING
+        clock = store._clock()
+        moment = time.time()
+        active = []
+        expired = []
+        for key, value in list(entries.items()):
+            if type(key) is not str or not key.startswith("deployment:") or not key.endswith(":cooldown"):
+                continue
+            model_id = key[11:-9]
+            if model_id not in known:
+                continue
+            expiry = expiries.get(key)
+            if expiry is not None and clock > expiry:
+                expired.append(key)
+                continue
+            if type(value) is not dict:
+                raise Unserved("a cooldown of another kind")
+            if not value:
+                continue
+            end = _number(value["timestamp"]) + _number(value["cooldown_time"])
+            if end - moment <= 0:
+                expired.append(key)
+                continue
+            if expiry is not None and expiry > end + 4.999:
+                raise Unserved("a cooldown kept longer than it lasts")
+            active.append(model_id)
+        for key in expired:
+            entries.pop(key, None)
+            expiries.pop(key, None)
+        return frozenset(active)
+
+
+class _Group:
+    """What is remembered of one model group: its deployments in order, and what choosing needs of each.
+
+    A place is a deployment's position in the group.
+    """
+
+    def __init__(
+        self, reader: Any, name: str, indices: list[int], model_list: list[Deployment], known: dict[str, int]
+    ) -> None:
+        self.indices = indices
+        self.slots = list(indices)
+        self.known = known
+        self.seen_known = Snapshot([known])
+        if not all(0 <= slot < len(model_list) for slot in self.slots):
+            raise Unserved("the model list is being changed")
+        self.deployments = [model_list[slot] for slot in self.slots]
+        self.seen = Snapshot(reader.dicts(self.deployments))
+        self.refusal, self.ids, self.blocked, self.orders, self.plain = reader.group(name, self.deployments, known)
+        self.places = {model_id: place for place, model_id in enumerate(self.ids)}
+        self.colons = any(":" in model_id for model_id in self.ids)
+        self.pool: _Pool | None = None
+        self.prices: _Prices | None = None
+        self._limits: dict[bool, list[tuple[Any, Any] | None]] = {}
+
+    def changed(self, indices: list[int], model_list: list[Deployment], known: dict[str, int]) -> bool:
+        """Return whether the router lists other deployments for the group now, or one of them has been edited."""
+        if indices is not self.indices or known is not self.known or self.seen_known.changed():
+            return True
+        if not _same(indices, self.slots) or not all(slot < len(model_list) for slot in indices):
+            return True
+        return not _same([model_list[slot] for slot in indices], self.deployments) or self.seen.changed()
+
+    def available(self, cooling: frozenset[str]) -> _Pool:
+        """Return the pool without the deployments ``cooling`` names; it is kept until another set is left out."""
+        out = cooling & self.places.keys()
+        if self.pool is None or out != self.pool.out:
+            self.pool = _Pool(self, frozenset(out))
+        return self.pool
+
+    def limits(self, reader: Any, strict: bool) -> list[tuple[Any, Any] | None]:
+        """Return per place the (tpm, rpm) limits, None for a deployment without; ``strict`` takes 0 for a limit."""
+        if strict not in self._limits:
+            self._limits[strict] = reader.limits(self.deployments, strict)
+        return self._limits[strict]
+
+
+class _Pool:
+    """The deployments of a group that can be chosen now, in the group's order."""
+
+    def __init__(self, group: _Group, out: frozenset[str]) -> None:
+        places = [place for name, place in group.places.items() if place not in group.blocked and name not in out]
+        if group.orders is not None:
+            orders = [group.orders[place] for place in places if group.orders[place] is not None]
+            if orders:
+                first = min(orders)
+                places = [place for place in places if group.orders[place] == first]
+        chosen = frozenset(places)
+        self.places = places
+        self.deployments = [group.deployments[place] for place in places]
+        self.out = out
+        self.member = bytes(place in chosen for place in range(len(group.ids)))
+        self.weighed = False
+        self.sums: list[float] | None = None
+
+    def drawn(self, reader: Any, source: Random) -> Deployment:
+        """Return one deployment as ``random.choices`` with weights, or ``random.choice`` without, would draw it."""
+        if not self.weighed:
+            self.sums = reader.cumulative(self.deployments)
+            self.weighed = True
+        if self.sums is None:
+            return source.choice(self.deployments)
+        return source.choices(self.deployments, cum_weights=self.sums)[0]
+
+
+class _Prices:
+    """What a token in and a token out of each deployment cost together, kept while the cost map's rows are the same."""
+
+    def __init__(self, reader: Any, table: dict[str, Any], deployments: list[Deployment]) -> None:
+        self.names = reader.priced_names(deployments)
+        self.rows = list(map(table.get, self.names))
+        self.seen = Snapshot([row for row in self.rows if row is not None])
+        self.costs: list[Any] = reader.costs(deployments)
+
+    def changed(self, table: dict[str, Any]) -> bool:
+        return not _same(self.rows, list(map(table.get, self.names))) or self.seen.changed()
+
+
+def _times(samples: Any) -> list[float]:
+    if type(samples) is not list:
+        raise Unserved("latencies of another kind")
+    for sample in samples:
+        if not 0.0 <= _number(sample) < inf:
+            raise Unserved("a latency that is no time")
+    return samples
+
+
+def _average(samples: Any) -> float:
+    """Return the mean as stock takes it: ``sum`` over ``len``, 0.0 of nothing."""
+    return sum(samples) / len(samples) if _times(samples) else 0.0
+
+
+def _latency(usages: Any, streaming: bool, percentile: float | None) -> float:
+    """Return what a deployment's latency map says of it: the time to the first token for a stream that has samples."""
+    if type(usages) is not dict:
+        raise Unserved("a latency map of another kind")
+    mean = _average(usages.get("latency", []))
+    first_tokens = _times(usages.get("time_to_first_token_seconds", [])) if streaming else []
+    if not first_tokens:
+        return mean
+    if percentile is None:
+        return _average(first_tokens)
+    first = sorted(first_tokens)[ceil(len(first_tokens) * percentile) - 1]
+    if type(first) is not float:
+        raise Unserved("latencies of another kind")
+    return first
+
+
+def _usage_key(group: _Group, key: Any, minute: str) -> int:
+    """Return twice the place of the deployment whose tokens of ``minute`` are kept under ``key``, one more for its
+    requests; -1 for any other key."""
+    if type(key) is not str:
+        return -1
+    name, _, kept_minute = key.rpartition(":")
+    name, _, kind = name.rpartition(":")
+    if kept_minute != minute or kind not in ("tpm", "rpm"):
+        return -1
+    model_id, _, model = name.partition(":")
+    place = group.places.get(model_id)
+    if place is None or group.deployments[place]["litellm_params"]["model"] != model:
+        return -1
+    return 2 * place + (kind == "rpm")
+
+
+class _Index:
+    """What is remembered of one router: its settings, its cooldowns and its model groups."""
+
+    def __init__(self, router: weakref.ref[Any]) -> None:
+        self.router = router
+        self.cooldowns = _Cooldowns()
+        self.groups: dict[str, _Group] = {}
+
+    def group(
+        self, reader: Any, name: str, indices: list[int], model_list: list[Deployment], known: dict[str, int]
+    ) -> _Group:
+        group = self.groups.get(name)
+        if group is None or group.changed(indices, model_list, known):
+            group = _Group(reader, name, indices, model_list, known)
+            if group.changed(indices, model_list, known):
+                raise Unserved("the model list is being changed")
+            self.groups[name] = group
+        return group
+
+
+class Chooser:
+    """Chooses deployments for routers whose settings it fully understands; declines every other call.
+
+    ``gate`` counts what is declined; ``reader`` reads routers and deployments as LiteLLM does
+    (``components.routing.Reader``).
+    """
+
+    def __init__(self, gate: Gate, reader: Any) -> None:
+        self._gate = gate
+        self._reader = reader
+        self._code = Bindings(reader.code)
+        self._litellm: dict[str, Any] = reader.litellm
+        self._logging: dict[str, Any] = reader.logging
+        self._random: Random = reader.random
+        self._indexes: dict[int, _Index] = {}
+
+    def forget(self) -> None:
+        """Drop everything remembered of any router."""
+        self._indexes.clear()
+
+    def choose(
+        self,
+        router: object,
+        model: object,
+        messages: object = None,
+        input: object = None,
+        specific_deployment: object = False,
+        request_kwargs: object = None,
+    ) -> object:
+        """Return the deployment ``Router.get_available_deployment`` would choose, or ``DECLINED``."""
+        try:
+            return self._serve(router, model, messages, input, specific_deployment, request_kwargs, False)
+        except Unserved as reason:
+            return self._gate.decline(str(reason))
+
+    def choose_async(
+        self,
+        router: object,
+        model: object,
+        request_kwargs: object,
+        messages: object = None,
+        input: object = None,
+        specific_deployment: object = False,
+    ) -> object:
+        """Return the deployment ``Router.async_get_available_deployment`` would choose, or ``DECLINED``."""
+        try:
+            return self._serve(router, model, messages, input, specific_deployment, request_kwargs, True)
+        except Unserved as reason:
+            return self._gate.decline(str(reason))
+
+    def check(self, router: Any) -> Any:
+        """Return the in-memory cache of a router that is understood. Raises ``Unserved``."""
+        if type(router) is not self._reader.router_type:
+            raise Unserved("a subclass of Router")
+        return self.check_cache(router.__dict__["cache"])
+
+    def check_cache(self, cache: Any) -> Any:
+        """Return the in-memory half of a cache without Redis. Raises ``Unserved``."""
+        if self._code.changed():
+            raise Unserved("LiteLLM's routing is patched")
+        self._check_process()
+        store = cache.in_memory_cache
+        if type(cache) is not self._reader.cache_type or type(store) is not self._reader.memory_type:
+            raise Unserved("a cache of another kind")
+        if cache.redis_cache is not None:
+            raise Unserved("Redis")
+        return store
+
+    def listed(self, router: Any, model_name: Any, model_alias: Any = None, team_id: Any = None) -> Any:
+        """Return the deployments ``Router.get_all_deployments`` would list, or ``DECLINED``."""
+        try:
+            return self._deployments(router, model_name, model_alias, team_id)
+        except Unserved as reason:
+            return self._gate.decline(str(reason))
+
+    def _deployments(self, router: Any, name: Any, alias: Any, team: Any) -> list[Deployment]:
+        if type(router) is not self._reader.router_type:
+            raise Unserved("a subclass of Router")
+        if self._code.changed():
+            raise Unserved("LiteLLM's routing is patched")
+        state = router.__dict__
+        if type(name) is not str or alias is not None:
+            raise Unserved("a model name that is no string")
+        if team is not None and (team, name) in state["team_model_to_deployment_indices"]:
+            raise Unserved("a team's own deployments")
+        known = state["model_id_to_deployment_index_map"]
+        indices = state["model_name_to_deployment_indices"].get(name)
+        if type(indices) is not list or "get_all_deployments" in state or "should_include_deployment" in state:
+            raise Unserved("a pattern, team or unknown model group")
+        group = self._index(router).group(self._reader, name, indices, state["model_list"], known)
+        if group.refusal is not None:
+            raise Unserved(group.refusal)
+        return group.deployments.copy()
+
+    def _serve(
+        self, router: Any, model: Any, messages: Any, input: Any, specific: Any, request: Any, asynchronous: bool
+    ) -> Deployment:
+        if type(router) is not self._reader.router_type:
+            raise Unserved("a subclass of Router")
+        if self._code.changed():
+            raise Unserved("LiteLLM's routing is patched")
+        self._check_process()
+        index = self._index(router)
+        state = router.__dict__
+        refusal, strategy, selector, _ = self._reader.router(router)
+        if refusal is not None:
+            raise Unserved(refusal)
+        if strategy == "usage-based-routing":
+            asynchronous = False  # stock's coroutine hands this strategy to its synchronous sibling
+        elif strategy == "cost-based-routing" and not asynchronous:
+            raise Unserved("a strategy without a synchronous choice")
+        self._check_router(state)
+        if type(model) is not str:
+            raise Unserved("a model name that is no string")
+        if specific is True:
+            raise Unserved("a specific deployment")
+        if (messages is not None or input is not None) and state["enable_pre_call_checks"]:
+            raise Unserved("pre-call checks")
+        known = state["model_id_to_deployment_index_map"]
+        model_list = state["model_list"]
+        name = self._group_name(state, known, model)
+        if len(model_list) != len(known):
+            raise Unserved("deployments that share an id")
+        indices = state["model_name_to_deployment_indices"].get(name)
+        if type(indices) is not list:
+            index.groups.pop(name, None)
+            raise Unserved("a pattern, team or unknown model group")
+        if request is not None:
+            self._check_request(request, state, name, asynchronous)
+        elif asynchronous:
+            raise Unserved("a request without arguments")
+        group = index.group(self._reader, name, indices, model_list, known)
+        if group.refusal is not None:
+            raise Unserved(group.refusal)
+        pool = group.available(index.cooldowns.now(self._cooldown_store(state), known))
+        if not pool.places:
+            raise Unserved("no deployment is available")
+        if asynchronous:
+            self._check_callbacks()
+        if strategy == "simple-shuffle":
+            return pool.drawn(self._reader, self._random)
+        return self._measured(
+            strategy,
+            selector,
+            group,
+            pool,
+            state,
+            model if asynchronous else name,
+            messages,
+            input,
+            request,
+            asynchronous,
+        )
+
+    def _index(self, router: Any) -> _Index:
+        key = id(router)
+        index = self._indexes.get(key)
+        if index is None or index.router() is not router:
+            indexes = self._indexes
+            index = _Index(weakref.ref(router, lambda gone: indexes.pop(key, None)))
+            self._indexes[key] = index
+        return index
+
+    def _check_process(self) -> None:
+        """Raise ``Unserved`` where process-wide settings make stock log or trace a choice."""
+        if self._litellm["set_verbose"] or self._logging["set_verbose"]:
+            raise Unserved("verbose mode")
+        if self._reader.router_log.isEnabledFor(20):
+            raise Unserved("the router's log is at level INFO")
+        if self._reader.log.isEnabledFor(10):
+            raise Unserved("LiteLLM's log is at level DEBUG")
+        proxy = sys.modules.get("litellm.proxy.proxy_server")
+        if proxy is not None and getattr(proxy, "open_telemetry_logger", None) is not None:
+            raise Unserved("requests are traced")
+
+    def _check_router(self, state: dict[str, Any]) -> None:
+        """Raise ``Unserved`` where one of the router's own containers asks for more than a plain choice."""
+        if state["routing_plugins"]:
+            raise Unserved("routing plugins")
+        if (
+            state["auto_routers"]
+            or state["complexity_routers"]
+            or state["adaptive_routers"]
+            or state["quality_routers"]
+        ):
+            raise Unserved("pre-routing strategies")
+        if state["routing_groups"] or state["_model_to_group"]:
+            raise Unserved("routing groups")
+
+    def _group_name(self, state: dict[str, Any], known: dict[str, int], model: str) -> str:
+        """Return the model group that ``model`` names, through the router's aliases."""
+        names = state["model_names"]
+        if model not in names and model in known:
+            raise Unserved("a deployment by its id")
+        name = model
+        aliases = state["model_group_alias"]
+        if aliases:
+            target = aliases.get(model)
+            if type(target) is dict:
+                target = target.get("model")
+            if type(target) is str and target:
+                name = target
+            elif target is not None:
+                raise Unserved("an alias of another kind")
+        if name not in names:
+            raise Unserved("a pattern, team or unknown model group")
+        renamed = self._litellm["model_alias_map"]
+        if renamed and name in renamed:
+            raise Unserved("litellm.model_alias_map")
+        return name
+
+    def _check_request(self, request: Any, state: dict[str, Any], name: str, asynchronous: bool) -> None:
+        """Raise ``Unserved`` where a request's own arguments change the choice, or stock would change the request."""
+        if type(request) is not dict:
+            raise Unserved("request arguments of another kind")
+        for key in request:
+            if type(key) is not str:
+                raise Unserved("request arguments of another kind")
+            if key in _UNSERVED_KEYS:
+                raise Unserved("request arguments that steer the choice")
+        if request.get("routing_strategy") is not None or request.get("_router_weights") is not None:
+            raise Unserved("request arguments that steer the choice")
+        if request.get("enable_tag_filtering") is True:
+            raise Unserved("tag filtering")
+        team = None
+        for field in ("metadata", "litellm_metadata"):
+            metadata = request.get(field)
+            if metadata is None:
+                continue
+            if type(metadata) is not dict:
+                raise Unserved("metadata of another kind")
+            if asynchronous and any(key in metadata for key in _UNSERVED_METADATA):
+                raise Unserved("metadata of an earlier routing decision")
+            if team is None:
+                team = metadata.get("user_api_key_team_id")
+                if not isinstance(team, str) or not team:
+                    team = None
+            caller = metadata.get("user_api_key_auth")
+            if caller is not None:
+                self._check_caller(caller, name)
+        if team is not None and (team, name) in state["team_model_to_deployment_indices"]:
+            raise Unserved("a team's own deployments")
+        if asynchronous and request.get("tools"):
+            self._check_tools(request["tools"])
+        if asynchronous and isinstance(request.get("_context_compaction_state"), self._reader.compaction_type):
+            self._disarm(request["_context_compaction_state"])
+
+    def _disarm(self, compaction: Any) -> None:
+        """Take back what an earlier routing of the request set up, as stock's pre-routing hook does."""
+        compaction.config = None
+        compaction.candidates = ()
+        compaction.parent_model = None
+
+    def _check_caller(self, caller: Any, name: str) -> None:
+        """Raise ``Unserved`` where a caller may reach the model group only through access groups."""
+        limited = False
+        for field in ("models", "team_models"):
+            models = getattr(caller, field, None)
+            if not models:
+                continue
+            if type(models) is not list:
+                raise Unserved("model access groups")
+            if name in models or "*" in models or "all-proxy-models" in models:
+                return
+            limited = True
+        if limited:
+            raise Unserved("model access groups")
+
+    def _check_tools(self, tools: Any) -> None:
+        if type(tools) is not list:
+            raise Unserved("tools of another kind")
+        for tool in tools:
+            if type(tool) is not dict:
+                raise Unserved("tools of another kind")
+            if tool.get("type") in ("web_search", "web_search_preview"):
+                raise Unserved("web search")
+
+    def _check_callbacks(self) -> None:
+        """Raise ``Unserved`` where a callback filters deployments."""
+        callbacks = self._litellm["callbacks"]
+        if type(callbacks) is not list:
+            raise Unserved("callbacks of another kind")
+        for callback in callbacks:
+            if type(callback) is not str and isinstance(callback, self._reader.callback_type):
+                if getattr(type(callback), "async_filter_deployments", None) is not self._reader.no_filter:
+                    raise Unserved("a callback filters deployments")
+                if "async_filter_deployments" in callback.__dict__:
+                    raise Unserved("a callback filters deployments")
+
+    def _cooldown_store(self, state: dict[str, Any]) -> Any:
+        """Return the in-memory cache the router keeps its cooldowns in."""
+        cooldowns = state["cooldown_cache"]
+        shared = cooldowns._cooldown_store
+        store = cooldowns.in_memory_cache
+        if type(shared) is not self._reader.cache_type or type(store) is not self._reader.memory_type:
+            raise Unserved("a cache of another kind")
+        if shared.in_memory_cache is not store or cooldowns.cache is not state["cache"]:
+            raise Unserved("a cache of another kind")
+        if shared.redis_cache is not None or state["cache"].redis_cache is not None:
+            raise Unserved("Redis")
+        return store
+
+    def _measured(
+        self,
+        strategy: str,
+        selector: Any,
+        group: _Group,
+        pool: _Pool,
+        state: dict[str, Any],
+        group_name: str,
+        messages: Any,
+        input: Any,
+        request: Any,
+        asynchronous: bool,
+    ) -> Deployment:
+        """Return the pick of a strategy that looks at what has been measured."""
+        cache = state["cache"]
+        if not group.plain:
+            raise Unserved("deployments that cannot be copied")
+        if self._litellm["redact_user_api_key_info"]:
+            raise Unserved("redacted keys")
+        if asynchronous and self._litellm["service_callback"]:
+            raise Unserved("service callbacks")
+        if selector.router_cache is not cache:
+            raise Unserved("a cache of another kind")
+        store = cache.in_memory_cache
+        if type(cache) is not self._reader.cache_type or type(store) is not self._reader.memory_type:
+            raise Unserved("a cache of another kind")
+        if strategy == "least-busy":
+            return self._least_busy(group, pool, store, group_name)
+        if strategy == "cost-based-routing":
+            return self._cheapest(group, pool, store, group_name, messages, input)
+        if strategy == "latency-based-routing":
+            return self._fastest(group, pool, store, selector, group_name, messages, input, request)
+        if strategy == "usage-based-routing-v2":
+            return self._least_used(group, pool, store, messages, input, asynchronous)
+        return self._least_used_since(group, pool, store, group_name, messages, input)
+
+    def _least_busy(self, group: _Group, pool: _Pool, store: Any, group_name: str) -> Deployment:
+        """Return the first of the deployments with the fewest requests in flight."""
+        now = store._clock()
+        counts = []
+        for place in pool.places:
+            key = f"{group_name}_request_count:{group.ids[place]}"
+            value = _kept(store.cache_dict, store.ttl_dict, key, now)
+            if value is not None and type(value) is not int:
+                raise Unserved("a cached value of another kind")
+            counts.append(0.0 if value is None else _number(value))
+        return pool.deployments[counts.index(min(counts))]
+
+    def _cheapest(
+        self, group: _Group, pool: _Pool, store: Any, group_name: str, messages: Any, input: Any
+    ) -> Deployment:
+        """Return the cheapest deployment within its limits; of equals the one first in the group's cost map."""
+        usage = _mapping(_kept(store.cache_dict, store.ttl_dict, f"cost_map:{group_name}", store._clock()))
+        limits = group.limits(self._reader, False)
+        minute = self._reader.minute("lowest_cost")
+        if group.prices is None or group.prices.changed(self._litellm["model_cost"]):
+            group.prices = _Prices(self._reader, self._litellm["model_cost"], group.deployments)
+        usage = usage or None
+        rank = pool.places
+        if usage is not None:
+            self._introduce(group, pool, usage, minute, False)
+            named = [found for found in map(group.places.get, usage) if found is not None]
+            rank = [place for place in named if pool.member[place]]
+        tokens = None
+        for place in sorted(rank, key=group.prices.costs.__getitem__):
+            limit = limits[place]
+            if limit is None:
+                return group.deployments[place]
+            if tokens is None:
+                tokens = self._reader.tokens("lowest_cost", messages, input)
+            if _within(limit, None if usage is None else usage.get(group.ids[place]), minute, tokens):
+                return group.deployments[place]
+        raise Unserved("no deployment within its limits")
+
+    def _introduce(self, group: _Group, pool: _Pool, usage: dict[str, Any], minute: str, with_latency: bool) -> None:
+        """Enter into ``usage`` the available deployments it does not name yet, as stock does."""
+        for place in pool.places:
+            if group.ids[place] not in usage:
+                counts = {minute: {"tpm": 0, "rpm": 0}}
+                usage[group.ids[place]] = {"latency": [0], **counts} if with_latency else counts
+
+    def _fastest(
+        self,
+        group: _Group,
+        pool: _Pool,
+        store: Any,
+        selector: Any,
+        group_name: str,
+        messages: Any,
+        input: Any,
+        request: dict[str, Any] | None,
+    ) -> Deployment:
+        """Return one of the deployments whose mean latency is within the buffer of the lowest, at random."""
+        usage = _mapping(_kept(store.cache_dict, store.ttl_dict, f"{group_name}_map", store._clock())) or {}
+        limits = group.limits(self._reader, False)
+        arguments = selector.routing_args
+        buffer = _number(arguments.lowest_latency_buffer)
+        field = "litellm_metadata" if request is not None and "litellm_metadata" in request else "metadata"
+        reported = request is not None and field in request
+        if request is not None and reported and type(request[field]) is not dict:
+            raise Unserved("metadata of another kind")
+        streaming = request is not None and request.get("stream") is True
+        minute = self._reader.minute("lowest_latency")
+        self._introduce(group, pool, usage, minute, True)
+        tokens = None
+        entries: list[tuple[int, float, bool]] = []
+        for model_id, usages in usage.items():
+            place = group.places.get(model_id, -1)
+            if place < 0 or not pool.member[place]:
+                entries.append((-1, inf, False))
+                continue
+            latency = _latency(usages, streaming, arguments.ttft_percentile)
+            limit = limits[place]
+            if limit is not None and tokens is None:
+                tokens = self._reader.tokens("lowest_latency", messages, input)
+            fits = limit is None or _within(limit, usages, minute, tokens)
+            entries.append((place, latency, fits))
+        lowest = min((latency for _, latency, fits in entries if fits), default=None)
+        if lowest is None:
+            raise Unserved("no deployment within its limits")
+        drawn = [entries[index] for index in shuffled(self._random, len(entries))]
+        fitting = [(place, latency) for place, latency, fits in drawn if fits and latency <= lowest + buffer * lowest]
+        fitting.sort(key=lambda entry: entry[1])
+        if request is not None and reported:
+            bases = self._reader.api_bases(group.deployments)
+            request[field]["_latency_per_deployment"] = {
+                bases[place]: latency for place, latency, _ in drawn if place >= 0 and bases[place] is not None
+            }
+        return group.deployments[self._random.choice(fitting)[0]]
+
+    def _least_used(
+        self, group: _Group, pool: _Pool, store: Any, messages: Any, input: Any, asynchronous: bool
+    ) -> Deployment:
+        """Return one of the deployments with the fewest tokens this minute and room for one more call, at random.
+
+        Stock's coroutine reads the counters of the whole group, its synchronous sibling those of the pool.
+        """
+        entries, expiries, now = store.cache_dict, store.ttl_dict, store._clock()
+        limits = group.limits(self._reader, True)
+        minute = self._reader.minute_utc()
+        if group.colons:
+            raise Unserved("ids with a colon")
+        tokens_used: dict[int, Any] = {}
+        requests: dict[int, Any] = {}
+        for key in list(entries):
+            code = _usage_key(group, key, minute)
+            if code >= 0 and (asynchronous or pool.member[code >> 1]):
+                value = _kept(entries, expiries, key, now)
+                if value is not None and pool.member[code >> 1]:
+                    _number(value)
+                    (requests if code & 1 else tokens_used)[code >> 1] = value
+        tokens = None
+        least = inf
+        fitting: list[Deployment] = []
+        for place in pool.places:
+            spent = tokens_used.get(place, 0)
+            limit = limits[place]
+            if limit is not None:
+                if tokens is None:
+                    tokens = self._reader.tokens("lowest_tpm_rpm_v2", messages, input)
+                called = requests.get(place)
+                if spent + tokens > limit[0] or (called is not None and called + 1 >= limit[1]):
+                    continue
+            if spent < least:
+                least = spent
+                fitting = []
+            if spent == least:
+                fitting.append(group.deployments[place])
+        if not fitting:
+            raise Unserved("no deployment within its limits")
+        return self._random.choice(fitting)
+
+    def _least_used_since(
+        self, group: _Group, pool: _Pool, store: Any, group_name: str, messages: Any, input: Any
+    ) -> Deployment:
+        """Return the first deployment, in the order of the group's map, with the fewest tokens this minute."""
+        entries, expiries, now = store.cache_dict, store.ttl_dict, store._clock()
+        limits = group.limits(self._reader, True)
+        minute = self._reader.hour_minute()
+        usage = _mapping(_kept(entries, expiries, f"{group_name}:tpm:{minute}", now))
+        calls = _mapping(_kept(entries, expiries, f"{group_name}:rpm:{minute}", now))
+        if usage is None:
+            usage = {}
+        for place in pool.places:
+            usage.setdefault(group.ids[place], 0)
+        tokens = None
+        least = inf
+        chosen = None
+        for model_id, value in list(usage.items()):
+            found = group.places.get(model_id)
+            if found is None or not pool.member[found]:
+                continue
+            spent = _number(value)
+            limit = limits[found]
+            if limit is not None:
+                if tokens is None:
+                    tokens = self._reader.tokens("lowest_tpm_rpm", messages, input)
+                if value + tokens > limit[0] or (
+                    calls is not None and model_id in calls and calls[model_id] + 1 >= limit[1]
+                ):
+                    continue
+            if spent < least:
+                least = spent
+                chosen = found
+        if chosen is None:
+            raise Unserved("no deployment within its limits")
+        return group.deployments[chosen]
+
+
+class AsyncCall:
+    """Calls ``fast`` in place of the coroutine function ``stock``: gives an awaitable of its result.
+
+    Stock's coroutine runs where the gate is off, or ``fast`` declines or fails.
+    """
+
+    def __init__(self, gate: Gate, fast: Callable[..., Any], stock: Callable[..., Awaitable[Any]]) -> None:
+        self._gate = gate
+        self._fast = fast
+        self._stock = stock
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Awaitable[Any]:
+        if not self._gate.on:
+            return self._stock(*args, **kwargs)
+        try:
+            result = self._fast(*args, **kwargs)
+        except Exception as error:
+            return self._recover(error, args, kwargs)
+        if result is DECLINED:
+            return self._stock(*args, **kwargs)
+        self._gate.serve()
+        return Ready(result)
+
+    async def _recover(self, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run stock after an internal ``error``, which counts as a fault if stock succeeds."""
+        result = await self._stock(*args, **kwargs)
+        self._gate.fault(error)
+        return result

@@ -1,0 +1,447 @@
+"""Component ``routing``: a router's choice of a deployment, for every strategy LiteLLM ships.
+
+Reaches through it: completions, embeddings and every other call of a ``Router``. A choice is served when the router's
+settings, the request and the process are on the lists of what is fully understood; all else runs on stock and is
+counted with its reason. ``docs/routing.md`` names both sides.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import inspect
+import logging
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
+from types import FunctionType, ModuleType
+from typing import Any
+
+from litellm_accel._backend import load
+from litellm_accel.components.base import Component, Replaced, Replacement, Unavailable, Unproven
+from litellm_accel.components.routing_records import Records
+
+_hot = load("routing")
+
+# The releases on which the differential tests show equality.
+PROVEN = frozenset({"1.106.2"})
+
+# What a choice or a record goes around. While one of these names holds another function or class than when the
+# component started, calls are declined; None stands for all functions and classes there.
+_AROUND: dict[str, tuple[str, ...] | None] = {
+    "litellm._service_logger:ServiceLogging": ("async_service_success_hook",),
+    "litellm.caching.dual_cache:DualCache": None,
+    "litellm.caching.in_memory_cache:InMemoryCache": None,
+    "litellm.integrations.custom_logger:CustomLogger": ("_select_metadata_field", "async_filter_deployments"),
+    "litellm.router:Router": (
+        "_async_filter_health_check_unhealthy_deployments",
+        "_async_get_available_deployment",
+        "_async_override_selector_pre_call_check",
+        "_common_checks_available_deployment",
+        "_drop_strategy_markers",
+        "_filter_blocked_deployments",
+        "_filter_by_routing_plugin_candidates",
+        "_filter_cooldown_deployments",
+        "_filter_deployments_by_model_access_groups",
+        "_filter_health_check_unhealthy_deployments",
+        "_filter_reserved_deployments",
+        "_get_all_deployments",
+        "_get_metadata_variable_name_from_kwargs",
+        "_get_request_routing_strategy_override",
+        "_get_routing_context",
+        "_get_routing_group_deployments",
+        "_increment_deployment_usage",
+        "_is_strategy_marker_deployment",
+        "_normalize_strategy",
+        "_override_selector_pre_call_check",
+        "_pin_tier_params_onto_request",
+        "_pre_call_checks",
+        "_record_routing_decision",
+        "_resolve_claude_code_session_router",
+        "_restore_client_ceiling_no_tier_pins",
+        "_select_deployment_async",
+        "_select_deployment_sync",
+        "_select_pre_routing_strategy",
+        "_stamp_or_clear_metadata_key",
+        "_try_early_resolve_deployments_for_model_not_in_names",
+        "async_callback_filter_deployments",
+        "async_deployment_callback_on_failure",
+        "async_get_available_deployment",
+        "async_get_healthy_deployments",
+        "async_pre_routing_hook",
+        "deployment_callback_on_success",
+        "get_all_deployments",
+        "get_available_deployment",
+        "get_deployment",
+        "get_model_from_alias",
+        "get_model_ids",
+        "get_router_model_info",
+        "get_routing_group",
+        "has_model_id",
+        "print_deployment",
+        "should_include_deployment",
+    ),
+    "litellm.router": (
+        "RoutingPrefetch",
+        "RoutingReadBatch",
+        "_as_retry_skipped_deployment_ids",
+        "_deployment_pick_attributes",
+        "arm_compaction",
+        "async_get_cooldown_deployments",
+        "deployment_has_io_token_limits",
+        "filter_reserved_deployments",
+        "filter_team_based_models",
+        "filter_web_search_deployments",
+        "get_cooldown_deployments",
+        "get_deployments_for_tag",
+        "get_parent_otel_span_from_kwargs",
+        "get_request_team_id",
+        "increment_deployment_successes_for_current_minute",
+        "is_proxy_admin_request",
+        "phase_event",
+        "phase_span",
+        "resolve_model_group_alias",
+        "simple_shuffle",
+    ),
+    "litellm.router_strategy.least_busy:LeastBusyLoggingHandler": None,
+    "litellm.router_strategy.lowest_cost:LowestCostLoggingHandler": None,
+    "litellm.router_strategy.lowest_latency:LowestLatencyLoggingHandler": None,
+    "litellm.router_strategy.lowest_tpm_rpm:LowestTPMLoggingHandler": None,
+    "litellm.router_strategy.lowest_tpm_rpm_v2:LowestTPMLoggingHandler_v2": None,
+    "litellm.router_strategy.least_busy": None,
+    "litellm.router_strategy.lowest_cost": None,
+    "litellm.router_strategy.lowest_latency": None,
+    "litellm.router_strategy.lowest_tpm_rpm": None,
+    "litellm.router_strategy.lowest_tpm_rpm_v2": None,
+    "litellm.router_strategy.simple_shuffle": None,
+    "litellm.router_utils.access_windows": ("filter_reserved_deployments",),
+    "litellm.router_utils.common_utils": ("filter_team_based_models", "filter_web_search_deployments"),
+    "litellm.router_utils.cooldown_cache:CooldownCache": None,
+    "litellm.router_utils.cooldown_handlers": ("async_get_cooldown_deployments", "get_cooldown_deployments"),
+    "litellm.router_utils.deployment_pricing": ("deployment_pricing_models", "pricing_models", "str_keyed"),
+    "litellm.utils": (
+        "get_deployment_order",
+        "get_excluded_filtered_deployments",
+        "get_order_filtered_deployments",
+        "get_utc_datetime",
+    ),
+    "random": ("_inst", "choice", "choices", "getrandbits", "random", "sample"),
+    "random:Random": ("_randbelow", "choice", "choices", "sample"),
+}
+
+_SELECTORS = {
+    "least-busy": ("leastbusy_logger", "least_busy", "LeastBusyLoggingHandler"),
+    "usage-based-routing": ("lowesttpm_logger", "lowest_tpm_rpm", "LowestTPMLoggingHandler"),
+    "usage-based-routing-v2": ("lowesttpm_logger_v2", "lowest_tpm_rpm_v2", "LowestTPMLoggingHandler_v2"),
+    "latency-based-routing": ("lowestlatency_logger", "lowest_latency", "LowestLatencyLoggingHandler"),
+    "cost-based-routing": ("lowestcost_logger", "lowest_cost", "LowestCostLoggingHandler"),
+}
+_PLAIN = (str, int, float, bool, type(None))
+
+
+def _functions(namespace: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names bound to functions and classes. ``datetime`` is left out: tests may freeze the clock."""
+    kinds = (FunctionType, type, staticmethod, classmethod, property)
+    return tuple(
+        name
+        for name, value in namespace.items()
+        if (isinstance(value, kinds) or inspect.isbuiltin(value)) and name != "datetime"
+    )
+
+
+def _found(path: str) -> Any:
+    """Return the module or class at ``"module"`` or ``"module:Class"``."""
+    module, _, name = path.partition(":")
+    found = importlib.import_module(module)
+    return getattr(found, name) if name else found
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether a deep copy of ``value`` is sure to succeed without running anybody's code."""
+    if type(value) is dict:
+        return all(type(key) is str and _is_plain(item) for key, item in value.items())
+    if type(value) is list:
+        return all(map(_is_plain, value))
+    return type(value) in _PLAIN
+
+
+def _limit(deployment: dict[str, Any], metric: str, strict: bool) -> Any:
+    values = (part.get(metric) for part in (deployment, deployment["litellm_params"], deployment["model_info"]))
+    return next((value for value in values if (value is not None if strict else value)), None)
+
+
+class Reader:
+    """Reads routers, deployments and clocks as LiteLLM does; raises ``Unserved`` where it does not understand them."""
+
+    def __init__(self) -> None:
+        import litellm
+        from litellm import _logging
+        from litellm._service_logger import ServiceLogging
+        from litellm.caching.dual_cache import DualCache
+        from litellm.caching.in_memory_cache import InMemoryCache
+        from litellm.integrations.custom_logger import CustomLogger
+        from litellm.router_strategy.complexity_router.context_compaction import CompactionState
+        from litellm.router_utils.cooldown_cache import CooldownCache
+
+        self.strategies: dict[str, ModuleType] = {
+            module: importlib.import_module(f"litellm.router_strategy.{module}") for _, module, _ in _SELECTORS.values()
+        }
+        self.router_type = litellm.Router
+        self.cache_type = DualCache
+        self.memory_type = InMemoryCache
+        self.cooldown_type = CooldownCache
+        self.service_type = ServiceLogging
+        self.litellm = vars(litellm)
+        self.logging = vars(_logging)
+        self.router_log: logging.Logger = _logging.verbose_router_logger
+        self.log: logging.Logger = _logging.verbose_logger
+        self.random: random.Random = random._inst  # type: ignore[attr-defined]  # what the module's functions draw from
+        self.code = [
+            (owner, _functions(vars(owner)) if names is None else names)
+            for owner, names in ((_found(path), names) for path, names in _AROUND.items())
+        ]
+        self.callback_type = CustomLogger
+        self.compaction_type = CompactionState
+        self.no_filter = vars(CustomLogger)["async_filter_deployments"]
+        self._router_methods = frozenset(_functions(vars(litellm.Router)))
+        self._minute: tuple[Any, str] = (None, "")
+
+    def router(self, router: Any) -> tuple[str | None, str, Any, tuple[Any, ...]]:
+        """Return why ``router`` is not served (or None), its strategy, its selector, and its caches and selector."""
+        state = vars(router)
+        strategy = state["routing_strategy"]
+        refused: tuple[str, str, None, tuple[Any, ...]] = ("", strategy, None, ())
+        if self._router_methods & state.keys():
+            return "a router with methods of its own", *refused[1:]
+        if "model_names" not in state:
+            return "a router without a model list", *refused[1:]
+        if state["enable_health_check_routing"]:
+            return "health-check routing", *refused[1:]
+        if state["enable_tag_filtering"]:
+            return "tag filtering", *refused[1:]
+        cooldowns = state["cooldown_cache"]
+        parts = [cooldowns, cooldowns._cooldown_store, cooldowns.in_memory_cache]
+        kinds = [self.cooldown_type, self.cache_type, self.memory_type]
+        selector = None
+        if strategy in _SELECTORS:
+            attribute, module, name = _SELECTORS[strategy]
+            selector = state[attribute]
+            parts += [selector, state["cache"], state["cache"].in_memory_cache, state["service_logger_obj"]]
+            kinds += [
+                getattr(self.strategies[module], name),
+                self.cache_type,
+                self.memory_type,
+                self.service_type,
+            ]
+        elif strategy != "simple-shuffle":
+            return "another routing strategy", *refused[1:]
+        for part, kind in zip(parts, kinds, strict=True):
+            if type(part) is not kind:
+                return "a part of another kind", *refused[1:]
+            if any(callable(getattr(kind, name, None)) for name in vars(part)):
+                return "a part with methods of its own", *refused[1:]
+        if selector is not None and state["service_logger_obj"].mock_testing:
+            return "a part of another kind", *refused[1:]
+        return None, strategy, selector, tuple(parts)
+
+    def dicts(self, deployments: Sequence[Any]) -> list[dict[str, Any]]:
+        """Return the dicts of each deployment that a choice depends on: itself, its parameters, its model info."""
+        found: list[dict[str, Any]] = []
+        for deployment in deployments:
+            if type(deployment) is not dict:
+                raise _hot.Unserved("deployments of another kind")
+            for part in (deployment, deployment.get("litellm_params"), deployment.get("model_info")):
+                if type(part) is not dict:
+                    raise _hot.Unserved("deployments of another kind")
+                found.append(part)
+        return found
+
+    def group(
+        self, name: str, deployments: Sequence[dict[str, Any]], known: Mapping[str, int]
+    ) -> tuple[str | None, list[str], set[int], list[int | None] | None, bool]:
+        """Read a model group's deployments.
+
+        Returns why the group is not served (or None), the deployments' ids, the places of blocked ones, their orders
+        (None if none has one), and whether all of them are plain data.
+        """
+        ids = [deployment["model_info"].get("id") for deployment in deployments]
+        refusal = self._refusal(name, deployments, ids, known)
+        if refusal is not None:
+            return refusal, [], set(), None, False
+        blocked = {
+            place for place, deployment in enumerate(deployments) if deployment["model_info"].get("blocked") is True
+        }
+        orders = [
+            order if order is not None else deployment["model_info"].get("order")
+            for deployment in deployments
+            for order in [deployment["litellm_params"].get("order")]
+        ]
+        if any(order is not None and type(order) is not int for order in orders):
+            return "an order that is no integer", [], set(), None, False
+        plain = all(
+            _is_plain(deployment) and isinstance(deployment["litellm_params"].get("api_key", ""), str)
+            for deployment in deployments
+        )
+        return None, ids, blocked, orders if any(order is not None for order in orders) else None, plain
+
+    def _refusal(
+        self, name: str, deployments: Sequence[dict[str, Any]], ids: list[Any], known: Mapping[str, int]
+    ) -> str | None:
+        for deployment, model_id in zip(deployments, ids, strict=True):
+            params, info = deployment["litellm_params"], deployment["model_info"]
+            if type(model_id) is not str or model_id not in known or deployment.get("model_name") != name:
+                return "deployments of another kind"
+            model = params.get("model")
+            if type(model) is not str or model.startswith("auto_router/"):
+                return "pre-routing strategies"
+            if info.get("team_id") is not None:
+                return "a team's own deployments"
+            if info.get("access_windows") is not None:
+                return "access windows"
+            if info.get("enable_tag_filtering") is not None:
+                return "tag filtering"
+        return None if len(set(ids)) == len(ids) else "deployments that share an id"
+
+    def cumulative(self, deployments: Sequence[dict[str, Any]]) -> list[float] | None:
+        """Return the running sums ``random.choices`` draws from, or None where stock draws evenly.
+
+        ``simple_shuffle`` takes the first of weight, rpm and tpm that any deployment has, scaled by the largest.
+        """
+        for metric in ("weight", "rpm", "tpm"):
+            values = [deployment["litellm_params"].get(metric) for deployment in deployments]
+            if any(value is not None and type(value) not in (int, float) for value in values):
+                raise _hot.Unserved("weights that are no numbers")
+            weights = [0.0 if value is None else float(value) for value in values]
+            if not all(0.0 <= weight < math.inf for weight in weights):
+                raise _hot.Unserved("weights that are no shares")
+            largest = max(weights, default=0.0)
+            if largest > 0:
+                return list(accumulate(weight / largest for weight in weights))
+        return None
+
+    def limits(self, deployments: Sequence[dict[str, Any]], strict: bool) -> list[tuple[Any, Any] | None]:
+        """Return each deployment's tokens and requests a minute (infinity where unlimited), or None without limits.
+
+        With ``strict`` a limit of 0 counts, as it does for usage-based routing.
+        """
+        found: list[tuple[Any, Any] | None] = []
+        for deployment in deployments:
+            limit = tuple(_limit(deployment, metric, strict) for metric in ("tpm", "rpm"))
+            if any(value is not None and type(value) not in (int, float) for value in limit):
+                raise _hot.Unserved("limits that are no numbers")
+            tpm, rpm = (math.inf if value is None else value for value in limit)
+            found.append(None if limit == (None, None) else (tpm, rpm))
+        return found
+
+    def api_bases(self, deployments: Sequence[dict[str, Any]]) -> list[Any]:
+        """Return the keys under which latency-based routing reports what it saw; None is left out of the report."""
+        return [deployment["litellm_params"].get("api_base", "") for deployment in deployments]
+
+    def priced_names(self, deployments: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+        """Return the names under which the cost map may price one of the deployments."""
+        names = self.strategies["lowest_cost"].deployment_pricing_models
+        return tuple(dict.fromkeys(name for deployment in deployments for name in names(deployment)))
+
+    def costs(self, deployments: Sequence[dict[str, Any]]) -> list[Any]:
+        """Return what a token in and a token out cost together, by the deployment or the cost map, else 5 each."""
+        rates = self.strategies["lowest_cost"]._deployment_cost_map_rates
+        costs: list[Any] = []
+        for deployment in deployments:
+            params = deployment["litellm_params"]
+            own = (params.get("input_cost_per_token"), params.get("output_cost_per_token"))
+            if any(value and type(value) not in (int, float) for value in own):
+                raise _hot.Unserved("costs that are no numbers")
+            price_in, price_out = (
+                price if price else 5.0 if mapped is None else mapped
+                for price, mapped in zip(own, rates(deployment), strict=True)
+            )
+            if math.isnan(price_in + price_out):
+                raise _hot.Unserved("costs that are no numbers")
+            costs.append(price_in + price_out)
+        return costs
+
+    def minute(self, strategy: str) -> str:
+        """Return the minute under which ``strategy`` counts, by the clock its module has."""
+        now = vars(self.strategies[strategy])["datetime"].now()
+        moment = (now.year, now.month, now.day, now.hour, now.minute)
+        if self._minute[0] != moment:
+            self._minute = (moment, now.strftime("%Y-%m-%d-%H-%M"))
+        return self._minute[1]
+
+    def hour_minute(self) -> str:
+        """Return the hour and minute under which usage-based routing counts."""
+        minute: str = vars(self.strategies["lowest_tpm_rpm"])["datetime"].now().strftime("%H-%M")
+        return minute
+
+    def minute_utc(self) -> str:
+        """Return the hour and minute in UTC under which usage-based routing v2 counts."""
+        minute: str = self.strategies["lowest_tpm_rpm_v2"].get_utc_datetime().strftime("%H-%M")
+        return minute
+
+    def tokens(self, strategy: str, messages: Any, input: Any) -> int:
+        """Return how many tokens ``strategy`` counts in a request; 0 where counting fails, as in stock."""
+        try:
+            count: int = vars(self.strategies[strategy])["token_counter"](messages=messages, text=input)
+        except Exception:  # stock's own rule
+            return 0
+        return count
+
+
+class Routing(Component):
+    """The choice of a deployment in microseconds, at any number of deployments."""
+
+    name = "routing"
+    summary = "a router's choice of a deployment, and its records of finished calls"
+    hot_modules = ("routing",)
+    relies_on = tuple(sorted({path.partition(":")[0] for path in _AROUND if path.startswith("litellm.")}))
+
+    def __init__(self) -> None:
+        self._chooser: Any = None
+
+    def replacements(self, gate: Any) -> Sequence[Replacement]:
+        """Return the methods that choose, the listing of a model group, and the records of finished calls."""
+        try:
+            reader = Reader()
+        except (ImportError, AttributeError) as error:
+            raise Unavailable(f"the installed LiteLLM routes otherwise: {error}") from error
+        chooser = self._chooser = _hot.Chooser(gate, reader)
+        records = Records(gate, chooser, reader.litellm, reader.strategies)
+
+        def sync(fast: Callable[..., Any]) -> Callable[[FunctionType], Callable[..., Any]]:
+            return lambda stock: gate.pure(fast, stock)
+
+        def coroutine(fast: Callable[..., Any]) -> Callable[[FunctionType], Callable[..., Any]]:
+            return lambda stock: _hot.AsyncCall(gate, fast, stock)
+
+        router = "litellm.router:Router"
+        latency = "litellm.router_strategy.lowest_latency:LowestLatencyLoggingHandler"
+        cost = "litellm.router_strategy.lowest_cost:LowestCostLoggingHandler"
+        usage = "litellm.router_strategy.lowest_tpm_rpm:LowestTPMLoggingHandler"
+        return [
+            Replacement(f"{router}.get_available_deployment", sync(chooser.choose)),
+            Replacement(f"{router}.async_get_available_deployment", coroutine(chooser.choose_async)),
+            Replacement(f"{router}.get_all_deployments", sync(chooser.listed)),
+            Replacement(f"{router}.deployment_callback_on_success", coroutine(records.success)),
+            Replacement(f"{router}._increment_deployment_usage", coroutine(records.usage)),
+            Replacement(f"{router}.async_deployment_callback_on_failure", coroutine(records.failure)),
+            Replacement(f"{latency}.log_success_event", sync(records.latency)),
+            Replacement(f"{latency}.async_log_success_event", coroutine(records.latency)),
+            Replacement(f"{cost}.log_success_event", sync(records.cost)),
+            Replacement(f"{cost}.async_log_success_event", coroutine(records.cost)),
+            Replacement(f"{usage}.log_success_event", sync(records.tokens)),
+            Replacement(f"{usage}.async_log_success_event", coroutine(records.tokens)),
+        ]
+
+    def prove(self, replaced: Mapping[str, Replaced]) -> None:
+        """Accept the releases of LiteLLM on which equality has been shown. Raises ``Unproven`` on any other."""
+        version = importlib.metadata.version("litellm")
+        if version not in PROVEN:
+            raise Unproven(f"LiteLLM {version}: equality is shown on {', '.join(sorted(PROVEN))}")
+
+    def stopped(self) -> None:
+        """Forget what is remembered of routers."""
+        self._chooser.forget()
+
+
+COMPONENT = Routing()

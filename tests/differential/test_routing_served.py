@@ -1,0 +1,394 @@
+"""What is served and what is left to stock, through real calls of a router, threads, patches and large groups."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import threading
+import tracemalloc
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import litellm
+import pytest
+from litellm import Router
+from litellm.integrations.custom_logger import CustomLogger
+from litellm.router_strategy.complexity_router.context_compaction import CompactionState
+from litellm.types.router import Deployment, RouterRateLimitError
+
+import litellm_accel
+from litellm_accel import _backend, activation
+from litellm_accel.components import routing, routing_records
+
+MESSAGES = [{"role": "user", "content": "hello"}]
+STRATEGIES = (
+    "simple-shuffle",
+    "least-busy",
+    "cost-based-routing",
+    "latency-based-routing",
+    "usage-based-routing-v2",
+    "usage-based-routing",
+)
+CALLBACK_LISTS = (
+    "callbacks",
+    "input_callback",
+    "success_callback",
+    "failure_callback",
+    "_async_success_callback",
+    "_async_failure_callback",
+)
+
+
+@pytest.fixture
+def gate(restored: None, hot: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The gate of the active component: off runs stock, on runs the accelerated choice."""
+    saved = {name: list(getattr(litellm, name)) for name in CALLBACK_LISTS}
+    for module in (routing, routing_records):
+        monkeypatch.setattr(module, "_hot", hot("routing"))
+    monkeypatch.setitem(_backend._modules, "gate", hot("gate"))
+    monkeypatch.setattr(activation, "_activations", {})
+    litellm_accel.accelerate("routing", strict=True)
+    yield activation._activations["routing"].gate
+    litellm_accel.restore()
+    for name, value in saved.items():
+        setattr(litellm, name, value)
+
+
+def model(name: str, group: str = "chat", **params: Any) -> dict[str, Any]:
+    info = {"id": name, **params.pop("info", {})}
+    base = {"model": "openai/gpt-4o-mini", "api_key": "sk-test", "api_base": f"http://{name}.test/v1"}
+    return {"model_name": group, "litellm_params": {**base, **params}, "model_info": info}
+
+
+def router_of(count: int, strategy: str = "simple-shuffle", **settings: Any) -> Router:
+    return Router(model_list=[model(f"d{index}") for index in range(count)], routing_strategy=strategy, **settings)
+
+
+def choose(router: Router, name: str = "chat", **request: Any) -> str:
+    found = asyncio.run(router.async_get_available_deployment(name, request, MESSAGES))
+    chosen: str = found["model_info"]["id"]
+    return chosen
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_real_completions_choose_alike_and_are_all_served(strategy: str, gate: Any) -> None:
+    async def work() -> tuple[list[str], Any]:
+        for name in CALLBACK_LISTS:  # LiteLLM registers one handler of a class, that of the router before
+            getattr(litellm, name).clear()
+        router = router_of(12, strategy)
+        chosen = []
+        for _ in range(25):
+            response = await router.acompletion("chat", MESSAGES, mock_response="hello")
+            chosen.append(response._hidden_params["model_id"])
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.2)
+        memory = router.cache.in_memory_cache.cache_dict
+        router.discard()
+        return chosen, {key: value for key, value in memory.items() if not key.startswith(("chat_map", "cost_map"))}
+
+    async def both() -> list[tuple[list[str], Any]]:
+        results = []
+        for accelerated in (False, True):
+            gate.switch(accelerated)
+            random.seed(7)
+            results.append(await work())
+        return results
+
+    results = asyncio.run(both())
+    if strategy in ("simple-shuffle", "cost-based-routing"):  # others go by what background tasks have measured so far
+        assert results[1][0] == results[0][0]
+        assert sorted(results[1][1]) == sorted(results[0][1])
+    assert gate.declined == {}
+    assert gate.faults == 0, gate.last_fault
+    assert gate.served >= 50
+
+
+# The value that 99.9 % of chi-squared sums with 9 degrees of freedom stay below.
+CHI_SQUARED_9 = 27.877
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_100_000_draws_have_the_weights_distribution(weighted: bool, gate: Any, backend: str) -> None:
+    draws = 100_000 if backend == "compiled" else 10_000
+    weights = [index % 4 + 1 for index in range(10)] if weighted else [1] * 10
+    router = Router(model_list=[model(f"d{index}", weight=weight) for index, weight in enumerate(weights)])
+    if not weighted:
+        router = router_of(10)
+    random.seed(20)
+    counts = Counter(router.get_available_deployment("chat")["model_info"]["id"] for _ in range(draws))
+    expected = [draws * weight / sum(weights) for weight in weights]
+    observed = [counts[f"d{index}"] for index in range(10)]
+    assert sum((seen - due) ** 2 / due for seen, due in zip(observed, expected, strict=True)) < CHI_SQUARED_9
+    assert gate.served == draws
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_threads_choose_while_another_changes_the_list(strategy: str, gate: Any) -> None:
+    router = router_of(30, strategy)
+    stop = threading.Event()
+    errors: list[BaseException] = []
+    removed: set[str] = set()
+    asynchronous = strategy == "cost-based-routing"
+
+    def work() -> None:
+        loop = asyncio.new_event_loop()
+        try:
+            while not stop.is_set():
+                gone = frozenset(removed)
+                if asynchronous:
+                    found = loop.run_until_complete(router.async_get_available_deployment("chat", {}, MESSAGES))
+                else:
+                    found = router.get_available_deployment("chat", MESSAGES)
+                assert found["model_info"]["id"] not in gone
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            loop.close()
+
+    threads = [threading.Thread(target=work) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    error = litellm.RateLimitError("slow down", "openai", "m")
+    for turn in range(30):
+        router.add_deployment(Deployment(**model(f"new{turn}")))
+        router.cooldown_cache.add_deployment_to_cooldown(f"d{turn % 10}", error, 429, 0.01)
+        stop.wait(0.002)
+        if turn % 3 == 0:
+            # Stock's own lists disagree with one another for a moment while it removes, so choices pause.
+            router.delete_deployment(f"new{turn}")
+            removed.add(f"new{turn}")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    stock_races = (KeyError, IndexError, RuntimeError)  # of stock, where a choice was left to it meanwhile
+    assert not [error for error in errors if not isinstance(error, stock_races)], errors
+    assert len(errors) <= 2, errors
+    assert gate.faults == 0, gate.last_fault
+
+
+def test_what_others_change_is_seen_at_the_next_choice(gate: Any) -> None:
+    router = router_of(2)
+    assert {choose(router) for _ in range(50)} == {"d0", "d1"}
+    router.model_list[0]["litellm_params"]["weight"] = 1
+    assert {choose(router) for _ in range(20)} == {"d0"}
+    router.model_list[0]["model_info"]["blocked"] = True
+    assert {choose(router) for _ in range(20)} == {"d1"}
+    router.add_deployment(Deployment(**model("d2", weight=3)))
+    assert {choose(router) for _ in range(20)} == {"d2"}
+    router.delete_deployment("d2")
+    assert {choose(router) for _ in range(20)} == {"d1"}
+    router.model_list[0]["model_info"]["blocked"] = False
+    error = litellm.RateLimitError("slow down", "openai", "m")
+    router.cooldown_cache.add_deployment_to_cooldown("d0", error, 429, 60)
+    assert {choose(router) for _ in range(20)} == {"d1"}
+    router.cooldown_cache.in_memory_cache.delete_cache("deployment:d0:cooldown")
+    assert {choose(router) for _ in range(20)} == {"d0"}
+    router.set_model_list([model("e0"), model("e1")])
+    assert {choose(router) for _ in range(50)} == {"e0", "e1"}
+    assert gate.declined == {}
+
+
+def test_no_deployment_is_stocks_error(gate: Any) -> None:
+    router = router_of(2)
+    error = litellm.RateLimitError("slow down", "openai", "m")
+    for name in ("d0", "d1"):
+        router.cooldown_cache.add_deployment_to_cooldown(name, error, 429, 60)
+    with pytest.raises(RouterRateLimitError) as raised:
+        choose(router)
+    assert sorted(raised.value.cooldown_list) == ["d0", "d1"]
+    with pytest.raises(litellm.BadRequestError, match="no healthy deployments"):
+        choose(router, "nobody")
+    assert gate.declined["no deployment is available"] == 1
+    assert gate.faults == 0
+
+
+def test_a_request_that_was_routed_before_is_disarmed(gate: Any) -> None:
+    router = router_of(1)
+    state = CompactionState(candidates=("a",), parent_model="b")
+    choose(router, _context_compaction_state=state)
+    assert (state.config, state.candidates, state.parent_model) == (None, (), None)
+    assert gate.served == 1
+
+
+class Filtering(CustomLogger):
+    async def async_filter_deployments(self, model: str, healthy_deployments: Any, **rest: Any) -> Any:
+        return healthy_deployments[:1]
+
+
+class OwnRouter(Router):
+    pass
+
+
+def _set(owner: Any, name: str, value: Any) -> Callable[[Router, pytest.MonkeyPatch], None]:
+    def apply(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(router if owner is None else owner, name, value)
+
+    return apply
+
+
+def _tag(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
+    router.model_list[0]["model_info"]["enable_tag_filtering"] = False
+
+
+def _team(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
+    router.add_deployment(Deployment(**model("t", info={"team_id": "team", "team_public_model_name": "chat"})))
+
+
+def _window(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
+    router.model_list[0]["model_info"]["access_windows"] = []
+
+
+def _own_method(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(router, "_filter_blocked_deployments", lambda deployments: deployments, raising=False)
+
+
+def _own_cache_method(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = router.cooldown_cache.in_memory_cache
+    monkeypatch.setattr(store, "batch_get_cache", lambda keys, **rest: [None] * len(keys), raising=False)
+
+
+def _redis(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
+    redis = SimpleNamespace(async_batch_get_cache=_nothing, batch_get_cache=lambda key_list, **rest: {})
+    monkeypatch.setattr(router.cache, "redis_cache", redis)
+
+
+async def _nothing(*args: Any, **rest: Any) -> dict[str, Any]:
+    return {}
+
+
+DECLINES: dict[str, tuple[str, Callable[[Router, pytest.MonkeyPatch], None], dict[str, Any]]] = {
+    "verbose": ("verbose mode", _set(litellm, "set_verbose", True), {}),
+    "plugins": ("routing plugins", _set(None, "routing_plugins", []), {}),
+    "pre-call checks": ("pre-call checks", _set(None, "enable_pre_call_checks", True), {}),
+    "tags": ("tag filtering", _set(None, "enable_tag_filtering", True), {}),
+    "request tags": ("tag filtering", lambda router, monkeypatch: None, {"enable_tag_filtering": True}),
+    "group tags": ("tag filtering", _tag, {}),
+    "health": ("health-check routing", _set(None, "enable_health_check_routing", True), {}),
+    "window": ("access windows", _window, {}),
+    "callback": ("a callback filters deployments", _set(litellm, "callbacks", [Filtering()]), {}),
+    "own method": ("a router with methods of its own", _own_method, {}),
+    "own cache method": ("a part with methods of its own", _own_cache_method, {}),
+    "patched": (
+        "LiteLLM's routing is patched",
+        _set(Router, "_filter_blocked_deployments", lambda self, deployments: deployments),
+        {},
+    ),
+    "patched module": ("LiteLLM's routing is patched", _set(random, "choice", lambda items: items[0]), {}),
+    "alias map": ("litellm.model_alias_map", _set(litellm, "model_alias_map", {"chat": "chat"}), {}),
+    "order": ("request arguments that steer the choice", lambda router, monkeypatch: None, {"_target_order": None}),
+    "strategy": (
+        "request arguments that steer the choice",
+        lambda router, monkeypatch: None,
+        {"routing_strategy": "simple-shuffle"},
+    ),
+    "web search": ("web search", lambda router, monkeypatch: None, {"tools": [{"type": "web_search"}]}),
+    "metadata": ("metadata of another kind", lambda router, monkeypatch: None, {"metadata": {}.keys()}),
+    "routed before": (
+        "metadata of an earlier routing decision",
+        lambda router, monkeypatch: None,
+        {"metadata": {"routing_decision": None}},
+    ),
+    "access groups": (
+        "model access groups",
+        lambda router, monkeypatch: None,
+        {"metadata": {"user_api_key_auth": SimpleNamespace(models=["beta"], team_models=[])}},
+    ),
+    "team": ("a team's own deployments", _team, {"metadata": {"user_api_key_team_id": "team"}}),
+    "redis": ("Redis", _redis, {}),
+}
+
+
+@pytest.mark.parametrize("case", DECLINES)
+def test_what_is_not_understood_is_declined(case: str, gate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    reason, prepare, written = DECLINES[case]
+    request = {key: dict(value) if type(value) is dict else value for key, value in written.items()}
+    router = router_of(3)
+    assert choose(router) in ("d0", "d1", "d2")
+    assert gate.served == 1
+    prepare(router, monkeypatch)
+    if case == "plugins":
+        router.routing_plugins.append(SimpleNamespace(run=_keep))
+    try:
+        choose(router, **request)
+    except Exception:
+        gate.switch(False)
+        with pytest.raises(Exception):  # noqa: B017  # whatever stock says of this
+            choose(router, **request)
+    assert gate.declined.get(reason), gate.declined
+    assert gate.faults == 0, gate.last_fault
+
+
+async def _keep(context: Any) -> Any:
+    return context
+
+
+def test_an_internal_fault_is_served_by_stock(gate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: Any) -> None:
+        raise ZeroDivisionError("internal")
+
+    router = router_of(2)
+    monkeypatch.setattr(routing.Reader, "group", broken)
+    assert choose(router) in ("d0", "d1")
+    assert router.get_available_deployment("chat")["model_info"]["id"] in ("d0", "d1")
+    assert gate.last_fault == "ZeroDivisionError: internal"
+    faults = gate.faults
+    with pytest.raises(litellm.BadRequestError, match="no healthy deployments"):
+        choose(router, "nobody")
+    assert gate.faults == faults
+
+
+def test_a_subclass_is_stocks(gate: Any) -> None:
+    router = OwnRouter(model_list=[model("d0")])
+    assert choose(router) == "d0"
+    assert gate.served == 0
+    assert set(gate.declined) == {"a subclass of Router"}
+
+
+def test_a_patch_that_is_taken_back_is_forgotten(gate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    router = router_of(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Router, "print_deployment", lambda self, deployment: None)
+        choose(router)
+    choose(router)
+    assert gate.served == 1
+    assert set(gate.declined) == {"LiteLLM's routing is patched"}
+
+
+def test_a_router_can_be_collected(gate: Any) -> None:
+    router = router_of(5, "latency-based-routing")
+    choose(router)
+    gone = weakref.ref(router)
+    router.discard()
+    for name in CALLBACK_LISTS:
+        getattr(litellm, name).clear()
+    del router
+    gc.collect()
+    gate_alive = gone() is not None
+    referrers = [type(holder).__name__ for holder in gc.get_referrers(gone())] if gate_alive else []
+    assert not gate_alive, referrers
+
+
+def test_a_thousand_groups_are_chosen_in_alike(gate: Any) -> None:
+    router = Router(model_list=[model(f"d{group}-{index}", f"g{group}") for group in range(200) for index in range(3)])
+    for group in range(200):
+        assert choose(router, f"g{group}").startswith(f"d{group}-")
+    assert (gate.served, gate.declined) == (200, {})
+
+
+def test_the_index_takes_at_most_300_bytes_a_deployment(gate: Any, backend: str) -> None:
+    if backend == "pure":
+        pytest.skip("the bound is the compiled module's")
+    router = router_of(1000)
+    router.get_available_deployment("chat")
+    routing.COMPONENT._chooser.forget()
+    gc.collect()
+    tracemalloc.start()
+    router.get_available_deployment("chat")
+    gc.collect()
+    size = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert size < 300 * 1000

@@ -1,0 +1,169 @@
+"""The parts of the routing module that need no LiteLLM."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import sys
+from collections.abc import Callable
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+
+@pytest.fixture
+def routing(hot: Callable[[str], ModuleType]) -> ModuleType:
+    return hot("routing")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 17, 21, 22, 64, 65, 1000, 1024, 5000])
+def test_shuffled_is_what_sample_gives(routing: ModuleType, count: int) -> None:
+    ours, theirs = random.Random(count), random.Random(count)
+    for _ in range(5):
+        assert routing.shuffled(ours, count) == theirs.sample(range(count), count)
+        assert ours.getstate() == theirs.getstate()
+
+
+def test_nothing_shuffled_draws_nothing(routing: ModuleType) -> None:
+    source = random.Random(1)
+    before = source.getstate()
+    assert routing.shuffled(source, 0) == []
+    assert source.getstate() == before
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda held: held.update(a=2),
+        lambda held: held.pop("a"),
+        lambda held: held.clear(),
+        lambda held: held.setdefault("b", 1),
+        lambda held: held.__setitem__("a", 1.0),
+        lambda held: held.__ior__({"c": 1}),
+    ],
+)
+def test_snapshot_sees_every_write(routing: ModuleType, write: Callable[[dict[str, object]], object]) -> None:
+    first, second = {"a": 1}, {"a": 1}
+    snapshot = routing.Snapshot([first, second])
+    assert not snapshot.changed()
+    write(second)
+    assert snapshot.changed()
+    assert snapshot.changed()
+
+
+def test_snapshot_of_something_else(routing: ModuleType) -> None:
+    with pytest.raises(TypeError, match="a snapshot is of plain dicts, got list"):
+        routing.Snapshot([[]])
+
+
+def test_snapshot_keeps_its_dicts_alive_and_lets_go(routing: ModuleType) -> None:
+    held: dict[str, int] = {}
+    before = sys.getrefcount(held)
+    snapshot = routing.Snapshot([held])
+    assert sys.getrefcount(held) == before + 1
+    del snapshot
+    gc.collect()
+    assert sys.getrefcount(held) == before
+
+
+def test_bindings_compare_the_named_ones_only(routing: ModuleType) -> None:
+    class Owner:
+        watched = staticmethod(len)
+        other = 1
+
+    module = ModuleType("module")
+    module.name = len  # type: ignore[attr-defined]
+    bindings = routing.Bindings([(Owner, ("watched",)), (module, ("name", "missing"))])
+    Owner.other = 2
+    module.elsewhere = 1  # type: ignore[attr-defined]
+    assert not bindings.changed()
+    kept = Owner.__dict__["watched"]
+    Owner.watched = staticmethod(max)  # type: ignore[assignment]
+    assert bindings.changed()
+    Owner.watched = kept  # type: ignore[assignment]
+    assert not bindings.changed()
+    module.missing = 1  # type: ignore[attr-defined]
+    assert bindings.changed()
+
+
+@pytest.mark.parametrize("result", [None, {"a": 1}, (1, 2), ValueError("a value, not an error")])
+def test_ready_gives_its_result_at_once(routing: ModuleType, result: object) -> None:
+    async def main() -> object:
+        return await routing.Ready(result)
+
+    assert asyncio.run(main()) is result
+
+
+def test_async_call_chooses_between_fast_and_stock(routing: ModuleType, hot: Callable[[str], ModuleType]) -> None:
+    gate_module = hot("gate")
+    gate = gate_module.Gate("routing", 2)
+    gate.switch(True)
+
+    async def stock(number: int) -> str:
+        if number < 0:
+            raise KeyError(number)
+        return f"stock {number}"
+
+    def fast(number: int) -> object:
+        if number > 100:
+            raise ZeroDivisionError("internal")
+        return f"fast {number}" if number > 10 else gate.decline("small")
+
+    call = routing.AsyncCall(gate, fast, stock)
+
+    async def ask(number: int) -> object:
+        return await call(number)
+
+    assert asyncio.run(ask(11)) == "fast 11"
+    assert asyncio.run(ask(1)) == "stock 1"
+    assert (gate.served, gate.declined, gate.faults) == (1, {"small": 1}, 0)
+    with pytest.raises(KeyError):
+        asyncio.run(ask(-1))
+    assert gate.faults == 0
+    assert asyncio.run(ask(101)) == "stock 101"
+    assert asyncio.run(ask(102)) == "stock 102"
+    assert (gate.faults, gate.on) == (2, False)
+    assert asyncio.run(ask(11)) == "stock 11"
+
+
+def test_a_user_error_after_an_internal_one_is_no_fault(routing: ModuleType, hot: Callable[[str], ModuleType]) -> None:
+    gate = hot("gate").Gate("routing")
+    gate.switch(True)
+
+    async def stock() -> None:
+        raise ValueError("the user's")
+
+    def fast() -> None:
+        raise RuntimeError("ours")
+
+    async def ask() -> None:
+        await routing.AsyncCall(gate, fast, stock)()
+
+    with pytest.raises(ValueError, match="the user's"):
+        asyncio.run(ask())
+    assert gate.faults == 0
+
+
+def test_a_router_of_another_class_is_declined(routing: ModuleType, hot: Callable[[str], ModuleType]) -> None:
+    gate_module = hot("gate")
+    gate = gate_module.Gate("routing")
+    levels = SimpleNamespace(_cache={20: False, 10: False}, isEnabledFor=lambda level: False)
+    reader = SimpleNamespace(
+        router_type=dict,
+        cache_type=dict,
+        memory_type=dict,
+        callback_type=dict,
+        compaction_type=dict,
+        no_filter=None,
+        code=[],
+        litellm={},
+        logging={},
+        router_log=levels,
+        log=levels,
+        random=random.Random(1),
+    )
+    chooser = routing.Chooser(gate, reader)
+    assert chooser.choose(object(), "chat") is gate_module.DECLINED
+    assert chooser.listed(object(), "chat") is gate_module.DECLINED
+    assert gate.declined == {"a subclass of Router": 2}
