@@ -215,7 +215,7 @@ def _is_active(name: str) -> bool:
 
 
 def _never_started(name: str) -> ComponentStatus:
-    return ComponentStatus(name, "off", "not switched on", _backend_of(name))
+    return ComponentStatus(name, "off", "not switched on", backend="")  # which is not worth importing it for
 
 
 def _litellm_version() -> str:
