@@ -14,7 +14,21 @@ import click
 from litellm_accel import __version__, launch
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """The commands; ``verify`` lives with what it runs and is imported when it is asked for."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted([*super().list_commands(context), "verify"])
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name == "verify":
+            from litellm_accel.verify.command import verify_command
+
+            return verify_command
+        return super().get_command(context, name)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def commands() -> None:
     """Make LiteLLM faster without changing the application."""

@@ -189,6 +189,13 @@ def test_faults_are_counted_by_path_key_and_model(provider):
     assert one() == 500
 
 
+def test_plain_answers_may_come_first():
+    """Asked of a provider of its own, whose count begins with the test."""
+    with Provider() as fresh:
+        statuses = [ask(fresh, 'error-503{"plain_first": 2, "times": 1}')[0] for _ in range(4)]
+    assert statuses == [200, 200, 503, 200]
+
+
 def test_scenario_in_the_address(provider):
     path = provider.at('error-500-then-ok{"delay": 0.01}').partition(str(provider.port))[2] + "/chat/completions"
     assert [ask(provider, "gpt-4o", path=path)[0] for _ in range(2)] == [500, 200]

@@ -1,0 +1,96 @@
+"""``litellm-accel verify``: plays the scenarios, shows what differs, and keeps the record when nothing does."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from litellm_accel.verify import comparison, records, scenarios
+
+
+@click.command(name="verify")
+@click.option(
+    "--component",
+    "chosen",
+    multiple=True,
+    type=click.Choice(sorted(scenarios.THEMES)),
+    help="What to verify; may be repeated. Default: everything that is proven by scenarios.",
+)
+@click.option(
+    "--scenario",
+    "patterns",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only scenarios like this, such as 'errors/*' or '*@arouter'; may be repeated. No record is written then.",
+)
+@click.option(
+    "--records",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the record goes. Default: the user's cache directory.",
+)
+def verify_command(chosen: tuple[str, ...], patterns: tuple[str, ...], directory: Path | None) -> None:
+    """Compare accelerated LiteLLM with stock in this environment and record what is proven.
+
+    Every scenario is played in both, against a provider on the loopback interface. Exit code 1 if anything differs.
+    """
+    # LiteLLM fetches its price list on import unless told otherwise.
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    console = Console()
+    equal = True
+    for component in chosen or tuple(scenarios.THEMES):
+        result = _run(component, patterns, console)
+        console.print(table(result))
+        for verdict in result.failed:
+            console.print(escape(str(verdict)), style="red", highlight=False, soft_wrap=True)
+        for verdict in result.verdicts:
+            if verdict.ok and verdict.unserved:
+                reasons = ", ".join(verdict.reasons)
+                console.print(escape(f"{verdict.run.id} left to stock: {reasons}"), style="yellow", soft_wrap=True)
+        equal = equal and result.ok
+        if result.ok and not patterns:
+            console.print(f"Record: {records.write(result, directory)}", soft_wrap=True)
+    if not equal:
+        sys.exit(1)
+
+
+def _run(component: str, patterns: tuple[str, ...], console: Console) -> comparison.Result:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(f"verify {component}", total=None)
+
+        def advance(verdict: comparison.Verdict, total: int) -> None:
+            progress.update(task, advance=1, total=total)
+
+        try:
+            return comparison.run(component, patterns=patterns or ("*",), progress=advance)
+        except (ValueError, RuntimeError) as error:
+            raise click.ClickException(str(error)) from None
+
+
+def table(result: comparison.Result) -> Table:
+    """One line for each theme: how many runs, what the lane did, how many differ."""
+    state = "equal" if result.ok else "different"
+    title = f"{result.component}: {state} on LiteLLM {records.key(result.component)['litellm']}"
+    shown = Table(title=f"{title} ({result.seconds:.0f} s)", title_justify="left")
+    shown.add_column("theme")
+    for heading in ("runs", "served", "left to stock", "unexpectedly", "different"):
+        shown.add_column(heading, justify="right")
+    themes: dict[str, list[comparison.Verdict]] = {}
+    for verdict in result.verdicts:
+        themes.setdefault(verdict.run.scenario.name.partition("/")[0], []).append(verdict)
+    for theme, verdicts in [*themes.items(), ("all", list(result.verdicts))]:
+        served = sum(verdict.lane in ("served", "mixed") for verdict in verdicts)
+        declined = sum(verdict.lane == "declined" for verdict in verdicts)
+        unserved = sum(verdict.unserved for verdict in verdicts)
+        different = sum(not verdict.ok for verdict in verdicts)
+        counts = (len(verdicts), served, declined, unserved, different)
+        shown.add_row(theme, *(str(count) if count else "-" for count in counts))
+    return shown

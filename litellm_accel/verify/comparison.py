@@ -1,0 +1,339 @@
+"""Plays the runs of a component in stock and in accelerated LiteLLM and compares the two descriptions.
+
+Each pair of processes (one stock, one accelerated) has a provider of its own; both play the same runs in the same
+order against the same address, stock first. Several pairs work at a time.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import pickle
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from typing import Any, Literal
+
+from litellm_accel import settings
+from litellm_accel.provider import Address, Provider
+from litellm_accel.verify import scenarios
+from litellm_accel.verify.scenario import Run
+
+RUN_SECONDS = 30.0
+START_SECONDS = 120.0
+STOCK = "litellm_accel.verify.worker:stock"
+ACCELERATED = "litellm_accel.verify.worker:accelerated"
+STOCK_PLAYS = 3
+SHOWN = 12
+
+LaneTaken = Literal["served", "declined", "mixed", "unknown"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something that is not the same: where, and what each side shows."""
+
+    where: str
+    stock: Any
+    accelerated: Any
+
+    def __str__(self) -> str:
+        return f"{self.where}\n      stock:       {_short(self.stock)}\n      accelerated: {_short(self.accelerated)}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of one run. ``lane`` says what the lane did; ``error`` is set when a side could not play it."""
+
+    run: Run
+    lane: LaneTaken
+    reasons: dict[str, int]
+    differences: tuple[Difference, ...]
+    seconds: float
+    error: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether both sides showed the same."""
+        return not self.error and not self.differences
+
+    @property
+    def unserved(self) -> bool:
+        """Whether the lane left a run to stock that it is made for: equal, and slow."""
+        return self.run.scenario.lane == "served" and self.lane == "declined"
+
+    def __str__(self) -> str:
+        lines = [self.run.id, *([self.error] if self.error else []), *map(str, self.differences[:SHOWN])]
+        if len(self.differences) > SHOWN:
+            lines.append(f"… and {len(self.differences) - SHOWN} more")
+        return "\n    ".join(lines)
+
+
+@dataclass(frozen=True)
+class Result:
+    """The verdicts on all runs of a component."""
+
+    component: str
+    verdicts: tuple[Verdict, ...]
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        return bool(self.verdicts) and all(verdict.ok for verdict in self.verdicts)
+
+    @property
+    def failed(self) -> list[Verdict]:
+        return [verdict for verdict in self.verdicts if not verdict.ok]
+
+    def count(self, lane: str) -> int:
+        """How many runs the lane took so: served, declined, mixed, unknown."""
+        return sum(verdict.lane == lane for verdict in self.verdicts)
+
+
+def run(
+    component: str,
+    *,
+    patterns: Sequence[str] = ("*",),
+    accelerator: str = ACCELERATED,
+    pairs: int | None = None,
+    progress: Callable[[Verdict, int], None] = lambda verdict, total: None,
+) -> Result:
+    """Play and compare all runs of `component` whose id or scenario name matches one of the `patterns`.
+
+    `accelerator` names what accelerates LiteLLM (see ``worker``); `progress` is called with each verdict as it comes
+    and with how many are to come in all.
+    Raises ValueError when nothing matches and RuntimeError when a side cannot start.
+    """
+    begin = time.monotonic()
+    wanted = [
+        r for r in scenarios.runs(component) if any(fnmatch(r.id, p) or fnmatch(r.scenario.name, p) for p in patterns)
+    ]
+    if not wanted:
+        raise ValueError(f"no scenario of {component} matches {', '.join(patterns)}")
+    # The slow ones first, so that they do not keep the others waiting at the end.
+    pending: queue.SimpleQueue[Run] = queue.SimpleQueue()
+    for item in sorted(wanted, key=lambda r: -r.scenario.seconds):
+        pending.put(item)
+    verdicts: dict[str, Verdict] = {}
+    failures: list[BaseException] = []
+    lock = threading.Lock()
+
+    def work() -> None:
+        try:
+            with _Pair(component, accelerator) as pair:
+                while not failures:
+                    verdict = pair.compare(pending.get_nowait())
+                    with lock:
+                        verdicts[verdict.run.id] = verdict
+                        progress(verdict, len(wanted))
+        except queue.Empty:
+            return
+        except BaseException as error:
+            failures.append(error)
+
+    count = min(len(wanted), pairs or min(6, (os.cpu_count() or 1) + 1))
+    threads = [threading.Thread(target=work, name=f"verify-{i}") for i in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+    return Result(component, tuple(verdicts[r.id] for r in wanted), time.monotonic() - begin)
+
+
+# --- processes --------------------------------------------------------------------------------------------------------
+
+
+class _Side:
+    """A worker process, stock or accelerated; started anew after a run in which it did not answer."""
+
+    def __init__(self, component: str, accelerator: str) -> None:
+        self.command = [sys.executable, "-m", "litellm_accel.verify.worker", component, accelerator]
+        self.process: subprocess.Popen[bytes] | None = None
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the side
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            self.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            env=clean_environment(),
+        )
+
+    def ready(self) -> None:
+        """Wait until the process can play. Raises RuntimeError if it cannot."""
+        if error := self._receive(START_SECONDS):
+            raise RuntimeError(error)
+
+    def play(self, run: Run, provider: Address) -> tuple[str, tuple[int, dict[str, int]], str]:
+        """The description of a run as JSON, what the lane counted, and an error text instead of both."""
+        if self.process is None:
+            self.start()
+            self.ready()
+        assert self.process is not None and self.process.stdin is not None
+        pickle.dump((run.id, provider.host, provider.port), self.process.stdin)
+        self.process.stdin.flush()
+        try:
+            return self._receive(RUN_SECONDS)  # type: ignore[no-any-return]
+        except RuntimeError as error:
+            self.stop()
+            return "", (0, {}), str(error)
+
+    def _receive(self, seconds: float) -> Any:
+        assert self.process is not None and self.process.stdout is not None
+        timer = threading.Timer(seconds, self.process.kill)
+        timer.start()
+        try:
+            return pickle.load(self.process.stdout)
+        except EOFError:
+            self.errors.seek(0)
+            said = self.errors.read()[-2000:].decode(errors="replace")
+            raise RuntimeError(f"the process ended, or did not answer within {seconds:.0f} s\n{said}") from None
+        finally:
+            timer.cancel()
+
+    def stop(self) -> None:
+        """End the process."""
+        process, self.process = self.process, None
+        if process is None:
+            return
+        assert process.stdin is not None and process.stdout is not None
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+
+
+class _Pair:
+    """A stock and an accelerated process, and the provider both talk to."""
+
+    def __init__(self, component: str, accelerator: str) -> None:
+        self.provider = Provider()
+        self.stock = _Side(component, STOCK)
+        self.accelerated = _Side(component, accelerator)
+
+    def __enter__(self) -> _Pair:
+        self.provider.start()
+        try:
+            for side in (self.stock, self.accelerated):
+                side.start()
+            for side in (self.stock, self.accelerated):
+                side.ready()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for side in (self.stock, self.accelerated):
+            side.stop()
+            side.errors.close()
+        self.provider.stop()
+
+    def compare(self, run: Run) -> Verdict:
+        """Play a run on both sides and compare.
+
+        What the accelerated side shows must be what stock shows: where stock's own threads race, stock is played
+        again, a few times, to see whether it shows that too. The accelerated side has one try.
+        """
+        begin = time.monotonic()
+        accelerated: str | None = None
+        differences: list[Difference] | None = None
+        for _ in range(STOCK_PLAYS):
+            stock, _counted, error = self.stock.play(run, self.provider)
+            if error:
+                error = f"stock: {error}"
+                break
+            if accelerated is None:
+                accelerated, (served, declined), error = self.accelerated.play(run, self.provider)
+                if error:
+                    error = f"accelerated: {error}"
+                    break
+            if stock == accelerated:  # equal texts are equal descriptions: dicts are sorted in them
+                differences = []
+                break
+            found = list(differ(json.loads(stock), json.loads(accelerated)))
+            if differences is None or len(found) < len(differences):
+                differences = found
+        if accelerated is None or error:
+            return Verdict(run, "unknown", {}, (), time.monotonic() - begin, error)
+        differences = _lane_differences(run, served) + (differences or [])
+        return Verdict(run, _lane(served, declined), declined, tuple(differences), time.monotonic() - begin)
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment of both sides: nothing of the user's that steers LiteLLM, no network, logs in full length."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("OPENAI_", "AZURE_", "LITELLM_", "AIOHTTP_"))
+        and not name.endswith(("_API_KEY", "_API_BASE"))
+        and name.lower() not in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_verify")
+    }
+    pure = {name: value for name, value in os.environ.items() if name == settings.PURE}
+    path = os.pathsep.join(item for item in sys.path if item)
+    fixed = {
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "MAX_STRING_LENGTH_STDOUT_LOG": "1000000",
+        "PYTHONHASHSEED": "0",  # sets have one order
+        "PYTHONPATH": path,
+    }
+    return {**kept, **pure, **fixed}
+
+
+# --- comparing --------------------------------------------------------------------------------------------------------
+
+
+def differ(stock: Any, accelerated: Any, where: str = "") -> Iterator[Difference]:
+    """The places where two descriptions differ, types included. The order of plain dicts does not matter."""
+    if type(stock) is not type(accelerated):
+        yield Difference(where, stock, accelerated)
+    elif isinstance(stock, dict):
+        for key in [*stock, *(key for key in accelerated if key not in stock)]:
+            inner = f"{where}.{key}" if where else str(key)
+            if key not in stock or key not in accelerated:
+                yield Difference(inner, stock.get(key, ABSENT), accelerated.get(key, ABSENT))
+            else:
+                yield from differ(stock[key], accelerated[key], inner)
+    elif isinstance(stock, list):
+        if len(stock) != len(accelerated):
+            yield Difference(f"len({where})", len(stock), len(accelerated))
+        for index, (one, other) in enumerate(itertools.zip_longest(stock, accelerated, fillvalue=ABSENT)):
+            yield from differ(one, other, f"{where}[{index}]")
+    elif stock != accelerated and not (stock != stock and accelerated != accelerated):  # nan is nan here
+        yield Difference(where, stock, accelerated)
+
+
+def _lane(served: int, declined: dict[str, int]) -> LaneTaken:
+    if served and declined:
+        return "mixed"
+    return "served" if served else "declined" if declined else "unknown"
+
+
+def _lane_differences(run: Run, served: int) -> list[Difference]:
+    """What must be left to stock, whatever comes of it, and was not."""
+    if run.scenario.lane == "declined" and served:
+        return [Difference("lane", "must decline", f"{served} calls served")]
+    return []
+
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "<absent>"
+
+
+ABSENT = _Absent()
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 300 else f"{text[:300]}… ({len(text)} characters)"

@@ -1,0 +1,159 @@
+"""What two correct runs may differ in. Everything else must be equal.
+
+An identifier drawn at random becomes ``<id N>``, numbered by its first appearance in the run, so that an id that is
+used in two places must still be the same in both. A clock's reading becomes its type, so that it must still be there.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import re
+import time
+from typing import Any
+
+#: Keys and attributes whose value is a moment or a duration. A number becomes ``<float>``, a text ``<text>``.
+CLOCKS = frozenset(
+    {
+        "start_time",
+        "end_time",
+        "startTime",
+        "endTime",
+        "api_call_start_time",
+        "completion_start_time",
+        "completionStartTime",
+        "response_time",
+        "_response_ms",
+        "response_ms",
+        "litellm_overhead_time_ms",
+        "callback_duration_ms",
+        "llm_api_duration_ms",
+        "duration",
+        "elapsed",
+        "llm_api_timing_windows",
+        "latency",  # of the router's latency strategy
+        "timestamp",  # of an entry in the response cache
+        "deployment_budget_start_time",
+    }
+)
+
+#: `created` is a clock only where LiteLLM made it up; the provider's own dates are older than that.
+RECENT_SECONDS = 3600
+
+#: Random identifiers, wherever they appear in a text.
+IDENTIFIERS = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"  # uuid4
+    r"|(?<![0-9a-f])[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}(?![0-9a-f])"  # uuid4().hex
+)
+
+#: The frames of a traceback that became part of a text; the exception after them is compared.
+FRAMES = re.compile(r'(?:^ +File "[^\n]*\n(?:^ {4}[^\n]*\n)*)+', re.MULTILINE)
+
+#: The same in the address of a bug report that LiteLLM offers.
+REPORTED_FRAMES = re.compile(r"(?<=LiteLLM\+frames%3A%0A%60%60%60%0A).*?(?=%60%60%60)")
+
+#: Parts of a text that are clocks or addresses in memory, and what stands for them.
+TEXTS = (
+    (re.compile(r"0x[0-9a-f]{6,}"), "<address>"),
+    (re.compile(r"^\d\d:\d\d:\d\d(?= - )", re.MULTILINE), "<moment>"),  # how LiteLLM's log lines begin
+    (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?"), "<moment>"),
+    (re.compile(r"(?<=:)\d\d-\d\d(?=$|:)"), "<minute>"),  # router cache keys: …:tpm:HH-MM
+    (re.compile(r"\d{4}-\d\d-\d\d-\d\d-\d\d"), "<minute>"),  # …:YYYY-MM-DD-HH-MM
+    (re.compile(r"(time[_ ]taken|duration|time passed|after) ?[=:]? ?\d+\.\d+", re.IGNORECASE), r"\1 <seconds>"),
+)
+
+
+#: The same in a text, such as the repr of a response.
+CREATED = re.compile(r"(?<=created)(['\"]?[=:] ?)(\d{10})\b")
+
+
+#: What every text that is masked has.
+DIGIT = re.compile(r"\d")
+
+#: A longer text is compared by its digest.
+LONG_TEXT = 4096
+
+
+def mask(description: Any) -> Any:
+    """A description with its identifiers numbered and the clocks and addresses in its texts named.
+
+    Numbers are given in an order that does not depend on that of dicts, which is not compared.
+    """
+    numbers: dict[str, str] = {}
+
+    def number(match: re.Match[str]) -> str:
+        return numbers.setdefault(match.group(), f"<id {len(numbers) + 1}>")
+
+    def text(value: str) -> str:
+        if len(value) <= LONG_TEXT and DIGIT.search(value) is None:
+            return value
+        value = _names(IDENTIFIERS.sub(number, value))
+        if len(value) <= LONG_TEXT:
+            return value
+        digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
+        return f"{value[:80]}… <{len(value)} characters, sha256 {digest}>"
+
+    def walk(value: Any) -> Any:
+        if type(value) is str:
+            return text(value)
+        if type(value) is list:
+            return [walk(item) for item in value]
+        if type(value) is dict:
+            return {text(key): walk(value[key]) for key in sorted(value, key=lambda k: IDENTIFIERS.sub("<id>", k))}
+        return value
+
+    return walk(description)
+
+
+#: What a callback sees or does not see as two threads happen to run: what the router adds to a response while a thread
+#: already logs it, and what that thread notes while the event loop logs too.
+RACING = frozenset(
+    {
+        "x-litellm-attempted-fallbacks",
+        "x-litellm-attempted-retries",
+        "x-litellm-model-group",
+        "_litellm_router_usage_counted_tokens",
+        "has_logged_sync_success",
+    }
+)
+
+#: What is logged or warned about when garbage is collected, whenever that is.
+COLLECTED = (
+    "Unclosed ",
+    "Task was destroyed",
+    "coroutine 'BaseRoutingStrategy.periodic_sync_in_memory_spend_with_redis' was never awaited",
+)
+
+
+def without_races(description: Any) -> Any:
+    """What callbacks recorded, without what is there or not by chance."""
+    if type(description) is dict:
+        return {name: without_races(item) for name, item in description.items() if name not in RACING}
+    if type(description) is list:
+        return [without_races(item) for item in description]
+    return description
+
+
+def _names(text: str) -> str:
+    if "\n" in text:
+        text = REPORTED_FRAMES.sub("<frames>", FRAMES.sub("<frames>\n", text))
+    if "created" in text:
+        text = CREATED.sub(lambda match: match[1] + ("<now>" if _recent(int(match[2])) else match[2]), text)
+    for pattern, name in TEXTS:
+        text = pattern.sub(name, text)
+    return text
+
+
+def clock(key: object, value: Any) -> str | None:
+    """What stands for a clock's reading; None where the value is something else."""
+    if isinstance(value, (datetime.datetime, datetime.timedelta)):
+        return f"<{type(value).__name__}>"
+    if key == "created" and type(value) is int and _recent(value):
+        return "<now>"
+    if isinstance(key, str) and key.partition(":")[0] in CLOCKS and type(value) in (int, float, str):
+        return f"<{type(value).__name__}>"
+    return None
+
+
+def _recent(moment: int) -> bool:
+    return abs(moment - time.time()) < RECENT_SECONDS

@@ -1,0 +1,303 @@
+"""Turns what a run shows into plain data that can be compared, and records what callbacks receive."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import httpx
+from litellm.integrations.custom_logger import CustomLogger
+from pydantic import BaseModel
+
+from litellm_accel.verify import masks
+
+DEPTH = 14
+
+
+def describe(value: Any, key: object = None, depth: int = DEPTH) -> Any:
+    """A comparable description of any object, as it is now; `key` is what it is called where it was found."""
+    if (masked := masks.clock(key, value)) is not None:
+        return masked
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if type(value) is bytes:
+        return {"<bytes>": value.decode("latin-1")}
+    if depth == 0:
+        return f"<{_name(type(value))}, too deep>"
+    if type(value) is dict:
+        return _mapping(value, depth)
+    if type(value) is list:
+        return [describe(item, key, depth - 1) for item in value]
+    return {f"<{_name(type(value))}>": _object(value, key, depth - 1)}
+
+
+def _mapping(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    return {
+        name if isinstance(name, str) else repr(name): describe(item, name, depth - 1) for name, item in value.items()
+    }
+
+
+def _object(value: Any, key: object, depth: int) -> Any:
+    if isinstance(value, BaseModel):
+        return {
+            "fields": _mapping(value.__dict__, depth),
+            "set": sorted(value.model_fields_set),
+            "extra": describe(value.__pydantic_extra__, None, depth),
+            "private": describe(value.__pydantic_private__, None, depth),
+        }
+    if isinstance(value, BaseException):
+        return {
+            "text": str(value),
+            "arguments": describe(list(value.args), None, depth),
+            "attributes": _mapping(vars(value), depth),
+            "cause": _name(type(value.__cause__)),
+        }
+    if isinstance(value, httpx.Headers):
+        return sorted([name.lower(), text] for name, text in value.multi_items())
+    if isinstance(value, httpx.Response):
+        return {
+            "status_code": value.status_code,
+            "headers": describe(value.headers, None, depth),
+            "text": value.text if hasattr(value, "_content") else "unread",
+            "request": describe(getattr(value, "_request", None), None, depth),
+        }
+    if isinstance(value, httpx.Request):
+        return {"method": value.method, "url": str(value.url), "headers": describe(value.headers, None, depth)}
+    if isinstance(value, (tuple, list)):
+        return [describe(item, key, depth) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(repr(describe(item, None, depth)) for item in value)
+    if isinstance(value, Mapping):
+        return _mapping(value, depth)
+    if isinstance(value, (enum.Enum, int, float, str)):
+        return repr(value)
+    if isinstance(value, type) or callable(value):
+        return _name(value)
+    return None
+
+
+def outcome(response: Any) -> dict[str, Any]:
+    """What an application can do with what a call returned or raised: the object itself and its dumps."""
+    described = {"object": describe(response)}
+    if isinstance(response, BaseModel):
+        described["dump"] = describe(response.model_dump())
+        described["dump of what was set"] = describe(response.model_dump(exclude_unset=True, exclude_none=True))
+        described["json"] = response.model_dump_json()
+        described["repr"] = repr(response)
+        described["_response_headers"] = describe(getattr(response, "_response_headers", "absent"))
+    return described
+
+
+def _name(value: Any) -> str:
+    return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+
+
+# --- callbacks --------------------------------------------------------------------------------------------------------
+
+
+class Recorder:
+    """The events of one run in order. What the main thread sees and what other threads see is ordered apart."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self.here: list[Any] = []
+        self.elsewhere: list[Any] = []
+
+    def record(self, event: str, **values: Any) -> None:
+        """Keep a description of an event's payload as it is at this moment."""
+        with self._lock:
+            described = {name: describe(value, name) for name, value in values.items()}
+            main = threading.current_thread() is threading.main_thread()
+            (self.here if main else self.elsewhere).append({"event": event, **described})
+
+    def __len__(self) -> int:
+        return len(self.here) + len(self.elsewhere)
+
+
+class Recording(CustomLogger):  # type: ignore[misc]
+    """A logger that writes to the record of a run."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self.recorder = recorder
+
+
+class SyncLogger(Recording):
+    """The synchronous events."""
+
+    def log_pre_api_call(self, model: Any, messages: Any, kwargs: Any) -> None:
+        self.recorder.record("log_pre_api_call", model=model, messages=messages, kwargs=kwargs)
+
+    def log_post_api_call(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.recorder.record(
+            "log_post_api_call", kwargs=kwargs, response=response_obj, start_time=start_time, end_time=end_time
+        )
+
+    def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.recorder.record(
+            "log_success_event", kwargs=kwargs, response=response_obj, start_time=start_time, end_time=end_time
+        )
+
+    def log_failure_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.recorder.record(
+            "log_failure_event", kwargs=kwargs, response=response_obj, start_time=start_time, end_time=end_time
+        )
+
+
+class AsyncLogger(Recording):
+    """The asynchronous events."""
+
+    async def async_log_pre_api_call(self, model: Any, messages: Any, kwargs: Any) -> None:
+        self.recorder.record("async_log_pre_api_call", model=model, messages=messages, kwargs=kwargs)
+
+    async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.recorder.record(
+            "async_log_success_event", kwargs=kwargs, response=response_obj, start_time=start_time, end_time=end_time
+        )
+
+    async def async_log_failure_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.recorder.record(
+            "async_log_failure_event", kwargs=kwargs, response=response_obj, start_time=start_time, end_time=end_time
+        )
+
+
+class BothLogger(SyncLogger, AsyncLogger):
+    """Synchronous and asynchronous events."""
+
+
+class PayloadReader(AsyncLogger):
+    """Reads the standard payload alone, as most observability tools do."""
+
+    async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.recorder.record("async_log_success_event", payload=kwargs["standard_logging_object"])
+
+    async def async_log_failure_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.recorder.record("async_log_failure_event", payload=kwargs["standard_logging_object"])
+
+
+class DeploymentHooks(Recording):
+    """Changes the request just before it is sent and the response just after."""
+
+    async def async_pre_call_deployment_hook(self, kwargs: Any, call_type: Any) -> Any:
+        self.recorder.record("async_pre_call_deployment_hook", kwargs=kwargs, call_type=call_type)
+        return {**kwargs, "temperature": 0.125}
+
+    async def async_post_call_success_deployment_hook(self, request_data: Any, response: Any, call_type: Any) -> Any:
+        self.recorder.record(
+            "async_post_call_success_deployment_hook", request=request_data, response=response, call_type=call_type
+        )
+        response.choices[0].message.content = "changed by a hook"
+        return response
+
+
+class LoggingHooks(Recording):
+    """Changes what the loggers receive."""
+
+    async def async_logging_hook(self, kwargs: Any, result: Any, call_type: str) -> Any:
+        self.recorder.record("async_logging_hook", kwargs=kwargs, result=result, call_type=call_type)
+        return kwargs, result
+
+    def logging_hook(self, kwargs: Any, result: Any, call_type: str) -> Any:
+        self.recorder.record("logging_hook", kwargs=kwargs, result=result, call_type=call_type)
+        return kwargs, result
+
+
+class PreRequestHook(Recording):
+    """Changes the request's parameters."""
+
+    async def async_pre_request_hook(self, model: str, messages: Any, kwargs: Any) -> Any:
+        self.recorder.record("async_pre_request_hook", model=model, messages=messages, kwargs=kwargs)
+        return kwargs
+
+
+class FallbackLogger(AsyncLogger):
+    """The router's fallback events."""
+
+    async def log_success_fallback_event(self, original_model_group: str, kwargs: Any, original_exception: Any) -> None:
+        self.recorder.record(
+            "log_success_fallback_event", group=original_model_group, kwargs=kwargs, error=original_exception
+        )
+
+    async def log_failure_fallback_event(self, original_model_group: str, kwargs: Any, original_exception: Any) -> None:
+        self.recorder.record(
+            "log_failure_fallback_event", group=original_model_group, kwargs=kwargs, error=original_exception
+        )
+
+
+class RoutingHooks(Recording):
+    """Takes part in the choice of a deployment."""
+
+    async def async_filter_deployments(self, model: Any, healthy_deployments: Any, *rest: Any, **others: Any) -> Any:
+        self.recorder.record("async_filter_deployments", model=model, deployments=healthy_deployments)
+        return healthy_deployments[:1]
+
+
+class FailingLogger(SyncLogger, AsyncLogger):
+    """Raises in every event."""
+
+    def log_pre_api_call(self, model: Any, messages: Any, kwargs: Any) -> None:
+        self.recorder.record("log_pre_api_call")
+        raise ValueError("a callback fails before the call")
+
+    def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.recorder.record("log_success_event")
+        raise ValueError("a callback fails")
+
+    async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.recorder.record("async_log_success_event")
+        raise ValueError("an async callback fails")
+
+
+class SlowLogger(AsyncLogger):
+    """Takes its time."""
+
+    async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        await asyncio.sleep(0.02)
+        await super().async_log_success_event(kwargs, response_obj, start_time, end_time)
+
+
+def _function(recorder: Recorder) -> Callable[..., None]:
+    def callback(kwargs: Any, completion_response: Any, start_time: Any, end_time: Any) -> None:
+        recorder.record(
+            "function", kwargs=kwargs, response=completion_response, start_time=start_time, end_time=end_time
+        )
+
+    return callback
+
+
+def _async_function(recorder: Recorder) -> Callable[..., Any]:
+    async def callback(kwargs: Any, completion_response: Any, start_time: Any, end_time: Any) -> None:
+        recorder.record(
+            "async function", kwargs=kwargs, response=completion_response, start_time=start_time, end_time=end_time
+        )
+
+    return callback
+
+
+def _input_function(recorder: Recorder) -> Callable[..., None]:
+    def callback(model_call_dict: Any) -> None:
+        recorder.record("input function", details=model_call_dict)
+
+    return callback
+
+
+#: What a scenario may put into LiteLLM's callback lists; any other name is one of LiteLLM's string callbacks.
+KINDS: dict[str, Callable[[Recorder], Any]] = {
+    "sync": SyncLogger,
+    "async": AsyncLogger,
+    "both": BothLogger,
+    "payload": PayloadReader,
+    "deployment hooks": DeploymentHooks,
+    "logging hooks": LoggingHooks,
+    "pre-request hook": PreRequestHook,
+    "fallbacks": FallbackLogger,
+    "routing hooks": RoutingHooks,
+    "failing": FailingLogger,
+    "slow": SlowLogger,
+    "function": _function,
+    "async function": _async_function,
+    "input function": _input_function,
+}

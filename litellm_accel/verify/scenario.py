@@ -1,0 +1,110 @@
+"""What a scenario is: one call, described as data, and what must be true of the lane that serves it.
+
+A scenario is played through each of its entry points (``via``); one such pair is a ``Run``. Everything the provider,
+the application, the callbacks and the router show is compared with stock; see ``masks`` for what is set aside.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+Via = Literal["completion", "acompletion", "router", "arouter"]
+#: What the lane does: it is made to serve at least one call of a run, must serve none, or as it likes.
+Lane = Literal["served", "declined", "either"]
+
+DIRECT: tuple[Via, ...] = ("completion", "acompletion")
+ROUTED: tuple[Via, ...] = ("router", "arouter")
+ALL: tuple[Via, ...] = (*DIRECT, *ROUTED)
+
+KEY = "sk-verify"
+GROUP = "group"
+HELLO = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say hello to the world."})
+
+
+@dataclass(frozen=True)
+class At:
+    """Placeholder for the provider's address at which every model is answered with ``answer``."""
+
+    answer: str = "plain"
+
+
+@dataclass(frozen=True)
+class Made:
+    """Placeholder for a value made where LiteLLM is imported: ``make()`` is called once for each run."""
+
+    make: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One call and its surroundings. ``name`` is ``theme/what``, unique."""
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # of the call, over the defaults
+    via: tuple[Via, ...] = DIRECT
+    lane: Lane = "served"
+    answer: str = "plain"  # the provider's scenario
+    model: str = "openai/gpt-4o"
+    calls: int = 4  # the same call with other words, for what the first ones prepare
+    warm_up: int = 0  # calls before those, with ordinary messages
+    settings: Mapping[str, Any] = field(default_factory=dict)  # litellm.<name> = value
+    environment: Mapping[str, str] = field(default_factory=dict)
+    callbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # litellm list -> kinds in observe.KINDS
+    router: Mapping[str, Any] = field(default_factory=dict)  # arguments of Router
+    deployments: tuple[Mapping[str, Any], ...] = ()  # default: one that answers as the scenario
+    ordered: bool = True  # requests and outcomes come in one order
+    logs: bool = True  # what is logged and printed is compared
+    gap: tuple[float, float] | None = None  # seconds before a repeated attempt, at least and at most, on both sides
+    seconds: float = 0.0  # how long it waits, about; long ones are played first
+    script: Callable[[Any], Any] | None = None  # plays on the Stage instead of the plain calls; may be async
+
+
+@dataclass(frozen=True)
+class Run:
+    """A scenario through one entry point."""
+
+    scenario: Scenario
+    via: Via
+
+    @property
+    def id(self) -> str:
+        return f"{self.scenario.name}@{self.via}"
+
+
+def deployment(
+    answer: str = "plain", *, group: str = GROUP, model: str = "openai/gpt-4o", info: Any = None, **params: Any
+) -> Mapping[str, Any]:
+    """One entry of a router's model list; ``params`` join its ``litellm_params``."""
+    entry = {
+        "model_name": group,
+        "litellm_params": {"model": model, "api_base": At(answer), "api_key": KEY, **params},
+    }
+    return {**entry, "model_info": info} if info else entry
+
+
+def after_plain(*scenarios: Scenario, via: tuple[Via, ...] | None = None) -> tuple[Scenario, ...]:
+    """The same scenarios once more, their answer coming to a caller that has had two plain ones, and then a third."""
+    return tuple(
+        replace(
+            scenario,
+            name=f"{scenario.name}-after-plain",
+            answer=with_fields(scenario.answer, plain_first=2, times=2),
+            calls=5,
+            via=via or scenario.via,
+        )
+        for scenario in scenarios
+    )
+
+
+def with_fields(answer: str, **fields: Any) -> str:
+    """The name of a provider's scenario with more fields."""
+    name, brace, members = answer.partition("{")
+    return name + json.dumps({**(json.loads(brace + members) if brace else {}), **fields})
+
+
+def themed(theme: str, *scenarios: Scenario) -> tuple[Scenario, ...]:
+    """The scenarios with their theme put before their names."""
+    return tuple(replace(scenario, name=f"{theme}/{scenario.name}") for scenario in scenarios)

@@ -1,0 +1,144 @@
+"""Every shape of conversation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from litellm_accel.verify.scenario import ALL, Made, Scenario, themed
+
+USER = {"role": "user", "content": "Hello"}
+PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ"
+    "AAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+CALL = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Oslo"}'}}
+RESULT = {"role": "tool", "tool_call_id": "call_1", "content": '{"celsius": -3}'}
+
+
+def said(*messages: Any) -> dict[str, Any]:
+    return {"messages": list(messages)}
+
+
+def _message_objects() -> Any:
+    import litellm
+
+    return [
+        {"role": "user", "content": "What is the weather?"},
+        litellm.Message(content=None, role="assistant", tool_calls=[CALL]),
+        RESULT,
+    ]
+
+
+def _pydantic_messages() -> Any:
+    from openai.types.chat import ChatCompletionMessage
+
+    return [USER, ChatCompletionMessage(role="assistant", content="Hi"), USER]
+
+
+SHAPES = (
+    Scenario("one", said(USER), via=ALL),
+    Scenario("empty-list", said(), lane="either"),
+    Scenario("empty-text", said({"role": "user", "content": ""})),
+    Scenario("null-content", said({"role": "user", "content": None}), lane="either"),
+    Scenario("no-content", said({"role": "user"}), lane="either"),
+    Scenario("no-role", said({"content": "Hello"}), lane="either"),
+    Scenario("unknown-role", said({"role": "critic", "content": "Hello"}), lane="either"),
+    Scenario("developer", said({"role": "developer", "content": "Be brief"}, USER)),
+    Scenario("two-systems", said({"role": "system", "content": "a"}, {"role": "system", "content": "b"}, USER)),
+    Scenario("system-alone", said({"role": "system", "content": "a"}), lane="either"),
+    Scenario("assistant-last", said(USER, {"role": "assistant", "content": "He"})),
+    Scenario("assistant-prefix", said(USER, {"role": "assistant", "content": "He", "prefix": True}), lane="either"),
+    Scenario("names", said({"role": "user", "name": "Ada", "content": "Hello"})),
+    Scenario("extra-keys", said({"role": "user", "content": "Hello", "x": {"y": 1}}), lane="either"),
+    Scenario("long-conversation", said(*[USER, {"role": "assistant", "content": "Hi"}] * 100, USER), via=ALL),
+    Scenario("huge-text", said({"role": "user", "content": "The quick brown fox. " * 50_000}), calls=1),
+    Scenario(
+        "unicode", said({"role": "user", "content": "Žluťoučký kůň 日本語 한국어 🐎👩‍👩‍👧 \u0000\u2028\u2029\ufeff"})
+    ),
+    Scenario("control-characters", said({"role": "user", "content": '\x00\x01\x1f\x7f\t\n\r"\\/'})),
+    Scenario("lone-surrogate", said({"role": "user", "content": "bad \ud83d end"}), lane="either"),
+    Scenario("text-parts", said({"role": "user", "content": [{"type": "text", "text": "Hello"}]}), via=ALL),
+    Scenario(
+        "cached-parts",
+        said({"role": "user", "content": [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}]}),
+        lane="either",
+    ),
+    Scenario(
+        "image-url",
+        said(
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "What is it?"},
+                    {"type": "image_url", "image_url": {"url": "https://example.invalid/a.png", "detail": "low"}},
+                ],
+            }
+        ),
+    ),
+    Scenario(
+        "image-string",
+        said({"role": "user", "content": [{"type": "image_url", "image_url": "https://example.invalid/a.png"}]}),
+        lane="either",
+    ),
+    Scenario("image-data", said({"role": "user", "content": [{"type": "image_url", "image_url": {"url": PIXEL}}]})),
+    Scenario(
+        "audio",
+        said({"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}]}),
+        lane="either",
+    ),
+    Scenario(
+        "file",
+        said({"role": "user", "content": [{"type": "file", "file": {"file_id": "file-1"}}]}),
+        lane="either",
+    ),
+    Scenario("empty-parts", said({"role": "user", "content": []}), lane="either"),
+    Scenario("unknown-part", said({"role": "user", "content": [{"type": "hologram", "hologram": 1}]}), lane="either"),
+    Scenario("tool-result", said(USER, {"role": "assistant", "content": None, "tool_calls": [CALL]}, RESULT), via=ALL),
+    Scenario(
+        "tool-result-parts",
+        said(
+            USER,
+            {"role": "assistant", "tool_calls": [CALL]},
+            {**RESULT, "content": [{"type": "text", "text": "-3"}]},
+        ),
+    ),
+    Scenario("tool-result-unknown", said(USER, {**RESULT, "tool_call_id": "call_9"}), lane="either"),
+    Scenario(
+        "function-result",
+        said(
+            USER,
+            {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
+            {"role": "function", "name": "f", "content": "1"},
+        ),
+        lane="either",
+    ),
+    Scenario("refusal", said(USER, {"role": "assistant", "content": None, "refusal": "No."}, USER), lane="either"),
+    Scenario(
+        "reasoning", said(USER, {"role": "assistant", "content": "a", "reasoning_content": "b"}, USER), lane="either"
+    ),
+    Scenario(
+        "thinking-blocks",
+        said(USER, {"role": "assistant", "content": "a", "thinking_blocks": [{"type": "thinking"}]}, USER),
+        lane="either",
+    ),
+    Scenario("message-objects", {"messages": Made(_message_objects)}, lane="either"),
+    Scenario("pydantic-messages", {"messages": Made(_pydantic_messages)}, lane="either"),
+    Scenario("not-a-dict", said("Hello"), lane="either"),
+    Scenario("content-number", said({"role": "user", "content": 42}), lane="either"),
+    Scenario("tuple", {"messages": Made(lambda: (USER,))}, lane="either"),
+)
+
+# Each comes to a caller that has had two ordinary conversations; what few send is played through one entry point.
+SCENARIOS = themed(
+    "messages",
+    *(
+        replace(
+            shape,
+            warm_up=2,
+            calls=min(shape.calls, 2),
+            via=("acompletion",) if shape.lane == "either" else shape.via,
+        )
+        for shape in SHAPES
+    ),
+)

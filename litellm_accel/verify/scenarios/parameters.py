@@ -1,0 +1,245 @@
+"""Every OpenAI parameter and LiteLLM's own, one or a few at a time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from litellm_accel.verify.scenario import ALL, DIRECT, KEY, At, Made, Scenario, themed
+
+WEATHER: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "The weather in a city",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+STRICT: dict[str, Any] = {**WEATHER, "function": {**WEATHER["function"], "strict": True}}
+FUNCTION: dict[str, Any] = WEATHER["function"]
+PERSON_SCHEMA = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "person",
+        "strict": True,
+        "schema": {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]},
+    },
+}
+PERSON_ANSWER = 'plain{"content": "{\\"name\\": \\"Ada\\", \\"age\\": 36}"}'
+
+
+def _person() -> Any:
+    from pydantic import BaseModel
+
+    class Person(BaseModel):
+        name: str
+        age: int
+
+    return Person
+
+
+def _timeout() -> Any:
+    import httpx
+
+    return httpx.Timeout(30.0, connect=5.0)
+
+
+def _openai_client() -> Any:
+    import openai
+
+    return openai.OpenAI(api_key="sk-own-client", base_url="http://127.0.0.1:9/v1")
+
+
+def _allow(text: str) -> bool:
+    return True
+
+
+def _refuse(text: str) -> bool:
+    return False
+
+
+def _positional(stage: Any) -> None:
+    for _ in range(stage.scenario.calls):
+        arguments = stage.arguments()
+        model, messages = arguments.pop("model"), arguments.pop("messages")
+        function = stage.entry()
+        if stage.run.via == "completion":
+            stage.call(partial(function, model, messages), arguments)
+        else:
+            stage.loop.run_until_complete(stage.acall(partial(function, model, messages), arguments))
+        stage.loop.run_until_complete(stage.settled())
+
+
+PARAMETERS = (
+    Scenario("none", via=ALL),
+    # sampling
+    Scenario("temperature", {"temperature": 0.2}, via=ALL),
+    Scenario("temperature-int", {"temperature": 1}),
+    Scenario("temperature-zero", {"temperature": 0.0}),
+    Scenario("top-p", {"top_p": 0.95}),
+    Scenario("n", {"n": 3}, via=ALL),
+    Scenario("stop-text", {"stop": "\n"}),
+    Scenario("stop-list", {"stop": ["END", "STOP", "\u2028"]}),
+    Scenario("max-tokens", {"max_tokens": 64}, via=ALL),
+    Scenario("max-completion-tokens", {"max_completion_tokens": 64}),
+    Scenario("both-max-tokens", {"max_tokens": 64, "max_completion_tokens": 32}),
+    Scenario("penalties", {"presence_penalty": 0.5, "frequency_penalty": -0.5}),
+    Scenario("logit-bias", {"logit_bias": {"1234": -100, "99": 5}}),
+    Scenario("seed", {"seed": 42}),
+    Scenario("seed-large", {"seed": 2**53 + 1}),
+    Scenario("logprobs", {"logprobs": True, "top_logprobs": 2}, answer="logprobs"),
+    Scenario("floats", {"temperature": 1e-07, "top_p": 0.1 + 0.2, "presence_penalty": -1.5e-05}),
+    Scenario("null-values", {"temperature": None, "stop": None, "tools": None, "user": None}),
+    # tools
+    Scenario("tools", {"tools": [WEATHER]}, via=ALL, answer="tools"),
+    Scenario("tools-strict", {"tools": [STRICT], "parallel_tool_calls": False}, answer="tools"),
+    Scenario("tools-empty", {"tools": []}, lane="either"),
+    Scenario("tool-choice-auto", {"tools": [WEATHER], "tool_choice": "auto"}),
+    Scenario("tool-choice-none", {"tools": [WEATHER], "tool_choice": "none"}),
+    Scenario("tool-choice-required", {"tools": [WEATHER], "tool_choice": "required"}, answer="tools"),
+    Scenario(
+        "tool-choice-named",
+        {"tools": [WEATHER], "tool_choice": {"type": "function", "function": {"name": "get_weather"}}},
+        answer="tools",
+    ),
+    Scenario("functions", {"functions": [FUNCTION], "function_call": "auto"}, answer="function-call", lane="either"),
+    # response format
+    Scenario("json-object", {"response_format": {"type": "json_object"}}, answer=PERSON_ANSWER),
+    Scenario("json-text", {"response_format": {"type": "text"}}),
+    Scenario("json-schema", {"response_format": PERSON_SCHEMA}, via=ALL, answer=PERSON_ANSWER),
+    Scenario("json-pydantic", {"response_format": Made(_person)}, via=ALL, answer=PERSON_ANSWER, lane="either"),
+    Scenario(
+        "json-schema-validated",
+        {"response_format": PERSON_SCHEMA, "enable_json_schema_validation": True},
+        answer='plain{"content": "not the schema"}',
+        lane="either",
+    ),
+    # the rest of OpenAI's
+    Scenario("user", {"user": "user-1234"}),
+    Scenario("metadata", {"metadata": {"tag": "a", "purpose": "test"}}, via=ALL, lane="either"),
+    Scenario("store", {"store": True, "metadata": {"tag": "a"}}, lane="either"),
+    Scenario("service-tier", {"service_tier": "flex"}, answer="vendor-fields", lane="either"),
+    Scenario("safety-identifier", {"safety_identifier": "hash"}, lane="either"),
+    Scenario("prompt-cache-key", {"prompt_cache_key": "prefix"}, lane="either"),
+    Scenario("prompt-cache-retention", {"prompt_cache_retention": "24h"}, lane="either"),
+    Scenario("modalities", {"modalities": ["text"]}, lane="either"),
+    Scenario("audio", {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}}, lane="either"),
+    Scenario("prediction", {"prediction": {"type": "content", "content": "Hello"}}, lane="either"),
+    Scenario("web-search", {"web_search_options": {"search_context_size": "low"}}, lane="either"),
+    Scenario("reasoning-effort", {"reasoning_effort": "low"}, model="openai/o3-mini", answer="details", lane="either"),
+    Scenario("reasoning-effort-unsupported", {"reasoning_effort": "low"}, lane="either"),
+    Scenario("o-series-max-tokens", {"max_tokens": 100}, model="openai/o3-mini", lane="either"),
+    Scenario("o-series-temperature", {"temperature": 0.5}, model="openai/o3-mini", lane="either"),
+    Scenario("gpt-5-verbosity", {"verbosity": "low", "max_tokens": 20}, model="openai/gpt-5-mini", lane="either"),
+    Scenario("thinking", {"thinking": {"type": "enabled", "budget_tokens": 100}}, lane="either"),
+    Scenario("stream-false", {"stream": False}),
+    Scenario("stream-options-without-stream", {"stream_options": {"include_usage": True}}, lane="either"),
+    Scenario(
+        "many",
+        {
+            "temperature": 0.7,
+            "top_p": 0.9,
+            "n": 2,
+            "stop": ["x"],
+            "max_tokens": 10,
+            "seed": 1,
+            "user": "u",
+            "tools": [WEATHER],
+            "tool_choice": "auto",
+            "logprobs": True,
+            "top_logprobs": 1,
+            "presence_penalty": 0.1,
+            "frequency_penalty": 0.1,
+            "response_format": {"type": "json_object"},
+        },
+        via=ALL,
+    ),
+    # how the call travels
+    Scenario("extra-headers", {"extra_headers": {"X-Team": "blue", "x-trace": "1"}}, via=ALL),
+    Scenario("extra-headers-override", {"extra_headers": {"User-Agent": "mine/1", "Authorization": "Bearer other"}}),
+    Scenario("headers", {"headers": {"X-Old": "1"}}, lane="either"),
+    Scenario("extra-body", {"extra_body": {"top_k": 40, "nested": {"a": [1, None]}}}, via=ALL),
+    Scenario("extra-body-override", {"extra_body": {"temperature": 0.9}, "temperature": 0.1}),
+    Scenario("unknown-parameter", {"top_k": 40}, lane="either"),
+    Scenario("unknown-parameters", {"repetition_penalty": 1.1, "min_p": 0.05, "guided_json": {}}, lane="either"),
+    Scenario("extra-query", {"extra_query": {"debug": "1"}}, lane="either"),
+    Scenario("organization", {"organization": "org-1"}, lane="either"),
+    Scenario("timeout-float", {"timeout": 30.5}, via=ALL),
+    Scenario("timeout-int", {"timeout": 30}),
+    Scenario("timeout-text", {"timeout": "30"}, lane="either"),
+    Scenario("timeout-httpx", {"timeout": Made(_timeout)}, lane="either"),
+    Scenario("request-timeout", {"request_timeout": 25}, lane="either"),
+    Scenario("max-retries", {"max_retries": 1}),
+    Scenario("max-retries-zero", {"max_retries": 0}),
+    Scenario("num-retries", {"num_retries": 1}, lane="either"),
+    Scenario("base-url", {"base_url": At(), "api_base": None}, lane="either"),
+    Scenario("api-version", {"api_version": "2024-10-01"}, lane="either"),
+    Scenario("key-from-environment", {"api_key": None}, environment={"OPENAI_API_KEY": "sk-environment"}),
+    Scenario(
+        "base-from-environment",
+        {"api_base": None},
+        environment={"OPENAI_BASE_URL": At()},  # type: ignore[dict-item]
+        lane="either",
+    ),
+    Scenario("key-from-module", {"api_key": None}, settings={"api_key": "sk-module"}, lane="either"),
+    Scenario("openai-key-from-module", {"api_key": None}, settings={"openai_key": "sk-openai-module"}, lane="either"),
+    Scenario("base-from-module", {"api_base": None}, settings={"api_base": At()}, lane="either"),
+    Scenario("organization-from-module", settings={"organization": "org-2"}, lane="either"),
+    Scenario("headers-from-module", settings={"headers": {"X-Module": "1"}}, lane="either"),
+    Scenario("no-key", {"api_key": None}, lane="either"),
+    Scenario("own-client", {"client": Made(_openai_client), "max_retries": 0}, via=("completion",), lane="declined"),
+    # LiteLLM's own
+    Scenario("provider-argument", {"model": "gpt-4o", "custom_llm_provider": "openai"}, lane="either"),
+    Scenario("model-without-provider", {"model": "gpt-4o"}, lane="either"),
+    Scenario("unknown-model", {"model": "openai/nobody-knows-me"}, answer="plain"),
+    Scenario("drop-params", {"drop_params": True, "reasoning_effort": "low"}, lane="either"),
+    Scenario("drop-params-module", {"reasoning_effort": "low"}, settings={"drop_params": True}, lane="either"),
+    Scenario("additional-drop-params", {"additional_drop_params": ["user"], "user": "u"}, lane="either"),
+    Scenario("allowed-openai-params", {"allowed_openai_params": ["new_one"], "new_one": 1}, lane="either"),
+    Scenario("call-id", {"litellm_call_id": "my-call"}, lane="either"),
+    Scenario("trace-id", {"litellm_trace_id": "my-trace"}, lane="either"),
+    Scenario("session-id", {"litellm_session_id": "my-session"}, lane="either"),
+    Scenario("custom-price", {"input_cost_per_token": 0.001, "output_cost_per_token": 0.002}, lane="either"),
+    Scenario("price-per-second", {"input_cost_per_second": 0.0}, lane="either"),
+    Scenario("base-model", {"base_model": "gpt-4o-mini"}, model="openai/my-deployment", lane="either"),
+    Scenario("mock-response", {"mock_response": "mocked"}, via=ALL, lane="declined"),
+    Scenario("mock-error", {"mock_response": "litellm.RateLimitError"}, via=ALL, lane="declined"),
+    Scenario("no-log", {"no-log": True}, lane="either"),
+    Scenario("verbose", {"verbose": False}, lane="either"),
+    Scenario("tags", {"metadata": {"tags": ["a", "b"]}}, lane="either"),
+    Scenario("alternating-roles", {"ensure_alternating_roles": True}, lane="either"),
+    Scenario(
+        "fallbacks-argument",
+        {"fallbacks": [{"model": "openai/gpt-4o-mini", "api_base": At(), "api_key": KEY}], "max_retries": 0},
+        answer="error-400",
+        lane="either",
+    ),
+    Scenario("cache-control-argument", {"cache": {"no-cache": True}}, lane="either"),
+    Scenario("caching-argument", {"caching": True}, lane="either"),
+    Scenario("positional", {}, script=_positional),
+    Scenario("wrong-type-messages", {"messages": "not a list"}, lane="either"),
+    Scenario("wrong-type-temperature", {"temperature": "hot"}, lane="either"),
+    Scenario("unserialisable", {"extra_body": {"when": Made(object)}}, lane="either"),
+    Scenario("model-missing-provider", {"model": "who-is-this"}, lane="either"),
+    # module settings
+    Scenario("set-verbose", settings={"set_verbose": True}, lane="either"),
+    Scenario("modify-params", settings={"modify_params": True}, lane="either"),
+    Scenario("model-alias", {"model": "mine"}, settings={"model_alias_map": {"mine": "openai/gpt-4o"}}, lane="either"),
+    Scenario("redact", settings={"turn_off_message_logging": True}, lane="either"),
+    Scenario("request-timeout-module", settings={"request_timeout": 17.0}, lane="either"),
+    Scenario("num-retries-module", settings={"num_retries": 1}, lane="either"),
+    Scenario("max-budget", settings={"max_budget": 100.0}, lane="either"),
+    Scenario("budget-exceeded", settings={"max_budget": 1e-09, "_current_cost": 1.0}, lane="either"),
+    Scenario("input-rules", settings={"pre_call_rules": Made(lambda: [_allow])}, lane="declined"),
+    Scenario("output-rules", settings={"post_call_rules": Made(lambda: [_refuse])}, lane="declined"),
+    Scenario("return-headers", settings={"return_response_headers": True}, lane="either"),
+    Scenario("disable-aiohttp", settings={"disable_aiohttp_transport": True}, lane="either"),
+    Scenario("hf-template", settings={"add_function_to_prompt": True}, lane="either"),
+)
+
+# What few use is played through one entry point.
+SCENARIOS = themed(
+    "parameters",
+    *(replace(s, via=("acompletion",)) if s.lane == "either" and s.via is DIRECT else s for s in PARAMETERS),
+)

@@ -1,0 +1,228 @@
+"""Every shape of answer with status 200, and how it travels."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from litellm_accel.verify.scenario import ALL, Scenario, after_plain, themed
+
+
+def plain(**fields: Any) -> str:
+    return "plain" + json.dumps(fields)
+
+
+SHAPES = (
+    Scenario("echo", answer="echo", via=ALL),
+    Scenario("large", answer="large", via=ALL),
+    Scenario("huge", answer=plain(size=256 * 1024)),
+    Scenario("empty", answer="empty"),
+    Scenario("null-content", answer="null-content"),
+    Scenario("tools", answer="tools", via=ALL),
+    Scenario("parallel-tools", answer="parallel-tools"),
+    Scenario("content-and-tools", answer="content-and-tools"),
+    Scenario("tools-stop", answer=plain(tool_calls=True, content=None, finish="stop")),
+    Scenario("tools-empty-list", answer=plain(message={"tool_calls": []})),
+    Scenario("tools-null", answer=plain(message={"tool_calls": None})),
+    Scenario(
+        "tools-no-arguments", answer=plain(tool_calls=[{"id": "c", "type": "function", "function": {"name": "f"}}])
+    ),
+    Scenario(
+        "tools-no-id",
+        answer=plain(tool_calls=[{"type": "function", "function": {"name": "f", "arguments": "{}"}}]),
+        lane="either",
+    ),
+    Scenario(
+        "tools-object-arguments",
+        answer=plain(tool_calls=[{"id": "c", "type": "function", "function": {"name": "f", "arguments": {"a": 1}}}]),
+        lane="either",
+    ),
+    Scenario("function-call", answer="function-call"),
+    Scenario("refusal", answer="refusal"),
+    Scenario("reasoning", answer="reasoning"),
+    Scenario("reasoning-field", answer=plain(message={"reasoning": "think"})),
+    Scenario("think-tags", answer="think-tags", lane="either"),
+    Scenario("thinking-blocks", answer=plain(message={"thinking_blocks": [{"type": "thinking", "thinking": "t"}]})),
+    Scenario(
+        "annotations",
+        answer=plain(message={"annotations": [{"type": "url_citation", "url_citation": {}}]}),
+        lane="either",
+    ),
+    Scenario("citations", answer=plain(merge={"citations": ["https://example.invalid"]})),
+    Scenario("audio", answer=plain(message={"audio": {"id": "a", "data": "AAAA", "expires_at": 1, "transcript": "t"}})),
+    Scenario("images", answer=plain(message={"images": [{"type": "image_url", "image_url": {"url": "data:,"}}]})),
+    Scenario("n-3", {"n": 3}, answer="plain"),
+    Scenario("n-unasked", answer=plain(n=2)),
+    Scenario("logprobs", answer="logprobs"),
+    Scenario("length", answer="length"),
+    Scenario("content-filter", answer="content-filter"),
+    Scenario("finish-null", answer=plain(finish=None)),
+    Scenario("finish-unknown", answer=plain(finish="eos_token"), lane="either"),
+    Scenario("no-usage", answer="no-usage", via=ALL),
+    Scenario("usage-details", answer="details", via=ALL),
+    Scenario(
+        "usage-null-details",
+        answer=plain(
+            usage={
+                "prompt_tokens": 5,
+                "completion_tokens": 2,
+                "total_tokens": 7,
+                "prompt_tokens_details": None,
+                "completion_tokens_details": None,
+            }
+        ),
+    ),
+    Scenario("usage-partial", answer=plain(usage={"prompt_tokens": 5})),
+    Scenario("usage-zero", answer=plain(usage={"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0})),
+    Scenario(
+        "usage-nulls",
+        answer=plain(usage={"prompt_tokens": None, "completion_tokens": None, "total_tokens": None}),
+        lane="either",
+    ),
+    Scenario(
+        "usage-floats",
+        answer=plain(usage={"prompt_tokens": 5.0, "completion_tokens": 2.0, "total_tokens": 7.0}),
+        lane="either",
+    ),
+    Scenario("usage-text", answer=plain(usage="many"), lane="either"),
+    Scenario(
+        "usage-deepseek",
+        answer=plain(
+            usage={
+                "prompt_tokens": 20,
+                "completion_tokens": 2,
+                "total_tokens": 22,
+                "prompt_cache_hit_tokens": 16,
+                "prompt_cache_miss_tokens": 4,
+            }
+        ),
+    ),
+    Scenario(
+        "usage-cost",
+        answer=plain(
+            usage={"prompt_tokens": 20, "completion_tokens": 2, "total_tokens": 22, "cost": 0.25, "is_byok": False}
+        ),
+    ),
+    Scenario(
+        "usage-anthropic",
+        answer=plain(
+            usage={
+                "prompt_tokens": 20,
+                "completion_tokens": 2,
+                "total_tokens": 22,
+                "cache_creation_input_tokens": 3,
+                "cache_read_input_tokens": 9,
+            }
+        ),
+    ),
+    Scenario("vendor-fields", answer="vendor-fields", via=ALL),
+    Scenario("service-tier", answer=plain(merge={"service_tier": "flex"})),
+    Scenario("other-model", answer=plain(merge={"model": "gpt-4o-2024-08-06"}), via=ALL),
+    Scenario("unknown-model", answer=plain(merge={"model": "a-model-without-a-price"})),
+    Scenario("null-model", answer=plain(merge={"model": None}), lane="either"),
+    Scenario("null-fingerprint", answer=plain(merge={"system_fingerprint": None})),
+    Scenario("other-object", answer=plain(merge={"object": "text_completion"}), lane="either"),
+    Scenario("created-float", answer=plain(merge={"created": 1700000000.5}), lane="either"),
+    Scenario("created-null", answer=plain(merge={"created": None}), lane="either"),
+    Scenario("missing-id", answer="missing-id", lane="either"),
+    Scenario("missing-model", answer="missing-model", lane="either"),
+    Scenario("null-id", answer=plain(merge={"id": None}), lane="either"),
+    Scenario("role-other", answer=plain(message={"role": "model"}), lane="either"),
+    Scenario(
+        "role-missing",
+        answer=plain(merge={"choices": [{"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}]}),
+        lane="either",
+    ),
+    Scenario(
+        "message-missing", answer=plain(merge={"choices": [{"index": 0, "finish_reason": "stop"}]}), lane="either"
+    ),
+    Scenario(
+        "message-null",
+        answer=plain(merge={"choices": [{"index": 0, "message": None, "finish_reason": "stop"}]}),
+        lane="either",
+    ),
+    Scenario(
+        "index-missing",
+        answer=plain(merge={"choices": [{"message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"}]}),
+        lane="either",
+    ),
+    Scenario(
+        "index-odd",
+        answer=plain(
+            merge={"choices": [{"index": 7, "message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"}]}
+        ),
+        lane="either",
+    ),
+    Scenario("content-parts", answer=plain(message={"content": [{"type": "text", "text": "a"}]}), lane="either"),
+    Scenario("content-number", answer=plain(message={"content": 42}), lane="either"),
+    Scenario("no-choices", answer="no-choices", lane="either"),
+    Scenario("null-choices", answer="null-choices", lane="either"),
+    Scenario("missing-choices", answer="missing-choices", lane="either"),
+    Scenario("error-in-200", answer="error-in-200", lane="either"),
+    Scenario("not-json", answer="not-json", lane="either"),
+    Scenario("broken-json", answer="broken-json", lane="either"),
+    Scenario("not-an-object", answer="not-an-object", lane="either"),
+    Scenario("json-null", answer="json-null", lane="either"),
+    Scenario("json-string", answer="json-string", lane="either"),
+    Scenario("no-body", answer="no-body", lane="either"),
+    Scenario("nan", answer=plain(body='{"id": "a", "choices": [], "x": NaN}'), lane="either"),
+    Scenario(
+        "duplicate-keys",
+        answer=plain(
+            body='{"id":"a","id":"b","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"x"},"finish_reason":"stop"}]}'
+        ),
+    ),
+    Scenario(
+        "big-numbers",
+        answer=plain(
+            body='{"id":"a","object":"chat.completion","created":1,"model":"m","big":123456789012345678901234567890,"choices":[{"index":0,"message":{"role":"assistant","content":"x"},"finish_reason":"stop"}]}'
+        ),
+        lane="either",
+    ),
+    Scenario(
+        "escapes",
+        answer=plain(
+            body='{"id":"a","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"\\u00e9\\ud83d\\ude00\\n\\u0000"},"finish_reason":"stop"}]}'
+        ),
+    ),
+    Scenario(
+        "lone-surrogate",
+        answer=plain(
+            body='{"id":"a","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"\\ud83d"},"finish_reason":"stop"}]}'
+        ),
+        lane="either",
+    ),
+    Scenario(
+        "byte-order-mark",
+        answer=plain(
+            body='\ufeff{"id":"a","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"x"},"finish_reason":"stop"}]}'
+        ),
+        lane="either",
+    ),
+)
+
+TRAVELS = (
+    Scenario("gzip", answer="gzip", via=ALL),
+    Scenario("deflate", answer="deflate", lane="either"),
+    Scenario("chunked", answer="chunked", via=ALL),
+    Scenario("connection-close", answer="close", via=ALL),
+    Scenario("hang-up", answer="hangup", via=ALL),
+    Scenario("status-201", answer=plain(status=201), lane="either"),
+    Scenario("content-type-missing", answer=plain(headers={"content-type": ""}), lane="either"),
+    Scenario("content-type-text", answer=plain(headers={"content-type": "text/plain"}), lane="either"),
+    Scenario(
+        "headers-extra", answer=plain(headers={"x-extra": "1", "X-Upper": "A", "server-timing": "a;dur=1"}), via=ALL
+    ),
+    Scenario("cookie", answer=plain(headers={"set-cookie": "a=b"}), via=ALL, lane="either"),
+    Scenario("headers-rate-limit", answer=plain(headers={"x-ratelimit-remaining-requests": "0", "retry-after": "1"})),
+    Scenario("headers-latin-1", {"max_retries": 0}, answer=plain(headers={"x-name": "caf\u00e9"}), lane="either"),
+)
+
+SCENARIOS = themed(
+    "responses",
+    *(replace(shape, via=shape.via if shape.via == ALL else ("acompletion",)) for shape in SHAPES),
+    *TRAVELS,
+    *after_plain(*SHAPES, via=("completion",)),
+    *after_plain(*TRAVELS),
+)

@@ -1,0 +1,355 @@
+"""Plays one run inside a process that has LiteLLM, and observes it. Nothing of a run is left for the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import gc
+import inspect
+import io
+import itertools
+import logging
+import os
+import random
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import litellm
+from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
+from litellm.litellm_core_utils.thread_pool_executor import executor
+
+from litellm_accel.provider import Address
+from litellm_accel.verify import masks
+from litellm_accel.verify.observe import KINDS, Recorder, describe, outcome
+from litellm_accel.verify.scenario import GROUP, HELLO, KEY, ROUTED, At, Made, Run
+
+SETTLE_SECONDS = 2.0
+STEADY_SECONDS = 1.0
+
+
+class Stage:
+    """One run: its arguments, its router, its observations. Scripts use its public methods."""
+
+    def __init__(self, run: Run, provider: Address, loop: asyncio.AbstractEventLoop) -> None:
+        self.litellm = litellm
+        self.run = run
+        self.scenario = run.scenario
+        self.loop = loop
+        self.recorder = Recorder()
+        self.outcomes: list[Any] = []
+        self.observed: dict[str, Any] = {}
+        self.routers: list[Any] = []
+        self.provider = provider
+        self._logs: list[Any] = []
+        self._given_up: set[asyncio.Task[Any]] = set()
+        self._earlier_tasks = frozenset(asyncio.all_tasks(loop))
+
+    # what scripts use
+
+    def at(self, answer: str = "plain") -> str:
+        """The provider's address at which every model is answered so."""
+        return self.provider.at(answer)
+
+    def resolve(self, value: Any) -> Any:
+        """A copy of a value of the scenario, with its placeholders filled in."""
+        if isinstance(value, At):
+            return self.at(value.answer)
+        if isinstance(value, Made):
+            return value.make()
+        if isinstance(value, Mapping):
+            return {key: self.resolve(item) for key, item in value.items()}
+        if isinstance(value, tuple):
+            return [self.resolve(item) for item in value]
+        if isinstance(value, list):
+            return [self.resolve(item) for item in value]
+        return copy.deepcopy(value)
+
+    def arguments(self, **changes: Any) -> dict[str, Any]:
+        """The keyword arguments of the call, the scenario's and then `changes` over the defaults."""
+        given: dict[str, Any] = {"messages": HELLO}
+        if self.run.via in ROUTED:
+            given["model"] = GROUP
+        else:
+            given.update(model=self.scenario.model, api_key=KEY, api_base=At(self.scenario.answer))
+        return {name: self.resolve(value) for name, value in {**given, **self.scenario.arguments, **changes}.items()}
+
+    def recorder_of(self, kind: str) -> Any:
+        """A callback of one of observe.KINDS that writes to this run's record."""
+        return KINDS[kind](self.recorder)
+
+    def router(self, deployments: Any = None, **changes: Any) -> Any:
+        """A Router with the scenario's deployments, observed at the end of the run."""
+        entries = deployments or self.scenario.deployments
+        if not entries:
+            params = {"model": self.scenario.model, "api_base": At(self.scenario.answer), "api_key": KEY}
+            entries = ({"model_name": GROUP, "litellm_params": params},)
+        router = litellm.Router(
+            model_list=self.resolve(entries), **self.resolve({"num_retries": 0, **self.scenario.router, **changes})
+        )
+        self.routers.append(router)
+        return router
+
+    def entry(self) -> Any:
+        """The function the run calls: of the module, or of a new router."""
+        if self.run.via == "router":
+            return self.router().completion
+        if self.run.via == "arouter":
+            return self.router().acompletion
+        return getattr(litellm, self.run.via)
+
+    async def warm(self) -> Any:
+        """The function the run calls, after two calls that nobody looks at."""
+        function = self.entry()
+        for number in range(2):
+            await function(**self.arguments(messages=_numbered(number)))
+            await self.settled()
+        return function
+
+    def finished(self, response: Any) -> None:
+        """Observe what a call returned or raised."""
+        self.outcomes.append(outcome(response))
+
+    def call(self, function: Any, arguments: dict[str, Any]) -> None:
+        """Make one synchronous call and observe it."""
+        try:
+            self.finished(function(**arguments))
+        except Exception as error:
+            self.finished(error)
+
+    async def acall(self, function: Any, arguments: dict[str, Any]) -> None:
+        """Make one asynchronous call and observe it."""
+        try:
+            self.finished(await function(**arguments))
+        except (Exception, asyncio.CancelledError) as error:
+            self.finished(error)
+
+    def observe(self, name: str, value: Any) -> None:
+        """Compare something else of this run too."""
+        self.observed[name] = describe(value)
+
+    async def settled(self) -> None:
+        """Wait until callbacks and bookkeeping have run, but for one task no longer than SETTLE_SECONDS."""
+        end = time.monotonic() + SETTLE_SECONDS
+        quiet = 0
+        while quiet < 2 and time.monotonic() < end:
+            before = (time.process_time(), len(self.recorder))
+            await asyncio.sleep(0.003)
+            idle = time.process_time() - before[0] < 0.002 and len(self.recorder) == before[1]
+            busy = self._logging_at_work() or self._tasks() - self._given_up
+            quiet = quiet + 1 if idle and not busy else 0
+        self._given_up = self._tasks()
+
+    def _tasks(self) -> set[asyncio.Task[Any]]:
+        """The tasks this run has started and that have not ended, LiteLLM's endless ones aside."""
+        tasks = asyncio.all_tasks(self.loop) - self._earlier_tasks
+        return {task for task in tasks if _coroutine_name(task) not in BACKGROUND}
+
+    def _logging_at_work(self) -> bool:
+        """Whether LiteLLM's background workers still have something to do that this loop or a thread can do."""
+        worker = GLOBAL_LOGGING_WORKER
+        queued = worker._queue is not None and worker._queue._unfinished_tasks
+        slots = getattr(executor, "_pending_slots", None)  # since 1.106
+        threads = executor._work_queue.qsize() if slots is None else executor._max_pending_tasks - slots._value
+        return bool(queued and worker._bound_loop is self.loop) or threads > 0
+
+    # the run
+
+    def play(self) -> dict[str, Any]:
+        """Play the run and describe all that could be observed of it."""
+        random.seed(7)
+        if self.run.via in ROUTED:
+            _wait_for_steady_minute()
+        self.provider.clear()
+        printed = io.StringIO()
+        with (
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(printed),
+            warnings.catch_warnings(record=True) as warned,
+            self._surroundings(),
+            self._logging(),
+        ):
+            warnings.simplefilter("always")
+            warnings.simplefilter("ignore", ResourceWarning)
+            arguments = self.arguments()
+            leftover = self._perform(arguments)
+            state = [self._router_state(router) for router in self.routers]
+            cache = self._cache_state()
+            if self.scenario.script is not None:
+                gc.collect()  # so that what a script leaves behind is warned about here
+        return {
+            "outcomes": self.outcomes,
+            "observed": self.observed,
+            "arguments after the call": describe(arguments),
+            "callbacks": masks.without_races(self.recorder.here),
+            "callbacks in threads": masks.without_races(self.recorder.elsewhere),
+            "router": state,
+            "cache": cache,
+            "printed": printed.getvalue() if self.scenario.logs else "not compared",
+            "logged": self._logs if self.scenario.logs else "not compared",
+            "warnings": [
+                f"{w.category.__name__}: {w.message}" for w in warned if not str(w.message).startswith(masks.COLLECTED)
+            ],
+            "tasks left": leftover,
+            **self._requests(),
+        }
+
+    def _changes(self) -> Iterator[dict[str, Any]]:
+        """How each call differs from the scenario's arguments: the warm-up in its messages, others say what number."""
+        for number in range(self.scenario.warm_up):
+            yield {"messages": _numbered(number)}
+        for number in range(self.scenario.calls):
+            yield {} if "messages" in self.scenario.arguments else {"messages": _numbered(number)}
+
+    def _perform(self, arguments: dict[str, Any]) -> list[str]:
+        script = self.scenario.script
+        if inspect.iscoroutinefunction(script) or (script is None and self.run.via in ("acompletion", "arouter")):
+            return self.loop.run_until_complete(self._perform_async(arguments))
+        if script is not None:
+            script(self)
+            self.loop.run_until_complete(self.settled())
+        else:
+            function = self.entry()
+            for changes in self._changes():
+                self.call(function, {**arguments, **changes})
+                self.loop.run_until_complete(self.settled())
+        return []
+
+    async def _perform_async(self, arguments: dict[str, Any]) -> list[str]:
+        if self.scenario.script is not None:
+            await self.scenario.script(self)
+            await self.settled()
+        else:
+            function = self.entry()
+            for changes in self._changes():
+                await self.acall(function, {**arguments, **changes})
+                await self.settled()
+        return sorted(map(_coroutine_name, self._tasks()))
+
+    def _requests(self) -> dict[str, Any]:
+        """What the provider saw, in order: header names in lower case and sorted, JSON without its white space."""
+        requests = self.provider.requests()
+        described = [
+            {
+                "method": request.method,
+                "path": request.path,
+                "headers": sorted(
+                    [name.lower(), "<int>" if name.lower() == "content-length" else value]
+                    for name, value in request.headers
+                ),
+                "body": request.body.decode("latin-1") if request.json is None else request.json,
+            }
+            for request in requests
+        ]
+        if not self.scenario.ordered:
+            described.sort(key=str)
+            self.outcomes.sort(key=lambda outcome: masks.IDENTIFIERS.sub("", str(outcome)))
+        if self.scenario.gap is None:
+            return {"requests": described}
+        gaps = (
+            later.time - earlier.time for earlier, later in itertools.pairwise(requests) if earlier.body == later.body
+        )
+        low, high = self.scenario.gap
+        judged = ["within bounds" if low <= gap <= high else f"{gap:.3f} s, not {low} to {high} s" for gap in gaps]
+        return {"requests": described, "waits between attempts": judged}
+
+    @contextlib.contextmanager
+    def _surroundings(self) -> Iterator[None]:
+        """LiteLLM's settings, callbacks and the environment as the scenario wants them; afterwards as before."""
+        before = [
+            (name, value, copy.copy(value) if type(value) in (list, dict, set) else None)
+            for name, value in vars(litellm).items()
+            if not name.startswith("__")
+        ]
+        environment = dict(os.environ)
+        try:
+            os.environ.update(self.resolve(self.scenario.environment))
+            for name, value in self.scenario.settings.items():
+                setattr(litellm, name, self.resolve(value))
+            for name, kinds in self.scenario.callbacks.items():
+                setattr(litellm, name, [self.recorder_of(kind) if kind in KINDS else kind for kind in kinds])
+            yield
+        finally:
+            for router in self.routers:
+                router.discard()
+            _restore(before)
+            os.environ.clear()
+            os.environ.update(environment)
+
+    @contextlib.contextmanager
+    def _logging(self) -> Iterator[None]:
+        handler = logging.Handler(logging.WARNING)
+
+        def emit(record: logging.LogRecord) -> None:
+            message = record.getMessage()
+            if not message.startswith(masks.COLLECTED):
+                self._logs.append([record.name, record.levelname, message])
+
+        handler.emit = emit  # type: ignore[method-assign]
+        loggers = [logging.getLogger(name) for name in ("LiteLLM", "LiteLLM Router", "asyncio", "aiohttp", "openai")]
+        for logger in loggers:
+            logger.addHandler(handler)
+        try:
+            yield
+        finally:
+            for logger in loggers:
+                logger.removeHandler(handler)
+
+    def _router_state(self, router: Any) -> Any:
+        cache = router.cache.in_memory_cache
+        return {
+            "cache": describe(_sorted(cache.cache_dict)),
+            "expiring": sorted(describe([str(key) for key in cache.ttl_dict])),
+            "attributes": describe(_sorted(vars(router)), depth=6),
+        }
+
+    def _cache_state(self) -> Any:
+        cache = litellm.cache
+        if cache is None or not hasattr(cache.cache, "cache_dict"):
+            return describe(cache)
+        return describe(_sorted(cache.cache.cache_dict))
+
+
+#: Tasks that belong to LiteLLM or to this module and never end.
+BACKGROUND = frozenset(
+    {
+        "LoggingWorker._worker_loop",
+        "BaseRoutingStrategy.periodic_sync_in_memory_spend_with_redis",
+        "RouterBudgetLimiting.periodic_sync_in_memory_spend_with_redis",
+        "Stage.settled",
+        "Stage._perform_async",
+    }
+)
+
+
+def _wait_for_steady_minute() -> None:
+    """The router counts usage by the minute; a run that crosses into the next one would be counted twice."""
+    left = 60 - time.time() % 60
+    if left < STEADY_SECONDS:
+        time.sleep(left)
+
+
+def _numbered(number: int) -> list[dict[str, str]]:
+    """The greeting, a little different each time."""
+    system, user = HELLO
+    return [dict(system), {**user, "content": user["content"] + "!" * number}]
+
+
+def _coroutine_name(task: Any) -> str:
+    return getattr(task.get_coro(), "__qualname__", "?")
+
+
+def _sorted(mapping: Mapping[Any, Any]) -> dict[Any, Any]:
+    return dict(sorted(mapping.items(), key=lambda item: str(item[0])))
+
+
+def _restore(before: list[tuple[str, Any, Any]]) -> None:
+    """Give LiteLLM's module-level settings their values back; lists, dicts and sets also their contents."""
+    now = vars(litellm)
+    for name, value, contents in before:
+        now[name] = value
+        if contents is not None and value != contents:
+            value.clear()
+            value.extend(contents) if isinstance(value, list) else value.update(contents)

@@ -1,0 +1,368 @@
+"""The harness: stock equals stock, and each kind of wrong accelerator is caught for what it does wrong.
+
+The wrong accelerators below are loaded by the worker processes under this module's name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from litellm_accel.verify import comparison, masks, scenarios
+from litellm_accel.verify.comparison import STOCK, Difference, differ
+
+PLAIN = "parameters/none@acompletion"
+
+# --- a wrong accelerator ----------------------------------------------------------------------------------------------
+
+
+def altered(change: Callable[[Any], None]) -> Callable[[Any], Any]:
+    """A completion whose responses are changed a little."""
+
+    def make(stock: Any) -> Any:
+        async def call(**kwargs: Any) -> Any:
+            response = await stock(**kwargs)
+            change(response)
+            return response
+
+        return call
+
+    return make
+
+
+def sent_otherwise(**changes: Any) -> Callable[[Any], Any]:
+    """A completion that sends something else."""
+
+    def make(stock: Any) -> Any:
+        async def call(**kwargs: Any) -> Any:
+            return await stock(**{**kwargs, **changes})
+
+        return call
+
+    return make
+
+
+def one_attempt_more(stock: Any) -> Any:
+    async def call(**kwargs: Any) -> Any:
+        await stock(**kwargs)
+        return await stock(**kwargs)
+
+    return call
+
+
+def one_attempt_less(stock: Any) -> Any:
+    answers: list[Any] = []
+
+    async def call(**kwargs: Any) -> Any:
+        if not answers:
+            answers.append(await stock(**kwargs))
+        return answers[0]
+
+    return call
+
+
+def changed_arguments(stock: Any) -> Any:
+    async def call(**kwargs: Any) -> Any:
+        response = await stock(**kwargs)
+        kwargs["logit_bias"]["1"] = 0
+        return response
+
+    return call
+
+
+def other_exception(stock: Any) -> Any:
+    async def call(**kwargs: Any) -> Any:
+        import litellm
+
+        try:
+            return await stock(**kwargs)
+        except litellm.BadRequestError as error:
+            raise litellm.APIError(400, str(error), "openai", "gpt-4o") from None
+
+    return call
+
+
+def without_callbacks(stock: Any) -> Any:
+    async def call(**kwargs: Any) -> Any:
+        import litellm
+
+        kept, litellm.callbacks = litellm.callbacks, []
+        try:
+            return await stock(**kwargs)
+        finally:
+            litellm.callbacks = kept
+
+    return call
+
+
+def callbacks_twice(stock: Any) -> Any:
+    async def call(**kwargs: Any) -> Any:
+        import litellm
+
+        response = await stock(**kwargs)
+        for callback in litellm.callbacks:
+            if hasattr(callback, "recorder"):
+                await callback.async_log_success_event({"standard_logging_object": {}}, response, None, None)
+        return response
+
+    return call
+
+
+def task_left(stock: Any) -> Any:
+    tasks: list[Any] = []
+
+    async def call(**kwargs: Any) -> Any:
+        if not tasks:
+            tasks.append(asyncio.ensure_future(asyncio.sleep(60)))
+        return await stock(**kwargs)
+
+    return call
+
+
+def hanging(stock: Any) -> Any:
+    async def call(**kwargs: Any) -> Any:
+        time.sleep(60)
+
+    return call
+
+
+def crashing(stock: Any) -> Any:
+    async def call(**kwargs: Any) -> Any:
+        os.write(2, b"the lane crashes")
+        os._exit(3)
+
+    return call
+
+
+def same(stock: Any) -> Any:
+    async def call(**kwargs: Any) -> Any:
+        return await stock(**kwargs)
+
+    return call
+
+
+#: What is wrong with litellm.acompletion in which run, and where that must be noticed.
+FAULTS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "parameters/temperature": (altered(lambda r: setattr(r, "system_fingerprint", "fp_other")), "system_fingerprint"),
+    "parameters/top-p": (altered(lambda r: setattr(r, "created", float(r.created))), "created"),
+    "parameters/n": (altered(lambda r: r._hidden_params.pop("response_cost")), "response_cost"),
+    "parameters/user": (altered(lambda r: r.model_fields_set.discard("system_fingerprint")), ".set"),
+    "parameters/stop-text": (altered(lambda r: setattr(r, "_response_headers", None)), "_response_headers"),
+    "parameters/stop-list": (altered(lambda r: r._hidden_params.update(litellm_call_id="x")), "litellm_call_id"),
+    "parameters/seed": (altered(lambda r: print("served")), "printed"),
+    "parameters/penalties": (altered(lambda r: warnings.warn("amiss", stacklevel=1)), "warnings"),
+    "parameters/max-tokens": (sent_otherwise(extra_headers={"x-fast": "1"}), "headers"),
+    "parameters/max-completion-tokens": (sent_otherwise(temperature=0), "body.temperature"),
+    "parameters/json-text": (one_attempt_more, "len(requests)"),
+    "parameters/json-object": (one_attempt_less, "len(requests)"),
+    "parameters/floats": (task_left, "tasks left"),
+    "parameters/logit-bias": (changed_arguments, "arguments after the call"),
+    "errors/status-400-after-plain": (other_exception, "APIError"),
+    "callbacks/payload": (without_callbacks, "callbacks"),
+    "callbacks/async": (callbacks_twice, "callbacks"),
+    "parameters/mock-response": (same, "lane"),  # must be declined, and the counters say that it is served
+}
+CRASH, HANG, AFTERWARDS = "parameters/tools", "parameters/stream-false", "parameters/null-values"
+
+
+@contextmanager
+def wrong(component: str) -> Iterator[Any]:
+    """An accelerator that is wrong in one way for each run of FAULTS, and right in others."""
+    import litellm
+
+    from litellm_accel.verify.stage import Stage
+
+    calls = 0
+    faults = {**{name: make for name, (make, _) in FAULTS.items()}, CRASH: crashing, HANG: hanging}
+    stock, play = litellm.acompletion, Stage.play
+
+    def play_wrong(stage: Any) -> Any:
+        function = faults.get(stage.scenario.name, same)(stock)
+
+        async def counted(**kwargs: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            return await function(**kwargs)
+
+        litellm.acompletion = counted
+        return play(stage)
+
+    Stage.play = play_wrong
+    yield lambda: (calls, {})
+    Stage.play, litellm.acompletion = play, stock
+
+
+@contextmanager
+def miscounting(component: str) -> Iterator[Any]:
+    """An accelerator that changes a router's counters and declines every call."""
+    import litellm
+
+    stock = litellm.Router.acompletion
+    calls = 0
+
+    async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        response = await stock(self, *args, **kwargs)
+        self.total_calls["openai/gpt-4o"] += 1
+        return response
+
+    litellm.Router.acompletion = call
+    yield lambda: (0, {"unknown argument": calls})
+    litellm.Router.acompletion = stock
+
+
+def not_starting(component: str) -> Any:
+    raise ImportError("this accelerator is broken")
+
+
+# --- what the harness says --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def verdicts() -> dict[str, comparison.Verdict]:
+    """What the harness says of the wrong accelerator, by scenario."""
+    names = [*FAULTS, CRASH, HANG, AFTERWARDS]
+    before, threads = comparison.RUN_SECONDS, threading.active_count()
+    comparison.RUN_SECONDS = 8.0
+    try:
+        patterns = [f"{name}@acompletion" for name in names]
+        result = comparison.run("chat", patterns=patterns, accelerator=f"{__name__}:wrong", pairs=1)
+    finally:
+        comparison.RUN_SECONDS = before
+    assert threading.active_count() == threads
+    return {verdict.run.scenario.name: verdict for verdict in result.verdicts}
+
+
+@pytest.mark.parametrize("name", list(FAULTS))
+def test_a_fault_is_caught(verdicts, name):
+    verdict, where = verdicts[name], FAULTS[name][1]
+    assert not verdict.ok and not verdict.error
+    assert any(where in difference.where for difference in verdict.differences), str(verdict)
+
+
+def test_a_crash_is_reported(verdicts):
+    assert not verdicts[CRASH].ok and "the lane crashes" in verdicts[CRASH].error
+
+
+def test_a_hanging_call_is_ended(verdicts):
+    assert not verdicts[HANG].ok and "did not answer within 8 s" in verdicts[HANG].error
+
+
+def test_a_right_call_passes(verdicts):
+    """Also in a process that was started anew."""
+    assert verdicts[AFTERWARDS].ok and verdicts[AFTERWARDS].lane == "served", str(verdicts[AFTERWARDS])
+
+
+def test_the_state_of_a_router_and_what_must_be_served():
+    result = comparison.run("chat", patterns=("parameters/none@arouter",), accelerator=f"{__name__}:miscounting")
+    (verdict,) = result.verdicts
+    assert verdict.lane == "declined" and verdict.reasons == {"unknown argument": 4}
+    wheres = [difference.where for difference in verdict.differences]
+    assert verdict.unserved and any("total_calls" in where for where in wheres)
+
+
+def test_an_accelerator_that_cannot_start_is_reported():
+    with pytest.raises(RuntimeError, match="this accelerator is broken"):
+        comparison.run("chat", patterns=("parameters/none@arouter",), accelerator=f"{__name__}:not_starting")
+
+
+def test_stock_equals_stock():
+    """A few of each theme; all of them in the slow test below."""
+    patterns = ("parameters/t*", "errors/status-4*", "callbacks/both*", "router/fallback-error*", "caching/hit*")
+    result = comparison.run("chat", patterns=patterns, accelerator=STOCK)
+    assert "\n".join(map(str, result.failed)) == ""
+    assert len(result.verdicts) > 50
+
+
+@pytest.mark.slow
+def test_all_of_stock_equals_stock():
+    result = comparison.run("chat", accelerator=STOCK)
+    assert "\n".join(map(str, result.failed)) == ""
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match="no scenarios for 'nothing'"):
+        comparison.run("nothing")
+    with pytest.raises(ValueError, match="matches nowhere"):
+        comparison.run("chat", patterns=("nowhere/*",))
+
+
+# --- comparing and masking --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stock", "accelerated", "where"),
+    [
+        ({"a": 1}, {"a": 1.0}, ["a"]),
+        ({"a": 1}, {"a": True}, ["a"]),
+        ({"a": None}, {}, ["a"]),
+        ({}, {"a": None}, ["a"]),
+        ({"a": [1, 2]}, {"a": [1]}, ["len(a)", "a[1]"]),
+        ({"a": {"b": "x"}}, {"a": {"b": "y"}}, ["a.b"]),
+        ([{"a": 1}], [{"a": 1}], []),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}, []),
+        (float("nan"), float("nan"), []),
+    ],
+)
+def test_differ(stock, accelerated, where):
+    assert [difference.where for difference in differ(stock, accelerated)] == where
+
+
+def test_a_difference_is_readable():
+    text = str(Difference("outcomes[0].n", 1, "x" * 1000))
+    assert text.splitlines()[0] == "outcomes[0].n" and "stock:       1" in text and "1002 characters" in text
+
+
+ONE = "0b8a3a0e-3c51-4d3b-9a53-0f2d1f5a7b11"
+TWO = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
+
+
+def test_identifiers_keep_their_identity():
+    assert masks.mask([ONE, f"again {ONE}", TWO]) == ["<id 1>", "again <id 1>", "<id 2>"]
+    assert masks.mask([ONE, TWO]) != masks.mask([ONE, ONE])
+    assert masks.mask({"b": TWO, "a": ONE}) == masks.mask({"a": TWO, "b": ONE})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "chatcmpl-provider",
+        "2024-08-06",
+        "gpt-4o-2024-08-06",
+        "127.0.0.1:8000",
+        "0.5",
+        "1700000000",
+        "a" * 64,
+        "e3b0c442",
+    ],
+)
+def test_what_is_not_random_is_not_masked(text):
+    assert masks.mask(text) == text
+
+
+def test_clocks_are_masked_by_name_and_type():
+    assert masks.clock("start_time", 1.5) == "<float>"
+    assert masks.clock("start_time", None) is None
+    assert masks.clock("temperature", 1.5) is None
+    assert masks.clock("created", 1_700_000_000) is None
+    assert masks.clock("created", int(time.time())) == "<now>"
+
+
+def test_long_texts_are_compared_whole():
+    assert masks.mask("a" * 5000 + "b") != masks.mask("a" * 5000 + "c")
+
+
+def test_every_scenario_is_named_once_and_can_be_listed():
+    runs = scenarios.runs("chat")
+    assert len({run.id for run in runs}) == len(runs)
+    assert len({run.scenario.name for run in runs}) >= 150
+    assert {run.via for run in runs} == {"completion", "acompletion", "router", "arouter"}

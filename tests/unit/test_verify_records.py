@@ -1,0 +1,146 @@
+"""Records of equality and the command that makes them, without LiteLLM."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from litellm_accel.components import base
+from litellm_accel.verify import command, comparison, records
+from litellm_accel.verify.comparison import Difference, Result, Verdict
+from litellm_accel.verify.scenario import Run, Scenario, after_plain, with_fields
+
+EQUAL = Verdict(Run(Scenario("theme/equal"), "acompletion"), "served", {}, (), 0.1)
+DECLINED = Verdict(Run(Scenario("theme/declined"), "completion"), "declined", {"a reason": 2}, (), 0.1)
+DIFFERENT = Verdict(Run(Scenario("other/x"), "router"), "served", {}, (Difference("outcomes[0].n", 1, 2),), 0.1)
+PROVEN = Result("chat", (EQUAL, DECLINED), 1.0)
+REFUTED = Result("chat", (EQUAL, DIFFERENT), 1.0)
+
+VERSIONS = {
+    "litellm": "1.106.2",
+    "openai": "2.54.0",
+    "httpx": "0.28.1",
+    "aiohttp": "3.14.5",
+    "pydantic": "2.14.3",
+    "python": "3.11",
+    "litellm-accel": "0.1.0",
+    "modules": "0" * 64,
+}
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Records in a directory of their own, for fixed versions."""
+    monkeypatch.setattr(records, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(records, "user_directory", lambda: tmp_path / "user")
+    monkeypatch.setattr(records, "key", lambda component: dict(VERSIONS))
+    return tmp_path
+
+
+def test_what_was_written_fits():
+    assert records.fitting("chat") is None
+    path = records.write(PROVEN)
+    assert path.name.startswith("chat-1.106.2-py3.11-")
+    record = records.fitting("chat")
+    assert record is not None and record["key"] == VERSIONS
+    assert (record["scenarios"], record["served"], record["declined"]) == (2, 1, 1)
+    assert record["declined for"] == ["a reason"]
+
+
+def test_shipped_records_fit_too(here):
+    records.write(PROVEN, here / "shipped")
+    assert records.fitting("chat") is not None
+
+
+@pytest.mark.parametrize("name", list(VERSIONS))
+def test_another_version_does_not_fit(name, monkeypatch):
+    records.write(PROVEN)
+    monkeypatch.setattr(records, "key", lambda component: {**VERSIONS, name: "other"})
+    assert records.fitting("chat") is None
+
+
+def test_a_broken_or_forged_record_does_not_fit():
+    path = records.write(PROVEN)
+    path.write_text("{")
+    assert records.fitting("chat") is None
+    path.write_text(json.dumps({"key": {**VERSIONS, "litellm": "1.0"}}))
+    assert records.fitting("chat") is None
+    path.write_text("[]")
+    assert records.fitting("chat") is None
+
+
+def test_differences_are_never_recorded(here):
+    with pytest.raises(ValueError, match="1 scenarios differ"):
+        records.write(REFUTED)
+    with pytest.raises(ValueError):
+        records.write(Result("chat", (), 0.0))
+    assert not (here / "user").exists()
+
+
+def test_require_names_the_command():
+    with pytest.raises(base.Unproven, match=r"litellm-accel verify --component chat"):
+        records.require("chat")
+    with records.proving("chat"):
+        records.require("chat")
+        with pytest.raises(base.Unproven):
+            records.require("streaming")
+    with pytest.raises(base.Unproven):
+        records.require("chat")
+    records.write(PROVEN)
+    records.require("chat")
+
+
+def run_command(monkeypatch: pytest.MonkeyPatch, result: Result, *arguments: str):
+    def play(component, *, patterns, progress):
+        for verdict in result.verdicts:
+            progress(verdict, len(result.verdicts))
+        return result
+
+    monkeypatch.setattr(comparison, "run", play)
+    return CliRunner().invoke(command.verify_command, ["--component", "chat", *arguments])
+
+
+def test_the_command_records_what_is_equal(monkeypatch, here):
+    outcome = run_command(monkeypatch, PROVEN)
+    assert outcome.exit_code == 0, outcome.output
+    assert "chat: equal on LiteLLM 1.106.2" in outcome.output
+    assert records.fitting("chat") is not None
+
+
+def test_the_command_names_what_is_left_to_stock(monkeypatch):
+    left = Verdict(Run(Scenario("theme/slow"), "router"), "declined", {"some reason": 1}, (), 0.1)
+    outcome = run_command(monkeypatch, Result("chat", (EQUAL, left), 1.0))
+    assert outcome.exit_code == 0 and "theme/slow@router left to stock: some reason" in outcome.output
+    assert left.unserved and not EQUAL.unserved
+
+
+def test_the_command_fails_on_a_difference(monkeypatch):
+    outcome = run_command(monkeypatch, REFUTED)
+    assert outcome.exit_code == 1
+    assert "other/x@router" in outcome.output and "outcomes[0].n" in outcome.output
+    assert records.fitting("chat") is None
+
+
+def test_a_part_is_not_recorded(monkeypatch):
+    assert run_command(monkeypatch, PROVEN, "--scenario", "theme/*").exit_code == 0
+    assert records.fitting("chat") is None
+
+
+def test_records_go_where_they_are_wanted(monkeypatch, here):
+    assert run_command(monkeypatch, PROVEN, "--records", str(here / "shipped")).exit_code == 0
+    assert [path.parent.name for path in here.rglob("*.json")] == ["shipped"]
+
+
+def test_a_pattern_that_matches_nothing_is_an_error():
+    outcome = CliRunner().invoke(command.verify_command, ["--component", "chat", "--scenario", "nowhere"])
+    assert outcome.exit_code == 1 and "no scenario of chat matches nowhere" in outcome.output
+
+
+def test_with_fields():
+    assert with_fields("tools", plain_first=2) == 'tools{"plain_first": 2}'
+    assert with_fields('error-500{"times": 1}', plain_first=2) == 'error-500{"times": 1, "plain_first": 2}'
+    (scenario,) = after_plain(Scenario("a", answer="tools"))
+    assert (scenario.name, scenario.calls) == ("a-after-plain", 5)
