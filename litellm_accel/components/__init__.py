@@ -9,7 +9,8 @@ from litellm_accel.components.base import Component
 # Switched on by accelerate() unless it is told names.
 READY: tuple[str, ...] = ("tokens", "cost", "routing")
 
-NAMES: tuple[str, ...] = READY
+# ``chat`` is served only where ``litellm-accel verify`` has shown it equal, and only when asked for by name.
+NAMES: tuple[str, ...] = (*READY, "chat")
 
 
 def get(name: str) -> Component:

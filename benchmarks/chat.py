@@ -1,0 +1,116 @@
+"""Whole calls against the loopback provider: requests a second of one client process."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks import BACKENDS, STOCK, accelerate, hot
+
+MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say hello to the world."}]
+IN_FLIGHT = 20
+CALLS = 200
+
+
+class Calls:
+    """`CALLS` calls of one kind; `track_served` shows that the lane has served them."""
+
+    kinds = ("completion", "completion_threads", "acompletion", "router")
+    params = (list(kinds), list(BACKENDS))
+    param_names = ("kind", "backend")
+    timeout = 300
+
+    def setup(self, kind: str, backend: str) -> None:
+        import litellm
+
+        from litellm_accel.provider import Provider
+        from litellm_accel.verify import records
+
+        with records.proving("chat"):  # measured here, not yet proven: see docs/chat.md
+            accelerate("chat", backend)
+
+        self.provider = Provider()
+        self.provider.__enter__()
+        deployment = {"model": "openai/gpt-4o-mini", "api_base": self.provider.url}
+        self.loop = asyncio.new_event_loop()
+        self.router = litellm.Router(
+            model_list=[
+                {"model_name": "g", "litellm_params": {**deployment, "api_key": str(n), "rpm": 10**6, "tpm": 10**9}}
+                for n in range(10)
+            ]
+        )
+        call = {**deployment, "messages": MESSAGES, "api_key": "sk-bench"}
+        kinds: dict[str, Callable[[], Any]] = {
+            "completion": lambda: [litellm.completion(**call) for _ in range(CALLS)],
+            "completion_threads": lambda: _in_threads(lambda: litellm.completion(**call)),
+            "acompletion": lambda: self.loop.run_until_complete(_in_flight(lambda: litellm.acompletion(**call))),
+            "router": lambda: self.loop.run_until_complete(
+                _in_flight(lambda: self.router.acompletion(model="g", messages=MESSAGES))
+            ),
+        }
+        self.work = kinds[kind]
+        self.work()  # plans are made here
+        self.served = _served(backend)
+
+    def time_calls(self, kind: str, backend: str) -> None:
+        self.work()
+
+    def teardown(self, kind: str, backend: str) -> None:
+        if backend != STOCK:
+            self.work()
+            assert _served(backend) >= self.served + CALLS, "the calls that were measured have not been served"
+        self.loop.close()
+        self.provider.__exit__(None, None, None)
+
+
+class Parts:
+    """The lane's own work on one call."""
+
+    params = (["compiled", "pure"],)
+    param_names = ("backend",)
+
+    def setup(self, backend: str) -> None:
+        self.chat = hot("chat", backend)
+        self.template = hot("template", backend)
+        self.call = {"model": "openai/gpt-4o-mini", "messages": MESSAGES, "temperature": 0.5, "api_key": "sk"}
+        message = {"role": "assistant", "content": "Hello!", "refusal": None}
+        usage = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        self.answer = {"id": "x", "object": "chat.completion", "created": 1, "choices": [choice], "usage": usage}
+
+    def time_key(self, backend: str) -> None:
+        self.chat.call_key("async", (), self.call)
+
+    def time_body(self, backend: str) -> None:
+        self.chat.body_of(MESSAGES)
+
+    def time_leaves(self, backend: str) -> None:
+        self.template.leaves_of(self.answer)
+
+
+def _served(backend: str) -> int:
+    import litellm_accel
+
+    return 0 if backend == STOCK else litellm_accel.status()["chat"].served
+
+
+async def _in_flight(call: Callable[[], Any]) -> None:
+    async def worker() -> None:
+        for _ in range(CALLS // IN_FLIGHT):
+            await call()
+
+    await asyncio.gather(*[worker() for _ in range(IN_FLIGHT)])
+
+
+def _in_threads(call: Callable[[], Any]) -> None:
+    def worker() -> None:
+        for _ in range(CALLS // 8):
+            call()
+
+    threads = [threading.Thread(target=worker) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

@@ -1,0 +1,416 @@
+# cython: language_level=3, binding=True, boundscheck=False, wraparound=False
+"""The hot path of the chat lane: admission, the request's body, the answer."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from marshal import dumps as _marshal
+from time import time as _time
+from typing import Any
+from uuid import uuid4
+
+import orjson
+from orjson import dumps as _dumps, loads as _loads
+
+from litellm_accel._cy.template import leaves_of
+
+from litellm_accel._cy.template cimport Template
+
+__all__ = ["ARGUMENTS", "Answer", "Plan", "Tally", "body_of", "call_key", "messages_of", "minute", "value_of"]
+
+cdef frozenset _ARGUMENTS
+
+# Arguments the lane understands. Their effect on the request and on the result is the same every time and shown by the
+# call that was learned from; they do nothing else once a call succeeds.
+ARGUMENTS = _ARGUMENTS = frozenset(
+    [
+        "model",
+        "messages",
+        "timeout",
+        "temperature",
+        "top_p",
+        "n",
+        "stream",
+        "stop",
+        "max_tokens",
+        "max_completion_tokens",
+        "presence_penalty",
+        "frequency_penalty",
+        "logit_bias",
+        "user",
+        "response_format",
+        "seed",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "logprobs",
+        "top_logprobs",
+        "reasoning_effort",
+        "verbosity",
+        "safety_identifier",
+        "service_tier",
+        "store",
+        "prompt_cache_key",
+        "functions",
+        "function_call",
+        "modalities",
+        "prediction",
+        "audio",
+        "base_url",
+        "api_base",
+        "api_version",
+        "api_key",
+        "extra_headers",
+        "extra_body",
+        "headers",
+        "organization",
+        "custom_llm_provider",
+        "max_retries",
+        "num_retries",
+        "drop_params",
+        "additional_drop_params",
+        "allowed_openai_params",
+    ]
+)
+cdef frozenset _ROLES = frozenset(("assistant", "system", "user"))
+cdef str _THOUGHT = "__thought__"
+cdef Py_ssize_t _MAX_KEY = 1 << 16
+
+
+def messages_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Return the call's messages, or None if it has none by that name or in second place."""
+    if len(args) > 1:
+        return args[1]
+    return kwargs.get("messages")
+
+
+def call_key(kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes | None:
+    """Return a key for everything a call passes but its messages, or None if the lane does not know its arguments.
+
+    Calls with equal keys pass equal values of equal types.
+    """
+    if len(args) > 2 or kwargs.get("stream"):
+        return None
+    cdef list passed = [kind, args[0] if args else None]
+    for name, value in kwargs.items():
+        if name == "messages":
+            continue
+        if name not in _ARGUMENTS:
+            return None
+        passed.append(name)
+        passed.append(value)
+    try:
+        key = _marshal(passed, 2)
+    except ValueError:
+        return None
+    return key if len(key) <= _MAX_KEY else None
+
+
+def body_of(messages: Any) -> bytes | None:
+    """Return ``messages`` as the provider SDK writes them, or None if LiteLLM might not pass them on as they are.
+
+    What it passes on: dictionaries with a known role and text, or a user's list of texts and images; with a name; with
+    the calls of tools and their results. Of content that is None nothing is written.
+    """
+    if type(messages) is not list or not messages:
+        return None
+    cdef list written = None
+    cdef Py_ssize_t members
+    cdef dict message
+    for index, found in enumerate(<list>messages):
+        if type(found) is not dict:
+            return None
+        message = found
+        role = message.get("role")
+        content = message.get("content")
+        members = 2
+        if type(role) is not str or (role not in _ROLES and role != "tool"):
+            return None
+        if "tool_calls" in message:
+            if role != "assistant" or not _are_calls(message["tool_calls"]):
+                return None
+            members += 1
+            if content is None:
+                if "content" in message:
+                    if written is None:
+                        written = messages.copy()
+                    written[index] = {name: value for name, value in message.items() if name != "content"}
+                else:
+                    members -= 1
+                content = ""
+        if type(content) is not str and (role != "user" or not _are_parts(content)):
+            return None
+        if type(message.get("name")) is str:
+            members += 1
+        if role == "tool":
+            identifier = message.get("tool_call_id")
+            if type(identifier) is not str or _THOUGHT in identifier:
+                return None
+            members += 1
+        if len(message) != members:
+            return None
+    try:
+        return _dumps(messages if written is None else written)
+    except orjson.JSONEncodeError:
+        return None
+
+
+cdef bint _are_calls(object calls) except -1:
+    """Return whether ``calls`` are plain calls of functions."""
+    if type(calls) is not list or not calls:
+        return False
+    for call in calls:
+        if type(call) is not dict or len(call) != 3 or call.get("type") != "function":
+            return False
+        identifier, function = call.get("id"), call.get("function")
+        if type(identifier) is not str or _THOUGHT in identifier or type(function) is not dict or len(function) != 2:
+            return False
+        if type(function.get("name")) is not str or type(function.get("arguments")) is not str:
+            return False
+    return True
+
+
+cdef bint _are_parts(object parts) except -1:
+    """Return whether ``parts`` are plain texts and images."""
+    if type(parts) is not list or not parts:
+        return False
+    for part in parts:
+        if type(part) is not dict or len(part) != 2:
+            return False
+        kind = part.get("type")
+        if kind == "text":
+            if type(part.get("text")) is not str:
+                return False
+        elif kind == "image_url":
+            image = part.get("image_url")
+            if type(image) is not dict or type(image.get("url")) is not str:
+                return False
+            if len(image) != (2 if type(image.get("detail")) is str else 1):
+                return False
+        else:
+            return False
+    return True
+
+
+def value_of(body: bytes, encoding: str | None) -> Any:
+    """Return the JSON value in a reply's body, or None if it is not valid JSON, or sent in an unknown encoding."""
+    try:
+        if encoding is not None:
+            if encoding != "gzip":
+                return None
+            inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
+            body = inflate.decompress(body) + inflate.flush()
+        return _loads(body)
+    except (zlib.error, orjson.JSONDecodeError):
+        return None
+
+
+cdef class Plan:
+    """How to repeat one kind of call: the request around its messages, and the result around its answer.
+
+    ``transports`` maps each event loop (None for threads) to LiteLLM's transport there and its cookies; ``request`` is
+    what a transport needs besides a body. A plan holds for one ``epoch`` of the settings and until ``expires``
+    (``time.time()``).
+    """
+
+    cdef readonly bytes prefix
+    cdef readonly bytes suffix
+    cdef readonly tuple hidden
+    cdef readonly str content_type
+    cdef readonly dict templates
+    cdef readonly dict header_maps
+    cdef readonly object cost
+    cdef readonly object transports
+    cdef readonly dict request
+    cdef readonly object epoch
+    cdef readonly double expires
+
+    def __init__(
+        self,
+        prefix: bytes,
+        suffix: bytes,
+        hidden: tuple[tuple[str, str, Any], ...],
+        content_type: str,
+        templates: dict[Any, Any],
+        header_maps: dict[tuple[str, ...], tuple[tuple[str, int], ...]],
+        cost: Any,
+        transports: Any,
+        request: dict[str, Any],
+        epoch: int,
+        expires: float,
+    ) -> None:
+        self.prefix = prefix
+        self.suffix = suffix
+        self.hidden = hidden
+        self.content_type = content_type
+        self.templates = templates
+        self.header_maps = header_maps
+        self.cost = cost
+        self.transports = transports
+        self.request = request
+        self.epoch = epoch
+        self.expires = expires
+
+    def body(self, messages: bytes) -> bytes:
+        """Return the request body around encoded ``messages``."""
+        return self.prefix + messages + self.suffix
+
+    def answer(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> Answer | None:
+        """Return what a reply says, or None if the plan does not cover it and stock must judge it."""
+        if status != 200:
+            return None
+        cdef dict held = {}
+        for name, value in headers:
+            name = name.lower()
+            if not value or not value.isascii() or name in held or name == "set-cookie":
+                return None
+            held[name] = value
+        if held.get("content-type") != self.content_type:
+            return None
+        header_map = self.header_maps.get(tuple(held))
+        if header_map is None:
+            return None
+        value = value_of(body, held.get("content-encoding"))
+        found = None if value is None else leaves_of(value)
+        if found is None:
+            return None
+        template = self.templates.get(found[0])
+        if template is None:
+            return None
+        return Answer(self, template, found[1], held, header_map)
+
+
+cdef class Answer:
+    """A reply that the plan covers."""
+
+    cdef Plan plan
+    cdef Template template
+    cdef list leaves
+    cdef dict headers
+    cdef tuple header_map
+
+    def __init__(
+        self,
+        plan: Plan,
+        template: Any,
+        leaves: list[Any],
+        headers: dict[str, str],
+        header_map: tuple[tuple[str, int], ...],
+    ) -> None:
+        self.plan = plan
+        self.template = template
+        self.leaves = leaves
+        self.headers = headers
+        self.header_map = header_map
+
+    def result(self, started: float, provider_ms: float) -> Any:
+        """Return the response object for a call that began at ``started`` (``time.time()``).
+
+        ``provider_ms`` is how long the provider took, in milliseconds.
+        """
+        cdef dict hidden = {}
+        cdef list values = list(self.headers.values())
+        cdef double total = (_time() - started) * 1000
+        made = self.template.build(
+            self.leaves, {"_hidden_params": hidden, "_response_headers": self.headers, "_response_ms": total}
+        )
+        cost = None
+        cdef dict additional
+        for key, source, value in self.plan.hidden:
+            if source == "constant":
+                hidden[key] = value
+            elif source == "headers":
+                hidden[key] = self.headers
+            elif source == "additional":
+                additional = {}
+                for name, index in self.header_map:
+                    additional[name] = values[<Py_ssize_t>index]
+                hidden[key] = additional
+            elif source == "total":
+                hidden[key] = total
+            elif source == "overhead":
+                hidden[key] = round(total - provider_ms, 4)
+            elif source == "call":
+                cost = self.plan.cost(made)
+                hidden[key] = str(uuid4())
+            elif source == "cost":
+                hidden[key] = cost
+            else:
+                hidden[key] = made.model
+        return made
+
+
+_minute_number = -1
+_minute_text = ""
+
+
+def minute() -> str:
+    """Return the present minute in UTC as ``HH-MM``, as LiteLLM writes it into cache keys."""
+    global _minute_number, _minute_text
+    number = int(_time() // 60)
+    if number != _minute_number:
+        _minute_text = f"{number // 60 % 24:02}-{number % 60:02}"
+        _minute_number = number
+    return _minute_text
+
+
+cdef class Tally:
+    """Tokens and requests of a group's deployments in this minute, as a router's memory cache holds them.
+
+    ``tokens`` and ``requests`` are the formats of the cache keys, one of each for a deployment, with the minute open.
+    """
+
+    cdef object memory
+    cdef list tokens
+    cdef list requests
+    cdef object token_limit
+    cdef object request_limit
+    cdef str _minute
+    cdef list _token_keys
+    cdef list _request_keys
+
+    def __init__(
+        self, memory: Any, tokens: list[str], requests: list[str], token_limit: int | None, request_limit: int | None
+    ) -> None:
+        self.memory = memory
+        self.tokens = tokens
+        self.requests = requests
+        self.token_limit = token_limit
+        self.request_limit = request_limit
+        self._minute = ""
+        self._token_keys = []
+        self._request_keys = []
+
+    def remaining(self) -> dict[str, int]:
+        """Return the rate limit headers of the group: what is left of each limit, and the limit."""
+        now = minute()
+        if now != self._minute:
+            self._token_keys = [key.format(current_minute=now) for key in self.tokens]
+            self._request_keys = [key.format(current_minute=now) for key in self.requests]
+            self._minute = now
+        headers = {}
+        if self.token_limit is not None:
+            headers["x-ratelimit-remaining-tokens"] = self.token_limit - self._sum(self._token_keys)
+            headers["x-ratelimit-limit-tokens"] = self.token_limit
+        if self.request_limit is not None:
+            headers["x-ratelimit-remaining-requests"] = self.request_limit - self._sum(self._request_keys)
+            headers["x-ratelimit-limit-requests"] = self.request_limit
+        return headers
+
+    cdef object _sum(self, list keys):
+        memory = self.memory
+        cdef dict held = memory.cache_dict
+        cdef dict expiries = memory.ttl_dict
+        now = memory._clock()
+        total = 0
+        for key in keys:
+            value = held.get(key)
+            if value is None:
+                continue
+            if type(value) is not int or now > expiries.get(key, now):
+                value = memory.get_cache(key)  # parses it, or throws it away
+                if not isinstance(value, int):
+                    continue
+            total += value
+        return total

@@ -1,0 +1,4 @@
+cdef class Template:
+    cdef readonly tuple root
+
+    cpdef object build(self, list leaves, dict slots)

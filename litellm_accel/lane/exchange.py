@@ -1,0 +1,207 @@
+"""Stock's HTTP exchanges: watched while the lane learns, answered again when stock must judge what came back.
+
+Both happen at LiteLLM's own transport, below the provider SDK: retries, error mapping, logging and callbacks are
+stock's, in stock's order. A *script*, held by a context variable, says what to do with the next exchange.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextvars import ContextVar
+from types import FunctionType
+from typing import Any, cast
+
+import httpx
+
+from litellm_accel.components.base import Replacement
+
+ASYNC_TRANSPORT = "litellm.llms.custom_httpx.aiohttp_transport:LiteLLMAiohttpTransport._make_aiohttp_request"
+SYNC_TRANSPORT = "httpx._transports.default:HTTPTransport.handle_request"
+COST = "litellm.cost_calculator:response_cost_calculator"
+
+
+class Reply:
+    """What came back on one exchange: a status, headers and body, or an error at one of its two stages."""
+
+    __slots__ = ("body", "body_error", "error", "extensions", "headers", "status")
+
+    def __init__(
+        self,
+        status: int = 0,
+        headers: Any = None,
+        body: bytes = b"",
+        error: BaseException | None = None,
+        body_error: BaseException | None = None,
+        extensions: dict[str, Any] | None = None,
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.error = error
+        self.body_error = body_error
+        self.extensions = extensions
+
+
+class Sent:
+    """One request as stock handed it to its transport, and the reply to it."""
+
+    __slots__ = ("options", "reply", "request", "transport")
+
+    def __init__(self, transport: Any, request: httpx.Request, options: tuple[Any, ...], reply: Reply) -> None:
+        self.transport = transport
+        self.request = request
+        self.options = options
+        self.reply = reply
+
+
+class Recording:
+    """Script: let exchanges pass and write them down, with what LiteLLM priced the answer by."""
+
+    def __init__(self) -> None:
+        self.live = True
+        self.sent: list[Sent] = []
+        self.pricing: dict[str, Any] | None = None
+
+    def take(self, request: httpx.Request) -> Reply | None:
+        return None
+
+
+class Replay:
+    """Script: answer the first exchange with a reply that is already here; later ones pass.
+
+    ``differs`` is set if stock sends something else than ``body`` to ``url``: the reply is used all the same, since
+    the request has been sent and must not be sent again, but the lane has made a mistake.
+    """
+
+    def __init__(self, url: str, body: bytes, reply: Reply) -> None:
+        self.live = True
+        self.url = url
+        self.body = body
+        self.reply = reply
+        self.used = False
+        self.differs = False
+
+    def take(self, request: httpx.Request) -> Reply | None:
+        if self.used or str(request.url) != self.url:
+            return None
+        self.used = True
+        self.live = False
+        self.differs = request.content != self.body
+        return self.reply
+
+
+script: ContextVar[Recording | Replay | None] = ContextVar("litellm_accel_script", default=None)
+
+
+class _Content:
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+
+    async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
+        if self._reply.body:
+            yield self._reply.body
+        if self._reply.body_error is not None:
+            raise self._reply.body_error
+
+
+class _Answered:
+    """As much of an aiohttp response as LiteLLM's transport uses."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.status = reply.status
+        self.headers = reply.headers
+        self.content = _Content(reply)
+
+    def close(self) -> None:
+        """Nothing is left open: the connection went back when the body had been read."""
+
+    async def __aexit__(self, *error: object) -> None:
+        """As ``close``."""
+
+
+class _Body(httpx.SyncByteStream):
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self._reply.body:
+            yield self._reply.body
+        if self._reply.body_error is not None:
+            raise self._reply.body_error
+
+
+def _async_transport(stock: FunctionType) -> Callable[..., Any]:
+    async def make_request(
+        transport: Any,
+        client_session: Any,
+        request: httpx.Request,
+        timeout: Any,
+        proxy: Any,
+        sni_hostname: Any,
+        ssl_verify: Any = None,
+    ) -> Any:
+        now = script.get()
+        if now is None or not now.live:
+            return await stock(transport, client_session, request, timeout, proxy, sni_hostname, ssl_verify)
+        reply = now.take(request)
+        if reply is None:
+            response = await stock(transport, client_session, request, timeout, proxy, sni_hostname, ssl_verify)
+            if not isinstance(now, Recording):
+                return response
+            reply = Reply(response.status, response.headers)
+            try:
+                reply.body = await response.read()
+            except Exception as error:
+                reply.body_error = error
+            now.sent.append(Sent(transport, request, (timeout, proxy, sni_hostname, ssl_verify), reply))
+        if reply.error is not None:
+            raise reply.error
+        return _Answered(reply)
+
+    return make_request
+
+
+def _sync_transport(stock: FunctionType) -> Callable[..., Any]:
+    def handle_request(transport: Any, request: httpx.Request) -> httpx.Response:
+        now = script.get()
+        if now is None or not now.live:
+            return cast(httpx.Response, stock(transport, request))
+        reply = now.take(request)
+        if reply is None:
+            response: httpx.Response = stock(transport, request)
+            if not isinstance(now, Recording):
+                return response
+            reply = Reply(response.status_code, response.headers.raw, extensions=response.extensions)
+            try:
+                reply.body = b"".join(response.iter_raw())
+            except Exception as error:
+                reply.body_error = error
+            finally:
+                response.close()
+            now.sent.append(Sent(transport, request, (), reply))
+        if reply.error is not None:
+            raise reply.error
+        return httpx.Response(reply.status, headers=reply.headers, stream=_Body(reply), extensions=reply.extensions)
+
+    return handle_request
+
+
+def _cost(stock: FunctionType) -> Callable[..., Any]:
+    names = stock.__code__.co_varnames[: stock.__code__.co_argcount]
+
+    def response_cost_calculator(*arguments: Any) -> Any:
+        now = script.get()
+        if isinstance(now, Recording) and now.live:
+            now.pricing = dict(zip(names, arguments, strict=True))
+        return stock(*arguments)
+
+    return response_cost_calculator
+
+
+def replacements() -> list[Replacement]:
+    """Return what must be replaced for scripts to work."""
+    return [
+        Replacement(ASYNC_TRANSPORT, _async_transport),
+        Replacement(SYNC_TRANSPORT, _sync_transport),
+        Replacement(COST, _cost),
+    ]

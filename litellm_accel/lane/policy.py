@@ -1,0 +1,287 @@
+"""When the lane may serve: LiteLLM's settings, its callbacks, and whether anybody has patched what would be bypassed.
+
+Settings are admitted by allow-list. Every setting that LiteLLM's package defines with a literal must still have that
+value, unless it is known to shape the request alone, in which case the call that the lane learned from has shown its
+effect. Any change of a watched value starts a new *epoch*: all plans are dropped and learned again.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import functools
+import importlib
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+from litellm_accel._backend import load
+
+watch = load("watch")
+
+# Modules through which stock's path runs. Their functions and classes must be the packages' own.
+MODULES = (
+    "litellm",
+    "litellm.main",
+    "litellm.utils",
+    "litellm.router",
+    "litellm.cost_calculator",
+    "litellm.litellm_core_utils.core_helpers",
+    "litellm.litellm_core_utils.get_llm_provider_logic",
+    "litellm.litellm_core_utils.litellm_logging",
+    "litellm.litellm_core_utils.llm_response_utils.convert_dict_to_response",
+    "litellm.litellm_core_utils.llm_response_utils.get_headers",
+    "litellm.litellm_core_utils.llm_response_utils.response_metadata",
+    "litellm.litellm_core_utils.rules",
+    "litellm.llms.custom_httpx.aiohttp_transport",
+    "litellm.llms.openai.common_utils",
+    "litellm.llms.openai.openai",
+    "litellm.llms.openai.chat.gpt_transformation",
+    "litellm.types.utils",
+    "openai._base_client",
+    "openai._client",
+    "openai._legacy_response",
+    "openai._models",
+    "openai.resources.chat.completions.completions",
+    "httpx",
+    "httpx._client",
+    "httpx._transports.default",
+    "httpcore._sync.connection_pool",
+    "aiohttp.client",
+    "aiohttp.connector",
+)
+CLASSES = (
+    "litellm.litellm_core_utils.litellm_logging:Logging",
+    "litellm.litellm_core_utils.rules:Rules",
+    "litellm.llms.custom_httpx.aiohttp_transport:AiohttpTransport",
+    "litellm.llms.custom_httpx.aiohttp_transport:LiteLLMAiohttpTransport",
+    "litellm.llms.openai.common_utils:BaseOpenAILLM",
+    "litellm.llms.openai.openai:OpenAIChatCompletion",
+    "litellm.llms.openai.chat.gpt_transformation:OpenAIGPTConfig",
+    "litellm.router:Router",
+    "litellm.types.utils:Choices",
+    "litellm.types.utils:Message",
+    "litellm.types.utils:ModelResponse",
+    "litellm.types.utils:Usage",
+    "openai._base_client:AsyncAPIClient",
+    "openai._base_client:BaseClient",
+    "openai._base_client:SyncAPIClient",
+    "openai._client:AsyncOpenAI",
+    "openai._client:OpenAI",
+    "openai.resources.chat.completions.completions:AsyncCompletions",
+    "openai.resources.chat.completions.completions:Completions",
+    "httpx._client:AsyncClient",
+    "httpx._client:BaseClient",
+    "httpx._client:Client",
+    "httpx._transports.default:AsyncHTTPTransport",
+    "httpx._transports.default:HTTPTransport",
+    "httpcore._sync.connection_pool:ConnectionPool",
+    "aiohttp.client:ClientSession",
+    "aiohttp.connector:TCPConnector",
+)
+# Settings whose effect on a call is the same every time and shown by the call that was learned from, or that matter
+# only once a call has failed, which stock then handles.
+SHOWN_BY_LEARNING = frozenset(
+    [
+        "aiohttp_trust_env",
+        "allowed_fails",
+        "api_base",
+        "api_key",
+        "api_version",
+        "content_policy_fallbacks",
+        "context_window_fallbacks",
+        "cost_discount_config",
+        "cost_margin_config",
+        "default_fallbacks",
+        "disable_aiohttp_trust_env",
+        "disable_hf_tokenizer_download",
+        "disable_stop_sequence_limit",
+        "disable_streaming_logging",
+        "disable_token_counter",
+        "email",
+        "error_logs",
+        "expose_router_debug_in_errors",
+        "failure_callback",
+        "force_ipv4",
+        "headers",
+        "initialized_langfuse_clients",
+        "log_client_error_tracebacks",
+        "max_fallbacks",
+        "num_retries",
+        "organization",
+        "project",
+        "redact_messages_in_exceptions",
+        "retry",
+        "return_response_headers",
+        "ssl_certificate",
+        "ssl_ecdh_curve",
+        "ssl_security_level",
+        "ssl_verify",
+        "suppress_debug_info",
+        "token",
+        "_async_failure_callback",
+        "_async_client_cleanup_registered",
+        "config_path",
+    ]
+)
+# Callback lists; what may be in them is for ``callbacks`` to say.
+CALLBACK_LISTS = (
+    "callbacks",
+    "input_callback",
+    "success_callback",
+    "_async_input_callback",
+    "_async_success_callback",
+    "service_callback",
+)
+_LOGGERS = (
+    ("httpx", logging.INFO),
+    ("httpcore", logging.DEBUG),
+    ("openai", logging.DEBUG),
+    ("LiteLLM", logging.INFO),
+    ("LiteLLM Router", logging.INFO),
+    ("LiteLLM Proxy", logging.INFO),
+)
+
+_PACKAGES = ("litellm", "openai", "httpx", "httpcore", "aiohttp", "pydantic")
+_CHANGES_BEFORE_REST = 20
+_REST_SECONDS = 5.0
+
+
+def defaults(package: ModuleType) -> dict[str, Any]:
+    """Return the settings that ``package``'s source defines with plain literals, and their values."""
+    source = Path(str(package.__file__)).read_text(encoding="utf-8")
+    found: dict[str, Any] = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.AnnAssign):
+            targets: list[Any] = [node.target]
+        elif isinstance(node, ast.Assign):
+            targets = node.targets
+        else:
+            continue
+        if node.value is None or not isinstance(targets[0], ast.Name):
+            continue
+        name = targets[0].id
+        try:
+            value = ast.literal_eval(node.value)
+        except ValueError:
+            continue
+        if (value is None or isinstance(value, bool | int | float | str) or not value) and not name.endswith("_models"):
+            found[name] = value
+    return found
+
+
+class Environment:
+    """Everything outside a call's own arguments that decides whether and how the lane serves it."""
+
+    def __init__(self) -> None:
+        self.litellm = importlib.import_module("litellm")
+        self._defaults = defaults(self.litellm)
+        packages = [importlib.import_module(name) for name in _PACKAGES]
+        self._sources = (contextlib.__file__, *(str(Path(str(found.__file__)).parent) for found in packages))
+        self._rested_until = 0.0
+        self._changes: list[float] = []
+        self.epoch = 0
+        self._build()
+        self.reason = self._judge()
+
+    def _build(self) -> None:
+        watched = watch.Watch()
+        for name in MODULES:
+            watched.add(name, importlib.import_module(name))
+        for target in CLASSES:
+            module, _, name = target.partition(":")
+            watched.add(target, getattr(sys.modules[module], name))
+        watched.add("environ", os.environ._data)  # type: ignore[attr-defined]
+        for name, _ in _LOGGERS:
+            watched.add(f"logger {name}", logging.getLogger(name))
+            watched.add(f"levels {name}", logging.getLogger(name)._cache)  # type: ignore[attr-defined]
+        watched.add("logging", logging.root.manager)
+        watched.add("openai handler", self.litellm.main.openai_chat_completions)
+        watched.add("model_cost", self.litellm.model_cost)
+        for name, default in self._defaults.items():
+            held = getattr(self.litellm, name, None)
+            if isinstance(default, list | dict) and type(held) in (list, dict):
+                watched.add(name, held)
+        watched.mark()
+        self.watch = watched
+
+    def refresh(self) -> str | None:
+        """Look again after ``watch.changed()``; return why the lane may not serve now, or None."""
+        now = time.monotonic()
+        if now < self._rested_until:
+            return "settings keep changing"
+        differences = self.watch.differences()
+        if not differences:
+            self.watch.mark()
+            return self.reason
+        levels = [name for name, _ in differences if name.startswith(("levels ", "logger "))]
+        if len(levels) == len(differences) and self._loggers() is None and self.reason is None:
+            self.watch.mark()  # a logger has only noted its effective level
+            return None
+        self._changes = [moment for moment in self._changes if now - moment < 1.0]
+        self._changes.append(now)
+        if len(self._changes) > _CHANGES_BEFORE_REST:
+            self._rested_until = now + _REST_SECONDS
+            return "settings keep changing"
+        self.epoch += 1
+        self._build()
+        self.reason = self._judge()
+        return self.reason
+
+    def _judge(self) -> str | None:
+        return self._settings() or self._loggers() or self._patches()
+
+    def _settings(self) -> str | None:
+        for name, default in self._defaults.items():
+            if name in SHOWN_BY_LEARNING or name in CALLBACK_LISTS:
+                continue
+            value = getattr(self.litellm, name, default)
+            if isinstance(value, ModuleType):
+                continue  # a submodule has taken the name
+            if value != default or type(value) is not type(default):
+                return f"setting {name}"
+        for name in CALLBACK_LISTS:
+            for callback in getattr(self.litellm, name):
+                if not self._known(callback):
+                    return "callbacks"
+        if self.litellm.set_verbose or self.litellm.modify_params:
+            return "setting set_verbose" if self.litellm.set_verbose else "setting modify_params"
+        return None
+
+    def _known(self, callback: Any) -> bool:
+        owner = getattr(callback, "__self__", None)
+        return type(owner) is self.litellm.router.Router
+
+    def _loggers(self) -> str | None:
+        for name, level in _LOGGERS:
+            if logging.getLogger(name).isEnabledFor(level):
+                return "logging"
+        return None
+
+    def _patches(self) -> str | None:
+        for name in MODULES:
+            for key, value in vars(sys.modules[name]).items():
+                if getattr(value, "__module__", None) == name and not self._genuine(value):
+                    return f"patched {name}.{key}"
+        for target in CLASSES:
+            module, _, name = target.partition(":")
+            for key, value in vars(getattr(sys.modules[module], name)).items():
+                if not self._genuine(value):
+                    return f"patched {name}.{key}"
+        return None
+
+    def _genuine(self, value: Any) -> bool:
+        """Return whether ``value``, if it is a function, was written in one of the packages relied on."""
+        while isinstance(value, staticmethod | classmethod):
+            value = value.__func__
+        if type(value) is FunctionType:
+            source = value.__code__.co_filename
+            return source.startswith(self._sources) or (source[0] == "<" and value.__name__.startswith("__"))
+        if isinstance(value, type) or type(value) is functools._lru_cache_wrapper:
+            return True
+        # What instrumentation leaves in a function's place is an object that pretends to be the function.
+        return not (callable(value) and hasattr(value, "__wrapped__"))

@@ -1,0 +1,238 @@
+"""What the lane knows of a router: whether it may serve its calls, the plans of its deployments, its bookkeeping.
+
+The router's own methods choose the deployment. The bookkeeping after a success is stock's, step by step. When stock
+must judge a reply, it runs the router's call from the beginning, as a ``pinned`` router: the same router in all its
+state, which chooses the given deployment first.
+"""
+
+from __future__ import annotations
+
+import importlib
+import weakref
+from typing import Any
+
+from litellm_accel._backend import load
+from litellm_accel.lane.learn import Unlearnable
+
+chat = load("chat")
+watch = load("watch")
+
+# Arguments that make LiteLLM build a deployment for one call.
+CREDENTIALS = frozenset(("api_base", "api_key", "api_version", "base_url", "custom_llm_provider", "headers"))
+# Deployment parameters whose effect the learned call shows, or which selection alone reads.
+_PARAMETERS = frozenset(
+    [
+        "model",
+        "api_base",
+        "api_key",
+        "api_version",
+        "organization",
+        "timeout",
+        "max_retries",
+        "num_retries",
+        "rpm",
+        "tpm",
+        "weight",
+        "order",
+        "temperature",
+        "max_tokens",
+        "top_p",
+        "custom_llm_provider",
+        "extra_headers",
+        "max_parallel_requests",
+        "input_cost_per_token",
+        "output_cost_per_token",
+        "drop_params",
+    ]
+)
+
+
+class Routers:
+    """The routers that were seen, weakly held."""
+
+    def __init__(self) -> None:
+        self.module = importlib.import_module("litellm.router")
+        self.metrics = importlib.import_module("litellm.router_utils.router_callbacks.track_deployment_metrics")
+        self.cache = importlib.import_module("litellm.caching.dual_cache").DualCache
+        self.memory_cache = importlib.import_module("litellm.caching.in_memory_cache").InMemoryCache
+        self.limits = importlib.import_module("litellm.router_utils.client_initalization_utils")
+        enum = self.module.RouterCacheEnum
+        self.formats = (enum.TPM.value, enum.RPM.value)
+        self.io_limits = self.module.deployment_has_io_token_limits
+        self._known: weakref.WeakKeyDictionary[Any, Known] = weakref.WeakKeyDictionary()
+        self._pinned = _pinned_class(self.module.Router, self.limits.MaxParallelRequestsLimit)
+
+    def known(self, router: Any) -> Known:
+        """Return what is known of ``router``, looked up again if it has changed."""
+        found = self._known.get(router)
+        if found is None or found.watch.changed():
+            if found is not None and not found.watch.differences():
+                found.watch.mark()
+                return found
+            found = self._known[router] = Known(self, router)
+        return found
+
+    def pinned(self, router: Any, deployment: Any, limit: Any = None, tracked: bool = False) -> Any:
+        """Return ``router`` as one that chooses ``deployment`` first.
+
+        ``limit`` is a slot that is held already and will be released by it; ``tracked`` says that the choice is
+        counted already.
+        """
+        made = object.__new__(self._pinned)
+        made.pins = {"router": router, "deployment": deployment, "limit": limit, "tracked": tracked}
+        made.__dict__ = router.__dict__
+        return made
+
+
+class Known:
+    """One router as it was when last looked at; a change makes a new one."""
+
+    def __init__(self, routers: Routers, router: Any) -> None:
+        self.plans: dict[tuple[bytes, str], Any] = {}
+        self._formats = routers.formats
+        self._tallies: dict[str, tuple[Any, Any]] = {}
+        self.watch = watch.Watch()
+        self.watch.add("router", router)
+        self.watch.add("model_list", router.model_list)
+        for index, deployment in enumerate(router.model_list):
+            self.watch.add(f"deployment {index}", deployment)
+            for part in ("litellm_params", "model_info"):
+                if type(deployment.get(part)) is dict:
+                    self.watch.add(f"deployment {index} {part}", deployment[part])
+        self.watch.mark()
+        self.reason = self._judge(routers, router)
+
+    def finish(self, router: Any, group: str, result: Any) -> None:
+        """Add to ``result`` what a router adds to the headers of a first, successful attempt."""
+        headers = result._hidden_params["additional_headers"]
+        headers["x-litellm-model-group"] = group
+        info = router._cached_get_model_group_info(group)
+        if info is not None and (info.tpm is not None or info.rpm is not None):
+            found = self._tallies.get(group)
+            if found is None or found[0] is not info:
+                found = self._tallies[group] = (info, self._tally(router, group, info))
+            for name, value in found[1].remaining().items():
+                headers.setdefault(name, value)
+        headers["x-litellm-attempted-retries"] = 0
+        headers["x-litellm-attempted-fallbacks"] = 0
+
+    def _tally(self, router: Any, group: str, info: Any) -> Any:
+        deployments = [
+            (model["model_info"]["id"], model["litellm_params"]["model"])
+            for model in router.get_model_list(model_name=group) or ()
+        ]
+        tokens, requests = (
+            [key.format(id=model_id, model=model, current_minute="{current_minute}") for model_id, model in deployments]
+            for key in self._formats
+        )
+        return chat.Tally(router.cache.in_memory_cache, tokens, requests, info.tpm, info.rpm)
+
+    def _judge(self, routers: Routers, router: Any) -> str | None:
+        if type(router) is not routers.module.Router:
+            return "router class"
+        if router.routing_strategy != "simple-shuffle":
+            return "routing strategy"
+        if router.default_priority is not None or router.cache_responses:
+            return "router settings"
+        cache = router.cache
+        if type(cache) is not routers.cache or cache.redis_cache is not None:
+            return "router cache"
+        if type(cache.in_memory_cache) is not routers.memory_cache:
+            return "router cache"
+        for deployment in router.model_list:
+            if set(deployment) != {"model_name", "litellm_params", "model_info"}:
+                return "deployment settings"
+            for name, value in deployment["litellm_params"].items():
+                if name not in _PARAMETERS and value not in (None, False):
+                    return "deployment settings"
+            if routers.io_limits(deployment):
+                return "deployment settings"
+        return None
+
+
+class RoutedPlan:
+    """The plan of one deployment, and what its router counts."""
+
+    def __init__(self, routers: Routers, router: Any, deployment: Any, group: str, plan: Any) -> None:
+        self.plan = plan
+        self.epoch = plan.epoch
+        self.expires = plan.expires
+        self.deployment = deployment
+        self.model = deployment["litellm_params"]["model"]
+        self.model_id = deployment["model_info"]["id"]
+        if router._is_prompt_management_model(group):
+            raise Unlearnable("prompt management")
+        info = router.get_deployment(model_id=self.model_id)
+        known = router.get_router_model_info(deployment=info, received_model_name=group)
+        self.counted = any(
+            limit is not None
+            for limit in (
+                info.get("tpm", None),
+                info.get("rpm", None),
+                info.litellm_params.tpm,
+                info.litellm_params.rpm,
+                known.get("tpm", None),
+                known.get("rpm", None),
+            )
+        )
+        self._keys = tuple(
+            key.format(id=self.model_id, model=self.model, current_minute="{current_minute}") for key in routers.formats
+        )
+        self._succeeded = routers.metrics.increment_deployment_successes_for_current_minute
+
+    def count(self, router: Any, result: Any, callbacks: list[Any]) -> None:
+        """Count a success in ``router`` as stock does: calls, tokens and requests of the minute, successes."""
+        router.success_calls[self.model] += 1
+        if self.counted:
+            memory = router.cache.in_memory_cache
+            minute = chat.minute()
+            tokens, requests = self._keys
+            usage = getattr(result, "usage", None)
+            memory.increment_cache(tokens.format(current_minute=minute), int(getattr(usage, "total_tokens", 0) or 0))
+            memory.increment_cache(requests.format(current_minute=minute), 1)
+        for callback in callbacks:
+            owner = callback.__self__
+            if callback.__name__ == "deployment_callback_on_success" and owner.has_model_id(self.model_id):
+                self._succeeded(litellm_router_instance=owner, deployment_id=self.model_id)
+
+
+def _pinned_class(router_class: Any, limit_class: Any) -> Any:
+    class Held(limit_class):  # type: ignore[misc]
+        """A slot that is held already: entering it takes nothing, leaving it gives the slot back."""
+
+        def __init__(self, limit: Any) -> None:
+            self.limit = limit
+
+        def acquire(self) -> None:
+            """The slot is ours."""
+
+        def release(self) -> None:
+            self.limit.release()
+
+    class Pinned(router_class):  # type: ignore[misc]
+        __slots__ = ("pins",)  # all else is the router's own, held in its shared dictionary
+
+        def __hash__(self) -> int:
+            return hash(self.pins["router"])
+
+        def __eq__(self, other: object) -> bool:
+            return getattr(other, "__dict__", None) is self.__dict__
+
+        async def async_get_available_deployment(self, *args: Any, **kwargs: Any) -> Any:
+            deployment = self.pins.pop("deployment", None)
+            if deployment is not None:
+                return deployment
+            return await super().async_get_available_deployment(*args, **kwargs)
+
+        def _track_deployment_metrics(self, deployment: Any, parent_otel_span: Any, response: Any = None) -> None:
+            if not self.pins.pop("tracked", False):
+                super()._track_deployment_metrics(deployment, parent_otel_span, response)
+
+        def _get_client(self, deployment: Any, kwargs: Any, client_type: Any = None) -> Any:
+            if client_type == "max_parallel_requests":
+                limit = self.pins.pop("limit", None)
+                if limit is not None:
+                    return Held(limit)
+            return super()._get_client(deployment, kwargs, client_type)
+
+    return Pinned

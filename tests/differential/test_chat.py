@@ -1,0 +1,420 @@
+"""The chat lane against stock LiteLLM: requests, results, exceptions and the router's state are equal."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import importlib
+import importlib.util
+import json
+import random
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import litellm
+import pytest
+from litellm import Router
+from litellm.types.router import RoutingStrategy
+
+from litellm_accel import _backend, patching
+from litellm_accel.components.chat import Chat
+from litellm_accel.lane import learn
+from litellm_accel.provider import SCENARIOS, Provider
+
+pytestmark = pytest.mark.slow
+
+HELLO = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
+CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+TOOL = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
+LISTS = (
+    "callbacks",
+    "input_callback",
+    "success_callback",
+    "failure_callback",
+    "_async_input_callback",
+    "_async_success_callback",
+    "_async_failure_callback",
+)
+
+
+class Switch:
+    """The component's functions, built once, to be switched on and off within one process."""
+
+    def __init__(self) -> None:
+        self.gate = _backend.load("gate").Gate("chat", 10)
+        self.component = Chat()
+        self.patches = []
+        for replacement in self.component.replacements(self.gate):
+            function = patching.resolve(replacement.target)
+            self.patches.append(patching.Patch(function, replacement.build(patching.stock_copy(function))))
+        self.gate.switch(True)
+
+    @contextmanager
+    def on(self) -> Iterator[None]:
+        patching.install(self.patches)
+        try:
+            yield
+        finally:
+            patching.uninstall(self.patches)
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Provider]:
+    with Provider() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(litellm, "suppress_debug_info", True)
+    for name in LISTS:
+        getattr(litellm, name).clear()
+
+
+@pytest.fixture
+def switch(quiet: None) -> Switch:
+    return Switch()
+
+
+def asked(scenario: str) -> list[dict[str, Any]]:
+    """A conversation that the provider answers with ``scenario``."""
+    return [*HELLO, {"role": "assistant", "content": "Yes?"}, {"role": "user", "content": f"answer as: {scenario}"}]
+
+
+def seen(result: Any, error: BaseException | None) -> Any:
+    """Everything an application sees of a call, but its id and its times."""
+    if error is not None:
+        shown = {k: v for k, v in vars(error).items() if k not in ("request", "response", "litellm_response_headers")}
+        shown["litellm_response_headers"] = sorted(dict(getattr(error, "litellm_response_headers", None) or {}).items())
+        text = repr((type(error), str(error), sorted(shown.items(), key=str), type(error.__context__)))
+        return re.sub(r"0x[0-9a-f]+|time taken=[\d.]+|[0-9a-f-]{36}", "", text)
+    result = copy.deepcopy(result)
+    hidden = result._hidden_params
+    for name in ("_response_ms", "litellm_overhead_time_ms", "litellm_call_id"):
+        hidden[name] = type(hidden[name])()
+    result.__dict__["_response_ms"] = 0.0
+    text = repr((learn.state(result), result.model_dump(), result.model_dump_json()))
+    text = re.sub(r"chatcmpl-[0-9a-f-]{36}", "chatcmpl", text)
+    return re.sub(r"\b\d{10}\b", lambda found: "now" if abs(int(found[0]) - time.time()) < 3600 else found[0], text)
+
+
+def sent(provider: Provider) -> list[Any]:
+    return [(r.method, r.path, r.headers, r.body) for r in provider.requests()]
+
+
+async def outcome(call: Callable[[], Awaitable[Any]]) -> Any:
+    try:
+        return seen(await call(), None)
+    except Exception as error:
+        return seen(None, error)
+
+
+def play(provider: Provider, mode: str, arguments: dict[str, Any], messages: Any) -> tuple[list[Any], list[Any]]:
+    """Make the call twice with plain messages, for the lane to learn from, then three times with ``messages``."""
+    provider.clear()
+
+    async def one(said: Any) -> Any:
+        given = copy.deepcopy({"model": "openai/gpt-4o-mini", "api_key": "sk-1", "api_base": provider.url, **arguments})
+        said = copy.deepcopy(said)
+        if mode == "async":
+            return await outcome(lambda: litellm.acompletion(messages=said, **given))
+
+        async def sync() -> Any:
+            return litellm.completion(messages=said, **given)
+
+        return await outcome(sync)
+
+    async def calls() -> list[Any]:
+        for _ in range(2):
+            await one(HELLO)
+        return [await one(messages) for _ in range(3)]
+
+    return asyncio.run(calls()), sent(provider)
+
+
+def same(provider: Provider, switch: Switch, mode: str, arguments: dict[str, Any], messages: Any) -> int:
+    """Assert that stock and the lane are equal; return how many calls the lane has served."""
+    expected = play(provider, mode, arguments, messages)
+    with switch.on():
+        found = play(provider, mode, arguments, messages)
+    assert found[0] == expected[0]
+    assert found[1] == expected[1]
+    assert switch.gate.faults == 0, switch.gate.last_fault
+    return int(switch.gate.served)
+
+
+MODES = ("async", "sync")
+SLOW = ("stall", "stream", "chunk", "delay")
+# Closing a kept connection unannounced is a race that the faster client runs differently.
+ANSWERS = [name for name in SCENARIOS if not any(word in name for word in SLOW) and name != "hangup"]
+ANSWERS.append('plain{"headers": {"set-cookie": "a=b; Path=/"}}')
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("scenario", ANSWERS)
+def test_answers(provider: Provider, switch: Switch, mode: str, scenario: str) -> None:
+    assert same(provider, switch, mode, {"max_retries": 0}, asked(scenario)) >= 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("then_ok", ["", "-then-ok"])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 409, 422, 429, 500, 503, 529])
+def test_errors_and_retries(provider: Provider, switch: Switch, mode: str, status: int, then_ok: str) -> None:
+    scenario = f'error-{status}{then_ok}{{"headers": {{"retry-after-ms": "5"}}}}'
+    assert same(provider, switch, mode, {"max_retries": 2 if then_ok else 0}, asked(scenario)) >= 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_timeouts(provider: Provider, switch: Switch, mode: str) -> None:
+    assert same(provider, switch, mode, {"max_retries": 0, "timeout": 0.2}, asked("delay-2")) == 1
+
+
+SERVED_ARGUMENTS: list[dict[str, Any]] = [
+    {},
+    {"temperature": 0},
+    {"temperature": 0.7, "top_p": 0.1, "n": 2, "stop": ["a", "b"], "seed": 5, "user": "u", "logit_bias": {"5": -100}},
+    {"presence_penalty": 0.1, "frequency_penalty": 0.2, "logprobs": True, "top_logprobs": 2, "max_tokens": 7},
+    {"tools": [TOOL], "tool_choice": "auto", "parallel_tool_calls": False},
+    {"response_format": {"type": "json_object"}},
+    {"max_completion_tokens": 5, "service_tier": "flex", "store": True},
+    {"extra_headers": {"X-Mine": "b"}, "extra_body": {"foo": 1}},
+    {"organization": "org-1", "timeout": 7.5},
+    {"drop_params": True, "stream": False},
+    {"model": "openai/gpt-5", "temperature": 1},
+    {"model": "gpt-4o"},
+    {"model": "openai/unknown-model"},
+]
+DECLINED_ARGUMENTS: list[dict[str, Any]] = [
+    {"metadata": None},
+    {"bogus": 1},
+    {"mock_response": "hi"},
+    {"caching": True},
+    {"fallbacks": ["openai/gpt-4o"]},
+    {"model": "mistral/mistral-small"},
+]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("arguments", SERVED_ARGUMENTS, ids=json.dumps)
+def test_arguments_served(provider: Provider, switch: Switch, mode: str, arguments: dict[str, Any]) -> None:
+    # Without the package mcp LiteLLM refuses every call with tools.
+    refused = "tools" in arguments and importlib.util.find_spec("mcp") is None
+    assert same(provider, switch, mode, arguments, HELLO) == (0 if refused else 4)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("arguments", DECLINED_ARGUMENTS, ids=json.dumps)
+def test_arguments_declined(provider: Provider, switch: Switch, mode: str, arguments: dict[str, Any]) -> None:
+    assert same(provider, switch, mode, arguments, HELLO) == 0
+    assert switch.gate.declined
+
+
+MESSAGES: dict[str, Any] = {
+    "name": [{"role": "user", "content": "x", "name": "bob"}],
+    "empty": [{"role": "user", "content": ""}],
+    "unicode": [{"role": "user", "content": '\u2028\x7f\x00 \U0001f600 </script>\t\n"\\'}],
+    "tools": [*HELLO, {"role": "assistant", "content": None, "tool_calls": [CALL]}],
+    "result": [
+        *HELLO,
+        {"role": "assistant", "tool_calls": [CALL]},
+        {"role": "tool", "tool_call_id": "c", "content": ""},
+    ],
+    "image": [
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x/y", "detail": "low"}}]}
+    ],
+    "surrogate": [{"role": "user", "content": "\ud800"}],
+    "developer": [{"role": "developer", "content": "x"}],
+    "none": [{"role": "assistant", "content": None}, *HELLO],
+    "image text": [{"role": "user", "content": [{"type": "image_url", "image_url": "http://x/y"}]}],
+    "thought": [*HELLO, {"role": "assistant", "content": "", "tool_calls": [{**CALL, "id": "a__thought__b"}]}],
+    "cache control": [{"role": "user", "content": "x", "cache_control": {"type": "ephemeral"}}],
+    "no list": "Hello",
+    "no messages": [],
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("messages", MESSAGES.values(), ids=list(MESSAGES))
+def test_messages(provider: Provider, switch: Switch, mode: str, messages: Any) -> None:
+    same(provider, switch, mode, {}, messages)
+
+
+# --- routers ----------------------------------------------------------------------------------------------------------
+
+LIMITS = {"rpm": 10_000, "tpm": 1_000_000}
+ROUTED: dict[str, tuple[dict[str, Any], dict[str, Any], Any, int]] = {
+    "limits": ({}, LIMITS, HELLO, 10),
+    "no limits": ({}, {}, HELLO, 10),
+    "tools": ({}, LIMITS, asked("tools"), 8),
+    "usage details": ({}, LIMITS, asked("details"), 8),
+    "error": ({"num_retries": 0}, LIMITS, asked("error-500"), 4),
+    "retried": ({"num_retries": 2, "retry_after": 0}, LIMITS, asked("error-500-then-ok"), 4),
+    "cooldown": ({"num_retries": 0, "allowed_fails": 0}, LIMITS, asked("error-429"), 4),
+    "wrong key": ({"num_retries": 1}, LIMITS, asked("error-401"), 4),
+    "context window": ({"num_retries": 1}, LIMITS, asked("context-window"), 4),
+    "content policy": (
+        {"num_retries": 0, "content_policy_fallbacks": [{"g": ["g"]}]},
+        LIMITS,
+        asked("content-filter"),
+        4,
+    ),
+    "fallback": ({"num_retries": 0, "fallbacks": [{"g": ["g"]}]}, LIMITS, asked("error-500"), 4),
+    "full": ({}, {"max_parallel_requests": 1}, HELLO, 8),
+    "timeout": ({"timeout": 0.2, "num_retries": 0}, LIMITS, asked("delay-2"), 4),
+    "broken answer": ({"num_retries": 0}, LIMITS, asked("broken-json"), 4),
+    "least busy": ({"routing_strategy": RoutingStrategy.LEAST_BUSY.value}, LIMITS, HELLO, 0),
+}
+
+
+def routed(provider: Provider, settings: dict[str, Any], parameters: dict[str, Any], messages: Any) -> Any:
+    provider.clear()
+    for name in LISTS:
+        getattr(litellm, name).clear()
+    deployment = {"model": "openai/gpt-4o-mini", "api_base": provider.url, **parameters}
+    router = Router(
+        model_list=[
+            {"model_name": "g", "litellm_params": {**deployment, "api_key": f"sk-{n}"}, "model_info": {"id": f"d{n}"}}
+            for n in range(3)
+        ],
+        **copy.deepcopy(settings),
+    )
+
+    async def one(said: Any) -> Any:
+        return await outcome(lambda: router.acompletion(model="g", messages=copy.deepcopy(said), temperature=0.1))
+
+    async def calls() -> list[Any]:
+        random.seed(11)
+        for _ in range(12):
+            await one(HELLO)
+        alone = []
+        for _ in range(3):
+            await asyncio.sleep(0.1)  # stock counts successes and failures in the background
+            alone.append(await one(messages))
+        await asyncio.sleep(0.1)
+        # Where calls fail and are tried again at once, time decides which deployments they meet.
+        together = sorted(await asyncio.gather(*[one(messages) for _ in range(4 if messages is HELLO else 1)]))
+        await asyncio.sleep(0.2)
+        return alone + together
+
+    outcomes = asyncio.run(calls())
+    held: dict[str, Any] = {}
+    for key, value in router.cache.in_memory_cache.cache_dict.items():
+        key = re.sub(r":\d\d-\d\d$", "", key)  # a run may last from one minute into the next
+        held[key] = held.get(key, 0) + value if isinstance(value, int) else type(value).__name__
+    return outcomes, sorted(sent(provider)), router.total_calls, router.success_calls, router.fail_calls, held
+
+
+@pytest.mark.parametrize("case", ROUTED.values(), ids=list(ROUTED))
+def test_router(provider: Provider, switch: Switch, case: Any) -> None:
+    settings, parameters, messages, least = case
+    expected = routed(provider, settings, parameters, messages)
+    with switch.on():
+        found = routed(provider, settings, parameters, messages)
+    assert found == expected
+    assert switch.gate.faults == 0, switch.gate.last_fault
+    assert switch.gate.served >= least
+    assert (switch.gate.served == 0) == (least == 0)
+
+
+def test_rate_limit_headers_of_a_group(provider: Provider, switch: Switch) -> None:
+    router = Router(
+        model_list=[
+            {
+                "model_name": "g",
+                "litellm_params": {"model": "openai/gpt-4o-mini", "api_key": str(n), "rpm": 5, "tpm": 90},
+            }
+            for n in range(3)
+        ]
+    )
+    lane = switch.component.lane
+    assert lane is not None
+    known = lane.routers.known(router)
+    chat = importlib.import_module("litellm_accel.components.chat").chat
+    for deployment, tokens in zip(router.model_list, (7, 11, 0), strict=True):
+        for kind, value in (("tpm", tokens), ("rpm", 1)):
+            identifier, model = deployment["model_info"]["id"], deployment["litellm_params"]["model"]
+            router.cache.in_memory_cache.increment_cache(
+                f"global_router:{identifier}:{model}:{kind}:{chat.minute()}", value
+            )
+    tally = known._tally(router, "g", router._cached_get_model_group_info("g"))
+    expected = asyncio.run(router.get_remaining_model_group_usage("g"))
+    assert expected["x-ratelimit-remaining-tokens"] == 270 - 18
+    assert tally.remaining() == expected
+
+
+# --- what makes the lane step aside -----------------------------------------------------------------------------------
+
+
+def served_with(provider: Provider, switch: Switch) -> int:
+    before = switch.gate.served
+    with switch.on():
+        play(provider, "sync", {}, HELLO)
+    return int(switch.gate.served - before)
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("set_verbose", True),
+        ("modify_params", True),
+        ("cache", object()),
+        ("max_budget", 10.0),
+        ("callbacks", [object()]),
+        ("success_callback", [print]),
+        ("input_callback", [print]),
+        ("post_call_rules", [lambda text: True]),
+        ("client_session", object()),
+        ("turn_off_message_logging", True),
+    ],
+)
+def test_settings_and_callbacks_that_stock_must_honour(
+    provider: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch, name: str, value: Any
+) -> None:
+    served_with(provider, switch)
+    assert served_with(provider, switch) == 5
+    monkeypatch.setattr(litellm, name, value)
+    with switch.on():
+        environment = switch.component.lane.environment  # type: ignore[union-attr]
+        assert environment.watch.changed()
+        assert environment.refresh() is not None
+    monkeypatch.undo()
+    assert served_with(provider, switch) == 4
+
+
+def test_a_changed_setting_is_learned_again(
+    provider: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served_with(provider, switch)
+    before = switch.gate.served
+    monkeypatch.setattr(litellm, "organization", "org-new")
+    assert same(provider, switch, "sync", {}, HELLO) == before + 4
+    assert ("OpenAI-Organization", "org-new") in provider.requests()[-1].headers
+
+
+def test_instrumented_functions_are_not_bypassed(
+    provider: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    openai = importlib.import_module("openai.resources.chat.completions.completions")
+    calls = []
+    stock = openai.Completions.create
+
+    def create(*args: Any, **kwargs: Any) -> Any:
+        calls.append(kwargs)
+        return stock(*args, **kwargs)
+
+    monkeypatch.setattr(openai.Completions, "create", create)
+    assert served_with(provider, switch) == 0
+    assert len(calls) == 5
+
+
+def test_each_event_loop_has_its_own_connection(provider: Provider, switch: Switch) -> None:
+    with switch.on():
+        play(provider, "async", {}, HELLO)
+        before = switch.gate.served
+        for _ in range(3):
+            play(provider, "async", {}, HELLO)
+    assert switch.gate.served == before + 3 * 4
+    assert switch.gate.declined["new event loop"] == 3

@@ -1,0 +1,32 @@
+"""The scenarios of the chat lane, each as a test: stock against accelerated LiteLLM."""
+
+from __future__ import annotations
+
+import pytest
+
+from litellm_accel.verify import comparison, scenarios
+
+pytestmark = pytest.mark.slow
+RUNS = [run.id for run in scenarios.runs("chat")]
+
+
+@pytest.fixture(scope="module")
+def verdicts(request: pytest.FixtureRequest) -> dict[str, comparison.Verdict]:
+    """The verdicts on the runs selected in this session, all played at once."""
+    selected = [
+        item.callspec.params["run"]
+        for item in request.session.items
+        if item.module is request.module and hasattr(item, "callspec")
+    ]
+    result = comparison.run("chat", patterns=selected)
+    return {verdict.run.id: verdict for verdict in result.verdicts}
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_equal(run: str, verdicts: dict[str, comparison.Verdict]) -> None:
+    assert verdicts[run].ok, str(verdicts[run])
+
+
+def test_the_lane_serves_what_it_is_there_for(verdicts: dict[str, comparison.Verdict]) -> None:
+    """Equality by leaving every call to stock would prove nothing."""
+    assert sum(verdict.unserved for verdict in verdicts.values()) < len(verdicts) / 10

@@ -1,0 +1,154 @@
+"""The hot path of the chat lane: keys, bodies, answers, counts."""
+
+from __future__ import annotations
+
+import datetime
+import gzip
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from litellm_accel._cy import chat as compiled_chat
+from litellm_accel._py import chat as pure_chat
+
+HELLO = [{"role": "user", "content": "Hello"}]
+CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
+def written(messages: Any) -> bytes:
+    """As the OpenAI SDK writes JSON."""
+    return json.dumps(messages, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def test_equal_arguments_have_equal_keys_whatever_the_messages(hot: Any) -> None:
+    key = hot("chat").call_key
+    first = key("async", (), {"model": "m", "messages": HELLO, "temperature": 0.5, "tools": [{"a": 1}]})
+    assert first == key("async", (), {"model": "m", "messages": [], "temperature": 0.5, "tools": [{"a": 1}]})
+    assert first is not None
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"temperature": 1}, {"temperature": 1.0}, {"temperature": True}, {"tools": [{"a": 2}]}, {"user": "x"}],
+)
+def test_other_values_or_types_have_other_keys(hot: Any, changed: dict[str, Any]) -> None:
+    key = hot("chat").call_key
+    base = {"model": "m", "temperature": 0, "tools": [{"a": 1}]}
+    assert key("async", (), {**base, **changed}) != key("async", (), base)
+    assert key("sync", (), base) != key("async", (), base)
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [{"unknown": 1}, {"stream": True}, {"timeout": object()}, {"metadata": {}}, {"extra_body": {"x": "y" * 70_000}}],
+)
+def test_unknown_arguments_and_values_have_none(hot: Any, kwargs: dict[str, Any]) -> None:
+    assert hot("chat").call_key("async", ("m", HELLO), kwargs) is None
+    assert hot("chat").call_key("async", ("m", HELLO, None), {}) is None
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        HELLO,
+        [{"role": "system", "content": ""}, {"content": "a", "role": "user", "name": "bob"}],
+        [{"role": "tool", "tool_call_id": "call_1", "content": "r"}],
+        [{"role": "assistant", "tool_calls": [CALL]}],
+        [{"role": "assistant", "content": "x", "tool_calls": [CALL, CALL]}],
+        [
+            {
+                "role": "user",
+                "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "u"}}],
+            }
+        ],
+    ],
+)
+def test_plain_messages_are_written_as_the_sdk_writes_them(hot: Any, messages: Any) -> None:
+    assert hot("chat").body_of(messages) == written(messages)
+
+
+def test_content_that_is_none_is_not_written(hot: Any) -> None:
+    messages = [*HELLO, {"role": "assistant", "content": None, "tool_calls": [CALL]}]
+    assert hot("chat").body_of(messages) == written([*HELLO, {"role": "assistant", "tool_calls": [CALL]}])
+    assert messages[1]["content"] is None
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [],
+        tuple(HELLO),
+        "Hello",
+        [{"role": "developer", "content": "x"}],
+        [{"role": "user"}],
+        [{"role": "user", "content": None}],
+        [{"role": "user", "content": "x", "cache_control": {}}],
+        [{"role": "user", "content": "x", "name": None}],
+        [{"role": "user", "content": "\ud800"}],
+        [{"role": "system", "content": [{"type": "text", "text": "x"}]}],
+        [{"role": "user", "content": [{"type": "image_url", "image_url": "u"}]}],
+        [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "u", "format": "png"}}]}],
+        [{"role": "user", "content": [{"type": "text", "text": "x", "cache_control": {}}]}],
+        [{"role": "tool", "tool_call_id": "a__thought__b", "content": "r"}],
+        [{"role": "assistant", "content": "", "tool_calls": [{**CALL, "id": "a__thought__b"}]}],
+        [{"role": "assistant", "content": "", "tool_calls": [{**CALL, "index": 0}]}],
+        [{"role": "assistant", "content": "", "tool_calls": []}],
+        [{"role": "user", "content": "", "tool_calls": [CALL]}],
+        [type("Sub", (dict,), {})(role="user", content="x")],
+    ],
+)
+def test_other_messages_are_left_to_stock(hot: Any, messages: Any) -> None:
+    assert hot("chat").body_of(messages) is None
+
+
+@given(st.text(st.characters(exclude_categories=("Cs",))))
+def test_any_text_is_written_as_the_sdk_writes_it(text: str) -> None:
+    messages = [{"role": "user", "content": text}]
+    assert compiled_chat.body_of(messages) == pure_chat.body_of(messages) == written(messages)
+
+
+def test_bodies_are_read_plain_and_zipped(hot: Any) -> None:
+    value_of = hot("chat").value_of
+    assert value_of(b'{"a": 1}', None) == {"a": 1}
+    assert value_of(gzip.compress(b'{"a": 1}'), "gzip") == {"a": 1}
+    for body, encoding in ((b"{", None), (b"x", "gzip"), (b"{}", "br"), (b'"\xff"', None)):
+        assert value_of(body, encoding) is None
+
+
+def test_minute_is_utc_as_litellm_writes_it(hot: Any) -> None:
+    before = datetime.datetime.now(datetime.timezone.utc).strftime("%H-%M")
+    assert hot("chat").minute() in (before, datetime.datetime.now(datetime.timezone.utc).strftime("%H-%M"))
+
+
+class Memory:
+    """As much of LiteLLM's in-memory cache as a tally reads."""
+
+    def __init__(self, held: dict[str, Any], expiries: dict[str, float]) -> None:
+        self.cache_dict = held
+        self.ttl_dict = expiries
+        self._clock = lambda: 100.0
+
+    def get_cache(self, key: str) -> Any:
+        if self.ttl_dict.get(key, 200.0) < 100.0:
+            return None
+        return json.loads(self.cache_dict[key])
+
+
+def test_tally_sums_what_is_alive(hot: Any) -> None:
+    chat = hot("chat")
+    now = chat.minute()
+    held = {f"{name}:{now}": value for name, value in {"a": 5, "b": 7, "c": "9", "d": "text"}.items()}
+    held[f"d:{now}"] = '"text"'
+    memory = Memory(held, {f"b:{now}": 99.0})
+    keys = [f"{name}:{{current_minute}}" for name in "abcde"]
+    assert chat.Tally(memory, keys, keys[:1], 100, None).remaining() == {
+        "x-ratelimit-remaining-tokens": 86,
+        "x-ratelimit-limit-tokens": 100,
+    }
+    assert chat.Tally(memory, keys, keys[:1], None, 3).remaining() == {
+        "x-ratelimit-remaining-requests": -2,
+        "x-ratelimit-limit-requests": 3,
+    }
