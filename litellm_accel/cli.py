@@ -14,21 +14,7 @@ import click
 from litellm_accel import __version__, launch
 
 
-class _Commands(click.Group):
-    """The commands; ``verify`` lives with what it runs and is imported when it is asked for."""
-
-    def list_commands(self, context: click.Context) -> list[str]:
-        return sorted([*super().list_commands(context), "verify"])
-
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name == "verify":
-            from litellm_accel.verify.command import verify_command
-
-            return verify_command
-        return super().get_command(context, name)
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def commands() -> None:
     """Make LiteLLM faster without changing the application."""
@@ -97,6 +83,15 @@ def demo(as_json: bool, html: Path | None, quick: bool) -> None:
         click.echo(f"Written: {html}", err=True)
     if not result.ok:
         sys.exit(1)
+
+
+@commands.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def verify(arguments: tuple[str, ...]) -> None:
+    """Compare accelerated LiteLLM with stock here, and record what is proven."""
+    from litellm_accel.verify.command import verify_command
+
+    verify_command.main(list(arguments), prog_name="litellm-accel verify", standalone_mode=False)
 
 
 def diagnose(

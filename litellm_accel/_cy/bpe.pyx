@@ -13,17 +13,17 @@ from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc
 from cpython.number cimport PyNumber_Index
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from litellm_accel._cy.merges cimport (
-    BASE_SHIFT, CHECK_SHIFT, FIELD, ID_BITS, MEMO_BITS, NONE, Vocabulary, child_of, compatible, encode_piece, length_of,
-    longest_token, pair_key, slot_of,
+    BASE_SHIFT, CHECK_SHIFT, FIELD, ID_BITS, MEMO_BITS, NONE, Vocabulary, child_of, compatible, encode_piece,
+    encode_run, joints_of, length_of, longest_token, pair_key, slot_of,
 )
 from litellm_accel._cy.pretokenizer cimport (
     BLOCK_COUNT, BLOCK_SIZE, CL100K, LOWER, MARK, MAX_BLOCKS, NEWLINE, NUMBER, O200K, OTHER_LETTER, R50K, SPACE,
-    UPPER, LOOK_AHEAD, Bytes, Classes, any_piece, ascii_starts, bits_below,
+    UPPER, LOOK_AHEAD, Bytes, Classes, any_piece, bits_below, classify_others, piece_starts,
 )
-from litellm_accel._cy.simd cimport Masks, classify64, load64, lowest
+from litellm_accel._cy.simd cimport Masks, classify64, highest, load64, lowest
 
 from litellm_accel import unicode_classes
 
@@ -44,6 +44,7 @@ cdef enum:
     LONG_BITS = 15
     MAX_TOKEN = (1 << 20) - 1
     MAX_ATTEMPTS = 16
+    LONG_RUN = 256  # bytes; a shorter run of one byte is quicker to encode like any piece
     SHORT = 15  # the longest piece that has a slot, in bytes
     KEPT_ROOM = 1 << 16  # scratch for longer pieces is freed after the call
     RELEASE_BYTES = 1 << 15  # from this size on a call lets other threads run
@@ -152,10 +153,13 @@ cdef Py_ssize_t _encode_long(
     const Vocabulary *vocabulary, Scratch *scratch, Bytes at, size_t size, uint32_t *out
 ) noexcept nogil:
     """Return the number of tokens of a piece of any length, or -1 where memory is short; write them to `out`."""
-    cdef size_t count
+    cdef size_t count = 0
     if size > scratch.room and not _make_room(scratch, size + (size >> 1)):
         return -1
-    count = encode_piece(vocabulary, scratch.memo, scratch.dead, at, size, scratch.tokens)
+    if size >= LONG_RUN and memcmp(at, at + 1, size - 1) == 0:
+        count = encode_run(vocabulary, at[0], size, scratch.tokens)
+    if count == 0:
+        count = encode_piece(vocabulary, scratch.memo, scratch.dead, at, size, scratch.tokens)
     if out != NULL:
         memcpy(out, scratch.tokens, count * sizeof(uint32_t))
     return count
@@ -240,6 +244,18 @@ cdef Py_ssize_t _encode_any(
     return _encode_short(vocabulary, scratch, padded, <uint32_t>size, out)
 
 
+cdef inline bint _has_long_words(uint64_t word) noexcept nogil:
+    """Whether one of eight bytes begins a character of U+0380 to U+0FFF or U+3000 to U+DFFF.
+
+    These are the scripts from Greek on, without what is Latin or symbols.
+    """
+    cdef uint64_t ones = 0x0101010101010101
+    cdef uint64_t ascii = word & 0x7F * ones
+    cdef uint64_t low_range = (ascii + (0x80 - 0x4E) * ones) & ~(ascii + (0x80 - 0x61) * ones)  # 0xCE to 0xE0
+    cdef uint64_t high_range = (ascii + (0x80 - 0x63) * ones) & ~(ascii + (0x80 - 0x6E) * ones)  # 0xE3 to 0xED
+    return (low_range | high_range) & word & 0x80 * ones != 0
+
+
 cdef inline Py_ssize_t _encode_text(
     const Vocabulary *vocabulary, int pattern, Scratch *scratch, Bytes at, Bytes end, uint32_t *out
 ) noexcept nogil:
@@ -249,35 +265,47 @@ cdef inline Py_ssize_t _encode_text(
     """
     cdef Py_ssize_t total = 0
     cdef uint8_t tail[WINDOW + 16]
+    cdef Bytes general_until = at
     cdef Bytes window
     cdef Masks masks
     cdef uint64_t starts
-    cdef uint32_t size, start, stop
+    cdef uint32_t size, served, start, stop
     cdef Py_ssize_t count
     cdef size_t length
     cdef bint at_end
+    cdef bint poor = False  # whether the last window was cut so short that it was not worth its cost
     while at < end:
         start = 0
         at_end = False
-        # ASCII goes by windows. Where another character is near, one is not worth it.
-        if end - at < 8 or not load64(at) & <uint64_t>0x8080808080808080:
-            window = at
-            size = WINDOW
-            if end - at < WINDOW + 16:
-                # Reading beyond the text is reading zeros.
-                length = min(end - at, WINDOW + 16)
-                memcpy(tail, at, length)
-                memset(tail + length, 0, WINDOW + 16 - length)
-                window = tail
-                size = <uint32_t>min(length, WINDOW)
+        window = at
+        size = WINDOW
+        if end - at < WINDOW + 16:
+            # Reading beyond the text is reading zeros.
+            length = min(end - at, WINDOW + 16)
+            memcpy(tail, at, length)
+            memset(tail + length, 0, WINDOW + 16 - length)
+            window = tail
+            size = <uint32_t>min(length, WINDOW)
+        # Most text goes by windows. Words of other scripts take much of one, and are faster by the general rules.
+        if at >= general_until and not _has_long_words(load64(window)):
             classify64(window, &masks)
             if masks.high:
-                size = min(size, lowest(masks.high))
+                served = classify_others(&CLASSES, window, size, pattern, &masks)
+                if served + LOOK_AHEAD < size:
+                    # What it is cut before is for the general rules; so is the rest, where that comes again and again.
+                    general_until = at + (WINDOW if poor else served)
+                    poor = served < WINDOW // 4
+                else:
+                    poor = False
+                size = served
             at_end = at + size == end
             if size > LOOK_AHEAD:
-                starts = ascii_starts(&masks, window, size, pattern)
+                starts = piece_starts(&masks, window, size, pattern)
                 if not at_end:
                     starts &= bits_below(size - LOOK_AHEAD)
+                if masks.high and starts > 1:
+                    # Pieces of rare characters seldom come again; their parts between joints do.
+                    starts |= joints_of(vocabulary, window, highest(starts))
                 starts &= starts - 1
                 while starts:
                     stop = lowest(starts)
@@ -294,7 +322,7 @@ cdef inline Py_ssize_t _encode_text(
                     start = stop
                 at += start
         if start == 0 or at_end:
-            # One piece by the general rules: not ASCII, longer than a window, or the last.
+            # One piece by the general rules: where no window serves, longer than one, or the last.
             length = any_piece(&CLASSES, at, end, pattern) - at
             count = _encode_any(vocabulary, scratch, at, length, end - at, out)
             if count < 0:
@@ -410,6 +438,8 @@ cdef int _parse(Vocabulary *vocabulary, bytes file) except -1:
 cdef void _add_merge(Vocabulary *vocabulary, uint32_t left, uint32_t right, uint32_t merged) noexcept nogil:
     cdef uint64_t key = pair_key(left, right)
     cdef uint32_t slot = slot_of(key, vocabulary.pair_bits + 3)
+    cdef Bytes seam = vocabulary.text + vocabulary.starts[merged] + length_of(vocabulary, left)
+    vocabulary.joints[(seam - 1)[0] | <uint32_t>seam[0] << 8] = False
     vocabulary.left[merged] = left
     vocabulary.right[merged] = right
     vocabulary.pair_filter[slot >> 6] |= <uint64_t>1 << (slot & 63)
@@ -563,7 +593,8 @@ cdef int _find_merge(Vocabulary *vocabulary, uint32_t token) except -1:
     cdef Bytes at = vocabulary.text + vocabulary.starts[token]
     cdef Bytes end = at + length_of(vocabulary, token)
     cdef uint32_t right
-    cdef uint32_t left = longest_token(vocabulary, at, end - 1)
+    cdef size_t length
+    cdef uint32_t left = longest_token(vocabulary, at, end - 1, &length)
     vocabulary.shorter[token] = left
     while left != NONE:
         if left < token:
@@ -573,7 +604,7 @@ cdef int _find_merge(Vocabulary *vocabulary, uint32_t token) except -1:
                 return 0
             left = vocabulary.shorter[left]
         else:
-            left = longest_token(vocabulary, at, at + length_of(vocabulary, left) - 1)
+            left = longest_token(vocabulary, at, at + length_of(vocabulary, left) - 1, &length)
     raise UnsupportedEncodingError(f"no merges of lower rank lead to rank {token}")
 
 
@@ -587,6 +618,7 @@ cdef int _load(Vocabulary *vocabulary, bytes file) except -1:
     vocabulary.pair_bits = (2 * size).bit_length()
     vocabulary.pairs = <uint64_t *>_allocate(<size_t>1 << vocabulary.pair_bits, sizeof(uint64_t), 0)
     vocabulary.pair_filter = <uint64_t *>_allocate(((<size_t>1 << vocabulary.pair_bits) >> 3) + 1, sizeof(uint64_t), 0)
+    memset(vocabulary.joints, True, sizeof(vocabulary.joints))
     _build_trie(vocabulary)
     for index in range(256):
         token = <uint32_t>(vocabulary.roots[index] & FIELD) - 1

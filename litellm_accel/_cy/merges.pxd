@@ -7,6 +7,9 @@ never tried again, which bounds the work. This holds where every token is itself
 loading a vocabulary makes sure of. The algorithm is that of GitHub's `bpe` crate
 (https://github.com/github/rust-gems/tree/main/crates/bpe).
 
+Where no merge of the whole vocabulary joins a byte to the one before, a *joint*, no token reaches across: what lies on
+both sides is encoded independently.
+
 Token ids are merge ranks. The trie is a double array (Aoe, "An Efficient Digital Search Algorithm by Using a
 Double-Array Structure", 1989): a node's children lie at its base plus their byte. It is filled in the order of ranks,
 so that what text needs most lies close together.
@@ -18,6 +21,7 @@ cdef enum:
     NONE = 0xFFFFFFFF  # no node, no token
     ID_BITS = 21
     MEMO_BITS = 13
+    MAX_RUNS = 64
 
 cdef enum:
     # A node of the trie: 22 bits the base of its parent, 21 bits its own base or 0, 21 bits its token + 1 or 0.
@@ -29,6 +33,7 @@ cdef struct Vocabulary:
     uint32_t size  # all tokens are below
     uint64_t roots[256]  # the nodes of single bytes
     uint64_t *nodes
+    uint8_t joints[1 << 16]  # for each two bytes, the second in the high bits: 1 where no merge joins them, else 0
     uint64_t *pairs  # open addressing: left token + 1, right token, merged token
     uint32_t pair_bits
     uint64_t *pair_filter  # 8 bits for each place in `pairs`: most questions end here, without a wait for main memory
@@ -76,6 +81,15 @@ cdef inline uint32_t merge_of(const Vocabulary *vocabulary, uint32_t left, uint3
     return <uint32_t>pair & ((1 << ID_BITS) - 1)
 
 
+cdef inline uint64_t joints_of(const Vocabulary *vocabulary, Bytes at, uint32_t size) noexcept nogil:
+    """Return which of `size` bytes, 1 to 64, come after a joint, as bits; the first is none of them."""
+    cdef uint64_t joints = 0
+    cdef uint32_t index
+    for index in range(size - 1, 0, -1):
+        joints = joints << 1 | vocabulary.joints[at[index - 1] | <uint32_t>at[index] << 8]
+    return joints << 1
+
+
 cdef inline uint32_t length_of(const Vocabulary *vocabulary, uint32_t token) noexcept nogil:
     return vocabulary.starts[token + 1] - vocabulary.starts[token]
 
@@ -112,18 +126,23 @@ cdef inline bint compatible(const Vocabulary *vocabulary, uint32_t left, uint32_
                 return True
 
 
-cdef inline uint32_t longest_token(const Vocabulary *vocabulary, Bytes at, Bytes end) noexcept nogil:
-    """Return the longest token that the bytes from `at` to `end` start with. There are some."""
+cdef inline uint32_t longest_token(
+    const Vocabulary *vocabulary, Bytes at, Bytes end, size_t *length
+) noexcept nogil:
+    """Return the longest token that the bytes from `at` to `end` start with, and its length. There are some."""
     cdef uint64_t node = vocabulary.roots[at[0]]
     cdef uint64_t best = node
-    at += 1
-    while at < end:
-        node = child_of(vocabulary, node, at[0])
+    cdef Bytes cursor = at + 1
+    cdef Bytes stop = cursor
+    while cursor < end:
+        node = child_of(vocabulary, node, cursor[0])
         if node == 0:
             break
+        cursor += 1
         if node & FIELD:
             best = node
-        at += 1
+            stop = cursor
+    length[0] = stop - at
     return <uint32_t>(best & FIELD) - 1
 
 
@@ -136,7 +155,8 @@ cdef inline size_t encode_piece(
     """
     cdef bint stepped_back = False
     cdef Bytes end = piece + size
-    cdef uint32_t token = longest_token(vocabulary, piece, end)
+    cdef size_t length = 0
+    cdef uint32_t token = longest_token(vocabulary, piece, end, &length)
     cdef uint32_t last = NONE
     cdef size_t count = 0
     cdef size_t position = 0
@@ -144,9 +164,9 @@ cdef inline size_t encode_piece(
     cdef uint64_t key, known
     cdef uint32_t slot
     while True:
-        stop = position + length_of(vocabulary, token)
+        stop = position + length
         if not dead[stop >> 6] >> (stop & 63) & 1:
-            if last == NONE:
+            if last == NONE or vocabulary.joints[piece[position - 1] | <uint32_t>piece[position] << 8]:
                 known = 1
             else:
                 key = pair_key(last, token)
@@ -162,7 +182,7 @@ cdef inline size_t encode_piece(
                 if position == size:
                     break
                 last = token
-                token = longest_token(vocabulary, piece + position, end)
+                token = longest_token(vocabulary, piece + position, end, &length)
                 continue
         token = vocabulary.shorter[token]
         while token == NONE:
@@ -173,7 +193,70 @@ cdef inline size_t encode_piece(
             position -= length_of(vocabulary, last)
             token = vocabulary.shorter[last]
             last = tokens[count - 1] if count else NONE
+        length = length_of(vocabulary, token)
     if stepped_back:
         for position in range((size >> 6) + 1):
             dead[position] = 0
     return count
+
+
+cdef inline size_t encode_run(
+    const Vocabulary *vocabulary, uint8_t byte, size_t size, uint32_t *tokens
+) noexcept nogil:
+    """Write the tokens of one byte `size` times to `tokens`; return how many they are, or 0 where this cannot tell.
+
+    Byte-pair encoding in its own order, lowest rank first, but on runs of equal tokens: what a run's pairs merge into
+    has a lower rank than all that follows from it, so they are merged at once. Of one byte, reading left to right would
+    step back again and again.
+    """
+    cdef uint32_t values[MAX_RUNS]
+    cdef size_t counts[MAX_RUNS]
+    cdef uint32_t count = 1
+    cdef uint32_t index, place, merged, best
+    cdef bint inside
+    cdef size_t total = 0
+    values[0] = <uint32_t>(vocabulary.roots[byte] & FIELD) - 1
+    counts[0] = size
+    while True:
+        best = NONE
+        place = 0
+        inside = False
+        for index in range(count):
+            if counts[index] > 1:
+                merged = merge_of(vocabulary, values[index], values[index])
+                if merged < best:
+                    best, place, inside = merged, index, True
+            if index + 1 < count:
+                merged = merge_of(vocabulary, values[index], values[index + 1])
+                if merged < best:
+                    best, place, inside = merged, index, False
+        if best == NONE:
+            break
+        if count == MAX_RUNS:
+            return 0
+        # Make room for the run of merged tokens: before what is left of its own run, or between the two it is made of.
+        place += not inside
+        for index in range(count, place, -1):
+            values[index] = values[index - 1]
+            counts[index] = counts[index - 1]
+        values[place] = best
+        if inside:
+            counts[place] = counts[place + 1] >> 1
+            counts[place + 1] &= 1
+        else:
+            counts[place] = 1
+            counts[place - 1] -= 1
+            counts[place + 1] -= 1
+        place = 0
+        for index in range(count + 1):
+            if counts[index]:
+                values[place] = values[index]
+                counts[place] = counts[index]
+                place += 1
+        count = place
+    for index in range(count):
+        while counts[index]:
+            tokens[total] = values[index]
+            total += 1
+            counts[index] -= 1
+    return total

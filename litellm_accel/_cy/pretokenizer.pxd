@@ -5,8 +5,9 @@ matches wins, and `$` means the end of the text only. Texts are valid UTF-8.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memset
 
-from litellm_accel._cy.simd cimport Masks, highest, lowest
+from litellm_accel._cy.simd cimport Masks, continuations64, highest, lowest
 
 cdef enum:  # patterns
     R50K = 0
@@ -198,6 +199,46 @@ cdef inline uint64_t group_from(uint64_t groups, uint64_t begins) noexcept nogil
     return groups & ~(groups + begins)
 
 
+cdef inline uint64_t whole(uint64_t leads, uint64_t continuation) noexcept nogil:
+    """Return all bytes of the characters whose first bytes are `leads`."""
+    return leads | group_from(continuation, leads << 1 & continuation)
+
+
+cdef inline uint32_t classify_others(
+    const Classes *classes, Bytes text, uint32_t size, int pattern, Masks *masks
+) noexcept nogil:
+    r"""Add what is not ASCII to the masks of `size` bytes; return how many of these `piece_starts` can serve.
+
+    The rest is for `any_piece`: a character cut in two by the end, numbers of more than three bytes (they are counted
+    in characters), and in o200k marks, and capitals after letters without case (what they belong to depends on the end
+    of the word). Bytes to 16 after the first 64 can be read.
+    """
+    cdef uint64_t continuation = continuations64(text)
+    cdef uint64_t leads = masks.high & ~continuation & ~<uint64_t>0 >> (64 - size)
+    cdef uint64_t kinds[8]  # the numbers of the class flags' bits; symbols are the last
+    cdef uint64_t cut = 0
+    cdef uint32_t place, unused
+    memset(kinds, 0, sizeof(kinds))
+    if size == 64 and (text[64] & 0xC0) == 0x80:
+        size = highest(leads)
+        leads &= bits_below(size)
+    while leads:
+        place = lowest(leads)
+        kinds[lowest(class_of(classes, text + place, &unused) | 128)] |= leads & -leads
+        leads &= leads - 1
+    masks.continuation = continuation
+    masks.upper |= whole(kinds[0], continuation)
+    masks.lower |= whole(kinds[1], continuation)
+    masks.uncased = whole(kinds[2], continuation)
+    masks.digit |= whole(kinds[4], continuation)
+    masks.space |= whole(kinds[5], continuation)
+    if kinds[4] and pattern != R50K:
+        cut = masks.digit & masks.digit << 1 & masks.digit << 2 & masks.digit << 3
+    if pattern == O200K:
+        cut |= kinds[3] | (masks.uncased & masks.upper >> 1)
+    return min(size, lowest(cut)) if cut else size
+
+
 cdef inline uint64_t contractions(
     uint64_t starts, uint64_t candidates, Bytes text, uint32_t size, int pattern
 ) noexcept nogil:
@@ -220,8 +261,8 @@ cdef inline uint64_t contractions(
     return starts
 
 
-cdef inline uint64_t ascii_starts(const Masks *masks, Bytes text, uint32_t size, int pattern) noexcept nogil:
-    r"""Return where pieces start in `size` bytes of ASCII, 1 to 64, as bits; one starts at the first byte.
+cdef inline uint64_t piece_starts(const Masks *masks, Bytes text, uint32_t size, int pattern) noexcept nogil:
+    r"""Return where pieces start in `size` bytes, 1 to 64, as bits; one starts at the first byte.
 
     All patterns at once, as one rule for each kind of character:
 
@@ -238,7 +279,7 @@ cdef inline uint64_t ascii_starts(const Masks *masks, Bytes text, uint32_t size,
     which only the start is given.
     """
     cdef uint64_t valid = ~<uint64_t>0 >> (64 - size)
-    cdef uint64_t letter = (masks.upper | masks.lower) & valid
+    cdef uint64_t letter = (masks.upper | masks.lower | masks.uncased) & valid
     cdef uint64_t digit = masks.digit & valid
     cdef uint64_t space = masks.space & valid
     cdef uint64_t newline = masks.newline & valid if pattern != R50K else 0
@@ -246,7 +287,7 @@ cdef inline uint64_t ascii_starts(const Masks *masks, Bytes text, uint32_t size,
     cdef uint64_t after_blank = masks.blank << 1
     cdef uint64_t gap = space & ~newline
     cdef uint64_t owned = group_from(newline, newline & symbol << 1)
-    cdef uint64_t symbol_start, letter_start, digit_start, space_start, starts
+    cdef uint64_t symbol_start, letter_start, digit_start, space_start, last_space, starts
     cdef uint64_t extension, next_three, after_newline, broken
     cdef uint32_t place
 
@@ -264,7 +305,7 @@ cdef inline uint64_t ascii_starts(const Masks *masks, Bytes text, uint32_t size,
         letter_start &= ~after_blank
         digit_start &= ~after_blank
     else:
-        letter_start &= ~((gap | symbol_start) << 1)
+        letter_start &= ~((gap | whole(symbol_start, masks.continuation)) << 1)
         next_three = digit & digit << 1 & digit << 2
         extension = digit_start << 3 & next_three
         while extension:
@@ -275,7 +316,11 @@ cdef inline uint64_t ascii_starts(const Masks *masks, Bytes text, uint32_t size,
 
     space_start = (space & ~(space << 1) & ~owned) | (owned << 1 & ~owned)
     after_newline = newline << 1 & gap
-    starts = symbol_start | letter_start | digit_start | space_start | after_newline | (gap & ~(space >> 1))
+    last_space = gap & ~(space >> 1)
+    if last_space & masks.continuation:  # from its last byte, the third at most, to its first
+        last_space = (last_space & ~masks.continuation) | (last_space & masks.continuation) >> 1
+        last_space = (last_space & ~masks.continuation) | (last_space & masks.continuation) >> 1
+    starts = symbol_start | letter_start | digit_start | space_start | after_newline | last_space
     broken = (gap + after_newline) & newline  # ends of gaps between two line breaks: these gaps start nothing
     while broken:
         place = highest(~gap & bits_below(lowest(broken))) + 1
@@ -286,7 +331,7 @@ cdef inline uint64_t ascii_starts(const Masks *masks, Bytes text, uint32_t size,
         place = highest(letter) + 1 if letter else 0
         starts &= bits_below(place) | space_start
     if masks.apostrophe & valid:
-        letter = masks.upper | masks.lower
+        letter = masks.upper | masks.lower | masks.uncased
         if pattern == O200K:
             starts = contractions(starts, masks.apostrophe & letter << 1 & letter >> 1, text, size, pattern)
         else:

@@ -12,7 +12,7 @@ cdef extern from * nogil:
 
     /* Bit i of each mask tells about byte i. */
     typedef struct {
-        uint64_t upper, lower, digit, space, newline, blank, apostrophe, slash, high;
+        uint64_t upper, lower, uncased, digit, space, newline, blank, apostrophe, slash, high, continuation;
     } litellm_accel_masks;
 
     /* Eight bytes, the first in the low bits. */
@@ -49,6 +49,10 @@ cdef extern from * nogil:
     static inline uint64_t litellm_accel_high(litellm_accel_block block) {
         return (uint32_t)_mm_movemask_epi8(block);
     }
+
+    static inline uint64_t litellm_accel_continuation(litellm_accel_block block) {
+        return litellm_accel_range(block, 0x80, 0x40);
+    }
     #else
     #define LITELLM_ACCEL_STEP 8
     typedef uint64_t litellm_accel_block;
@@ -72,6 +76,10 @@ cdef extern from * nogil:
     static inline uint64_t litellm_accel_equal(litellm_accel_block block, int byte) {
         return litellm_accel_range(block, byte, 1);
     }
+
+    static inline uint64_t litellm_accel_continuation(litellm_accel_block block) {
+        return litellm_accel_high(block & ~(block << 1));
+    }
     #endif
 
     static inline void litellm_accel_classify64(const uint8_t *bytes, litellm_accel_masks *masks) {
@@ -89,6 +97,13 @@ cdef extern from * nogil:
             masks->slash |= litellm_accel_equal(block, '/') << at;
             masks->high |= litellm_accel_high(block) << at;
         }
+    }
+
+    static inline uint64_t litellm_accel_continuations64(const uint8_t *bytes) {
+        uint64_t mask = 0;
+        for (int at = 0; at < 64; at += LITELLM_ACCEL_STEP)
+            mask |= litellm_accel_continuation(litellm_accel_load(bytes + at)) << at;
+        return mask;
     }
 
     #if defined(_MSC_VER)
@@ -112,6 +127,7 @@ cdef extern from * nogil:
     ctypedef struct Masks "litellm_accel_masks":
         uint64_t upper
         uint64_t lower
+        uint64_t uncased  # letters neither upper nor lower; never ASCII
         uint64_t digit
         uint64_t space
         uint64_t newline  # \r and \n
@@ -119,8 +135,10 @@ cdef extern from * nogil:
         uint64_t apostrophe
         uint64_t slash
         uint64_t high  # not ASCII
+        uint64_t continuation  # the bytes of a character after its first; left 0 by classify64
 
     uint64_t load64 "litellm_accel_load64"(const uint8_t *bytes)
     void classify64 "litellm_accel_classify64"(const uint8_t *bytes, Masks *masks)
+    uint64_t continuations64 "litellm_accel_continuations64"(const uint8_t *bytes)
     uint32_t lowest "litellm_accel_lowest"(uint64_t bits)  # the number of the lowest bit that is set; of 0 undefined
     uint32_t highest "litellm_accel_highest"(uint64_t bits)

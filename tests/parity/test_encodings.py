@@ -12,8 +12,10 @@ import pickle
 import random
 import sysconfig
 import threading
+import time
 import unicodedata
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -256,6 +258,53 @@ def test_long_random_pieces(compare: Compare) -> None:
         compare("".join(source.choices(alphabet, k=30_000)))
     compare(source.randbytes(30_000).decode("latin-1"))
     compare(source.randbytes(30_000).decode("utf-8", "replace"))
+
+
+def test_long_runs_of_every_ascii_character(compare: Compare) -> None:
+    source = random.Random(11)
+    for code in range(128):
+        for length in (255, 256, 257, source.randrange(258, 3000)):
+            compare(chr(code) * length)
+
+
+MB = 1_000_000
+COSTLY = {kind: character * (MB // len(character.encode())) for kind, character in LONG.items()} | {
+    "tab": "\t" * MB,
+    "apostrophe": "'" * MB,
+    "brace": "{" * MB,
+    "accented letter": "\u00e9" * (MB // 2),
+    "unassigned": "\u0378" * (MB // 2),
+    "digits": "".join(random.Random(1).choices("0123456789", k=MB)),
+    "bytes, replaced": random.Random(1).randbytes(MB // 2).decode("utf-8", "replace"),
+    "bytes, Latin-1": random.Random(1).randbytes(MB * 2 // 3).decode("latin-1"),
+}
+
+
+@pytest.fixture(scope="module")
+def prose() -> str:
+    """1 MB of what the installed packages say about themselves."""
+    packages = sorted(metadata.distributions(), key=lambda package: package.metadata["Name"])
+    text = "".join(package.read_text("METADATA") or "" for package in packages)
+    return (text * (1 + MB // len(text)))[:MB]
+
+
+@pytest.mark.parametrize("backend", ["compiled"], indirect=True)
+@pytest.mark.parametrize("name", ["cl100k_base", "o200k_base"])
+@pytest.mark.parametrize("kind", COSTLY)
+def test_no_text_costs_much_more_than_prose(ours: Callable[[str], Encoding], prose: str, name: str, kind: str) -> None:
+    """At most three times the time per byte. Noise only ever adds time: turns are taken until enough is known."""
+    encoding = ours(name)
+    best = dict.fromkeys((prose, COSTLY[kind]), float("inf"))
+    for turn in range(40):
+        for text in best:
+            size = len(text.encode())
+            for _ in range(3):  # the first brings the text's pieces back into the cache
+                start = time.thread_time()
+                encoding.count(text)
+                best[text] = min(best[text], (time.thread_time() - start) / size)
+        if turn >= 4 and best[COSTLY[kind]] <= 3 * best[prose]:
+            return
+    pytest.fail(f"{best[COSTLY[kind]] * 1e9:.1f} ns a byte, prose {best[prose] * 1e9:.1f} ns")
 
 
 @pytest.mark.parametrize("name", NAMES)
