@@ -40,7 +40,7 @@ cdef extern from "Python.h":
 
 cdef enum:
     WINDOW = 64
-    SHORT_BITS = 15  # of the number of short pieces in the cache
+    SHORT_BITS = 16  # of the number of short pieces in the cache
     LONG_BITS = 15
     MAX_TOKEN = (1 << 20) - 1
     MAX_ATTEMPTS = 16
@@ -285,7 +285,7 @@ cdef inline Py_ssize_t _encode_text(
             memcpy(tail, at, length)
             memset(tail + length, 0, WINDOW + 16 - length)
             window = tail
-            size = <uint32_t>min(length, WINDOW)
+            size = min(<uint32_t>length, <uint32_t>WINDOW)
         # Most text goes by windows. Words of other scripts take much of one, and are faster by the general rules.
         if at >= general_until and not _has_long_words(load64(window)):
             classify64(window, &masks)
