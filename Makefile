@@ -39,7 +39,7 @@ test-slow: build
 lint: build
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
-	$(bin)/cython-lint litellm_accel
+	PATH="$(abspath $(bin)):$$PATH" $(bin)/cython-lint litellm_accel  # it looks for pycodestyle there
 
 types: build
 	$(bin)/mypy
