@@ -135,7 +135,15 @@ def test_the_compiled_gate_costs_under_300_nanoseconds() -> None:
     gate = Gate("part")
     gate.switch(True)
     call = gate.pure(_stock, _stock)
-    loops = 20_000
-    through = min(timeit.repeat(lambda: call(1), number=loops, repeat=15))
-    straight = min(timeit.repeat(lambda: _stock(1), number=loops, repeat=15))
-    assert (through - straight) / loops < 0.3e-6
+    loops = 500  # short turns: a busy machine leaves some of them alone
+    through, straight = (
+        min(column) / loops
+        for column in zip(
+            *(
+                (timeit.timeit(lambda: call(1), number=loops), timeit.timeit(lambda: _stock(1), number=loops))
+                for _ in range(400)
+            ),
+            strict=True,
+        )
+    )
+    assert through - straight < 0.3e-6
