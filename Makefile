@@ -45,11 +45,11 @@ types: build
 	$(bin)/mypy
 
 bench: build
-	$(asv) run --show-stderr $(existing)
+	$(asv) run --show-stderr --launch-method=forkserver $(existing)
 
 bench-quick: build
 	$(asv) check $(existing)
-	$(asv) run --quick --dry-run --show-stderr $(existing)
+	$(asv) run --quick --dry-run --show-stderr --launch-method=forkserver $(existing)
 
 verify: build
 	$(bin)/litellm-accel verify

@@ -1,6 +1,7 @@
 """asv suites. Each compares stock with litellm-accel's compiled and pure implementations on the same work.
 
 asv runs every parameter of every benchmark in a process of its own, so `prefer()` may settle the backend for all of it.
+Suites that need LiteLLM import it at their top: asv's fork server then does so once for all of them.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import litellm
+
 from benchmarks import BACKENDS, STOCK, accelerate, hot
 
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say hello to the world."}]
@@ -23,8 +25,6 @@ class Calls:
     timeout = 300
 
     def setup(self, kind: str, backend: str) -> None:
-        import litellm
-
         from litellm_accel.provider import Provider
         from litellm_accel.verify import records
 

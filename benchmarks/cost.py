@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import litellm
+
 from benchmarks import BACKENDS, STOCK, accelerate
 
 
@@ -17,7 +19,6 @@ class Pricing:
 
     def setup(self, work: str, backend: str) -> None:
         accelerate("cost", backend)
-        import litellm
         from litellm.types.utils import Choices, Message, ModelResponse, Usage
 
         def response(model: str, provider: str, **details: Any) -> ModelResponse:
@@ -68,8 +69,6 @@ class Declined:
 
     def setup(self, backend: str) -> None:
         accelerate("cost", backend)
-        import litellm
-
         self.price = litellm.completion_cost
         self.time_custom_pricing(backend)
 

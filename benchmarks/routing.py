@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+import litellm
+
 from benchmarks import BACKENDS, accelerate, require_served
 
 STRATEGIES = (
@@ -74,7 +76,6 @@ def choosing(router: Any, group: str = "g0") -> Callable[[], Awaitable[Any]]:
 
 def recording(router: Any, strategy: str, failure: bool) -> Callable[[], Awaitable[Any]]:
     """Return a coroutine function that records a finished call in the router and in its strategy."""
-    import litellm
     from litellm import ModelResponse, Router, Usage
 
     kwargs = {

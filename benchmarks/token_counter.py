@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import litellm
+
 from benchmarks import BACKENDS, STOCK, accelerate, require_served
 
 SENTENCE = "The quick brown fox jumps over the lazy dog and runs away!!!"
@@ -61,8 +63,6 @@ class Counting:
 
     def setup(self, work: str, backend: str) -> None:
         accelerate("tokens", backend)
-        import litellm
-
         count = litellm.token_counter
         tokens = litellm.encode(model="gpt-4o", text=SENTENCE)
         long_text = f"{SENTENCE} " * 170
@@ -98,8 +98,6 @@ class Declined:
 
     def setup(self, backend: str) -> None:
         accelerate("tokens", backend)
-        import litellm
-
         litellm.anthropic_models.add("claude-2.1")
         self.count = litellm.token_counter
         self.count(model="claude-2.1", text=SENTENCE)
