@@ -9,7 +9,7 @@ from typing import Any
 
 import litellm
 
-from benchmarks import BACKENDS, STOCK, accelerate, hot
+from benchmarks import BACKENDS, STOCK, accelerate, hot, prefer
 
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say hello to the world."}]
 IN_FLIGHT = 20
@@ -25,6 +25,7 @@ class Calls:
     timeout = 300
 
     def setup(self, kind: str, backend: str) -> None:
+        prefer(backend)
         from litellm_accel.provider import Provider
         from litellm_accel.verify import records
 
