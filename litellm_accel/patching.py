@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import threading
 from collections.abc import Callable, Sequence
 from types import CodeType, FunctionType
@@ -18,6 +19,15 @@ from typing import Any
 
 _IMPLEMENTATION = "__litellm_accel__"
 _lock = threading.RLock()
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)  # another thread may have held it when the process forked
 
 
 class PatchError(Exception):
@@ -126,6 +136,33 @@ class Patch:
         if self.function.__code__ is self.replacement:
             self.function.__code__ = self.original
         return self.function.__code__ is self.original
+
+
+class Shared:
+    """A context manager around a function that is patched while anybody is inside, from any number of threads.
+
+    ``build(stock)`` returns what takes its calls. What somebody else has put into the function meanwhile is its stock.
+    """
+
+    def __init__(self, function: FunctionType, build: Callable[[FunctionType], Callable[..., Any]]) -> None:
+        self._function = function
+        self._build = build
+        self._patch: Patch | None = None
+        self._holders = 0
+
+    def __enter__(self) -> None:
+        with _lock:
+            if not self._holders:
+                if self._patch is None or self._patch.original is not self._function.__code__:
+                    self._patch = Patch(self._function, self._build(stock_copy(self._function)))
+                self._patch.apply()
+            self._holders += 1
+
+    def __exit__(self, *error: object) -> None:
+        with _lock:
+            self._holders -= 1
+            if not self._holders and self._patch is not None:
+                self._patch.undo()
 
 
 def install(patches: Sequence[Patch]) -> None:

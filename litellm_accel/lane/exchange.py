@@ -1,32 +1,42 @@
 """Stock's HTTP exchanges: watched while the lane learns, answered again when stock must judge what came back.
 
 Both happen at LiteLLM's own transport, below the provider SDK: retries, error mapping, logging and callbacks are
-stock's, in stock's order. A *script*, held by a context variable, says what to do with the next exchange.
+stock's, in stock's order. A *script*, held by a context variable, says what to do with the next exchange. Stock's
+functions are changed only while a script is playing, so that a call which was sent before ``restore()`` can still be
+handed over after it.
 """
 
 from __future__ import annotations
 
+import functools
+import re
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from types import FunctionType
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import httpx
+import openai
 
-from litellm_accel.components.base import Replacement
+from litellm_accel.patching import Shared, resolve
 
 ASYNC_TRANSPORT = "litellm.llms.custom_httpx.aiohttp_transport:LiteLLMAiohttpTransport._make_aiohttp_request"
 SYNC_TRANSPORT = "httpx._transports.default:HTTPTransport.handle_request"
 COST = "litellm.cost_calculator:response_cost_calculator"
+ASYNC_TIMING = "litellm.llms.openai.openai:OpenAIChatCompletion.make_openai_chat_completion_request"
+_TIME_TAKEN = re.compile(r"(?<=time taken=)[\d.]+(?= seconds$)")
 
 
 class Reply:
-    """What came back on one exchange: a status, headers and body, or an error at one of its two stages."""
+    """What came back on an exchange begun at ``sent``: status, headers and body, or an error at one of two stages."""
 
-    __slots__ = ("body", "body_error", "error", "extensions", "headers", "status")
+    __slots__ = ("body", "body_error", "error", "extensions", "headers", "sent", "status")
 
     def __init__(
         self,
+        sent: float,
         status: int = 0,
         headers: Any = None,
         body: bytes = b"",
@@ -34,6 +44,7 @@ class Reply:
         body_error: BaseException | None = None,
         extensions: dict[str, Any] | None = None,
     ) -> None:
+        self.sent = sent
         self.status = status
         self.headers = headers
         self.body = body
@@ -55,12 +66,16 @@ class Sent:
 
 
 class Recording:
-    """Script: let exchanges pass and write them down, with what LiteLLM priced the answer by."""
+    """Script: let exchanges pass and write them down, with what LiteLLM priced the answer by.
+
+    ``result`` is what stock returned; whoever runs it puts it there.
+    """
 
     def __init__(self) -> None:
         self.live = True
         self.sent: list[Sent] = []
         self.pricing: dict[str, Any] | None = None
+        self.result: Any = None
 
     def take(self, request: httpx.Request) -> Reply | None:
         return None
@@ -70,7 +85,8 @@ class Replay:
     """Script: answer the first exchange with a reply that is already here; later ones pass.
 
     ``differs`` is set if stock sends something else than ``body`` to ``url``: the reply is used all the same, since
-    the request has been sent and must not be sent again, but the lane has made a mistake.
+    the request has been sent and must not be sent again, but the lane has made a mistake. ``waited`` is how many
+    seconds the exchange took; ``result`` is what stock returned, put there by whoever runs it.
     """
 
     def __init__(self, url: str, body: bytes, reply: Reply) -> None:
@@ -80,6 +96,8 @@ class Replay:
         self.reply = reply
         self.used = False
         self.differs = False
+        self.result: Any = None
+        self.waited = time.time() - reply.sent
 
     def take(self, request: httpx.Request) -> Reply | None:
         if self.used or str(request.url) != self.url:
@@ -90,7 +108,28 @@ class Replay:
         return self.reply
 
 
-script: ContextVar[Recording | Replay | None] = ContextVar("litellm_accel_script", default=None)
+Script = TypeVar("Script", Recording, Replay)
+_script: ContextVar[Recording | Replay | None] = ContextVar("litellm_accel_script", default=None)
+
+
+def playing() -> bool:
+    """Return whether this call runs under a script that is not over."""
+    now = _script.get()
+    return now is not None and now.live
+
+
+@contextmanager
+def scripted(script: Script) -> Iterator[Script]:
+    """Let ``script`` say what becomes of the exchanges in the block."""
+    with ExitStack() as held:
+        for function in functions():
+            held.enter_context(function)
+        token = _script.set(script)
+        try:
+            yield script
+        finally:
+            script.live = False
+            _script.reset(token)
 
 
 class _Content:
@@ -140,7 +179,7 @@ def _async_transport(stock: FunctionType) -> Callable[..., Any]:
         sni_hostname: Any,
         ssl_verify: Any = None,
     ) -> Any:
-        now = script.get()
+        now = _script.get()
         if now is None or not now.live:
             return await stock(transport, client_session, request, timeout, proxy, sni_hostname, ssl_verify)
         reply = now.take(request)
@@ -148,7 +187,7 @@ def _async_transport(stock: FunctionType) -> Callable[..., Any]:
             response = await stock(transport, client_session, request, timeout, proxy, sni_hostname, ssl_verify)
             if not isinstance(now, Recording):
                 return response
-            reply = Reply(response.status, response.headers)
+            reply = Reply(0.0, response.status, response.headers)
             try:
                 reply.body = await response.read()
             except Exception as error:
@@ -163,7 +202,7 @@ def _async_transport(stock: FunctionType) -> Callable[..., Any]:
 
 def _sync_transport(stock: FunctionType) -> Callable[..., Any]:
     def handle_request(transport: Any, request: httpx.Request) -> httpx.Response:
-        now = script.get()
+        now = _script.get()
         if now is None or not now.live:
             return cast(httpx.Response, stock(transport, request))
         reply = now.take(request)
@@ -171,7 +210,7 @@ def _sync_transport(stock: FunctionType) -> Callable[..., Any]:
             response: httpx.Response = stock(transport, request)
             if not isinstance(now, Recording):
                 return response
-            reply = Reply(response.status_code, response.headers.raw, extensions=response.extensions)
+            reply = Reply(0.0, response.status_code, response.headers.raw, extensions=response.extensions)
             try:
                 reply.body = b"".join(response.iter_raw())
             except Exception as error:
@@ -190,7 +229,7 @@ def _cost(stock: FunctionType) -> Callable[..., Any]:
     names = stock.__code__.co_varnames[: stock.__code__.co_argcount]
 
     def response_cost_calculator(*arguments: Any) -> Any:
-        now = script.get()
+        now = _script.get()
         if isinstance(now, Recording) and now.live:
             now.pricing = dict(zip(names, arguments, strict=True))
         return stock(*arguments)
@@ -198,10 +237,30 @@ def _cost(stock: FunctionType) -> Callable[..., Any]:
     return response_cost_calculator
 
 
-def replacements() -> list[Replacement]:
-    """Return what must be replaced for scripts to work."""
-    return [
-        Replacement(ASYNC_TRANSPORT, _async_transport),
-        Replacement(SYNC_TRANSPORT, _sync_transport),
-        Replacement(COST, _cost),
-    ]
+def _async_timing(stock: FunctionType) -> Callable[..., Any]:
+    async def make_openai_chat_completion_request(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return await stock(*args, **kwargs)
+        except openai.APITimeoutError as error:
+            now = _script.get()
+            if isinstance(now, Replay) and now.used:
+                error.message = _TIME_TAKEN.sub(
+                    lambda shown: str(round(float(shown[0]) + now.waited, 2)), error.message
+                )
+            raise
+
+    return make_openai_chat_completion_request
+
+
+@functools.cache
+def functions() -> tuple[Shared, ...]:
+    """Return stock's functions that heed scripts. Raises ``PatchError`` if one is missing or not LiteLLM's own."""
+    return tuple(
+        Shared(resolve(target), build)
+        for target, build in (
+            (ASYNC_TRANSPORT, _async_transport),
+            (SYNC_TRANSPORT, _sync_transport),
+            (COST, _cost),
+            (ASYNC_TIMING, _async_timing),
+        )
+    )

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import httpcore
 from aiohttp import ClientTimeout
 from multidict import CIMultiDict
 from yarl import URL
@@ -238,7 +239,13 @@ def _request(sent: Sent, kind: str) -> dict[str, Any]:
     """Return what the transport needs to send such a request again: by name, for ``aiohttp`` or for ``httpcore``."""
     request = sent.request
     if kind == "sync":
-        return {"url": request.url, "headers": request.headers.raw, "timeout": request.extensions.get("timeout")}
+        url = request.url
+        return {
+            "url": url,
+            "target": httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            "headers": request.headers.raw,
+            "timeout": request.extensions.get("timeout"),
+        }
     timeout, proxy, server_hostname, ssl_verify = sent.options
     options = {
         "url": URL(str(request.url), encoded=True),

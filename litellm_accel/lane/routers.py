@@ -181,8 +181,10 @@ class RoutedPlan:
         self._succeeded = routers.metrics.increment_deployment_successes_for_current_minute
 
     def count(self, router: Any, result: Any, callbacks: list[Any]) -> None:
-        """Count a success in ``router`` as stock does: calls, tokens and requests of the minute, successes."""
-        router.success_calls[self.model] += 1
+        """Count a success in ``router`` as stock does: tokens and requests of the minute, successes.
+
+        ``callbacks`` are those that stock would tell of it; the routers' are known, and nobody else's are among them.
+        """
         if self.counted:
             memory = router.cache.in_memory_cache
             minute = chat.minute()
@@ -192,7 +194,10 @@ class RoutedPlan:
             memory.increment_cache(requests.format(current_minute=minute), 1)
         for callback in callbacks:
             owner = callback.__self__
-            if callback.__name__ == "deployment_callback_on_success" and owner.has_model_id(self.model_id):
+            name = callback.__name__
+            if name == "sync_deployment_callback_on_success" or (
+                name == "deployment_callback_on_success" and owner.has_model_id(self.model_id)
+            ):
                 self._succeeded(litellm_router_instance=owner, deployment_id=self.model_id)
 
 
@@ -223,6 +228,12 @@ def _pinned_class(router_class: Any, limit_class: Any) -> Any:
             if deployment is not None:
                 return deployment
             return await super().async_get_available_deployment(*args, **kwargs)
+
+        def get_available_deployment(self, *args: Any, **kwargs: Any) -> Any:
+            deployment = self.pins.pop("deployment", None)
+            if deployment is not None:
+                return deployment
+            return super().get_available_deployment(*args, **kwargs)
 
         def _track_deployment_metrics(self, deployment: Any, parent_otel_span: Any, response: Any = None) -> None:
             if not self.pins.pop("tracked", False):

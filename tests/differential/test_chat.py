@@ -22,6 +22,7 @@ from litellm.types.router import RoutingStrategy
 from litellm_accel import _backend, patching
 from litellm_accel.components.chat import Chat
 from litellm_accel.lane import learn
+from litellm_accel.lane.routers import Routers
 from litellm_accel.provider import SCENARIOS, Provider
 
 pytestmark = pytest.mark.slow
@@ -329,10 +330,8 @@ def test_rate_limit_headers_of_a_group(provider: Provider, switch: Switch) -> No
             for n in range(3)
         ]
     )
-    lane = switch.component.lane
-    assert lane is not None
-    known = lane.routers.known(router)
-    chat = importlib.import_module("litellm_accel.components.chat").chat
+    known = Routers().known(router)
+    chat = _backend.load("chat")
     for deployment, tokens in zip(router.model_list, (7, 11, 0), strict=True):
         for kind, value in (("tpm", tokens), ("rpm", 1)):
             identifier, model = deployment["model_info"]["id"], deployment["litellm_params"]["model"]

@@ -6,16 +6,20 @@ import asyncio
 import gc
 import importlib
 import os
+import re
 import threading
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import litellm
 import pytest
 
 from litellm_accel import _backend, patching
-from litellm_accel.components.chat import Chat, Lane
+from litellm_accel.components.chat import Chat
+from litellm_accel.lane import exchange
+from litellm_accel.lane.core import Lane
 from litellm_accel.provider import Provider
 
 pytestmark = pytest.mark.slow
@@ -29,20 +33,40 @@ def provider() -> Iterator[Provider]:
         yield running
 
 
+class Switch:
+    """The component, switched on and off by hand, without the record of verify that it asks for."""
+
+    def __init__(self) -> None:
+        component = Chat()
+        gate = _backend.load("gate").Gate("chat", 10)
+        self.patches = []
+        for replacement in component.replacements(gate):
+            function = patching.resolve(replacement.target)
+            self.patches.append(patching.Patch(function, replacement.build(patching.stock_copy(function))))
+        assert component.lane is not None
+        self.lane: Lane = component.lane
+
+    def on(self) -> None:
+        self.lane.gate.switch(True)
+        patching.install(self.patches)
+
+    def off(self) -> None:
+        self.lane.gate.switch(False)
+        patching.uninstall(self.patches)
+
+
 @pytest.fixture
-def lane(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lane]:
+def switch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Switch]:
     monkeypatch.setattr(litellm, "suppress_debug_info", True)
-    gate = _backend.load("gate").Gate("chat", 10)
-    component = Chat()
-    patches = []
-    for replacement in component.replacements(gate):
-        function = patching.resolve(replacement.target)
-        patches.append(patching.Patch(function, replacement.build(patching.stock_copy(function))))
-    gate.switch(True)
-    patching.install(patches)
-    assert component.lane is not None
-    yield component.lane
-    patching.uninstall(patches)
+    switch = Switch()
+    switch.on()
+    yield switch
+    switch.off()
+
+
+@pytest.fixture
+def lane(switch: Switch) -> Lane:
+    return switch.lane
 
 
 def arguments(provider: Provider, messages: Any = HELLO) -> dict[str, Any]:
@@ -138,6 +162,117 @@ def test_a_fault_in_admission_leaves_the_call_to_stock(
     assert lane.gate.faults == 2
 
 
+# What makes stock judge a reply that comes late.
+LATE = (
+    'error-500{"delay": 0.1, "headers": {"retry-after-ms": "5"}}',
+    'error-400{"delay": 0.1}',
+    'tools{"delay": 0.1}',
+    'broken-json{"delay": 0.1}',
+    'drop-request{"delay": 0.1, "times": 1}',
+)
+
+
+def accelerate_again(switch: Switch) -> Switch:
+    switch.off()
+    other = Switch()
+    other.on()
+    return other
+
+
+ENDINGS: dict[str, Callable[[Switch], Any]] = {
+    "restored": Switch.off,
+    "switched off": lambda switch: switch.lane.gate.switch(False),
+    "breaker open": lambda switch: [switch.lane.gate.fault(Fault()) for _ in range(10)],
+    "restored and accelerated again": accelerate_again,
+}
+
+
+@pytest.mark.parametrize("entry", ["acompletion", "completion", "router", "arouter"])
+@pytest.mark.parametrize("end", ENDINGS.values(), ids=list(ENDINGS))
+def test_what_was_sent_is_not_sent_again_whatever_ends_meanwhile(
+    provider: Provider, switch: Switch, entry: str, end: Callable[[Switch], Any]
+) -> None:
+    given = {**arguments(provider), "max_retries": 1}
+    stock_code = [shared._function.__code__ for shared in exchange.functions()]
+    parameters = {name: given[name] for name in ("model", "api_base", "api_key", "max_retries")}
+    router = litellm.Router(model_list=[{"model_name": "g", "litellm_params": parameters}], num_retries=0)
+
+    async def call(scenario: str) -> Any:
+        said = asked(scenario)
+        try:
+            if entry == "acompletion":
+                return (await litellm.acompletion(**{**given, "messages": said})).model_dump()
+            if entry == "arouter":
+                return (await router.acompletion(model="g", messages=said)).model_dump()
+            if entry == "router":
+                return (await asyncio.to_thread(router.completion, model="g", messages=said)).model_dump()
+            return (await asyncio.to_thread(litellm.completion, **{**given, "messages": said})).model_dump()
+        except Exception as error:
+            return type(error), re.sub(r"0x[0-9a-f]+", "", str(error))
+
+    async def calls() -> None:
+        for scenario in LATE:
+            switch.off()
+            provider.clear()
+            expected = await call(scenario)
+            requests = len(provider.requests())
+            switch.lane.gate.reset_errors()
+            switch.lane.plans.clear()
+            switch.on()
+            for _ in range(3):
+                await call("plain")
+            provider.clear()
+            before = switch.lane.gate.declined.get("reply left to stock", 0)
+            late = asyncio.create_task(call(scenario))
+            await asyncio.sleep(0.05)
+            other = end(switch)
+            assert await late == expected
+            if isinstance(other, Switch):
+                other.off()
+            assert len(provider.requests()) == requests
+            assert switch.lane.gate.declined["reply left to stock"] == before + 1
+            assert [shared._function.__code__ for shared in exchange.functions()] == stock_code
+
+    asyncio.run(calls())
+
+
+def test_a_connection_closed_while_idle_is_not_used(provider: Provider, lane: Lane) -> None:
+    async def calls() -> None:
+        await learned(provider)
+        await litellm.acompletion(**arguments(provider, asked("hangup")))  # comes with other headers
+        for _ in range(3):
+            served = lane.gate.served
+            await asyncio.sleep(0.05)
+            await litellm.acompletion(**arguments(provider, asked("hangup")))
+            assert lane.gate.served == served + 1
+            time.sleep(0.05)  # the event loop cannot notice
+            assert (await litellm.acompletion(**arguments(provider))).choices
+
+    asyncio.run(calls())
+    assert lane.gate.declined["closed connection"] == 3
+    for scenario in ("plain", "plain", "hangup", "plain", "hangup", "plain"):
+        assert litellm.completion(**arguments(provider, asked(scenario))).choices
+        time.sleep(0.05)
+    assert lane.gate.faults == 0
+
+
+def test_the_time_in_a_timeouts_text_counts_from_the_beginning(provider: Provider, lane: Lane) -> None:
+    async def call(scenario: str) -> Any:
+        return await litellm.acompletion(**{**arguments(provider, asked(scenario)), "timeout": 0.4})
+
+    async def calls() -> str:
+        for _ in range(3):
+            await call("plain")
+        with pytest.raises(litellm.Timeout) as caught:
+            await call("delay-2")
+        return str(caught.value)
+
+    taken = re.search(r"timeout value=0.4, time taken=([\d.]+) seconds", asyncio.run(calls()))
+    assert lane.gate.declined["reply left to stock"] == 1
+    assert taken is not None
+    assert 0.4 <= float(taken[1]) < 1.0
+
+
 @pytest.mark.parametrize("after", [0.0, 0.02, 0.1])
 def test_cancellation_releases_the_connection(provider: Provider, lane: Lane, after: float) -> None:
     async def calls() -> None:
@@ -214,7 +349,7 @@ def test_fork_after_use(provider: Provider, lane: Lane) -> None:
 
 
 def test_a_plan_does_not_outlive_its_client(provider: Provider, lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
-    chat = importlib.import_module("litellm_accel.components.chat")
+    chat = importlib.import_module("litellm_accel.lane.core")
 
     async def calls() -> None:
         await learned(provider)

@@ -210,3 +210,22 @@ def test_stock_copy_keeps_attributes(package: ModuleType) -> None:
     copy = patching.stock_copy(function)
     assert copy.__wrapped__ is function.__wrapped__  # type: ignore[attr-defined]
     assert (copy.__name__, copy.__qualname__, copy.__module__) == ("wrapped", "wrapped", "victim.core")
+
+
+def test_a_shared_patch_is_in_force_while_anybody_holds_it(package: ModuleType) -> None:
+    code = package.plain.__code__
+    shared = patching.Shared(package.plain, lambda stock: lambda *args, **kwargs: ("over", stock(*args, **kwargs)[0]))
+    with shared:
+        with shared:
+            assert package.plain(1, d=4) == ("over", "stock")
+        assert package.plain(1, d=4) == ("over", "stock")
+    assert package.plain.__code__ is code
+    other = patching.Patch(package.plain, _record)
+    other.apply()
+    with shared:
+        assert package.plain(1, d=4) == ("over", "accelerated")
+    assert package.plain(1, d=4)[0] == "accelerated"
+    other.undo()
+    with pytest.raises(KeyError), shared:
+        raise KeyError
+    assert package.plain.__code__ is code

@@ -1,0 +1,220 @@
+"""What all entry points of the lane share: admission, plans, learning from stock, handing over to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from litellm_accel._backend import load
+from litellm_accel.lane import exchange
+from litellm_accel.lane.exchange import Recording, Replay, Reply
+from litellm_accel.lane.learn import NotShown, Unlearnable
+from litellm_accel.lane.plan import Maker, headers_of
+from litellm_accel.lane.policy import Environment
+from litellm_accel.lane.wire import Post
+
+chat = load("chat")
+
+_MAX_PLANS = 512
+_MAX_SIGHTED = 4096
+_MAX_FRESH = 64
+
+
+class Lane:
+    """The plans of direct calls, and how any call is admitted, learned from and handed over.
+
+    A call is known by its *key*: everything it passes but the messages. The first call of a key runs on stock, watched:
+    what it sends and returns becomes the key's plan. Later calls are served by the plan. Where a reply is not one the
+    plan covers, stock runs the call from its beginning with that reply in place of its first exchange, and the lane
+    learns from it for the next one. While many plans wait for a second call, a key must come twice to be learned.
+    """
+
+    def __init__(self, gate: Any) -> None:
+        self.gate = gate
+        self.environment = Environment()
+        self.maker = Maker()
+        self.plans: dict[Any, Any] = {}
+        self.sighted: set[bytes] = set()
+        self.fresh: set[bytes] = set()
+        self._internal = importlib.import_module("litellm._internal_context").is_internal_call
+
+    # --- admission
+
+    def open(self) -> bool:
+        """Return whether this call may be looked at: the lane is on, and stock is not being watched or answered."""
+        return self.gate.on and not exchange.playing()
+
+    def known(self, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, bytes] | None:
+        """Return the call's key and its encoded messages, or None to decline."""
+        environment = self.environment
+        reason = environment.refresh() if environment.watch.changed() else environment.reason
+        if reason is None and self._internal.get():
+            reason = "internal call"
+        if reason is None:
+            key = chat.call_key(kind, args, kwargs)
+            messages = None if key is None else chat.body_of(chat.messages_of(args, kwargs))
+            if key is not None and messages is not None:
+                return key, messages
+            reason = "arguments" if key is None else "messages"
+        self.gate.decline(reason)
+        return None
+
+    def admit(self, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, bytes, bytes] | None:
+        """Return ``(plan or LEARN, key, encoded messages)`` of a direct call, or None to decline."""
+        try:
+            known = self.known(kind, args, kwargs)
+            if known is None:
+                return None
+            plan = self.find(self.plans, known[0], known[0])
+            return None if plan is None else (plan, *known)
+        except Exception as error:
+            self.gate.fault(error)
+            return None
+
+    def find(self, plans: dict[Any, Any], place: Any, key: bytes) -> Any:
+        """Return the plan at ``place``, ``LEARN`` if this call shall make it, or None to decline."""
+        plan = plans.get(place)
+        if plan is None or self.outdated(plan):
+            if not self.sight(key):
+                return None
+            if len(plans) >= _MAX_PLANS:
+                plans.clear()
+            plans[place] = Refused(self.environment.epoch)
+            return LEARN
+        if type(plan) is Refused:
+            self.gate.decline("not learned")
+            return None
+        self.fresh.discard(key)
+        return plan
+
+    def sight(self, key: bytes) -> bool:
+        """Return whether a key without a plan is worth one; calls that never come again are not."""
+        if key not in self.sighted:
+            if len(self.sighted) >= _MAX_SIGHTED:
+                self.sighted.clear()
+            self.sighted.add(key)
+            if len(self.fresh) >= _MAX_FRESH:
+                self.gate.decline("first of its kind")
+                return False
+            self.fresh.add(key)
+        self.gate.decline("learned from")
+        return True
+
+    def outdated(self, plan: Any) -> bool:
+        """Return whether a plan must be learned again."""
+        return bool(plan.epoch != self.environment.epoch or plan.expires < time.time())
+
+    # --- learning
+
+    @contextmanager
+    def learning(
+        self,
+        plans: dict[Any, Any],
+        place: Any,
+        key: bytes,
+        messages: bytes,
+        kwargs: dict[str, Any],
+        routed: Callable[[Any], Any] | None = None,
+    ) -> Iterator[Recording]:
+        """Watch the stock call in the block; its ``result``, put into the recording, becomes the plan at ``place``.
+
+        If there can be none, that is left there.
+        """
+        recording = Recording()
+        try:
+            with exchange.scripted(recording):
+                yield recording
+        except BaseException:
+            plans.pop(place, None)
+            raise
+        added = {name.lower() for given in ("headers", "extra_headers") for name in kwargs.get(given) or ()}
+        added |= {name.lower() for name in self.maker.litellm.headers or ()}
+        try:
+            plan = self.maker.plan(recording, recording.result, messages, frozenset(added), self.environment.epoch)
+            plans[place] = plan if routed is None else routed(plan)
+            return
+        except NotShown:
+            plans.pop(place, None)
+        except Unlearnable as error:
+            self.gate.decline(f"unlearnable: {error}")
+        except Exception as error:
+            self.gate.fault(error)
+        self.fresh.discard(key)
+
+    @contextmanager
+    def handing_over(self, plan: Any, body: bytes, reply: Reply) -> Iterator[Replay]:
+        """Let the stock call in the block meet ``reply`` as its first exchange; learn from its ``result``."""
+        self.gate.decline("reply left to stock")
+        replay = Replay(str(plan.request["url"]), body, reply)
+        try:
+            with exchange.scripted(replay):
+                yield replay
+        finally:
+            if replay.differs or not replay.used:
+                self.gate.fault(RuntimeError("stock sends another request"))
+        if reply.status != 200 or reply.body_error is not None:
+            return
+        try:
+            self.maker.extend(plan, reply.status, headers_of(reply.headers), reply.body, replay.result)
+        except Unlearnable:
+            return
+        except Exception as error:
+            self.gate.fault(error)
+
+    @contextmanager
+    def connecting(self, plan: Any) -> Iterator[None]:
+        """Learn from the stock call in the block which transport LiteLLM makes for this event loop, if that is new."""
+        loop = asyncio.get_running_loop()
+        if loop in plan.transports:
+            yield
+            return
+        recording = Recording()
+        with exchange.scripted(recording):
+            yield
+        if recording.sent:
+            transport = recording.sent[0].transport
+            with contextlib.suppress(Unlearnable):
+                plan.transports[loop] = transport, self.maker.cookies(transport)
+
+    # --- serving
+
+    def ready(self, post: Callable[[Any, bytes], Post | str], plan: Any, messages: bytes) -> Post | None:
+        """Return the request to send, or None to leave the call to stock; ``post`` makes it or says why not."""
+        try:
+            made = post(plan, messages)
+        except Exception as error:
+            self.gate.fault(error)
+            return None
+        if type(made) is str:
+            self.gate.decline(made)
+            return None
+        return made
+
+    def result(self, plan: Any, reply: Reply, started: float) -> Any:
+        """Return what a call that began at ``started`` returns for ``reply``, or None if stock must judge it."""
+        if reply.error is not None or reply.body_error is not None:
+            return None
+        try:
+            headers = reply.headers.items() if hasattr(reply.headers, "items") else headers_of(reply.headers)
+            answer = plan.answer(reply.status, headers, reply.body)
+            return None if answer is None else answer.result(started, (time.time() - reply.sent) * 1000)
+        except Exception as error:
+            self.gate.fault(error)
+            return None
+
+
+class Refused:
+    """In a plan's place: there is none in this epoch, or not yet."""
+
+    expires = float("inf")
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+
+LEARN = object()

@@ -1,0 +1,70 @@
+"""``litellm.completion`` and ``litellm.acompletion`` by way of the lane."""
+
+from __future__ import annotations
+
+import time
+from types import FunctionType
+from typing import Any
+
+from litellm_accel.lane import wire
+from litellm_accel.lane.core import LEARN, Lane
+
+
+class Direct:
+    """Serves a call or leaves it to ``stock`` or ``astock``, LiteLLM's own functions."""
+
+    stock: FunctionType
+    astock: FunctionType
+
+    def __init__(self, lane: Lane) -> None:
+        self.lane = lane
+
+    async def acompletion(self, *args: Any, **kwargs: Any) -> Any:
+        """Serve ``litellm.acompletion``."""
+        lane, stock = self.lane, self.astock
+        started = time.time()
+        admitted = lane.admit("async", args, kwargs) if lane.open() else None
+        if admitted is None:
+            return await stock(*args, **kwargs)
+        plan, key, messages = admitted
+        if plan is LEARN:
+            with lane.learning(lane.plans, key, key, messages, kwargs) as recording:
+                recording.result = await stock(*args, **kwargs)
+            return recording.result
+        post = lane.ready(wire.apost, plan, messages)
+        if post is None:
+            with lane.connecting(plan):
+                return await stock(*args, **kwargs)
+        reply = await post.asend()
+        result = lane.result(plan, reply, started)
+        if result is None:
+            with lane.handing_over(plan, post.body, reply) as replay:
+                replay.result = await stock(*args, **kwargs)
+            return replay.result
+        lane.gate.serve()
+        return result
+
+    def completion(self, *args: Any, **kwargs: Any) -> Any:
+        """Serve ``litellm.completion``."""
+        lane, stock = self.lane, self.stock
+        started = time.time()
+        # LiteLLM's own acompletion calls completion with this argument.
+        admitted = lane.admit("sync", args, kwargs) if lane.open() and "acompletion" not in kwargs else None
+        if admitted is None:
+            return stock(*args, **kwargs)
+        plan, key, messages = admitted
+        if plan is LEARN:
+            with lane.learning(lane.plans, key, key, messages, kwargs) as recording:
+                recording.result = stock(*args, **kwargs)
+            return recording.result
+        post = lane.ready(wire.post, plan, messages)
+        if post is None:
+            return stock(*args, **kwargs)
+        reply = post.send()
+        result = lane.result(plan, reply, started)
+        if result is None:
+            with lane.handing_over(plan, post.body, reply) as replay:
+                replay.result = stock(*args, **kwargs)
+            return replay.result
+        lane.gate.serve()
+        return result

@@ -1,0 +1,189 @@
+"""``Router.completion`` and ``Router.acompletion`` by way of the lane.
+
+The router's own methods choose the deployment, and each deployment has its own plan. A call that stock must finish
+after the choice is stock's call on a ``pinned`` router, which chooses the same deployment first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from types import FunctionType
+from typing import Any
+
+from litellm_accel.lane import wire
+from litellm_accel.lane.core import LEARN, Lane
+from litellm_accel.lane.routers import CREDENTIALS, Known, RoutedPlan, Routers
+
+
+class Routed:
+    """Serves a router's call or leaves it to ``stock`` or ``astock``, the router's own methods."""
+
+    stock: FunctionType
+    astock: FunctionType
+
+    def __init__(self, lane: Lane) -> None:
+        self.lane = lane
+        self.routers = Routers()
+
+    async def acompletion(self, router: Any, model: str, messages: Any, stream: bool = False, **kwargs: Any) -> Any:
+        """Serve ``Router.acompletion``."""
+        lane, stock = self.lane, self.astock
+        args = (model, messages, stream)
+        started = time.time()
+        admitted = self._admit("arouter", router, model, messages, kwargs) if lane.open() and not stream else None
+        if admitted is None:
+            return await stock(router, *args, **kwargs)
+        known, key, encoded = admitted
+        request = _request(model, messages, kwargs, stream=stream)
+        size = len(request)
+        deployment = None
+        with contextlib.suppress(Exception):  # stock meets the same error, words it and falls back
+            deployment = await router.async_get_available_deployment(
+                model=model, messages=messages, specific_deployment=None, request_kwargs=request
+            )
+        if deployment is None:
+            lane.gate.decline("no deployment")
+            return await stock(router, *args, **kwargs)
+        routed = self._plan(known, key, deployment, request, size)
+        if routed is LEARN:
+            pinned = self.routers.pinned(router, deployment)
+            with self._learning(router, known, key, encoded, deployment, model, kwargs) as recording:
+                recording.result = await stock(pinned, *args, **kwargs)
+            return recording.result
+        if routed is None:
+            return await stock(self.routers.pinned(router, deployment), *args, **kwargs)
+        plan = routed.plan
+        limit = router._get_client(deployment, request, "max_parallel_requests")
+        post = None
+        if limit is not None and limit.in_flight >= limit.max_parallel_requests:
+            lane.gate.decline("deployment is full")
+        else:
+            post = lane.ready(wire.apost, plan, encoded)
+        if post is None:
+            with lane.connecting(plan):
+                return await stock(self.routers.pinned(router, deployment), *args, **kwargs)
+        router._track_deployment_metrics(deployment=deployment, parent_otel_span=None)
+        router.total_calls[routed.model] += 1
+        if limit is not None:
+            limit.acquire()
+        try:
+            reply = await post.asend()
+            result = self._result(router, plan, reply, started, model, request)
+            if result is None:
+                router.total_calls[routed.model] -= 1  # stock counts it again
+                pinned, limit = self.routers.pinned(router, deployment, limit, tracked=True), None
+                with lane.handing_over(plan, post.body, reply) as replay:
+                    replay.result = await stock(pinned, *args, **kwargs)
+                return replay.result
+        finally:
+            if limit is not None:
+                limit.release()
+        router.success_calls[routed.model] += 1
+        routed.count(router, result, lane.environment.litellm._async_success_callback)
+        known.finish(router, model, result)
+        lane.gate.serve()
+        return result
+
+    def completion(self, router: Any, model: str, messages: Any, **kwargs: Any) -> Any:
+        """Serve ``Router.completion``."""
+        lane, stock = self.lane, self.stock
+        started = time.time()
+        admitted = self._admit("router", router, model, messages, kwargs) if lane.open() else None
+        if admitted is None:
+            return stock(router, model, messages, **kwargs)
+        known, key, encoded = admitted
+        request = _request(model, messages, kwargs)
+        size = len(request)
+        deployment = None
+        with contextlib.suppress(Exception):  # stock meets the same error, words it and falls back
+            deployment = router.get_available_deployment(
+                model=model, messages=messages, specific_deployment=None, request_kwargs=request
+            )
+        if deployment is None:
+            lane.gate.decline("no deployment")
+            return stock(router, model, messages, **kwargs)
+        routed = self._plan(known, key, deployment, request, size)
+        pinned = self.routers.pinned(router, deployment)
+        if routed is LEARN:
+            with self._learning(router, known, key, encoded, deployment, model, kwargs) as recording:
+                recording.result = stock(pinned, model, messages, **kwargs)
+            return recording.result
+        post = None if routed is None else lane.ready(wire.post, routed.plan, encoded)
+        if post is None:
+            return stock(pinned, model, messages, **kwargs)
+        plan = routed.plan
+        reply = post.send()
+        result = self._result(router, plan, reply, started, model, request)
+        if result is None:
+            with lane.handing_over(plan, post.body, reply) as replay:
+                replay.result = stock(pinned, model, messages, **kwargs)
+            return replay.result
+        routed.count(router, result, lane.environment.litellm.success_callback)
+        known.finish(router, model, result)
+        asyncio.set_event_loop(None)  # as stock leaves the thread, which has run the call in a loop of its own
+        lane.gate.serve()
+        return result
+
+    def _admit(
+        self, kind: str, router: Any, model: str, messages: Any, kwargs: dict[str, Any]
+    ) -> tuple[Known, bytes, bytes] | None:
+        """Return ``(what is known of the router, the call's key, its encoded messages)``, or None to decline."""
+        lane = self.lane
+        try:
+            if kind == "router" and asyncio._get_running_loop() is not None:
+                lane.gate.decline("running event loop")  # stock starts a thread for the call
+                return None
+            if not CREDENTIALS.isdisjoint(kwargs):
+                lane.gate.decline("arguments")
+                return None
+            found = lane.known(kind, (model, messages), kwargs)
+            if found is None:
+                return None
+            known = self.routers.known(router)
+            if known.reason is not None:
+                lane.gate.decline(known.reason)
+                return None
+            if not known.plans and not lane.sight(found[0]):
+                return None
+            return known, *found
+        except Exception as error:
+            lane.gate.fault(error)
+            return None
+
+    def _plan(self, known: Known, key: bytes, deployment: Any, request: dict[str, Any], size: int) -> Any:
+        """Return the deployment's plan, ``LEARN``, or None to leave the call to stock."""
+        if len(request) != size or len(request["metadata"]) != 2:
+            self.lane.gate.decline("routing")  # the choice has told the rest of the call something
+            return None
+        routed = self.lane.find(known.plans, (key, deployment["model_info"]["id"]), key)
+        if type(routed) is RoutedPlan and routed.deployment is not deployment:
+            self.lane.gate.decline("routing")
+            return None
+        return routed
+
+    def _learning(
+        self, router: Any, known: Known, key: bytes, encoded: bytes, deployment: Any, group: str, kwargs: dict[str, Any]
+    ) -> Any:
+        place = (key, deployment["model_info"]["id"])
+        routed = lambda plan: RoutedPlan(self.routers, router, deployment, group, plan)  # noqa: E731
+        return self.lane.learning(known.plans, place, key, encoded, kwargs, routed)
+
+    def _result(self, router: Any, plan: Any, reply: Any, started: float, group: str, request: dict[str, Any]) -> Any:
+        """Return what the call returns, before the router has added to it, or None if stock must judge the reply."""
+        result = self.lane.result(plan, reply, started)
+        if result is None:
+            return None
+        try:
+            blocked = router._should_raise_content_policy_error(model=group, response=result, kwargs=request)
+        except Exception as error:
+            self.lane.gate.fault(error)
+            return None
+        return None if blocked else result
+
+
+def _request(model: str, messages: Any, kwargs: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Return what stock tells its choice of a deployment about a call."""
+    metadata = {"model_group": model, "model_group_alias": None}
+    return {**kwargs, "model": model, "messages": messages, **more, "metadata": metadata}
