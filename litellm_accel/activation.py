@@ -34,6 +34,7 @@ class _Activation:
             component = components.get(self.name)
             self.patches = self._prepare(component)
             patching.install(self.patches)
+            component.started()
         except Unproven as error:
             self._settle("unproven", str(error))
         except (Unavailable, patching.PatchError) as error:

@@ -9,8 +9,8 @@ from litellm_accel.components.base import Component
 # Switched on by accelerate() unless it is told names.
 READY: tuple[str, ...] = ("tokens", "cost", "routing")
 
-# ``chat`` is served only where ``litellm-accel verify`` has shown it equal, and only when asked for by name.
-NAMES: tuple[str, ...] = (*READY, "chat")
+# ``chat``, and its way to send, is on only where ``litellm-accel verify`` has shown it equal, and only by name.
+NAMES: tuple[str, ...] = (*READY, "connection_pool", "chat")
 
 
 def get(name: str) -> Component:

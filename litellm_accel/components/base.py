@@ -72,5 +72,8 @@ class Component:
         """
         raise NotImplementedError
 
+    def started(self) -> None:
+        """Begin, where that is more than replacing functions. Called after they have been replaced."""
+
     def stopped(self) -> None:
         """Release what the component holds. Called after its functions have been given back."""

@@ -10,7 +10,6 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-import httpcore
 from aiohttp import ClientTimeout
 from multidict import CIMultiDict
 from yarl import URL
@@ -19,6 +18,7 @@ from litellm_accel._backend import load
 from litellm_accel.lane import learn
 from litellm_accel.lane.exchange import Recording, Sent
 from litellm_accel.lane.learn import NotShown, Unlearnable
+from litellm_accel.lane.thread_pool import Head
 
 chat = load("chat")
 template = load("template")
@@ -236,16 +236,11 @@ def headers_of(headers: Any) -> list[tuple[str, str]]:
 
 
 def _request(sent: Sent, kind: str) -> dict[str, Any]:
-    """Return what the transport needs to send such a request again: by name, for ``aiohttp`` or for ``httpcore``."""
+    """Return what the transport needs to send such a request again: by name, for event loops or for threads."""
     request = sent.request
     if kind == "sync":
-        url = request.url
-        return {
-            "url": url,
-            "target": httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-            "headers": request.headers.raw,
-            "timeout": request.extensions.get("timeout"),
-        }
+        head = Head(request.url, request.headers.raw)
+        return {"url": request.url, "head": head, "timeout": request.extensions.get("timeout")}
     timeout, proxy, server_hostname, ssl_verify = sent.options
     options = {
         "url": URL(str(request.url), encoded=True),
@@ -253,6 +248,7 @@ def _request(sent: Sent, kind: str) -> dict[str, Any]:
         "timeout": ClientTimeout(sock_connect=timeout.connect, sock_read=timeout.read, connect=timeout.pool),
         "proxy": proxy,
         "server_hostname": server_hostname,
+        "prepared": weakref.WeakKeyDictionary(),
     }
     if ssl_verify is not None:
         options["ssl"] = ssl_verify

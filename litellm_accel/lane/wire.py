@@ -1,4 +1,5 @@
-"""Sends one request of a plan on stock's own transport and connections, and takes what comes back as a ``Reply``.
+"""Sends one request of a plan and takes what comes back as a ``Reply``: by the component ``connection_pool`` if that is
+active and can, else on stock's own transport and connections.
 
 A connection that lies idle and has something to read has been closed by the provider, or soon will be. Stock takes long
 enough to prepare a call that its event loop notices; the lane looks before it sends, and leaves such a call to stock.
@@ -14,6 +15,7 @@ import httpcore
 import httpx
 from httpcore._utils import is_socket_readable
 
+from litellm_accel.lane import pools
 from litellm_accel.lane.exchange import Reply
 
 _NOTHING = (None, None)
@@ -25,24 +27,28 @@ NEW_LOOP = "new event loop"
 class Post:
     """One request, ready to be sent."""
 
-    __slots__ = ("body", "headers", "options", "transport")
+    __slots__ = ("body", "options", "transport")
 
-    def __init__(self, transport: Any, options: dict[str, Any], headers: Any, body: bytes) -> None:
+    def __init__(self, transport: Any, options: dict[str, Any], body: bytes) -> None:
         self.transport = transport
         self.options = options
-        self.headers = headers
         self.body = body
 
     async def asend(self) -> Reply:
-        """Send by aiohttp and return what comes of it. Cancellation of the caller's own task passes."""
+        """Send in an event loop and return what comes of it. Cancellation of the caller's own task passes."""
         sent = time.time()
+        options = self.options
+        pool = pools.current()
         try:
+            if pool is not None:
+                reply = await pool.asend(self.transport, options, self.body)
+                if reply is not None:
+                    return reply
+            headers = options["headers"].copy()
+            headers["content-length"] = str(len(self.body))
+            given = {name: value for name, value in options.items() if name != "prepared"}
             response = await self.transport.request(
-                "POST",
-                data=self.body,
-                allow_redirects=False,
-                auto_decompress=False,
-                **{**self.options, "headers": self.headers},
+                "POST", data=self.body, allow_redirects=False, auto_decompress=False, **{**given, "headers": headers}
             )
         except asyncio.CancelledError as error:
             if _cancelled():
@@ -58,16 +64,22 @@ class Post:
         return reply
 
     def send(self) -> Reply:
-        """Send by httpcore and return what comes of it."""
+        """Send in a thread and return what comes of it."""
         sent = time.time()
         options = self.options
+        pool = pools.current()
+        if pool is not None:
+            reply = pool.send(self.transport, options["head"], self.body, options["timeout"])
+            if reply is not None:
+                return reply
+        head = options["head"]
         try:
             with _map_errors():
                 response = self.transport._pool.handle_request(
                     httpcore.Request(
                         "POST",
-                        options["target"],
-                        headers=self.headers,
+                        head.url,
+                        headers=head.headers_for(self.body),
                         content=self.body,
                         extensions={"timeout": options["timeout"]},
                     )
@@ -94,12 +106,10 @@ def apost(plan: Any, messages: bytes) -> Post | str:
         return "cookies"
     options = plan.request
     session = transport.get_valid_client_session()
-    if _closing(session.connector, options["url"]):
+    pooled = pools.current() is not None and options["prepared"].get(session) is not None
+    if not pooled and _closing(session.connector, options["url"]):
         return "closed connection"
-    body = plan.body(messages)
-    headers = options["headers"].copy()
-    headers["content-length"] = str(len(body))
-    return Post(session, options, headers, body)
+    return Post(session, options, plan.body(messages))
 
 
 def post(plan: Any, messages: bytes) -> Post | str:
@@ -107,14 +117,11 @@ def post(plan: Any, messages: bytes) -> Post | str:
     transport, cookies = plan.transports[None]
     if cookies._cookies:
         return "cookies"
-    body = plan.body(messages)
-    length = b"%d" % len(body)
-    headers = [(k, length if k.lower() == b"content-length" else v) for k, v in plan.request["headers"]]
-    return Post(transport, plan.request, headers, body)
+    return Post(transport, plan.request, plan.body(messages))
 
 
 def _closing(connector: Any, url: Any) -> bool:
-    """Return whether the idle connection that aiohttp takes next has something to read; httpcore looks itself."""
+    """Return whether the idle connection that aiohttp takes next has something to read; others look themselves."""
     host, port = url.host, url.port
     for key, idle in connector._conns.items():
         if key.host == host and key.port == port:

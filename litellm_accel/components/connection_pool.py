@@ -1,0 +1,46 @@
+"""Component ``connection_pool``: the chat lane's own way to send, in place of LiteLLM's HTTP clients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from litellm_accel.components.base import Component, Replaced, Replacement
+from litellm_accel.components.chat import COMPONENT as chat
+from litellm_accel.lane import pools
+from litellm_accel.verify.records import require
+
+
+class ConnectionPool(Component):
+    """Replaces nothing in LiteLLM: the lane sends with it where it can."""
+
+    name: ClassVar[str] = "connection_pool"
+    summary: ClassVar[str] = "the chat lane's requests on connections of its own"
+    relies_on: ClassVar[tuple[str, ...]] = chat.relies_on
+    hot_modules: ClassVar[tuple[str, ...]] = ("http1",)
+
+    def __init__(self) -> None:
+        self._pools: pools.Pools | None = None
+
+    def replacements(self, gate: Any) -> Sequence[Replacement]:
+        """Return nothing; get ready."""
+        self._pools = pools.Pools(gate)
+        return []
+
+    def prove(self, replaced: Mapping[str, Replaced]) -> None:
+        """Ask for the lane's record: its scenarios are played over these connections."""
+        require(chat.name)
+
+    def started(self) -> None:
+        """Let the lane send."""
+        pools.use(self._pools)
+
+    def stopped(self) -> None:
+        """Close the connections of threads; those of event loops are LiteLLM's."""
+        pools.use(None)
+        if self._pools is not None:
+            self._pools.close("restored")
+            self._pools = None
+
+
+COMPONENT = ConnectionPool()

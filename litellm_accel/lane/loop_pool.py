@@ -1,0 +1,316 @@
+"""Exchanges on the connections of LiteLLM's aiohttp sessions, without aiohttp's bookkeeping around each request.
+
+aiohttp's connector opens and keeps the connections. While one carries a request of ours, ``_Exchange`` reads from it in
+the place of aiohttp's protocol. Whatever is not a plain response is given to that protocol after all: the bytes
+received so far, the loss of the connection, the timeout. Errors and the judgement of odd responses are therefore those
+of LiteLLM's client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import select
+import time
+import weakref
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
+from multidict import CIMultiDict
+
+from litellm_accel._backend import load
+from litellm_accel.lane.exchange import Reply
+from litellm_accel.lane.tally import Tallies
+
+http1 = load("http1")
+
+_DECODING = ("utf-8", "surrogateescape")  # aiohttp's
+_MAX_AGE = 600.0  # seconds; then a new connection follows what has become of the host's address
+_LENGTH = re.compile(rb"(\r\ncontent-length: )\d+(\r\n)", re.IGNORECASE)
+
+
+class Unsuited(Exception):
+    """A session that does more with a request than to send it."""
+
+
+class LoopPool:
+    """The connections of one aiohttp connector, which keeps and closes them; here they are checked and counted."""
+
+    def __init__(self, connector: aiohttp.BaseConnector) -> None:
+        self._connector = weakref.ref(connector)
+        self._tallies = Tallies()
+        self._opened: weakref.WeakKeyDictionary[Any, tuple[str, float]] = weakref.WeakKeyDictionary()
+
+    async def take(self, host: str, request: Any, timeout: aiohttp.ClientTimeout) -> Any:
+        """Return a connection that ``request`` can be sent on; raises what aiohttp raises."""
+        connector = self._connector()
+        while True:
+            try:
+                connection = await connector.connect(request, traces=[], timeout=timeout)
+            except asyncio.TimeoutError as error:
+                raise aiohttp.ConnectionTimeoutError(f"Connection timeout to host {request.url}") from error
+            tally = self._tallies[host]
+            tally.in_use += 1
+            now = time.monotonic()
+            known = self._opened.get(connection.protocol)
+            if known is None:
+                self._opened[connection.protocol] = host, now
+                tally.created += 1
+                return connection
+            unfit = "age" if now > known[1] + _MAX_AGE else "closed by host" if _readable(connection) else ""
+            if not unfit:
+                tally.reused += 1
+                return connection
+            self.give_back(host, connection, unfit)
+
+    def give_back(self, host: str, connection: Any, unfit: str) -> None:
+        """Take a connection back, or close it if there is a reason to."""
+        tally = self._tallies[host]
+        tally.in_use -= 1
+        if unfit:
+            tally.closed[unfit] += 1
+            connection.close()
+        else:
+            connection.release()
+
+    def counted(self) -> Tallies:
+        """Return the tallies as they are now."""
+        alive = Counter(host for protocol, (host, _) in list(self._opened.items()) if protocol.is_connected())
+        for host, tally in self._tallies.items():
+            tally.idle = max(alive[host] - tally.in_use, 0)
+            tally.closed["idle"] = 0  # by the connector, or by the host while nobody looked
+            tally.closed["idle"] = tally.created - alive[host] - tally.closed.total()
+        return self._tallies
+
+
+class PreparedRequest:
+    """One kind of request in one session, ready to be sent with any body."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, pool: LoopPool, request: Any, timeout: aiohttp.ClientTimeout, head: bytes
+    ) -> None:
+        parts = _LENGTH.split(head)
+        if len(parts) != 4:
+            raise Unsuited("no content length")
+        before, name, end, after = parts
+        self._before, self._after = before + name, end + after
+        self._pool = pool
+        self._request = request
+        self._host = str(request.url.origin())
+        self._timeout = timeout
+        self._params = {
+            "read_until_eof": True,
+            "auto_decompress": False,
+            "read_timeout": timeout.sock_read,
+            "read_bufsize": session._read_bufsize,
+            "timeout_ceil_threshold": session.connector._timeout_ceil_threshold,
+            "max_line_size": session._max_line_size,
+            "max_field_size": session._max_field_size,
+            "max_headers": session._max_headers,
+        }
+
+    @classmethod
+    async def of(cls, session: aiohttp.ClientSession, pool: LoopPool, options: Mapping[str, Any]) -> PreparedRequest:
+        """Return what ``session.request("POST", **options)`` would send, but for its body.
+
+        aiohttp writes the head to a connection that only takes it down. Raises ``Unsuited``.
+        """
+        more = session.trust_env or session.trace_configs or session._middlewares or session._default_proxy
+        if more or options["proxy"] or type(session.cookie_jar) is not aiohttp.DummyCookieJar:
+            raise Unsuited("proxies, cookies, traces or middlewares")
+        request = session._request_class(
+            "POST",
+            options["url"],
+            headers=session._prepare_headers(options["headers"]),
+            skip_auto_headers=session._skip_auto_headers or None,
+            version=session._version,
+            loop=asyncio.get_running_loop(),
+            response_class=session._response_class,
+            session=session,
+            ssl=options.get("ssl", True),
+            server_hostname=options["server_hostname"],
+            trust_env=False,
+        )
+        taken = _Taken(session.connector)
+        response = await request.send(taken)
+        response.close()
+        request._session = None  # of no more use; it would keep the session alive
+        return cls(session, pool, request, options["timeout"], taken.written)
+
+    async def send(self, body: bytes) -> Reply:
+        """Send one request and return what came of it. Cancellation passes, and closes the connection."""
+        sent = time.time()
+        try:
+            connection = await self._pool.take(self._host, self._request, self._timeout)
+        except Exception as error:
+            return Reply(sent, error=error)
+        exchange = _Exchange(connection)
+        unfit = "broken off"
+        try:
+            exchange.start(b"%b%d%b%b" % (self._before, len(body), self._after, body), self._timeout.sock_read)
+            reply = await exchange.reply()
+            if reply is None:
+                unfit = "unusual response"
+                reply = await self._read_again(exchange)
+            else:
+                unfit = "" if exchange.response.keep_alive else "as the host asked"
+            reply.sent = sent
+            return reply
+        finally:
+            if not exchange.stop():
+                unfit = unfit or "closed by host"
+            self._pool.give_back(self._host, connection, unfit)
+
+    async def _read_again(self, exchange: _Exchange) -> Reply:
+        """Return what aiohttp makes of what has come and is still to come."""
+        protocol = exchange.hand_back(**self._params)
+        try:
+            while True:
+                message, payload = await protocol.read()
+                if not 100 <= message.code <= 199 or message.code == 101:
+                    break
+        except HttpProcessingError as error:
+            said = {"status": error.code, "message": error.message, "headers": error.headers}
+            return Reply(0.0, error=_caused(aiohttp.ClientResponseError(self._request.request_info, (), **said), error))
+        except aiohttp.ClientError as error:
+            # aiohttp names the cause to those only who were waiting when the connection was lost
+            return Reply(0.0, error=_caused(error, exchange.cause) if error.__cause__ is None else error)
+        except OSError as error:
+            return Reply(
+                0.0, error=error if error.errno is None else _caused(aiohttp.ClientOSError(*error.args), error)
+            )
+        except Exception as error:
+            return Reply(0.0, error=error)
+        reply = Reply(0.0, message.code, message.headers)
+        parts = []
+        try:
+            async for part in payload.iter_any():
+                parts.append(part)
+        except Exception as error:
+            reply.body_error = error
+        reply.body = b"".join(parts)
+        return reply
+
+
+class _Exchange(asyncio.Protocol):
+    """One request and its response on a connection of aiohttp's, in the place of its protocol."""
+
+    def __init__(self, connection: Any) -> None:
+        self.response = http1.Response()
+        self._protocol = connection.protocol
+        self._transport = connection.transport
+        self._loop = asyncio.get_running_loop()
+        self._answered: asyncio.Future[bool] = self._loop.create_future()
+        self._lost: tuple[BaseException | None] | None = None
+        self._timed_out = False
+        self._over = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self, request: bytes, read_timeout: float | None) -> None:
+        """Send ``request`` and read; ``read_timeout`` is how long the host may be silent, in seconds."""
+        self._transport.set_protocol(self)
+        self._transport.write(request)
+        if read_timeout:
+            self._read_timeout = read_timeout
+            self._heard = self._loop.time()
+            self._timer = self._loop.call_later(read_timeout, self._look_at_the_clock)
+
+    @property
+    def cause(self) -> BaseException | None:
+        """What ended the connection, if it did not end by itself."""
+        return None if self._lost is None else self._lost[0]
+
+    async def reply(self) -> Reply | None:
+        """Return the reply once it is complete, or None if it is for aiohttp to read."""
+        if not await self._answered or self.response.status != 200:
+            return None
+        fields = [(name.decode(*_DECODING), value.decode(*_DECODING)) for name, value in self.response.headers]
+        return Reply(0.0, self.response.status, CIMultiDict(fields), self.response.body)
+
+    def stop(self) -> bool:
+        """Give the connection back to aiohttp's protocol. Returns whether it is still there."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._over:
+            self._over = True
+            if self._lost is None:
+                self._transport.set_protocol(self._protocol)
+            else:
+                self._protocol.connection_lost(*self._lost)
+        return self._lost is None
+
+    def hand_back(self, **params: Any) -> Any:
+        """Return aiohttp's protocol after it has been told of everything that has happened so far."""
+        self._protocol.set_response_params(**params)
+        if self.response.received:
+            self._protocol.data_received(self.response.received)
+        else:
+            self._protocol.start_timeout()
+        self.stop()
+        if self._timed_out:
+            self._protocol._on_read_timeout()
+        return self._protocol
+
+    def data_received(self, data: bytes) -> None:
+        """Read on."""
+        if self._timer is not None:
+            self._heard = self._loop.time()
+        state = self.response.feed(data)
+        if state != http1.MORE:
+            self._end(state == http1.DONE)
+
+    def connection_lost(self, error: BaseException | None) -> None:
+        """Note how the connection ended."""
+        self._lost = (error,)
+        self._end(False)
+
+    def _look_at_the_clock(self) -> None:
+        silent_until = self._heard + self._read_timeout
+        if self._loop.time() < silent_until:
+            self._timer = self._loop.call_at(silent_until, self._look_at_the_clock)
+            return
+        self._timed_out = True
+        self._end(False)
+
+    def _end(self, complete: bool) -> None:
+        if not self._answered.done():
+            self._answered.set_result(complete)
+
+
+class _Taken:
+    """In the place of a connection, its protocol and its transport: takes down what is written to it."""
+
+    writing_paused = False
+
+    def __init__(self, connector: Any) -> None:
+        self._connector = connector
+        self.protocol = self.transport = self
+        self.written = b""
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def writelines(self, parts: Iterable[bytes]) -> None:
+        self.written += b"".join(parts)
+
+    def is_closing(self) -> bool:
+        return False
+
+    def start_timeout(self) -> None:
+        """Nothing is waited for."""
+
+
+def _readable(connection: Any) -> bool:
+    """Return whether there is something to read between two exchanges, which can only be the connection's end."""
+    socket = connection.transport.get_extra_info("socket")
+    poll = select.poll()
+    poll.register(socket.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _caused(error: BaseException, cause: BaseException | None) -> Any:
+    error.__cause__ = cause
+    return error

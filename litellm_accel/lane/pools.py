@@ -1,0 +1,131 @@
+"""The lane's own way to send: a pool of connections for threads, and one for each event loop.
+
+Both return None, with nothing sent, where LiteLLM's own transport has to send.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+import httpcore
+import httpx
+
+from litellm_accel.lane.exchange import Reply
+from litellm_accel.lane.loop_pool import LoopPool, PreparedRequest, Unsuited
+from litellm_accel.lane.tally import summed
+from litellm_accel.lane.thread_pool import Head, ThreadPool
+
+
+class Pools:
+    """The pools of a process, made as they are needed and counted by ``gate``."""
+
+    def __init__(self, gate: Any) -> None:
+        self._gate = gate
+        self._thread_pools: weakref.WeakKeyDictionary[httpx.HTTPTransport, ThreadPool | None]
+        self._loop_pools: weakref.WeakKeyDictionary[aiohttp.BaseConnector, LoopPool]
+        self.forget()
+
+    def send(
+        self, transport: httpx.HTTPTransport, head: Head, body: bytes, timeout: Mapping[str, float | None]
+    ) -> Reply | None:
+        """Send one request as ``transport`` would; ``timeout`` is httpx's: seconds by what is waited for."""
+        if not self._gate.on:
+            return None
+        pool = self._thread_pools.get(transport, self)
+        if pool is self:
+            pool = self._thread_pools[transport] = _thread_pool(transport)
+        if pool is None:
+            self._gate.decline("proxy or other protocol")
+            return None
+        reply = pool.send(head, body, timeout)
+        self._gate.decline("all connections in use") if reply is None else self._gate.serve()
+        return reply
+
+    async def asend(self, session: aiohttp.ClientSession, options: Mapping[str, Any], body: bytes) -> Reply | None:
+        """Send one request as ``session.request("POST", **options)`` would.
+
+        In ``options["prepared"]`` sessions are mapped, weakly, to what has been prepared for the other options.
+        """
+        if not self._gate.on:
+            return None
+        prepared = options["prepared"]
+        request = prepared.get(session, self)
+        if request is self:
+            request = prepared[session] = await self._prepare(session, options)
+        if request is None:
+            self._gate.decline("proxy, cookies or traces")
+            return None
+        reply = await request.send(body)
+        self._gate.serve()
+        return reply
+
+    async def _prepare(self, session: aiohttp.ClientSession, options: Mapping[str, Any]) -> PreparedRequest | None:
+        connector = session.connector
+        pool = self._loop_pools.get(connector)
+        if pool is None:
+            pool = self._loop_pools[connector] = LoopPool(connector)
+        try:
+            return await PreparedRequest.of(session, pool, options)
+        except Unsuited:
+            return None
+
+    def statistics(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return what ``connection_pool_stats`` returns."""
+        return {
+            "threads": summed(pool.tallies for pool in list(self._thread_pools.values()) if pool is not None),
+            "loops": summed(pool.counted() for pool in list(self._loop_pools.values())),
+        }
+
+    def close(self, reason: str) -> None:
+        """Close what belongs to threads. An event loop's connections are those of LiteLLM's own session."""
+        pools = [pool for pool in list(self._thread_pools.values()) if pool is not None]
+        self.forget()
+        for pool in pools:
+            pool.close(reason)
+
+    def forget(self) -> None:
+        """Begin anew and close nothing: a forked child must not touch its parent's connections."""
+        self._thread_pools = weakref.WeakKeyDictionary()
+        self._loop_pools = weakref.WeakKeyDictionary()
+
+
+_current: Pools | None = None
+
+
+def current() -> Pools | None:
+    """Return the pools that the lane sends with, if the component is active."""
+    return _current
+
+
+def use(pools: Pools | None) -> None:
+    """Send with ``pools`` from now on, or with LiteLLM's own transports."""
+    global _current
+    _current = pools
+
+
+def connection_pool_stats() -> dict[str, dict[str, dict[str, Any]]]:
+    """Return what the component ``connection_pool`` knows of its connections.
+
+    Under ``threads`` and under ``loops``, for each host: how many are ``open``, ``idle`` and ``in_use``, how many were
+    ``created`` and ``reused``, and how many were ``closed`` for which reason. Both are empty while it is off.
+    """
+    return {"threads": {}, "loops": {}} if _current is None else _current.statistics()
+
+
+def _forget_after_fork() -> None:
+    if _current is not None:
+        _current.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+def _thread_pool(transport: httpx.HTTPTransport) -> ThreadPool | None:
+    pool = transport._pool
+    more = type(pool) is not httpcore.ConnectionPool or pool._proxy or pool._uds or pool._http2 or pool._retries
+    return None if more else ThreadPool(pool)

@@ -1,0 +1,369 @@
+"""The lane's pools: what comes of an exchange is what LiteLLM's own clients make of it, on every kind of answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import re
+import select
+import socket
+import struct
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import aiohttp
+import httpx
+import pytest
+from multidict import CIMultiDict
+from yarl import URL
+
+from litellm_accel._backend import load
+from litellm_accel.lane.exchange import Reply
+from litellm_accel.lane.pools import Pools
+from litellm_accel.lane.thread_pool import Head
+
+gate = load("gate")
+
+BODY = b'{"hello": "world"}'
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+RESET = object()
+STALL = object()
+ANSWERS: dict[str, list[Any]] = {
+    "plain": [OK],
+    "in-pieces": [OK[:20], OK[20:70], OK[70:]],
+    "chunked": [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"],
+    "chunked-odd": [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2;x=y\r\n{}\r\n0\r\nt: u\r\n\r\n"],
+    "closing": [OK.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"), None],
+    "until-close": [b"HTTP/1.1 200 OK\r\n\r\n{}", None],
+    "old": [b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\n{}", None],
+    "continue": [b"HTTP/1.1 100 Continue\r\n\r\n", OK],
+    "empty": [b"HTTP/1.1 204 No Content\r\n\r\n"],
+    "error": [b"HTTP/1.1 429 Slow Down\r\nRetry-After: 1\r\ncontent-length: 4\r\n\r\nwait"],
+    "latin": [OK.replace(b"\r\n\r\n", b"\r\nx-name: caf\xe9\r\n\r\n")],
+    "cookies": [OK.replace(b"\r\n\r\n", b"\r\nset-cookie: a=b\r\nSet-Cookie: c=d\r\n\r\n")],
+    "too-short": [b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{}", None],
+    "chunk-cut": [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{}", None],
+    "head-cut": [b"HTTP/1.1 200 OK\r\ncontent-", None],
+    "silence": [None],
+    "reset": [RESET],
+    "reset-in-body": [b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{}", RESET],
+    "stall": [STALL],
+    "stall-in-body": [b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{}", STALL],
+    "nonsense": [b"what is this?\r\n\r\n"],
+    "bad-length": [b"HTTP/1.1 200 OK\r\ncontent-length: two\r\n\r\n{}"],
+    "two-lengths": [b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}x"],
+    "bad-header": [b"HTTP/1.1 200 OK\r\nno colon\r\ncontent-length: 2\r\n\r\n{}"],
+    "huge-head": [b"HTTP/1.1 200 OK\r\n" + b"x: " + b"y" * 150_000 + b"\r\ncontent-length: 2\r\n\r\n{}"],
+}
+REUSED = ("plain", "in-pieces", "chunked", "latin")
+
+
+class Host:
+    """A server that answers ``POST /name`` with ``ANSWERS[name]`` and takes down what it received."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.requests: list[bytes] = []
+        self.connections: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self.listener.accept()
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self.connections.append(connection)
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                received = b""
+                while b"\r\n\r\n" not in received:
+                    data = connection.recv(65536)
+                    if not data:
+                        return connection.close()
+                    received += data
+                head, _, body = received.partition(b"\r\n\r\n")
+                length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])  # type: ignore[index]
+                while len(body) < length:
+                    body += connection.recv(65536)
+                self.requests.append(head + b"\r\n\r\n" + body)
+                for piece in ANSWERS[head.split(b" ")[1].decode().strip("/")]:
+                    if piece is STALL:
+                        time.sleep(1.0)
+                    elif piece is RESET:
+                        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        return connection.close()
+                    elif piece is None:
+                        return connection.close()
+                    else:
+                        connection.sendall(piece)
+                        time.sleep(0.01)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)  # ends accept() in its thread
+        for each in (self.listener, *self.connections):
+            each.close()
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    serving = Host()
+    yield serving
+    serving.close()
+
+
+@pytest.fixture
+def pools() -> Iterator[Pools]:
+    counting = gate.Gate("connection_pool", 10)
+    counting.switch(True)
+    made = Pools(counting)
+    yield made
+    made.close("restored")
+
+
+def described(reply: Reply, names: Callable[[Any], list[tuple[str, str]]]) -> Any:
+    """What an application could tell of a reply."""
+    if reply.error is not None:
+        return _error(reply.error)
+    body_error = reply.body_error and _error(reply.body_error)
+    extensions = {k: v for k, v in (reply.extensions or {}).items() if k != "network_stream"}
+    return reply.status, names(reply.headers), None if body_error else reply.body, body_error, extensions
+
+
+def _error(error: BaseException) -> Any:
+    cause = error.__cause__
+    return type(error), str(error), cause and (type(cause), str(cause))
+
+
+# --- threads ----------------------------------------------------------------------------------------------------------
+
+
+def head_for(host: Host, name: str) -> Head:
+    url = httpx.URL(f"{host.address}/{name}")
+    return Head(url, httpx.Request("POST", url, content=BODY, headers={"X-Custom": "Yes"}).headers.raw)
+
+
+TIMEOUT = {"connect": 0.5, "read": 0.5, "write": 0.5, "pool": 0.5}
+
+
+def stock_threads(transport: httpx.HTTPTransport, host: Host, name: str) -> Reply:
+    request = httpx.Request(
+        "POST", f"{host.address}/{name}", content=BODY, headers={"X-Custom": "Yes"}, extensions={"timeout": TIMEOUT}
+    )
+    try:
+        response = transport.handle_request(request)
+    except Exception as error:
+        return Reply(0.0, error=error)
+    reply = Reply(0.0, response.status_code, response.headers.raw, extensions=response.extensions)
+    try:
+        reply.body = b"".join(response.iter_raw())
+    except Exception as error:
+        reply.body_error = error
+    response.close()
+    return reply
+
+
+def raw_names(headers: Any) -> list[tuple[str, str]]:
+    return [(name.decode(), value.decode("latin-1")) for name, value in headers]
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_threads_get_what_httpcore_would_give_them(host: Host, pools: Pools, name: str) -> None:
+    with httpx.HTTPTransport() as theirs, httpx.HTTPTransport() as ours:
+        expected = stock_threads(theirs, host, name)
+        for _ in range(2):
+            reply = pools.send(ours, head_for(host, name), BODY, TIMEOUT)
+            assert reply is not None
+            assert described(reply, raw_names) == described(expected, raw_names)
+        assert len(host.requests) == 3, "each request is sent once"
+        assert set(host.requests) == {host.requests[0]}, "the same bytes"
+        (counts,) = pools.statistics()["threads"].values()
+        assert counts["in_use"] == 0
+        assert counts["created"] + counts["reused"] == 2
+        assert counts["created"] == counts["idle"] + sum(counts["closed"].values())
+        assert counts["reused"] == (1 if name in (*REUSED, "error", "cookies") else 0)
+
+
+def test_threads_meet_a_refused_connection_as_in_httpcore(host: Host, pools: Pools) -> None:
+    host.close()
+    with httpx.HTTPTransport() as theirs, httpx.HTTPTransport() as ours:
+        expected = stock_threads(theirs, host, "plain")
+        reply = pools.send(ours, head_for(host, "plain"), BODY, TIMEOUT)
+    assert reply is not None
+    assert described(reply, raw_names) == described(expected, raw_names)
+
+
+def test_a_thread_sends_nothing_on_a_connection_that_the_host_has_closed(host: Host, pools: Pools) -> None:
+    with httpx.HTTPTransport() as transport:
+        head = head_for(host, "plain")
+        assert pools.send(transport, head, BODY, TIMEOUT).status == 200  # type: ignore[union-attr]
+        host.connections[0].shutdown(socket.SHUT_RDWR)
+        assert pools.send(transport, head, BODY, TIMEOUT).status == 200  # type: ignore[union-attr]
+    (counts,) = pools.statistics()["threads"].values()
+    assert counts["closed"] == {"closed by host": 1}
+    assert counts["created"] == 2
+
+
+def test_many_threads_share_few_connections_and_all_are_closed_in_the_end(host: Host, pools: Pools) -> None:
+    replies: list[Reply | None] = []
+    with httpx.HTTPTransport(limits=httpx.Limits(max_connections=4)) as transport:
+        head = head_for(host, "plain")
+
+        def work() -> None:
+            for _ in range(20):
+                replies.append(pools.send(transport, head, BODY, TIMEOUT))
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        served = [reply for reply in replies if reply is not None]
+        assert all(reply.status == 200 for reply in served)
+        assert len(host.connections) <= 4, "a full pool leaves the request to LiteLLM's own client"
+        assert len(host.requests) == len(served)
+        pools.close("restored")
+    for connection in host.connections:
+        assert connection.fileno() < 0 or select.select([connection], [], [], 2)[0]
+
+
+def test_a_proxy_is_left_to_litellms_own_client(pools: Pools, host: Host) -> None:
+    with httpx.HTTPTransport(proxy="http://127.0.0.1:9") as transport:
+        assert pools.send(transport, head_for(host, "plain"), BODY, TIMEOUT) is None
+    assert not host.requests
+
+
+# --- event loops ------------------------------------------------------------------------------------------------------
+
+
+def options_for(host: Host, name: str) -> dict[str, Any]:
+    headers = CIMultiDict([("X-Custom", "Yes"), ("User-Agent", "test"), ("content-length", "0")])
+    headers["content-type"] = "application/json"
+    timeout = aiohttp.ClientTimeout(sock_connect=0.5, sock_read=0.5, connect=0.5)
+    url = URL(f"{host.address}/{name}")
+    return {"url": url, "headers": headers, "timeout": timeout, "proxy": None, "server_hostname": None, "prepared": {}}
+
+
+def session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+
+
+async def stock_loops(session: aiohttp.ClientSession, options: dict[str, Any]) -> Reply:
+    headers = options["headers"].copy()
+    headers["content-length"] = str(len(BODY))
+    given = {name: value for name, value in options.items() if name != "prepared"}
+    try:
+        response = await session.request(
+            "POST", data=BODY, allow_redirects=False, auto_decompress=False, **{**given, "headers": headers}
+        )
+    except Exception as error:
+        return Reply(0.0, error=error)
+    reply = Reply(0.0, response.status, response.headers)
+    try:
+        reply.body = await response.read()
+    except Exception as error:
+        reply.body_error = error
+    return reply
+
+
+def names(headers: Any) -> list[tuple[str, str]]:
+    return [(name.lower(), value) for name, value in headers.items()]
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+async def test_loops_get_what_aiohttp_would_give_them(host: Host, pools: Pools, name: str) -> None:
+    options = options_for(host, name)
+    async with session() as theirs, session() as ours:
+        expected = await stock_loops(theirs, options)
+        for _ in range(2):
+            reply = await pools.asend(ours, options, BODY)
+            assert reply is not None
+            assert described(reply, names) == described(expected, names)
+        assert len(host.requests) == 3, "each request is sent once"
+        assert set(host.requests) == {host.requests[0]}, "the same bytes"
+        (counts,) = pools.statistics()["loops"].values()
+        assert counts["in_use"] == 0
+        assert counts["created"] + counts["reused"] == 2
+        assert counts["created"] == counts["idle"] + sum(counts["closed"].values())
+        assert counts["reused"] == (1 if name in (*REUSED, "cookies") else 0)
+
+
+async def test_loops_meet_a_refused_connection_as_in_aiohttp(host: Host, pools: Pools) -> None:
+    host.close()
+    options = options_for(host, "plain")
+    async with session() as theirs, session() as ours:
+        expected = await stock_loops(theirs, options)
+        reply = await pools.asend(ours, options, BODY)
+    assert reply is not None
+    assert described(reply, names) == described(expected, names)
+
+
+async def test_a_loop_sends_nothing_on_a_connection_that_the_host_has_closed(host: Host, pools: Pools) -> None:
+    options = options_for(host, "plain")
+    async with session() as ours:
+        assert (await pools.asend(ours, options, BODY)).status == 200  # type: ignore[union-attr]
+        host.connections[0].shutdown(socket.SHUT_RDWR)
+        time.sleep(0.05)  # the loop must not have had time to notice
+        assert (await pools.asend(ours, options, BODY)).status == 200  # type: ignore[union-attr]
+        (counts,) = pools.statistics()["loops"].values()
+        assert counts["closed"]["closed by host"] == 1
+        assert counts["created"] == 2
+
+
+@pytest.mark.parametrize("name", ["stall", "stall-in-body"])
+async def test_a_cancelled_request_closes_its_connection(host: Host, pools: Pools, name: str) -> None:
+    options = options_for(host, name)
+    async with session() as ours:
+        task = asyncio.create_task(pools.asend(ours, options, BODY))
+        while not host.requests:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        (counts,) = pools.statistics()["loops"].values()
+        assert counts["open"] == 0
+        assert counts["closed"]["broken off"] == 1
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_thousand_requests_at_once_share_a_connectors_connections(host: Host, pools: Pools) -> None:
+    options = options_for(host, "plain")
+    options["timeout"] = aiohttp.ClientTimeout(sock_read=30)
+    connector = aiohttp.TCPConnector(limit=20)
+    async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as ours:
+        replies = await asyncio.gather(*(pools.asend(ours, options, BODY) for _ in range(300)))
+        assert all(reply is not None and reply.status == 200 for reply in replies)
+        assert len(host.connections) <= 20
+
+
+async def test_what_a_session_does_besides_sending_is_left_to_aiohttp(host: Host, pools: Pools) -> None:
+    options = options_for(host, "plain")
+    for more in ({"trust_env": True}, {"cookie_jar": aiohttp.CookieJar()}, {"trace_configs": [aiohttp.TraceConfig()]}):
+        async with aiohttp.ClientSession(**{"cookie_jar": aiohttp.DummyCookieJar(), **more}) as ours:  # type: ignore[arg-type]
+            assert await pools.asend(ours, options, BODY) is None
+    async with session() as ours:
+        assert await pools.asend(ours, {**options, "prepared": {}, "proxy": "http://127.0.0.1:9"}, BODY) is None
+    assert not host.requests
+
+
+def test_an_event_loop_that_is_over_leaves_nothing_behind(host: Host, pools: Pools) -> None:
+    options = options_for(host, "plain")
+    prepared = options["prepared"] = weakref.WeakKeyDictionary()
+
+    async def once() -> None:
+        async with session() as ours:
+            await pools.asend(ours, options, BODY)
+
+    for _ in range(3):
+        asyncio.run(once())
+    gc.collect()
+    assert not prepared
+    assert not pools.statistics()["loops"]
