@@ -151,12 +151,21 @@ def head_for(host: Host, name: str) -> Head:
     return Head(url, httpx.Request("POST", url, content=BODY, headers={"X-Custom": "Yes"}).headers.raw)
 
 
-TIMEOUT = {"connect": 0.5, "read": 0.5, "write": 0.5, "pool": 0.5}
+TIMEOUT = {"connect": 5.0, "read": 5.0, "write": 5.0, "pool": 5.0}
+SHORT = {**TIMEOUT, "read": 0.5}  # less than a host stalls
+
+
+def timeout_for(name: str) -> dict[str, float]:
+    return SHORT if name.startswith("stall") else TIMEOUT
 
 
 def stock_threads(transport: httpx.HTTPTransport, host: Host, name: str) -> Reply:
     request = httpx.Request(
-        "POST", f"{host.address}/{name}", content=BODY, headers={"X-Custom": "Yes"}, extensions={"timeout": TIMEOUT}
+        "POST",
+        f"{host.address}/{name}",
+        content=BODY,
+        headers={"X-Custom": "Yes"},
+        extensions={"timeout": timeout_for(name)},
     )
     try:
         response = transport.handle_request(request)
@@ -180,7 +189,7 @@ def test_threads_get_what_httpcore_would_give_them(host: Host, pools: Pools, nam
     with httpx.HTTPTransport() as theirs, httpx.HTTPTransport() as ours:
         expected = stock_threads(theirs, host, name)
         for _ in range(2):
-            reply = pools.send(ours, head_for(host, name), BODY, TIMEOUT)
+            reply = pools.send(ours, head_for(host, name), BODY, timeout_for(name))
             assert reply is not None
             assert described(reply, raw_names) == described(expected, raw_names)
         assert len(host.requests) == 3, "each request is sent once"
@@ -247,7 +256,7 @@ def test_a_proxy_is_left_to_litellms_own_client(pools: Pools, host: Host) -> Non
 def options_for(host: Host, name: str) -> dict[str, Any]:
     headers = CIMultiDict([("X-Custom", "Yes"), ("User-Agent", "test"), ("content-length", "0")])
     headers["content-type"] = "application/json"
-    timeout = aiohttp.ClientTimeout(sock_connect=0.5, sock_read=0.5, connect=0.5)
+    timeout = aiohttp.ClientTimeout(sock_connect=5.0, sock_read=timeout_for(name)["read"], connect=5.0)
     url = URL(f"{host.address}/{name}")
     return {"url": url, "headers": headers, "timeout": timeout, "proxy": None, "server_hostname": None, "prepared": {}}
 
