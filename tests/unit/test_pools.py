@@ -57,7 +57,7 @@ ANSWERS: dict[str, list[Any]] = {
     "bad-length": [b"HTTP/1.1 200 OK\r\ncontent-length: two\r\n\r\n{}"],
     "two-lengths": [b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}x"],
     "bad-header": [b"HTTP/1.1 200 OK\r\nno colon\r\ncontent-length: 2\r\n\r\n{}"],
-    "huge-head": [b"HTTP/1.1 200 OK\r\n" + b"x: " + b"y" * 150_000 + b"\r\ncontent-length: 2\r\n\r\n{}"],
+    "huge-head": [b"HTTP/1.1 200 OK\r\n" + b"x: " + b"y" * 400_000 + b"\r\ncontent-length: 2\r\n\r\n{}"],
 }
 REUSED = ("plain", "in-pieces", "chunked", "latin")
 
