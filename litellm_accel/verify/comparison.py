@@ -9,11 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import pickle
 import queue
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,13 +17,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any, Literal
 
-from litellm_accel import settings
-from litellm_accel.provider import Address, Provider
+from litellm_accel.provider import Provider
 from litellm_accel.verify import scenarios
 from litellm_accel.verify.scenario import Run
+from litellm_accel.verify.sides import ForkServer, Side, fork_server
 
 RUN_SECONDS = 30.0
-START_SECONDS = 120.0
 STOCK = "litellm_accel.verify.worker:stock"
 ACCELERATED = "litellm_accel.verify.worker:accelerated"
 STOCK_PLAYS = 3
@@ -127,7 +122,7 @@ def run(
 
     def work() -> None:
         try:
-            with _Pair(component, accelerator) as pair:
+            with _Pair(component, accelerator, server) as pair:
                 while not failures:
                     verdict = pair.compare(pending.get_nowait())
                     with lock:
@@ -138,92 +133,30 @@ def run(
         except BaseException as error:
             failures.append(error)
 
-    count = min(len(wanted), pairs or min(6, (os.cpu_count() or 1) + 1))
+    # More than there are processors: a run waits for the provider and for LiteLLM's background work half of its time.
+    count = min(len(wanted), pairs or min(8, 2 * (os.cpu_count() or 1)))
     threads = [threading.Thread(target=work, name=f"verify-{i}") for i in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with fork_server(component) as server:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     if failures:
         raise failures[0]
     return Result(component, tuple(verdicts[r.id] for r in wanted), time.monotonic() - begin)
 
 
-# --- processes --------------------------------------------------------------------------------------------------------
-
-
-class _Side:
-    """A worker process, stock or accelerated; started anew after a run in which it did not answer."""
-
-    def __init__(self, component: str, accelerator: str) -> None:
-        self.command = [sys.executable, "-m", "litellm_accel.verify.worker", component, accelerator]
-        self.process: subprocess.Popen[bytes] | None = None
-        self.errors = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the side
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            self.command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            env=clean_environment(),
-        )
-
-    def ready(self) -> None:
-        """Wait until the process can play. Raises RuntimeError if it cannot."""
-        if error := self._receive(START_SECONDS):
-            raise RuntimeError(error)
-
-    def play(self, run: Run, provider: Address) -> tuple[str, tuple[int, dict[str, int]], str]:
-        """The description of a run as JSON, what the lane counted, and an error text instead of both."""
-        if self.process is None:
-            self.start()
-            self.ready()
-        assert self.process is not None and self.process.stdin is not None
-        pickle.dump((run.id, provider.host, provider.port), self.process.stdin)
-        self.process.stdin.flush()
-        try:
-            return self._receive(RUN_SECONDS)  # type: ignore[no-any-return]
-        except RuntimeError as error:
-            self.stop()
-            return "", (0, {}), str(error)
-
-    def _receive(self, seconds: float) -> Any:
-        assert self.process is not None and self.process.stdout is not None
-        timer = threading.Timer(seconds, self.process.kill)
-        timer.start()
-        try:
-            return pickle.load(self.process.stdout)
-        except EOFError:
-            self.errors.seek(0)
-            said = self.errors.read()[-2000:].decode(errors="replace")
-            raise RuntimeError(f"the process ended, or did not answer within {seconds:.0f} s\n{said}") from None
-        finally:
-            timer.cancel()
-
-    def stop(self) -> None:
-        """End the process."""
-        process, self.process = self.process, None
-        if process is None:
-            return
-        assert process.stdin is not None and process.stdout is not None
-        process.kill()
-        process.wait()
-        process.stdin.close()
-        process.stdout.close()
-
-
 class _Pair:
     """A stock and an accelerated process, and the provider both talk to."""
 
-    def __init__(self, component: str, accelerator: str) -> None:
+    def __init__(self, component: str, accelerator: str, server: ForkServer | None) -> None:
         self.provider = Provider()
-        self.stock = _Side(component, STOCK)
-        self.accelerated = _Side(component, accelerator)
+        self.stock = Side(component, STOCK, server)
+        self.accelerated = Side(component, accelerator, server)
 
     def __enter__(self) -> _Pair:
-        self.provider.start()
         try:
+            self.provider.start()
             for side in (self.stock, self.accelerated):
                 side.start()
             for side in (self.stock, self.accelerated):
@@ -249,12 +182,12 @@ class _Pair:
         accelerated: str | None = None
         differences: list[Difference] | None = None
         for _ in range(STOCK_PLAYS):
-            stock, _counted, error = self.stock.play(run, self.provider)
+            stock, _counted, error = self.stock.play(run, self.provider, RUN_SECONDS)
             if error:
                 error = f"stock: {error}"
                 break
             if accelerated is None:
-                accelerated, (served, declined), error = self.accelerated.play(run, self.provider)
+                accelerated, (served, declined), error = self.accelerated.play(run, self.provider, RUN_SECONDS)
                 if error:
                     error = f"accelerated: {error}"
                     break
@@ -268,26 +201,6 @@ class _Pair:
             return Verdict(run, "unknown", {}, (), time.monotonic() - begin, error)
         differences = _lane_differences(run, served) + (differences or [])
         return Verdict(run, _lane(served, declined), declined, tuple(differences), time.monotonic() - begin)
-
-
-def clean_environment() -> dict[str, str]:
-    """The environment of both sides: nothing of the user's that steers LiteLLM, no network, logs in full length."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("OPENAI_", "AZURE_", "LITELLM_", "AIOHTTP_"))
-        and not name.endswith(("_API_KEY", "_API_BASE"))
-        and name.lower() not in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_verify")
-    }
-    pure = {name: value for name, value in os.environ.items() if name == settings.PURE}
-    path = os.pathsep.join(item for item in sys.path if item)
-    fixed = {
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-        "MAX_STRING_LENGTH_STDOUT_LOG": "1000000",
-        "PYTHONHASHSEED": "0",  # sets have one order
-        "PYTHONPATH": path,
-    }
-    return {**kept, **pure, **fixed}
 
 
 # --- comparing --------------------------------------------------------------------------------------------------------

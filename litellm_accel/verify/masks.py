@@ -10,6 +10,7 @@ import datetime
 import hashlib
 import re
 import time
+from functools import lru_cache
 from typing import Any
 
 #: Keys and attributes whose value is a moment or a duration. A number becomes ``<float>``, a text ``<text>``.
@@ -67,7 +68,10 @@ TEXTS = (
 CREATED = re.compile(r"(?<=created)(['\"]?[=:] ?)(\d{10})\b")
 
 
-#: What every text that is masked has.
+#: The length of the shortest identifier.
+IDENTIFIER = 32
+
+#: What every text with a clock or an address in it has.
 DIGIT = re.compile(r"\d")
 
 #: A longer text is compared by its digest.
@@ -85,11 +89,11 @@ def mask(description: Any) -> Any:
         return numbers.setdefault(match.group(), f"<id {len(numbers) + 1}>")
 
     def text(value: str) -> str:
-        if len(value) <= LONG_TEXT and DIGIT.search(value) is None:
-            return value
-        value = _names(IDENTIFIERS.sub(number, value))
+        if len(value) >= IDENTIFIER:
+            value = IDENTIFIERS.sub(number, value)
         if len(value) <= LONG_TEXT:
-            return value
+            return _known_names(value)
+        value = _names(value)
         digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
         return f"{value[:80]}… <{len(value)} characters, sha256 {digest}>"
 
@@ -99,10 +103,14 @@ def mask(description: Any) -> Any:
         if type(value) is list:
             return [walk(item) for item in value]
         if type(value) is dict:
-            return {text(key): walk(value[key]) for key in sorted(value, key=lambda k: IDENTIFIERS.sub("<id>", k))}
+            return {text(key): walk(value[key]) for key in sorted(value, key=_without_identifiers)}
         return value
 
     return walk(description)
+
+
+def _without_identifiers(key: str) -> str:
+    return IDENTIFIERS.sub("<id>", key) if len(key) >= IDENTIFIER else key
 
 
 #: What a callback sees or does not see as two threads happen to run: what the router adds to a response while a thread
@@ -134,7 +142,14 @@ def without_races(description: Any) -> Any:
     return description
 
 
+@lru_cache(10_000)  # most texts of a run are those of the run before
+def _known_names(text: str) -> str:
+    return _names(text)
+
+
 def _names(text: str) -> str:
+    if DIGIT.search(text) is None:
+        return text
     if "\n" in text:
         text = REPORTED_FRAMES.sub("<frames>", FRAMES.sub("<frames>\n", text))
     if "created" in text:

@@ -48,7 +48,7 @@ class Scenario:
     lane: Lane = "served"
     answer: str = "plain"  # the provider's scenario
     model: str = "openai/gpt-4o"
-    calls: int = 4  # the same call with other words, for what the first ones prepare
+    calls: int = 3  # the same call with other words; one more through a router
     warm_up: int = 0  # calls before those, with ordinary messages
     settings: Mapping[str, Any] = field(default_factory=dict)  # litellm.<name> = value
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -72,6 +72,11 @@ class Run:
     @property
     def id(self) -> str:
         return f"{self.scenario.name}@{self.via}"
+
+    @property
+    def calls(self) -> int:
+        """How many calls are made. A lane prepares itself on the first, and for a router on the second too."""
+        return self.scenario.calls + (self.via in ROUTED)
 
 
 def deployment(

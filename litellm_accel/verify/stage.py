@@ -200,7 +200,7 @@ class Stage:
         """How each call differs from the scenario's arguments: the warm-up in its messages, others say what number."""
         for number in range(self.scenario.warm_up):
             yield {"messages": _numbered(number)}
-        for number in range(self.scenario.calls):
+        for number in range(self.run.calls):
             yield {} if "messages" in self.scenario.arguments else {"messages": _numbered(number)}
 
     def _perform(self, arguments: dict[str, Any]) -> list[str]:

@@ -1,7 +1,7 @@
-"""The process that plays runs: stock, or with LiteLLM accelerated for its whole life.
+"""What the processes of ``sides`` run: ``play COMPONENT ACCELERATOR``, or ``fork COMPONENT`` to fork such players.
 
-It is started by ``comparison`` and answers each pickled (run id, provider's host and port) on its standard input with
-(JSON of the masked description, (calls served, calls declined by reason), error text).
+A player is stock, or has LiteLLM accelerated for its whole life. It answers each pickled (run id, provider's host and
+port) on its standard input with (JSON of the masked description, (calls served, calls declined by reason), error text).
 An accelerator is a context manager, named ``module:function``, that accelerates LiteLLM and yields a function that
 returns how many calls were served and how many were declined for which reason.
 """
@@ -9,11 +9,13 @@ returns how many calls were served and how many were declined for which reason.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import importlib
 import json
 import os
 import pickle
+import socket
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -46,10 +48,28 @@ def accelerated(component: str) -> Iterator[Counters]:
         yield counters
 
 
+# --- playing ----------------------------------------------------------------------------------------------------------
+
+
+def play(component: str, accelerator: str) -> None:
+    """Serve orders from standard input until it ends; what anyone prints goes to standard error."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    module, _, function = accelerator.partition(":")
+    try:
+        with open(0, "rb", closefd=False) as orders:
+            _serve(orders, answers, component, getattr(importlib.import_module(module), function))
+    except EOFError:
+        pass  # whoever asked is gone
+    except Exception:
+        pickle.dump(traceback.format_exc(), answers)
+    answers.close()
+    os._exit(0)  # threads that a scenario left waiting must not keep the process
+
+
 def _serve(orders: BinaryIO, answers: BinaryIO, component: str, accelerator: Accelerator) -> None:
     from litellm_accel.provider import Address
     from litellm_accel.verify import masks, scenarios
-    from litellm_accel.verify.scenario import ALL, Run, Scenario
     from litellm_accel.verify.stage import Stage
 
     def answer(value: Any) -> None:
@@ -65,9 +85,8 @@ def _serve(orders: BinaryIO, answers: BinaryIO, component: str, accelerator: Acc
         warm = False
         while True:
             name, host, port = pickle.load(orders)
-            if not warm:  # what LiteLLM imports, and warns about, when it is first used
-                for via in ALL:
-                    Stage(Run(Scenario("warm-up"), via), Address(host, port), loop).play()
+            if not warm:
+                _warm_up(Address(host, port), loop)
                 warm = True
             served, declined = counters()
             try:
@@ -80,20 +99,82 @@ def _serve(orders: BinaryIO, answers: BinaryIO, component: str, accelerator: Acc
             answer((description, (served_after - served, reasons), ""))
 
 
-def main(component: str, accelerator: str) -> None:
-    """Serve orders from standard input until it ends; what anyone prints goes to standard error."""
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    module, _, function = accelerator.partition(":")
-    try:
-        _serve(sys.stdin.buffer, answers, component, getattr(importlib.import_module(module), function))
-    except EOFError:
-        pass  # whoever asked is gone
-    except Exception:
-        pickle.dump(traceback.format_exc(), answers)
-    answers.close()
-    os._exit(0)  # threads that a scenario left waiting must not keep the process
+def _warm_up(provider: Any, loop: asyncio.AbstractEventLoop) -> None:
+    """Play what makes LiteLLM import, cache and warn about all that it does when it is first used."""
+    from litellm_accel.verify.scenario import ALL, Run, Scenario
+    from litellm_accel.verify.scenarios.parameters import WEATHER
+    from litellm_accel.verify.stage import Stage
+
+    for scenario in (
+        Scenario("plain", via=ALL, calls=1),
+        Scenario("tools", {"tools": [WEATHER]}, calls=1),
+        Scenario("error", {"max_retries": 0}, answer="error-400", calls=1),
+        Scenario("callbacks", callbacks={"callbacks": ("both",)}, via=ALL, calls=1),
+        Scenario("counting", via=("arouter",), router={"routing_strategy": "usage-based-routing-v2"}, calls=1),
+    ):
+        for via in scenario.via:
+            Stage(Run(scenario, via), provider, loop).play()
+
+
+# --- forking ----------------------------------------------------------------------------------------------------------
+
+
+def fork(component: str) -> None:
+    """Fork a player of `component` for each accelerator that is named through the socket that standard input is.
+
+    With the name come the player's standard input, output and error; what goes back is the number of its process.
+    """
+    from litellm_accel import components
+    from litellm_accel.verify import scenarios
+    from litellm_accel.verify.sides import PID_BYTES
+
+    components.get(component)
+    scenarios.runs(component)
+    _import_what_is_used()
+    gc.freeze()
+    with socket.socket(fileno=os.dup(0)) as connection:
+        while (received := socket.recv_fds(connection, 4096, 3))[0]:
+            accelerator, files, _, _ = received
+            if not (pid := os.fork()):
+                connection.close()
+                for number, file in enumerate(files):
+                    os.dup2(file, number)
+                    os.close(file)
+                play(component, accelerator.decode())
+            for file in files:
+                os.close(file)
+            connection.sendall(pid.to_bytes(PID_BYTES, "big"))
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()  # until then a player that has ended keeps its number, which others may still want to kill
+
+
+def _import_what_is_used() -> None:
+    """Import what LiteLLM imports when it is first used: learned in a fork, for threads do not outlive one."""
+    importlib.import_module("litellm")
+    reading, writing = os.pipe()
+    if not os.fork():
+        _report_what_is_used(writing)
+    os.close(writing)
+    with open(reading, "rb") as report:
+        for name in pickle.load(report):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+
+
+def _report_what_is_used(writing: int) -> None:
+    from litellm_accel.provider import Provider
+
+    known = set(sys.modules)
+    with Provider() as provider:
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        _warm_up(provider, loop)
+    names = [name for name in sys.modules if name not in known]
+    with open(writing, "wb") as report:
+        pickle.dump(names, report)
+    os._exit(0)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    {"play": play, "fork": fork}[sys.argv[1]](*sys.argv[2:])

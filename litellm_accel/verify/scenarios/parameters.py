@@ -60,7 +60,7 @@ def _refuse(text: str) -> bool:
 
 
 def _positional(stage: Any) -> None:
-    for _ in range(stage.scenario.calls):
+    for _ in range(stage.run.calls):
         arguments = stage.arguments()
         model, messages = arguments.pop("model"), arguments.pop("messages")
         function = stage.entry()
