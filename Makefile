@@ -18,7 +18,7 @@ existing := --environment existing:$(abspath $(bin))/python
 # Neither tests nor measurements ask the network for LiteLLM's price list.
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 
-.PHONY: demo test test-compiled test-pure test-slow lint types bench bench-quick verify wheel build clean
+.PHONY: demo test test-compiled test-pure test-slow lint types bench bench-quick verify records wheel build clean
 
 demo: build
 	$(bin)/litellm-accel demo
@@ -54,6 +54,10 @@ bench-quick: build
 
 verify: build
 	$(bin)/litellm-accel verify
+
+# The records that the wheel brings along, of this Python.
+records: build
+	$(bin)/litellm-accel verify --records litellm_accel/verify/records
 
 wheel: build
 	$(wish) PIP_CONSTRAINT=$(abspath constraints.txt) $(bin)/python -m build --outdir dist

@@ -56,7 +56,10 @@ def verify_command(chosen: tuple[str, ...], patterns: tuple[str, ...], directory
                 console.print(escape(f"{verdict.run.id} left to stock: {reasons}"), style="yellow", soft_wrap=True)
         equal = equal and result.ok
         if result.ok and not patterns:
-            console.print(f"Record: {records.write(result, directory)}", soft_wrap=True)
+            try:
+                console.print(f"Record: {records.write(result, directory)}", soft_wrap=True)
+            except OSError as error:
+                raise click.ClickException(f"proven, but the record cannot be written: {error}") from None
     if not equal:
         sys.exit(1)
 

@@ -81,26 +81,39 @@ def _file_name(component: str, held: dict[str, str]) -> str:
 def fitting(component: str) -> dict[str, Any] | None:
     """The record that proves `component` on what is installed, or None."""
     held = key(component)
-    name = _file_name(component, held)
+    return next((record for record in _known(component) if record["key"] == held), None)
+
+
+def _known(component: str) -> Iterator[dict[str, Any]]:
+    """All records of a component; files that are none are passed over."""
     for directory in (SHIPPED, user_directory()):
-        try:
-            record = json.loads((directory / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if isinstance(record, dict) and record.get("key") == held:
-            return record
-    return None
+        for path in sorted(directory.glob(f"{component}-*.json")):
+            try:
+                record = json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue
+            if isinstance(record, dict) and isinstance(record.get("key"), dict):
+                yield record
 
 
 def require(component: str) -> None:
-    """Raise `Unproven`, naming the command that helps, unless `component` is proven here or is being proven."""
+    """Raise `Unproven`, with what is missing and the command that helps, unless `component` is proven or being so."""
     if component not in _being_proven and fitting(component) is None:
-        held = key(component)
-        raise Unproven(
-            f"not proven on LiteLLM {held['litellm']} with openai {held['openai']}, httpx {held['httpx']}, "
-            f"aiohttp {held['aiohttp']}, pydantic {held['pydantic']}, Python {held['python']}; "
-            f"run: litellm-accel verify --component {component}"
-        )
+        raise Unproven(f"{_missing(component)}; run: litellm-accel verify --component {component}")
+
+
+def _missing(component: str) -> str:
+    """What stands between what is installed and the nearest record."""
+    held = key(component)
+    proven = [record["key"] for record in _known(component)]
+    if not proven:
+        return f"not proven on LiteLLM {held['litellm']} with Python {held['python']}: there is no record"
+    nearest = min(proven, key=lambda other: sum(other.get(name) != held[name] for name in held))
+    differing = [name for name in held if nearest.get(name) != held[name]]
+    if differing == ["modules"]:
+        return f"not proven: the files of LiteLLM {held['litellm']} are not those that were proven"
+    versions = (f"{name} {held[name]} (proven: {nearest.get(name)})" for name in differing if name != "modules")
+    return f"not proven with {', '.join(versions)}"
 
 
 @contextmanager

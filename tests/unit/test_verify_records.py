@@ -93,6 +93,24 @@ def test_require_names_the_command():
     records.require("chat")
 
 
+def test_require_says_what_is_missing(monkeypatch):
+    def reason(**others: str) -> str:
+        monkeypatch.setattr(records, "key", lambda component: {**VERSIONS, **others})
+        with pytest.raises(base.Unproven) as caught:
+            records.require("chat")
+        return str(caught.value).partition(";")[0]
+
+    assert reason() == "not proven on LiteLLM 1.106.2 with Python 3.11: there is no record"
+    for other in ("3.12", "3.13"):
+        monkeypatch.setattr(records, "key", lambda component, other=other: {**VERSIONS, "python": other})
+        records.write(PROVEN)
+    nearest = "not proven with openai 3.0.0 (proven: 2.54.0)"
+    assert reason(openai="3.0.0", python="3.13") == nearest
+    assert reason(openai="3.0.0", python="3.13", modules="1" * 64) == nearest
+    assert reason(python="3.11") == "not proven with python 3.11 (proven: 3.12)"
+    assert reason(python="3.12", modules="1" * 64).endswith("files of LiteLLM 1.106.2 are not those that were proven")
+
+
 def run_command(monkeypatch: pytest.MonkeyPatch, result: Result, *arguments: str):
     def play(component, *, patterns, progress):
         for verdict in result.verdicts:
@@ -132,6 +150,12 @@ def test_a_part_is_not_recorded(monkeypatch):
 def test_records_go_where_they_are_wanted(monkeypatch, here):
     assert run_command(monkeypatch, PROVEN, "--records", str(here / "shipped")).exit_code == 0
     assert [path.parent.name for path in here.rglob("*.json")] == ["shipped"]
+
+
+def test_a_record_that_cannot_be_written_is_an_error(monkeypatch, here):
+    (here / "file").touch()
+    outcome = run_command(monkeypatch, PROVEN, "--records", str(here / "file" / "records"))
+    assert outcome.exit_code == 1 and "the record cannot be written" in outcome.output
 
 
 def test_a_pattern_that_matches_nothing_is_an_error():
