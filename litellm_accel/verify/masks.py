@@ -89,13 +89,9 @@ def mask(description: Any) -> Any:
         return numbers.setdefault(match.group(), f"<id {len(numbers) + 1}>")
 
     def text(value: str) -> str:
-        if len(value) >= IDENTIFIER:
-            value = IDENTIFIERS.sub(number, value)
         if len(value) <= LONG_TEXT:
-            return _known_names(value)
-        value = _names(value)
-        digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
-        return f"{value[:80]}… <{len(value)} characters, sha256 {digest}>"
+            return _shown(IDENTIFIERS.sub(number, value) if len(value) >= IDENTIFIER else value)
+        return _long_shown(IDENTIFIERS.sub(number, value) if _has_identifiers(value) else value)
 
     def walk(value: Any) -> Any:
         if type(value) is str:
@@ -142,9 +138,22 @@ def without_races(description: Any) -> Any:
     return description
 
 
-@lru_cache(10_000)  # most texts of a run are those of the run before
-def _known_names(text: str) -> str:
-    return _names(text)
+def _show(text: str) -> str:
+    named = _names(text)
+    if len(named) <= LONG_TEXT:
+        return named
+    digest = hashlib.sha256(named.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{named[:80]}… <{len(named)} characters, sha256 {digest}>"
+
+
+# Most texts come again, in the same run or in the next. Few are long, and it takes longest to look through them.
+_shown = lru_cache(10_000)(_show)
+_long_shown = lru_cache(50)(_show)
+
+
+@lru_cache(50)
+def _has_identifiers(text: str) -> bool:
+    return IDENTIFIERS.search(text) is not None
 
 
 def _names(text: str) -> str:

@@ -22,13 +22,13 @@ async def _at_once(stage: Any) -> None:
 
 
 def _threads(stage: Any) -> None:
-    """Eight threads with ten calls each."""
+    """Eight threads with five calls each."""
     function = stage.entry()
     answers: dict[int, list[str]] = {}
 
     def work(number: int) -> None:
         arguments = stage.arguments(messages=[{"role": "user", "content": f"thread {number}"}])
-        answers[number] = [function(**arguments).choices[0].message.content for _ in range(10)]
+        answers[number] = [function(**arguments).choices[0].message.content for _ in range(5)]
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
     for thread in threads:
