@@ -265,15 +265,14 @@ class Records:
         if not isinstance(usage, self._litellm["Usage"]) or type(usage.total_tokens) is not int:
             raise _hot.Unserved("a record of another kind")
         minute = vars(module)["datetime"].now().strftime("%H-%M")
-        planned = []
-        for kind, amount in (("tpm", usage.total_tokens), ("rpm", 1)):
-            key = f"{model_group}:{kind}:{minute}"
+        amounts = {f"{model_group}:tpm:{minute}": usage.total_tokens, f"{model_group}:rpm:{minute}": 1}
+        for key in amounts:
             usages = memory.get_cache(key) or {}
             if type(usages) is not dict or type(usages.get(model_id, 0)) not in _NUMBERS:
                 raise _hot.Unserved("a cached value of another kind")
-            planned.append((key, usages, usages.get(model_id, 0) + amount))
-        for key, usages, amount in planned:
-            usages[model_id] = amount
+        for key, amount in amounts.items():
+            usages = memory.get_cache(key) or {}  # again: storing the first one evicts what expires in this instant
+            usages[model_id] = usages.get(model_id, 0) + amount
             self._store(handler, memory, key, usages, handler.routing_args.ttl)
 
     def failure(
