@@ -15,6 +15,7 @@ from math import ceil
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcmp
 
 from litellm_accel._cy.gate import DECLINED
 
@@ -30,6 +31,7 @@ cdef extern from *:
     #if defined(__GNUC__)
     #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
     #endif
+    #define accel_list_items(list) (((PyListObject *)(list))->ob_item)
     #define accel_dict_version(dict) (((PyDictObject *)(dict))->ma_version_tag)
     static PyObject *accel_class_dict(PyObject *type)
     {
@@ -40,6 +42,7 @@ cdef extern from *:
     """
     uint64_t accel_dict_version(PyObject *mapping) noexcept
     object accel_class_dict(object owner)
+    PyObject **list_items "accel_list_items"(PyObject *items) noexcept
     PyObject *PyList_GET_ITEM(PyObject *items, Py_ssize_t index) noexcept
     Py_ssize_t PyList_GET_SIZE(PyObject *items) noexcept
     PyObject *PyTuple_GET_ITEM(PyObject *items, Py_ssize_t index) noexcept
@@ -53,10 +56,11 @@ cdef long long EXACT = 1 << 52
 cdef frozenset NOTHING = frozenset()
 
 # Keys of a request that change the choice in ways only stock knows.
-cdef frozenset UNSERVED_KEYS = frozenset({
-    "_target_order", "_excluded_deployment_ids", "_retry_skipped_deployment_ids", "_encrypted_content_affinity_pinned",
-    "litellm_params",
-})
+cdef frozenset UNSERVED_KEYS = frozenset({"_encrypted_content_affinity_pinned", "litellm_params"})
+# Keys by which retries and fallbacks leave out deployments; a choice takes them out of the request.
+cdef tuple STEERING_KEYS = ("_target_order", "_excluded_deployment_ids", "_retry_skipped_deployment_ids")
+# More matched names than this are forgotten: callers make them up.
+cdef Py_ssize_t MOST_NAMES = 1024
 # Metadata that stock's pre-routing hook takes out of a request, or reads back into it.
 cdef tuple UNSERVED_METADATA = (
     "routing_decision", "_autorouter_baseline_route", "_session_deployment_affinity_ttl", "_consumed_request_tags",
@@ -72,13 +76,23 @@ cdef uint64_t version(dict mapping) noexcept:
     return accel_dict_version(<PyObject *>mapping)
 
 
+cdef bint same(list before, list now) noexcept:
+    """Return whether two lists hold the same objects."""
+    cdef Py_ssize_t size = PyList_GET_SIZE(<PyObject *>before)
+    if size != PyList_GET_SIZE(<PyObject *>now):
+        return False
+    return size == 0 or not memcmp(list_items(<PyObject *>before), list_items(<PyObject *>now), size * sizeof(void *))
+
+
 cdef class Snapshot:
-    """Dicts as they were when the snapshot was made."""
+    """Dicts and lists as they were when the snapshot was made."""
 
     cdef list dicts
+    cdef list lists
+    cdef list items
     cdef uint64_t *versions
 
-    def __cinit__(self, dicts: list) -> None:
+    def __cinit__(self, dicts: list, lists: list | None = None) -> None:
         cdef Py_ssize_t index, count = len(dicts)
         for mapping in dicts:
             if type(mapping) is not dict:
@@ -89,13 +103,18 @@ cdef class Snapshot:
             raise MemoryError
         for index in range(count):
             self.versions[index] = accel_dict_version(PyList_GET_ITEM(<PyObject *>self.dicts, index))
+        self.lists = list(lists or [])
+        self.items = [list(held) for held in self.lists]
 
     def __dealloc__(self):
         PyMem_Free(self.versions)
 
     cpdef bint changed(self):
-        """Return whether one of the dicts has been written to since. Nested objects are not looked into."""
+        """Return whether one of them has been written to since. Nested objects are not looked into."""
         cdef Py_ssize_t index
+        for index in range(PyList_GET_SIZE(<PyObject *>self.lists)):
+            if not same(<list>self.items[index], <list>self.lists[index]):
+                return True
         for index in range(PyList_GET_SIZE(<PyObject *>self.dicts)):
             if accel_dict_version(PyList_GET_ITEM(<PyObject *>self.dicts, index)) != self.versions[index]:
                 return True
@@ -372,18 +391,22 @@ cdef class Cooldowns:
 cdef class Group:
     """What is remembered of one model group: its deployments in order, and what choosing needs of each.
 
-    A place is a deployment's position in the group.
+    A place is a deployment's position in the group. A wildcard group is chosen among copies that are ``rendered`` for
+    the name asked for; ``listed`` are what they are copies of.
     """
 
     cdef list indices
     cdef list slots
     cdef Py_ssize_t *numbers
+    cdef list listed
     cdef list deployments
+    cdef bint rendered
     cdef list ids
     cdef dict places
     cdef set blocked
     cdef list orders
     cdef str refusal
+    cdef object filters
     cdef bint plain
     cdef dict known
     cdef uint64_t known_version
@@ -400,7 +423,9 @@ cdef class Group:
     cdef Latencies unmeasured
     cdef bint colons
 
-    def __cinit__(self, object reader, str name, list indices, list model_list, dict known):
+    def __cinit__(
+        self, object reader, str name, str team, list indices, list models, dict known, list rendered, str asked
+    ):
         cdef Py_ssize_t place, slot, count
         self.indices = indices
         self.slots = list(indices)
@@ -410,15 +435,23 @@ cdef class Group:
         self.numbers = <Py_ssize_t *>PyMem_Malloc(max(count, 1) * sizeof(Py_ssize_t))
         if self.numbers is NULL:
             raise MemoryError
-        self.deployments = []
+        self.listed = []
         for place in range(count):
             slot = self.slots[place]
-            if not 0 <= slot < len(model_list):
+            if not 0 <= slot < len(models):
                 raise Unserved("the model list is being changed")
             self.numbers[place] = slot
-            self.deployments.append(model_list[slot])
-        self.seen = Snapshot(reader.dicts(self.deployments))
-        self.refusal, self.ids, self.blocked, self.orders, self.plain = reader.group(name, self.deployments, known)
+            self.listed.append(models[slot])
+        self.seen = Snapshot(reader.dicts(self.listed), reader.lists(self.listed))
+        self.refusal, self.ids, self.blocked, self.orders, self.plain = reader.group(name, team, self.listed, known)
+        self.rendered = rendered is not None
+        self.deployments = self.listed if rendered is None else rendered
+        if self.rendered and (len(rendered) != count or not self.plain):
+            self.refusal = self.refusal or "deployments that cannot be copied"
+        if self.refusal is None:
+            self.filters = reader.filters(
+                asked or name, self.deployments, self.blocked, self.orders, team is None and not self.rendered
+            )
         self.places = {id: place for place, id in enumerate(self.ids)}
         self.colons = any([":" in id for id in self.ids])
         self.keys = {}
@@ -426,23 +459,18 @@ cdef class Group:
     def __dealloc__(self):
         PyMem_Free(self.numbers)
 
-    cdef bint changed(self, list indices, list model_list, dict known):
+    cdef bint changed(self, list indices, list models, dict known):
         """Return whether the router lists other deployments for the group now, or one of them has been edited."""
-        cdef PyObject *listed = <PyObject *>indices
-        cdef PyObject *slots = <PyObject *>self.slots
-        cdef PyObject *models = <PyObject *>model_list
-        cdef PyObject *deployments = <PyObject *>self.deployments
-        cdef Py_ssize_t place, count = PyList_GET_SIZE(slots), total = PyList_GET_SIZE(models)
+        cdef PyObject *now = <PyObject *>models
+        cdef PyObject *listed = <PyObject *>self.listed
+        cdef Py_ssize_t place, slot, count = PyList_GET_SIZE(listed), total = PyList_GET_SIZE(now)
         if indices is not self.indices or known is not self.known or version(known) != self.known_version:
             return True
-        if PyList_GET_SIZE(listed) != count:
+        if not same(self.slots, indices) or (self.rendered and total != count):
             return True
         for place in range(count):
-            if PyList_GET_ITEM(listed, place) != PyList_GET_ITEM(slots, place):
-                return True
-            if self.numbers[place] >= total:
-                return True
-            if PyList_GET_ITEM(models, self.numbers[place]) != PyList_GET_ITEM(deployments, place):
+            slot = self.numbers[place]
+            if slot >= total or PyList_GET_ITEM(now, slot) != PyList_GET_ITEM(listed, place):
                 return True
         return self.seen.changed()
 
@@ -453,9 +481,20 @@ cdef class Group:
             return self.pool
         out = frozenset([id for id in cooling if id in self.places]) if cooling else NOTHING
         if self.pool is None or out != self.pool.out:
-            self.pool = Pool(self, out)
+            self.pool = Pool(self, out, self.left(out), list(range(len(self.ids))))
         self.cooling = cooling
         return self.pool
+
+    cdef list left(self, frozenset out):
+        """Return the places of deployments that are neither blocked nor ``out``, of the first order that has any."""
+        places = [place for id, place in self.places.items() if place not in self.blocked and id not in out]
+        if self.orders is None:
+            return places
+        orders = [self.orders[place] for place in places if self.orders[place] is not None]
+        if not orders:
+            return places
+        first = min(orders)
+        return [place for place in places if self.orders[place] == first]
 
     cdef dict keys_for(self, object purpose):
         """Return the map from cache keys to places, emptied when its purpose is another or it has grown large."""
@@ -482,6 +521,7 @@ cdef class Pool:
     cdef list places
     cdef frozenset out
     cdef bytes member
+    cdef bytes considered
     cdef Py_ssize_t count
     cdef bint weighed
     cdef Numbers sums
@@ -490,19 +530,15 @@ cdef class Pool:
     cdef dict order_usage
     cdef uint64_t order_version
 
-    def __cinit__(self, Group group, frozenset out):
-        places = [place for id, place in group.places.items() if place not in group.blocked and id not in out]
-        if group.orders is not None:
-            orders = [group.orders[place] for place in places if group.orders[place] is not None]
-            if orders:
-                first = min(orders)
-                places = [place for place in places if group.orders[place] == first]
+    def __cinit__(self, Group group, frozenset out, list places, list considered):
         chosen = frozenset(places)
+        read = frozenset(considered)
         self.places = places
         self.deployments = [group.deployments[place] for place in places]
         self.out = out
         self.count = len(places)
         self.member = bytes([place in chosen for place in range(len(group.ids))])
+        self.considered = bytes([place in read for place in range(len(group.ids))])
 
     cdef Numbers zeros(self):
         """Return 0 for each place in the pool, infinity for the others."""
@@ -714,6 +750,65 @@ cdef Py_ssize_t usage_key(Group group, key, str minute) except -2:
     return 2 * place + (kind == "rpm")
 
 
+cdef class Roster:
+    """The model names of all deployments of a router, with those that teams have given."""
+
+    cdef list models
+    cdef list listed
+    cdef Snapshot seen
+    cdef frozenset names
+
+    def __cinit__(self, object reader, list models):
+        self.models = models
+        self.listed = list(models)
+        self.seen = Snapshot(reader.dicts(self.listed))
+        self.names = reader.names(self.listed)
+
+    cdef bint changed(self, list models):
+        """Return whether the router lists other deployments now, or one of them has been edited."""
+        return models is not self.models or not same(self.listed, models) or self.seen.changed()
+
+
+cdef class Wildcards:
+    """Which deployments of a pattern router a model name matches, and the groups made of them."""
+
+    cdef object source
+    cdef dict table
+    cdef uint64_t table_version
+    cdef dict matches
+    cdef dict groups
+
+    def __cinit__(self, object source):
+        self.source = source
+        self.table = source.patterns
+        self.table_version = version(self.table)
+        self.matches = {}
+        self.groups = {}
+
+    cdef bint changed(self, source):
+        """Return whether the router has other patterns now, or too many names are remembered."""
+        if source is not self.source or source.patterns is not self.table or len(self.matches) > MOST_NAMES:
+            return True
+        return version(self.table) != self.table_version
+
+    cdef Group group(self, object reader, str asked, str name, str team, dict known):
+        """Return the group of the deployments whose pattern ``asked`` matches, called ``name``, or None."""
+        cdef Group group
+        if asked not in self.matches:
+            self.matches[asked] = reader.matched(self.table, asked)
+        models = self.matches[asked]
+        if models is None:
+            return None
+        if type(models) is not list:
+            raise Unserved("a pattern of another kind")
+        group = self.groups.get(asked)
+        if group is None or group.changed(group.indices, models, known):
+            indices = list(range(len(models)))
+            group = Group(reader, None, team, indices, models, known, reader.rendered(self.source, asked), name)
+            self.groups[asked] = group
+        return group
+
+
 cdef class Index:
     """What is remembered of one router: its settings, its cooldowns and its model groups."""
 
@@ -726,12 +821,17 @@ cdef class Index:
     cdef tuple parts
     cdef tuple sizes
     cdef Cooldowns cooldowns
+    cdef object health
     cdef dict groups
+    cdef dict wildcards
+    cdef Roster roster
 
-    def __cinit__(self, object router):
+    def __cinit__(self, object reader, object router):
         self.router = router
         self.cooldowns = Cooldowns()
+        self.health = reader.health()
         self.groups = {}
+        self.wildcards = {}
 
     cdef object judge(self, object reader, router, dict state):
         """Read the router's settings; ``parts`` are its caches and selector, ``sizes`` how many attributes each has."""
@@ -749,14 +849,34 @@ cdef class Index:
                 return True
         return False
 
-    cdef Group group(self, object reader, str name, list indices, list model_list, dict known):
-        cdef Group group = self.groups.get(name)
+    cdef Group group(self, object reader, str name, str team, list indices, list model_list, dict known):
+        """Return the model group called ``name``, by a ``team`` if one is given."""
+        cdef object key = name if team is None else (team, name)
+        cdef Group group = self.groups.get(key)
         if group is None or group.changed(indices, model_list, known):
-            group = Group(reader, name, indices, model_list, known)
+            group = Group(reader, name, team, indices, model_list, known, None, None)
             if group.changed(indices, model_list, known):
                 raise Unserved("the model list is being changed")
-            self.groups[name] = group
+            self.groups[key] = group
         return group
+
+    cdef frozenset names(self, object reader, list model_list):
+        """Return the model names of all deployments, and with its team each name a team has given."""
+        if self.roster is None or self.roster.changed(model_list):
+            self.roster = Roster(reader, model_list)
+        return self.roster.names
+
+    cdef Group wildcard(self, object reader, source, str name, str team, dict known):
+        """Return the group of the first pattern of ``source`` that matches, or None."""
+        cdef Wildcards wildcards
+        cdef Group group
+        if type(source) is not reader.pattern_type or not source.__dict__.keys() <= {"patterns", "_pattern_utils"}:
+            raise Unserved("a part of another kind")
+        wildcards = self.wildcards.get(team)
+        if wildcards is None or wildcards.changed(source):
+            wildcards = self.wildcards[team] = Wildcards(source)
+        group = wildcards.group(reader, name, name, team, known)
+        return wildcards.group(reader, reader.qualified(name), name, team, known) if group is None else group
 
 
 cdef class Chooser:
@@ -873,8 +993,8 @@ cdef class Chooser:
         known = state["model_id_to_deployment_index_map"]
         indices = (<dict>state["model_name_to_deployment_indices"]).get(name)
         if type(indices) is not list or "get_all_deployments" in state or "should_include_deployment" in state:
-            raise Unserved("a pattern, team or unknown model group")
-        group = self.index(router).group(self.reader, name, indices, state["model_list"], known)
+            raise Unserved("an unknown model group")
+        group = self.index(router).group(self.reader, name, None, indices, state["model_list"], known)
         if group.refusal is not None:
             raise Unserved(group.refusal)
         return group.deployments.copy()
@@ -884,7 +1004,6 @@ cdef class Chooser:
         cdef Group group
         cdef Pool pool
         cdef dict state, known
-        cdef list model_list
         if type(router) is not self.router_type:
             raise Unserved("a subclass of Router")
         if self.code.changed():
@@ -905,22 +1024,14 @@ cdef class Chooser:
             raise Unserved("a model name that is no string")
         if specific is True:
             raise Unserved("a specific deployment")
-        if (messages is not None or input is not None) and state["enable_pre_call_checks"]:
-            raise Unserved("pre-call checks")
         known = state["model_id_to_deployment_index_map"]
-        model_list = state["model_list"]
         name = self.group_name(state, known, model)
-        if len(model_list) != len(known):
+        if len(<list>state["model_list"]) != len(known):
             raise Unserved("deployments that share an id")
-        indices = (<dict>state["model_name_to_deployment_indices"]).get(name)
-        if type(indices) is not list:
-            index.groups.pop(name, None)
-            raise Unserved("a pattern, team or unknown model group")
-        if request is not None:
-            self.check_request(request, state, name, asynchronous)
-        elif asynchronous:
+        if request is None and asynchronous:
             raise Unserved("a request without arguments")
-        group = index.group(self.reader, name, indices, model_list, known)
+        team, caller, web_search = self.check_request(request, asynchronous)
+        group = self.find(index, state, name, team, caller, known)
         if group.refusal is not None:
             raise Unserved(group.refusal)
         pool = group.available(index.cooldowns.now(self.cooldown_store(state), known))
@@ -928,18 +1039,86 @@ cdef class Chooser:
             raise Unserved("no deployment is available")
         if asynchronous:
             self.check_callbacks()
+        if self.narrows(group, state, messages, input, request, web_search):
+            left = group.filters.left(
+                router, index.health, pool.out, messages, input, request, web_search, asynchronous
+            )
+            if left is not None:
+                if left.pool is None:
+                    left.pool = Pool(group, pool.out, left.places, left.considered)
+                pool = left.pool
+                if pool.count == 0:
+                    raise Unserved("no deployment is available")
         if index.strategy == "simple-shuffle":
-            return pool.drawn(self.reader, self.random)
-        return self.measured(
-            index, group, pool, state, model if asynchronous else name, messages, input, request, asynchronous
-        )
+            chosen = pool.drawn(self.reader, self.random)
+        else:
+            called = model if asynchronous else name
+            chosen = self.measured(index, group, pool, state, called, messages, input, request, asynchronous)
+        if request is not None:
+            for key in STEERING_KEYS:
+                if key in <dict>request:
+                    del (<dict>request)[key]
+        if group.rendered:
+            place = group.places[chosen["model_info"]["id"]]
+            return self.reader.copied(group.listed[place], chosen)
+        return chosen
+
+    cdef bint narrows(self, Group group, dict state, messages, input, request, bint web) except -1:
+        """Return whether something beside cooldowns may leave out deployments for this request."""
+        if web or state["enable_health_check_routing"] or state["enable_tag_filtering"] or group.filters.tagging:
+            return True
+        if state["enable_pre_call_checks"] and (messages is not None or input is not None):
+            return True
+        if request is None:
+            return False
+        if (<dict>request).get("enable_tag_filtering") is True:
+            return True
+        for key in STEERING_KEYS:
+            if key in <dict>request:
+                return True
+        return False
+
+    cdef Group find(self, Index index, dict state, str name, team, caller, dict known):
+        """Return the model group a request reaches by ``name``: its team's, the router's, or a wildcard's."""
+        cdef Group group
+        cdef list model_list = state["model_list"]
+        cdef dict table = state["model_name_to_deployment_indices"]
+        indices = None if team is None else (<dict>state["team_model_to_deployment_indices"]).get((team, name))
+        if indices:
+            if type(indices) is not list or name in table:
+                raise Unserved("a team's own deployments")
+            if caller is not None and name in state["model_names"]:
+                self.check_caller(caller, name)
+            return index.group(self.reader, name, team, indices, model_list, known)
+        if name in state["model_names"]:
+            indices = table.get(name)
+            if type(indices) is not list:
+                index.groups.pop(name, None)
+                raise Unserved("an unknown model group")
+            if caller is not None:
+                self.check_caller(caller, name)
+            return index.group(self.reader, name, None, indices, model_list, known)
+        if name in table or state["default_deployment"] is not None:
+            raise Unserved("an unknown model group")
+        if team is not None:
+            names = index.names(self.reader, model_list)
+            if name in names or (team, name) in names:
+                raise Unserved("a team's own deployments")
+        elif caller is not None and any([name == called for _, called in state["team_model_to_deployment_indices"]]):
+            raise Unserved("a team's own deployments")
+        group = index.wildcard(self.reader, state["pattern_router"], name, None, known)
+        if group is None and team is not None and team in state["team_pattern_routers"]:
+            group = index.wildcard(self.reader, state["team_pattern_routers"][team], name, team, known)
+        if group is None:
+            raise Unserved("an unknown model group")
+        return group
 
     cdef Index index(self, router):
         cdef size_t key = <size_t><PyObject *>router
         cdef Index index = self.indexes.get(key)
         if index is None or index.router() is not router:
             indexes = self.indexes
-            index = Index(weakref.ref(router, lambda gone: indexes.pop(key, None)))
+            index = Index(self.reader, weakref.ref(router, lambda gone: indexes.pop(key, None)))
             self.indexes[key] = index
         return index
 
@@ -984,16 +1163,19 @@ cdef class Chooser:
                 name = target
             elif target is not None:
                 raise Unserved("an alias of another kind")
-        if name not in names:
-            raise Unserved("a pattern, team or unknown model group")
         renamed = self.litellm["model_alias_map"]
         if renamed and name in renamed:
             raise Unserved("litellm.model_alias_map")
         return name
 
-    cdef object check_request(self, request, dict state, name, bint asynchronous):
-        """Raise ``Unserved`` where a request's own arguments change the choice, or stock would change the request."""
+    cdef tuple check_request(self, request, bint asynchronous):
+        """Return a request's team, its caller, and whether it searches the web.
+
+        Raises ``Unserved`` where its arguments change the choice in ways only stock knows, or stock would change them.
+        """
         cdef dict arguments, metadata
+        if request is None:
+            return None, None, False
         if type(request) is not dict:
             raise Unserved("request arguments of another kind")
         arguments = request
@@ -1004,9 +1186,7 @@ cdef class Chooser:
                 raise Unserved("request arguments that steer the choice")
         if arguments.get("routing_strategy") is not None or arguments.get("_router_weights") is not None:
             raise Unserved("request arguments that steer the choice")
-        if arguments.get("enable_tag_filtering") is True:
-            raise Unserved("tag filtering")
-        team = None
+        team = caller = None
         for field in ("metadata", "litellm_metadata"):
             bucket = arguments.get(field)
             if bucket is None:
@@ -1022,18 +1202,18 @@ cdef class Chooser:
                 team = metadata.get("user_api_key_team_id")
                 if not isinstance(team, str) or not team:
                     team = None
-            caller = metadata.get("user_api_key_auth")
-            if caller is not None:
-                self.check_caller(caller, name)
-        if team is not None and (team, name) in state["team_model_to_deployment_indices"]:
-            raise Unserved("a team's own deployments")
+                elif type(team) is not str:
+                    raise Unserved("metadata of another kind")
+            caller = caller or metadata.get("user_api_key_auth")
+        web_search = False
         if asynchronous:
             tools = arguments.get("tools")
             if tools:
-                self.check_tools(tools)
+                web_search = self.searches_web(tools)
             compaction = arguments.get("_context_compaction_state")
             if compaction is not None and isinstance(compaction, self.compaction_type):
                 self.disarm(compaction)
+        return team, caller, web_search
 
     cdef object disarm(self, compaction):
         """Take back what an earlier routing of the request set up, as stock's pre-routing hook does."""
@@ -1056,14 +1236,15 @@ cdef class Chooser:
         if limited:
             raise Unserved("model access groups")
 
-    cdef object check_tools(self, tools):
+    cdef bint searches_web(self, tools) except -1:
         if type(tools) is not list:
             raise Unserved("tools of another kind")
         for tool in tools:
             if type(tool) is not dict:
                 raise Unserved("tools of another kind")
             if (<dict>tool).get("type") in ("web_search", "web_search_preview"):
-                raise Unserved("web search")
+                return True
+        return False
 
     cdef object check_callbacks(self):
         """Raise ``Unserved`` where a callback filters deployments."""
@@ -1261,7 +1442,7 @@ cdef class Chooser:
     cdef object least_used(self, Group group, Pool pool, store, messages, input, bint asynchronous):
         """Return one of the deployments with the fewest tokens this minute and room for one more call, at random.
 
-        Stock's coroutine reads the counters of the whole group, its synchronous sibling those of the pool.
+        Stock's coroutine reads the counters of all it considered, its synchronous sibling those of the pool.
         """
         cdef dict entries = store.cache_dict, expiries = store.ttl_dict, keys, requests = {}
         cdef list limits = group.limits(self.reader, True), gone = []
@@ -1283,7 +1464,7 @@ cdef class Chooser:
                 found = usage_key(group, key, minute)
                 keys[key] = found
             code = found
-            if code < 0 or not (asynchronous or pool.member[code >> 1]):
+            if code < 0 or not (pool.considered if asynchronous else pool.member)[code >> 1]:
                 continue
             if expired(expiries, key, now):
                 gone.append(key)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Collection, Generator
 from math import ceil, inf
 from operator import is_
 from random import Random
@@ -23,15 +23,11 @@ __all__ = ["AsyncCall", "Bindings", "Chooser", "Ready", "Snapshot", "Unserved", 
 _NOTHING: frozenset[str] = frozenset()
 
 # Keys of a request that change the choice in ways only stock knows.
-_UNSERVED_KEYS = frozenset(
-    {
-        "_target_order",
-        "_excluded_deployment_ids",
-        "_retry_skipped_deployment_ids",
-        "_encrypted_content_affinity_pinned",
-        "litellm_params",
-    }
-)
+_UNSERVED_KEYS = frozenset({"_encrypted_content_affinity_pinned", "litellm_params"})
+# Keys by which retries and fallbacks leave out deployments; a choice takes them out of the request.
+_STEERING_KEYS = ("_target_order", "_excluded_deployment_ids", "_retry_skipped_deployment_ids")
+# More matched names than this are forgotten: callers make them up.
+_MOST_NAMES = 1024
 # Metadata that stock's pre-routing hook takes out of a request, or reads back into it.
 _UNSERVED_METADATA = (
     "routing_decision",
@@ -53,19 +49,23 @@ def _same(before: list[Any], now: list[Any]) -> bool:
 
 
 class Snapshot:
-    """Dicts as they were when the snapshot was made."""
+    """Dicts and lists as they were when the snapshot was made."""
 
-    __slots__ = ("_copies", "_dicts")
+    __slots__ = ("_copies", "_dicts", "_items", "_lists")
 
-    def __init__(self, dicts: list[dict[Any, Any]]) -> None:
+    def __init__(self, dicts: list[dict[Any, Any]], lists: list[list[Any]] | None = None) -> None:
         for mapping in dicts:
             if type(mapping) is not dict:
                 raise TypeError(f"a snapshot is of plain dicts, got {type(mapping).__name__}")
         self._dicts = list(dicts)
         self._copies = [dict(mapping) for mapping in dicts]
+        self._lists = list(lists or [])
+        self._items = [list(held) for held in self._lists]
 
     def changed(self) -> bool:
-        """Return whether one of the dicts has been written to since. Nested objects are not looked into."""
+        """Return whether one of them has been written to since. Nested objects are not looked into."""
+        if not all(map(_same, self._items, self._lists)):
+            return True
         return not all(
             _same(list(held), list(copy)) and _same(list(held.values()), list(copy.values()))
             for held, copy in zip(self._dicts, self._copies, strict=True)
@@ -195,41 +195,70 @@ class _Cooldowns:
 class _Group:
     """What is remembered of one model group: its deployments in order, and what choosing needs of each.
 
-    A place is a deployment's position in the group.
+    A place is a deployment's position in the group. A wildcard group is chosen among copies that are ``rendered`` for
+    the name asked for; ``originals`` are what they are copies of.
     """
 
     def __init__(
-        self, reader: Any, name: str, indices: list[int], model_list: list[Deployment], known: dict[str, int]
+        self,
+        reader: Any,
+        name: str | None,
+        team: str | None,
+        indices: list[int],
+        models: list[Deployment],
+        known: dict[str, int],
+        rendered: list[Deployment] | None = None,
+        asked: str | None = None,
     ) -> None:
         self.indices = indices
         self.slots = list(indices)
         self.known = known
         self.seen_known = Snapshot([known])
-        if not all(0 <= slot < len(model_list) for slot in self.slots):
+        if not all(0 <= slot < len(models) for slot in self.slots):
             raise Unserved("the model list is being changed")
-        self.deployments = [model_list[slot] for slot in self.slots]
-        self.seen = Snapshot(reader.dicts(self.deployments))
-        self.refusal, self.ids, self.blocked, self.orders, self.plain = reader.group(name, self.deployments, known)
+        listed = [models[slot] for slot in self.slots]
+        self.listed = listed
+        self.seen = Snapshot(reader.dicts(listed), reader.lists(listed))
+        self.refusal, self.ids, self.blocked, self.orders, self.plain = reader.group(name, team, listed, known)
+        self.rendered = rendered is not None
+        self.deployments = listed if rendered is None else rendered
+        if rendered is not None and (len(rendered) != len(listed) or not self.plain):
+            self.refusal = self.refusal or "deployments that cannot be copied"
+        self.filters: Any = None
+        if self.refusal is None:
+            self.filters = reader.filters(
+                asked or name, self.deployments, self.blocked, self.orders, team is None and rendered is None
+            )
         self.places = {model_id: place for place, model_id in enumerate(self.ids)}
         self.colons = any(":" in model_id for model_id in self.ids)
         self.pool: _Pool | None = None
         self.prices: _Prices | None = None
         self._limits: dict[bool, list[tuple[Any, Any] | None]] = {}
 
-    def changed(self, indices: list[int], model_list: list[Deployment], known: dict[str, int]) -> bool:
+    def changed(self, indices: list[int], models: list[Deployment], known: dict[str, int]) -> bool:
         """Return whether the router lists other deployments for the group now, or one of them has been edited."""
         if indices is not self.indices or known is not self.known or self.seen_known.changed():
             return True
-        if not _same(indices, self.slots) or not all(slot < len(model_list) for slot in indices):
+        if not _same(indices, self.slots) or not all(slot < len(models) for slot in indices):
             return True
-        return not _same([model_list[slot] for slot in indices], self.deployments) or self.seen.changed()
+        if self.rendered and len(models) != len(self.slots):
+            return True
+        return not _same([models[slot] for slot in indices], self.listed) or self.seen.changed()
 
     def available(self, cooling: frozenset[str]) -> _Pool:
         """Return the pool without the deployments ``cooling`` names; it is kept until another set is left out."""
         out = cooling & self.places.keys()
         if self.pool is None or out != self.pool.out:
-            self.pool = _Pool(self, frozenset(out))
+            self.pool = _Pool(self, frozenset(out), self.left(out), list(range(len(self.ids))))
         return self.pool
+
+    def left(self, out: Collection[str]) -> list[int]:
+        """Return the places of deployments that are neither blocked nor ``out``, of the first order that has any."""
+        places = [place for name, place in self.places.items() if place not in self.blocked and name not in out]
+        if self.orders is None:
+            return places
+        first = min((order for place in places if (order := self.orders[place]) is not None), default=None)
+        return places if first is None else [place for place in places if self.orders[place] == first]
 
     def limits(self, reader: Any, strict: bool) -> list[tuple[Any, Any] | None]:
         """Return per place the (tpm, rpm) limits, None for a deployment without; ``strict`` takes 0 for a limit."""
@@ -241,18 +270,14 @@ class _Group:
 class _Pool:
     """The deployments of a group that can be chosen now, in the group's order."""
 
-    def __init__(self, group: _Group, out: frozenset[str]) -> None:
-        places = [place for name, place in group.places.items() if place not in group.blocked and name not in out]
-        if group.orders is not None:
-            orders = [group.orders[place] for place in places if group.orders[place] is not None]
-            if orders:
-                first = min(orders)
-                places = [place for place in places if group.orders[place] == first]
+    def __init__(self, group: _Group, out: frozenset[str], places: list[int], considered: list[int]) -> None:
         chosen = frozenset(places)
+        read = frozenset(considered)
         self.places = places
         self.deployments = [group.deployments[place] for place in places]
         self.out = out
         self.member = bytes(place in chosen for place in range(len(group.ids)))
+        self.considered = bytes(place in read for place in range(len(group.ids)))
         self.weighed = False
         self.sums: list[float] | None = None
 
@@ -325,24 +350,98 @@ def _usage_key(group: _Group, key: Any, minute: str) -> int:
     return 2 * place + (kind == "rpm")
 
 
+class _Roster:
+    """The model names of all deployments of a router, with those that teams have given."""
+
+    def __init__(self, reader: Any, models: list[Deployment]) -> None:
+        self.models = models
+        self.listed = list(models)
+        self.seen = Snapshot(reader.dicts(self.listed))
+        self.names: frozenset[Any] = reader.names(self.listed)
+
+    def changed(self, models: list[Deployment]) -> bool:
+        """Return whether the router lists other deployments now, or one of them has been edited."""
+        return models is not self.models or not _same(models, self.listed) or self.seen.changed()
+
+
+class _Wildcards:
+    """Which deployments of a pattern router a model name matches, and the groups made of them."""
+
+    def __init__(self, source: Any) -> None:
+        self.source = source
+        self.table = source.patterns
+        self.seen = Snapshot([self.table])
+        self.matches: dict[str, list[Deployment] | None] = {}
+        self.groups: dict[str, _Group] = {}
+
+    def changed(self, source: Any) -> bool:
+        """Return whether the router has other patterns now, or too many names are remembered."""
+        if source is not self.source or source.patterns is not self.table or len(self.matches) > _MOST_NAMES:
+            return True
+        return self.seen.changed()
+
+    def group(self, reader: Any, asked: str, name: str, team: str | None, known: dict[str, int]) -> _Group | None:
+        """Return the group of the deployments whose pattern ``asked`` matches, called ``name``, or None."""
+        if asked not in self.matches:
+            self.matches[asked] = reader.matched(self.table, asked)
+        models = self.matches[asked]
+        if models is None:
+            return None
+        if type(models) is not list:
+            raise Unserved("a pattern of another kind")
+        group = self.groups.get(asked)
+        if group is None or group.changed(group.indices, models, known):
+            indices = list(range(len(models)))
+            group = _Group(reader, None, team, indices, models, known, reader.rendered(self.source, asked), name)
+            self.groups[asked] = group
+        return group
+
+
 class _Index:
     """What is remembered of one router: its settings, its cooldowns and its model groups."""
 
-    def __init__(self, router: weakref.ref[Any]) -> None:
+    def __init__(self, reader: Any, router: weakref.ref[Any]) -> None:
         self.router = router
         self.cooldowns = _Cooldowns()
-        self.groups: dict[str, _Group] = {}
+        self.health = reader.health()
+        self.groups: dict[Any, _Group] = {}
+        self.wildcards: dict[str | None, _Wildcards] = {}
+        self.roster: _Roster | None = None
 
     def group(
-        self, reader: Any, name: str, indices: list[int], model_list: list[Deployment], known: dict[str, int]
+        self,
+        reader: Any,
+        name: str,
+        team: str | None,
+        indices: list[int],
+        model_list: list[Deployment],
+        known: dict[str, int],
     ) -> _Group:
-        group = self.groups.get(name)
+        """Return the model group called ``name``, by a ``team`` if one is given."""
+        key = name if team is None else (team, name)
+        group = self.groups.get(key)
         if group is None or group.changed(indices, model_list, known):
-            group = _Group(reader, name, indices, model_list, known)
+            group = _Group(reader, name, team, indices, model_list, known)
             if group.changed(indices, model_list, known):
                 raise Unserved("the model list is being changed")
-            self.groups[name] = group
+            self.groups[key] = group
         return group
+
+    def names(self, reader: Any, model_list: list[Deployment]) -> frozenset[Any]:
+        """Return the model names of all deployments, and with its team each name a team has given."""
+        if self.roster is None or self.roster.changed(model_list):
+            self.roster = _Roster(reader, model_list)
+        return self.roster.names
+
+    def wildcard(self, reader: Any, source: Any, name: str, team: str | None, known: dict[str, int]) -> _Group | None:
+        """Return the group of the first pattern of ``source`` that matches, or None."""
+        if type(source) is not reader.pattern_type or not vars(source).keys() <= {"patterns", "_pattern_utils"}:
+            raise Unserved("a part of another kind")
+        wildcards = self.wildcards.get(team)
+        if wildcards is None or wildcards.changed(source):
+            wildcards = self.wildcards[team] = _Wildcards(source)
+        group = wildcards.group(reader, name, name, team, known)
+        return wildcards.group(reader, reader.qualified(name), name, team, known) if group is None else group
 
 
 class Chooser:
@@ -433,8 +532,8 @@ class Chooser:
         known = state["model_id_to_deployment_index_map"]
         indices = state["model_name_to_deployment_indices"].get(name)
         if type(indices) is not list or "get_all_deployments" in state or "should_include_deployment" in state:
-            raise Unserved("a pattern, team or unknown model group")
-        group = self._index(router).group(self._reader, name, indices, state["model_list"], known)
+            raise Unserved("an unknown model group")
+        group = self._index(router).group(self._reader, name, None, indices, state["model_list"], known)
         if group.refusal is not None:
             raise Unserved(group.refusal)
         return group.deployments.copy()
@@ -461,22 +560,14 @@ class Chooser:
             raise Unserved("a model name that is no string")
         if specific is True:
             raise Unserved("a specific deployment")
-        if (messages is not None or input is not None) and state["enable_pre_call_checks"]:
-            raise Unserved("pre-call checks")
         known = state["model_id_to_deployment_index_map"]
-        model_list = state["model_list"]
         name = self._group_name(state, known, model)
-        if len(model_list) != len(known):
+        if len(state["model_list"]) != len(known):
             raise Unserved("deployments that share an id")
-        indices = state["model_name_to_deployment_indices"].get(name)
-        if type(indices) is not list:
-            index.groups.pop(name, None)
-            raise Unserved("a pattern, team or unknown model group")
-        if request is not None:
-            self._check_request(request, state, name, asynchronous)
-        elif asynchronous:
+        if request is None and asynchronous:
             raise Unserved("a request without arguments")
-        group = index.group(self._reader, name, indices, model_list, known)
+        team, caller, web_search = self._check_request(request, asynchronous)
+        group = self._find(index, state, name, team, caller, known)
         if group.refusal is not None:
             raise Unserved(group.refusal)
         pool = group.available(index.cooldowns.now(self._cooldown_store(state), known))
@@ -484,27 +575,86 @@ class Chooser:
             raise Unserved("no deployment is available")
         if asynchronous:
             self._check_callbacks()
+        if self._narrows(group, state, messages, input, request, web_search):
+            left = group.filters.left(
+                router, index.health, pool.out, messages, input, request, web_search, asynchronous
+            )
+            if left is not None:
+                if left.pool is None:
+                    left.pool = _Pool(group, pool.out, left.places, left.considered)
+                pool = left.pool
+                if not pool.places:
+                    raise Unserved("no deployment is available")
         if strategy == "simple-shuffle":
-            return pool.drawn(self._reader, self._random)
-        return self._measured(
-            strategy,
-            selector,
-            group,
-            pool,
-            state,
-            model if asynchronous else name,
-            messages,
-            input,
-            request,
-            asynchronous,
-        )
+            chosen = pool.drawn(self._reader, self._random)
+        else:
+            called = model if asynchronous else name
+            chosen = self._measured(
+                strategy, selector, group, pool, state, called, messages, input, request, asynchronous
+            )
+        if request is not None:
+            for key in _STEERING_KEYS:
+                request.pop(key, None)
+        if group.rendered:
+            place = group.places[chosen["model_info"]["id"]]
+            copied: Deployment = self._reader.copied(group.listed[place], chosen)
+            return copied
+        return chosen
+
+    def _narrows(
+        self, group: _Group, state: dict[str, Any], messages: Any, input: Any, request: Any, web: bool
+    ) -> bool:
+        """Return whether something beside cooldowns may leave out deployments for this request."""
+        if web or state["enable_health_check_routing"] or state["enable_tag_filtering"] or group.filters.tagging:
+            return True
+        if state["enable_pre_call_checks"] and (messages is not None or input is not None):
+            return True
+        if request is None:
+            return False
+        return request.get("enable_tag_filtering") is True or any(key in request for key in _STEERING_KEYS)
+
+    def _find(
+        self, index: _Index, state: dict[str, Any], name: str, team: str | None, caller: Any, known: dict[str, int]
+    ) -> _Group:
+        """Return the model group a request reaches by ``name``: its team's, the router's, or a wildcard's."""
+        model_list = state["model_list"]
+        table = state["model_name_to_deployment_indices"]
+        indices = None if team is None else state["team_model_to_deployment_indices"].get((team, name))
+        if indices:
+            if type(indices) is not list or name in table:
+                raise Unserved("a team's own deployments")
+            if caller is not None and name in state["model_names"]:
+                self._check_caller(caller, name)
+            return index.group(self._reader, name, team, indices, model_list, known)
+        if name in state["model_names"]:
+            indices = table.get(name)
+            if type(indices) is not list:
+                index.groups.pop(name, None)
+                raise Unserved("an unknown model group")
+            if caller is not None:
+                self._check_caller(caller, name)
+            return index.group(self._reader, name, None, indices, model_list, known)
+        if name in table or state["default_deployment"] is not None:
+            raise Unserved("an unknown model group")
+        if team is not None:
+            names = index.names(self._reader, model_list)
+            if name in names or (team, name) in names:
+                raise Unserved("a team's own deployments")
+        elif caller is not None and any(name == called for _, called in state["team_model_to_deployment_indices"]):
+            raise Unserved("a team's own deployments")
+        group = index.wildcard(self._reader, state["pattern_router"], name, None, known)
+        if group is None and team is not None and team in state["team_pattern_routers"]:
+            group = index.wildcard(self._reader, state["team_pattern_routers"][team], name, team, known)
+        if group is None:
+            raise Unserved("an unknown model group")
+        return group
 
     def _index(self, router: Any) -> _Index:
         key = id(router)
         index = self._indexes.get(key)
         if index is None or index.router() is not router:
             indexes = self._indexes
-            index = _Index(weakref.ref(router, lambda gone: indexes.pop(key, None)))
+            index = _Index(self._reader, weakref.ref(router, lambda gone: indexes.pop(key, None)))
             self._indexes[key] = index
         return index
 
@@ -549,15 +699,18 @@ class Chooser:
                 name = target
             elif target is not None:
                 raise Unserved("an alias of another kind")
-        if name not in names:
-            raise Unserved("a pattern, team or unknown model group")
         renamed = self._litellm["model_alias_map"]
         if renamed and name in renamed:
             raise Unserved("litellm.model_alias_map")
         return name
 
-    def _check_request(self, request: Any, state: dict[str, Any], name: str, asynchronous: bool) -> None:
-        """Raise ``Unserved`` where a request's own arguments change the choice, or stock would change the request."""
+    def _check_request(self, request: Any, asynchronous: bool) -> tuple[str | None, Any, bool]:
+        """Return a request's team, its caller, and whether it searches the web.
+
+        Raises ``Unserved`` where its arguments change the choice in ways only stock knows, or stock would change them.
+        """
+        if request is None:
+            return None, None, False
         if type(request) is not dict:
             raise Unserved("request arguments of another kind")
         for key in request:
@@ -567,9 +720,7 @@ class Chooser:
                 raise Unserved("request arguments that steer the choice")
         if request.get("routing_strategy") is not None or request.get("_router_weights") is not None:
             raise Unserved("request arguments that steer the choice")
-        if request.get("enable_tag_filtering") is True:
-            raise Unserved("tag filtering")
-        team = None
+        team = caller = None
         for field in ("metadata", "litellm_metadata"):
             metadata = request.get(field)
             if metadata is None:
@@ -582,15 +733,13 @@ class Chooser:
                 team = metadata.get("user_api_key_team_id")
                 if not isinstance(team, str) or not team:
                     team = None
-            caller = metadata.get("user_api_key_auth")
-            if caller is not None:
-                self._check_caller(caller, name)
-        if team is not None and (team, name) in state["team_model_to_deployment_indices"]:
-            raise Unserved("a team's own deployments")
-        if asynchronous and request.get("tools"):
-            self._check_tools(request["tools"])
+                elif type(team) is not str:
+                    raise Unserved("metadata of another kind")
+            caller = caller or metadata.get("user_api_key_auth")
+        web_search = bool(asynchronous and request.get("tools")) and self._searches_web(request["tools"])
         if asynchronous and isinstance(request.get("_context_compaction_state"), self._reader.compaction_type):
             self._disarm(request["_context_compaction_state"])
+        return team, caller, web_search
 
     def _disarm(self, compaction: Any) -> None:
         """Take back what an earlier routing of the request set up, as stock's pre-routing hook does."""
@@ -613,14 +762,15 @@ class Chooser:
         if limited:
             raise Unserved("model access groups")
 
-    def _check_tools(self, tools: Any) -> None:
+    def _searches_web(self, tools: Any) -> bool:
         if type(tools) is not list:
             raise Unserved("tools of another kind")
         for tool in tools:
             if type(tool) is not dict:
                 raise Unserved("tools of another kind")
             if tool.get("type") in ("web_search", "web_search_preview"):
-                raise Unserved("web search")
+                return True
+        return False
 
     def _check_callbacks(self) -> None:
         """Raise ``Unserved`` where a callback filters deployments."""
@@ -782,7 +932,7 @@ class Chooser:
     ) -> Deployment:
         """Return one of the deployments with the fewest tokens this minute and room for one more call, at random.
 
-        Stock's coroutine reads the counters of the whole group, its synchronous sibling those of the pool.
+        Stock's coroutine reads the counters of all it considered, its synchronous sibling those of the pool.
         """
         entries, expiries, now = store.cache_dict, store.ttl_dict, store._clock()
         limits = group.limits(self._reader, True)
@@ -793,7 +943,7 @@ class Chooser:
         requests: dict[int, Any] = {}
         for key in list(entries):
             code = _usage_key(group, key, minute)
-            if code >= 0 and (asynchronous or pool.member[code >> 1]):
+            if code >= 0 and (pool.considered if asynchronous else pool.member)[code >> 1]:
                 value = _kept(entries, expiries, key, now)
                 if value is not None and pool.member[code >> 1]:
                     _number(value)

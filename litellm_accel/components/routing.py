@@ -13,13 +13,16 @@ import inspect
 import logging
 import math
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from itertools import accumulate
 from types import FunctionType, ModuleType
 from typing import Any
 
 from litellm_accel._backend import load
 from litellm_accel.components.base import Component, Replaced, Replacement, Unavailable, Unproven
+from litellm_accel.components.routing_filters import Filters, Health, Tools
 from litellm_accel.components.routing_records import Records
 
 _hot = load("routing")
@@ -52,11 +55,16 @@ _AROUND: dict[str, tuple[str, ...] | None] = {
         "_get_routing_context",
         "_get_routing_group_deployments",
         "_increment_deployment_usage",
+        "_count_pre_call_check_tokens",
+        "_deployment_max_input_tokens",
+        "_get_deployment_by_litellm_model",
         "_is_strategy_marker_deployment",
         "_normalize_strategy",
         "_override_selector_pre_call_check",
         "_pin_tier_params_onto_request",
+        "_acount_pre_call_check_tokens",
         "_pre_call_checks",
+        "_pre_call_checks_need_token_count",
         "_record_routing_decision",
         "_resolve_claude_code_session_router",
         "_restore_client_ceiling_no_tier_pins",
@@ -64,6 +72,7 @@ _AROUND: dict[str, tuple[str, ...] | None] = {
         "_select_deployment_sync",
         "_select_pre_routing_strategy",
         "_stamp_or_clear_metadata_key",
+        "_team_deployments_across_teams",
         "_try_early_resolve_deployments_for_model_not_in_names",
         "async_callback_filter_deployments",
         "async_deployment_callback_on_failure",
@@ -85,6 +94,7 @@ _AROUND: dict[str, tuple[str, ...] | None] = {
     "litellm.router": (
         "RoutingPrefetch",
         "RoutingReadBatch",
+        "LiteLLM_Params",
         "_as_retry_skipped_deployment_ids",
         "_deployment_pick_attributes",
         "arm_compaction",
@@ -99,6 +109,8 @@ _AROUND: dict[str, tuple[str, ...] | None] = {
         "get_request_team_id",
         "increment_deployment_successes_for_current_minute",
         "is_proxy_admin_request",
+        "is_region_allowed",
+        "offload_token_count",
         "phase_event",
         "phase_span",
         "resolve_model_group_alias",
@@ -115,14 +127,19 @@ _AROUND: dict[str, tuple[str, ...] | None] = {
     "litellm.router_strategy.lowest_tpm_rpm": None,
     "litellm.router_strategy.lowest_tpm_rpm_v2": None,
     "litellm.router_strategy.simple_shuffle": None,
+    "litellm.router_strategy.tag_based_routing": None,
     "litellm.router_utils.access_windows": ("filter_reserved_deployments",),
     "litellm.router_utils.common_utils": ("filter_team_based_models", "filter_web_search_deployments"),
     "litellm.router_utils.cooldown_cache:CooldownCache": None,
     "litellm.router_utils.cooldown_handlers": ("async_get_cooldown_deployments", "get_cooldown_deployments"),
+    "litellm.router_utils.health_state_cache:DeploymentHealthCache": None,
+    "litellm.router_utils.pattern_match_deployments": None,
+    "litellm.router_utils.pattern_match_deployments:PatternMatchRouter": None,
     "litellm.router_utils.deployment_pricing": ("deployment_pricing_models", "pricing_models", "str_keyed"),
     "litellm.utils": (
         "get_deployment_order",
         "get_excluded_filtered_deployments",
+        "get_non_default_params",
         "get_order_filtered_deployments",
         "get_utc_datetime",
     ),
@@ -166,6 +183,10 @@ def _is_plain(value: Any) -> bool:
     return type(value) in _PLAIN
 
 
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(type(item) is str for item in value)
+
+
 def _limit(deployment: dict[str, Any], metric: str, strict: bool) -> Any:
     values = (part.get(metric) for part in (deployment, deployment["litellm_params"], deployment["model_info"]))
     return next((value for value in values if (value is not None if strict else value)), None)
@@ -182,7 +203,9 @@ class Reader:
         from litellm.caching.in_memory_cache import InMemoryCache
         from litellm.integrations.custom_logger import CustomLogger
         from litellm.router_strategy.complexity_router.context_compaction import CompactionState
+        from litellm.router_utils import pattern_match_deployments
         from litellm.router_utils.cooldown_cache import CooldownCache
+        from litellm.router_utils.health_state_cache import DeploymentHealthCache
 
         self.strategies: dict[str, ModuleType] = {
             module: importlib.import_module(f"litellm.router_strategy.{module}") for _, module, _ in _SELECTORS.values()
@@ -191,6 +214,9 @@ class Reader:
         self.cache_type = DualCache
         self.memory_type = InMemoryCache
         self.cooldown_type = CooldownCache
+        self.pattern_type = pattern_match_deployments.PatternMatchRouter
+        self._inferred_provider = pattern_match_deployments.inferred_provider
+        self._health_type = DeploymentHealthCache
         self.service_type = ServiceLogging
         self.litellm = vars(litellm)
         self.logging = vars(_logging)
@@ -206,6 +232,7 @@ class Reader:
         self.no_filter = vars(CustomLogger)["async_filter_deployments"]
         self._router_methods = frozenset(_functions(vars(litellm.Router)))
         self._minute: tuple[Any, str] = (None, "")
+        self._tools = Tools(self.litellm)
 
     def router(self, router: Any) -> tuple[str | None, str, Any, tuple[Any, ...]]:
         """Return why ``router`` is not served (or None), its strategy, its selector, and its caches and selector."""
@@ -216,10 +243,6 @@ class Reader:
             return "a router with methods of its own", *refused[1:]
         if "model_names" not in state:
             return "a router without a model list", *refused[1:]
-        if state["enable_health_check_routing"]:
-            return "health-check routing", *refused[1:]
-        if state["enable_tag_filtering"]:
-            return "tag filtering", *refused[1:]
         cooldowns = state["cooldown_cache"]
         parts = [cooldowns, cooldowns._cooldown_store, cooldowns.in_memory_cache]
         kinds = [self.cooldown_type, self.cache_type, self.memory_type]
@@ -257,16 +280,22 @@ class Reader:
                 found.append(part)
         return found
 
+    def lists(self, deployments: Sequence[dict[str, Any]]) -> list[list[Any]]:
+        """Return the lists in them that tag routing depends on."""
+        fields = ("tags", "tag_regex")
+        held = [deployment["litellm_params"].get(field) for deployment in deployments for field in fields]
+        return [value for value in held if isinstance(value, list)]
+
     def group(
-        self, name: str, deployments: Sequence[dict[str, Any]], known: Mapping[str, int]
+        self, name: str | None, team: str | None, deployments: Sequence[dict[str, Any]], known: Mapping[str, int]
     ) -> tuple[str | None, list[str], set[int], list[int | None] | None, bool]:
-        """Read a model group's deployments.
+        """Read a model group's deployments: those called ``name``, those a ``team`` calls so, or (None) any.
 
         Returns why the group is not served (or None), the deployments' ids, the places of blocked ones, their orders
         (None if none has one), and whether all of them are plain data.
         """
         ids = [deployment["model_info"].get("id") for deployment in deployments]
-        refusal = self._refusal(name, deployments, ids, known)
+        refusal = self._refusal(name, team, deployments, ids, known)
         if refusal is not None:
             return refusal, [], set(), None, False
         blocked = {
@@ -286,22 +315,76 @@ class Reader:
         return None, ids, blocked, orders if any(order is not None for order in orders) else None, plain
 
     def _refusal(
-        self, name: str, deployments: Sequence[dict[str, Any]], ids: list[Any], known: Mapping[str, int]
+        self,
+        name: str | None,
+        team: str | None,
+        deployments: Sequence[dict[str, Any]],
+        ids: list[Any],
+        known: Mapping[str, int],
     ) -> str | None:
         for deployment, model_id in zip(deployments, ids, strict=True):
             params, info = deployment["litellm_params"], deployment["model_info"]
-            if type(model_id) is not str or model_id not in known or deployment.get("model_name") != name:
+            if type(model_id) is not str or model_id not in known or type(deployment.get("model_name")) is not str:
                 return "deployments of another kind"
             model = params.get("model")
             if type(model) is not str or model.startswith("auto_router/"):
                 return "pre-routing strategies"
-            if info.get("team_id") is not None:
+            if info.get("team_id") != team:
                 return "a team's own deployments"
+            called = deployment["model_name"] if team is None else info.get("team_public_model_name")
+            if name is not None and called != name:
+                return "deployments of another kind"
             if info.get("access_windows") is not None:
                 return "access windows"
-            if info.get("enable_tag_filtering") is not None:
-                return "tag filtering"
+            tags = (params.get("tags"), params.get("tag_regex"))
+            if any(held is not None and not _is_texts(held) for held in tags):
+                return "tags of another kind"
         return None if len(set(ids)) == len(ids) else "deployments that share an id"
+
+    def names(self, deployments: Sequence[dict[str, Any]]) -> frozenset[Any]:
+        """Return the model names of deployments, and with its team each name a team has given."""
+        infos = [deployment["model_info"] for deployment in deployments]
+        theirs = [(info.get("team_id"), info.get("team_public_model_name")) for info in infos]
+        return frozenset([*(deployment["model_name"] for deployment in deployments), *theirs])
+
+    def matched(self, patterns: Mapping[str, Any], name: str) -> Any:
+        """Return the deployments of the first pattern that ``name`` matches, or None."""
+        try:
+            return next((held for pattern, held in patterns.items() if re.match(pattern, name)), None)
+        except re.error:  # stock's own rule: then nothing matches
+            return None
+
+    def qualified(self, name: str) -> str:
+        """Return ``name`` with the provider LiteLLM infers from it, which patterns are tried with next."""
+        return f"{self._inferred_provider(name)}/{name}"
+
+    def rendered(self, source: Any, name: str) -> list[dict[str, Any]]:
+        """Return the deployments that ``name`` matches as stock chooses among them: copies with their own model."""
+        found = source.route(name)
+        if type(found) is not list:
+            raise _hot.Unserved("a pattern that cannot be rendered")
+        return found
+
+    def copied(self, deployment: dict[str, Any], rendered: dict[str, Any]) -> dict[str, Any]:
+        """Return a new copy of a pattern's ``deployment`` with the model of its ``rendered`` copy."""
+        copy = deepcopy(deployment)
+        copy["litellm_params"]["model"] = rendered["litellm_params"]["model"]
+        return copy
+
+    def filters(
+        self,
+        name: str,
+        deployments: Sequence[dict[str, Any]],
+        blocked: set[int],
+        orders: list[int | None] | None,
+        overridden: bool,
+    ) -> Filters:
+        """Return what narrows the choice in a group; ``overridden``: its deployments may switch tag routing."""
+        return Filters(self._tools, name, deployments, blocked, orders, overridden)
+
+    def health(self) -> Health:
+        """Return what is remembered of a router's health checks."""
+        return Health(self.cache_type, self.memory_type, self._health_type)
 
     def cumulative(self, deployments: Sequence[dict[str, Any]]) -> list[float] | None:
         """Return the running sums ``random.choices`` draws from, or None where stock draws evenly.

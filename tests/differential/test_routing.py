@@ -14,11 +14,11 @@ from typing import Any
 import litellm
 import pytest
 from litellm import ModelResponse, Router, Usage
-from litellm.types.router import Deployment
+from litellm.types.router import AllowedFailsPolicy, Deployment
 
 import litellm_accel
 from litellm_accel import _backend, activation
-from litellm_accel.components import routing, routing_records
+from litellm_accel.components import routing, routing_filters, routing_records
 
 STRATEGIES = (
     "simple-shuffle",
@@ -30,6 +30,8 @@ STRATEGIES = (
 )
 MODELS = ("openai/gpt-4o-mini", "openai/gpt-4o", "openai/gpt-4.1-nano", "openai/unpriced-model", "gpt-3.5-turbo")
 MESSAGES = [{"role": "user", "content": "How many roads must a man walk down?"}]
+LONG_MESSAGES = [{"role": "user", "content": "How many roads must a man walk down? " * 8}]
+PARTS = [{"role": "user", "content": [{"type": "text", "text": "How many roads must a man walk down?"}], "name": None}]
 
 
 class Clock:
@@ -68,7 +70,7 @@ def gate(restored: None, hot: Callable[[str], ModuleType], monkeypatch: pytest.M
     """The gate of the active component: off runs stock, on runs the accelerated choice."""
     saved = [(name, list(getattr(litellm, name))) for name in ("callbacks", "input_callback", "success_callback")]
     saved += [(name, list(getattr(litellm, name))) for name in ("failure_callback", "_async_success_callback")]
-    for module in (routing, routing_records):
+    for module in (routing, routing_filters, routing_records):
         monkeypatch.setattr(module, "_hot", hot("routing"))
     monkeypatch.setitem(_backend._modules, "gate", hot("gate"))
     monkeypatch.setattr(activation, "_activations", {})
@@ -97,8 +99,35 @@ def deployment(rng: random.Random, model_id: str, group: str, traits: set[str]) 
         params["output_cost_per_token"] = rng.choice((1e-7, 3e-6))
     if "blocked" in traits and rng.random() < 0.3:
         info["blocked"] = True
-    if "tags" in traits and rng.random() < 0.3:
-        params["tags"] = rng.choice((["free"], ["default"], ["paid", "free"]))
+    if "tags" in traits:
+        if rng.random() < 0.6:
+            params["tags"] = rng.choice((["free"], ["default"], ["paid", "free"], ["eu", "paid"], []))
+        if rng.random() < 0.2:
+            params["tag_regex"] = rng.choice((["^User-Agent: claude"], ["curl", "wget"]))
+        if rng.random() < 0.1:
+            info["allow_fail_open"] = True
+        if rng.random() < 0.05:
+            info["enable_tag_filtering"] = rng.choice((True, False))
+    if "checks" in traits:
+        if params["model"] == "openai/unpriced-model":
+            params["model"] = "openai/gpt-4o"
+        if rng.random() < 0.4:
+            info["max_input_tokens"] = rng.choice((5, 20, 100))
+        if rng.random() < 0.3:
+            params["rpm"] = rng.choice((0, 1, 3))
+        if rng.random() < 0.4:
+            params["region_name"] = rng.choice(("eu", "us"))
+        if rng.random() < 0.2:
+            params["model"] = "azure/gpt-4o"
+            info["base_model"] = "azure/gpt-4o"
+    if group == "openai/*" and rng.random() < 0.7:
+        params["model"] = rng.choice(("openai/*", "mistral/*", "openai/gpt-4*"))
+    if group == "ours":
+        info.update(team_id="team", team_public_model_name="ours")
+        return {"model_name": f"model_name_team_{model_id}", "litellm_params": params, "model_info": info}
+    if group == "theirs":
+        info.update(team_id="team", team_public_model_name="groq/*")
+        return {"model_name": f"model_name_team_{model_id}", "litellm_params": params, "model_info": info}
     return {"model_name": group, "litellm_params": params, "model_info": info}
 
 
@@ -107,12 +136,35 @@ class World:
 
     def __init__(self, rng: random.Random, gate: Any, clock: Clock, strategy: str) -> None:
         self.rng, self.gate, self.clock, self.strategy = rng, gate, clock, strategy
-        self.traits = {
-            trait for trait in ("weights", "limits", "orders", "costs", "blocked", "tags", "odd") if rng.random() < 0.4
-        }
-        self.groups = ["chat", "other"]
+        plain, narrowing = (
+            ("weights", "limits", "orders", "costs", "blocked"),
+            ("tags", "checks", "health", "wild", "teams"),
+        )
+        self.traits = {trait for trait in (*plain, *narrowing) if rng.random() < 0.25} | {rng.choice(narrowing)}
+        if rng.random() < 0.15:
+            self.traits.add("odd")
+        self.groups = ["chat", "chat", "other"]
+        self.names = ["chat", "chat", "chat", "chat", "other", "nick", "hidden", "unknown"]
+        if "wild" in self.traits:
+            self.groups += ["openai/*", "vllm-*"]
+            self.names += [
+                "openai/gpt-4o",
+                "openai/gpt-4o",
+                "gpt-4o",
+                "vllm-7b",
+                "openai/o1*",
+                "groq/llama",
+                "openai/*",
+            ]
+        if "teams" in self.traits:
+            self.groups += ["ours", "theirs"]
+            self.names += ["ours", "ours", "groq/llama"]
         self.serial = 0
-        models = [self.make(group) for group, most in (("chat", 12), ("other", 3)) for _ in range(rng.randint(1, most))]
+        models = [
+            self.make(group)
+            for group in dict.fromkeys(self.groups)
+            for _ in range(rng.randint(1, 12 if group == "chat" else 3))
+        ]
         arguments: dict[str, Any] = {}
         if strategy == "latency-based-routing":
             arguments["routing_strategy_args"] = {
@@ -123,8 +175,17 @@ class World:
             }
         elif strategy.startswith("usage"):
             arguments["routing_strategy_args"] = {"ttl": rng.choice((5, 60))}
-        if "tags" in self.traits and rng.random() < 0.5:
-            arguments["enable_tag_filtering"] = True
+        if "tags" in self.traits:
+            arguments["enable_tag_filtering"] = rng.random() < 0.7
+            arguments["tag_filtering_match_any"] = rng.random() < 0.6
+            arguments["tag_routing_prefix"] = rng.choice((None, None, "route:"))
+        if "checks" in self.traits:
+            arguments["enable_pre_call_checks"] = True
+        if "health" in self.traits:
+            arguments["enable_health_check_routing"] = True
+            arguments["background_health_check_model_groups"] = rng.choice((None, None, ["chat"]))
+            if rng.random() < 0.2:
+                arguments["allowed_fails_policy"] = AllowedFailsPolicy(RateLimitErrorAllowedFails=1000)
         self.routers = [
             Router(
                 model_list=copy.deepcopy(models),
@@ -179,15 +240,46 @@ class World:
         request: dict[str, Any] = {"stream": rng.choice((True, False)), "temperature": 0.5}
         if rng.random() < 0.8:
             request["metadata"] = {"model_group": "chat"}
+        if rng.random() < (0.5 if "teams" in self.traits else 0.1):
+            request["litellm_metadata"] = {"user_api_key_team_id": rng.choice(("team", "team", "others"))}
+        for metadata in (request.get("metadata"), request.get("litellm_metadata")):
+            if metadata is not None and "tags" in self.traits:
+                tags = ("free", "paid", "eu", "new", "&eu", "!free", "route:paid", "&paid", "default", "!")
+                if rng.random() < 0.7:
+                    metadata["tags"] = rng.choices(tags, k=rng.randint(0, 2))
+                if rng.random() < 0.3:
+                    metadata["user_agent"] = rng.choice(("claude-cli/1", "curl/8", "", None))
+                if rng.random() < 0.2:
+                    metadata["inherited_tags"] = rng.choices(tags, k=1)
+                if rng.random() < 0.1:
+                    metadata["tag_routing"] = {"earlier": True}
+        if "checks" in self.traits:
+            if rng.random() < 0.3:
+                request["response_format"] = {"type": "json_object"}
+            if rng.random() < 0.2:
+                request["allowed_model_region"] = rng.choice(("eu", "us", None))
+            if rng.random() < 0.2:
+                request["tools"] = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
         if rng.random() < 0.1:
-            request["litellm_metadata"] = {"user_api_key_team_id": "team"}
+            request["tools"] = [{"type": "web_search"}]
+        if rng.random() < 0.1 and self.ids:
+            tried = rng.sample(self.ids, min(3, len(self.ids)))
+            request.update(
+                rng.choice(
+                    (
+                        {"_excluded_deployment_ids": tried},
+                        {"_retry_skipped_deployment_ids": tuple(tried)},
+                        {"_target_order": rng.choice((1, 2, None))},
+                        {"_excluded_deployment_ids": set(tried), "_target_order": 2},
+                    )
+                )
+            )
         if "odd" in self.traits:
             oddity = rng.choice(
                 (
-                    {"_excluded_deployment_ids": self.ids[:1]},
-                    {"_retry_skipped_deployment_ids": tuple(self.ids[:1])},
-                    {"_target_order": 1},
-                    {"tools": [{"type": "web_search"}]},
+                    {"_excluded_deployment_ids": "d1"},
+                    {"_target_order": "1"},
+                    {"enable_tag_filtering": True},
                     {"tools": [{"type": "function", "function": {"name": "f"}}]},
                     {"metadata": {"routing_decision": {"x": 1}, "tags": ["free"]}},
                     {"metadata": {"user_api_key_auth": SimpleNamespace(models=["chat"], team_models=[])}},
@@ -203,8 +295,8 @@ class World:
     def choose(self) -> None:
         """Ask both routers for a deployment and compare what they say and what they leave behind."""
         rng = self.rng
-        model = rng.choice(("chat", "chat", "chat", "chat", "other", "nick", "hidden", "unknown", *self.ids[:1]))
-        messages = rng.choice((MESSAGES, None))
+        model = rng.choice((*self.names, *self.ids[:1]))
+        messages = rng.choice((MESSAGES, None, LONG_MESSAGES, PARTS))
         text = None if messages else rng.choice(("some text", ["a", "b"], None))
         specific = rng.choice((None, False, False, False, True if "odd" in self.traits else None))
         asynchronous = rng.random() < 0.7
@@ -224,8 +316,8 @@ class World:
                 else:
                     found = router.get_available_deployment(model, messages, text, specific, mine)
                 outcome = ("chosen", found)
-                if specific is not True and model not in self.ids:
-                    assert any(found is listed for listed in router.model_list) or model == "unknown"
+                if specific is not True and model in ("chat", "other", "nick", "hidden"):
+                    assert any(found is listed for listed in router.model_list)
             except AssertionError:
                 raise
             except Exception as error:
@@ -269,7 +361,7 @@ class World:
             + ("success",) * 5
             + ("failure", "failure", "list")
             + ("begin", "begin", "limit", "limit", "timeout", "cool", "cool", "clock", "clock", "clock")
-            + ("add", "delete", "upsert", "edit", "write", "alias", "uncool", "price")
+            + ("add", "delete", "upsert", "edit", "write", "alias", "uncool", "price", "retag", "health", "wild")
         )
         getattr(self, f"on_{event}")()
 
@@ -407,12 +499,49 @@ class World:
                 ("litellm_params", "order", 1),
                 ("model_info", "blocked", True),
                 ("model_info", "blocked", False),
+                ("model_info", "supports_web_search", False),
+                ("model_info", "max_input_tokens", 12),
+                ("model_info", "enable_tag_filtering", True),
+                ("litellm_params", "tags", ["free"]),
+                ("litellm_params", "tags", None),
+                ("litellm_params", "tag_regex", ["("]),
                 ("litellm_params", "input_cost_per_token", 9e-9),
             )
         )
 
         def edit(router: Router) -> None:
             router.model_list[place][part][key] = value
+
+        self.both(edit)
+
+    def on_retag(self) -> None:
+        """Somebody changes the tags of a deployment in place."""
+        place = self.rng.randrange(100)
+        tag = self.rng.choice(("free", "default", "eu"))
+
+        def retag(router: Router) -> None:
+            held = [model["litellm_params"].get("tags") for model in router.model_list]
+            tags = [value for value in held if isinstance(value, list)]
+            if tags:
+                tags[place % len(tags)].append(tag)
+
+        self.both(retag)
+
+    def on_health(self) -> None:
+        """Background health checks find some deployments unhealthy."""
+        ids = self.rng.sample(self.ids, min(len(self.ids), self.rng.randint(0, 3)))
+        states = {
+            name: {"is_healthy": self.rng.random() < 0.3, "timestamp": self.clock.now - self.rng.choice((0, 500, 599))}
+            for name in ids
+        }
+        self.both(lambda router: router.health_state_cache.set_deployment_health_states(copy.deepcopy(states)))
+
+    def on_wild(self) -> None:
+        """Somebody edits the deployments behind a wildcard."""
+
+        def edit(router: Router) -> None:
+            for deployments in router.pattern_router.patterns.values():
+                deployments[0]["litellm_params"]["weight"] = 5
 
         self.both(edit)
 
@@ -424,9 +553,14 @@ class World:
                 ("chat_request_count:d2", "2"),
                 ("unrelated", {"x": 1}),
                 ("chat_request_count:d3", 0),
+                (
+                    f"chat:rpm:{datetimes.datetime.fromtimestamp(self.clock.now, datetimes.timezone.utc):%H-%M}",
+                    {"d1": 2},
+                ),
+                ("d1", 3),
             )
         )
-        self.both(lambda router: router.cache.in_memory_cache.set_cache(key, value, ttl=10))
+        self.both(lambda router: router.cache.in_memory_cache.set_cache(key, copy.deepcopy(value), ttl=10))
 
     def on_alias(self) -> None:
         target = self.rng.choice(("chat", "other"))

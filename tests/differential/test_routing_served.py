@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
 import random
 import threading
+import time
 import tracemalloc
 import weakref
 from collections import Counter
@@ -22,7 +24,7 @@ from litellm.types.router import Deployment, RouterRateLimitError
 
 import litellm_accel
 from litellm_accel import _backend, activation
-from litellm_accel.components import routing, routing_records
+from litellm_accel.components import routing, routing_filters, routing_records
 
 MESSAGES = [{"role": "user", "content": "hello"}]
 STRATEGIES = (
@@ -47,7 +49,7 @@ CALLBACK_LISTS = (
 def gate(restored: None, hot: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The gate of the active component: off runs stock, on runs the accelerated choice."""
     saved = {name: list(getattr(litellm, name)) for name in CALLBACK_LISTS}
-    for module in (routing, routing_records):
+    for module in (routing, routing_filters, routing_records):
         monkeypatch.setattr(module, "_hot", hot("routing"))
     monkeypatch.setitem(_backend._modules, "gate", hot("gate"))
     monkeypatch.setattr(activation, "_activations", {})
@@ -192,6 +194,189 @@ def test_what_others_change_is_seen_at_the_next_choice(gate: Any) -> None:
     assert gate.declined == {}
 
 
+TEXT = [{"role": "user", "content": "hello " * 30}]
+PARTS = [{"role": "user", "content": [{"type": "text", "text": "hello " * 30}]}]
+TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
+
+
+def _small(index: int) -> dict[str, Any]:
+    return {"info": {"max_input_tokens": 20 if index else 1000}}
+
+
+# What is configured, a request, and which of three deployments it may reach.
+NARROWED: dict[
+    str, tuple[dict[str, Any], Callable[[int], dict[str, Any]], dict[str, Any], list[dict[str, Any]], set[str]]
+] = {
+    "tags": (
+        {"enable_tag_filtering": True},
+        lambda index: {"tags": [("free", "paid", "default")[index]]},
+        {"metadata": {"tags": ["paid"]}},
+        MESSAGES,
+        {"d1"},
+    ),
+    "untagged": (
+        {"enable_tag_filtering": True},
+        lambda index: {"tags": [("free", "paid", "default")[index]]},
+        {"metadata": {}},
+        MESSAGES,
+        {"d2"},
+    ),
+    "tags of the request": (
+        {},
+        lambda index: {"tags": [("free", "paid", "free")[index]]},
+        {"metadata": {"tags": ["free"]}, "enable_tag_filtering": True},
+        MESSAGES,
+        {"d0", "d2"},
+    ),
+    "tags of the group": (
+        {},
+        lambda index: {"tags": ["eu", "free"][: index + 1], "info": {"enable_tag_filtering": True}},
+        {"litellm_metadata": {"tags": ["&eu", "&free"]}},
+        MESSAGES,
+        {"d1", "d2"},
+    ),
+    "user agent": (
+        {"enable_tag_filtering": True},
+        lambda index: {"tag_regex": ["^User-Agent: claude"]} if index == 1 else {},
+        {"metadata": {"user_agent": "claude-cli/2"}},
+        MESSAGES,
+        {"d1"},
+    ),
+    "context window": ({"enable_pre_call_checks": True}, _small, {}, TEXT, {"d0"}),
+    "context window, parts": ({"enable_pre_call_checks": True}, _small, {}, PARTS, {"d0"}),
+    "context window, tools": ({"enable_pre_call_checks": True}, _small, {"tools": TOOLS}, TEXT, {"d0"}),
+    "within the context window": ({"enable_pre_call_checks": True}, _small, {}, MESSAGES, {"d0", "d1", "d2"}),
+    "region": (
+        {"enable_pre_call_checks": True},
+        lambda index: {"region_name": ("eu", "us", "eu")[index]},
+        {"allowed_model_region": "eu"},
+        MESSAGES,
+        {"d0", "d2"},
+    ),
+    "response format": (
+        {"enable_pre_call_checks": True},
+        lambda index: {"model": "gpt-3.5-turbo-16k" if index else "gpt-4o"},
+        {"response_format": {"type": "json_object"}},
+        MESSAGES,
+        {"d0"},
+    ),
+    "requests a minute": (
+        {"enable_pre_call_checks": True},
+        lambda index: {"rpm": index},
+        {},
+        MESSAGES,
+        {"d1", "d2"},
+    ),
+    "web search": (
+        {},
+        lambda index: {"info": {"supports_web_search": index == 1}},
+        {"tools": [{"type": "web_search"}]},
+        MESSAGES,
+        {"d1"},
+    ),
+    "an order asked for": ({}, lambda index: {"order": index}, {"_target_order": 2}, MESSAGES, {"d2"}),
+    "excluded": ({}, lambda index: {}, {"_excluded_deployment_ids": ["d0", "d2"]}, MESSAGES, {"d1"}),
+    "refused before": ({}, lambda index: {}, {"_retry_skipped_deployment_ids": ("d0",)}, MESSAGES, {"d1", "d2"}),
+    "all refused before": (
+        {},
+        lambda index: {},
+        {"_retry_skipped_deployment_ids": ("d0", "d1", "d2")},
+        MESSAGES,
+        {"d0", "d1", "d2"},
+    ),
+}
+
+
+@pytest.mark.parametrize("strategy", ["simple-shuffle", "latency-based-routing"])
+@pytest.mark.parametrize("case", NARROWED)
+def test_narrowed_choices_are_served(case: str, strategy: str, gate: Any) -> None:
+    settings, params, written, messages, expected = NARROWED[case]
+    models = [model(f"d{index}", **params(index)) for index in range(3)]
+    router = Router(model_list=copy.deepcopy(models), routing_strategy=strategy, **settings)
+    reached: list[Counter[str]] = []
+    for accelerated in (False, True):
+        gate.switch(accelerated)
+        random.seed(3)
+        counts: Counter[str] = Counter()
+        for _ in range(40):
+            request = copy.deepcopy(written)
+            found = asyncio.run(router.async_get_available_deployment("chat", request, messages))
+            counts[found["model_info"]["id"]] += 1
+            assert not any(key.startswith(("_target", "_excluded", "_retry")) for key in request)
+        reached.append(counts)
+    assert set(reached[0]) == set(reached[1]) == expected
+    if strategy == "simple-shuffle":
+        assert reached[1] == reached[0]
+    assert gate.served >= 40
+    assert (gate.declined, gate.faults) == ({}, 0)
+
+
+def test_unhealthy_deployments_are_left_out(gate: Any) -> None:
+    router = router_of(3, enable_health_check_routing=True)
+    now = time.time()
+    states = {name: {"is_healthy": False, "timestamp": now, "reason": "x"} for name in ("d0", "d1")}
+    router.health_state_cache.set_deployment_health_states(states)
+    assert {choose(router) for _ in range(20)} == {"d2"}
+    router.health_state_cache.set_deployment_health_states({"d0": {"is_healthy": True, "timestamp": now, "reason": ""}})
+    assert {choose(router) for _ in range(40)} == {"d0", "d2"}
+    router.health_state_cache.staleness_threshold = 0.0
+    assert {choose(router) for _ in range(40)} == {"d0", "d1", "d2"}
+    assert gate.declined == {}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_wildcard_groups_are_served_with_copies(strategy: str, gate: Any) -> None:
+    wild = model("w0", "openai/*", model="openai/*")
+    narrow = model("w1", "openai/gpt-4*", model="mistral/static")
+    router = Router(model_list=[wild, narrow, model("d0")], routing_strategy=strategy)
+
+    def ask(name: str) -> tuple[str, str]:
+        found = asyncio.run(router.async_get_available_deployment(name, {}, MESSAGES))
+        assert not any(found is listed for listed in router.model_list)
+        found["litellm_params"]["model"] = "the caller's own copy"
+        again = asyncio.run(router.async_get_available_deployment(name, {}, MESSAGES))
+        return again["model_info"]["id"], again["litellm_params"]["model"]
+
+    asked = ("openai/o3", "openai/gpt-4o", "gpt-4o-mini")
+    gate.switch(False)
+    expected = [ask(name) for name in asked]
+    gate.switch(True)
+    assert [ask(name) for name in asked] == expected
+    router.add_deployment(Deployment(**model("w2", "openai/gpt-4o*", model="groq/*")))
+    assert ask("openai/gpt-4o") == ("w2", "groq/")
+    router.delete_deployment("w2")
+    assert ask("openai/gpt-4o") == expected[1]
+    assert gate.served >= 10
+    assert gate.faults == 0, gate.last_fault
+
+
+def test_names_that_callers_make_up_are_forgotten(gate: Any) -> None:
+    router = Router(model_list=[model("w0", "openai/*", model="openai/*")])
+    for index in range(3000):
+        found = router.get_available_deployment(f"openai/made-up-{index}", MESSAGES)
+        assert found["litellm_params"]["model"] == f"openai/made-up-{index}"
+    sizes = [len(held) for held in gc.get_objects() if type(held) is dict and "openai/made-up-2999" in held]
+    assert sizes and max(sizes) < 2000
+    assert gate.served == 3000
+
+
+def test_a_team_reaches_its_own_deployments(gate: Any) -> None:
+    own = model("t0", "model_name_red_1", info={"team_id": "red", "team_public_model_name": "theirs"})
+    router = Router(model_list=[own, model("d0"), model("w0", "open*")])
+    red, blue = ({"metadata": {"user_api_key_team_id": team}} for team in ("red", "blue"))
+    assert choose(router, "theirs", **red) == "t0"
+    assert choose(router, "chat", **red) == "d0"
+    assert choose(router, "opened", **red) == "w0"
+    assert choose(router, "opened", **blue) == "w0"
+    assert (gate.served, gate.declined) == (4, {})
+    with pytest.raises(litellm.BadRequestError, match="no healthy deployments"):
+        choose(router, "theirs", **blue)
+    # Somebody renames the team's deployment under the router's feet; its index of teams does not know.
+    router.model_list[0]["model_info"]["team_public_model_name"] = "opened"
+    assert choose(router, "opened", **red) == "t0"
+    assert choose(router, "opened", **blue) == "w0"
+
+
 def test_no_deployment_is_stocks_error(gate: Any) -> None:
     router = router_of(2)
     error = litellm.RateLimitError("slow down", "openai", "m")
@@ -230,10 +415,6 @@ def _set(owner: Any, name: str, value: Any) -> Callable[[Router, pytest.MonkeyPa
     return apply
 
 
-def _tag(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
-    router.model_list[0]["model_info"]["enable_tag_filtering"] = False
-
-
 def _team(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
     router.add_deployment(Deployment(**model("t", info={"team_id": "team", "team_public_model_name": "chat"})))
 
@@ -263,11 +444,6 @@ async def _nothing(*args: Any, **rest: Any) -> dict[str, Any]:
 DECLINES: dict[str, tuple[str, Callable[[Router, pytest.MonkeyPatch], None], dict[str, Any]]] = {
     "verbose": ("verbose mode", _set(litellm, "set_verbose", True), {}),
     "plugins": ("routing plugins", _set(None, "routing_plugins", []), {}),
-    "pre-call checks": ("pre-call checks", _set(None, "enable_pre_call_checks", True), {}),
-    "tags": ("tag filtering", _set(None, "enable_tag_filtering", True), {}),
-    "request tags": ("tag filtering", lambda router, monkeypatch: None, {"enable_tag_filtering": True}),
-    "group tags": ("tag filtering", _tag, {}),
-    "health": ("health-check routing", _set(None, "enable_health_check_routing", True), {}),
     "window": ("access windows", _window, {}),
     "callback": ("a callback filters deployments", _set(litellm, "callbacks", [Filtering()]), {}),
     "own method": ("a router with methods of its own", _own_method, {}),
@@ -279,13 +455,12 @@ DECLINES: dict[str, tuple[str, Callable[[Router, pytest.MonkeyPatch], None], dic
     ),
     "patched module": ("LiteLLM's routing is patched", _set(random, "choice", lambda items: items[0]), {}),
     "alias map": ("litellm.model_alias_map", _set(litellm, "model_alias_map", {"chat": "chat"}), {}),
-    "order": ("request arguments that steer the choice", lambda router, monkeypatch: None, {"_target_order": None}),
+    "order": ("request arguments that steer the choice", lambda router, monkeypatch: None, {"_target_order": "1"}),
     "strategy": (
         "request arguments that steer the choice",
         lambda router, monkeypatch: None,
         {"routing_strategy": "simple-shuffle"},
     ),
-    "web search": ("web search", lambda router, monkeypatch: None, {"tools": [{"type": "web_search"}]}),
     "metadata": ("metadata of another kind", lambda router, monkeypatch: None, {"metadata": {}.keys()}),
     "routed before": (
         "metadata of an earlier routing decision",
