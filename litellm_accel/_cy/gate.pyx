@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ["DECLINED", "Gate", "PureCall"]
+__all__ = ["DECLINED", "AsyncCall", "Gate", "PureCall", "Ready"]
 
 
 cdef class _Declined:
@@ -79,6 +79,10 @@ cdef class Gate:
         """Return a callable that serves a function without side effects by ``fast``, else by ``stock``."""
         return PureCall(self, fast, stock)
 
+    def coroutine(self, fast: object, stock: object) -> AsyncCall:
+        """Return a callable that serves a coroutine function by ``fast``, a plain function, else by ``stock``."""
+        return AsyncCall(self, fast, stock)
+
 
 cdef class PureCall:
     """Calls ``fast``; runs ``stock`` where the gate is off, or ``fast`` declines or fails.
@@ -109,4 +113,56 @@ cdef class PureCall:
         if result is _declined:
             return self.stock(*args, **kwargs)
         gate.served += 1
+        return result
+
+
+cdef class Ready:
+    """An awaitable that gives ``result`` at once."""
+
+    cdef object result
+
+    def __init__(self, result: object) -> None:
+        self.result = result
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        raise StopIteration(self.result)
+
+
+cdef class AsyncCall:
+    """Calls ``fast`` in place of the coroutine function ``stock``: gives an awaitable of its result.
+
+    Stock's coroutine runs where the gate is off, or ``fast`` declines or fails.
+    """
+
+    cdef readonly Gate gate
+    cdef readonly object fast
+    cdef readonly object stock
+
+    def __init__(self, gate: Gate, fast: object, stock: object) -> None:
+        self.gate = gate
+        self.fast = fast
+        self.stock = stock
+
+    def __call__(self, *args, **kwargs):
+        if not self.gate.on:
+            return self.stock(*args, **kwargs)
+        try:
+            result = self.fast(*args, **kwargs)
+        except Exception as error:
+            return self._recover(error, args, kwargs)
+        if result is _declined:
+            return self.stock(*args, **kwargs)
+        self.gate.served += 1
+        return Ready(result)
+
+    async def _recover(self, error, args, kwargs):
+        """Run stock after an internal ``error``, which counts as a fault if stock succeeds."""
+        result = await self.stock(*args, **kwargs)
+        self.gate.fault(error)
         return result

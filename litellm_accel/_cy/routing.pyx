@@ -17,11 +17,9 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcmp
 
-from litellm_accel._cy.gate import DECLINED
-
 from litellm_accel._cy.gate cimport Gate
 
-__all__ = ["AsyncCall", "Bindings", "Chooser", "Ready", "Snapshot", "Unserved", "shuffled"]
+__all__ = ["Bindings", "Chooser", "Snapshot", "Unserved", "shuffled"]
 
 cdef extern from *:
     """
@@ -50,7 +48,6 @@ cdef extern from *:
     long long PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
     dict sized_dict "__Pyx_PyDict_NewPresized"(Py_ssize_t size)
 
-cdef object declined = DECLINED  # a C global: no look-up on the path of every call
 cdef double INFINITY = float("inf")
 cdef long long EXACT = 1 << 52
 cdef frozenset NOTHING = frozenset()
@@ -247,24 +244,6 @@ def shuffled(source: object, count: int) -> list[int]:
     cdef Places order = Places(count)
     shuffle(source, order.count, order.values)
     return [order.values[index] for index in range(order.count)]
-
-
-cdef class Ready:
-    """An awaitable that gives ``result`` at once."""
-
-    cdef object result
-
-    def __init__(self, result: object) -> None:
-        self.result = result
-
-    def __await__(self):
-        return self
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        raise StopIteration(self.result)
 
 
 cdef object kept(dict entries, dict expiries, key, double now):
@@ -1539,37 +1518,3 @@ cdef class Chooser:
         if chosen < 0:
             raise Unserved("no deployment within its limits")
         return group.deployments[chosen]
-
-
-cdef class AsyncCall:
-    """Calls ``fast`` in place of the coroutine function ``stock``: gives an awaitable of its result.
-
-    Stock's coroutine runs where the gate is off, or ``fast`` declines or fails.
-    """
-
-    cdef Gate gate
-    cdef object fast
-    cdef object stock
-
-    def __init__(self, gate: Gate, fast: object, stock: object) -> None:
-        self.gate = gate
-        self.fast = fast
-        self.stock = stock
-
-    def __call__(self, *args, **kwargs):
-        if not self.gate.on:
-            return self.stock(*args, **kwargs)
-        try:
-            result = self.fast(*args, **kwargs)
-        except Exception as error:
-            return self._recover(error, args, kwargs)
-        if result is declined:
-            return self.stock(*args, **kwargs)
-        self.gate.served += 1
-        return Ready(result)
-
-    async def _recover(self, error, args, kwargs):
-        """Run stock after an internal ``error``, which counts as a fault if stock succeeds."""
-        result = await self.stock(*args, **kwargs)
-        self.gate.fault(error)
-        return result

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
-__all__ = ["DECLINED", "Gate", "PureCall"]
+__all__ = ["DECLINED", "AsyncCall", "Gate", "PureCall", "Ready"]
 
 
 class _Declined:
@@ -87,6 +87,10 @@ class Gate:
         """Return a callable that serves a function without side effects by ``fast``, else by ``stock``."""
         return PureCall(self, fast, stock)
 
+    def coroutine(self, fast: Callable[..., Any], stock: Callable[..., Awaitable[Any]]) -> AsyncCall:
+        """Return a callable that serves a coroutine function by ``fast``, a plain function, else by ``stock``."""
+        return AsyncCall(self, fast, stock)
+
 
 class PureCall:
     """Calls ``fast``; runs ``stock`` where the gate is off, or ``fast`` declines or fails.
@@ -115,4 +119,55 @@ class PureCall:
         if result is DECLINED:
             return self.stock(*args, **kwargs)
         gate.served += 1
+        return result
+
+
+class Ready:
+    """An awaitable that gives ``result`` at once."""
+
+    __slots__ = ("_result",)
+
+    def __init__(self, result: Any) -> None:
+        self._result = result
+
+    def __await__(self) -> Iterator[Any]:
+        return self
+
+    def __iter__(self) -> Ready:
+        return self
+
+    def __next__(self) -> Any:
+        raise StopIteration(self._result)
+
+
+class AsyncCall:
+    """Calls ``fast`` in place of the coroutine function ``stock``: gives an awaitable of its result.
+
+    Stock's coroutine runs where the gate is off, or ``fast`` declines or fails.
+    """
+
+    __slots__ = ("fast", "gate", "stock")
+
+    def __init__(self, gate: Gate, fast: Callable[..., Any], stock: Callable[..., Awaitable[Any]]) -> None:
+        self.gate = gate
+        self.fast = fast
+        self.stock = stock
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Awaitable[Any]:
+        gate = self.gate
+        if not gate.on:
+            return self.stock(*args, **kwargs)
+        try:
+            result = self.fast(*args, **kwargs)
+        except Exception as error:
+            return self._recover(error, args, kwargs)
+        if result is DECLINED:
+            return self.stock(*args, **kwargs)
+        gate.served += 1
+        return Ready(result)
+
+    async def _recover(self, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run stock after an internal ``error``, which counts as a fault if stock succeeds."""
+        result = await self.stock(*args, **kwargs)
+        self.gate.fault(error)
         return result

@@ -9,16 +9,16 @@ from __future__ import annotations
 import sys
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Collection, Generator
+from collections.abc import Collection
 from math import ceil, inf
 from operator import is_
 from random import Random
 from types import ModuleType
 from typing import Any
 
-from litellm_accel._py.gate import DECLINED, Gate
+from litellm_accel._py.gate import Gate
 
-__all__ = ["AsyncCall", "Bindings", "Chooser", "Ready", "Snapshot", "Unserved", "shuffled"]
+__all__ = ["Bindings", "Chooser", "Snapshot", "Unserved", "shuffled"]
 
 _NOTHING: frozenset[str] = frozenset()
 
@@ -99,24 +99,6 @@ def shuffled(source: Random, count: int) -> list[int]:
     ``source`` is a ``random.Random``; it is left in the state ``sample`` leaves it in.
     """
     return source.sample(range(count), count)
-
-
-class Ready:
-    """An awaitable that gives ``result`` at once."""
-
-    __slots__ = ("_result",)
-
-    def __init__(self, result: Any) -> None:
-        self._result = result
-
-    def __await__(self) -> Generator[None, None, Any]:
-        return self
-
-    def __iter__(self) -> Ready:
-        return self
-
-    def __next__(self) -> Any:
-        raise StopIteration(self._result)
 
 
 def _kept(entries: dict[str, Any], expiries: dict[str, float], key: str, now: float) -> Any:
@@ -1004,33 +986,3 @@ class Chooser:
         if chosen is None:
             raise Unserved("no deployment within its limits")
         return group.deployments[chosen]
-
-
-class AsyncCall:
-    """Calls ``fast`` in place of the coroutine function ``stock``: gives an awaitable of its result.
-
-    Stock's coroutine runs where the gate is off, or ``fast`` declines or fails.
-    """
-
-    def __init__(self, gate: Gate, fast: Callable[..., Any], stock: Callable[..., Awaitable[Any]]) -> None:
-        self._gate = gate
-        self._fast = fast
-        self._stock = stock
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Awaitable[Any]:
-        if not self._gate.on:
-            return self._stock(*args, **kwargs)
-        try:
-            result = self._fast(*args, **kwargs)
-        except Exception as error:
-            return self._recover(error, args, kwargs)
-        if result is DECLINED:
-            return self._stock(*args, **kwargs)
-        self._gate.serve()
-        return Ready(result)
-
-    async def _recover(self, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run stock after an internal ``error``, which counts as a fault if stock succeeds."""
-        result = await self._stock(*args, **kwargs)
-        self._gate.fault(error)
-        return result

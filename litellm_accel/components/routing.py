@@ -495,7 +495,7 @@ class Routing(Component):
             return lambda stock: gate.pure(fast, stock)
 
         def coroutine(fast: Callable[..., Any]) -> Callable[[FunctionType], Callable[..., Any]]:
-            return lambda stock: _hot.AsyncCall(gate, fast, stock)
+            return lambda stock: gate.coroutine(fast, stock)
 
         router = "litellm.router:Router"
         latency = "litellm.router_strategy.lowest_latency:LowestLatencyLoggingHandler"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import threading
 import timeit
@@ -147,3 +148,60 @@ def test_the_compiled_gate_costs_under_300_nanoseconds() -> None:
         )
     )
     assert through - straight < 0.3e-6
+
+
+@pytest.mark.parametrize("result", [None, {"a": 1}, (1, 2), ValueError("a value, not an error")])
+def test_ready_gives_its_result_at_once(hot: Hot, result: object) -> None:
+    async def main() -> object:
+        return await hot("gate").Ready(result)
+
+    assert asyncio.run(main()) is result
+
+
+def test_a_coroutine_call_chooses_between_fast_and_stock(hot: Hot) -> None:
+    gate = hot("gate").Gate("part", 2)
+    gate.switch(True)
+
+    async def stock(number: int) -> str:
+        if number < 0:
+            raise KeyError(number)
+        return f"stock {number}"
+
+    def fast(number: int) -> object:
+        if number > 100:
+            raise ZeroDivisionError("internal")
+        return f"fast {number}" if number > 10 else gate.decline("small")
+
+    call = gate.coroutine(fast, stock)
+
+    async def ask(number: int) -> object:
+        return await call(number)
+
+    assert asyncio.run(ask(11)) == "fast 11"
+    assert asyncio.run(ask(1)) == "stock 1"
+    assert (gate.served, gate.declined, gate.faults) == (1, {"small": 1}, 0)
+    with pytest.raises(KeyError):
+        asyncio.run(ask(-1))
+    assert gate.faults == 0
+    assert asyncio.run(ask(101)) == "stock 101"
+    assert asyncio.run(ask(102)) == "stock 102"
+    assert (gate.faults, gate.on) == (2, False)
+    assert asyncio.run(ask(11)) == "stock 11"
+
+
+def test_a_user_error_after_an_internal_one_is_no_fault_of_a_coroutine(hot: Hot) -> None:
+    gate = hot("gate").Gate("part")
+    gate.switch(True)
+
+    async def stock() -> None:
+        raise ValueError("the user's")
+
+    def fast() -> None:
+        raise RuntimeError("ours")
+
+    async def ask() -> None:
+        await gate.coroutine(fast, stock)()
+
+    with pytest.raises(ValueError, match="the user's"):
+        asyncio.run(ask())
+    assert gate.faults == 0

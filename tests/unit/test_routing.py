@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import random
 import sys
@@ -85,64 +84,6 @@ def test_bindings_compare_the_named_ones_only(routing: ModuleType) -> None:
     assert not bindings.changed()
     module.missing = 1  # type: ignore[attr-defined]
     assert bindings.changed()
-
-
-@pytest.mark.parametrize("result", [None, {"a": 1}, (1, 2), ValueError("a value, not an error")])
-def test_ready_gives_its_result_at_once(routing: ModuleType, result: object) -> None:
-    async def main() -> object:
-        return await routing.Ready(result)
-
-    assert asyncio.run(main()) is result
-
-
-def test_async_call_chooses_between_fast_and_stock(routing: ModuleType, hot: Callable[[str], ModuleType]) -> None:
-    gate_module = hot("gate")
-    gate = gate_module.Gate("routing", 2)
-    gate.switch(True)
-
-    async def stock(number: int) -> str:
-        if number < 0:
-            raise KeyError(number)
-        return f"stock {number}"
-
-    def fast(number: int) -> object:
-        if number > 100:
-            raise ZeroDivisionError("internal")
-        return f"fast {number}" if number > 10 else gate.decline("small")
-
-    call = routing.AsyncCall(gate, fast, stock)
-
-    async def ask(number: int) -> object:
-        return await call(number)
-
-    assert asyncio.run(ask(11)) == "fast 11"
-    assert asyncio.run(ask(1)) == "stock 1"
-    assert (gate.served, gate.declined, gate.faults) == (1, {"small": 1}, 0)
-    with pytest.raises(KeyError):
-        asyncio.run(ask(-1))
-    assert gate.faults == 0
-    assert asyncio.run(ask(101)) == "stock 101"
-    assert asyncio.run(ask(102)) == "stock 102"
-    assert (gate.faults, gate.on) == (2, False)
-    assert asyncio.run(ask(11)) == "stock 11"
-
-
-def test_a_user_error_after_an_internal_one_is_no_fault(routing: ModuleType, hot: Callable[[str], ModuleType]) -> None:
-    gate = hot("gate").Gate("routing")
-    gate.switch(True)
-
-    async def stock() -> None:
-        raise ValueError("the user's")
-
-    def fast() -> None:
-        raise RuntimeError("ours")
-
-    async def ask() -> None:
-        await routing.AsyncCall(gate, fast, stock)()
-
-    with pytest.raises(ValueError, match="the user's"):
-        asyncio.run(ask())
-    assert gate.faults == 0
 
 
 def test_a_router_of_another_class_is_declined(routing: ModuleType, hot: Callable[[str], ModuleType]) -> None:
