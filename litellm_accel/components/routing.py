@@ -8,7 +8,6 @@ counted with its reason. ``docs/routing.md`` names both sides.
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import inspect
 import logging
 import math
@@ -21,14 +20,12 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from litellm_accel._backend import load
-from litellm_accel.components.base import Component, Replaced, Replacement, Unavailable, Unproven
+from litellm_accel.components.base import Component, Replaced, Replacement, Unavailable
 from litellm_accel.components.routing_filters import Filters, Health, Tools
+from litellm_accel.components.routing_probe import probe, require_known
 from litellm_accel.components.routing_records import Records
 
 _hot = load("routing")
-
-# The releases on which the differential tests show equality.
-PROVEN = frozenset({"1.106.2"})
 
 # What a choice or a record goes around. While one of these names holds another function or class than when the
 # component started, calls are declined; None stands for all functions and classes there.
@@ -207,6 +204,7 @@ class Reader:
         from litellm.router_utils.cooldown_cache import CooldownCache
         from litellm.router_utils.health_state_cache import DeploymentHealthCache
 
+        self.selectors = _SELECTORS
         self.strategies: dict[str, ModuleType] = {
             module: importlib.import_module(f"litellm.router_strategy.{module}") for _, module, _ in _SELECTORS.values()
         }
@@ -481,11 +479,12 @@ class Routing(Component):
 
     def __init__(self) -> None:
         self._chooser: Any = None
+        self._reader: Any = None
 
     def replacements(self, gate: Any) -> Sequence[Replacement]:
         """Return the methods that choose, the listing of a model group, and the records of finished calls."""
         try:
-            reader = Reader()
+            reader = self._reader = Reader()
         except (ImportError, AttributeError) as error:
             raise Unavailable(f"the installed LiteLLM routes otherwise: {error}") from error
         chooser = self._chooser = _hot.Chooser(gate, reader)
@@ -517,10 +516,10 @@ class Routing(Component):
         ]
 
     def prove(self, replaced: Mapping[str, Replaced]) -> None:
-        """Accept the releases of LiteLLM on which equality has been shown. Raises ``Unproven`` on any other."""
-        version = importlib.metadata.version("litellm")
-        if version not in PROVEN:
-            raise Unproven(f"LiteLLM {version}: equality is shown on {', '.join(sorted(PROVEN))}")
+        """Compare choices and records of small routers with stock. Raises ``ProbeMismatch`` or ``Unproven``."""
+        require_known(self._reader.router_type, replaced)
+        probe(self._reader, replaced)
+        self._chooser.forget()
 
     def stopped(self) -> None:
         """Forget what is remembered of routers."""

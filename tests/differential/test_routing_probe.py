@@ -1,0 +1,120 @@
+"""The proof component ``routing`` gives when it is switched on, and what makes it fail."""
+
+from __future__ import annotations
+
+import inspect
+import random
+import threading
+import time
+from collections.abc import Callable
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import litellm
+import pytest
+from litellm import Router
+
+import litellm_accel
+from litellm_accel import _backend, activation
+from litellm_accel.components import routing, routing_filters, routing_probe, routing_records
+from litellm_accel.components.base import Replaced, Unproven
+
+
+@pytest.fixture
+def status(
+    restored: None, hot: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], tuple[str, str]]:
+    """Switch the component on and return its state and the reason."""
+    for module in (routing, routing_filters, routing_records):
+        monkeypatch.setattr(module, "_hot", hot("routing"))
+    monkeypatch.setitem(_backend._modules, "gate", hot("gate"))
+    monkeypatch.setattr(activation, "_activations", {})
+
+    def switch_on() -> tuple[str, str]:
+        row = litellm_accel.accelerate("routing")["routing"]
+        return row.state, row.reason
+
+    return switch_on
+
+
+def test_it_passes_and_leaves_nothing_behind(status: Callable[[], tuple[str, str]]) -> None:
+    names = [name for name in vars(litellm) if name.endswith("callback") or name == "callbacks"]
+    before = {name: list(getattr(litellm, name)) for name in names}
+    prices, drawn, threads = dict(litellm.model_cost), random.getstate(), threading.active_count()
+    assert status()[0] == "active"
+    assert {name: list(getattr(litellm, name)) for name in names} == before
+    assert litellm.model_cost == prices
+    assert random.getstate() == drawn
+    assert threading.active_count() == threads
+    assert litellm_accel.status()["routing"].served == 0
+
+
+async def test_it_runs_inside_a_running_loop(status: Callable[[], tuple[str, str]]) -> None:
+    assert status()[0] == "active"
+
+
+def test_it_is_quick(status: Callable[[], tuple[str, str]]) -> None:
+    status()
+    spent = []
+    for _ in range(5):
+        litellm_accel.restore()
+        start = time.process_time()
+        status()
+        spent.append(time.process_time() - start)
+    assert min(spent) < 0.05
+
+
+def _one_more_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(self: Any, model_list: Any = None, *, choose_by_moon: bool = False) -> None: ...
+
+    monkeypatch.setattr(Router, "__init__", init)
+
+
+def _another_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    def last(healthy_deployments: Any, target_order: Any = None) -> Any:
+        return healthy_deployments[-1:]
+
+    monkeypatch.setattr(litellm.utils, "get_order_filtered_deployments", last)
+
+
+def _another_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("litellm.router.increment_deployment_successes_for_current_minute", lambda **rest: None)
+
+
+def _verbose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(litellm, "set_verbose", True)
+
+
+OTHER_WORLDS = {
+    "a setting": (_one_more_setting, "unproven", "other settings: choose_by_moon"),
+    "a rule": (_another_order, "failed", "differs from stock: simple-shuffle: chat"),
+    "a record": (_another_record, "failed", "simple-shuffle: litellm.router:Router.deployment_callback_on_success"),
+    "verbose": (_verbose, "unproven", "cannot be compared with stock here: verbose mode"),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_WORLDS)
+def test_it_fails_where_litellm_differs(
+    case: str, status: Callable[[], tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change, state, reason = OTHER_WORLDS[case]
+    with monkeypatch.context() as patch:
+        change(patch)
+        found = status()
+    assert found[0] == state, found
+    assert reason in found[1], found
+    assert status()[0] == "active"
+
+
+def test_another_parameter_is_noticed() -> None:
+    def stock(self: Any, model: Any, moon: Any = None) -> None: ...
+
+    def fast(router: Any, model: Any) -> None: ...
+
+    both = Replaced(SimpleNamespace(fast=fast), stock)  # type: ignore[arg-type]
+    with pytest.raises(Unproven, match="module:chosen takes other parameters in the installed LiteLLM: model, moon"):
+        routing_probe.require_known(Router, {"module:chosen": both})
+
+
+def test_every_setting_of_this_release_is_known() -> None:
+    assert set(list(inspect.signature(Router.__init__).parameters)[1:]) == routing_probe._SETTINGS
