@@ -15,7 +15,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from litellm_accel.components.base import ProbeMismatch, Replaced, Unproven
@@ -221,9 +221,10 @@ async def _compare_records(reader: Any, replaced: Mapping[str, Replaced], strate
             names.append(target)
             subjects.append([getattr(router, attribute) for router in routers])
     for target, pair in zip(names, subjects, strict=True):
+        functions: list[Callable[..., Any]] = [replaced[target].stock, replaced[target].accelerated]
         results = [
             repr(await function(subject, *copy.deepcopy(call[:1]), *call[1:]))
-            for subject, function in zip(pair, (replaced[target].stock, replaced[target].accelerated), strict=True)
+            for subject, function in zip(pair, functions, strict=True)
         ]
         if results[0] != results[1] or _state(routers[0]) != _state(routers[1]):
             raise ProbeMismatch(f"{strategy}: {target}")
