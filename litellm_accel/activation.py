@@ -58,7 +58,6 @@ class _Activation:
             patches.append(patching.Patch(function, accelerated))
         self.gate.switch(True)
         component.prove(replaced)
-        self.gate.clear()
         return patches
 
     def _settle(self, state: State, reason: str) -> None:
@@ -124,6 +123,8 @@ def accelerate(components: str | Iterable[str] | None = None, *, strict: bool = 
     _require_litellm()
     with _lock:
         started = _start(names)
+        for name in started:
+            _activations[name].gate.clear()  # of the calls by which other components proved themselves
         failures = {name: _activations[name].status().reason for name in names if not _is_active(name)}
         if strict and failures:
             _stop(started)
