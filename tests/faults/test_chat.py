@@ -7,10 +7,12 @@ import gc
 import importlib
 import os
 import re
+import resource
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import litellm
@@ -304,6 +306,57 @@ def test_a_thousand_calls_at_once(provider: Provider, lane: Lane) -> None:
     assert {answer.choices[0].message.content for answer in answers} == {answers[0].choices[0].message.content}
     assert len({answer._hidden_params["litellm_call_id"] for answer in answers}) == 1000
     assert lane.gate.served >= 1000
+
+
+def resident() -> int:
+    """Bytes of memory this process has now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def sizes() -> dict[int, int]:
+    """The lengths of all containers there are now, by identity."""
+    return {id(held): len(held) for held in gc.get_objects() if type(held) in (dict, list, set)}
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="measures memory by /proc")
+def test_memory_stays_flat(provider: Provider, lane: Lane) -> None:
+    deployment = {name: value for name, value in arguments(provider).items() if name != "messages"}
+    router = litellm.Router(
+        model_list=[
+            {"model_name": "g", "litellm_params": {**deployment, "api_key": f"sk-{n}", "rpm": 10**6}} for n in range(4)
+        ]
+    )
+    loop = asyncio.new_event_loop()
+
+    async def worker() -> None:
+        for _ in range(50):
+            await litellm.acompletion(**arguments(provider))
+            await router.acompletion(model="g", messages=HELLO)
+
+    async def workers() -> None:
+        await asyncio.gather(*[worker() for _ in range(10)])
+
+    def calls() -> None:
+        loop.run_until_complete(workers())
+        for _ in range(500):
+            litellm.completion(**arguments(provider))
+            router.completion(model="g", messages=HELLO)
+        gc.collect()
+
+    calls()
+    before = sizes()
+    calls()
+    growth = max((length - before[key] for key, length in sizes().items() if key in before), default=0)
+    del before
+    calls()
+    objects = len(gc.get_objects())
+    memory = resident()  # after the lists of objects, which take some themselves
+    calls()
+    assert resident() - memory < 2 * 2**20
+    assert len(gc.get_objects()) - objects < 400
+    assert growth < 400
+    loop.close()
+    assert lane.gate.served > 7_500
 
 
 def test_threads_and_their_loops(provider: Provider, lane: Lane) -> None:
