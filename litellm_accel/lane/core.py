@@ -154,9 +154,10 @@ class Lane:
         try:
             with exchange.scripted(replay):
                 yield replay
-        finally:
-            if replay.differs or not replay.used:
-                self.gate.fault(RuntimeError("stock sends another request"))
+        except Exception:
+            self._check(replay)
+            raise
+        self._check(replay)
         if reply.status != 200 or reply.body_error is not None:
             return
         try:
@@ -165,6 +166,11 @@ class Lane:
             return
         except Exception as error:
             self.gate.fault(error)
+
+    def _check(self, replay: Replay) -> None:
+        """Count a fault unless stock, which was not cancelled, has sent the very request that the lane had sent."""
+        if replay.differs or not replay.used:
+            self.gate.fault(RuntimeError("stock sends another request"))
 
     @contextmanager
     def connecting(self, plan: Any) -> Iterator[None]:
