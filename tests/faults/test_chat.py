@@ -505,6 +505,67 @@ def test_fork_after_use(provider: Provider, lane: Lane) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_fork_before_use(provider: Provider, lane: Lane) -> None:
+    child = os.fork()
+    if child == 0:  # pragma: no cover - coverage ends with the process
+        status = 1
+        try:
+            asyncio.run(learned(provider))
+            for _ in range(3):
+                litellm.completion(**arguments(provider))
+            status = 0 if lane.gate.served >= 2 and not lane.gate.faults else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    asyncio.run(learned(provider))
+
+
+def test_many_event_loops_one_after_another(provider: Provider, lane: Lane) -> None:
+    for _ in range(20):
+        asyncio.run(learned(provider), debug=True)
+    assert lane.gate.faults == 0
+    assert lane.gate.served >= 38
+
+
+def test_uvloop(provider: Provider, lane: Lane) -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def calls() -> None:
+        await learned(provider)
+        await asyncio.gather(*[litellm.acompletion(**arguments(provider)) for _ in range(50)])
+        with pytest.raises(litellm.InternalServerError):
+            await litellm.acompletion(**arguments(provider, asked("error-500")))
+
+    uvloop.run(calls())
+    assert lane.gate.served >= 50
+    assert lane.gate.faults == 0
+
+
+def test_the_provider_dies_in_the_middle_of_an_answer(lane: Lane) -> None:
+    def outcome(error: BaseException) -> Any:
+        return type(error), re.sub(r"0x[0-9a-f]+|:\d+", "", str(error))
+
+    async def died(served: bool) -> list[Any]:
+        with Provider() as running:
+            for _ in range(3 if served else 0):
+                await learned(running)
+                litellm.completion(**arguments(running))
+            lane.gate.switch(served)
+            late = arguments(running, asked("delay-30"))
+            calls = asyncio.gather(
+                litellm.acompletion(**late), asyncio.to_thread(litellm.completion, **late), return_exceptions=True
+            )
+            await asyncio.sleep(0.3)
+            assert len([request for request in running.requests() if b"delay-30" in request.body]) == 2
+        return [outcome(error) for error in await calls]  # type: ignore[arg-type]
+
+    assert asyncio.run(died(True)) == asyncio.run(died(False))
+    assert lane.gate.declined["reply left to stock"] == 2
+    assert lane.gate.faults == 0
+
+
 def test_a_plan_does_not_outlive_its_client(provider: Provider, lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
     chat = importlib.import_module("litellm_accel.lane.core")
 
