@@ -8,12 +8,28 @@ from collections.abc import Callable
 from typing import Any
 
 import litellm
+from litellm.integrations.custom_logger import CustomLogger
 
 from benchmarks import BACKENDS, STOCK, accelerate, hot, prefer
 
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say hello to the world."}]
 IN_FLIGHT = 20
 CALLS = 200
+
+
+class Reader(CustomLogger):  # type: ignore[misc]
+    """Reads the standard payload of every call, as observability tools do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = self.tokens = 0
+
+    async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.log_success_event(kwargs, response_obj, start_time, end_time)
+
+    def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.tokens += kwargs["standard_logging_object"]["total_tokens"]
+        self.calls += 1
 
 
 class Calls:
@@ -52,8 +68,11 @@ class Calls:
             ),
         }
         self.work = kinds[kind]
-        self.work()  # plans are made here
+        self.prepare()
         self.served = _served(backend)
+
+    def prepare(self) -> None:
+        self.work()  # plans are made here
 
     def time_calls(self, kind: str, backend: str) -> None:
         self.work()
@@ -64,6 +83,33 @@ class Calls:
             assert _served(backend) >= self.served + CALLS, "the calls that were measured have not been served"
         self.loop.close()
         self.provider.__exit__(None, None, None)
+
+
+class LoggedCalls(Calls):
+    """The same, each call told to one `CustomLogger` that reads the standard payload."""
+
+    params = (list(Calls.kinds), list(BACKENDS))
+
+    def prepare(self) -> None:
+        self.reader = Reader()
+        litellm.callbacks.append(self.reader)
+        plain = self.work
+
+        def logged() -> None:
+            expected = self.reader.calls + CALLS
+            plain()
+            while self.reader.calls < expected:  # both LiteLLM's worker and its threads end on their own time
+                self.loop.run_until_complete(asyncio.sleep(0.001))
+
+        self.work = logged
+        for _ in range(2):  # a logger is put into LiteLLM's lists on the first call; two calls are watched then
+            self.work()
+
+    def teardown(self, kind: str, backend: str) -> None:
+        super().teardown(kind, backend)
+        for name in ("callbacks", "input_callback", "success_callback", "_async_success_callback"):
+            getattr(litellm, name).remove(self.reader)
+        assert self.reader.tokens > 0
 
 
 class Parts:

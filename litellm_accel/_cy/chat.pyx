@@ -211,7 +211,7 @@ cdef class Plan:
 
     ``transports`` maps each event loop (None for threads) to LiteLLM's transport there and its cookies; ``request`` is
     what a transport needs besides a body. A plan holds for one ``epoch`` of the settings and until ``expires``
-    (``time.time()``).
+    (``time.time()``). ``feed`` tells callbacks of its successes, None if there are none.
     """
 
     cdef readonly bytes prefix
@@ -225,6 +225,7 @@ cdef class Plan:
     cdef readonly dict request
     cdef readonly object epoch
     cdef readonly double expires
+    cdef public object feed
 
     def __init__(
         self,
@@ -251,6 +252,7 @@ cdef class Plan:
         self.request = request
         self.epoch = epoch
         self.expires = expires
+        self.feed = None
 
     def body(self, messages: bytes) -> bytes:
         """Return the request body around encoded ``messages``."""
@@ -284,11 +286,11 @@ cdef class Plan:
 cdef class Answer:
     """A reply that the plan covers."""
 
-    cdef Plan plan
-    cdef Template template
-    cdef list leaves
-    cdef dict headers
-    cdef tuple header_map
+    cdef Plan _plan
+    cdef readonly Template template
+    cdef readonly list leaves
+    cdef readonly dict headers
+    cdef tuple _header_map
 
     def __init__(
         self,
@@ -298,16 +300,17 @@ cdef class Answer:
         headers: dict[str, str],
         header_map: tuple[tuple[str, int], ...],
     ) -> None:
-        self.plan = plan
+        self._plan = plan
         self.template = template
         self.leaves = leaves
         self.headers = headers
-        self.header_map = header_map
+        self._header_map = header_map
 
-    def result(self, started: float, provider_ms: float) -> Any:
+    def result(self, started: float, provider_ms: float, price: Any = None) -> Any:
         """Return the response object for a call that began at ``started`` (``time.time()``).
 
-        ``provider_ms`` is how long the provider took, in milliseconds.
+        ``provider_ms`` is how long the provider took, in milliseconds; ``price`` prices the response instead of the
+        plan's own pricing.
         """
         cdef dict hidden = {}
         cdef list values = list(self.headers.values())
@@ -317,14 +320,14 @@ cdef class Answer:
         )
         cost = None
         cdef dict additional
-        for key, source, value in self.plan.hidden:
+        for key, source, value in self._plan.hidden:
             if source == "constant":
                 hidden[key] = value
             elif source == "headers":
                 hidden[key] = self.headers
             elif source == "additional":
                 additional = {}
-                for name, index in self.header_map:
+                for name, index in self._header_map:
                     additional[name] = values[<Py_ssize_t>index]
                 hidden[key] = additional
             elif source == "total":
@@ -332,7 +335,7 @@ cdef class Answer:
             elif source == "overhead":
                 hidden[key] = round(total - provider_ms, 4)
             elif source == "call":
-                cost = self.plan.cost(made)
+                cost = (price or self._plan.cost)(made)
                 hidden[key] = str(uuid4())
             elif source == "cost":
                 hidden[key] = cost

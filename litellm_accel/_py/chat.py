@@ -202,7 +202,7 @@ class Plan:
 
     ``transports`` maps each event loop (None for threads) to LiteLLM's transport there and its cookies; ``request`` is
     what a transport needs besides a body. A plan holds for one ``epoch`` of the settings and until ``expires``
-    (``time.time()``).
+    (``time.time()``). ``feed`` tells callbacks of its successes, None if there are none.
     """
 
     __slots__ = (
@@ -210,6 +210,7 @@ class Plan:
         "cost",
         "epoch",
         "expires",
+        "feed",
         "header_maps",
         "hidden",
         "prefix",
@@ -244,6 +245,7 @@ class Plan:
         self.request = request
         self.epoch = epoch
         self.expires = expires
+        self.feed: Any = None
 
     def body(self, messages: bytes) -> bytes:
         """Return the request body around encoded ``messages``."""
@@ -277,6 +279,8 @@ class Plan:
 class Answer:
     """A reply that the plan covers."""
 
+    __slots__ = ("_header_map", "_plan", "headers", "leaves", "template")
+
     def __init__(
         self,
         plan: Plan,
@@ -285,16 +289,17 @@ class Answer:
         headers: dict[str, str],
         header_map: tuple[tuple[str, int], ...],
     ) -> None:
-        self.plan = plan
+        self._plan = plan
         self.template = template
         self.leaves = leaves
         self.headers = headers
-        self.header_map = header_map
+        self._header_map = header_map
 
-    def result(self, started: float, provider_ms: float) -> Any:
+    def result(self, started: float, provider_ms: float, price: Any = None) -> Any:
         """Return the response object for a call that began at ``started`` (``time.time()``).
 
-        ``provider_ms`` is how long the provider took, in milliseconds.
+        ``provider_ms`` is how long the provider took, in milliseconds; ``price`` prices the response instead of the
+        plan's own pricing.
         """
         values = list(self.headers.values())
         total = (time.time() - started) * 1000
@@ -303,19 +308,19 @@ class Answer:
             self.leaves, {"_hidden_params": hidden, "_response_headers": self.headers, "_response_ms": total}
         )
         cost = None
-        for key, source, value in self.plan.hidden:
+        for key, source, value in self._plan.hidden:
             if source == "constant":
                 hidden[key] = value
             elif source == "headers":
                 hidden[key] = self.headers
             elif source == "additional":
-                hidden[key] = {name: values[index] for name, index in self.header_map}
+                hidden[key] = {name: values[index] for name, index in self._header_map}
             elif source == "total":
                 hidden[key] = total
             elif source == "overhead":
                 hidden[key] = round(total - provider_ms, 4)
             elif source == "call":
-                cost = self.plan.cost(made)
+                cost = (price or self._plan.cost)(made)
                 hidden[key] = str(uuid4())
             elif source == "cost":
                 hidden[key] = cost

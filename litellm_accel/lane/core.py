@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from litellm_accel._backend import load
-from litellm_accel.lane import exchange
+from litellm_accel.lane import events, exchange
 from litellm_accel.lane.exchange import Recording, Replay, Reply
 from litellm_accel.lane.learn import NotShown, Unlearnable
 from litellm_accel.lane.plan import Maker, headers_of
@@ -38,6 +38,7 @@ class Lane:
         self.gate = gate
         self.environment = Environment()
         self.maker = Maker()
+        self.feeds = events.Feeds(self.maker.texts, gate.fault)
         self.plans: dict[Any, Any] = {}
         self.sighted: set[bytes] = set()
         self.fresh: set[bytes] = set()
@@ -57,9 +58,10 @@ class Lane:
             reason = "internal call"
         if reason is None:
             key = chat.call_key(kind, args, kwargs)
-            messages = None if key is None else chat.body_of(chat.messages_of(args, kwargs))
+            given = chat.messages_of(args, kwargs)
+            messages = None if key is None else chat.body_of(given)
             if key is not None and messages is not None:
-                return key, messages
+                return key + events.nested(given) if environment.listening else key, messages
             reason = "arguments" if key is None else "messages"
         self.gate.decline(reason)
         return None
@@ -84,7 +86,8 @@ class Lane:
                 return None
             if len(plans) >= _MAX_PLANS:
                 plans.clear()
-            plans[place] = Refused(self.environment.epoch)
+            epoch = self.environment.epoch
+            plans[place] = Refused(epoch, plan.shown if type(plan) is ShownOnce and plan.of == epoch else None)
             return LEARN
         if type(plan) is Refused:
             self.gate.decline("not learned")
@@ -118,14 +121,16 @@ class Lane:
         place: Any,
         key: bytes,
         messages: bytes,
+        args: tuple[Any, ...],
         kwargs: dict[str, Any],
         routed: Callable[[Any], Any] | None = None,
     ) -> Iterator[Recording]:
         """Watch the stock call in the block; its ``result``, put into the recording, becomes the plan at ``place``.
 
-        If there can be none, that is left there.
+        If there can be none, that is left there. What callbacks are told takes two calls to learn.
         """
-        recording = Recording()
+        begun = plans[place]
+        recording = Recording(chat.messages_of(args, kwargs) if self.environment.listening else None)
         try:
             with exchange.scripted(recording):
                 yield recording
@@ -135,8 +140,21 @@ class Lane:
         added = {name.lower() for given in ("headers", "extra_headers") for name in kwargs.get(given) or ()}
         added |= {name.lower() for name in self.maker.litellm.headers or ()}
         try:
-            plan = self.maker.plan(recording, recording.result, messages, frozenset(added), self.environment.epoch)
-            plans[place] = plan if routed is None else routed(plan)
+            if plans.get(place) is not begun or begun.epoch != self.environment.epoch:
+                raise NotShown("settings have changed meanwhile")
+            plan = self.maker.plan(recording, recording.result, messages, frozenset(added), begun.epoch)
+            made = plan if routed is None else routed(plan)
+            if recording.messages is not None:
+                if recording.state is None:
+                    raise Unlearnable("callbacks are told elsewhere")
+                shown = events.Shown(recording.state, recording.messages, kwargs, recording.result)
+                if begun.shown is None:
+                    plans[place] = ShownOnce(begun.epoch, shown)
+                    return
+                reply = recording.sent[0].reply
+                answer = plan.answer(reply.status, headers_of(reply.headers), reply.body)
+                plan.feed = self.feeds.feed(begun.shown, shown, answer, plan.cost)
+            plans[place] = made
             return
         except NotShown:
             plans.pop(place, None)
@@ -161,7 +179,8 @@ class Lane:
         if reply.status != 200 or reply.body_error is not None:
             return
         try:
-            self.maker.extend(plan, reply.status, headers_of(reply.headers), reply.body, replay.result)
+            text = replay.text if plan.feed is not None else None
+            self.maker.extend(plan, reply.status, headers_of(reply.headers), reply.body, replay.result, text)
         except Unlearnable:
             return
         except Exception as error:
@@ -201,17 +220,27 @@ class Lane:
             return None
         return made
 
-    def result(self, plan: Any, reply: Reply, started: float) -> Any:
-        """Return what a call that began at ``started`` returns for ``reply``, or None if stock must judge it."""
+    def result(
+        self, plan: Any, reply: Reply, started: float, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, events.Told | None]:
+        """Return what a call that began at ``started`` returns for ``reply``, or None if stock must judge it.
+
+        And what callbacks are to be told, or None if nobody listens.
+        """
         if reply.error is not None or reply.body_error is not None:
-            return None
+            return None, None
         try:
             headers = reply.headers.items() if hasattr(reply.headers, "items") else headers_of(reply.headers)
             answer = plan.answer(reply.status, headers, reply.body)
-            return None if answer is None else answer.result(started, (time.time() - reply.sent) * 1000)
+            if answer is None:
+                return None, None
+            if plan.feed is None:
+                return answer.result(started, (time.time() - reply.sent) * 1000), None
+            told = plan.feed.told(answer, chat.messages_of(args, kwargs), kwargs, started, reply.sent)
+            return told and told.result, told
         except Exception as error:
             self.gate.fault(error)
-            return None
+            return None, None
 
 
 class Refused:
@@ -219,8 +248,19 @@ class Refused:
 
     expires = float("inf")
 
-    def __init__(self, epoch: int) -> None:
+    def __init__(self, epoch: int, shown: events.Shown | None) -> None:
         self.epoch = epoch
+        self.shown = shown
+
+
+class ShownOnce:
+    """In a plan's place: one call has shown what callbacks are told in epoch ``of``; the next is watched as well."""
+
+    epoch, expires = -1, 0.0  # outdated
+
+    def __init__(self, of: int, shown: events.Shown) -> None:
+        self.of = of
+        self.shown = shown
 
 
 LEARN = object()

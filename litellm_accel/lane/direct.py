@@ -28,7 +28,7 @@ class Direct:
             return await stock(*args, **kwargs)
         plan, key, messages = admitted
         if plan is LEARN:
-            with lane.learning(lane.plans, key, key, messages, kwargs) as recording:
+            with lane.learning(lane.plans, key, key, messages, args, kwargs) as recording:
                 recording.result = await stock(*args, **kwargs)
             return recording.result
         post = lane.ready(wire.apost, plan, messages)
@@ -36,11 +36,13 @@ class Direct:
             with lane.connecting(plan):
                 return await stock(*args, **kwargs)
         reply = await post.asend()
-        result = lane.result(plan, reply, started)
+        result, told = lane.result(plan, reply, started, args, kwargs)
         if result is None:
             with lane.handing_over(plan, post.body, reply) as replay:
                 replay.result = await stock(*args, **kwargs)
             return replay.result
+        if told is not None:
+            told.atell()
         lane.gate.serve()
         return result
 
@@ -54,17 +56,19 @@ class Direct:
             return stock(*args, **kwargs)
         plan, key, messages = admitted
         if plan is LEARN:
-            with lane.learning(lane.plans, key, key, messages, kwargs) as recording:
+            with lane.learning(lane.plans, key, key, messages, args, kwargs) as recording:
                 recording.result = stock(*args, **kwargs)
             return recording.result
         post = lane.ready(wire.post, plan, messages)
         if post is None:
             return stock(*args, **kwargs)
         reply = post.send()
-        result = lane.result(plan, reply, started)
+        result, told = lane.result(plan, reply, started, args, kwargs)
         if result is None:
             with lane.handing_over(plan, post.body, reply) as replay:
                 replay.result = stock(*args, **kwargs)
             return replay.result
+        if told is not None:
+            told.tell()
         lane.gate.serve()
         return result

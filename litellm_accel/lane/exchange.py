@@ -20,11 +20,13 @@ from typing import Any, TypeVar, cast
 import httpx
 import openai
 
+from litellm_accel.lane.pictures import Held, picture
 from litellm_accel.patching import Shared, resolve
 
 ASYNC_TRANSPORT = "litellm.llms.custom_httpx.aiohttp_transport:LiteLLMAiohttpTransport._make_aiohttp_request"
 SYNC_TRANSPORT = "httpx._transports.default:HTTPTransport.handle_request"
 COST = "litellm.cost_calculator:response_cost_calculator"
+METADATA = "litellm.litellm_core_utils.llm_response_utils.response_metadata:update_response_metadata"
 ASYNC_TIMING = "litellm.llms.openai.openai:OpenAIChatCompletion.make_openai_chat_completion_request"
 _TIME_TAKEN = re.compile(r"(?<=time taken=)[\d.]+(?= seconds$)")
 
@@ -68,17 +70,28 @@ class Sent:
 class Recording:
     """Script: let exchanges pass and write them down, with what LiteLLM priced the answer by.
 
-    ``result`` is what stock returned; whoever runs it puts it there.
+    ``result`` is what stock returned; whoever runs it puts it there. If somebody listens to successes, also what
+    LiteLLM's ``Logging`` object holds for them and the ``messages`` that the call was given, as pictures.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, messages: Any = None) -> None:
         self.live = True
+        self.messages = messages
+        self.state: Held | None = None
+        self.text: str | None = None
         self.sent: list[Sent] = []
         self.pricing: dict[str, Any] | None = None
         self.result: Any = None
 
     def take(self, request: httpx.Request) -> Reply | None:
         return None
+
+    def note(self, logging: Any) -> None:
+        """Keep what ``logging`` holds now that its call has succeeded."""
+        if self.live and self.messages is not None and self.state is None:
+            self.state = picture(vars(logging))
+            self.messages = picture(self.messages)
+            self.text = logging.model_call_details.get("original_response")
 
 
 class Replay:
@@ -97,6 +110,7 @@ class Replay:
         self.used = False
         self.differs = False
         self.result: Any = None
+        self.text: str | None = None
         self.waited = time.time() - reply.sent
 
     def take(self, request: httpx.Request) -> Reply | None:
@@ -106,6 +120,11 @@ class Replay:
         self.live = False
         self.differs = request.content != self.body
         return self.reply
+
+    def note(self, logging: Any) -> None:
+        """Keep the text of the answer as LiteLLM tells it to callbacks."""
+        if self.used and self.text is None:
+            self.text = logging.model_call_details.get("original_response")
 
 
 Script = TypeVar("Script", Recording, Replay)
@@ -237,6 +256,18 @@ def _cost(stock: FunctionType) -> Callable[..., Any]:
     return response_cost_calculator
 
 
+def _metadata(stock: FunctionType) -> Callable[..., Any]:
+    place = stock.__code__.co_varnames.index("logging_obj")
+
+    def update_response_metadata(*arguments: Any) -> None:
+        stock(*arguments)
+        now = _script.get()
+        if now is not None:
+            now.note(arguments[place])
+
+    return update_response_metadata
+
+
 def _async_timing(stock: FunctionType) -> Callable[..., Any]:
     async def make_openai_chat_completion_request(*args: Any, **kwargs: Any) -> Any:
         try:
@@ -261,6 +292,7 @@ def functions() -> tuple[Shared, ...]:
             (ASYNC_TRANSPORT, _async_transport),
             (SYNC_TRANSPORT, _sync_transport),
             (COST, _cost),
+            (METADATA, _metadata),
             (ASYNC_TIMING, _async_timing),
         )
     )

@@ -76,7 +76,7 @@ def marked(value: Any, salt: int) -> Any:
     return mark(value, "")
 
 
-def learn_template(convert: Callable[[Any], BaseModel], value: Any) -> Any:
+def learn_template(convert: Callable[[Any], Any], value: Any) -> Any:
     """Return the template of ``convert`` for values shaped like ``value``. Raises ``Unlearnable``."""
     examples = []
     for salt in (1, 2):

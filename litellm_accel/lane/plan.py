@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import itertools
+import json
 import time
 import weakref
 from collections.abc import Callable
@@ -85,6 +86,7 @@ class Maker:
         self._completion = importlib.import_module("openai.types.chat").ChatCompletion
         self.templates: dict[tuple[str, str], dict[Any, Any]] = {}
         self.header_maps: dict[tuple[str, ...], Any] = {}
+        self.texts: dict[Any, Any] = {}
 
     def plan(
         self,
@@ -128,7 +130,7 @@ class Maker:
             epoch,
             time.time() + _SECONDS,
         )
-        self.extend(plan, sent.reply.status, names_and_values, sent.reply.body, result)
+        self.extend(plan, sent.reply.status, names_and_values, sent.reply.body, result, recording.text)
         return plan
 
     def transports(self, transport: Any, kind: str) -> Any:
@@ -146,10 +148,19 @@ class Maker:
                 return inner.cookies.jar
         raise Unlearnable("a client of its own")
 
-    def extend(self, plan: Any, status: int, headers: list[tuple[str, str]], body: bytes, result: Any) -> None:
+    def extend(
+        self,
+        plan: Any,
+        status: int,
+        headers: list[tuple[str, str]],
+        body: bytes,
+        result: Any,
+        text: str | None = None,
+    ) -> None:
         """Learn from a reply and stock's ``result`` for it what ``plan`` lacks to serve such replies.
 
-        Raises ``Unlearnable``; then the plan is as it was.
+        ``text`` is the answer as stock tells it to callbacks, None if nobody listens. Raises ``Unlearnable``; then the
+        plan is as it was.
         """
         value = chat.value_of(body, dict(headers).get("content-encoding"))
         found = None if value is None else template.leaves_of(value)
@@ -164,6 +175,8 @@ class Maker:
             if new_shape:
                 plan.templates[found[0]] = learn.learn_template(self._converter(plan), value)
             self._prove(plan, status, headers, body, result)
+            if text is not None:
+                self._learn_text(plan.templates[found[0]], value, found[1], text)
         except BaseException:
             if new_shape:
                 plan.templates.pop(found[0], None)
@@ -179,6 +192,15 @@ class Maker:
         if _masked(made) != _masked(result):
             raise Unlearnable("a result that the lane builds differently")
 
+    def _learn_text(self, response: Any, value: Any, leaves: list[Any], text: str) -> None:
+        made = self.texts.get(response) or learn.learn_template(self._said, value)
+        if json.dumps(made.build(leaves, {})) != text:
+            raise Unlearnable("an answer that callbacks are told otherwise")
+        self.texts[response] = made
+
+    def _said(self, value: Any) -> Any:
+        return self._construct(type_=self._completion, value=value).model_dump(warnings="error")
+
     def _converter(self, plan: Any) -> Callable[[Any], Any]:
         constants = {key: value for key, source, value in plan.hidden if source == "constant"}
         provider = constants["custom_llm_provider"]
@@ -188,8 +210,7 @@ class Maker:
             made.usage = self.litellm.Usage()
             if provider != "openai":
                 made.model = f"{provider}/model"
-            said = self._construct(type_=self._completion, value=value).model_dump(warnings="error")
-            return self._convert(response_object=said, model_response_object=made, _response_headers={})
+            return self._convert(response_object=self._said(value), model_response_object=made, _response_headers={})
 
         return convert
 

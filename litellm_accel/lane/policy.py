@@ -20,6 +20,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from litellm_accel._backend import load
+from litellm_accel.lane.callbacks import EARLY, SUCCESS, Listeners
 
 watch = load("watch")
 
@@ -129,14 +130,7 @@ SHOWN_BY_LEARNING = frozenset(
     ]
 )
 # Callback lists; what may be in them is for ``callbacks`` to say.
-CALLBACK_LISTS = (
-    "callbacks",
-    "input_callback",
-    "success_callback",
-    "_async_input_callback",
-    "_async_success_callback",
-    "service_callback",
-)
+CALLBACK_LISTS = (*SUCCESS, *EARLY, "service_callback")
 _LOGGERS = (
     ("httpx", logging.INFO),
     ("httpcore", logging.DEBUG),
@@ -185,6 +179,8 @@ class Environment:
         self._rested_until = 0.0
         self._changes: list[float] = []
         self.epoch = 0
+        self.listening = False
+        self._listeners = Listeners()
         self._build()
         self.reason = self._judge()
 
@@ -244,17 +240,12 @@ class Environment:
                 continue  # a submodule has taken the name
             if value != default or type(value) is not type(default):
                 return f"setting {name}"
-        for name in CALLBACK_LISTS:
-            for callback in getattr(self.litellm, name):
-                if not self._known(callback):
-                    return "callbacks"
+        reason, self.listening = self._listeners.judge()
+        if reason is not None:
+            return reason
         if self.litellm.set_verbose or self.litellm.modify_params:
             return "setting set_verbose" if self.litellm.set_verbose else "setting modify_params"
         return None
-
-    def _known(self, callback: Any) -> bool:
-        owner = getattr(callback, "__self__", None)
-        return type(owner) is self.litellm.router.Router
 
     def _loggers(self) -> str | None:
         for name, level in _LOGGERS:

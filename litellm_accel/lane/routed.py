@@ -49,7 +49,7 @@ class Routed:
         routed = self._plan(known, key, deployment, request, size)
         if routed is LEARN:
             pinned = self.routers.pinned(router, deployment)
-            with self._learning(router, known, key, encoded, deployment, model, kwargs) as recording:
+            with self._learning(router, known, key, encoded, deployment, args, kwargs) as recording:
                 recording.result = await stock(pinned, *args, **kwargs)
             return recording.result
         if routed is None:
@@ -70,7 +70,7 @@ class Routed:
             limit.acquire()
         try:
             reply = await post.asend()
-            result = self._result(router, plan, reply, started, model, request)
+            result, told = self._result(router, plan, reply, started, args, kwargs, request)
             if result is None:
                 router.total_calls[routed.model] -= 1  # stock counts it again
                 pinned, limit = self.routers.pinned(router, deployment, limit, tracked=True), None
@@ -81,7 +81,11 @@ class Routed:
             if limit is not None:
                 limit.release()
         router.success_calls[routed.model] += 1
-        routed.count(router, result, lane.environment.litellm._async_success_callback)
+        routed.count(router, result)
+        if told is None:
+            routed.succeed(lane.environment.litellm._async_success_callback)
+        else:
+            routed.tell(told, told.atell)
         known.finish(router, model, result)
         lane.gate.serve()
         return result
@@ -89,10 +93,11 @@ class Routed:
     def completion(self, router: Any, model: str, messages: Any, **kwargs: Any) -> Any:
         """Serve ``Router.completion``."""
         lane, stock = self.lane, self.stock
+        args = (model, messages)
         started = time.time()
         admitted = self._admit("router", router, model, messages, kwargs) if lane.open() else None
         if admitted is None:
-            return stock(router, model, messages, **kwargs)
+            return stock(router, *args, **kwargs)
         known, key, encoded = admitted
         request = _request(model, messages, kwargs)
         size = len(request)
@@ -103,24 +108,28 @@ class Routed:
             )
         if deployment is None:
             lane.gate.decline("no deployment")
-            return stock(router, model, messages, **kwargs)
+            return stock(router, *args, **kwargs)
         routed = self._plan(known, key, deployment, request, size)
         pinned = self.routers.pinned(router, deployment)
         if routed is LEARN:
-            with self._learning(router, known, key, encoded, deployment, model, kwargs) as recording:
-                recording.result = stock(pinned, model, messages, **kwargs)
+            with self._learning(router, known, key, encoded, deployment, args, kwargs) as recording:
+                recording.result = stock(pinned, *args, **kwargs)
             return recording.result
         post = None if routed is None else lane.ready(wire.post, routed.plan, encoded)
         if post is None:
-            return stock(pinned, model, messages, **kwargs)
+            return stock(pinned, *args, **kwargs)
         plan = routed.plan
         reply = post.send()
-        result = self._result(router, plan, reply, started, model, request)
+        result, told = self._result(router, plan, reply, started, args, kwargs, request)
         if result is None:
             with lane.handing_over(plan, post.body, reply) as replay:
-                replay.result = stock(pinned, model, messages, **kwargs)
+                replay.result = stock(pinned, *args, **kwargs)
             return replay.result
-        routed.count(router, result, lane.environment.litellm.success_callback)
+        routed.count(router, result)
+        if told is None:
+            routed.succeed(lane.environment.litellm.success_callback)
+        else:
+            routed.tell(told, told.tell)
         known.finish(router, model, result)
         asyncio.set_event_loop(None)  # as stock leaves the thread, which has run the call in a loop of its own
         lane.gate.serve()
@@ -164,23 +173,35 @@ class Routed:
         return routed
 
     def _learning(
-        self, router: Any, known: Known, key: bytes, encoded: bytes, deployment: Any, group: str, kwargs: dict[str, Any]
+        self, router: Any, known: Known, key: bytes, encoded: bytes, deployment: Any, args: Any, kwargs: dict[str, Any]
     ) -> Any:
         place = (key, deployment["model_info"]["id"])
-        routed = lambda plan: RoutedPlan(self.routers, router, deployment, group, plan)  # noqa: E731
-        return self.lane.learning(known.plans, place, key, encoded, kwargs, routed)
+        routed = lambda plan: RoutedPlan(self.routers, router, deployment, args[0], plan)  # noqa: E731
+        return self.lane.learning(known.plans, place, key, encoded, args, kwargs, routed)
 
-    def _result(self, router: Any, plan: Any, reply: Any, started: float, group: str, request: dict[str, Any]) -> Any:
-        """Return what the call returns, before the router has added to it, or None if stock must judge the reply."""
-        result = self.lane.result(plan, reply, started)
+    def _result(
+        self,
+        router: Any,
+        plan: Any,
+        reply: Any,
+        started: float,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        request: dict[str, Any],
+    ) -> tuple[Any, Any]:
+        """Return what the call returns, before the router has added to it, or None if stock must judge the reply.
+
+        And what callbacks are to be told, or None if nobody listens.
+        """
+        result, told = self.lane.result(plan, reply, started, args, kwargs)
         if result is None:
-            return None
+            return None, None
         try:
-            blocked = router._should_raise_content_policy_error(model=group, response=result, kwargs=request)
+            blocked = router._should_raise_content_policy_error(model=args[0], response=result, kwargs=request)
         except Exception as error:
             self.lane.gate.fault(error)
-            return None
-        return None if blocked else result
+            return None, None
+        return (None, None) if blocked else (result, told)
 
 
 def _request(model: str, messages: Any, kwargs: dict[str, Any], **more: Any) -> dict[str, Any]:

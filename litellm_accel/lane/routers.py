@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 from litellm_accel._backend import load
@@ -45,6 +46,7 @@ _PARAMETERS = frozenset(
         "drop_params",
     ]
 )
+_SUCCESSES = ("deployment_callback_on_success", "sync_deployment_callback_on_success")
 
 
 class Routers:
@@ -179,26 +181,58 @@ class RoutedPlan:
             key.format(id=self.model_id, model=self.model, current_minute="{current_minute}") for key in routers.formats
         )
         self._succeeded = routers.metrics.increment_deployment_successes_for_current_minute
+        self._mark = routers.metrics.ROUTER_USAGE_COUNTED_TOKENS_METADATA_KEY
+        self._router = routers.module.Router
 
-    def count(self, router: Any, result: Any, callbacks: list[Any]) -> None:
-        """Count a success in ``router`` as stock does: tokens and requests of the minute, successes.
-
-        ``callbacks`` are those that stock would tell of it; the routers' are known, and nobody else's are among them.
-        """
+    def count(self, router: Any, result: Any) -> None:
+        """Count a success in ``router`` as stock does: tokens and requests of the minute."""
         if self.counted:
             memory = router.cache.in_memory_cache
             minute = chat.minute()
             tokens, requests = self._keys
-            usage = getattr(result, "usage", None)
-            memory.increment_cache(tokens.format(current_minute=minute), int(getattr(usage, "total_tokens", 0) or 0))
+            memory.increment_cache(tokens.format(current_minute=minute), _tokens(result))
             memory.increment_cache(requests.format(current_minute=minute), 1)
+
+    def succeed(self, callbacks: list[Any]) -> None:
+        """Do what the routers among ``callbacks`` do when stock tells them of a success that is counted already."""
         for callback in callbacks:
-            owner = callback.__self__
-            name = callback.__name__
-            if name == "sync_deployment_callback_on_success" or (
-                name == "deployment_callback_on_success" and owner.has_model_id(self.model_id)
+            router = self._told(callback)
+            if router is not None and (
+                callback.__name__ == "sync_deployment_callback_on_success" or router.has_model_id(self.model_id)
             ):
-                self._succeeded(litellm_router_instance=owner, deployment_id=self.model_id)
+                self._succeeded(litellm_router_instance=router, deployment_id=self.model_id)
+
+    def tell(self, told: Any, tell: Callable[[], None]) -> None:
+        """Tell callbacks of a success, and that it is counted."""
+        told.logging.routed = self
+        tell()
+        told.logging.litellm_params["metadata"][self._mark] = _tokens(told.result)
+
+    def shortened(self, callback: Any) -> Any:
+        """Return what does the same as ``callback`` at less cost, if it is a router's for event loops."""
+        router = self._told(callback)
+        if router is None or callback.__name__ != "deployment_callback_on_success":
+            return callback
+
+        async def deployment_callback_on_success(
+            kwargs: Any, completion_response: Any, start_time: Any, end_time: Any
+        ) -> None:
+            metadata = kwargs["litellm_params"]["metadata"]
+            if metadata[self._mark] != kwargs["standard_logging_object"]["total_tokens"]:
+                await callback(kwargs, completion_response, start_time, end_time)
+            else:
+                self.succeed([callback])
+
+        return deployment_callback_on_success
+
+    def _told(self, callback: Any) -> Any:
+        """Return the router that counts successes by this callback, None if it is somebody else's."""
+        router = getattr(callback, "__self__", None)
+        return router if type(router) is self._router and callback.__name__ in _SUCCESSES else None
+
+
+def _tokens(result: Any) -> int:
+    return int(getattr(getattr(result, "usage", None), "total_tokens", 0) or 0)
 
 
 def _pinned_class(router_class: Any, limit_class: Any) -> Any:

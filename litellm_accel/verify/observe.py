@@ -168,6 +168,68 @@ class BothLogger(SyncLogger, AsyncLogger):
     """Synchronous and asynchronous events."""
 
 
+class SuccessLogger(Recording):
+    """What most loggers listen to: the end of a call."""
+
+    log_success_event = SyncLogger.log_success_event
+    log_failure_event = SyncLogger.log_failure_event
+    async_log_success_event = AsyncLogger.async_log_success_event
+    async_log_failure_event = AsyncLogger.async_log_failure_event
+
+
+class RedactedLogger(SuccessLogger):
+    """Wants no messages and no answers."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__(recorder)
+        self.turn_off_message_logging = True
+
+
+class FailureLogger(Recording):
+    """Listens to failures alone."""
+
+    log_failure_event = SyncLogger.log_failure_event
+    async_log_failure_event = AsyncLogger.async_log_failure_event
+
+
+class ChangingLogger(SuccessLogger):
+    """Changes all it is told of a success."""
+
+    def _change(self, kwargs: Any, response_obj: Any) -> None:
+        for name in ("messages", "input"):
+            kwargs[name][0]["content"] = f"changed in {name}"
+            kwargs[name].append({"role": "user", "content": "added"})
+        payload = kwargs["standard_logging_object"]
+        payload["messages"][0]["role"] = "changed"
+        payload["metadata"]["usage_object"]["total_tokens"] += 1
+        payload["model_map_information"]["model_map_key"] = "changed"
+        payload["model_parameters"]["changed"] = payload["total_tokens"] = 7
+        kwargs["litellm_params"]["metadata"]["changed"] = kwargs["optional_params"]["changed"] = True
+        kwargs["additional_args"]["complete_input_dict"]["changed"] = True
+        response_obj.choices[0].message.content = "changed"
+        response_obj._hidden_params["changed"] = True
+
+    def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        super().log_success_event(kwargs, response_obj, start_time, end_time)
+        self._change(kwargs, response_obj)
+
+    async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        await super().async_log_success_event(kwargs, response_obj, start_time, end_time)
+        self._change(kwargs, response_obj)
+
+
+class FailingSuccessLogger(Recording):
+    """Raises when told of a success."""
+
+    def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.recorder.record("log_success_event")
+        raise ValueError("a callback fails")
+
+    async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.recorder.record("async_log_success_event")
+        raise ValueError("an async callback fails")
+
+
 class PayloadReader(AsyncLogger):
     """Reads the standard payload alone, as most observability tools do."""
 
@@ -289,6 +351,11 @@ KINDS: dict[str, Callable[[Recorder], Any]] = {
     "sync": SyncLogger,
     "async": AsyncLogger,
     "both": BothLogger,
+    "success": SuccessLogger,
+    "redacted": RedactedLogger,
+    "failure alone": FailureLogger,
+    "changing": ChangingLogger,
+    "failing success": FailingSuccessLogger,
     "payload": PayloadReader,
     "deployment hooks": DeploymentHooks,
     "logging hooks": LoggingHooks,

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from litellm_accel.verify.scenario import ALL, DIRECT, ROUTED, Scenario, themed
+from litellm_accel.verify.scenario import (
+    ALL,
+    DIRECT,
+    ROUTED,
+    Scenario,
+    Via,
+    deployment,
+    themed,
+    with_fields,
+)
+from litellm_accel.verify.scenarios import messages, parameters, responses
 
+# The entry points the lane serves calls of.
+SERVED: tuple[Via, ...] = ("completion", "acompletion", "arouter")
 FAIL = {"max_retries": 0}
+# LiteLLM puts a logger into its lists on the first call; two calls are watched; two payloads are; then all is prepared.
+PREPARED = 7
+FIRST_SERVED = 3  # the number of calls before that
 
 
 async def _callback_context(stage: Any) -> None:
@@ -30,8 +46,33 @@ async def _callback_context(stage: Any) -> None:
         request.set(name)
         await stage.acall(function, stage.arguments())
 
+    for turn in range(FIRST_SERVED):
+        await asyncio.create_task(one(f"first {turn}"))
+        await stage.settled()
     await asyncio.gather(*(one(name) for name in ("a", "b", "c")))
     await stage.settled()
+    stage.observe("contexts", sorted(seen))
+
+
+def _callback_context_sync(stage: Any) -> None:
+    """The same in LiteLLM's threads."""
+    import contextvars
+
+    from litellm.integrations.custom_logger import CustomLogger
+
+    request = contextvars.ContextVar("request", default="none")
+    seen: list[str] = []
+
+    class Reader(CustomLogger):  # type: ignore[misc]
+        def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+            seen.append(request.get())
+
+    stage.litellm.callbacks = [Reader()]
+    function = stage.entry()
+    for name in ("a", "b", "c", "d", "e"):
+        request.set(name)
+        stage.call(function, stage.arguments())
+    stage.loop.run_until_complete(stage.settled())
     stage.observe("contexts", sorted(seen))
 
 
@@ -39,37 +80,84 @@ async def _callback_order(stage: Any) -> None:
     """Two loggers, in the order in which they were registered."""
     first, second = stage.recorder_of("payload"), stage.recorder_of("async")
     stage.litellm.callbacks = [second, first]
-    await stage.acall(stage.entry(), stage.arguments())
-    await stage.settled()
+    function = stage.entry()
+    for _ in range(PREPARED):
+        await stage.acall(function, stage.arguments())
+        await stage.settled()
 
 
 async def _added_between(stage: Any) -> None:
     """A callback that appears after calls without one, and disappears again."""
     function = stage.entry()
-    await stage.acall(function, stage.arguments())
-    await stage.settled()
-    logger = stage.recorder_of("both")
+
+    async def calls(count: int) -> None:
+        for _ in range(count):
+            await stage.acall(function, stage.arguments())
+            await stage.settled()
+
+    await calls(3)
+    logger = stage.recorder_of("success")
     stage.litellm.callbacks.append(logger)
-    await stage.acall(function, stage.arguments())
-    await stage.settled()
+    await calls(PREPARED)
     stage.litellm.logging_callback_manager.remove_callback_from_list_by_object(stage.litellm.callbacks, logger)
-    await stage.acall(function, stage.arguments())
-    await stage.settled()
+    await calls(3)
 
 
 def _added_between_sync(stage: Any) -> None:
     function = stage.entry()
-    for callbacks in ([], [stage.recorder_of("both")], []):
+    for callbacks in ([], [stage.recorder_of("success")], []):
         stage.litellm.success_callback = callbacks
-        stage.call(function, stage.arguments())
-        stage.loop.run_until_complete(stage.settled())
+        for _ in range(PREPARED):
+            stage.call(function, stage.arguments())
+            stage.loop.run_until_complete(stage.settled())
+
+
+async def _slow_in_flight(stage: Any) -> None:
+    """A callback that is still busy with the first calls when the last ones end."""
+    import asyncio
+
+    from litellm.integrations.custom_logger import CustomLogger
+
+    seen: list[Any] = []
+
+    class Slow(CustomLogger):  # type: ignore[misc]
+        async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+            messages = [message["content"] for message in kwargs["messages"]]
+            await asyncio.sleep(0.03)
+            payload = kwargs["standard_logging_object"]
+            seen.append((messages, [message["content"] for message in payload["messages"]], payload["response"]))
+
+    stage.litellm.callbacks = [Slow()]
+    function = stage.entry()
+    for _ in range(FIRST_SERVED):
+        await stage.acall(function, stage.arguments())
+        await stage.settled()
+    said = [[{"role": "user", "content": f"Question {number}"}] for number in range(12)]
+    await asyncio.gather(*(stage.acall(function, {**stage.arguments(), "messages": one}) for one in said))
+    for _ in range(10):
+        await asyncio.sleep(0.02)
+        await stage.settled()
+    stage.observe("told", sorted(seen, key=str))
 
 
 SCENARIOS = themed(
     "callbacks",
     *(
-        Scenario(f"{kind.replace(' ', '-')}", callbacks={"callbacks": (kind,)}, via=ALL, lane="either")
-        for kind in ("sync", "async", "both", "payload", "deployment hooks", "logging hooks", "pre-request hook")
+        Scenario(f"{kind.replace(' ', '-')}", callbacks={"callbacks": (kind,)}, via=SERVED, calls=PREPARED)
+        for kind in (
+            "async",
+            "success",
+            "payload",
+            "logging hooks",
+            "redacted",
+            "failure alone",
+            "failing success",
+            "fallbacks",
+        )
+    ),
+    *(
+        Scenario(f"{kind.replace(' ', '-')}", callbacks={"callbacks": (kind,)}, via=ALL, lane="declined")
+        for kind in ("sync", "both", "deployment hooks", "pre-request hook")
     ),
     *(
         Scenario(
@@ -80,7 +168,7 @@ SCENARIOS = themed(
             via=via,
             lane="either",
         )
-        for kind, via in (("both", DIRECT), ("payload", DIRECT))
+        for kind, via in (("both", DIRECT), ("payload", DIRECT), ("success", DIRECT), ("failure alone", DIRECT))
     ),
     Scenario(
         "both-on-router-failure",
@@ -89,21 +177,51 @@ SCENARIOS = themed(
         via=ROUTED,
         lane="either",
     ),
-    Scenario("failing", callbacks={"callbacks": ("failing",)}, via=ALL, lane="either"),
-    Scenario("slow", callbacks={"callbacks": ("slow",)}, via=("acompletion", "arouter"), lane="either"),
-    Scenario("two", callbacks={"callbacks": ("async", "payload")}, via=ALL, lane="either"),
+    *(
+        Scenario(
+            f"success-on-failure-after-successes-{via}",
+            FAIL if via in DIRECT else {},
+            callbacks={"callbacks": ("success",)},
+            answer='error-400{"plain_first": 5, "times": 2}',
+            calls=9,
+            via=(via,),
+        )
+        for via in SERVED
+    ),
+    Scenario("failing", callbacks={"callbacks": ("failing",)}, via=ALL, lane="declined"),
+    # A thread that changes a result races with the caller that reads it.
+    Scenario("changing", callbacks={"callbacks": ("changing",)}, via=("acompletion", "arouter"), calls=PREPARED),
+    Scenario("slow", callbacks={"callbacks": ("slow",)}, via=("acompletion", "arouter"), calls=PREPARED),
+    Scenario("two", callbacks={"callbacks": ("async", "payload")}, via=SERVED, calls=PREPARED),
+    Scenario("three", callbacks={"callbacks": ("success", "failure alone", "failing success")}, calls=PREPARED),
+    *(
+        Scenario(
+            f"{name.replace('_', '-')}-{kind.replace(' ', '-')}",
+            callbacks={name: (kind,)},
+            via=SERVED,
+            calls=PREPARED,
+        )
+        for name, kind in (
+            ("success_callback", "function"),
+            ("success_callback", "async function"),
+            ("success_callback", "success"),
+            ("_async_success_callback", "async function"),
+            ("_async_success_callback", "async"),
+            ("failure_callback", "function"),
+        )
+    ),
+    Scenario(
+        "functions-and-loggers",
+        callbacks={"callbacks": ("success",), "success_callback": ("function", "async function")},
+        calls=PREPARED,
+    ),
     *(
         Scenario(
             f"{name.replace('_', '-')}-{kind.replace(' ', '-')}", callbacks={name: (kind,)}, lane="either", via=DIRECT
         )
         for name, kind in (
-            ("success_callback", "function"),
-            ("success_callback", "async function"),
             ("success_callback", "both"),
-            ("failure_callback", "function"),
             ("input_callback", "input function"),
-            ("_async_success_callback", "async function"),
-            ("_async_success_callback", "async"),
             ("service_callback", "async"),
         )
     ),
@@ -130,23 +248,85 @@ SCENARIOS = themed(
         answer='error-400{"plain_first": 2}',
         lane="either",
     ),
-    Scenario("payload-tools", callbacks={"callbacks": ("payload",)}, answer="tools", lane="either"),
-    Scenario("payload-details", callbacks={"callbacks": ("payload",)}, answer="details", via=ALL, lane="either"),
+    *(
+        replace(
+            shape,
+            name=f"answer-{shape.name}",
+            callbacks={"callbacks": ("success",)},
+            answer=with_fields(shape.answer, plain_first=5, times=3),
+            calls=9,
+            via=("acompletion",),
+        )
+        for shape in responses.SHAPES
+    ),
+    *(
+        replace(
+            shape, name=f"messages-{shape.name}", callbacks={"callbacks": ("success",)}, calls=6, via=("acompletion",)
+        )
+        for shape in messages.SHAPES
+        if shape.lane == "served" and shape.calls > 1 and shape.name not in ("developer", "tool-result-parts")
+    ),
+    *(
+        replace(
+            scenario,
+            name=f"argument-{scenario.name.partition('/')[2]}",
+            callbacks={"callbacks": ("success",)},
+            calls=6,
+            via=("acompletion",),
+        )
+        for scenario in parameters.SCENARIOS
+        if scenario.lane == "served" and scenario.script is None
+    ),
+    *(
+        Scenario(
+            f"payload-{answer}-{via}",
+            callbacks={"callbacks": ("payload",)},
+            answer=answer,
+            via=(via,),
+            calls=PREPARED,
+        )
+        for answer in ("tools", "details", "gzip")
+        for via in ("completion", "arouter")
+    ),
+    Scenario(
+        "prices",
+        callbacks={"callbacks": ("success",)},
+        settings={"model_cost": {}},
+        calls=PREPARED,
+    ),
+    Scenario(
+        "deployments",
+        callbacks={"callbacks": ("success",)},
+        via=("arouter",),
+        deployments=(
+            deployment(rpm=10_000, tpm=10_000_000, weight=9),
+            deployment("details", rpm=10_000, model="openai/gpt-4o-mini"),
+        ),
+        calls=16,
+    ),
+    Scenario(
+        "router-retry",
+        callbacks={"callbacks": ("success",)},
+        router={"num_retries": 1},
+        answer='error-500{"plain_first": 5, "times": 1, "headers": {"retry-after-ms": "20"}}',
+        via=("arouter",),
+        calls=8,
+    ),
     Scenario(
         "payload-metadata",
         {"metadata": {"tags": ["t"], "user_api_key": "hash", "spend_logs_metadata": {"a": 1}}, "user": "u"},
         callbacks={"callbacks": ("payload",)},
         via=ALL,
-        lane="either",
+        lane="declined",
     ),
     Scenario(
         "payload-redacted",
-        callbacks={"callbacks": ("both",)},
+        callbacks={"callbacks": ("success",)},
         settings={"turn_off_message_logging": True},
         via=ALL,
-        lane="either",
+        lane="declined",
     ),
-    Scenario("no-log", {"no-log": True}, callbacks={"callbacks": ("both",)}, lane="either"),
+    Scenario("no-log", {"no-log": True}, callbacks={"callbacks": ("success",)}, lane="declined"),
     Scenario(
         "retry",
         {"max_retries": 1},
@@ -175,9 +355,11 @@ SCENARIOS = themed(
             },
         ),
     ),
-    Scenario("context", via=("acompletion", "arouter"), lane="either", script=_callback_context),
-    Scenario("order", via=("acompletion", "arouter"), lane="either", script=_callback_order),
-    Scenario("added-between", via=("acompletion", "arouter"), lane="either", script=_added_between),
+    Scenario("context", via=("acompletion", "arouter"), script=_callback_context),
+    Scenario("context-sync", via=("completion",), script=_callback_context_sync),
+    Scenario("order", via=("acompletion", "arouter"), script=_callback_order),
+    Scenario("added-between", via=("acompletion", "arouter"), script=_added_between),
     Scenario("added-between-sync", via=("completion", "router"), lane="either", script=_added_between_sync),
-    Scenario("routing-hooks", callbacks={"callbacks": ("routing hooks",)}, via=("arouter",), lane="either"),
+    Scenario("slow-in-flight", via=("acompletion",), script=_slow_in_flight, ordered=False),
+    Scenario("routing-hooks", callbacks={"callbacks": ("routing hooks",)}, via=("arouter",), lane="declined"),
 )

@@ -1,0 +1,118 @@
+"""Who listens to successful calls, and whether the lane can feed them exactly.
+
+A callback is admitted if all it takes part in is a call's end: a plain function, or a ``CustomLogger`` that overrides
+nothing but the events of success and failure. What happens on failure is stock's in any case. Whoever takes part in a
+request, in routing or before a call is sent is stock's to serve.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import FunctionType, MethodType
+from typing import Any
+
+# Lists whose members hear of a success.
+SUCCESS = ("success_callback", "_async_success_callback")
+# Lists through which a callback may take part in a call before it has succeeded.
+EARLY = ("callbacks", "input_callback", "_async_input_callback")
+# Where LiteLLM puts a logger that it finds among ``callbacks``.
+_PLACES = (
+    "input_callback",
+    "success_callback",
+    "failure_callback",
+    "_async_success_callback",
+    "_async_failure_callback",
+)
+# What LiteLLM's success handlers call, as the lane has them do.
+_HEARD = frozenset(
+    [
+        "async_log_success_event",
+        "async_logging_hook",
+        "log_success_event",
+        "logging_hook",
+        "redact_standard_logging_payload_from_model_call_details",
+    ]
+)
+# What LiteLLM calls when a call has failed, for streams, or not at all.
+_ELSEWHERE = frozenset(
+    [
+        "async_log_failure_event",
+        "async_log_pre_api_call",
+        "async_log_stream_event",
+        "async_post_call_failure_deployment_hook",
+        "log_failure_event",
+        "log_failure_fallback_event",
+        "log_stream_event",
+        "log_success_fallback_event",
+    ]
+)
+_HOOKED = frozenset(["__call__", "__getattr__", "__getattribute__"])
+
+
+class Listeners:
+    """Judges the callbacks in LiteLLM's lists."""
+
+    def __init__(self) -> None:
+        self.litellm = importlib.import_module("litellm")
+        self._router = importlib.import_module("litellm.router").Router
+        self._logger = importlib.import_module("litellm.integrations.custom_logger").CustomLogger
+        self._is_async = importlib.import_module(
+            "litellm.litellm_core_utils.coroutine_checker"
+        ).coroutine_checker.is_async_callable
+
+    def judge(self) -> tuple[str | None, bool]:
+        """Return why calls are stock's to serve, or None; and whether anybody listens to those that are not."""
+        listening = False
+        for name in (*SUCCESS, *EARLY, "service_callback"):
+            for callback in getattr(self.litellm, name):
+                if type(getattr(callback, "__self__", None)) is self._router:
+                    continue
+                reason = self._refusal(name, callback)
+                if reason is not None:
+                    return reason, False
+                if name in SUCCESS and not self._is_deaf(callback):
+                    listening = True
+        return None, listening
+
+    def _refusal(self, name: str, callback: Any) -> str | None:
+        if name == "service_callback":
+            return "callback of a service"
+        if isinstance(callback, str):
+            return f"callback {callback}"
+        if type(callback) in (FunctionType, MethodType):
+            if name in EARLY:
+                return "callback before the call"
+            # An async function in the list of others is moved by the next call on stock.
+            return "callback out of place" if name == "success_callback" and self._is_async(callback) else None
+        if not isinstance(callback, self._logger):
+            return f"callback of type {type(callback).__name__}"
+        part = self._part(callback)
+        if part is not None:
+            return f"callback {part}"
+        if name == "callbacks":
+            for place in _PLACES:
+                if not any(callback is held for held in getattr(self.litellm, place)):
+                    return "callback out of place"
+        return None
+
+    def _part(self, logger: Any) -> str | None:
+        """Return the name of something by which ``logger`` may take part in more than a call's end."""
+        hooks = {name for name in vars(self._logger) if not name.startswith("__")} - _HEARD - _ELSEWHERE
+        for owner in type(logger).__mro__:
+            if owner is self._logger:
+                break
+            if owner.__module__.partition(".")[0] == "litellm":
+                return owner.__name__
+            for member in vars(owner):
+                if member in _HOOKED or member in hooks:
+                    return member
+        return next((member for member in vars(logger) if member in hooks), None)
+
+    def _is_deaf(self, callback: Any) -> bool:
+        """Return whether ``callback`` is a logger to which successes mean nothing."""
+        if not isinstance(callback, self._logger):
+            return False
+        return all(
+            getattr(type(callback), name) is getattr(self._logger, name) and name not in vars(callback)
+            for name in _HEARD
+        )

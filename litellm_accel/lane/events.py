@@ -1,0 +1,485 @@
+"""What LiteLLM tells callbacks of a successful call, for calls that the lane serves.
+
+LiteLLM keeps all it knows of a call in a ``Logging`` object, and its success handlers make of that what callbacks
+receive. The lane makes such an object, in the state in which stock would have it when the call succeeds, and leaves the
+rest to those handlers. What that state is, is learned from two calls that stock was watched serving: what is the same
+object in both is shared, what is equal is made afresh for each call, and what differs must be one of the few things
+that the lane knows of a call.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import datetime
+import importlib
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from litellm_accel._backend import load
+from litellm_accel.lane.learn import Unlearnable
+from litellm_accel.lane.payload import Payloads, Sources
+from litellm_accel.lane.pictures import UNREAD, Held, alike, picture, plain, within
+
+chat = load("chat")
+template = load("template")
+
+# Clocks, by the names LiteLLM gives them; the value is the slot they are made from.
+_CLOCKS = {
+    "start_time": "start",
+    "api_call_start_time": "sent",
+    "first_api_call_start_time": "sent",
+    "llm_api_duration_ms": "provider_ms",
+    "llm_api_timing_windows": "windows",
+}
+# What pricing an answer leaves behind, and what is there before.
+_PRICED: dict[str, Any] = {"cost_breakdown": None, "billed_token_rates": None, "zero_cost_warned": False}
+_COSTS = ("input_cost", "output_cost", "total_cost", "original_cost")
+_PRICED_LATER = frozenset(("zero_cost_diagnostic", "response_cost_failure_debug_information"))
+_MESSAGES = ("input", "messages")
+_TEXT, _HEADERS = "original_response", "response_headers"
+_CALL_ID, _TRACE_ID = "litellm_call_id", "litellm_trace_id"
+
+
+# --- what was shown ---------------------------------------------------------------------------------------------------
+
+
+class Shown:
+    """One call as stock served it: the state of its ``Logging`` object when it had succeeded, and what it was given."""
+
+    def __init__(self, state: Held, messages: Held, arguments: Mapping[str, Any], result: Any) -> None:
+        self.state = state
+        self.messages = messages
+        self.result = result
+        self.given = arguments
+        self.arguments = {id(value): path for path, value in within((), arguments)}
+        self.known = dict(state.named())
+        self.details = dict(self.known["model_call_details"].named())
+
+    def slots(self) -> dict[str, Any]:
+        """Return the clocks and identifiers of this call, by slot."""
+        return {
+            **{slot: self.details[name] for name, slot in _CLOCKS.items() if name in self.details},
+            "windows": next(self._windows(self.state), None),
+            _CALL_ID: self.known[_CALL_ID],
+            _TRACE_ID: self.known[_TRACE_ID],
+            _TEXT: self.details.get(_TEXT),
+        }
+
+    def _windows(self, held: Held) -> Iterator[Any]:
+        for key, item in held.named():
+            if key == "llm_api_timing_windows":
+                yield item
+            elif type(item) is Held:
+                yield from self._windows(item)
+
+
+# --- learning ---------------------------------------------------------------------------------------------------------
+
+
+class _Pair:
+    """Two calls of one kind, walked together."""
+
+    def __init__(self, first: Shown, second: Shown) -> None:
+        self.first = first
+        self.second = second
+        self.parts: list[tuple[str, Any]] = []
+        self.lists: list[tuple[str, _Copy]] = []
+        self.paths: list[tuple[str, tuple[Any, ...]]] = []
+        self._placed: dict[int, tuple[Held, tuple[Any, ...]]] = {}
+        self._groups: dict[tuple[int, ...], int] = {}
+
+    def node(self, one: Any, two: Any, name: object) -> tuple[Any, ...]:
+        """Return the template node for what is ``one`` in the first call and ``two`` in the second."""
+        if type(name) is str:
+            for fixed in (_PRICED, UNREAD):
+                if name in fixed:
+                    return (template.CONSTANT, fixed[name])
+            if name in _CLOCKS:
+                return (template.SLOT, _CLOCKS[name])
+            if name == _TEXT:
+                return (template.SLOT, _TEXT)
+            if name == _HEADERS:
+                return self._headers(one, two)
+            if name in _MESSAGES:
+                return self._held(one, two, self._messages)
+        if type(one) is Held and type(two) is Held:
+            return self._held(one, two)
+        if one is two:
+            return (template.CONSTANT, one)
+        for slot in (_CALL_ID, _TRACE_ID):
+            if one == self.first.known[slot] and two == self.second.known[slot]:
+                return (template.SLOT, slot)
+        if type(one) is type(two) and type(one) in (str, int, float, bytes, tuple) and one == two:
+            return (template.CONSTANT, one)
+        raise Unlearnable(f"callbacks are told of {name}")
+
+    def _headers(self, one: Any, two: Any) -> tuple[Any, ...]:
+        for shown, call in ((one, self.first), (two, self.second)):
+            if type(shown) is not Held or shown.original is not call.result._response_headers:
+                raise Unlearnable("callbacks are told of headers")
+        return (template.SLOT, _HEADERS)
+
+    def _held(self, one: Any, two: Any, new: Callable[[Any, Any], tuple[Any, ...]] | None = None) -> tuple[Any, ...]:
+        placed = self._placed.get(id(one))
+        if placed is not None:
+            if placed[0] is not two:
+                raise Unlearnable("callbacks are told of one thing twice")
+            return placed[1]
+        node = (new or self._new)(one, two)
+        if one.places > 1 and node[0] != template.SLOT:
+            slot = f"part {len(self.parts)}"
+            self.parts.append((slot, template.Template(node)))
+            node = (template.SLOT, slot)
+        self._placed[id(one)] = (two, node)
+        return node
+
+    def _new(self, one: Held, two: Held) -> tuple[Any, ...]:
+        path = self.first.arguments.get(id(one.original))
+        if path is not None or id(two.original) in self.second.arguments:
+            if path != self.second.arguments.get(id(two.original)):
+                raise Unlearnable("callbacks are told of an argument")
+            slot = f"argument {path}"
+            self.paths.append((slot, tuple(path or ())))
+            return (template.SLOT, slot)
+        if one.original is two.original:
+            return (template.CONSTANT, one.original)
+        if one.keys != two.keys or len(one.items) != len(two.items):
+            raise Unlearnable("callbacks are told of what the values decide")
+        if one.keys is None:
+            return (template.LIST, tuple(self.node(a, b, None) for a, b in zip(one.items, two.items, strict=True)))
+        kept = [name not in _PRICED_LATER for name in one.keys]
+        return (
+            template.DICT,
+            tuple(name for name, keep in zip(one.keys, kept, strict=True) if keep),
+            tuple(
+                self.node(a, b, name)
+                for name, a, b, keep in zip(one.keys, one.items, two.items, kept, strict=True)
+                if keep
+            ),
+        )
+
+    def _messages(self, one: Any, two: Any) -> tuple[Any, ...]:
+        if type(one) is not Held or type(two) is not Held or one.keys is not None or two.keys is not None:
+            raise Unlearnable("callbacks are told of messages")
+        group = self._groups.setdefault(tuple(id(item.original) for item in one.items), len(self._groups))
+        copied = _Copy(one, self.first.messages, group)
+        if copied != _Copy(two, self.second.messages, group):
+            raise Unlearnable("callbacks are told of messages")
+        slot = f"messages {len(self.lists)}"
+        self.lists.append((slot, copied))
+        return (template.SLOT, slot)
+
+
+class _Copy:
+    """How LiteLLM copies the caller's list of messages for one use: down to which level, by the names of members.
+
+    ``group`` tells lists apart that hold other copies of the messages; the lists of one group hold the same. Where a
+    message says that it has no content, ``is_bare`` copies say nothing.
+    """
+
+    def __init__(self, held: Held, messages: Held, group: int) -> None:
+        shown, given = plain(held), plain(messages)
+        self.is_bare = shown != given
+        if self.is_bare and shown != [_bare(message) for message in given]:
+            raise Unlearnable("callbacks are told of messages")
+        self.is_same = held.original is messages.original
+        self.group = group
+        self.levels: dict[str, int] = {}
+        pairs = list(zip(held.items, messages.items, strict=True))
+        shared = [item.original is message.original for item, message in pairs]
+        if any(shared) and not all(shared):
+            raise Unlearnable("callbacks are told of some messages")
+        self.is_shallow = self.is_same or all(shared)
+        if not self.is_shallow:
+            for item, message in pairs:
+                members = dict(message.named())
+                for name, value in item.named():
+                    if type(value) is Held:
+                        level = _level(value, members[name])
+                        if self.levels.setdefault(name, level) != level:
+                            raise Unlearnable("callbacks are told of parts of messages")
+
+    def __eq__(self, other: object) -> bool:
+        return vars(self) == vars(other)
+
+    def made(self, messages: list[dict[str, Any]], copies: dict[int, list[Any]]) -> list[Any]:
+        """Return the list for a call; ``copies`` are those made for it before, by group."""
+        if self.is_same:
+            return messages
+        if self.is_shallow:
+            return messages.copy()
+        copied = copies.get(self.group)
+        if copied is None:
+            copied = copies[self.group] = [self._message(message) for message in messages]
+        return copied.copy()
+
+    def _message(self, message: dict[str, Any]) -> dict[str, Any]:
+        if self.is_bare:
+            message = _bare(message)
+        if not self.levels:
+            return message.copy()
+        return {name: _copied(value, self.levels.get(name, 0)) for name, value in message.items()}
+
+
+def _bare(message: dict[str, Any]) -> dict[str, Any]:
+    """Return ``message`` without a content that is None."""
+    return {name: value for name, value in message.items() if name != "content" or value is not None}
+
+
+def _level(copied: Any, given: Any) -> int:
+    """Return how many levels of containers are copies. Raises ``Unlearnable`` if that differs from branch to branch."""
+    if copied.original is given.original:
+        return 0
+    inner = {_level(item, other) for item, other in zip(copied.items, given.items, strict=True) if type(item) is Held}
+    if len(inner) > 1:
+        raise Unlearnable("callbacks are told of parts of messages")
+    return 1 + (inner.pop() if inner else 0)
+
+
+def _copied(value: Any, levels: int) -> Any:
+    if levels and type(value) is dict:
+        return {key: _copied(item, levels - 1) for key, item in value.items()}
+    return [_copied(item, levels - 1) for item in value] if levels and type(value) is list else value
+
+
+def nested(messages: list[dict[str, Any]]) -> bytes:
+    """Return what tells conversations apart that LiteLLM may copy differently, to be added to a call's key."""
+    parts, images, tools, nothing = False, False, False, False
+    for message in messages:
+        content = message.get("content")
+        if type(content) is list:
+            parts = True
+            images = images or any("image_url" in part for part in content)
+        nothing = nothing or (content is None and "content" in message)
+        tools = tools or "tool_calls" in message
+    return bytes((parts, images, tools, nothing))
+
+
+# --- feeding ----------------------------------------------------------------------------------------------------------
+
+
+class Feeds:
+    """Makes feeds: with the installed LiteLLM's own ``Logging`` class and the way it hands events to its workers.
+
+    ``texts`` says for each template of a response how the answer looks that LiteLLM keeps as a text; ``fault`` is told
+    of what goes wrong when nobody else is there to hear.
+    """
+
+    def __init__(self, texts: Mapping[Any, Any], fault: Callable[[BaseException], None]) -> None:
+        self.utils = importlib.import_module("litellm.utils")
+        self.fed = _fed_class(importlib.import_module("litellm.litellm_core_utils.litellm_logging").Logging)
+        self.sources = Sources()
+        self.texts = texts
+        self.fault = fault
+
+    def feed(self, first: Shown, second: Shown, answer: Any, total: Callable[[Any], Any]) -> Feed:
+        """Return what feeds callbacks for calls like these two, proven on the second, which got ``answer``.
+
+        ``total`` prices a result. Raises ``Unlearnable``.
+        """
+        pair = _Pair(first, second)
+        feed = Feed(self, pair, template.Template(pair.node(first.state, second.state, None)), second.result, total)
+        logging = feed.open(answer, plain(second.messages), second.given, second.slots())
+        logging.zero_cost_warned = second.known["zero_cost_warned"]  # stock has said so
+        answer.result(0.0, 0.0, feed.pricer(logging, None))
+        if not alike(picture(vars(logging)), second.state, {}):
+            raise Unlearnable("callbacks are told something else")
+        return feed
+
+
+class Feed:
+    """Feeds the callbacks for one kind of call."""
+
+    def __init__(self, feeds: Feeds, pair: _Pair, root: Any, result: Any, total: Callable[[Any], Any]) -> None:
+        self._feeds = feeds
+        self._total = total
+        self._parts = tuple(pair.parts)
+        self._lists = tuple(pair.lists)
+        self._paths = tuple(pair.paths)
+        self._root = root
+        self._model = result._hidden_params.get("litellm_model_name")
+        self._model_id = result._hidden_params.get("model_id")
+        self._rates = _rates(pair)
+        self._payloads = Payloads(feeds.sources, feeds.fault)
+
+    def open(self, answer: Any, messages: Any, arguments: Mapping[str, Any], slots: dict[str, Any]) -> Any:
+        """Return a ``Logging`` object in the state of a call that got ``answer``, not yet priced.
+
+        ``slots`` are its clocks and identifiers. Nothing mutable is shared but what stock shares.
+        """
+        slots[_HEADERS] = answer.headers
+        slots[_TEXT] = json.dumps(self._feeds.texts[answer.template].build(answer.leaves, {}))
+        copies: dict[int, list[Any]] = {}
+        for slot, copied in self._lists:
+            slots[slot] = copied.made(messages, copies)
+        for slot, path in self._paths:
+            value: Any = arguments
+            for step in path:
+                value = value[step]
+            slots[slot] = value
+        for slot, part in self._parts:
+            slots[slot] = part.build([], slots)
+        logging = object.__new__(self._feeds.fed)
+        logging.__dict__ = self._root.build([], slots)
+        logging.payloads, logging.routed = self._payloads, None
+        return logging
+
+    def pricer(self, logging: Any, total: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
+        """Return what prices a result and tells ``logging`` how the price is made up.
+
+        ``total`` prices without telling: where tokens at the known rates come to the very same price, they make it up.
+        """
+
+        def price(result: Any) -> Any:
+            made_up = None
+            if total is not None and self._rates is not None and self._rates.apply(result):
+                made_up = self._rates.made_up(result.usage, total(result))
+            if made_up is None:
+                return logging.response_cost_calculator(
+                    result=result, litellm_model_name=self._model, router_model_id=self._model_id
+                )
+            logging.cost_breakdown = made_up
+            logging.billed_token_rates = self._rates.billed
+            logging.model_call_details["zero_cost_diagnostic"] = None
+            return made_up["total_cost"]
+
+        return price
+
+    def told(
+        self, answer: Any, messages: Any, arguments: Mapping[str, Any], started: float, sent: float
+    ) -> Told | None:
+        """Return the result of a call with ``answer``, and what callbacks are to be told; None if stock must do that.
+
+        ``started`` is when the call began, ``sent`` when its request was sent (``time.time()``); the answer
+        is here now.
+        """
+        if answer.template not in self._feeds.texts:
+            return None
+        ended = time.time()
+        start, identifier = datetime.datetime.fromtimestamp(started), str(uuid.uuid4())
+        away = datetime.datetime.fromtimestamp(sent)
+        logging = self.open(
+            answer,
+            messages,
+            arguments,
+            {
+                "start": start,
+                "sent": away,
+                "provider_ms": (ended - sent) * 1000,
+                "windows": ((sent, ended),),
+                _CALL_ID: identifier,
+                _TRACE_ID: str(uuid.uuid4()),
+            },
+        )
+        result = answer.result(started, (ended - sent) * 1000, self.pricer(logging, self._total))
+        hidden = result._hidden_params
+        end = start + datetime.timedelta(milliseconds=hidden["_response_ms"])
+        result.__dict__["_response_ms"] = hidden["_response_ms"] = (end.timestamp() - start.timestamp()) * 1000
+        hidden[_CALL_ID] = identifier
+        return Told(self._feeds.utils, logging, result, start, end)
+
+
+class Told:
+    """One served call: its result, and what its callbacks are told."""
+
+    __slots__ = ("_utils", "end", "logging", "result", "start")
+
+    def __init__(self, utils: Any, logging: Any, result: Any, start: Any, end: Any) -> None:
+        self._utils = utils
+        self.logging = logging
+        self.result = result
+        self.start = start
+        self.end = end
+
+    def atell(self) -> None:
+        """Hand the success to LiteLLM's worker for events, and to its threads if there are callbacks for them."""
+        self._utils._dispatch_success_logging(
+            logging_obj=self.logging,
+            result=self.result,
+            start_time=self.start,
+            end_time=self.end,
+            is_completion_with_fallbacks=False,
+            is_litellm_internal_call=False,
+        )
+
+    def tell(self) -> None:
+        """Hand the success to LiteLLM's threads, with the caller's context."""
+        context = contextvars.copy_context()
+        self._utils.executor.submit(context.run, self.logging.success_handler, self.result, self.start, self.end)
+
+
+def _fed_class(logging_class: Any) -> Any:
+    class Fed(logging_class):  # type: ignore[misc]
+        """A call's ``Logging`` object, made by the lane."""
+
+        __slots__ = ("payloads", "routed")  # all else is in the dictionary, as stock has it
+
+        def get_combined_callback_list(self, dynamic_success_callbacks: Any, global_callbacks: Any) -> list[Any]:
+            callbacks: list[Any] = super().get_combined_callback_list(dynamic_success_callbacks, global_callbacks)
+            return callbacks if self.routed is None else [self.routed.shortened(callback) for callback in callbacks]
+
+        def _build_standard_logging_payload(self, init_response_obj: Any, start_time: Any, end_time: Any) -> Any:
+            stock = super()._build_standard_logging_payload
+            return self.payloads.build(self, init_response_obj, start_time, end_time, stock)
+
+    return Fed
+
+
+class _Rates:
+    """What tokens cost, as a call has shown: the rates, LiteLLM's note of them, and what a breakdown looks like."""
+
+    def __init__(self, shown: Shown) -> None:
+        self.billed = shown.known["billed_token_rates"]
+        self._breakdown = dict(shown.known["cost_breakdown"].named())
+        self._answered = _pricing_facts(shown.result)
+
+    def apply(self, result: Any) -> bool:
+        """Return whether ``result`` comes from the same model and counts tokens of prompt and completion alone."""
+        return self._answered == _pricing_facts(result) and _is_plain(getattr(result, "usage", None))
+
+    def made_up(self, usage: Any, total: Any) -> dict[str, Any] | None:
+        """Return the breakdown of the price ``total``; None if these rates do not make it up."""
+        prompt = usage.prompt_tokens * self.billed.input_cost_per_token
+        completion = usage.completion_tokens * self.billed.output_cost_per_token
+        if not total or prompt + completion != total:
+            return None
+        made = self._breakdown.copy()
+        made["input_cost"], made["output_cost"] = prompt, completion
+        made["total_cost"] = made["original_cost"] = total
+        return made
+
+
+def _rates(pair: _Pair) -> _Rates | None:
+    """Return the rates by which both calls were priced; None if there is more to their prices than tokens and rates."""
+    for shown in (pair.first, pair.second):
+        breakdown = shown.known["cost_breakdown"]
+        if shown.known["billed_token_rates"] is None or type(breakdown) is not Held:
+            return None
+        rates, told = _Rates(shown), dict(breakdown.named())
+        if not rates.apply(pair.second.result) or rates.made_up(shown.result.usage, told["total_cost"]) != told:
+            return None
+        if any(value for name, value in told.items() if name not in _COSTS):
+            return None
+    return rates
+
+
+def _pricing_facts(result: Any) -> tuple[Any, ...]:
+    return result.model, getattr(result, "service_tier", None)
+
+
+def _is_plain(usage: Any) -> bool:
+    """Return whether a usage counts tokens of the prompt and the completion and nothing else."""
+    if usage is None:
+        return False
+    for held in (usage.__dict__, usage.__pydantic_extra__ or {}):
+        for name, value in held.items():
+            if not value or name in ("prompt_tokens", "completion_tokens", "total_tokens"):
+                continue
+            if not isinstance(value, BaseModel) or any(value.__dict__.values()) or value.__pydantic_extra__:
+                return False
+    return True

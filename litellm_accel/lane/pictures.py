@@ -1,0 +1,79 @@
+"""Pictures of data as it was at one moment: the values, and which of them are one and the same object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+# Of a ``Logging`` object: of stock's own doing, and read by nobody once a call has succeeded.
+UNREAD: dict[str, Any] = {"llm_caching_handler": None, "message_copy_duration_ms": 0.0}
+
+
+class Held:
+    """A dictionary or list as it was: which object, and what was in it."""
+
+    __slots__ = ("items", "keys", "original", "places")
+
+    def __init__(self, original: Any) -> None:
+        self.original = original
+        self.keys: tuple[Any, ...] | None = None
+        self.items: list[Any] = []
+        self.places = 0  # at how many places it occurs
+
+    def named(self) -> Iterator[tuple[Any, Any]]:
+        """Yield what is in it, with its keys if it is a dictionary."""
+        return zip(self.keys, self.items, strict=True) if self.keys is not None else ((None, it) for it in self.items)
+
+
+def picture(value: Any, seen: dict[int, Held] | None = None) -> Any:
+    """Return ``value`` with every dictionary and list in it as a ``Held``; one that occurs twice is one ``Held``."""
+    seen = {} if seen is None else seen
+    if type(value) is not dict and type(value) is not list:
+        return value
+    held = seen.get(id(value))
+    if held is None:
+        held = seen[id(value)] = Held(value)
+        if type(value) is dict:
+            held.keys = tuple(value)
+            held.items = [picture(item, seen) for item in value.values()]
+        else:
+            held.items = [picture(item, seen) for item in value]
+    held.places += 1
+    return held
+
+
+def plain(shown: Any) -> Any:
+    """Return what a picture shows, as new dictionaries and lists."""
+    if type(shown) is not Held:
+        return shown
+    if shown.keys is None:
+        return [plain(item) for item in shown.items]
+    return {name: plain(item) for name, item in shown.named()}
+
+
+def within(path: tuple[Any, ...], value: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Yield the way to every dictionary and list inside ``value``, and itself; not inside its ``messages``."""
+    if path and path[0] == "messages":
+        return
+    items = value.items() if isinstance(value, dict) else enumerate(value) if type(value) is list else ()
+    for key, item in items:
+        if type(item) in (dict, list):
+            yield (*path, key), item
+            yield from within((*path, key), item)
+
+
+def alike(one: Any, two: Any, pairs: dict[int, Any]) -> bool:
+    """Return whether two pictures show the same, the same things being one thing in both."""
+    if type(one) is not Held or type(two) is not Held:
+        return type(one) is type(two) and bool(one == two)
+    if id(one) in pairs or id(two) in pairs:
+        return pairs.get(id(one)) is two and pairs.get(id(two)) is one
+    pairs[id(one)], pairs[id(two)] = two, one
+    return (
+        one.keys == two.keys
+        and len(one.items) == len(two.items)
+        and all(
+            name in UNREAD or alike(item, other, pairs)
+            for (name, item), other in zip(one.named(), two.items, strict=True)
+        )
+    )

@@ -1,0 +1,470 @@
+"""Callbacks of calls that the lane serves: each is told what stock LiteLLM tells it, of every call once."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import litellm
+import pytest
+from litellm import Router
+from litellm.integrations.custom_logger import CustomLogger
+
+from litellm_accel import _backend, patching
+from litellm_accel.components.chat import Chat
+from litellm_accel.lane import events, payload, pictures
+from litellm_accel.lane.callbacks import Listeners
+from litellm_accel.lane.learn import Unlearnable
+from litellm_accel.provider import Provider
+from litellm_accel.verify import masks
+from litellm_accel.verify.observe import Recorder, SuccessLogger, describe
+
+HELLO = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
+TOOL = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
+LISTS = (
+    "callbacks",
+    "input_callback",
+    "success_callback",
+    "failure_callback",
+    "_async_input_callback",
+    "_async_success_callback",
+    "_async_failure_callback",
+)
+PREPARING = 4  # calls before the first is served, at most
+MODES = ("completion", "acompletion", "router")
+
+
+class Switch:
+    """The component's functions, to be switched on and off within one process."""
+
+    def __init__(self) -> None:
+        self.gate = _backend.load("gate").Gate("chat", 10)
+        self.component = Chat()
+        self.patches = []
+        for replacement in self.component.replacements(self.gate):
+            function = patching.resolve(replacement.target)
+            self.patches.append(patching.Patch(function, replacement.build(patching.stock_copy(function))))
+        self.gate.switch(True)
+
+    @contextmanager
+    def on(self) -> Iterator[Any]:
+        patching.install(self.patches)
+        try:
+            yield self.component.lane
+        finally:
+            patching.uninstall(self.patches)
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Provider]:
+    with Provider() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(litellm, "suppress_debug_info", True)
+    held = {name: list(getattr(litellm, name)) for name in LISTS}
+    for name in LISTS:
+        getattr(litellm, name).clear()
+    yield
+    for name, callbacks in held.items():
+        getattr(litellm, name)[:] = callbacks
+
+
+@pytest.fixture
+def switch() -> Switch:
+    return Switch()
+
+
+class Seen(CustomLogger):  # type: ignore[misc]
+    """Keeps what it is told, not a description of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[Any] = []
+
+    def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.told.append(SimpleNamespace(kwargs=kwargs, response=response_obj, start=start_time, end=end_time))
+
+    async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.log_success_event(kwargs, response_obj, start_time, end_time)
+
+
+def caller(provider: Provider, mode: str, **arguments: Any) -> Callable[[Any], Awaitable[Any]]:
+    """Return what makes one call with given messages."""
+    deployment = {"model": "openai/gpt-4o-mini", "api_key": "sk-1", "api_base": provider.url}
+    if mode == "router":
+        entry = {"model_name": "g", "litellm_params": {**deployment, "rpm": 10**6, "tpm": 10**9}}
+        router = Router(model_list=[{**entry, "model_info": {"id": "one"}}])
+        return lambda said: router.acompletion(model="g", messages=said, **arguments)
+    if mode == "acompletion":
+        return lambda said: litellm.acompletion(messages=said, **deployment, **arguments)
+
+    async def sync(said: Any) -> Any:
+        return litellm.completion(messages=said, **deployment, **arguments)
+
+    return sync
+
+
+async def told(condition: Callable[[], bool]) -> None:
+    """Wait until callbacks have been told."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "callbacks are not told"
+        await asyncio.sleep(0.002)
+
+
+def calls(provider: Provider, mode: str, logger: Any, heard: Any, count: int, **arguments: Any) -> list[Any]:
+    """Make ``count`` calls one after the other, each when ``heard()`` events of the one before have come."""
+    litellm.callbacks.append(logger)
+
+    async def run() -> list[Any]:
+        call = caller(provider, mode, **arguments)
+        results = []
+        for number in range(count):
+            said = [*copy.deepcopy(HELLO), {"role": "user", "content": f"Question {number}"}]
+            results.append(await call(said))
+            await told(lambda: heard() == len(results))
+        return results
+
+    try:
+        return asyncio.run(run())
+    finally:
+        for name in LISTS:
+            held = getattr(litellm, name)
+            held[:] = [callback for callback in held if callback is not logger]
+
+
+def recorded(provider: Provider, mode: str, **arguments: Any) -> Any:
+    """Return the events of some calls, ids and clocks masked."""
+    recorder = Recorder()
+    calls(provider, mode, SuccessLogger(recorder), lambda: len(recorder), PREPARING + 4, **arguments)
+    return masks.mask(masks.without_races([recorder.here, recorder.elsewhere]))
+
+
+# --- what callbacks are told ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_callbacks_are_told_what_stock_tells_them(provider: Provider, switch: Switch, mode: str) -> None:
+    expected = recorded(provider, mode)
+    with switch.on():
+        found = recorded(provider, mode)
+    assert found == expected
+    assert switch.gate.served >= 4
+    assert not switch.gate.faults
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"tools": [TOOL], "tool_choice": "auto"},
+        {"extra_body": {"top_k": 4, "nested": {"a": [1]}}, "extra_headers": {"X-Team": "blue"}},
+        {"stop": ["a", "b"], "temperature": 0.5, "n": 2, "user": "u"},
+        {"response_format": {"type": "json_object"}, "timeout": 30},
+    ],
+    ids=["tools", "extra", "sampling", "format"],
+)
+def test_arguments_are_told_as_by_stock(provider: Provider, switch: Switch, mode: str, arguments: Any) -> None:
+    expected = recorded(provider, mode, **arguments)
+    with switch.on():
+        found = recorded(provider, mode, **arguments)
+    assert found == expected
+    assert switch.gate.served >= 4
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_clocks_and_identifiers_agree_with_each_other(provider: Provider, switch: Switch, mode: str) -> None:
+    logger = Seen()
+    with switch.on():
+        results = calls(provider, mode, logger, lambda: len(logger.told), PREPARING + 4)
+    assert switch.gate.served >= 4
+    for result, event in zip(results, logger.told, strict=True):
+        details, payload = event.kwargs, event.kwargs["standard_logging_object"]
+        hidden = result._hidden_params
+        assert event.response is result
+        assert details["litellm_call_id"] == hidden["litellm_call_id"] == payload["litellm_call_id"]
+        assert details["litellm_trace_id"] == payload["trace_id"] != details["litellm_call_id"]
+        assert payload["startTime"] == event.start.timestamp() == details["start_time"].timestamp()
+        assert payload["endTime"] == event.end.timestamp() == details["end_time"].timestamp()
+        assert payload["response_time"] * 1000 == pytest.approx(hidden["_response_ms"], abs=1e-6)
+        assert event.start <= details["api_call_start_time"] <= event.end
+        assert 0 < details["llm_api_duration_ms"] <= hidden["_response_ms"]
+        assert payload["response_cost"] == hidden["response_cost"] == payload["cost_breakdown"]["total_cost"] > 0
+    assert len({event.kwargs["litellm_call_id"] for event in logger.told}) == len(results)
+    assert len({event.kwargs["litellm_trace_id"] for event in logger.told}) == len(results)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_calls_share_only_what_stock_lets_them_share(provider: Provider, switch: Switch, mode: str) -> None:
+    def shared() -> set[tuple[Any, ...]]:
+        logger = Seen()
+        calls(provider, mode, logger, lambda: len(logger.told), PREPARING + 4)
+        one, two = ({id(value): path for path, value in _ways((), event.kwargs)} for event in logger.told[-2:])
+        return {one[identity] for identity in one.keys() & two.keys()}
+
+    expected = shared()
+    with switch.on():
+        assert shared() == expected
+    assert switch.gate.served >= 4
+
+
+def _ways(path: tuple[Any, ...], value: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    items = value.items() if type(value) is dict else enumerate(value) if type(value) is list else ()
+    for key, item in items:
+        if type(item) in (dict, list):
+            yield (*path, key), item
+            yield from _ways((*path, key), item)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_payload_is_the_one_that_stock_builds(
+    provider: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    made = []
+    build = payload.Payloads._build
+
+    def both(self: Any, plan: Any, logging: Any, result: Any, start: Any, end: Any) -> Any:
+        found = build(self, plan, logging, result, start, end)
+        stock = type(logging).__mro__[1]._build_standard_logging_payload(logging, result, start, end)
+        made.append((describe(found, depth=40), describe(stock, depth=40)))
+        return found
+
+    monkeypatch.setattr(payload.Payloads, "_build", both)
+    logger = Seen()
+    with switch.on():
+        calls(provider, mode, logger, lambda: len(logger.told), PREPARING + 6)
+    assert len(made) >= 4
+    for found, stock in made:
+        assert found == stock
+
+
+def test_a_changed_price_is_told(provider: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = copy.deepcopy(litellm.model_cost["gpt-4o-mini"])
+    logger = Seen()
+
+    def costs(scale: float) -> list[tuple[Any, ...]]:
+        prices = {name: entry[name] * scale for name in ("input_cost_per_token", "output_cost_per_token")}
+        litellm.register_model({"gpt-4o-mini": {**entry, **prices}})
+        logger.told.clear()
+        calls(provider, "acompletion", logger, lambda: len(logger.told), PREPARING + 4)
+        payloads = [event.kwargs["standard_logging_object"] for event in logger.told]
+        return [
+            (p["response_cost"], p["cost_breakdown"], p["model_map_information"]["model_map_value"]) for p in payloads
+        ]
+
+    try:
+        expected = [costs(1.0), costs(3.0), costs(0.0)]
+        with switch.on():
+            assert [costs(1.0), costs(3.0), costs(0.0)] == expected
+    finally:
+        litellm.register_model({"gpt-4o-mini": entry})
+    assert switch.gate.served >= 8
+
+
+# --- who is fed -------------------------------------------------------------------------------------------------------
+
+
+def logger_with(**members: Any) -> Any:
+    return type("Made", (CustomLogger,), members)()
+
+
+async def _event(self: Any, *args: Any, **kwargs: Any) -> None:
+    """Hears."""
+
+
+@pytest.mark.parametrize(
+    "callback, reason, listening",
+    [
+        (logger_with(async_log_success_event=_event), None, True),
+        (logger_with(log_success_event=lambda *a: None), None, True),
+        (logger_with(async_log_failure_event=_event, own_method=1), None, False),
+        (logger_with(async_logging_hook=_event), None, True),
+        (logger_with(log_pre_api_call=lambda *a: None), "callback log_pre_api_call", False),
+        (logger_with(log_post_api_call=lambda *a: None), "callback log_post_api_call", False),
+        (logger_with(async_pre_call_deployment_hook=_event), "callback async_pre_call_deployment_hook", False),
+        (logger_with(async_filter_deployments=_event), "callback async_filter_deployments", False),
+        (logger_with(async_should_run_agentic_loop=_event), "callback async_should_run_agentic_loop", False),
+        (logger_with(__call__=lambda *a: None), "callback __call__", False),
+        (logger_with(__getattribute__=object.__getattribute__), "callback __getattribute__", False),
+        (lambda *args: None, None, True),
+        ("langfuse", "callback langfuse", False),
+        (SimpleNamespace(log_success_event=print), "callback of type SimpleNamespace", False),
+        (print, "callback of type builtin_function_or_method", False),
+    ],
+)
+def test_admission(callback: Any, reason: str | None, listening: bool) -> None:
+    litellm.success_callback.append(callback)
+    assert Listeners().judge() == (reason, listening)
+
+
+def test_a_hook_on_the_object_itself_is_seen() -> None:
+    logger = logger_with(async_log_success_event=_event)
+    logger.async_pre_call_deployment_hook = _event
+    litellm._async_success_callback.append(logger)
+    assert Listeners().judge() == ("callback async_pre_call_deployment_hook", False)
+
+
+def test_a_logger_of_litellm_is_left_to_stock() -> None:
+    from litellm.router_strategy.lowest_latency import LowestLatencyLoggingHandler
+
+    litellm._async_success_callback.append(LowestLatencyLoggingHandler(router_cache=None))
+    assert Listeners().judge() == ("callback LowestLatencyLoggingHandler", False)
+
+
+def test_a_logger_that_stock_must_put_into_its_lists_waits() -> None:
+    logger = logger_with(async_log_success_event=_event)
+    litellm.callbacks.append(logger)
+    assert Listeners().judge() == ("callback out of place", False)
+    for name in ("input_callback", "success_callback", "failure_callback"):
+        getattr(litellm, name).append(logger)
+    litellm._async_success_callback.append(logger)
+    litellm._async_failure_callback.append(logger)
+    assert Listeners().judge() == (None, True)
+
+
+def test_nobody_pays_who_has_no_callbacks(provider: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("nobody listens")
+
+    monkeypatch.setattr(events, "picture", refuse)
+    monkeypatch.setattr(events, "nested", refuse)
+    monkeypatch.setattr(events.Feed, "told", refuse)
+    with switch.on():
+        for mode in MODES:
+            call, before = caller(provider, mode), switch.gate.served
+
+            async def run(call: Any = call) -> None:
+                for _ in range(6):
+                    await call(copy.deepcopy(HELLO))
+
+            asyncio.run(run())
+            assert switch.gate.served >= before + 3
+    assert not switch.gate.faults
+
+
+# --- faults -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("step", ["open", "pricer"])
+def test_a_fault_before_callbacks_are_told_leaves_all_to_stock(
+    provider: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch, mode: str, step: str
+) -> None:
+    logger = Seen()
+    real, count = getattr(events.Feed, step), iter(range(100))
+
+    def broken(self: Any, *args: Any) -> Any:
+        if next(count) == 2:  # the first proves the feed
+            raise RuntimeError("injected")
+        return real(self, *args)
+
+    provider.clear()
+    with switch.on():
+        monkeypatch.setattr(events.Feed, step, broken)
+        results = calls(provider, mode, logger, lambda: len(logger.told), PREPARING + 4)
+    assert switch.gate.faults == 1
+    assert [event.response for event in logger.told] == results
+    assert len(provider.requests()) == PREPARING + 4
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_fault_while_a_payload_is_built_leaves_it_to_stock(
+    provider: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    def broken(self: Any, *args: Any) -> Any:
+        raise RuntimeError("injected")
+
+    monkeypatch.setattr(payload.Payloads, "_build", broken)
+    logger = Seen()
+    with switch.on():
+        calls(provider, mode, logger, lambda: len(logger.told), PREPARING + 6)
+    assert switch.gate.faults >= 1
+    assert all(event.kwargs["standard_logging_object"]["total_tokens"] > 0 for event in logger.told)
+
+
+# --- learning ---------------------------------------------------------------------------------------------------------
+
+
+def shown(**differences: Any) -> events.Shown:
+    said = [{"role": "user", "content": "Hello"}]
+    headers = {"a": "b"}
+    details = {
+        "litellm_call_id": differences.pop("call", "c1"),
+        "original_response": "{}",
+        "response_headers": headers,
+        "messages": [dict(message) for message in said],
+        "own": differences.pop("own", []),
+    }
+    state = {
+        "litellm_call_id": details["litellm_call_id"],
+        "litellm_trace_id": differences.pop("trace", "t1"),
+        "model_call_details": details,
+        **differences,
+    }
+    result = SimpleNamespace(_response_headers=headers)
+    return events.Shown(pictures.picture(state), pictures.picture(said), {}, result)
+
+
+def learned(one: events.Shown, two: events.Shown) -> Any:
+    return events._Pair(one, two).node(one.state, two.state, None)
+
+
+def test_calls_that_differ_in_what_is_known_of_them_are_learned() -> None:
+    assert learned(shown(call="c1", trace="t1"), shown(call="c2", trace="t2"))
+
+
+@pytest.mark.parametrize(
+    "one, two",
+    [
+        ({"made": "a"}, {"made": "b"}),
+        ({"made": 1}, {"made": 1.0}),
+        ({"made": {"a": 1}}, {"made": {"b": 1}}),
+        ({"made": [1]}, {"made": [1, 2]}),
+        ({"made": object()}, {"made": object()}),
+        ({"made": None}, {"made": []}),
+    ],
+)
+def test_what_stock_decides_by_the_call_is_not_learned(one: Any, two: Any) -> None:
+    with pytest.raises(Unlearnable):
+        learned(shown(call="c1", trace="t1", **one), shown(call="c2", trace="t2", **two))
+
+
+def test_one_thing_at_two_places_stays_one_thing() -> None:
+    held = [[1], [1]]
+    pair = events._Pair(
+        shown(call="c1", trace="t1", own=held[0], again=held[0]),
+        shown(call="c2", trace="t2", own=held[1], again=held[1]),
+    )
+    pair.node(pair.first.state, pair.second.state, None)
+    assert len(pair.parts) == 1
+    with pytest.raises(Unlearnable):
+        learned(
+            shown(call="c1", trace="t1", own=held[0], again=held[0]),
+            shown(call="c2", trace="t2", own=held[1], again=[1]),
+        )
+
+
+def test_pictures_tell_values_and_identities_apart() -> None:
+    inner: list[int] = [1]
+    one = pictures.picture({"a": inner, "b": inner})
+    assert pictures.plain(one) == {"a": [1], "b": [1]}
+    assert pictures.alike(one, pictures.picture({"a": inner, "b": inner}), {})
+    assert not pictures.alike(one, pictures.picture({"a": inner, "b": [1]}), {})
+    assert not pictures.alike(one, pictures.picture({"b": inner, "a": inner}), {})
+    assert not pictures.alike(one, pictures.picture({"a": [True], "b": [True]}), {})
+
+
+def test_conversations_that_are_copied_differently_have_their_own_keys() -> None:
+    flat = [{"role": "user", "content": "a"}]
+    parts = [{"role": "user", "content": [{"type": "text", "text": "a"}]}]
+    nothing = [*parts, {"role": "assistant", "content": None}]
+    assert len({events.nested(said) for said in (flat, parts, nothing)}) == 3
