@@ -10,15 +10,12 @@ from litellm_accel.verify.scenario import (
     DIRECT,
     ROUTED,
     Scenario,
-    Via,
     deployment,
     themed,
     with_fields,
 )
 from litellm_accel.verify.scenarios import messages, parameters, responses
 
-# The entry points the lane serves calls of.
-SERVED: tuple[Via, ...] = ("completion", "acompletion", "arouter")
 FAIL = {"max_retries": 0}
 # LiteLLM puts a logger into its lists on the first call; two calls are watched; two payloads are; then all is prepared.
 PREPARED = 7
@@ -143,7 +140,7 @@ async def _slow_in_flight(stage: Any) -> None:
 SCENARIOS = themed(
     "callbacks",
     *(
-        Scenario(f"{kind.replace(' ', '-')}", callbacks={"callbacks": (kind,)}, via=SERVED, calls=PREPARED)
+        Scenario(f"{kind.replace(' ', '-')}", callbacks={"callbacks": (kind,)}, via=ALL, calls=PREPARED)
         for kind in (
             "async",
             "success",
@@ -186,19 +183,19 @@ SCENARIOS = themed(
             calls=9,
             via=(via,),
         )
-        for via in SERVED
+        for via in ALL
     ),
     Scenario("failing", callbacks={"callbacks": ("failing",)}, via=ALL, lane="declined"),
     # A thread that changes a result races with the caller that reads it.
     Scenario("changing", callbacks={"callbacks": ("changing",)}, via=("acompletion", "arouter"), calls=PREPARED),
     Scenario("slow", callbacks={"callbacks": ("slow",)}, via=("acompletion", "arouter"), calls=PREPARED),
-    Scenario("two", callbacks={"callbacks": ("async", "payload")}, via=SERVED, calls=PREPARED),
+    Scenario("two", callbacks={"callbacks": ("async", "payload")}, via=ALL, calls=PREPARED),
     Scenario("three", callbacks={"callbacks": ("success", "failure alone", "failing success")}, calls=PREPARED),
     *(
         Scenario(
             f"{name.replace('_', '-')}-{kind.replace(' ', '-')}",
             callbacks={name: (kind,)},
-            via=SERVED,
+            via=ALL,
             calls=PREPARED,
         )
         for name, kind in (
@@ -286,7 +283,7 @@ SCENARIOS = themed(
             calls=PREPARED,
         )
         for answer in ("tools", "details", "gzip")
-        for via in ("completion", "arouter")
+        for via in ("completion", *ROUTED)
     ),
     Scenario(
         "prices",
