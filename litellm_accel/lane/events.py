@@ -272,7 +272,11 @@ class Feeds:
 
     def __init__(self, texts: Mapping[Any, Any], fault: Callable[[BaseException], None]) -> None:
         self.utils = importlib.import_module("litellm.utils")
-        self.fed = _fed_class(importlib.import_module("litellm.litellm_core_utils.litellm_logging").Logging)
+        self.dispatch = getattr(self.utils, "_dispatch_success_logging", None) or getattr(
+            self.utils, "dispatch_success_logging", None
+        )
+        self._logging = importlib.import_module("litellm.litellm_core_utils.litellm_logging").Logging
+        self.fed = _fed_class(self._logging)
         self.sources = Sources()
         self.texts = texts
         self.fault = fault
@@ -282,6 +286,8 @@ class Feeds:
 
         ``total`` prices a result. Raises ``Unlearnable``.
         """
+        if self.dispatch is None or not hasattr(self._logging, "response_cost_calculator"):
+            raise Unlearnable("callbacks are told otherwise in this LiteLLM")
         pair = _Pair(first, second)
         feed = Feed(self, pair, template.Template(pair.node(first.state, second.state, None)), second.result, total)
         logging = feed.open(answer, plain(second.messages), second.given, second.slots())
@@ -381,16 +387,16 @@ class Feed:
         end = start + datetime.timedelta(milliseconds=hidden["_response_ms"])
         result.__dict__["_response_ms"] = hidden["_response_ms"] = (end.timestamp() - start.timestamp()) * 1000
         hidden[_CALL_ID] = identifier
-        return Told(self._feeds.utils, logging, result, start, end)
+        return Told(self._feeds, logging, result, start, end)
 
 
 class Told:
     """One served call: its result, and what its callbacks are told."""
 
-    __slots__ = ("_utils", "end", "logging", "result", "start")
+    __slots__ = ("_feeds", "end", "logging", "result", "start")
 
-    def __init__(self, utils: Any, logging: Any, result: Any, start: Any, end: Any) -> None:
-        self._utils = utils
+    def __init__(self, feeds: Feeds, logging: Any, result: Any, start: Any, end: Any) -> None:
+        self._feeds = feeds
         self.logging = logging
         self.result = result
         self.start = start
@@ -398,7 +404,7 @@ class Told:
 
     def atell(self) -> None:
         """Hand the success to LiteLLM's worker for events, and to its threads if there are callbacks for them."""
-        self._utils._dispatch_success_logging(
+        self._feeds.dispatch(
             logging_obj=self.logging,
             result=self.result,
             start_time=self.start,
@@ -410,7 +416,7 @@ class Told:
     def tell(self) -> None:
         """Hand the success to LiteLLM's threads, with the caller's context."""
         context = contextvars.copy_context()
-        self._utils.executor.submit(context.run, self.logging.success_handler, self.result, self.start, self.end)
+        self._feeds.utils.executor.submit(context.run, self.logging.success_handler, self.result, self.start, self.end)
 
 
 def _fed_class(logging_class: Any) -> Any:
@@ -419,13 +425,15 @@ def _fed_class(logging_class: Any) -> Any:
 
         __slots__ = ("payloads", "routed")  # all else is in the dictionary, as stock has it
 
-        def get_combined_callback_list(self, dynamic_success_callbacks: Any, global_callbacks: Any) -> list[Any]:
-            callbacks: list[Any] = super().get_combined_callback_list(dynamic_success_callbacks, global_callbacks)
+        def get_combined_callback_list(self, *args: Any, **kwargs: Any) -> list[Any]:
+            callbacks: list[Any] = super().get_combined_callback_list(*args, **kwargs)
             return callbacks if self.routed is None else [self.routed.shortened(callback) for callback in callbacks]
 
-        def _build_standard_logging_payload(self, init_response_obj: Any, start_time: Any, end_time: Any) -> Any:
+        def _build_standard_logging_payload(self, *args: Any, **kwargs: Any) -> Any:
             stock = super()._build_standard_logging_payload
-            return self.payloads.build(self, init_response_obj, start_time, end_time, stock)
+            if kwargs or len(args) != 3:
+                return stock(*args, **kwargs)
+            return self.payloads.build(self, *args, stock)
 
     return Fed
 
@@ -458,7 +466,7 @@ def _rates(pair: _Pair) -> _Rates | None:
     """Return the rates by which both calls were priced; None if there is more to their prices than tokens and rates."""
     for shown in (pair.first, pair.second):
         breakdown = shown.known["cost_breakdown"]
-        if shown.known["billed_token_rates"] is None or type(breakdown) is not Held:
+        if shown.known.get("billed_token_rates") is None or type(breakdown) is not Held:
             return None
         rates, told = _Rates(shown), dict(breakdown.named())
         if not rates.apply(pair.second.result) or rates.made_up(shown.result.usage, told["total_cost"]) != told:

@@ -176,7 +176,8 @@ class Routed:
         self, router: Any, known: Known, key: bytes, encoded: bytes, deployment: Any, args: Any, kwargs: dict[str, Any]
     ) -> Any:
         place = (key, deployment["model_info"]["id"])
-        routed = lambda plan: RoutedPlan(self.routers, router, deployment, args[0], plan)  # noqa: E731
+        listening = self.lane.environment.listening
+        routed = lambda plan: RoutedPlan(self.routers, router, deployment, args[0], plan, listening)  # noqa: E731
         return self.lane.learning(known.plans, place, key, encoded, args, kwargs, routed)
 
     def _result(

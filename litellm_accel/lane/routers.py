@@ -59,6 +59,7 @@ class Routers:
         self.memory_cache = importlib.import_module("litellm.caching.in_memory_cache").InMemoryCache
         self.limits = importlib.import_module("litellm.router_utils.client_initalization_utils")
         enum = self.module.RouterCacheEnum
+        self.mark = getattr(self.metrics, "ROUTER_USAGE_COUNTED_TOKENS_METADATA_KEY", None)
         self.formats = (enum.TPM.value, enum.RPM.value)
         self.io_limits = self.module.deployment_has_io_token_limits
         self._known: weakref.WeakKeyDictionary[Any, Known] = weakref.WeakKeyDictionary()
@@ -155,7 +156,7 @@ class Known:
 class RoutedPlan:
     """The plan of one deployment, and what its router counts."""
 
-    def __init__(self, routers: Routers, router: Any, deployment: Any, group: str, plan: Any) -> None:
+    def __init__(self, routers: Routers, router: Any, deployment: Any, group: str, plan: Any, listening: bool) -> None:
         self.plan = plan
         self.epoch = plan.epoch
         self.expires = plan.expires
@@ -164,6 +165,8 @@ class RoutedPlan:
         self.model_id = deployment["model_info"]["id"]
         if router._is_prompt_management_model(group):
             raise Unlearnable("prompt management")
+        if listening and routers.mark is None:
+            raise Unlearnable("callbacks of routers are told otherwise in this LiteLLM")
         info = router.get_deployment(model_id=self.model_id)
         known = router.get_router_model_info(deployment=info, received_model_name=group)
         self.counted = any(
@@ -181,7 +184,7 @@ class RoutedPlan:
             key.format(id=self.model_id, model=self.model, current_minute="{current_minute}") for key in routers.formats
         )
         self._succeeded = routers.metrics.increment_deployment_successes_for_current_minute
-        self._mark = routers.metrics.ROUTER_USAGE_COUNTED_TOKENS_METADATA_KEY
+        self._mark = routers.mark
         self._router = routers.module.Router
 
     def count(self, router: Any, result: Any) -> None:
