@@ -46,7 +46,7 @@ cdef extern from *:
     """
     int accel_watch(PyObject *namespace) except -1
     uint64_t accel_version(PyObject *namespace) noexcept
-    PyObject *accel_type_dict(type owner) noexcept  # borrowed
+    PyObject *accel_type_dict(object owner) noexcept  # borrowed
 
 
 cdef dict _namespace(object owner):

@@ -3,17 +3,32 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import Any
 
 from cpython.object cimport PyObject_GenericSetAttr
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 
-__all__ = ["CONSTANT", "DICT", "KINDS", "LEAF", "LIST", "MODEL", "PREFIXED", "SLOT", "Template", "leaves_of"]
+__all__ = [
+    "CLOCK",
+    "CONSTANT",
+    "DICT",
+    "KINDS",
+    "LEAF",
+    "LIST",
+    "MODEL",
+    "PREFIXED",
+    "SLOT",
+    "SPREAD",
+    "Template",
+    "leaves_of",
+]
 
 cdef enum Kind:
-    _CONSTANT, _LEAF, _PREFIXED, _LIST_NODE, _DICT_NODE, _MODEL, _SLOT
+    _CONSTANT, _LEAF, _PREFIXED, _LIST_NODE, _DICT_NODE, _MODEL, _SLOT, _SPREAD, _CLOCK
 
-CONSTANT, LEAF, PREFIXED, LIST, DICT, MODEL, SLOT = range(7)
+CONSTANT, LEAF, PREFIXED, LIST, DICT, MODEL, SLOT, SPREAD, CLOCK = range(9)
 
 cdef object _FALSE = 0
 cdef object _TRUE = 1
@@ -40,7 +55,7 @@ def leaves_of(value: Any) -> tuple[tuple[Any, ...], list[Any]] | None:
 
     Two values of one shape differ in nothing but their leaves, and those agree in being empty, zero, positive or
     negative. Returns None for what may be treated by content: reasoning inside tags, the made-up tool of parallel
-    calls, unknown finish reasons, enormous numbers, more leaves than a template is worth.
+    calls, unknown finish reasons, enormous numbers, minus zero, more leaves than a template is worth.
     """
     cdef list shape = []
     cdef list leaves = []
@@ -84,7 +99,7 @@ cdef bint _walk(object value, object key, list shape, list leaves) except -1:
             if not _walk(item, key, shape, leaves):
                 return False
     else:
-        if not -_WHOLE < value < _WHOLE:
+        if not -_WHOLE < value < _WHOLE or (not value and math.copysign(1.0, value) < 0):
             return False
         shape.append(_FLOAT)
         shape.append(_POSITIVE if value > 0 else _NEGATIVE if value < 0 else _ZERO)
@@ -96,9 +111,10 @@ cdef class Template:
     """A tree of nodes; ``build`` makes the object tree it describes.
 
     A node is ``(CONSTANT, value)``, ``(LEAF, index)``, ``(PREFIXED, prefix, index)``, ``(LIST, nodes)``,
-    ``(DICT, keys, nodes)``, ``(SLOT, name)`` or ``(MODEL, class, fields, fields_set, extra, private)`` for a pydantic
-    object, where fields, extra and private are DICT nodes or ``(CONSTANT, None)`` and are put in place as they are,
-    without validation.
+    ``(DICT, keys, nodes)``, ``(SLOT, name)``, ``(CLOCK,)`` for the time now, or ``(MODEL, class, fields, fields_set,
+    extra, private)`` for a pydantic object, where fields, extra and private are DICT nodes or ``(CONSTANT, None)`` and
+    are put in place as they are, without validation. Among the nodes of a DICT, ``(SPREAD, name)`` stands for all
+    members of the dictionary in that slot.
     """
 
     def __init__(self, root: tuple[Any, ...]) -> None:
@@ -112,7 +128,7 @@ cdef class Template:
 cdef object _make(tuple node, list leaves, dict slots):
     cdef int kind = <object>PyTuple_GET_ITEM(node, 0)
     cdef Py_ssize_t i
-    cdef tuple keys, nodes
+    cdef tuple keys, nodes, item
     cdef dict held
     if kind == _CONSTANT:
         return <object>PyTuple_GET_ITEM(node, 1)
@@ -131,10 +147,16 @@ cdef object _make(tuple node, list leaves, dict slots):
         nodes = node[2]
         held = {}
         for i in range(PyTuple_GET_SIZE(keys)):
-            held[keys[i]] = _make(nodes[i], leaves, slots)
+            item = <tuple>PyTuple_GET_ITEM(nodes, i)
+            if <int>(<object>PyTuple_GET_ITEM(item, 0)) == _SPREAD:
+                held.update(slots[item[1]])
+            else:
+                held[keys[i]] = _make(item, leaves, slots)
         return held
     if kind == _LIST_NODE:
-        return [_make(item, leaves, slots) for item in <tuple>node[1]]
+        return [_make(<tuple>part, leaves, slots) for part in <tuple>node[1]]
     if kind == _PREFIXED:
         return <str>node[1] + <str>leaves[<Py_ssize_t>node[2]]
+    if kind == _CLOCK:
+        return time.time()
     return slots[node[1]]

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import Any
 
-__all__ = ["CONSTANT", "DICT", "KINDS", "LEAF", "LIST", "MODEL", "PREFIXED", "SLOT", "Template", "leaves_of"]
+__all__ = [
+    "CLOCK",
+    "CONSTANT",
+    "DICT",
+    "KINDS",
+    "LEAF",
+    "LIST",
+    "MODEL",
+    "PREFIXED",
+    "SLOT",
+    "SPREAD",
+    "Template",
+    "leaves_of",
+]
 
-CONSTANT, LEAF, PREFIXED, LIST, DICT, MODEL, SLOT = range(7)
+CONSTANT, LEAF, PREFIXED, LIST, DICT, MODEL, SLOT, SPREAD, CLOCK = range(9)
 _FALSE, _TRUE, _NULL, _EMPTY, _TEXT, _ZERO, _POSITIVE, _NEGATIVE, _FLOAT, _LIST, _DICT = range(11)
 
 # Members whose strings tell what a value is. They are part of a shape; all other strings are leaves.
@@ -22,7 +37,7 @@ def leaves_of(value: Any) -> tuple[tuple[Any, ...], list[Any]] | None:
 
     Two values of one shape differ in nothing but their leaves, and those agree in being empty, zero, positive or
     negative. Returns None for what may be treated by content: reasoning inside tags, the made-up tool of parallel
-    calls, unknown finish reasons, enormous numbers, more leaves than a template is worth.
+    calls, unknown finish reasons, enormous numbers, minus zero, more leaves than a template is worth.
     """
     shape: list[Any] = []
     leaves: list[Any] = []
@@ -63,7 +78,7 @@ def _walk(value: Any, key: str, shape: list[Any], leaves: list[Any]) -> bool:
             if not _walk(item, key, shape, leaves):
                 return False
     else:
-        if not -_WHOLE < value < _WHOLE:
+        if not -_WHOLE < value < _WHOLE or (not value and math.copysign(1.0, value) < 0):
             return False
         shape.append(_FLOAT)
         shape.append(_POSITIVE if value > 0 else _NEGATIVE if value < 0 else _ZERO)
@@ -75,9 +90,10 @@ class Template:
     """A tree of nodes; ``build`` makes the object tree it describes.
 
     A node is ``(CONSTANT, value)``, ``(LEAF, index)``, ``(PREFIXED, prefix, index)``, ``(LIST, nodes)``,
-    ``(DICT, keys, nodes)``, ``(SLOT, name)`` or ``(MODEL, class, fields, fields_set, extra, private)`` for a pydantic
-    object, where fields, extra and private are DICT nodes or ``(CONSTANT, None)`` and are put in place as they are,
-    without validation.
+    ``(DICT, keys, nodes)``, ``(SLOT, name)``, ``(CLOCK,)`` for the time now, or ``(MODEL, class, fields, fields_set,
+    extra, private)`` for a pydantic object, where fields, extra and private are DICT nodes or ``(CONSTANT, None)`` and
+    are put in place as they are, without validation. Among the nodes of a DICT, ``(SPREAD, name)`` stands for all
+    members of the dictionary in that slot.
     """
 
     __slots__ = ("root",)
@@ -105,9 +121,17 @@ def _make(node: tuple[Any, ...], leaves: list[Any], slots: dict[str, Any]) -> An
         _set(made, "__pydantic_private__", _make(private, leaves, slots))
         return made
     if kind == DICT:
-        return {key: _make(item, leaves, slots) for key, item in zip(node[1], node[2], strict=True)}
+        held: dict[Any, Any] = {}
+        for key, item in zip(node[1], node[2], strict=True):
+            if item[0] == SPREAD:
+                held.update(slots[item[1]])
+            else:
+                held[key] = _make(item, leaves, slots)
+        return held
     if kind == LIST:
         return [_make(item, leaves, slots) for item in node[1]]
     if kind == PREFIXED:
         return node[1] + leaves[node[2]]
+    if kind == CLOCK:
+        return time.time()
     return slots[node[1]]

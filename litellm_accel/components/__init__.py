@@ -9,8 +9,9 @@ from litellm_accel.components.base import Component
 # Switched on by accelerate() unless it is told names.
 READY: tuple[str, ...] = ("tokens", "cost", "routing")
 
-# ``chat``, and its way to send, is on only where ``litellm-accel verify`` has shown it equal, and only by name.
-NAMES: tuple[str, ...] = (*READY, "connection_pool", "chat")
+# The others are on only where ``litellm-accel verify`` has shown them equal, and only by name; ``connection_pool`` is
+# the way in which ``chat`` sends.
+NAMES: tuple[str, ...] = (*READY, "connection_pool", "chat", "streaming")
 
 
 def get(name: str) -> Component:

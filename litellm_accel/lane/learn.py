@@ -90,11 +90,11 @@ def learn_template(convert: Callable[[Any], Any], value: Any) -> Any:
                 places[type(leaf), leaf] = index
         examples.append((convert(example), places))
     (first, first_places), (second, second_places) = examples
-    root = _Pair(first_places, second_places).node(first, second, root=True)
+    root = Pair(first_places, second_places).node(first, second, root=True)
     return template.Template(root)
 
 
-class _Pair:
+class Pair:
     """Two results of one conversion, walked together: what agrees is constant, what differs must be a leaf."""
 
     def __init__(self, first: Mapping[Any, int], second: Mapping[Any, int]) -> None:

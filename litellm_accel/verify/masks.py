@@ -35,6 +35,8 @@ CLOCKS = frozenset(
         "latency",  # of the router's latency strategy
         "timestamp",  # of an entry in the response cache
         "deployment_budget_start_time",
+        "created_at",  # of a streamed chunk
+        "_stream_created_time",
     }
 )
 

@@ -91,6 +91,71 @@ def outcome(response: Any) -> dict[str, Any]:
     return described
 
 
+#: Attributes of a stream that are not its own state, or are described once, at its end.
+_OF_STREAMS = frozenset(
+    {"chunks", "completion_stream", "logging_obj", "make_call", "rules", "_async_generator", "_sync_generator"}
+)
+
+
+class Streamed:
+    """What an application can do with a stream: each chunk as it comes, and the stream as it is then and at the end."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self._seen: list[Any] = []
+        self._told: Any = None
+        self._begin = self._state()
+
+    def take(self, chunk: Any) -> None:
+        """Describe a chunk that has come, and what has changed in its stream."""
+        held = self.stream.chunks
+        kept = bool(held) and held[-1] is chunk
+        self._seen.append({**outcome(chunk), "kept": [kept, len(held)], "stream": self._state()})
+
+    def end(self, error: BaseException | None = None) -> dict[str, Any]:
+        """Describe the whole stream, after its end or the error that ended it."""
+        kept = [describe(chunk) for chunk in self.stream.chunks]
+        ended = None if error is None else outcome(error)
+        self._told = None
+        return {
+            "stream": self._begin,
+            "chunks": self._seen,
+            "error": ended,
+            "kept": kept,
+            "at the end": self._state(),
+            "started": self.stream.logging_obj.completion_start_time is not None,
+        }
+
+    def _state(self) -> Any:
+        """The attributes of the stream; those alone that have changed since they were described last."""
+        now = {name: describe(value, name) for name, value in vars(self.stream).items() if name not in _OF_STREAMS}
+        before, self._told = self._told or {}, now
+        changed = {name: value for name, value in now.items() if name not in before or before[name] != value}
+        return {**changed, "gone": sorted(before.keys() - now.keys())}
+
+
+def streamed(stream: Any) -> dict[str, Any]:
+    """What comes of a synchronous stream."""
+    seen = Streamed(stream)
+    try:
+        for chunk in stream:
+            seen.take(chunk)
+    except Exception as error:
+        return seen.end(error)
+    return seen.end()
+
+
+async def astreamed(stream: Any) -> dict[str, Any]:
+    """What comes of an asynchronous stream."""
+    seen = Streamed(stream)
+    try:
+        async for chunk in stream:
+            seen.take(chunk)
+    except (Exception, asyncio.CancelledError) as error:
+        return seen.end(error)
+    return seen.end()
+
+
 def _name(value: Any) -> str:
     return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
 
@@ -297,6 +362,23 @@ class RoutingHooks(Recording):
         return healthy_deployments[:1]
 
 
+class StreamEvents(BothLogger):
+    """The events of streams too: each chunk that is logged, and the last one on its way to the application."""
+
+    def log_stream_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.recorder.record("log_stream_event", response=response_obj)
+
+    async def async_log_stream_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.recorder.record("async_log_stream_event", response=response_obj)
+
+    async def async_post_call_streaming_deployment_hook(
+        self, request_data: Any, response_chunk: Any, call_type: Any
+    ) -> Any:
+        self.recorder.record("async_post_call_streaming_deployment_hook", chunk=response_chunk, call_type=call_type)
+        response_chunk.choices[0].delta.content = "changed by a hook"
+        return response_chunk
+
+
 class FailingLogger(SyncLogger, AsyncLogger):
     """Raises in every event."""
 
@@ -363,6 +445,7 @@ KINDS: dict[str, Callable[[Recorder], Any]] = {
     "fallbacks": FallbackLogger,
     "routing hooks": RoutingHooks,
     "failing": FailingLogger,
+    "streams": StreamEvents,
     "slow": SlowLogger,
     "function": _function,
     "async function": _async_function,

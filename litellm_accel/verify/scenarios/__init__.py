@@ -19,6 +19,7 @@ THEMES: dict[str, tuple[str, ...]] = {
         "caching",
         "concurrency",
     ),
+    "streaming": ("streaming",),
 }
 
 

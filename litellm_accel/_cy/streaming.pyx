@@ -1,0 +1,292 @@
+# cython: language_level=3, binding=True
+"""Makes the chunks in the middle of a stream: from the bytes of an event to the object an application receives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from litellm_accel._cy.sse cimport Splitter
+from litellm_accel._cy.template cimport Template
+
+from litellm_accel._cy.template import leaves_of
+
+from cpython.object cimport PyObject_GenericGetAttr, PyObject_GenericSetAttr
+
+__all__ = ["MORE", "UNKNOWN", "ChunkTemplate", "Reader", "bearing_usage", "condensed", "content_of"]
+
+MORE = "more bytes are needed"
+UNKNOWN = "learned from"
+cdef str _MORE = MORE
+cdef str _UNKNOWN = UNKNOWN
+cdef object _loads = orjson.loads
+cdef object _leaves_of = leaves_of
+
+cdef tuple _MEMBERS = ("id", "created", "model", "object", "system_fingerprint")
+cdef tuple _PARTS = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+
+# What attributes of LiteLLM's stream must be for a template to hold: the first chunk is out, the last is not near.
+cdef tuple _MIDDLE = (
+    ("sent_first_chunk", True),
+    ("received_finish_reason", None),
+    ("sent_last_chunk", False),
+    ("custom_llm_provider", "openai"),
+    ("merge_reasoning_content_in_choices", False),
+)
+
+
+cdef class ChunkTemplate:
+    """How events of one shape become chunks, and what LiteLLM's stream notes of each.
+
+    ``response`` builds the chunk, ``noted`` a dictionary of those attributes of the stream that change. ``guarded``
+    tells whether stock first looks for a model that repeats itself.
+    """
+
+    cdef readonly Template response
+    cdef readonly Template noted
+    cdef readonly bint guarded
+
+    def __init__(self, response: Template, noted: Template, guarded: bool) -> None:
+        self.response = response
+        self.noted = noted
+        self.guarded = guarded
+
+
+cdef class Reader:
+    """The events of one stream, and the chunks that ``templates``, by shape, make of them.
+
+    Where ``templates`` holds None for a shape, stock makes the chunk. ``package`` holds the names of the module
+    ``litellm``. After ``chunk()`` has returned ``UNKNOWN``, ``value`` is the event as parsed, and ``shape`` its shape.
+    """
+
+    cdef readonly Splitter splitter
+    cdef readonly dict templates
+    cdef readonly object value
+    cdef readonly tuple shape
+    cdef dict _package
+    cdef list _leaves
+    cdef tuple _last_shape
+    cdef ChunkTemplate _last
+
+    def __init__(self, templates: dict[Any, ChunkTemplate | None], package: dict[str, Any]) -> None:
+        self.splitter = Splitter()
+        self.templates = templates
+        self._package = package
+
+    def renew(self, templates: dict[Any, ChunkTemplate | None]) -> None:
+        """Go on with other templates."""
+        self.templates = templates
+        self._last_shape = self._last = None
+
+    cpdef object chunk(self, dict state: dict[str, Any]):
+        """Return the next chunk of the stream whose attributes are ``state``, which are brought up to date.
+
+        Where there is none, nothing has changed, and what is returned is a text: ``MORE``, ``UNKNOWN``, or why stock
+        must go on.
+        """
+        cdef Splitter splitter = self.splitter
+        for name, wanted in _MIDDLE:
+            found = state.get(name, _UNKNOWN)
+            if found is not wanted and found != wanted:
+                return "first or last chunk"
+        line = splitter.next()
+        if line is None:
+            return "other fields" if splitter.odd else _MORE
+        found = self._template(<bytes>line)
+        if type(found) is not ChunkTemplate:
+            splitter.back()
+            return found
+        template = <ChunkTemplate>found
+        chunks = state["chunks"]
+        repeated = state["_repeated_messages_count"]
+        if template.guarded:
+            repeated = _repeated(chunks, repeated)
+            if repeated is None or repeated >= self._package["REPEATED_STREAMING_CHUNK_LIMIT"]:
+                splitter.back()
+                return "repeated chunk"
+        response = template.response.build(self._leaves, state)
+        text = content_of(response)
+        state.update(template.noted.build(self._leaves, state))
+        state["_repeated_messages_count"] = repeated
+        if text:
+            state["response_uptil_now"] += text
+        chunks.append(response)
+        return response
+
+    cdef object _template(self, bytes line):
+        try:
+            value = _loads(line[6:] if line[5:6] == b" " else line[5:])
+        except ValueError:
+            return "not JSON"
+        if type(value) is not dict or (<dict>value).get("error"):
+            return "not a chunk"
+        found = _leaves_of(value)
+        if found is None or _is_blank(value.get("id")):
+            return "content"
+        self.shape, self._leaves = <tuple>found
+        if self.shape == self._last_shape:
+            return self._last
+        template = self.templates.get(self.shape, _UNKNOWN)
+        if template is _UNKNOWN:
+            self.value = value
+        elif template is not None:
+            self._last_shape = self.shape
+            self._last = template
+        return "unlearnable" if template is None else template
+
+
+cdef bint _is_blank(object identifier):
+    return type(identifier) is str and (<str>identifier).isspace()
+
+
+cpdef object content_of(chunk: Any):
+    """Return the content of a chunk's first choice as it is now, ``...`` where that is not where it should be."""
+    try:
+        choice = PyObject_GenericGetAttr(chunk, "__dict__")["choices"][0]
+        delta = PyObject_GenericGetAttr(choice, "__pydantic_extra__")["delta"]
+        return PyObject_GenericGetAttr(delta, "__pydantic_extra__")["content"]
+    except (AttributeError, LookupError, TypeError):
+        return ...
+
+
+cdef object _repeated(list chunks, object count):
+    """Return how often the last chunk has come now, counted as LiteLLM does; None where it must count itself."""
+    if len(chunks) < 2:
+        return count
+    last = content_of(chunks[-1])
+    if last is None or (type(last) is str and len(<str>last) <= 2):
+        return None if content_of(chunks[-2]) is ... else 1
+    if type(last) is not str:
+        return None
+    before = content_of(chunks[-2])
+    if before is ...:
+        return None
+    return count + 1 if last == before else 1
+
+
+def condensed(chunks: list[Any], kinds: tuple[Any, ...]) -> list[Any]:
+    """Return ``chunks`` with each run of chunks that differ in nothing but their text made one chunk.
+
+    ``kinds`` are the classes of a chunk, a choice and a delta. The first and the last chunk stay as they are. Where the
+    chunks are not in the order in which they were made, ``chunks`` itself is returned.
+    """
+    cdef list made = []
+    cdef list texts = []
+    cdef object run = None
+    before = 0.0
+    for chunk in chunks:
+        moment = _moment(chunk, kinds[0])
+        if moment is None or moment < before:
+            return chunks
+        before = moment
+        last = chunk is chunks[-1]
+        text = None if last or not made else _text(chunk, kinds)
+        if text is not None and run is not None and _alike(run, chunk):
+            texts.append(text)
+            continue
+        if run is not None:
+            made.append(_joined(run, texts))
+        if text is None:
+            made.append(chunk)
+            run = None
+        else:
+            run = chunk
+            texts = [text]
+    return made
+
+
+def bearing_usage(chunks: list[Any], kind: Any) -> list[Any]:
+    """Return those of ``chunks`` that may hold a usage; ``kind`` is the class of a chunk."""
+    return [chunk for chunk in chunks if type(chunk) is not kind or _may_hold_usage(chunk)]
+
+
+cdef bint _may_hold_usage(object chunk) except -1:
+    extra = PyObject_GenericGetAttr(chunk, "__pydantic_extra__")
+    return type(extra) is not dict or "usage" in extra or "usage" in PyObject_GenericGetAttr(chunk, "__dict__")
+
+
+cdef object _moment(object chunk, object kind):
+    """Return when a chunk was made; None if it does not say so."""
+    private = PyObject_GenericGetAttr(chunk, "__pydantic_private__") if type(chunk) is kind else None
+    hidden = private.get("_hidden_params") if type(private) is dict else None
+    moment = hidden.get("created_at") if type(hidden) is dict else None
+    return moment if type(moment) is float and moment > 0 else None
+
+
+cdef object _text(object chunk, tuple kinds):
+    """Return the text of a chunk that holds nothing else, None for any other chunk."""
+    fields = PyObject_GenericGetAttr(chunk, "__dict__")
+    extra = PyObject_GenericGetAttr(chunk, "__pydantic_extra__")
+    choices = fields.get("choices")
+    if type(choices) is not list or len(choices) != 1 or type(choices[0]) is not kinds[1] or type(extra) is not dict:
+        return None
+    for item in extra.values():
+        if item is not None and type(item) is not str:
+            return None
+    if fields.get("provider_specific_fields") is not None:
+        return None
+    choice = choices[0]
+    extra = PyObject_GenericGetAttr(choice, "__pydantic_extra__")
+    if type(extra) is not dict or PyObject_GenericGetAttr(choice, "__dict__"):
+        return None
+    for name, item in extra.items():
+        if item is not None and name != "delta" and name != "index":
+            return None
+    delta = extra.get("delta")
+    if type(delta) is not kinds[2] or type(PyObject_GenericGetAttr(delta, "__pydantic_extra__")) is not dict:
+        return None
+    for item in PyObject_GenericGetAttr(delta, "__dict__").values():
+        if item is not None:
+            return None
+    extra = PyObject_GenericGetAttr(delta, "__pydantic_extra__")
+    for name, item in extra.items():
+        if item is not None and name != "content":
+            return None
+    text = extra.get("content")
+    return text if type(text) is str else None
+
+
+cdef bint _alike(object one, object other) except -1:
+    """Return whether two chunks that hold a text alone are otherwise alike."""
+    first = PyObject_GenericGetAttr(one, "__dict__")
+    second = PyObject_GenericGetAttr(other, "__dict__")
+    for name in _MEMBERS:
+        if first.get(name) != second.get(name):
+            return False
+    if PyObject_GenericGetAttr(one, "__pydantic_extra__") != PyObject_GenericGetAttr(other, "__pydantic_extra__"):
+        return False
+    hidden = PyObject_GenericGetAttr(one, "__pydantic_private__")["_hidden_params"]
+    hidden_too = PyObject_GenericGetAttr(other, "__pydantic_private__")["_hidden_params"]
+    if len(hidden) != len(hidden_too) or "usage" in hidden:
+        return False
+    for name, item in hidden.items():
+        found = hidden_too.get(name, ...)
+        if found is not item and name != "created_at" and found != item:
+            return False
+    return True
+
+
+cdef object _joined(object chunk, list texts):
+    """Return a chunk like ``chunk`` that holds all of ``texts``."""
+    if len(texts) == 1:
+        return chunk
+    choice = (<dict>PyObject_GenericGetAttr(chunk, "__dict__"))["choices"][0]
+    extra = PyObject_GenericGetAttr(choice, "__pydantic_extra__")
+    delta = _copy(extra["delta"])
+    members = PyObject_GenericGetAttr(delta, "__pydantic_extra__")
+    PyObject_GenericSetAttr(delta, "__pydantic_extra__", {**members, "content": "".join(texts)})
+    choice = _copy(choice)
+    PyObject_GenericSetAttr(choice, "__pydantic_extra__", {**extra, "delta": delta})
+    made = _copy(chunk)
+    members = PyObject_GenericGetAttr(chunk, "__dict__")
+    PyObject_GenericSetAttr(made, "__dict__", {**members, "choices": [choice]})
+    return made
+
+
+cdef object _copy(object model):
+    """Return an object that shares all its parts with ``model``."""
+    made = model.__new__(type(model))
+    for part in _PARTS:
+        PyObject_GenericSetAttr(made, part, PyObject_GenericGetAttr(model, part))
+    return made

@@ -1,0 +1,278 @@
+"""Makes the chunks in the middle of a stream: from the bytes of an event to the object an application receives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from litellm_accel._py.sse import Splitter
+from litellm_accel._py.template import Template, leaves_of
+
+__all__ = ["MORE", "UNKNOWN", "ChunkTemplate", "Reader", "bearing_usage", "condensed", "content_of"]
+
+MORE = "more bytes are needed"
+UNKNOWN = "learned from"
+
+_MEMBERS = ("id", "created", "model", "object", "system_fingerprint")
+_PARTS = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+_set = object.__setattr__
+
+# What attributes of LiteLLM's stream must be for a template to hold: the first chunk is out, the last is not near.
+_MIDDLE = (
+    ("sent_first_chunk", True),
+    ("received_finish_reason", None),
+    ("sent_last_chunk", False),
+    ("custom_llm_provider", "openai"),
+    ("merge_reasoning_content_in_choices", False),
+)
+
+
+class ChunkTemplate:
+    """How events of one shape become chunks, and what LiteLLM's stream notes of each.
+
+    ``response`` builds the chunk, ``noted`` a dictionary of those attributes of the stream that change. ``guarded``
+    tells whether stock first looks for a model that repeats itself.
+    """
+
+    __slots__ = ("guarded", "noted", "response")
+
+    def __init__(self, response: Template, noted: Template, guarded: bool) -> None:
+        self.response = response
+        self.noted = noted
+        self.guarded = guarded
+
+
+class Reader:
+    """The events of one stream, and the chunks that ``templates``, by shape, make of them.
+
+    Where ``templates`` holds None for a shape, stock makes the chunk. ``package`` holds the names of the module
+    ``litellm``. After ``chunk()`` has returned ``UNKNOWN``, ``value`` is the event as parsed, and ``shape`` its shape.
+    """
+
+    __slots__ = ("_last", "_last_shape", "_leaves", "_package", "shape", "splitter", "templates", "value")
+
+    def __init__(self, templates: dict[Any, ChunkTemplate | None], package: dict[str, Any]) -> None:
+        self.splitter = Splitter()
+        self.templates = templates
+        self.value: Any = None
+        self.shape: tuple[Any, ...] | None = None
+        self._package = package
+        self._leaves: list[Any] = []
+        self._last_shape: tuple[Any, ...] | None = None
+        self._last: ChunkTemplate | None = None
+
+    def renew(self, templates: dict[Any, ChunkTemplate | None]) -> None:
+        """Go on with other templates."""
+        self.templates = templates
+        self._last_shape = self._last = None
+
+    def chunk(self, state: dict[str, Any]) -> Any:
+        """Return the next chunk of the stream whose attributes are ``state``, which are brought up to date.
+
+        Where there is none, nothing has changed, and what is returned is a text: ``MORE``, ``UNKNOWN``, or why stock
+        must go on.
+        """
+        splitter = self.splitter
+        for name, wanted in _MIDDLE:
+            found = state.get(name, UNKNOWN)
+            if found is not wanted and found != wanted:
+                return "first or last chunk"
+        line = splitter.next()
+        if line is None:
+            return "other fields" if splitter.odd else MORE
+        template = self._template(line)
+        if type(template) is not ChunkTemplate:
+            splitter.back()
+            return template
+        chunks = state["chunks"]
+        repeated = state["_repeated_messages_count"]
+        if template.guarded:
+            repeated = _repeated(chunks, repeated)
+            if repeated is None or repeated >= self._package["REPEATED_STREAMING_CHUNK_LIMIT"]:
+                splitter.back()
+                return "repeated chunk"
+        response = template.response.build(self._leaves, state)
+        text = content_of(response)
+        state.update(template.noted.build(self._leaves, state))
+        state["_repeated_messages_count"] = repeated
+        if text:
+            state["response_uptil_now"] += text
+        chunks.append(response)
+        return response
+
+    def _template(self, line: bytes) -> Any:
+        try:
+            value = orjson.loads(line[6:] if line[5:6] == b" " else line[5:])
+        except ValueError:
+            return "not JSON"
+        if type(value) is not dict or value.get("error"):
+            return "not a chunk"
+        found = leaves_of(value)
+        if found is None or _is_blank(value.get("id")):
+            return "content"
+        self.shape, self._leaves = found
+        if self.shape == self._last_shape:
+            return self._last
+        template = self.templates.get(self.shape, UNKNOWN)
+        if template is UNKNOWN:
+            self.value = value
+        elif isinstance(template, ChunkTemplate):
+            self._last_shape = self.shape
+            self._last = template
+        return "unlearnable" if template is None else template
+
+
+def _is_blank(identifier: Any) -> bool:
+    return type(identifier) is str and identifier.isspace()
+
+
+def content_of(chunk: Any) -> Any:
+    """Return the content of a chunk's first choice as it is now, ``...`` where that is not where it should be."""
+    try:
+        choice = vars(chunk)["choices"][0]
+        return choice.__pydantic_extra__["delta"].__pydantic_extra__["content"]
+    except (AttributeError, LookupError, TypeError):
+        return ...
+
+
+def _repeated(chunks: list[Any], count: Any) -> Any:
+    """Return how often the last chunk has come now, counted as LiteLLM does; None where it must count itself."""
+    if len(chunks) < 2:
+        return count
+    last = content_of(chunks[-1])
+    if last is None or (type(last) is str and len(last) <= 2):
+        return None if content_of(chunks[-2]) is ... else 1
+    if type(last) is not str:
+        return None
+    before = content_of(chunks[-2])
+    if before is ...:
+        return None
+    return count + 1 if last == before else 1
+
+
+def condensed(chunks: list[Any], kinds: tuple[Any, ...]) -> list[Any]:
+    """Return ``chunks`` with each run of chunks that differ in nothing but their text made one chunk.
+
+    ``kinds`` are the classes of a chunk, a choice and a delta. The first and the last chunk stay as they are. Where the
+    chunks are not in the order in which they were made, ``chunks`` itself is returned.
+    """
+    made: list[Any] = []
+    run: Any = None
+    texts: list[str] = []
+    before = 0.0
+    for chunk in chunks:
+        moment = _moment(chunk, kinds[0])
+        if moment is None or moment < before:
+            return chunks
+        before = moment
+        last = chunk is chunks[-1]
+        text = None if last or not made else _text(chunk, kinds)
+        if text is not None and run is not None and _alike(run, chunk):
+            texts.append(text)
+            continue
+        if run is not None:
+            made.append(_joined(run, texts))
+        if text is None:
+            made.append(chunk)
+            run = None
+        else:
+            run = chunk
+            texts = [text]
+    return made
+
+
+def bearing_usage(chunks: list[Any], kind: Any) -> list[Any]:
+    """Return those of ``chunks`` that may hold a usage; ``kind`` is the class of a chunk."""
+    return [chunk for chunk in chunks if type(chunk) is not kind or _may_hold_usage(chunk)]
+
+
+def _may_hold_usage(chunk: Any) -> bool:
+    extra = chunk.__pydantic_extra__
+    return type(extra) is not dict or "usage" in extra or "usage" in vars(chunk)
+
+
+def _moment(chunk: Any, kind: Any) -> Any:
+    """Return when a chunk was made; None if it does not say so."""
+    private = chunk.__pydantic_private__ if type(chunk) is kind else None
+    hidden = private.get("_hidden_params") if type(private) is dict else None
+    moment = hidden.get("created_at") if type(hidden) is dict else None
+    return moment if type(moment) is float and moment > 0 else None
+
+
+def _text(chunk: Any, kinds: tuple[Any, ...]) -> str | None:
+    """Return the text of a chunk that holds nothing else, None for any other chunk."""
+    fields = vars(chunk)
+    extra = chunk.__pydantic_extra__
+    choices = fields.get("choices")
+    if type(choices) is not list or len(choices) != 1 or type(choices[0]) is not kinds[1] or type(extra) is not dict:
+        return None
+    for item in extra.values():
+        if item is not None and type(item) is not str:
+            return None
+    if fields.get("provider_specific_fields") is not None:
+        return None
+    choice = choices[0]
+    extra = choice.__pydantic_extra__
+    if type(extra) is not dict or vars(choice):
+        return None
+    for name, item in extra.items():
+        if item is not None and name != "delta" and name != "index":
+            return None
+    delta: Any = extra.get("delta")
+    if type(delta) is not kinds[2] or type(delta.__pydantic_extra__) is not dict:
+        return None
+    for item in vars(delta).values():
+        if item is not None:
+            return None
+    extra = delta.__pydantic_extra__
+    for name, item in extra.items():
+        if item is not None and name != "content":
+            return None
+    text = extra.get("content")
+    return text if type(text) is str else None
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Return whether two chunks that hold a text alone are otherwise alike."""
+    first = vars(one)
+    second = vars(other)
+    for name in _MEMBERS:
+        if first.get(name) != second.get(name):
+            return False
+    if one.__pydantic_extra__ != other.__pydantic_extra__:
+        return False
+    hidden = one.__pydantic_private__["_hidden_params"]
+    hidden_too = other.__pydantic_private__["_hidden_params"]
+    if len(hidden) != len(hidden_too) or "usage" in hidden:
+        return False
+    for name, item in hidden.items():
+        found = hidden_too.get(name, ...)
+        if found is not item and name != "created_at" and found != item:
+            return False
+    return True
+
+
+def _joined(chunk: Any, texts: list[str]) -> Any:
+    """Return a chunk like ``chunk`` that holds all of ``texts``."""
+    if len(texts) == 1:
+        return chunk
+    choice = vars(chunk)["choices"][0]
+    extra = choice.__pydantic_extra__
+    delta = _copy(extra["delta"])
+    members = delta.__pydantic_extra__
+    _set(delta, "__pydantic_extra__", {**members, "content": "".join(texts)})
+    choice = _copy(choice)
+    _set(choice, "__pydantic_extra__", {**extra, "delta": delta})
+    made = _copy(chunk)
+    members = vars(chunk)
+    _set(made, "__dict__", {**members, "choices": [choice]})
+    return made
+
+
+def _copy(model: Any) -> Any:
+    """Return an object that shares all its parts with ``model``."""
+    made = model.__new__(type(model))
+    for part in _PARTS:
+        _set(made, part, getattr(model, part))
+    return made

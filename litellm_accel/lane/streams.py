@@ -1,0 +1,232 @@
+"""What component ``streaming`` is made of: where a stream's bytes are taken, how its chunks are learned from stock."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import AsyncIterator, Iterator, Mapping
+from types import FunctionType, SimpleNamespace
+from typing import Any
+
+from litellm_accel._backend import load
+from litellm_accel.lane.learn import Pair, Unlearnable, marked, state
+
+streaming = load("streaming")
+template = load("template")
+
+
+class Events:
+    """Takes the decoder's place in an SDK stream: its events go to the reader or to the SDK's own loop, as they ask.
+
+    The SDK's iterators stay where they are, suspended at the event they gave last. What the reader does not know, an
+    error and the end included, is met by them when they are asked next.
+    """
+
+    def __init__(self, decoder: Any, reader: Any) -> None:
+        self.decoder = decoder
+        self.reader = reader
+        self.packets: Any = None  # while there may be more
+        self.error: BaseException | None = None  # of reading a packet, for the SDK to raise
+        self.reading = False  # a packet is awaited
+
+    async def aiter_bytes(self, packets: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        """Yield the events in ``packets`` that the reader has not taken."""
+        self.packets = packets
+        splitter = self.reader.splitter
+        try:
+            while not splitter.odd:
+                self._raise()
+                line = splitter.next()
+                if line is not None:
+                    yield self._event(line)
+                elif not splitter.odd:
+                    packet = await anext(packets, None)
+                    if packet is None:
+                        break
+                    splitter.feed(packet)
+            async for event in self.decoder.aiter_bytes(_arest(splitter, packets)):
+                yield event
+        finally:
+            self.packets = None
+
+    def iter_bytes(self, packets: Iterator[bytes]) -> Iterator[Any]:
+        """Yield the events in ``packets`` that the reader has not taken."""
+        self.packets = packets
+        splitter = self.reader.splitter
+        try:
+            while not splitter.odd:
+                self._raise()
+                line = splitter.next()
+                if line is not None:
+                    yield self._event(line)
+                elif not splitter.odd:
+                    packet = next(packets, None)
+                    if packet is None:
+                        break
+                    splitter.feed(packet)
+            yield from self.decoder.iter_bytes(_rest(splitter, packets))
+        finally:
+            self.packets = None
+
+    def _raise(self) -> None:
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+
+    def _event(self, line: bytes) -> Any:
+        self.decoder.decode(line.decode("utf-8"))
+        return self.decoder.decode("")
+
+
+async def _arest(splitter: Any, packets: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    for packet in splitter.rest():
+        yield packet
+    async for packet in packets:
+        yield packet
+
+
+def _rest(splitter: Any, packets: Iterator[bytes]) -> Iterator[bytes]:
+    yield from splitter.rest()
+    yield from packets
+
+
+# --- learning ---------------------------------------------------------------------------------------------------------
+
+_warnings = threading.Lock()  # what is done to warnings is done to all threads
+_BASE = "_base_hidden_params"
+_CREATED_AT = "created_at"
+
+# Stands for what a stream's own attributes hold: where one turns up, a chunk takes it from the stream.
+_MARKS: Mapping[str, Any] = {
+    "created": 987_654_321,
+    _BASE: {_BASE: "the stream's hidden parameters"},
+    **{
+        name: f"the stream's {name}"
+        for name in (
+            "model",
+            "response_id",
+            "system_fingerprint",
+            "intermittent_finish_reason",
+            "response_uptil_now",
+            "_cached_logging_llm_provider",
+            "_cached_model_name",
+            "_provider_response_model",
+        )
+    },
+}
+
+
+class Learner:
+    """Learns from LiteLLM's own code how an event in the middle of a stream becomes a chunk.
+
+    Stock processes marked events of the same shape in copies of the stream, and at last the event itself: what the
+    template makes of it must be the very chunk that stock made.
+    """
+
+    def __init__(self, handler: Any) -> None:
+        self._wrapper = handler.CustomStreamWrapper
+        creator = self._wrapper.chunk_creator
+        # A conversion that fails ends here: nothing is mapped, printed or logged.
+        names = {**vars(handler), "exception_type": _unmapped, "verbose_logger": SimpleNamespace(exception=_failed)}
+        self._create = FunctionType(creator.__code__, names, creator.__name__)
+
+    def learn(self, stream: Any, attributes: Mapping[str, Any], value: Any) -> Any:
+        """Return the ``ChunkTemplate`` for events shaped like ``value``, one of ``stream``.
+
+        ``attributes`` are those of LiteLLM's stream. Raises ``Unlearnable``.
+        """
+        if not value.get("choices"):
+            raise Unlearnable("no choices")
+        results: list[Any] = []
+        noted: list[Any] = []
+        places: list[dict[Any, int]] = []
+        guarded = set()
+        begin = time.time()
+        for salt in (1, 2):
+            example = marked(value, salt)
+            found = template.leaves_of(example)
+            if found is None:
+                raise Unlearnable("shape")
+            places.append({(type(leaf), leaf): index for index, leaf in enumerate(found[1]) if leaf})
+            chunk, changed, checks = self._converted(stream, attributes, example, _MARKS)
+            results.append(chunk)
+            noted.append(changed)
+            guarded.add(checks)
+        if len(guarded) > 1:
+            raise Unlearnable("a result that depends on the values")
+        span = (begin, time.time())
+        learned = streaming.ChunkTemplate(
+            template.Template(_Marked(places[0], places[1], span).node(results[0], results[1])),
+            template.Template(_Marked(places[0], places[1], span).node(noted[0], noted[1])),
+            guarded.pop(),
+        )
+        self._prove(learned, stream, attributes, value)
+        return learned
+
+    def _prove(self, learned: Any, stream: Any, attributes: Mapping[str, Any], value: Any) -> None:
+        chunk, changed, _ = self._converted(stream, attributes, value, {})
+        leaves = template.leaves_of(value)[1]
+        built = learned.response.build(leaves, attributes)
+        if type(built._hidden_params.get(_CREATED_AT)) is float:
+            built._hidden_params[_CREATED_AT] = chunk._hidden_params[_CREATED_AT]
+        noted = learned.noted.build(leaves, attributes)
+        if any(noted[name] != item for name, item in changed.items()) or state(built) != state(chunk):
+            raise Unlearnable("another chunk than stock's")
+        content = streaming.content_of(built)
+        if content is not None and type(content) is not str:
+            raise Unlearnable("content is no text")
+
+    def _converted(
+        self, stream: Any, attributes: Mapping[str, Any], value: Any, marks: Mapping[str, Any]
+    ) -> tuple[Any, dict[str, Any], bool]:
+        """Return stock's chunk for an event, what its stream noted, and whether it looked for repetition."""
+        checks: list[None] = []
+        copy = self._wrapper.__new__(self._wrapper)
+        before = {**attributes, "chunks": [], "logging_obj": None, **marks}
+        vars(copy).update(before, raise_on_model_repetition=lambda: checks.append(None))
+        try:
+            with _warnings, warnings.catch_warnings():
+                warnings.simplefilter("error")
+                parsed = stream._client._process_response_data(
+                    data=value, cast_to=stream._cast_to, response=stream.response
+                )
+                chunk = self._create(copy, parsed)
+        except Exception as error:
+            raise Unlearnable(f"{type(error).__name__} in stock's conversion") from None
+        del copy.raise_on_model_repetition
+        if chunk is None or copy.chunks or getattr(chunk, "usage", None) is not None or not chunk.choices:
+            raise Unlearnable("not a chunk like others")
+        changed = {name: item for name, item in vars(copy).items() if item is not before.get(name, ...)}
+        if not changed.keys() <= _MARKS.keys():
+            raise Unlearnable("the stream goes on differently")
+        return chunk, changed, bool(checks)
+
+
+class _Marked(Pair):
+    """Two chunks made of marked events in marked streams."""
+
+    def __init__(self, first: Mapping[Any, int], second: Mapping[Any, int], span: tuple[float, float]) -> None:
+        super().__init__(first, second)
+        self._span = span
+
+    def _atom(self, one: Any, two: Any) -> tuple[Any, ...]:
+        for name, mark in _MARKS.items():
+            if type(one) is type(mark) and one == two == mark:
+                return (template.SLOT, name)
+        if type(one) is float and self._span[0] <= one <= two <= self._span[1]:
+            return (template.CLOCK,)
+        return super()._atom(one, two)
+
+    def _dict(self, one: dict[Any, Any], two: dict[Any, Any]) -> tuple[Any, ...]:
+        kind, keys, nodes = super()._dict(one, two)
+        spread = (template.SPREAD, _BASE)
+        return kind, keys, tuple(spread if key == _BASE else n for key, n in zip(keys, nodes, strict=True))
+
+
+def _unmapped(original_exception: Exception, **_: Any) -> Exception:
+    return original_exception
+
+
+def _failed(message: str, error: Exception) -> None:
+    raise error

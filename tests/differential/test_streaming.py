@@ -1,0 +1,315 @@
+"""Component ``streaming`` against stock: the same streams, chunk by chunk, and the same chunks put together."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import itertools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import litellm
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from litellm.litellm_core_utils import streaming_handler
+
+import litellm_accel
+from litellm_accel.components import get
+from litellm_accel.lane.learn import state
+from litellm_accel.provider import Provider
+from litellm_accel.verify import comparison, records, scenarios
+
+HELLO = [{"role": "user", "content": "Hello"}]
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Provider]:
+    with Provider() as running:
+        yield running
+
+
+@pytest.fixture
+def accelerated(restored: None) -> Iterator[Any]:
+    """Return a function that accelerates streams within its ``with`` block."""
+    with records.proving("streaming"):
+        yield lambda: litellm_accel.accelerated("streaming", strict=True)
+
+
+def arguments(provider: Provider, answer: str, **more: Any) -> dict[str, Any]:
+    return {
+        "model": "openai/gpt-4o",
+        "messages": HELLO,
+        "api_base": provider.at(answer),
+        "api_key": "sk-1",
+        "max_retries": 0,
+        "stream": True,
+        **more,
+    }
+
+
+def raw(events: list[Any]) -> str:
+    body = "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
+    return "plain" + json.dumps({"body": body})
+
+
+def event(delta: Any, finish: str | None = None, **members: Any) -> dict[str, Any]:
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "created": 1700000000,
+        "model": "gpt-4o",
+        "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
+        **members,
+    }
+
+
+def seen(chunk: Any) -> Any:
+    """Everything of a chunk but what a clock has put there."""
+    chunk._hidden_params["created_at"] = 0.0
+    chunk.created = 0
+    described = (state(chunk), chunk.model_dump(), chunk.model_dump_json(), repr(chunk))
+    assert chunk.model_fields_set == chunk.model_copy().model_fields_set
+    return described
+
+
+async def collect(provider: Provider, answer: str, **more: Any) -> list[Any]:
+    """Return what an asynchronous stream gives, the error that ends it included."""
+    chunks: list[Any] = []
+    stream: Any = await litellm.acompletion(**arguments(provider, answer, **more))
+    try:
+        async for chunk in stream:
+            chunks.append(chunk)
+    except Exception as error:
+        chunks.append(error)
+    await asyncio.sleep(0)
+    return [(type(c), str(c)) if isinstance(c, Exception) else seen(c) for c in chunks]
+
+
+def collect_sync(provider: Provider, answer: str, **more: Any) -> list[Any]:
+    """Return what a synchronous stream gives."""
+    return [seen(chunk) for chunk in list(litellm.completion(**arguments(provider, answer, **more)))]
+
+
+def served() -> int:
+    return litellm_accel.status()["streaming"].served
+
+
+@pytest.mark.parametrize(
+    "answer", ['plain{"chunks": 9, "size": 90}', "tools", "reasoning", "split-3", "crlf", "comments"]
+)
+def test_streams_are_served_and_equal(provider: Provider, accelerated: Any, answer: str) -> None:
+    async def both() -> tuple[list[Any], list[Any]]:
+        stock = await collect(provider, answer)
+        with accelerated():
+            mine = await collect(provider, answer)
+            assert served() > 0
+        return stock, mine
+
+    stock, mine = asyncio.run(both())
+    assert mine == stock
+    stock = collect_sync(provider, answer)
+    with accelerated():
+        mine = collect_sync(provider, answer)
+        assert served() > 0
+    assert mine == stock
+
+
+TEXTS = st.text(max_size=8) | st.sampled_from(["<", " ", "", "same", "multi_tool_use.parallel"])
+FUNCTIONS = st.fixed_dictionaries({}, optional={"name": TEXTS, "arguments": TEXTS | st.none()})
+CALLS = st.lists(
+    st.fixed_dictionaries(
+        {"index": st.integers(0, 3), "function": FUNCTIONS},
+        optional={"id": TEXTS, "type": st.sampled_from(["function", None])},
+    ),
+    max_size=2,
+)
+DELTAS = st.fixed_dictionaries(
+    {},
+    optional={
+        "content": TEXTS | st.none(),
+        "role": st.sampled_from(["assistant", None]),
+        "refusal": st.none() | TEXTS,
+        "tool_calls": CALLS | st.none(),
+        "reasoning_content": TEXTS | st.none(),
+        "vendor": st.dictionaries(
+            st.sampled_from("abc"),
+            st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+            max_size=2,
+        ),
+    },
+)
+EVENTS = st.builds(
+    lambda delta, members: event(delta, **members),
+    DELTAS,
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "system_fingerprint": st.none() | st.sampled_from(["fp_1", "fp_2"]),
+            "service_tier": st.sampled_from(["default", "flex"]),
+            "usage": st.none(),
+            "model": st.sampled_from(["gpt-4o", "gpt-4o-mini", None]),
+            "id": st.sampled_from(["a", "b", "", " "]),
+        },
+    ),
+)
+
+
+def one_stream(events: list[Any], packets: list[bytes]) -> list[Any]:
+    """Play these packets to a stream of LiteLLM's, without a network, and return its chunks or its error."""
+    import httpx
+    import openai
+
+    async def bytes_of() -> Any:
+        for packet in packets:
+            yield packet
+
+    async def play() -> list[Any]:
+        def answer(request: httpx.Request) -> httpx.Response:
+            return httpx.Response(200, content=bytes_of(), headers={"content-type": "text/event-stream"})
+
+        client = openai.AsyncOpenAI(
+            api_key="sk",
+            base_url="http://loopback.invalid",
+            http_client=httpx.AsyncClient(transport=httpx.MockTransport(answer)),
+            max_retries=0,
+        )
+        chunks: list[Any] = []
+        stream: Any = await litellm.acompletion(model="openai/gpt-4o", messages=HELLO, stream=True, client=client)
+        try:
+            async for chunk in stream:
+                chunks.append(chunk)
+        except Exception as error:
+            chunks.append(error)
+        return [(type(c), str(c)) if isinstance(c, Exception) else seen(c) for c in chunks]
+
+    return asyncio.run(play())
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(events=st.lists(EVENTS, min_size=2, max_size=6), cuts=st.lists(st.integers(0, 3000), max_size=6))
+def test_any_deltas_in_any_packets_give_stock_s_chunks(accelerated: Any, events: list[Any], cuts: list[int]) -> None:
+    events = [event({"role": "assistant", "content": "One"}), *events, event({"content": "!"}), event({}, "stop")]
+    whole = b"".join(
+        b"data: " + json.dumps(item, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n\n" for item in events
+    )
+    whole += b"data: [DONE]\n\n"
+    places = sorted({0, len(whole), *(cut % len(whole) for cut in cuts)})
+    packets = [whole[start:stop] for start, stop in itertools.pairwise(places)]
+    stock = one_stream(events, packets)
+    with accelerated():
+        first, second = one_stream(events, packets), one_stream(events, packets)
+    assert first == stock
+    assert second == stock
+
+
+def test_chunks_share_what_stock_s_chunks_share_and_nothing_else(provider: Provider, accelerated: Any) -> None:
+    async def chunks() -> tuple[Any, list[Any]]:
+        stream: Any = await litellm.acompletion(**arguments(provider, 'plain{"chunks": 6, "size": 60}'))
+        return stream, [chunk async for chunk in stream]
+
+    def shared(stream: Any, found: list[Any]) -> list[Any]:
+        one, other = found[2], found[3]
+        assert stream.chunks[2] is one
+        return [
+            one._hidden_params["additional_headers"] is other._hidden_params["additional_headers"],
+            one._hidden_params is other._hidden_params,
+            one.choices is other.choices,
+            one.choices[0].delta is other.choices[0].delta,
+            one.choices[0].delta.__pydantic_extra__ is other.choices[0].delta.__pydantic_extra__,
+            one.__pydantic_fields_set__ is other.__pydantic_fields_set__,
+        ]
+
+    stock = shared(*asyncio.run(chunks()))
+    with accelerated():
+        mine = shared(*asyncio.run(chunks()))
+        assert served() > 0
+    assert mine == stock
+    assert stock == [True, False, False, False, False, False]
+
+
+# --- putting chunks together ------------------------------------------------------------------------------------------
+
+
+def chunks_of(provider: Provider, answer: str, **more: Any) -> list[Any]:
+    async def play() -> list[Any]:
+        stream: Any = await litellm.acompletion(**arguments(provider, answer, **more))
+        async for _ in stream:
+            pass
+        return list(stream.chunks)
+
+    return asyncio.run(play())
+
+
+def built(chunks: list[Any]) -> Any:
+    response = litellm.stream_chunk_builder(chunks, messages=HELLO)
+    return response if response is None else (response.model_dump(), response._hidden_params, repr(response))
+
+
+def usage_of(chunks: list[Any]) -> Any:
+    return streaming_handler.calculate_total_usage(chunks).model_dump()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        'plain{"chunks": 60, "size": 600}',
+        "content-and-tools",
+        "reasoning",
+        'plain{"n": 2, "size": 60}',
+        "logprobs",
+        "vendor-fields",
+    ],
+)
+@pytest.mark.parametrize("more", [{}, {"stream_options": {"include_usage": True}}])
+def test_chunks_are_put_together_as_stock_does(provider: Provider, accelerated: Any, answer: str, more: Any) -> None:
+    chunks = chunks_of(provider, answer, **more)
+    unsorted = [*chunks[3:], *chunks[:3]]
+    mixed = [chunk.model_dump() if number % 5 == 2 else chunk for number, chunk in enumerate(chunks)]
+    changed = copy.deepcopy(chunks)
+    changed[4].choices[0].delta.content = None
+    changed[5].model = "another"
+    changed[6]._hidden_params["provider_specific_fields"] = {"a": 1}
+    for number in (7, 8):
+        changed[number]._hidden_params["usage"] = litellm.Usage(prompt_tokens=number, completion_tokens=2)
+    cases = [chunks, chunks[:1], chunks[:3], unsorted, mixed, changed, []]
+    stock = [(built(case), usage_of(case)) for case in cases]
+    before = [state(chunk) for chunk in chunks]
+    with accelerated():
+        assert [(built(case), usage_of(case)) for case in cases] == stock
+        assert litellm_accel.status()["streaming"].faults == 0
+    assert [state(chunk) for chunk in chunks] == before
+
+
+def test_few_chunks_are_left_of_a_plain_stream(provider: Provider, hot: Any) -> None:
+    kinds = (streaming_handler.ModelResponseStream, streaming_handler.StreamingChoices, streaming_handler.Delta)
+    chunks = chunks_of(provider, 'plain{"chunks": 60, "size": 600}')
+    few = hot("streaming").condensed(chunks, kinds)
+    assert len(few) <= 4 < 60 < len(chunks)
+    assert few[0] is chunks[0]
+    assert few[-1] is chunks[-1]
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in few) == text
+    assert hot("streaming").bearing_usage(chunks, kinds[0]) == [c for c in chunks if getattr(c, "usage", None)]
+
+
+# --- verify -----------------------------------------------------------------------------------------------------------
+
+
+def test_there_are_enough_scenarios_for_every_way_to_stream() -> None:
+    runs = scenarios.runs("streaming")
+    assert len({run.scenario.name for run in runs}) >= 60
+    assert {run.via for run in runs} == {"completion", "acompletion", "router", "arouter"}
+
+
+def test_the_component_relies_on_the_modules_it_passes_by() -> None:
+    assert "litellm.litellm_core_utils.streaming_handler" in get("streaming").relies_on
+    assert "litellm.types.utils" in get("streaming").relies_on
+
+
+@pytest.mark.slow
+def test_verify_finds_no_difference() -> None:
+    result = comparison.run("streaming")
+    assert result.ok, "\n".join(map(str, result.failed))
+    assert not [verdict.run.id for verdict in result.verdicts if verdict.unserved]
