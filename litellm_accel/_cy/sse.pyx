@@ -13,8 +13,8 @@ cdef class Splitter:
     """The events of a stream, from the packets in which it comes.
 
     An event is one ``data:`` line and the blank line after it, both ended by LF or both by CRLF; comments in ASCII and
-    further blank lines are passed over. Whatever else comes (other fields, several lines, CR alone) makes the stream ``odd``
-    from there on: ``rest()`` is then what a decoder that knows all of the format must be given.
+    further blank lines are passed over. Whatever else comes (other fields, several lines, CR alone) makes the stream
+    ``odd`` from there on: ``rest()`` is then what a decoder that knows all of the format must be given.
     """
 
     def __init__(self) -> None:

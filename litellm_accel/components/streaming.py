@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from litellm_accel._backend import load
 from litellm_accel.components.base import Component, Replaced, Replacement
 from litellm_accel.lane.learn import Unlearnable
-from litellm_accel.lane.streams import Events, Learner
+from litellm_accel.lane.streams import Events, Learner, busy
 from litellm_accel.verify.records import require
 
 streaming = load("streaming")
@@ -222,8 +222,11 @@ class Streams:
         if not self.gate.on:
             return await stock(wrapper)
         events = self.events(wrapper, self._async)
-        if events is None or events.reading:
+        if events is None:
             return await stock(wrapper)
+        if events.reading:
+            with busy(wrapper.completion_stream, RuntimeError("anext(): asynchronous generator is already running")):
+                return await stock(wrapper)
         while True:
             try:
                 chunk = self.next(wrapper, events)
@@ -256,8 +259,11 @@ class Streams:
         if not self.gate.on:
             return stock(wrapper)
         events = self.events(wrapper, self._sync)
-        if events is None or events.reading:
+        if events is None:
             return stock(wrapper)
+        if events.reading:
+            with busy(wrapper.completion_stream, ValueError("generator already executing")):
+                return stock(wrapper)
         while True:
             try:
                 chunk = self.next(wrapper, events)

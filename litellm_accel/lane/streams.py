@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import warnings
@@ -77,6 +78,31 @@ class Events:
     def _event(self, line: bytes) -> Any:
         self.decoder.decode(line.decode("utf-8"))
         return self.decoder.decode("")
+
+
+class _Busy:
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __aiter__(self) -> _Busy:
+        return self
+
+    def __next__(self) -> Any:
+        raise self._error
+
+    async def __anext__(self) -> Any:
+        raise self._error
+
+
+@contextlib.contextmanager
+def busy(stream: Any, error: Exception) -> Iterator[None]:
+    """Let whoever iterates the SDK's stream in this block meet ``error``, as in an iterator in which another waits."""
+    iterator = stream._iterator
+    stream._iterator = _Busy(error)
+    try:
+        yield
+    finally:
+        stream._iterator = iterator
 
 
 async def _arest(splitter: Any, packets: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

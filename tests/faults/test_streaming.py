@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
-import time
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -232,21 +230,20 @@ def test_a_stream_that_is_left_gives_its_connection_back(provider: Provider, lan
     assert lane.gate.served > 20
 
 
-@pytest.mark.parametrize("chunks", [0, 1, 2, 3])
+@pytest.mark.parametrize("chunks", [1, 2, 3, 6])
 def test_cancelling_at_any_await_frees_the_connection_and_raises_that_alone(
     provider: Provider, lane: Streams, chunks: int
 ) -> None:
     async def play() -> None:
         await text_of(provider)
-        stream: Any = await litellm.acompletion(**arguments(provider, f'plain{{"stall": {chunks + 1}}}'))
+        stream: Any = await litellm.acompletion(**arguments(provider, f'plain{{"stall": {chunks}}}'))
         for _ in range(chunks):
             await anext(stream)
         task = asyncio.ensure_future(anext(stream))
         await asyncio.sleep(0.1)
         task.cancel()
-        if chunks or not task.done():
-            with contextlib.suppress(StopAsyncIteration), pytest.raises(asyncio.CancelledError):
-                await task
+        with pytest.raises(asyncio.CancelledError):
+            await task
         idle = provider.stats()["open"]
         del stream, task
         gc.collect()
@@ -341,9 +338,8 @@ def test_memory_stays_flat_over_ten_thousand_streams(provider: Provider, lane: S
     assert asyncio.run(grown()) < 8_000_000
 
 
-def test_the_component_is_off_without_a_record(tmp_path: Any, monkeypatch: pytest.MonkeyPatch, restored: None) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+def test_the_component_is_off_without_a_record(monkeypatch: pytest.MonkeyPatch, restored: None) -> None:
     assert "streaming" in components.NAMES
+    monkeypatch.setattr(records, "fitting", lambda component: None)
     status = litellm_accel.accelerate("streaming")["streaming"]
-    assert status.state in ("unproven", "active")
-    assert time.time() > 0
+    assert status.state == "unproven"
