@@ -19,7 +19,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, BinaryIO
 
 Counters = Callable[[], tuple[int, dict[str, int]]]
@@ -34,11 +34,15 @@ def stock(component: str) -> Iterator[Counters]:
 
 @contextmanager
 def accelerated(component: str) -> Iterator[Counters]:
-    """LiteLLM with the component active, proven or not."""
+    """LiteLLM as it is accelerated with everything on, proven or not: that is how `component` will be used."""
     import litellm_accel
-    from litellm_accel.verify import records
+    from litellm_accel import components
+    from litellm_accel.verify import records, scenarios
 
-    with records.proving(component), litellm_accel.accelerated(component, strict=True):
+    with ExitStack() as stack:
+        for name in scenarios.THEMES:
+            stack.enter_context(records.proving(name))
+        stack.enter_context(litellm_accel.accelerated(components.NAMES, strict=True))
 
         def counters() -> tuple[int, dict[str, int]]:
             status = litellm_accel.status()[component]
