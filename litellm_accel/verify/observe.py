@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 from litellm.integrations.custom_logger import CustomLogger
 from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError
 
 from litellm_accel.verify import masks
 
@@ -85,10 +86,17 @@ def outcome(response: Any) -> dict[str, Any]:
     if isinstance(response, BaseModel):
         described["dump"] = describe(response.model_dump())
         described["dump of what was set"] = describe(response.model_dump(exclude_unset=True, exclude_none=True))
-        described["json"] = response.model_dump_json()
+        described["json"] = _json(response)
         described["repr"] = repr(response)
         described["_response_headers"] = describe(getattr(response, "_response_headers", "absent"))
     return described
+
+
+def _json(response: BaseModel) -> str:
+    try:
+        return response.model_dump_json()
+    except PydanticSerializationError as error:  # a lone surrogate has no form in JSON
+        return str(error)
 
 
 #: Attributes of a stream that are not its own state, or are described once, at its end.
