@@ -153,7 +153,7 @@ class Lane:
                     return
                 reply = recording.sent[0].reply
                 answer = plan.answer(reply.status, headers_of(reply.headers), reply.body)
-                plan.feed = self.feeds.feed(begun.shown, shown, answer, plan.cost)
+                plan.feed = self.feeds.feed(begun.shown, shown, answer, self.maker.total(recording.pricing))
             plans[place] = made
             return
         except NotShown:

@@ -25,7 +25,6 @@ from litellm_accel.lane.learn import Unlearnable
 from litellm_accel.lane.payload import Payloads, Sources
 from litellm_accel.lane.pictures import UNREAD, Held, alike, picture, plain, within
 
-chat = load("chat")
 template = load("template")
 
 # Clocks, by the names LiteLLM gives them; the value is the slot they are made from.

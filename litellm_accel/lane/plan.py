@@ -124,7 +124,7 @@ class Maker:
             dict(names_and_values).get("content-type", ""),
             self.templates.setdefault((provider, kind), {}),
             self.header_maps,
-            _coster(self.litellm.cost_calculator, recording.pricing, result._hidden_params),
+            _coster(self.total(recording.pricing), recording.pricing["litellm_logging_obj"], result._hidden_params),
             self.transports(sent.transport, kind),
             _request(sent, kind),
             epoch,
@@ -132,6 +132,22 @@ class Maker:
         )
         self.extend(plan, sent.reply.status, names_and_values, sent.reply.body, result, recording.text)
         return plan
+
+    def total(self, pricing: dict[str, Any]) -> Callable[[Any], Any]:
+        """Return what prices a result as the recorded call priced its own, and says nothing: None without a price."""
+        calculator = self.litellm.cost_calculator
+        # What stock passes on; a logging object would only be told how the cost is made up.
+        passed = {name: value for name, value in pricing.items() if name not in _NOT_PASSED}
+        if not any((passed["standard_built_in_tools_params"] or {}).values()):
+            passed["standard_built_in_tools_params"] = None  # no such tools, said at less cost
+
+        def total(result: Any) -> Any:
+            try:
+                return calculator.completion_cost(completion_response=result, **passed)
+            except Exception:  # stock has more to say when there is no price
+                return None
+
+        return total
 
     def transports(self, transport: Any, kind: str) -> Any:
         """Return ``transport`` by event loop, with the cookies that stock's client of it holds."""
@@ -276,22 +292,14 @@ def _request(sent: Sent, kind: str) -> dict[str, Any]:
     return options
 
 
-def _coster(calculator: Any, pricing: dict[str, Any], hidden: dict[str, Any]) -> Callable[[Any], Any]:
-    """Return what prices a result as the recorded call priced its own."""
-    logging = pricing["litellm_logging_obj"]
+def _coster(total: Callable[[Any], Any], logging: Any, hidden: dict[str, Any]) -> Callable[[Any], Any]:
+    """Return what prices a result and, where there is no price, says what stock says."""
     model, model_id = hidden.get("litellm_model_name"), hidden.get("model_id")
-    # What stock passes on; a logging object would only be told how the cost is made up.
-    passed = {name: value for name, value in pricing.items() if name not in _NOT_PASSED}
-    if not any((passed["standard_built_in_tools_params"] or {}).values()):
-        passed["standard_built_in_tools_params"] = None  # no such tools, said at less cost
 
     def cost(result: Any) -> Any:
-        try:
-            found = calculator.completion_cost(completion_response=result, **passed)
-            if found:
-                return found
-        except Exception:  # stock has more to say when there is no price
-            found = None
+        found = total(result)
+        if found:
+            return found
         logging.zero_cost_warned = False  # stock warns once a call, and this is another call
         return logging.response_cost_calculator(result=result, litellm_model_name=model, router_model_id=model_id)
 

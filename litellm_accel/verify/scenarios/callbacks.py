@@ -250,8 +250,8 @@ SCENARIOS = themed(
             shape,
             name=f"answer-{shape.name}",
             callbacks={"callbacks": ("success",)},
-            answer=with_fields(shape.answer, plain_first=5, times=3),
-            calls=9,
+            answer=with_fields(shape.answer, plain_first=4, times=3),
+            calls=PREPARED,
             via=("acompletion",),
         )
         for shape in responses.SHAPES
@@ -272,7 +272,7 @@ SCENARIOS = themed(
             via=("acompletion",),
         )
         for scenario in parameters.SCENARIOS
-        if scenario.lane == "served" and scenario.script is None
+        if scenario.lane == "served" and any(type(value) in (dict, list) for value in scenario.arguments.values())
     ),
     *(
         Scenario(
