@@ -81,6 +81,9 @@ class Calls:
         if backend != STOCK:
             self.work()
             assert _served(backend) >= self.served + CALLS, "the calls that were measured have not been served"
+        for task in asyncio.all_tasks(self.loop):  # LiteLLM's worker for events
+            task.cancel()
+        self.loop.run_until_complete(asyncio.sleep(0.001))
         self.loop.close()
         self.provider.__exit__(None, None, None)
 
