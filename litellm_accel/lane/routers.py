@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from litellm_accel._backend import load
+from litellm_accel.components.base import Unavailable
 from litellm_accel.lane.learn import Unlearnable
 
 chat = load("chat")
@@ -57,13 +58,17 @@ class Routers:
         self.metrics = importlib.import_module("litellm.router_utils.router_callbacks.track_deployment_metrics")
         self.cache = importlib.import_module("litellm.caching.dual_cache").DualCache
         self.memory_cache = importlib.import_module("litellm.caching.in_memory_cache").InMemoryCache
-        self.limits = importlib.import_module("litellm.router_utils.client_initalization_utils")
+        # LiteLLM before 1.103 has semaphores instead, which nobody can look into.
+        limits = importlib.import_module("litellm.router_utils.client_initalization_utils")
+        self.limit = getattr(limits, "MaxParallelRequestsLimit", None)
         enum = self.module.RouterCacheEnum
         self.mark = getattr(self.metrics, "ROUTER_USAGE_COUNTED_TOKENS_METADATA_KEY", None)
         self.formats = (enum.TPM.value, enum.RPM.value)
         self.io_limits = self.module.deployment_has_io_token_limits
+        if type(self.module.Router) is not type:
+            raise Unavailable("Router is not a plain class in the installed LiteLLM")
         self._known: weakref.WeakKeyDictionary[Any, Known] = weakref.WeakKeyDictionary()
-        self._pinned = _pinned_class(self.module.Router, self.limits.MaxParallelRequestsLimit)
+        self._pinned = _pinned_class(self.module.Router, self.limit or object)
 
     def known(self, router: Any) -> Known:
         """Return what is known of ``router``, looked up again if it has changed."""
@@ -149,6 +154,8 @@ class Known:
                 if name not in _PARAMETERS and value not in (None, False):
                     return "deployment settings"
             if routers.io_limits(deployment):
+                return "deployment settings"
+            if routers.limit is None and router._get_client(deployment, {}, "max_parallel_requests") is not None:
                 return "deployment settings"
         return None
 

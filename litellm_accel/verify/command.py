@@ -55,7 +55,10 @@ def verify_command(chosen: tuple[str, ...], patterns: tuple[str, ...], directory
                 reasons = ", ".join(verdict.reasons)
                 console.print(escape(f"{verdict.run.id} left to stock: {reasons}"), style="yellow", soft_wrap=True)
         equal = equal and result.ok
-        if result.ok and not patterns:
+        if result.ok and not patterns and not result.proves:
+            console.print(f"No record: {component} has served no call.", style="red")
+            equal = False
+        elif result.ok and not patterns:
             try:
                 console.print(f"Record: {records.write(result, directory)}", soft_wrap=True)
             except OSError as error:

@@ -84,6 +84,11 @@ class Result:
         return bool(self.verdicts) and all(verdict.ok for verdict in self.verdicts)
 
     @property
+    def proves(self) -> bool:
+        """Whether the component may be switched on: nothing differs, and not because every call was left to stock."""
+        return self.ok and any(verdict.lane in ("served", "mixed") for verdict in self.verdicts)
+
+    @property
     def failed(self) -> list[Verdict]:
         return [verdict for verdict in self.verdicts if not verdict.ok]
 

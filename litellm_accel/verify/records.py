@@ -127,8 +127,11 @@ def proving(component: str) -> Iterator[None]:
 
 
 def write(result: Result, directory: Path | None = None) -> Path:
-    """Keep the record of a result without differences; the user's directory is the default. Returns the file."""
-    if not result.ok:
+    """Keep the record of a result that proves; the user's directory is the default. Returns the file.
+
+    Raises ValueError for any other result.
+    """
+    if not result.proves:
         raise ValueError(f"{result.component} is not proven: {len(result.failed)} scenarios differ")
     held = key(result.component)
     lanes = {lane: result.count(lane) for lane in ("served", "declined", "mixed")}

@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, BinaryIO
 
+from litellm_accel.report import AccelerationError
+
 Counters = Callable[[], tuple[int, dict[str, int]]]
 Accelerator = Callable[[str], AbstractContextManager[Counters]]
 
@@ -65,6 +67,8 @@ def play(component: str, accelerator: str) -> None:
             _serve(orders, answers, component, getattr(importlib.import_module(module), function))
     except EOFError:
         pass  # whoever asked is gone
+    except AccelerationError as error:
+        pickle.dump(str(error), answers)
     except Exception:
         pickle.dump(traceback.format_exc(), answers)
     answers.close()

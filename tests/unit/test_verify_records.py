@@ -142,6 +142,14 @@ def test_the_command_fails_on_a_difference(monkeypatch):
     assert records.fitting("chat") is None
 
 
+def test_nothing_served_proves_nothing(monkeypatch):
+    outcome = run_command(monkeypatch, Result("chat", (DECLINED,), 1.0))
+    assert outcome.exit_code == 1 and "chat has served no call" in outcome.output
+    assert records.fitting("chat") is None
+    with pytest.raises(ValueError):
+        records.write(Result("chat", (DECLINED,), 1.0))
+
+
 def test_a_part_is_not_recorded(monkeypatch):
     assert run_command(monkeypatch, PROVEN, "--scenario", "theme/*").exit_code == 0
     assert records.fitting("chat") is None
