@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from marshal import dumps as _marshal
+from marshal import dumps as _marshal, loads as _unmarshal
 from time import time as _time
 from typing import Any
 from uuid import uuid4
@@ -323,6 +323,8 @@ cdef class Answer:
         for key, source, value in self._plan.hidden:
             if source == "constant":
                 hidden[key] = value
+            elif source == "copied":
+                hidden[key] = _unmarshal(value)
             elif source == "headers":
                 hidden[key] = self.headers
             elif source == "additional":

@@ -311,6 +311,8 @@ class Answer:
         for key, source, value in self._plan.hidden:
             if source == "constant":
                 hidden[key] = value
+            elif source == "copied":
+                hidden[key] = marshal.loads(value)
             elif source == "headers":
                 hidden[key] = self.headers
             elif source == "additional":

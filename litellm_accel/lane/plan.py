@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import itertools
 import json
+import marshal
 import time
 import weakref
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Any
 
 from aiohttp import ClientTimeout
 from multidict import CIMultiDict
+from pydantic_core import PydanticSerializationError
 from yarl import URL
 
 from litellm_accel._backend import load
@@ -215,7 +217,10 @@ class Maker:
         self.texts[response] = made
 
     def _said(self, value: Any) -> Any:
-        return self._construct(type_=self._completion, value=value).model_dump(warnings="error")
+        try:
+            return self._construct(type_=self._completion, value=value).model_dump(warnings="error")
+        except PydanticSerializationError:
+            raise Unlearnable("an answer that the SDK warns of") from None
 
     def _converter(self, plan: Any) -> Callable[[Any], Any]:
         constants = {key: value for key, source, value in plan.hidden if source == "constant"}
@@ -260,6 +265,8 @@ class Maker:
                 hidden.append((key, _HIDDEN_SOURCES[key], None))
             elif key in _HIDDEN_CONSTANTS and isinstance(value, str | float | None):
                 hidden.append((key, "constant", value))
+            elif key == "optional_params":  # before LiteLLM 1.103: what the request asks for, for the caller to keep
+                hidden.append((key, "copied", _marshalled(value)))
             else:
                 raise Unlearnable(f"hidden parameter {key}")
         return tuple(hidden)
@@ -301,7 +308,7 @@ def _coster(total: Callable[[Any], Any], logging: Any, hidden: dict[str, Any]) -
         if found:
             return found
         logging.zero_cost_warned = False  # stock warns once a call, and this is another call
-        return logging.response_cost_calculator(result=result, litellm_model_name=model, router_model_id=model_id)
+        return logging._response_cost_calculator(result=result, litellm_model_name=model, router_model_id=model_id)
 
     return cost
 
@@ -315,3 +322,10 @@ def _masked(result: Any) -> Any:
     if _GROUP in headers:
         hidden["additional_headers"] = dict(itertools.takewhile(lambda item: item[0] != _GROUP, headers.items()))
     return learn.state(masked)
+
+
+def _marshalled(value: Any) -> bytes:
+    try:
+        return marshal.dumps(value)
+    except ValueError:
+        raise Unlearnable("a parameter that has no plain form") from None

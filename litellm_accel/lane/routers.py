@@ -48,6 +48,8 @@ _PARAMETERS = frozenset(
     ]
 )
 _SUCCESSES = ("deployment_callback_on_success", "sync_deployment_callback_on_success")
+# Those of them that bound how many requests a deployment answers at a time.
+_LIMITING = frozenset(("max_parallel_requests", "rpm", "tpm"))
 
 
 class Routers:
@@ -142,6 +144,8 @@ class Known:
             return "routing strategy"
         if router.default_priority is not None or router.cache_responses:
             return "router settings"
+        if routers.limit is None and router.default_max_parallel_requests is not None:
+            return "router settings"
         cache = router.cache
         if type(cache) is not routers.cache or cache.redis_cache is not None:
             return "router cache"
@@ -151,11 +155,10 @@ class Known:
             if set(deployment) != {"model_name", "litellm_params", "model_info"}:
                 return "deployment settings"
             for name, value in deployment["litellm_params"].items():
-                if name not in _PARAMETERS and value not in (None, False):
+                known = name in _PARAMETERS and (routers.limit is not None or name not in _LIMITING)
+                if not known and value not in (None, False):
                     return "deployment settings"
             if routers.io_limits(deployment):
-                return "deployment settings"
-            if routers.limit is None and router._get_client(deployment, {}, "max_parallel_requests") is not None:
                 return "deployment settings"
         return None
 

@@ -105,7 +105,7 @@ def apost(plan: Any, messages: bytes) -> Post | str:
     if cookies._cookies:
         return "cookies"
     options = plan.request
-    session = transport.get_valid_client_session()
+    session = transport._get_valid_client_session()  # the name that every release has
     pooled = pools.current() is not None and options["prepared"].get(session) is not None
     if not pooled and _closing(session.connector, options["url"]):
         return "closed connection"

@@ -26,6 +26,8 @@ RUN_SECONDS = 30.0
 STOCK = "litellm_accel.verify.worker:stock"
 ACCELERATED = "litellm_accel.verify.worker:accelerated"
 STOCK_PLAYS = 3
+#: What a worker calls the calls that an accelerator left to stock because it failed.
+FAULT = "internal fault"
 SHOWN = 12
 
 LaneTaken = Literal["served", "declined", "mixed", "unknown"]
@@ -62,7 +64,7 @@ class Verdict:
     @property
     def unserved(self) -> bool:
         """Whether the lane left a run to stock that it is made for: equal, and slow."""
-        return self.run.scenario.lane == "served" and self.lane == "declined"
+        return self.run.scenario.lane == "served" and self.lane in ("declined", "unknown")
 
     def __str__(self) -> str:
         lines = [self.run.id, *([self.error] if self.error else []), *map(str, self.differences[:SHOWN])]
@@ -204,7 +206,7 @@ class _Pair:
                 differences = found
         if accelerated is None or error:
             return Verdict(run, "unknown", {}, (), time.monotonic() - begin, error)
-        differences = _lane_differences(run, served) + (differences or [])
+        differences = _lane_differences(run, served, declined) + (differences or [])
         return Verdict(run, _lane(served, declined), declined, tuple(differences), time.monotonic() - begin)
 
 
@@ -237,11 +239,14 @@ def _lane(served: int, declined: dict[str, int]) -> LaneTaken:
     return "served" if served else "declined" if declined else "unknown"
 
 
-def _lane_differences(run: Run, served: int) -> list[Difference]:
-    """What must be left to stock, whatever comes of it, and was not."""
+def _lane_differences(run: Run, served: int, declined: dict[str, int]) -> list[Difference]:
+    """What the lane must not do, whatever comes of it: serve what is stock's, or fail inside."""
+    found = []
     if run.scenario.lane == "declined" and served:
-        return [Difference("lane", "must decline", f"{served} calls served")]
-    return []
+        found.append(Difference("lane", "must decline", f"{served} calls served"))
+    if FAULT in declined:
+        found.append(Difference("lane", "no internal fault", f"{declined[FAULT]} internal faults"))
+    return found
 
 
 class _Absent:

@@ -62,6 +62,7 @@ TEXTS = (
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?"), "<moment>"),
     (re.compile(r"(?<=:)\d\d-\d\d(?=$|:)"), "<minute>"),  # router cache keys: …:tpm:HH-MM
     (re.compile(r"\d{4}-\d\d-\d\d-\d\d-\d\d"), "<minute>"),  # …:YYYY-MM-DD-HH-MM
+    (re.compile(r"(?<=_cache_hit)\d+\.\d+"), "<moment>"),
     (re.compile(r"(time[_ ]taken|duration|time passed|after) ?[=:]? ?\d+\.\d+", re.IGNORECASE), r"\1 <seconds>"),
 )
 

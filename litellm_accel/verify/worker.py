@@ -36,19 +36,25 @@ def stock(component: str) -> Iterator[Counters]:
 
 @contextmanager
 def accelerated(component: str) -> Iterator[Counters]:
-    """LiteLLM as it is accelerated with everything on, proven or not: that is how `component` will be used."""
+    """LiteLLM with everything on that can be, proven or not: that is how `component` will be used.
+
+    Raises AccelerationError if the component itself cannot be.
+    """
     import litellm_accel
     from litellm_accel import components
     from litellm_accel.verify import records, scenarios
+    from litellm_accel.verify.comparison import FAULT
 
     with ExitStack() as stack:
         for name in scenarios.THEMES:
             stack.enter_context(records.proving(name))
-        stack.enter_context(litellm_accel.accelerated(components.NAMES, strict=True))
+        found = stack.enter_context(litellm_accel.accelerated(components.NAMES))[component]
+        if found.state != "active":
+            raise AccelerationError({component: found.reason})
 
         def counters() -> tuple[int, dict[str, int]]:
             status = litellm_accel.status()[component]
-            faults = {"internal fault": status.faults} if status.faults else {}
+            faults = {FAULT: status.faults} if status.faults else {}
             return status.served, {**status.declined, **faults}
 
         yield counters

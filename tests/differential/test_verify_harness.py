@@ -220,6 +220,24 @@ def miscounting(component: str) -> Iterator[Any]:
     litellm.Router.acompletion = stock
 
 
+@contextmanager
+def faulting(component: str) -> Iterator[Any]:
+    """An accelerator that leaves every call to stock because it fails inside."""
+    import litellm
+
+    stock = litellm.acompletion
+    calls = 0
+
+    async def call(**kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return await stock(**kwargs)
+
+    litellm.acompletion = call
+    yield lambda: (0, {comparison.FAULT: calls})
+    litellm.acompletion = stock
+
+
 def not_starting(component: str) -> Any:
     raise ImportError("this accelerator is broken")
 
@@ -268,6 +286,13 @@ def test_the_state_of_a_router_and_what_must_be_served():
     assert verdict.lane == "declined" and verdict.reasons == {"unknown argument": 4}
     wheres = [difference.where for difference in verdict.differences]
     assert verdict.unserved and any("total_calls" in where for where in wheres)
+
+
+def test_an_internal_fault_is_a_difference():
+    (verdict,) = comparison.run("chat", patterns=(PLAIN,), accelerator=f"{__name__}:faulting").verdicts
+    assert verdict.unserved and [str(difference.accelerated) for difference in verdict.differences] == [
+        "3 internal faults"
+    ]
 
 
 def test_an_accelerator_that_cannot_start_is_reported():
