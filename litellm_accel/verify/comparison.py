@@ -25,7 +25,7 @@ from litellm_accel.verify.sides import ForkServer, Side, fork_server
 RUN_SECONDS = 30.0
 STOCK = "litellm_accel.verify.worker:stock"
 ACCELERATED = "litellm_accel.verify.worker:accelerated"
-STOCK_PLAYS = 3
+STOCK_PLAYS = 8
 #: What a worker calls the calls that an accelerator left to stock because it failed.
 FAULT = "internal fault"
 SHOWN = 12
