@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Iterable
 from marshal import dumps as _marshal, loads as _unmarshal
 from time import time as _time
 from typing import Any
 from uuid import uuid4
+from weakref import WeakKeyDictionary
 
 import orjson
+from httpx import Timeout
 from orjson import dumps as _dumps, loads as _loads
 
 from litellm_accel._cy.template import leaves_of
@@ -66,6 +69,7 @@ ARGUMENTS = _ARGUMENTS = frozenset(
         "headers",
         "organization",
         "custom_llm_provider",
+        "metadata",
         "max_retries",
         "num_retries",
         "drop_params",
@@ -73,7 +77,7 @@ ARGUMENTS = _ARGUMENTS = frozenset(
         "allowed_openai_params",
     ]
 )
-cdef frozenset _ROLES = frozenset(("assistant", "system", "user"))
+cdef frozenset _ROLES = frozenset(("assistant", "system", "tool", "user"))
 cdef str _THOUGHT = "__thought__"
 cdef Py_ssize_t _MAX_KEY = 1 << 16
 
@@ -98,6 +102,12 @@ def call_key(kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes 
             continue
         if name not in _ARGUMENTS:
             return None
+        if type(value) is Timeout:
+            value = ..., "timeout", value.as_dict()
+        elif name == "response_format" and isinstance(value, type):
+            value = _class_number(value)
+        elif name == "metadata" and value is not None:
+            return None  # LiteLLM notes in it what came of the call
         passed.append(name)
         passed.append(value)
     try:
@@ -107,11 +117,27 @@ def call_key(kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes 
     return key if len(key) <= _MAX_KEY else None
 
 
+cdef object _classes = WeakKeyDictionary()
+cdef object _numbers = itertools.count(1)
+
+
+cdef object _class_number(object model):
+    """Return a number that a pydantic class shares with no other, and that changes when it is rebuilt."""
+    schema = model.__dict__.get("__pydantic_core_schema__")
+    if schema is None:
+        return model  # which has no key
+    found = _classes.get(model)
+    if found is None or found[0] is not schema:
+        found = _classes[model] = schema, next(_numbers)
+    return ..., "class", found[1]
+
+
 def body_of(messages: Any) -> bytes | None:
     """Return ``messages`` as the provider SDK writes them, or None if LiteLLM might not pass them on as they are.
 
-    What it passes on: dictionaries with a known role and text, or a user's list of texts and images; with a name; with
-    the calls of tools and their results. Of content that is None nothing is written.
+    What it passes on: dictionaries with a known role and text, or a list of texts, a user's of texts and images; with a
+    name; an assistant's with the calls of tools, a refusal and no annotations; the results of tools. Members that are
+    None are not written.
     """
     if type(messages) is not list or not messages:
         return None
@@ -122,24 +148,23 @@ def body_of(messages: Any) -> bytes | None:
         if type(found) is not dict:
             return None
         message = found
+        for value in message.values():
+            if value is None:
+                message = {name: held for name, held in message.items() if held is not None}
+                if written is None:
+                    written = messages.copy()
+                written[index] = message
+                break
         role = message.get("role")
-        content = message.get("content")
-        members = 2
-        if type(role) is not str or (role not in _ROLES and role != "tool"):
+        if type(role) is not str or role not in _ROLES:
             return None
-        if "tool_calls" in message:
-            if role != "assistant" or not _are_calls(message["tool_calls"]):
+        content = message.get("content")
+        members = 1
+        if content is not None:
+            if type(content) is not str and not _are_parts(content, role == "user"):
                 return None
             members += 1
-            if content is None:
-                if "content" in message:
-                    if written is None:
-                        written = messages.copy()
-                    written[index] = {name: value for name, value in message.items() if name != "content"}
-                else:
-                    members -= 1
-                content = ""
-        if type(content) is not str and (role != "user" or not _are_parts(content)):
+        elif "tool_calls" not in message:
             return None
         if type(message.get("name")) is str:
             members += 1
@@ -148,6 +173,15 @@ def body_of(messages: Any) -> bytes | None:
             if type(identifier) is not str or _THOUGHT in identifier:
                 return None
             members += 1
+        elif role == "assistant" and len(message) > members:
+            if "tool_calls" in message:
+                if not _are_calls(message["tool_calls"]):
+                    return None
+                members += 1
+            if type(message.get("refusal")) is str:
+                members += 1
+            if message.get("annotations") == []:
+                members += 1
         if len(message) != members:
             return None
     try:
@@ -171,8 +205,8 @@ cdef bint _are_calls(object calls) except -1:
     return True
 
 
-cdef bint _are_parts(object parts) except -1:
-    """Return whether ``parts`` are plain texts and images."""
+cdef bint _are_parts(object parts, bint images) except -1:
+    """Return whether ``parts`` are plain texts, or ``images`` too."""
     if type(parts) is not list or not parts:
         return False
     for part in parts:
@@ -182,7 +216,7 @@ cdef bint _are_parts(object parts) except -1:
         if kind == "text":
             if type(part.get("text")) is not str:
                 return False
-        elif kind == "image_url":
+        elif images and kind == "image_url":
             image = part.get("image_url")
             if type(image) is not dict or type(image.get("url")) is not str:
                 return False

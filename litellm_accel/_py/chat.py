@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import marshal
 import time
 import zlib
 from collections.abc import Iterable
 from typing import Any
 from uuid import uuid4
+from weakref import WeakKeyDictionary
 
 import orjson
+from httpx import Timeout
 
 from litellm_accel._py.template import leaves_of
 
@@ -60,6 +63,7 @@ ARGUMENTS = frozenset(
         "headers",
         "organization",
         "custom_llm_provider",
+        "metadata",
         "max_retries",
         "num_retries",
         "drop_params",
@@ -67,7 +71,7 @@ ARGUMENTS = frozenset(
         "allowed_openai_params",
     ]
 )
-_ROLES = frozenset(("assistant", "system", "user"))
+_ROLES = frozenset(("assistant", "system", "tool", "user"))
 _THOUGHT = "__thought__"
 _MAX_KEY = 1 << 16
 
@@ -92,6 +96,12 @@ def call_key(kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes 
             continue
         if name not in ARGUMENTS:
             return None
+        if type(value) is Timeout:
+            value = ..., "timeout", value.as_dict()
+        elif name == "response_format" and isinstance(value, type):
+            value = _class_number(value)
+        elif name == "metadata" and value is not None:
+            return None  # LiteLLM notes in it what came of the call
         passed.append(name)
         passed.append(value)
     try:
@@ -101,11 +111,27 @@ def call_key(kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes 
     return key if len(key) <= _MAX_KEY else None
 
 
+_classes: WeakKeyDictionary[Any, tuple[Any, int]] = WeakKeyDictionary()
+_numbers = itertools.count(1)
+
+
+def _class_number(model: Any) -> Any:
+    """Return a number that a pydantic class shares with no other, and that changes when it is rebuilt."""
+    schema = model.__dict__.get("__pydantic_core_schema__")
+    if schema is None:
+        return model  # which has no key
+    found = _classes.get(model)
+    if found is None or found[0] is not schema:
+        found = _classes[model] = schema, next(_numbers)
+    return ..., "class", found[1]
+
+
 def body_of(messages: Any) -> bytes | None:
     """Return ``messages`` as the provider SDK writes them, or None if LiteLLM might not pass them on as they are.
 
-    What it passes on: dictionaries with a known role and text, or a user's list of texts and images; with a name; with
-    the calls of tools and their results. Of content that is None nothing is written.
+    What it passes on: dictionaries with a known role and text, or a list of texts, a user's of texts and images; with a
+    name; an assistant's with the calls of tools, a refusal and no annotations; the results of tools. Members that are
+    None are not written.
     """
     if type(messages) is not list or not messages:
         return None
@@ -113,24 +139,23 @@ def body_of(messages: Any) -> bytes | None:
     for index, message in enumerate(messages):
         if type(message) is not dict:
             return None
+        for value in message.values():
+            if value is None:
+                message = {name: held for name, held in message.items() if held is not None}
+                if written is None:
+                    written = messages.copy()
+                written[index] = message
+                break
         role = message.get("role")
-        content = message.get("content")
-        members = 2
-        if type(role) is not str or (role not in _ROLES and role != "tool"):
+        if type(role) is not str or role not in _ROLES:
             return None
-        if "tool_calls" in message:
-            if role != "assistant" or not _are_calls(message["tool_calls"]):
+        content = message.get("content")
+        members = 1
+        if content is not None:
+            if type(content) is not str and not _are_parts(content, role == "user"):
                 return None
             members += 1
-            if content is None:
-                if "content" in message:
-                    if written is None:
-                        written = messages.copy()
-                    written[index] = {name: value for name, value in message.items() if name != "content"}
-                else:
-                    members -= 1
-                content = ""
-        if type(content) is not str and (role != "user" or not _are_parts(content)):
+        elif "tool_calls" not in message:
             return None
         if type(message.get("name")) is str:
             members += 1
@@ -139,6 +164,15 @@ def body_of(messages: Any) -> bytes | None:
             if type(identifier) is not str or _THOUGHT in identifier:
                 return None
             members += 1
+        elif role == "assistant" and len(message) > members:
+            if "tool_calls" in message:
+                if not _are_calls(message["tool_calls"]):
+                    return None
+                members += 1
+            if type(message.get("refusal")) is str:
+                members += 1
+            if message.get("annotations") == []:
+                members += 1
         if len(message) != members:
             return None
     try:
@@ -162,8 +196,8 @@ def _are_calls(calls: Any) -> bool:
     return True
 
 
-def _are_parts(parts: Any) -> bool:
-    """Return whether ``parts`` are plain texts and images."""
+def _are_parts(parts: Any, images: bool) -> bool:
+    """Return whether ``parts`` are plain texts, or ``images`` too."""
     if type(parts) is not list or not parts:
         return False
     for part in parts:
@@ -173,7 +207,7 @@ def _are_parts(parts: Any) -> bool:
         if kind == "text":
             if type(part.get("text")) is not str:
                 return False
-        elif kind == "image_url":
+        elif images and kind == "image_url":
             image = part.get("image_url")
             if type(image) is not dict or type(image.get("url")) is not str:
                 return False

@@ -42,6 +42,7 @@ class Lane:
         self.plans: dict[Any, Any] = {}
         self.sighted: set[bytes] = set()
         self.fresh: set[bytes] = set()
+        self._message = self.maker.litellm.Message
         self._internal = importlib.import_module("litellm._internal_context").is_internal_call
 
     # --- admission
@@ -59,12 +60,24 @@ class Lane:
         if reason is None:
             key = chat.call_key(kind, args, kwargs)
             given = chat.messages_of(args, kwargs)
-            messages = None if key is None else chat.body_of(given)
+            messages = None if key is None else self.encoded(given)
             if key is not None and messages is not None:
                 return key + events.nested(given) if environment.listening else key, messages
             reason = "arguments" if key is None else "messages"
         self.gate.decline(reason)
         return None
+
+    def encoded(self, messages: Any) -> bytes | None:
+        """Return ``messages`` as they are sent, or None to decline.
+
+        Where nobody listens, LiteLLM's own message objects may be among them.
+        """
+        encoded: bytes | None = chat.body_of(messages)
+        if encoded is None and type(messages) is list and not self.environment.listening:
+            message = self._message
+            if message in map(type, messages):
+                encoded = chat.body_of([m.model_dump(exclude_none=True) if type(m) is message else m for m in messages])
+        return encoded
 
     def admit(self, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, bytes, bytes] | None:
         """Return ``(plan or LEARN, key, encoded messages)`` of a direct call, or None to decline."""

@@ -144,7 +144,7 @@ class Routed:
             if kind == "router" and asyncio._get_running_loop() is not None:
                 lane.gate.decline("running event loop")  # stock starts a thread for the call
                 return None
-            if not CREDENTIALS.isdisjoint(kwargs):
+            if not CREDENTIALS.isdisjoint(kwargs) or "metadata" in kwargs:
                 lane.gate.decline("arguments")
                 return None
             found = lane.known(kind, (model, messages), kwargs)

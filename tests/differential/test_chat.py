@@ -6,7 +6,6 @@ import asyncio
 import copy
 import importlib
 import importlib.util
-import json
 import random
 import re
 import time
@@ -14,7 +13,9 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx
 import litellm
+import pydantic
 import pytest
 from litellm import Router
 from litellm.types.router import RoutingStrategy
@@ -181,6 +182,10 @@ def test_timeouts(provider: Provider, switch: Switch, mode: str) -> None:
     assert same(provider, switch, mode, {"max_retries": 0, "timeout": 0.2}, asked("delay-2")) == 1
 
 
+class Person(pydantic.BaseModel):
+    name: str
+
+
 SERVED_ARGUMENTS: list[dict[str, Any]] = [
     {},
     {"temperature": 0},
@@ -191,13 +196,15 @@ SERVED_ARGUMENTS: list[dict[str, Any]] = [
     {"max_completion_tokens": 5, "service_tier": "flex", "store": True},
     {"extra_headers": {"X-Mine": "b"}, "extra_body": {"foo": 1}},
     {"organization": "org-1", "timeout": 7.5},
-    {"drop_params": True, "stream": False},
+    {"drop_params": True, "stream": False, "metadata": None},
+    {"timeout": httpx.Timeout(7.5, connect=2.0)},
+    {"response_format": Person},
     {"model": "openai/gpt-5", "temperature": 1},
     {"model": "gpt-4o"},
     {"model": "openai/unknown-model"},
 ]
 DECLINED_ARGUMENTS: list[dict[str, Any]] = [
-    {"metadata": None},
+    {"metadata": {"a": "b"}},
     {"bogus": 1},
     {"mock_response": "hi"},
     {"caching": True},
@@ -207,7 +214,7 @@ DECLINED_ARGUMENTS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("arguments", some(SERVED_ARGUMENTS, *SERVED_ARGUMENTS[2:5], ids=json.dumps))
+@pytest.mark.parametrize("arguments", some(SERVED_ARGUMENTS, *SERVED_ARGUMENTS[2:5], {"response_format": Person}))
 def test_arguments_served(provider: Provider, switch: Switch, mode: str, arguments: dict[str, Any]) -> None:
     # Without the package mcp LiteLLM refuses every call with tools.
     refused = "tools" in arguments and importlib.util.find_spec("mcp") is None
@@ -215,7 +222,7 @@ def test_arguments_served(provider: Provider, switch: Switch, mode: str, argumen
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("arguments", some(DECLINED_ARGUMENTS, *DECLINED_ARGUMENTS[:2], ids=json.dumps))
+@pytest.mark.parametrize("arguments", some(DECLINED_ARGUMENTS, *DECLINED_ARGUMENTS[:2]))
 def test_arguments_declined(provider: Provider, switch: Switch, mode: str, arguments: dict[str, Any]) -> None:
     assert same(provider, switch, mode, arguments, HELLO) == 0
     assert switch.gate.declined
@@ -240,13 +247,16 @@ MESSAGES: dict[str, Any] = {
     "image text": [{"role": "user", "content": [{"type": "image_url", "image_url": "http://x/y"}]}],
     "thought": [*HELLO, {"role": "assistant", "content": "", "tool_calls": [{**CALL, "id": "a__thought__b"}]}],
     "cache control": [{"role": "user", "content": "x", "cache_control": {"type": "ephemeral"}}],
+    "message object": [*HELLO, litellm.Message(content=None, tool_calls=[CALL])],
+    "other object": [*HELLO, litellm.Choices()],
+    "parts": [{"role": "system", "content": [{"type": "text", "text": "x"}]}, HELLO[1]],
     "no list": "Hello",
     "no messages": [],
 }
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", some(MESSAGES, "tools", "result", "image", "surrogate", "none"))
+@pytest.mark.parametrize("name", some(MESSAGES, "tools", "result", "image", "surrogate", "message object"))
 def test_messages(provider: Provider, switch: Switch, mode: str, name: str) -> None:
     same(provider, switch, mode, {}, MESSAGES[name])
 

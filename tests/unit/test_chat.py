@@ -7,6 +7,8 @@ import gzip
 import json
 from typing import Any
 
+import httpx
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,7 +45,14 @@ def test_other_values_or_types_have_other_keys(hot: Any, changed: dict[str, Any]
 
 @pytest.mark.parametrize(
     "kwargs",
-    [{"unknown": 1}, {"stream": True}, {"timeout": object()}, {"metadata": {}}, {"extra_body": {"x": "y" * 70_000}}],
+    [
+        {"unknown": 1},
+        {"stream": True},
+        {"timeout": object()},
+        {"metadata": {}},
+        {"response_format": int},
+        {"extra_body": {"x": "y" * 70_000}},
+    ],
 )
 def test_unknown_arguments_and_values_have_none(hot: Any, kwargs: dict[str, Any]) -> None:
     assert hot("chat").call_key("async", ("m", HELLO), kwargs) is None
@@ -58,6 +67,9 @@ def test_unknown_arguments_and_values_have_none(hot: Any, kwargs: dict[str, Any]
         [{"role": "tool", "tool_call_id": "call_1", "content": "r"}],
         [{"role": "assistant", "tool_calls": [CALL]}],
         [{"role": "assistant", "content": "x", "tool_calls": [CALL, CALL]}],
+        [{"role": "assistant", "content": [{"type": "text", "text": "a"}], "refusal": "b", "annotations": []}],
+        [{"role": "tool", "tool_call_id": "call_1", "content": [{"type": "text", "text": "a"}]}],
+        [{"role": "system", "content": [{"type": "text", "text": "a"}], "name": "b"}],
         [
             {
                 "role": "user",
@@ -70,10 +82,28 @@ def test_plain_messages_are_written_as_the_sdk_writes_them(hot: Any, messages: A
     assert hot("chat").body_of(messages) == written(messages)
 
 
-def test_content_that_is_none_is_not_written(hot: Any) -> None:
-    messages = [*HELLO, {"role": "assistant", "content": None, "tool_calls": [CALL]}]
+def test_members_that_are_none_are_not_written(hot: Any) -> None:
+    messages = [*HELLO, {"role": "assistant", "content": None, "tool_calls": [CALL], "refusal": None, "name": None}]
     assert hot("chat").body_of(messages) == written([*HELLO, {"role": "assistant", "tool_calls": [CALL]}])
     assert messages[1]["content"] is None
+
+
+def test_timeouts_and_classes_have_keys(hot: Any) -> None:
+    def key(**kwargs: Any) -> Any:
+        return hot("chat").call_key("sync", (), kwargs)
+
+    def made(**fields: Any) -> Any:
+        return pydantic.create_model("Made", **fields)
+
+    assert key(timeout=httpx.Timeout(3.0)) == key(timeout=httpx.Timeout(3.0))
+    different = [3.0, httpx.Timeout(3.0), httpx.Timeout(3.0, connect=4.0), {"connect": 3.0}]
+    assert len({key(timeout=timeout) for timeout in different}) == 4
+    one, other = made(a=int), made(a=int)
+    assert key(response_format=one) == key(response_format=one)
+    assert key(response_format=one) != key(response_format=other)
+    before = key(response_format=one)
+    one.model_rebuild(force=True)
+    assert key(response_format=one) != before
 
 
 @pytest.mark.parametrize(
@@ -86,9 +116,11 @@ def test_content_that_is_none_is_not_written(hot: Any) -> None:
         [{"role": "user"}],
         [{"role": "user", "content": None}],
         [{"role": "user", "content": "x", "cache_control": {}}],
-        [{"role": "user", "content": "x", "name": None}],
         [{"role": "user", "content": "\ud800"}],
-        [{"role": "system", "content": [{"type": "text", "text": "x"}]}],
+        [{"role": "system", "content": [{"type": "image_url", "image_url": {"url": "u"}}]}],
+        [{"role": "assistant", "content": "x", "annotations": [{}]}],
+        [{"role": "user", "content": "x", "refusal": "x"}],
+        [{"role": "assistant", "content": None, "refusal": "x"}],
         [{"role": "user", "content": [{"type": "image_url", "image_url": "u"}]}],
         [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "u", "format": "png"}}]}],
         [{"role": "user", "content": [{"type": "text", "text": "x", "cache_control": {}}]}],

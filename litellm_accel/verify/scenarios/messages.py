@@ -30,6 +30,12 @@ def _message_objects() -> Any:
     ]
 
 
+def _dumped_message() -> Any:
+    import litellm
+
+    return [USER, litellm.ModelResponse(choices=[{"message": {"content": "Hi"}}]).choices[0].message.model_dump(), USER]
+
+
 def _pydantic_messages() -> Any:
     from openai.types.chat import ChatCompletionMessage
 
@@ -114,6 +120,18 @@ SHAPES = (
         lane="either",
     ),
     Scenario("refusal", said(USER, {"role": "assistant", "content": None, "refusal": "No."}, USER), lane="either"),
+    Scenario("refusal-and-text", said(USER, {"role": "assistant", "content": "", "refusal": "No."}, USER)),
+    Scenario("annotations", said(USER, {"role": "assistant", "content": "Hi", "annotations": []}, USER)),
+    Scenario(
+        "parts-everywhere",
+        said(
+            {"role": "system", "content": [{"type": "text", "text": "Be brief"}, {"type": "text", "text": ""}]},
+            USER,
+            {"role": "assistant", "content": [{"type": "text", "text": "Hi"}]},
+            USER,
+        ),
+        via=ALL,
+    ),
     Scenario(
         "reasoning", said(USER, {"role": "assistant", "content": "a", "reasoning_content": "b"}, USER), lane="either"
     ),
@@ -122,7 +140,8 @@ SHAPES = (
         said(USER, {"role": "assistant", "content": "a", "thinking_blocks": [{"type": "thinking"}]}, USER),
         lane="either",
     ),
-    Scenario("message-objects", {"messages": Made(_message_objects)}, lane="either"),
+    Scenario("message-objects", {"messages": Made(_message_objects)}, via=ALL),
+    Scenario("message-with-nones", {"messages": Made(_dumped_message)}, via=ALL),
     Scenario("pydantic-messages", {"messages": Made(_pydantic_messages)}, lane="either"),
     Scenario("not-a-dict", said("Hello"), lane="either"),
     Scenario("content-number", said({"role": "user", "content": 42}), lane="either"),

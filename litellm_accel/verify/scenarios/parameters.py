@@ -108,7 +108,7 @@ PARAMETERS = (
     Scenario("json-object", {"response_format": {"type": "json_object"}}, answer=PERSON_ANSWER),
     Scenario("json-text", {"response_format": {"type": "text"}}),
     Scenario("json-schema", {"response_format": PERSON_SCHEMA}, via=ALL, answer=PERSON_ANSWER),
-    Scenario("json-pydantic", {"response_format": Made(_person)}, via=ALL, answer=PERSON_ANSWER, lane="either"),
+    Scenario("json-pydantic", {"response_format": Made(_person)}, via=ALL, answer=PERSON_ANSWER),
     Scenario(
         "json-schema-validated",
         {"response_format": PERSON_SCHEMA, "enable_json_schema_validation": True},
@@ -117,7 +117,9 @@ PARAMETERS = (
     ),
     # the rest of OpenAI's
     Scenario("user", {"user": "user-1234"}),
-    Scenario("metadata", {"metadata": {"tag": "a", "purpose": "test"}}, via=ALL, lane="either"),
+    Scenario("metadata", {"metadata": {"tag": "a", "purpose": "test"}}, via=ALL, lane="declined"),
+    Scenario("metadata-empty", {"metadata": {}}, via=ALL, lane="declined"),
+    Scenario("metadata-none", {"metadata": None}),
     Scenario("store", {"store": True, "metadata": {"tag": "a"}}, lane="either"),
     Scenario("service-tier", {"service_tier": "flex"}, answer="vendor-fields", lane="either"),
     Scenario("safety-identifier", {"safety_identifier": "hash"}, lane="either"),
@@ -168,7 +170,7 @@ PARAMETERS = (
     Scenario("timeout-float", {"timeout": 30.5}, via=ALL),
     Scenario("timeout-int", {"timeout": 30}),
     Scenario("timeout-text", {"timeout": "30"}, lane="either"),
-    Scenario("timeout-httpx", {"timeout": Made(_timeout)}, lane="either"),
+    Scenario("timeout-httpx", {"timeout": Made(_timeout)}),
     Scenario("request-timeout", {"request_timeout": 25}, lane="either"),
     Scenario("max-retries", {"max_retries": 1}),
     Scenario("max-retries-zero", {"max_retries": 0}),
