@@ -142,7 +142,7 @@ class Lane:
 
         If there can be none, that is left there. What callbacks are told takes two calls to learn.
         """
-        begun = plans[place]
+        begun = plans.get(place)
         recording = Recording(chat.messages_of(args, kwargs) if self.environment.listening else None)
         try:
             with exchange.scripted(recording):
@@ -150,11 +150,11 @@ class Lane:
         except BaseException:
             plans.pop(place, None)
             raise
-        added = {name.lower() for given in ("headers", "extra_headers") for name in kwargs.get(given) or ()}
-        added |= {name.lower() for name in self.maker.litellm.headers or ()}
         try:
-            if plans.get(place) is not begun or begun.epoch != self.environment.epoch:
+            if begun is None or plans.get(place) is not begun or begun.epoch != self.environment.epoch:
                 raise NotShown("settings have changed meanwhile")
+            added = {name.lower() for given in ("headers", "extra_headers") for name in kwargs.get(given) or ()}
+            added |= {name.lower() for name in self.maker.litellm.headers or ()}
             plan = self.maker.plan(recording, recording.result, messages, frozenset(added), begun.epoch)
             made = plan if routed is None else routed(plan)
             if recording.messages is not None:

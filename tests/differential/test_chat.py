@@ -340,7 +340,7 @@ def routed(provider: Provider, mode: str, settings: dict[str, Any], parameters: 
 
 ROUTED_CALLS = [f"{case}@{mode}" for mode in MODES for case in ROUTED]
 ROUTED_CALLS.remove("least busy@sync")  # stock counts who is busy in other threads, as they happen to run
-QUICK = ("limits@async", "retried@async", "cooldown@async", "least busy@async", "limits@sync", "error@sync")
+QUICK = ("limits@async", "retried@async", "cooldown@async", "limits@sync", "error@sync")
 
 
 @pytest.mark.parametrize("call", some(ROUTED_CALLS, *QUICK))
