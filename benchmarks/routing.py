@@ -10,7 +10,7 @@ import asyncio
 import random
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -27,6 +27,7 @@ STRATEGIES = (
     "usage-based-routing",
 )
 SIZES = (10, 100, 1000)
+DEMANDS = ("tags", "pre-call checks", "wildcard")
 MESSAGES = [{"role": "user", "content": "How many roads must a man walk down?"}]
 
 
@@ -64,14 +65,36 @@ def router_of(strategy: str, size: int, groups: int = 1) -> Any:
     return router
 
 
-def choosing(router: Any, group: str = "g0") -> Callable[[], Awaitable[Any]]:
+def choosing(router: Any, group: str = "g0", tags: Sequence[str] = ()) -> Callable[[], Awaitable[Any]]:
     """Return a coroutine function that chooses a deployment for a request as ``Router.acompletion`` does."""
 
     def choose() -> Awaitable[Any]:
-        found: Awaitable[Any] = router.async_get_available_deployment(group, {"metadata": {}}, MESSAGES)
+        metadata = {"tags": list(tags)} if tags else {}
+        found: Awaitable[Any] = router.async_get_available_deployment(group, {"metadata": metadata}, MESSAGES)
         return found
 
     return choose
+
+
+def narrowing(demand: str, size: int) -> Callable[[], Awaitable[Any]]:
+    """Return a choice among those of ``size`` deployments that meet a ``demand``, one of ``DEMANDS``."""
+    from litellm import Router
+
+    if demand == "wildcard":
+        name, model, asked = "openai/*", "openai/*", "openai/gpt-4o-mini"
+    else:
+        name, model, asked = "g0", "openai/gpt-4o-mini", "g0"
+    models = [
+        {
+            "model_name": name,
+            "litellm_params": {"model": model, "api_key": "sk-benchmark", "tags": [("free", "paid")[index % 2]]},
+            "model_info": {"id": f"{demand}-{index}"},
+        }
+        for index in range(size)
+    ]
+    settings = {"tags": {"enable_tag_filtering": True}, "pre-call checks": {"enable_pre_call_checks": True}}
+    router = Router(model_list=models, **settings.get(demand, {}))
+    return choosing(router, asked, ["paid"] if demand == "tags" else ())
 
 
 def recording(router: Any, strategy: str, failure: bool) -> Callable[[], Awaitable[Any]]:
@@ -126,6 +149,26 @@ class Choosing:
         self.loop.run_until_complete(self.choose())
 
     def teardown(self, strategy: str, deployments: int, backend: str) -> None:
+        self.loop.close()
+        if backend != "stock":
+            require_served("routing")
+
+
+class Narrowing:
+    """One choice within tags, pre-call checks or a wildcard."""
+
+    params = (list(DEMANDS), list(SIZES), list(BACKENDS))
+    param_names = ("demand", "deployments", "backend")
+
+    def setup(self, demand: str, deployments: int, backend: str) -> None:
+        accelerate("routing", backend)
+        self.loop = asyncio.new_event_loop()
+        self.choose = narrowing(demand, deployments)
+
+    def time_choice(self, demand: str, deployments: int, backend: str) -> None:
+        self.loop.run_until_complete(self.choose())
+
+    def teardown(self, demand: str, deployments: int, backend: str) -> None:
         self.loop.close()
         if backend != "stock":
             require_served("routing")
@@ -194,6 +237,30 @@ async def _row(title: str, work: Callable[[], Awaitable[Any]]) -> None:
     print(f"| {title} | {before:,.0f} µs | {after:.1f} µs | {before / after:,.0f}× |", flush=True)
 
 
+async def _growth() -> None:
+    """Print how an accelerated choice grows with its group, and with the number of other groups."""
+    import litellm_accel
+
+    litellm_accel.accelerate("routing", strict=True)
+    print("\n| choosing, accelerated | " + " | ".join(f"{size:,}" for size in (*SIZES, 10_000)) + " |")
+    print("|---" * (len(SIZES) + 2) + "|")
+    for strategy in STRATEGIES:
+        works = [choosing(router_of(strategy, size)) for size in (*SIZES, 10_000)]
+        print(
+            f"| `{strategy}` | " + " | ".join(f"{spent:.1f} µs" for spent in await _in_turn(works)) + " |", flush=True
+        )
+    groups = (1, 1000)
+    one, many = await _in_turn([choosing(router_of("simple-shuffle", 10, count), "g0") for count in groups])
+    print(f"\none group of 10: {one:.2f} µs; one of 1000 groups of 10: {many:.2f} µs, {many / one - 1:+.0%}")
+    litellm_accel.restore()
+
+
+async def _in_turn(works: Sequence[Callable[[], Awaitable[Any]]]) -> list[float]:
+    """Return the microseconds of one call of each, the median of nine turns in which all take part."""
+    turns = [[await _each(work, 0.03) for work in works] for _ in range(9)]
+    return [statistics.median(turn[place] for turn in turns) for place in range(len(works))]
+
+
 async def _table() -> None:
     import litellm_accel
 
@@ -206,7 +273,11 @@ async def _table() -> None:
         for failure in (False, True):
             work = recording(router_of(strategy, 1000), strategy, failure)
             await _row(f"record a {'failure' if failure else 'success'}, {strategy}, 1000", work)
+    for demand in DEMANDS:
+        for size in SIZES:
+            await _row(f"choose, {demand}, {size}", narrowing(demand, size))
     litellm_accel.restore()
+    await _growth()
 
 
 if __name__ == "__main__":

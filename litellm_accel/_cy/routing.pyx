@@ -12,8 +12,9 @@ import time
 import weakref
 from math import ceil
 
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcmp
 
@@ -30,7 +31,35 @@ cdef extern from *:
     #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
     #endif
     #define accel_list_items(list) (((PyListObject *)(list))->ob_item)
-    #define accel_dict_version(dict) (((PyDictObject *)(dict))->ma_version_tag)
+    #if PY_VERSION_HEX >= 0x030D0000
+    #define ACCEL_FLAGS 12  /* the lowest bits say who watches the dict */
+    #elif PY_VERSION_HEX >= 0x030C0000
+    #define ACCEL_FLAGS 8
+    #else
+    #define ACCEL_FLAGS 0
+    #endif
+    #define accel_dict_version(dict) (((PyDictObject *)(dict))->ma_version_tag >> ACCEL_FLAGS)
+    /* From CPython 3.12 on a watcher counts the writes to all watched dicts together: while the count stands still, no
+       version has to be looked at. A dict stays watched as long as it lives, each write to it is one call more.*/
+    static uint64_t accel_writes = 1;
+    #if PY_VERSION_HEX >= 0x030C0000
+    static int accel_watcher = -1;
+    static int accel_on_write(PyDict_WatchEvent event, PyObject *dict, PyObject *key, PyObject *value)
+    {
+        accel_writes++;
+        return 0;
+    }
+    static int accel_watch(PyObject *dict)
+    {
+        if (accel_watcher < 0 && (accel_watcher = PyDict_AddWatcher(accel_on_write)) < 0) {
+            PyErr_Clear();  /* another eight watch already: versions serve */
+            return 0;
+        }
+        return PyDict_Watch(accel_watcher, dict) < 0 ? -1 : 1;
+    }
+    #else
+    static int accel_watch(PyObject *dict) { return 0; }
+    #endif
     static PyObject *accel_class_dict(PyObject *type)
     {
         PyObject *dict = ((PyTypeObject *)type)->tp_dict;
@@ -39,6 +68,8 @@ cdef extern from *:
     }
     """
     uint64_t accel_dict_version(PyObject *mapping) noexcept
+    uint64_t accel_writes
+    int accel_watch(object mapping) except -1
     object accel_class_dict(object owner)
     PyObject **list_items "accel_list_items"(PyObject *items) noexcept
     PyObject *PyList_GET_ITEM(PyObject *items, Py_ssize_t index) noexcept
@@ -88,6 +119,8 @@ cdef class Snapshot:
     cdef list lists
     cdef list items
     cdef uint64_t *versions
+    cdef bint watched
+    cdef uint64_t writes
 
     def __cinit__(self, dicts: list, lists: list | None = None) -> None:
         cdef Py_ssize_t index, count = len(dicts)
@@ -112,10 +145,20 @@ cdef class Snapshot:
         for index in range(PyList_GET_SIZE(<PyObject *>self.lists)):
             if not same(<list>self.items[index], <list>self.lists[index]):
                 return True
+        if self.watched and self.writes == accel_writes:
+            return False
         for index in range(PyList_GET_SIZE(<PyObject *>self.dicts)):
             if accel_dict_version(PyList_GET_ITEM(<PyObject *>self.dicts, index)) != self.versions[index]:
                 return True
+        self.writes = accel_writes
         return False
+
+    cdef object watch(self):
+        """Have the interpreter tell of writes, where it can (CPython 3.12 and later)."""
+        for mapping in self.dicts:
+            if not accel_watch(mapping):
+                return
+        self.watched = True
 
 
 cdef class Bindings:
@@ -377,6 +420,7 @@ cdef class Group:
     cdef list indices
     cdef list slots
     cdef Py_ssize_t *numbers
+    cdef bint contiguous
     cdef list listed
     cdef list deployments
     cdef bint rendered
@@ -421,7 +465,9 @@ cdef class Group:
                 raise Unserved("the model list is being changed")
             self.numbers[place] = slot
             self.listed.append(models[slot])
+        self.contiguous = count > 0 and all([self.numbers[place] == self.numbers[0] + place for place in range(count)])
         self.seen = Snapshot(reader.dicts(self.listed), reader.lists(self.listed))
+        self.seen.watch()
         self.refusal, self.ids, self.blocked, self.orders, self.plain = reader.group(name, team, self.listed, known)
         self.rendered = rendered is not None
         self.deployments = self.listed if rendered is None else rendered
@@ -447,6 +493,11 @@ cdef class Group:
             return True
         if not same(self.slots, indices) or (self.rendered and total != count):
             return True
+        if self.contiguous:
+            slot = self.numbers[0]
+            if slot + count > total or memcmp(list_items(now) + slot, list_items(listed), count * sizeof(void *)):
+                return True
+            return self.seen.changed()
         for place in range(count):
             slot = self.numbers[place]
             if slot >= total or PyList_GET_ITEM(now, slot) != PyList_GET_ITEM(listed, place):
@@ -508,6 +559,7 @@ cdef class Pool:
     cdef list order_costs
     cdef dict order_usage
     cdef uint64_t order_version
+    cdef Latencies introduced
 
     def __cinit__(self, Group group, frozenset out, list places, list considered):
         chosen = frozenset(places)
@@ -571,6 +623,7 @@ cdef class Prices:
         self.names = reader.priced_names(deployments)
         self.rows = list(map(table.get, self.names))
         self.seen = Snapshot([row for row in self.rows if row is not None])
+        self.seen.watch()
         self.costs = reader.costs(deployments)
 
     cdef bint changed(self, dict table):
@@ -589,25 +642,25 @@ cdef class Latencies:
 
     cdef dict usage
     cdef uint64_t usage_version
-    cdef Pool pool
     cdef list maps
     cdef list samples
-    cdef list seen
+    cdef list means
     cdef Py_ssize_t count
     cdef Py_ssize_t *places
     cdef uint64_t *versions
-    cdef double *means
+    cdef Py_ssize_t *sizes
+    cdef PyObject ***seen
 
-    def __cinit__(self, dict usage, dict places, Pool pool):
+    def __cinit__(self, dict usage, dict places):
         cdef Py_ssize_t index, count = len(usage)
-        self.pool = pool
         self.usage = usage
         self.usage_version = version(usage)
         self.count = count
         self.places = <Py_ssize_t *>PyMem_Malloc(max(count, 1) * sizeof(Py_ssize_t))
         self.versions = <uint64_t *>PyMem_Malloc(max(count, 1) * sizeof(uint64_t))
-        self.means = <double *>PyMem_Malloc(max(count, 1) * sizeof(double))
-        if self.places is NULL or self.versions is NULL or self.means is NULL:
+        self.sizes = <Py_ssize_t *>PyMem_Malloc(max(count, 1) * sizeof(Py_ssize_t))
+        self.seen = <PyObject ***>PyMem_Calloc(max(count, 1), sizeof(PyObject **))
+        if self.places is NULL or self.versions is NULL or self.sizes is NULL or self.seen is NULL:
             raise MemoryError
         self.maps = list(usage.values())
         for index, id in enumerate(usage):
@@ -616,12 +669,25 @@ cdef class Latencies:
             if self.places[index] >= 0 and type(self.maps[index]) is not dict:
                 raise Unserved("a latency map of another kind")
         self.samples = [None] * count
-        self.seen = [()] * count
+        self.means = [None] * count
 
     def __dealloc__(self):
+        cdef Py_ssize_t index
+        if self.seen is not NULL:
+            for index in range(self.count):
+                self.release(index)
         PyMem_Free(self.places)
         PyMem_Free(self.versions)
-        PyMem_Free(self.means)
+        PyMem_Free(self.sizes)
+        PyMem_Free(self.seen)
+
+    cdef void release(self, Py_ssize_t index) noexcept:
+        cdef Py_ssize_t place
+        if self.seen[index] is not NULL:
+            for place in range(self.sizes[index]):
+                Py_DECREF(<object>self.seen[index][place])
+            PyMem_Free(self.seen[index])
+            self.seen[index] = NULL
 
     cdef bint changed(self, dict usage):
         return usage is not self.usage or version(usage) != self.usage_version
@@ -630,25 +696,28 @@ cdef class Latencies:
         """Return the mean of the samples of entry ``index``, 0.0 where it has none."""
         cdef PyObject *usages = PyList_GET_ITEM(<PyObject *>self.maps, index)
         cdef PyObject *samples
-        cdef PyObject *seen
-        cdef Py_ssize_t place, count
         if accel_dict_version(usages) == self.versions[index]:
             samples = PyList_GET_ITEM(<PyObject *>self.samples, index)
-            seen = PyList_GET_ITEM(<PyObject *>self.seen, index)
-            count = PyList_GET_SIZE(samples)
-            if count == PyTuple_GET_SIZE(seen):
-                for place in range(count):
-                    if PyList_GET_ITEM(samples, place) != PyTuple_GET_ITEM(seen, place):
-                        break
-                else:
-                    return self.means[index]
+            if PyList_GET_SIZE(samples) == self.sizes[index] and not memcmp(
+                list_items(samples), self.seen[index], self.sizes[index] * sizeof(void *)
+            ):
+                return <double>self.means[index]
         return self.read(index, <dict>usages)
 
     cdef double read(self, Py_ssize_t index, dict usages) except -1.0:
-        samples = usages.get("latency", [])
+        cdef list samples = times(usages.get("latency", []))
+        cdef Py_ssize_t place, size = len(samples)
+        cdef PyObject **seen = <PyObject **>PyMem_Malloc(max(size, 1) * sizeof(PyObject *))
+        if seen is NULL:
+            raise MemoryError
+        for place in range(size):
+            seen[place] = PyList_GET_ITEM(<PyObject *>samples, place)
+            Py_INCREF(<object>seen[place])
+        self.release(index)
+        self.seen[index] = seen
+        self.sizes[index] = size
         self.means[index] = average(samples)
         self.samples[index] = samples
-        self.seen[index] = tuple(samples)
         self.versions[index] = version(usages)
         return self.means[index]
 
@@ -1369,11 +1438,13 @@ cdef class Chooser:
                 if type((<dict>request)[field]) is not dict:
                     raise Unserved("metadata of another kind")
         latencies = group.latencies if usage else group.unmeasured
-        if latencies is None or latencies.pool is not pool or (usage and latencies.changed(usage)):
+        if latencies is None or pool.introduced is not latencies or (usage and latencies.changed(usage)):
             usage = usage or {}
             fresh = not usage
             self.introduce(group, pool, usage, self.reader.minute("lowest_latency"), True)
-            latencies = Latencies(usage, group.places, pool)
+            if latencies is None or fresh or latencies.changed(usage):
+                latencies = Latencies(usage, group.places)
+            pool.introduced = latencies
             if fresh:
                 group.unmeasured = latencies
             else:
@@ -1412,8 +1483,12 @@ cdef class Chooser:
                 place = latencies.places[order.values[rank]]
                 if place >= 0 and pool.member[place]:
                     base = group.api_bases[place]
-                    if base is not None:
+                    if base is None:
+                        continue
+                    if streaming:
                         report[base] = heard.values[order.values[rank]]
+                    else:
+                        report[base] = latencies.means[order.values[rank]]
             (<dict>request)[field]["_latency_per_deployment"] = report
         index = nth(order.values, slow.values, latencies.count, bound, wanted)
         return group.deployments[latencies.places[index]]

@@ -578,10 +578,12 @@ class World:
 
 @pytest.fixture
 def prices() -> Iterator[None]:
-    saved = copy.deepcopy(litellm.model_cost["gpt-4o-mini"])
+    """Give the price map back as it was: routers register what their deployments say of themselves."""
+    saved = copy.deepcopy(litellm.model_cost)
     yield
-    litellm.model_cost["gpt-4o-mini"].clear()
-    litellm.model_cost["gpt-4o-mini"].update(saved)
+    litellm.model_cost.clear()
+    litellm.model_cost.update(saved)
+    litellm.utils._invalidate_model_cost_lowercase_map()
 
 
 def live(strategy: str, seed: int, steps: int, gate: Any, clock: Clock) -> None:
