@@ -15,7 +15,7 @@ from math import ceil
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
 from litellm_accel._cy.gate cimport Gate
@@ -475,7 +475,7 @@ cdef class Group:
             self.refusal = self.refusal or "deployments that cannot be copied"
         if self.refusal is None:
             self.filters = reader.filters(
-                asked or name, self.deployments, self.blocked, self.orders, team is None and not self.rendered
+                asked or name, self.deployments, self.ids, self.blocked, self.orders, team is None and not self.rendered
             )
         self.places = {id: place for place, id in enumerate(self.ids)}
         self.colons = any([":" in id for id in self.ids])
@@ -565,7 +565,9 @@ cdef class Pool:
         chosen = frozenset(places)
         read = frozenset(considered)
         self.places = places
-        self.deployments = [group.deployments[place] for place in places]
+        self.deployments = group.deployments  # most groups are whole: no list of their own
+        if len(places) != len(group.deployments):
+            self.deployments = [group.deployments[place] for place in places]
         self.out = out
         self.count = len(places)
         self.member = bytes([place in chosen for place in range(len(group.ids))])
@@ -646,9 +648,9 @@ cdef class Latencies:
     cdef list samples
     cdef list means
     cdef Py_ssize_t count
-    cdef Py_ssize_t *places
+    cdef int32_t *places
     cdef uint64_t *versions
-    cdef Py_ssize_t *sizes
+    cdef int32_t *sizes
     cdef PyObject ***seen
 
     def __cinit__(self, dict usage, dict places):
@@ -656,9 +658,9 @@ cdef class Latencies:
         self.usage = usage
         self.usage_version = version(usage)
         self.count = count
-        self.places = <Py_ssize_t *>PyMem_Malloc(max(count, 1) * sizeof(Py_ssize_t))
+        self.places = <int32_t *>PyMem_Malloc(max(count, 1) * sizeof(int32_t))
         self.versions = <uint64_t *>PyMem_Malloc(max(count, 1) * sizeof(uint64_t))
-        self.sizes = <Py_ssize_t *>PyMem_Malloc(max(count, 1) * sizeof(Py_ssize_t))
+        self.sizes = <int32_t *>PyMem_Malloc(max(count, 1) * sizeof(int32_t))
         self.seen = <PyObject ***>PyMem_Calloc(max(count, 1), sizeof(PyObject **))
         if self.places is NULL or self.versions is NULL or self.sizes is NULL or self.seen is NULL:
             raise MemoryError
@@ -715,7 +717,7 @@ cdef class Latencies:
             Py_INCREF(<object>seen[place])
         self.release(index)
         self.seen[index] = seen
-        self.sizes[index] = size
+        self.sizes[index] = <int32_t>size
         self.means[index] = average(samples)
         self.samples[index] = samples
         self.versions[index] = version(usages)

@@ -373,12 +373,13 @@ class Reader:
         self,
         name: str,
         deployments: Sequence[dict[str, Any]],
+        ids: list[str],
         blocked: set[int],
         orders: list[int | None] | None,
         overridden: bool,
     ) -> Filters:
         """Return what narrows the choice in a group; ``overridden``: its deployments may switch tag routing."""
-        return Filters(self._tools, name, deployments, blocked, orders, overridden)
+        return Filters(self._tools, name, deployments, ids, blocked, orders, overridden)
 
     def health(self) -> Health:
         """Return what is remembered of a router's health checks."""

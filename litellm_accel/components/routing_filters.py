@@ -362,6 +362,7 @@ class Filters:
         tools: Tools,
         name: str,
         deployments: Sequence[Deployment],
+        ids: Sequence[str],
         blocked: Collection[int],
         orders: Sequence[int | None] | None,
         overridden: bool,
@@ -369,7 +370,7 @@ class Filters:
         self._tools = tools
         self._name = name
         self._deployments = deployments
-        self._ids = [deployment["model_info"]["id"] for deployment in deployments]
+        self._ids = ids
         self._blocked = blocked
         self._orders = orders
         self._patterned = any(deployment["litellm_params"].get("tag_regex") for deployment in deployments)
