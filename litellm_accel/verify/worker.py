@@ -122,6 +122,7 @@ def _warm_up(provider: Any, loop: asyncio.AbstractEventLoop) -> None:
     for scenario in (
         Scenario("plain", via=ALL, calls=1),
         Scenario("tools", {"tools": [WEATHER]}, calls=1),
+        Scenario("stream", {"stream": True}, via=ALL, calls=1),
         Scenario("error", {"max_retries": 0}, answer="error-400", calls=1),
         Scenario("callbacks", callbacks={"callbacks": ("both",)}, via=ALL, calls=1),
         Scenario("counting", via=("arouter",), router={"routing_strategy": "usage-based-routing-v2"}, calls=1),

@@ -1,0 +1,174 @@
+"""Whole streams against the loopback provider, and the parts of the lane's own work."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import litellm
+
+from benchmarks import BACKENDS, STOCK, accelerate, hot, prefer
+
+MESSAGES = [{"role": "user", "content": "Say hello to the world."}]
+CHUNKS = 200
+STREAMS = 5
+AT_ONCE = 100
+
+
+class Chunks:
+    """Streams of `CHUNKS` chunks: time for all of them, and CPU time for one chunk, set-up and end left out.
+
+    `apart` receives each event in a packet of its own, `AT_ONCE` streams at a time; the others one stream at a time.
+    """
+
+    kinds = ("completion", "acompletion", "router", "apart")
+    params = (list(kinds), list(BACKENDS))
+    param_names = ("kind", "backend")
+    timeout = 600
+    number = 1
+
+    def setup(self, kind: str, backend: str) -> None:
+        prefer(backend)
+        from litellm_accel.provider import Provider
+        from litellm_accel.verify import records
+
+        with records.proving("streaming"):  # measured here, whether or not it is proven here
+            accelerate("streaming", backend)
+
+        self.provider = Provider()
+        self.provider.__enter__()
+        self.loop = asyncio.new_event_loop()
+        self.streams = AT_ONCE if kind == "apart" else STREAMS
+        self.long, self.short = (self._work(kind, chunks) for chunks in (CHUNKS, 4))
+        self.long()  # templates are learned here
+        self.short()
+        self.served = _served(backend)
+
+    def _work(self, kind: str, chunks: int) -> Callable[[], Any]:
+        fields = f'"chunks": {chunks}, "size": {8 * chunks}, "packet": {1 if kind == "apart" else 40}'
+        deployment = {
+            "model": "openai/gpt-4o-mini",
+            "api_base": self.provider.at(f"plain{{{fields}}}"),
+            "api_key": "sk",
+        }
+        call = {**deployment, "messages": MESSAGES, "stream": True}
+        if kind == "completion":
+            return lambda: [_consume(litellm.completion(**call)) for _ in range(self.streams)]
+        if kind == "router":
+            router = litellm.Router(model_list=[{"model_name": "g", "litellm_params": deployment}])
+            return lambda: self._one_by_one(lambda: router.acompletion("g", MESSAGES, stream=True))
+        if kind == "acompletion":
+            return lambda: self._one_by_one(lambda: litellm.acompletion(**call))
+        return lambda: self.loop.run_until_complete(_at_once(lambda: litellm.acompletion(**call), self.streams))
+
+    def _one_by_one(self, call: Callable[[], Any]) -> None:
+        async def play() -> None:
+            for _ in range(self.streams):
+                await _aconsume(call)
+            await asyncio.sleep(0.02)
+
+        self.loop.run_until_complete(play())
+
+    def time_streams(self, kind: str, backend: str) -> None:
+        self.long()
+
+    def track_cpu_per_chunk(self, kind: str, backend: str) -> float:
+        turns = [(_cpu(self.long), _cpu(self.short)) for _ in range(5)]
+        return 1e6 * (min(long for long, _ in turns) - min(short for _, short in turns)) / self.streams / (CHUNKS - 4)
+
+    track_cpu_per_chunk.unit = "µs"  # type: ignore[attr-defined]
+
+    def teardown(self, kind: str, backend: str) -> None:
+        if backend != STOCK:
+            before = _served(backend)
+            self.long()
+            least = self.streams * (CHUNKS - 5)
+            assert _served(backend) >= before + least, "the chunks that were measured have not been served"
+        self.loop.close()
+        self.provider.__exit__(None, None, None)
+
+
+class End:
+    """Putting 500 chunks together."""
+
+    params = (list(BACKENDS),)
+    param_names = ("backend",)
+
+    def setup(self, backend: str) -> None:
+        prefer(backend)
+        from litellm_accel.provider import Provider
+        from litellm_accel.verify import records
+
+        with records.proving("streaming"):
+            accelerate("streaming", backend)
+
+        async def play(url: str) -> list[Any]:
+            stream: Any = await litellm.acompletion(
+                "openai/gpt-4o-mini",
+                MESSAGES,
+                api_base=url,
+                api_key="sk",
+                stream=True,
+                stream_options={"include_usage": True},
+            )
+            async for _ in stream:
+                pass
+            return list(stream.chunks)
+
+        with Provider() as provider:
+            self.chunks = asyncio.run(play(provider.at('plain{"chunks": 500, "size": 4000, "packet": 40}')))
+
+    def time_stream_chunk_builder(self, backend: str) -> None:
+        litellm.stream_chunk_builder(self.chunks, messages=MESSAGES)
+
+
+class Parts:
+    """The lane's own work on 200 events."""
+
+    params = (["compiled", "pure"],)
+    param_names = ("backend",)
+
+    def setup(self, backend: str) -> None:
+        self.splitter = hot("sse", backend).Splitter
+        event = b'data: {"id":"x","choices":[{"index":0,"delta":{"content":"Hello"},"finish_reason":null}]}\n\n'
+        self.together = event * CHUNKS
+        self.apart = [event] * CHUNKS
+
+    def time_events_of_one_packet(self, backend: str) -> None:
+        splitter = self.splitter()
+        splitter.feed(self.together)
+        while splitter.next() is not None:
+            pass
+
+    def time_events_apart(self, backend: str) -> None:
+        splitter = self.splitter()
+        for packet in self.apart:
+            splitter.feed(packet)
+            splitter.next()
+
+
+def _served(backend: str) -> int:
+    import litellm_accel
+
+    return 0 if backend == STOCK else litellm_accel.status()["streaming"].served
+
+
+def _cpu(work: Callable[[], Any]) -> float:
+    begin = time.process_time()
+    work()
+    return time.process_time() - begin
+
+
+def _consume(stream: Any) -> int:
+    return sum(1 for _ in stream)
+
+
+async def _aconsume(call: Callable[[], Any]) -> int:
+    return len([None async for _ in await call()])
+
+
+async def _at_once(call: Callable[[], Any], streams: int) -> None:
+    await asyncio.gather(*(_aconsume(call) for _ in range(streams)))
+    await asyncio.sleep(0.02)
