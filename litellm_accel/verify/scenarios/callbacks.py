@@ -210,6 +210,13 @@ SCENARIOS = themed(
     Scenario(
         "functions-and-loggers",
         callbacks={"callbacks": ("success",), "success_callback": ("function", "async function")},
+        via=("completion", "router"),  # in an event loop, LiteLLM's threads change what it is telling
+        calls=PREPARED,
+    ),
+    Scenario(
+        "async-functions-and-loggers",
+        callbacks={"callbacks": ("success",), "_async_success_callback": ("async function",)},
+        via=("acompletion", "arouter"),
         calls=PREPARED,
     ),
     *(
