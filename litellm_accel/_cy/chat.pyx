@@ -20,7 +20,18 @@ from litellm_accel._cy.template import leaves_of
 
 from litellm_accel._cy.template cimport Template
 
-__all__ = ["ARGUMENTS", "Answer", "Plan", "Tally", "body_of", "call_key", "messages_of", "minute", "value_of"]
+__all__ = [
+    "ARGUMENTS",
+    "Answer",
+    "Plan",
+    "Tally",
+    "are_texts",
+    "body_of",
+    "call_key",
+    "messages_of",
+    "minute",
+    "value_of",
+]
 
 cdef frozenset _ARGUMENTS
 
@@ -227,6 +238,14 @@ cdef bint _are_parts(object parts, bint images) except -1:
     return True
 
 
+def are_texts(messages: Any) -> bool:
+    """Return whether ``messages``, which have a body, have no members but a role and a text."""
+    for message in messages:
+        if len(message) != 2 or type(message.get("content")) is not str:
+            return False
+    return True
+
+
 def value_of(body: bytes, encoding: str | None) -> Any:
     """Return the JSON value in a reply's body, or None if it is not valid JSON, or sent in an unknown encoding."""
     try:
@@ -245,7 +264,8 @@ cdef class Plan:
 
     ``transports`` maps each event loop (None for threads) to LiteLLM's transport there and its cookies; ``request`` is
     what a transport needs besides a body. A plan holds for one ``epoch`` of the settings and until ``expires``
-    (``time.time()``). ``feed`` tells callbacks of its successes, None if there are none.
+    (``time.time()``). ``feed`` tells callbacks of its successes, None if there are none. With ``plain``
+    it holds for messages that ``are_texts`` only.
     """
 
     cdef readonly bytes prefix
@@ -260,6 +280,7 @@ cdef class Plan:
     cdef readonly object epoch
     cdef readonly double expires
     cdef public object feed
+    cdef public bint plain
 
     def __init__(
         self,
@@ -287,6 +308,7 @@ cdef class Plan:
         self.epoch = epoch
         self.expires = expires
         self.feed = None
+        self.plain = False
 
     def body(self, messages: bytes) -> bytes:
         """Return the request body around encoded ``messages``."""

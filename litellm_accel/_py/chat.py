@@ -16,7 +16,18 @@ from httpx import Timeout
 
 from litellm_accel._py.template import leaves_of
 
-__all__ = ["ARGUMENTS", "Answer", "Plan", "Tally", "body_of", "call_key", "messages_of", "minute", "value_of"]
+__all__ = [
+    "ARGUMENTS",
+    "Answer",
+    "Plan",
+    "Tally",
+    "are_texts",
+    "body_of",
+    "call_key",
+    "messages_of",
+    "minute",
+    "value_of",
+]
 
 # Arguments the lane understands. Their effect on the request and on the result is the same every time and shown by the
 # call that was learned from; they do nothing else once a call succeeds.
@@ -218,6 +229,11 @@ def _are_parts(parts: Any, images: bool) -> bool:
     return True
 
 
+def are_texts(messages: Any) -> bool:
+    """Return whether ``messages``, which have a body, have no members but a role and a text."""
+    return all(len(message) == 2 and type(message.get("content")) is str for message in messages)
+
+
 def value_of(body: bytes, encoding: str | None) -> Any:
     """Return the JSON value in a reply's body, or None if it is not valid JSON, or sent in an unknown encoding."""
     try:
@@ -236,7 +252,8 @@ class Plan:
 
     ``transports`` maps each event loop (None for threads) to LiteLLM's transport there and its cookies; ``request`` is
     what a transport needs besides a body. A plan holds for one ``epoch`` of the settings and until ``expires``
-    (``time.time()``). ``feed`` tells callbacks of its successes, None if there are none.
+    (``time.time()``). ``feed`` tells callbacks of its successes, None if there are none. With ``plain``
+    it holds for messages that ``are_texts`` only.
     """
 
     __slots__ = (
@@ -247,6 +264,7 @@ class Plan:
         "feed",
         "header_maps",
         "hidden",
+        "plain",
         "prefix",
         "request",
         "suffix",
@@ -280,6 +298,7 @@ class Plan:
         self.epoch = epoch
         self.expires = expires
         self.feed: Any = None
+        self.plain = False
 
     def body(self, messages: bytes) -> bytes:
         """Return the request body around encoded ``messages``."""

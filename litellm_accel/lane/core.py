@@ -85,13 +85,13 @@ class Lane:
             known = self.known(kind, args, kwargs)
             if known is None:
                 return None
-            plan = self.find(self.plans, known[0], known[0])
+            plan = self.find(self.plans, known[0], known[0], chat.messages_of(args, kwargs))
             return None if plan is None else (plan, *known)
         except Exception as error:
             self.gate.fault(error)
             return None
 
-    def find(self, plans: dict[Any, Any], place: Any, key: bytes) -> Any:
+    def find(self, plans: dict[Any, Any], place: Any, key: bytes, messages: Any) -> Any:
         """Return the plan at ``place``, ``LEARN`` if this call shall make it, or None to decline."""
         plan = plans.get(place)
         if plan is None or self.outdated(plan):
@@ -104,6 +104,9 @@ class Lane:
             return LEARN
         if type(plan) is Refused:
             self.gate.decline("not learned")
+            return None
+        if plan.plain and not chat.are_texts(messages):
+            self.gate.decline("messages")
             return None
         self.fresh.discard(key)
         return plan

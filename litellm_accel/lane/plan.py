@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 from aiohttp import ClientTimeout
 from multidict import CIMultiDict
 from pydantic_core import PydanticSerializationError
@@ -49,6 +50,8 @@ _HEADERS = frozenset(
         "x-stainless-read-timeout",
         "openai-organization",
         "openai-project",
+        "x-novita-source",
+        "x-pplx-integration",
     ]
 )
 _HIDDEN_SOURCES = {
@@ -65,6 +68,16 @@ _HIDDEN_CONSTANTS = frozenset(
 )
 _VOLATILE = {"_response_ms": 0.0, "litellm_overhead_time_ms": 0.0, "litellm_call_id": ""}
 _TRANSFORMS = ("_transform_messages", "transform_request", "async_transform_request")
+# Providers with rules for messages that leave texts as they are, and with a key that stays.
+_TEXT_PROVIDERS = frozenset(("dashscope", "deepinfra", "litellm_proxy", "moonshot", "sambanova", "vercel_ai_gateway"))
+_ROLES = ("system", "user", "assistant")
+# Conversations of texts that show it.
+_TEXTS = [
+    [{"role": one, "content": said}, {"role": other, "content": "b"}]
+    for one in _ROLES
+    for other in _ROLES
+    for said in ("a", "", " a\n", "<a>")
+]
 _SECONDS = 3000.0  # LiteLLM drops a client after an hour; plans do not outlive theirs
 _NOT_PASSED = frozenset(("response_object", "litellm_logging_obj", "cache_hit"))
 _GROUP = "x-litellm-model-group"  # the first header a router adds
@@ -113,7 +126,9 @@ class Maker:
             raise Unlearnable("a request body that rewrites the messages")
         names = {name.lower().decode("latin-1") for name, _ in sent.request.headers.raw}
         provider = str(result._hidden_params.get("custom_llm_provider"))
-        self._check_provider(provider, str(result._hidden_params.get("litellm_model_name")))
+        plain = self._plain(provider, str(result._hidden_params.get("litellm_model_name")))
+        if plain and not chat.are_texts(orjson.loads(messages)):
+            raise NotShown("a provider with its own messages")
         if not names <= _HEADERS | added_headers or "cookie" in names:
             raise Unlearnable("request headers")
         hidden = self._hidden(result)
@@ -132,6 +147,7 @@ class Maker:
             epoch,
             time.time() + _SECONDS,
         )
+        plan.plain = plain
         self.extend(plan, sent.reply.status, names_and_values, sent.reply.body, result, recording.text)
         return plan
 
@@ -242,19 +258,32 @@ class Maker:
         twice: dict[str, str] = self._second_headers(once, preserve_litellm_internal_headers=True)
         return twice
 
-    def _check_provider(self, provider: str, model: str) -> None:
-        """Make sure that the provider's messages are passed on as OpenAI's are."""
+    def _plain(self, provider: str, model: str) -> bool:
+        """Return whether only texts are known to be passed on as they are; else all messages are, as OpenAI's.
+
+        Raises ``Unlearnable`` where not even texts are.
+        """
         utils = self.litellm.utils
         base = self.litellm.OpenAIGPTConfig
+        model = model.removeprefix(f"{provider}/")
         try:
             config = utils.ProviderConfigManager.get_provider_chat_config(
-                model=model.removeprefix(f"{provider}/"), provider=self.litellm.LlmProviders(provider)
+                model=model, provider=self.litellm.LlmProviders(provider)
             )
         except ValueError:
             config = None
-        for name in _TRANSFORMS:
-            if getattr(type(config), name, None) is not getattr(base, name):
+        if all(getattr(type(config), name, None) is getattr(base, name) for name in _TRANSFORMS):
+            return False
+        if provider not in _TEXT_PROVIDERS:
+            raise Unlearnable("a provider with its own messages")
+        for texts in _TEXTS:
+            given = [dict(message) for message in texts]
+            said = config.transform_request(
+                model=model, messages=given, optional_params={}, litellm_params={}, headers={}
+            )
+            if said["messages"] != texts:
                 raise Unlearnable("a provider with its own messages")
+        return True
 
     def _hidden(self, result: Any) -> tuple[tuple[str, str, Any], ...]:
         if type(result) is not self.litellm.ModelResponse:

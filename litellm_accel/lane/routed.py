@@ -166,7 +166,7 @@ class Routed:
         if len(request) != size or len(request["metadata"]) != 2:
             self.lane.gate.decline("routing")  # the choice has told the rest of the call something
             return None
-        routed = self.lane.find(known.plans, (key, deployment["model_info"]["id"]), key)
+        routed = self.lane.find(known.plans, (key, deployment["model_info"]["id"]), key, request["messages"])
         if type(routed) is RoutedPlan and routed.deployment is not deployment:
             self.lane.gate.decline("routing")
             return None

@@ -170,6 +170,7 @@ class RoutedPlan:
         self.plan = plan
         self.epoch = plan.epoch
         self.expires = plan.expires
+        self.plain = plan.plain
         self.deployment = deployment
         self.model = deployment["litellm_params"]["model"]
         self.model_id = deployment["model_info"]["id"]

@@ -256,6 +256,14 @@ MESSAGES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", ["unicode", pytest.param("image", marks=pytest.mark.slow)])
+def test_a_provider_with_rules_for_messages(provider: Provider, switch: Switch, mode: str, name: str) -> None:
+    """Texts are served; what its rules may be for is left to stock."""
+    served = same(provider, switch, mode, {"model": "deepinfra/some-model"}, MESSAGES[name])
+    assert served >= 3 if name == "unicode" else served <= 1
+
+
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", some(MESSAGES, "tools", "result", "image", "surrogate", "message object"))
 def test_messages(provider: Provider, switch: Switch, mode: str, name: str) -> None:
     same(provider, switch, mode, {}, MESSAGES[name])

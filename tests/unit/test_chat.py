@@ -88,6 +88,14 @@ def test_members_that_are_none_are_not_written(hot: Any) -> None:
     assert messages[1]["content"] is None
 
 
+def test_texts(hot: Any) -> None:
+    are_texts = hot("chat").are_texts
+    assert are_texts(HELLO)
+    assert not are_texts([*HELLO, {"role": "user", "content": "x", "name": "bob"}])
+    assert not are_texts([*HELLO, {"role": "assistant", "tool_calls": [CALL]}])
+    assert not are_texts([{"role": "user", "content": [{"type": "text", "text": "x"}]}])
+
+
 def test_timeouts_and_classes_have_keys(hot: Any) -> None:
     def key(**kwargs: Any) -> Any:
         return hot("chat").call_key("sync", (), kwargs)

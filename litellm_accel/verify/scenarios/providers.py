@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from litellm_accel.verify.scenario import DIRECT, ROUTED, Lane, Scenario, deployment, themed
 from litellm_accel.verify.scenarios.parameters import WEATHER
 
@@ -9,7 +11,7 @@ from litellm_accel.verify.scenarios.parameters import WEATHER
 PROVIDERS: tuple[tuple[str, str, Lane], ...] = (
     ("hosted_vllm", "qwen", "either"),
     ("openai_like", "model", "either"),
-    ("custom_openai", "model", "either"),
+    ("custom_openai", "model", "served"),
     ("deepseek", "deepseek-chat", "either"),
     ("openrouter", "openai/gpt-4o", "either"),
     ("groq", "llama-3.1-8b-instant", "either"),
@@ -17,29 +19,29 @@ PROVIDERS: tuple[tuple[str, str, Lane], ...] = (
     ("fireworks_ai", "llama-v3-8b-instruct", "either"),
     ("mistral", "mistral-small-latest", "either"),
     ("xai", "grok-2", "either"),
-    ("perplexity", "sonar", "either"),
-    ("cerebras", "llama3.1-8b", "either"),
-    ("nvidia_nim", "meta/llama3-8b", "either"),
-    ("sambanova", "Meta-Llama-3.1-8B-Instruct", "either"),
-    ("deepinfra", "meta-llama/Meta-Llama-3-8B", "either"),
-    ("moonshot", "moonshot-v1-8k", "either"),
-    ("dashscope", "qwen-turbo", "either"),
-    ("nebius", "meta-llama/Llama-3", "either"),
-    ("novita", "deepseek/deepseek-r1", "either"),
-    ("lm_studio", "local", "either"),
-    ("llamafile", "local", "either"),
-    ("litellm_proxy", "gpt-4o", "either"),
+    ("perplexity", "sonar", "served"),
+    ("cerebras", "llama3.1-8b", "served"),
+    ("nvidia_nim", "meta/llama3-8b", "served"),
+    ("sambanova", "Meta-Llama-3.1-8B-Instruct", "served"),
+    ("deepinfra", "meta-llama/Meta-Llama-3-8B", "served"),
+    ("moonshot", "moonshot-v1-8k", "served"),
+    ("dashscope", "qwen-turbo", "served"),
+    ("nebius", "meta-llama/Llama-3", "served"),
+    ("novita", "deepseek/deepseek-r1", "served"),
+    ("lm_studio", "local", "served"),
+    ("llamafile", "local", "served"),
+    ("litellm_proxy", "gpt-4o", "served"),
     ("text-completion-openai", "gpt-3.5-turbo-instruct", "declined"),
     ("anyscale", "mistral-7b", "either"),
-    ("github", "gpt-4o", "either"),
-    ("featherless_ai", "model", "either"),
-    ("hyperbolic", "model", "either"),
-    ("lambda_ai", "model", "either"),
-    ("baseten", "model", "either"),
-    ("volcengine", "model", "either"),
-    ("ai21_chat", "jamba", "either"),
+    ("github", "gpt-4o", "served"),
+    ("featherless_ai", "model", "served"),
+    ("hyperbolic", "model", "served"),
+    ("lambda_ai", "model", "served"),
+    ("baseten", "model", "served"),
+    ("volcengine", "model", "served"),
+    ("ai21_chat", "jamba", "served"),
     ("xinference", "model", "either"),
-    ("vercel_ai_gateway", "openai/gpt-4o", "either"),
+    ("vercel_ai_gateway", "openai/gpt-4o", "served"),
     ("aiml", "gpt-4o", "either"),
     ("azure", "gpt-4o", "either"),
     ("azure_ai", "gpt-4o", "either"),
@@ -48,6 +50,24 @@ PROVIDERS: tuple[tuple[str, str, Lane], ...] = (
 #: Played through more entry points and with more answers.
 COMMON = {"hosted_vllm", "openai_like", "deepseek", "openrouter", "groq", "together_ai", "mistral", "azure"}
 AZURE = {"api_version": "2024-10-21"}
+
+USER = {"role": "user", "content": "Hello"}
+CALL = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
+CONVERSATIONS: tuple[tuple[str, list[Any], Lane], ...] = (
+    ("texts", [{"role": "system", "content": ""}, USER, USER, {"role": "assistant", "content": " a\n"}], "served"),
+    ("parts", [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}], "either"),
+    ("image", [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x/y"}}]}], "either"),
+    (
+        "tools",
+        [
+            USER,
+            {"role": "assistant", "content": None, "tool_calls": [CALL]},
+            {"role": "tool", "tool_call_id": "call_1", "content": [{"type": "text", "text": "-3"}]},
+        ],
+        "either",
+    ),
+    ("name", [{**USER, "name": "Ada"}], "either"),
+)
 
 SCENARIOS = themed(
     "providers",
@@ -87,6 +107,20 @@ SCENARIOS = themed(
         )
         for provider, model, _ in PROVIDERS
         if provider in COMMON - {"azure"}
+    ),
+    # Providers whose rules for messages leave texts alone.
+    *(
+        Scenario(
+            f"{provider}-{shape}",
+            {"messages": conversation},
+            model=f"{provider}/some-model",
+            via=("acompletion",),
+            lane=lane,
+            warm_up=2,
+            calls=2,
+        )
+        for provider in ("dashscope", "deepinfra", "litellm_proxy", "moonshot", "sambanova", "vercel_ai_gateway")
+        for shape, conversation, lane in CONVERSATIONS
     ),
     Scenario(
         "azure-routed", via=ROUTED, lane="either", deployments=(deployment("plain", model="azure/gpt-4o", **AZURE),)
