@@ -439,9 +439,13 @@ def _one_by_one(stage: Any) -> None:
 
 
 def told(name: str, arguments: Any = None, callbacks: Any = None, **fields: Any) -> tuple[Scenario, Scenario]:
-    """Streams that callbacks are told of: asynchronous ones, and synchronous ones chunk by chunk."""
+    """Streams that callbacks are told of: asynchronous ones, and synchronous ones chunk by chunk.
+
+    Unless the usage is asked for, stock adds it to the last chunk while a thread may already tell of that chunk.
+    """
     scenario = Scenario(name, arguments or {}, callbacks=callbacks or {"callbacks": ("both",)}, calls=2, **fields)
-    return replace(scenario, via=ASYNC), replace(scenario, name=f"{name}-sync", via=SYNC, script=_one_by_one)
+    apart = replace(scenario, name=f"{name}-sync", arguments={**scenario.arguments, **USAGE}, via=SYNC)
+    return replace(scenario, via=ASYNC), replace(apart, script=_one_by_one)
 
 
 CALLBACKS = (
