@@ -1,0 +1,168 @@
+"""The reader, over both implementations: which events become chunks, and that nothing changes where none does."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ConfigDict
+
+TEXT = {"id": "x", "model": "m", "choices": [{"index": 0, "delta": {"content": "Hello"}}]}
+
+
+class Open(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class Chunk(BaseModel):
+    choices: list[Any]
+
+
+def packet(*events: Any) -> bytes:
+    return b"".join(b"data: " + (e if isinstance(e, bytes) else json.dumps(e).encode()) + b"\n\n" for e in events)
+
+
+def state(**changes: Any) -> dict[str, Any]:
+    """The attributes of a stream in its middle."""
+    return {
+        "sent_first_chunk": True,
+        "received_finish_reason": None,
+        "sent_last_chunk": False,
+        "custom_llm_provider": "openai",
+        "merge_reasoning_content_in_choices": False,
+        "chunks": [],
+        "response_uptil_now": "",
+        "response_id": "before",
+        "_repeated_messages_count": 1,
+        **changes,
+    }
+
+
+class Case:
+    """A reader that knows the shape of TEXT."""
+
+    def __init__(self, hot: Any, limit: int = 100) -> None:
+        self.module, self.nodes = hot("streaming"), hot("template")
+        shape, leaves = self.nodes.leaves_of(TEXT)
+        place = leaves.index("Hello")
+        self.learned = self.module.ChunkTemplate(
+            self.nodes.Template(self._chunk((self.nodes.LEAF, place))),
+            self.nodes.Template((self.nodes.DICT, ("response_id",), ((self.nodes.LEAF, leaves.index("x")),))),
+            True,
+        )
+        self.reader = self.module.Reader({shape: self.learned}, {"REPEATED_STREAMING_CHUNK_LIMIT": limit})
+
+    def _chunk(self, content: Any) -> Any:
+        nodes = self.nodes
+        nothing = (nodes.CONSTANT, None)
+
+        def model(kind: Any, fields: Any, extra: Any) -> Any:
+            return (nodes.MODEL, kind, fields, frozenset(), extra, nothing)
+
+        def of(**members: Any) -> Any:
+            return (nodes.DICT, tuple(members), tuple(members.values()))
+
+        choice = model(Open, of(), of(delta=model(Open, of(), of(content=content))))
+        return model(Chunk, of(choices=(nodes.LIST, (choice,))), nothing)
+
+    def read(self, stream: dict[str, Any], *packets: bytes) -> Any:
+        for one in packets:
+            self.reader.splitter.feed(one)
+        return self.reader.chunk(stream)
+
+
+def test_a_known_event_becomes_a_chunk_and_is_noted(hot: Any) -> None:
+    case, stream = Case(hot), state()
+    chunk = case.read(stream, packet(TEXT))
+    assert hot("streaming").content_of(chunk) == "Hello"
+    assert stream["chunks"] == [chunk]
+    assert stream["response_uptil_now"] == "Hello"
+    assert stream["response_id"] == "x"
+    assert case.read(stream) == hot("streaming").MORE
+
+
+@pytest.mark.parametrize(
+    "event, reason",
+    [
+        ({**TEXT, "id": 5}, "UNKNOWN"),
+        (b'{"id": ', "not JSON"),
+        (b"[DONE]", "not JSON"),
+        ([1], "not a chunk"),
+        ({**TEXT, "error": {"message": "no"}}, "not a chunk"),
+        ({**TEXT, "id": "  "}, "content"),
+        ({**TEXT, "number": -0.0}, "content"),
+        (b'{"id": "\\ud83d"}', "not JSON"),
+        (b'{"a": "\xff"}', "not JSON"),
+    ],
+)
+def test_any_other_event_is_left_where_it_is(hot: Any, event: Any, reason: str) -> None:
+    case, stream = Case(hot), state()
+    before = copy.deepcopy(stream)
+    expected = getattr(hot("streaming"), reason, reason)
+    for _ in range(2):
+        assert case.read(stream, packet(event)) == expected
+        assert stream == before
+    if reason == "UNKNOWN":
+        assert case.reader.value == event
+        case.reader.templates[case.reader.shape] = None
+        assert case.read(stream) == "unlearnable"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sent_first_chunk": False},
+        {"received_finish_reason": "stop"},
+        {"sent_last_chunk": True},
+        {"custom_llm_provider": "azure"},
+        {"merge_reasoning_content_in_choices": True},
+    ],
+)
+def test_only_the_middle_of_a_stream_is_served(hot: Any, change: dict[str, Any]) -> None:
+    case = Case(hot)
+    assert case.read(state(**change), packet(TEXT)) == "first or last chunk"
+    assert hot("streaming").content_of(case.read(state())) == "Hello"
+
+
+def test_other_fields_end_the_reader_s_part(hot: Any) -> None:
+    case = Case(hot)
+    assert case.read(state(), b"event: x\n" + packet(TEXT)) == "other fields"
+    assert case.reader.splitter.rest() == [b"event: x\n" + packet(TEXT)]
+
+
+def test_repetitions_are_counted_and_the_last_one_is_left_to_stock(hot: Any) -> None:
+    case, stream = Case(hot, limit=4), state()
+    case.reader.splitter.feed(packet(*[TEXT] * 9))
+    counts = []
+    while type(case.reader.chunk(stream)) is not str:
+        counts.append(stream["_repeated_messages_count"])
+    assert counts == [1, 1, 2, 3]
+    assert case.reader.chunk(stream) == "repeated chunk"
+    stream["chunks"][-1].choices[0].delta.content = "changed"
+    assert hot("streaming").content_of(case.reader.chunk(stream)) == "Hello"
+    assert stream["_repeated_messages_count"] == 1
+
+
+@pytest.mark.parametrize("change", ["choices", "delta", "content"])
+def test_chunks_that_an_application_has_changed_are_left_to_stock_s_guard(hot: Any, change: str) -> None:
+    case, stream = Case(hot), state()
+    case.reader.splitter.feed(packet(TEXT, TEXT, TEXT))
+    case.reader.chunk(stream)
+    last = case.reader.chunk(stream)
+    if change == "choices":
+        last.choices = []
+    elif change == "delta":
+        last.choices[0].delta = None
+    else:
+        del last.choices[0].delta.content
+    assert hot("streaming").content_of(last) is ...
+    assert case.reader.chunk(stream) == "repeated chunk"
+
+
+def test_other_templates_hold_at_once(hot: Any) -> None:
+    case, stream = Case(hot), state()
+    case.read(stream, packet(TEXT, TEXT))
+    case.reader.renew({})
+    assert case.read(stream) == hot("streaming").UNKNOWN
