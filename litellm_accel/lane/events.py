@@ -178,7 +178,7 @@ class _Copy:
     """How LiteLLM copies the caller's list of messages for one use: down to which level, by the names of members.
 
     ``group`` tells lists apart that hold other copies of the messages; the lists of one group hold the same. Where a
-    message says that it has no content, ``is_bare`` copies say nothing.
+    member of a message is None, ``is_bare`` copies have none.
     """
 
     def __init__(self, held: Held, messages: Held, group: int) -> None:
@@ -226,8 +226,8 @@ class _Copy:
 
 
 def _bare(message: dict[str, Any]) -> dict[str, Any]:
-    """Return ``message`` without a content that is None."""
-    return {name: value for name, value in message.items() if name != "content" or value is not None}
+    """Return ``message`` without its members that are None."""
+    return {name: value for name, value in message.items() if value is not None}
 
 
 def _level(copied: Any, given: Any) -> int:
@@ -248,15 +248,16 @@ def _copied(value: Any, levels: int) -> Any:
 
 def nested(messages: list[dict[str, Any]]) -> bytes:
     """Return what tells conversations apart that LiteLLM may copy differently, to be added to a call's key."""
-    parts, images, tools, nothing = False, False, False, False
+    marks = set()
     for message in messages:
-        content = message.get("content")
-        if type(content) is list:
-            parts = True
-            images = images or any("image_url" in part for part in content)
-        nothing = nothing or (content is None and "content" in message)
-        tools = tools or "tool_calls" in message
-    return bytes((parts, images, tools, nothing))
+        for name, value in message.items():
+            if value is None:
+                marks.add("no content" if name == "content" else "none")
+            elif type(value) is list:
+                marks.add(name)
+                if name == "content" and any("image_url" in part for part in value):
+                    marks.add("image_url")
+    return ",".join(sorted(marks)).encode()
 
 
 # --- feeding ----------------------------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ from litellm_accel.verify.scenario import (
 )
 from litellm_accel.verify.scenarios import messages, parameters, responses
 
+# Conversations that stock changes as it goes.
+_OBJECTS = ("developer", "message-objects", "message-with-nones")
 FAIL = {"max_retries": 0}
 # LiteLLM puts a logger into its lists on the first call; two calls are watched; two payloads are; then all is prepared.
 PREPARED = 7
@@ -268,7 +270,7 @@ SCENARIOS = themed(
             shape, name=f"messages-{shape.name}", callbacks={"callbacks": ("success",)}, calls=6, via=("acompletion",)
         )
         for shape in messages.SHAPES
-        if shape.lane == "served" and shape.calls > 1 and shape.name not in ("developer", "tool-result-parts")
+        if shape.lane == "served" and shape.calls > 1 and shape.name not in _OBJECTS
     ),
     *(
         replace(
