@@ -267,10 +267,15 @@ SCENARIOS = themed(
     ),
     *(
         replace(
-            shape, name=f"messages-{shape.name}", callbacks={"callbacks": ("success",)}, calls=6, via=("acompletion",)
+            shape,
+            name=f"messages-{shape.name}",
+            lane="either" if shape.name in _OBJECTS else "served",
+            callbacks={"callbacks": ("success",)},
+            calls=6,
+            via=("acompletion",),
         )
         for shape in messages.SHAPES
-        if shape.lane == "served" and shape.calls > 1 and shape.name not in _OBJECTS
+        if shape.lane == "served" and shape.calls > 1
     ),
     *(
         replace(
