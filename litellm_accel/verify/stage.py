@@ -163,7 +163,7 @@ class Stage:
         """Play the run and describe all that could be observed of it."""
         random.seed(7)
         if self.run.via in ROUTED:
-            _wait_for_steady_minute()
+            _wait_for_steady_minute(self.scenario.seconds)
         self.provider.clear()
         printed = io.StringIO()
         with (
@@ -345,10 +345,10 @@ def _is_stream(response: Any) -> bool:
     return isinstance(response, litellm.CustomStreamWrapper)
 
 
-def _wait_for_steady_minute() -> None:
+def _wait_for_steady_minute(seconds: float) -> None:
     """The router counts usage by the minute; a run that crosses into the next one would be counted twice."""
     left = 60 - time.time() % 60
-    if left < STEADY_SECONDS:
+    if left < STEADY_SECONDS + seconds:
         time.sleep(left)
 
 

@@ -378,7 +378,7 @@ ENDS = (
     Scenario("cut-after-finish", NO_RETRY, answer=plain(cut=11), via=ALL, calls=2),
     Scenario("cut-by-reset", NO_RETRY, answer=plain(cut=4, reset=True), lane="either", calls=2, logs=False),
     Scenario("stalled", {**NO_RETRY, "timeout": 0.4}, answer="stall-stream", calls=1, seconds=0.5),
-    Scenario("stalled-router", {**NO_RETRY, "timeout": 0.4}, answer="stall-stream", via=ROUTED, calls=1, seconds=0.5),
+    Scenario("stalled-router", {**NO_RETRY, "timeout": 0.4}, answer="stall-stream", via=ROUTED, calls=1, seconds=2.0),
     Scenario("repeating", NO_RETRY, answer=plain(content="", chunks=140), calls=1),
     Scenario("repeating-short-of-it", NO_RETRY, answer=plain(content="", chunks=90), calls=1),
 )
