@@ -131,7 +131,6 @@ class Streamed:
             "error": ended,
             "kept": kept,
             "at the end": self._state(),
-            "started": self.stream.logging_obj.completion_start_time is not None,
         }
 
     def _state(self) -> Any:

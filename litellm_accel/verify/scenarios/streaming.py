@@ -8,7 +8,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from litellm_accel.verify.scenario import ALL, DIRECT, ROUTED, Made, Scenario, Via, deployment, themed
+from litellm_accel.verify.scenario import ALL, DIRECT, ROUTED, Made, Scenario, Via, deployment, themed, with_fields
 
 STREAM = {"stream": True}
 USAGE = {"stream_options": {"include_usage": True}}
@@ -441,10 +441,10 @@ def _one_by_one(stage: Any) -> None:
 def told(name: str, arguments: Any = None, callbacks: Any = None, **fields: Any) -> tuple[Scenario, Scenario]:
     """Streams that callbacks are told of: asynchronous ones, and synchronous ones chunk by chunk.
 
-    Unless the usage is asked for, stock adds it to the last chunk while a thread may already tell of that chunk.
+    These end without a finish reason: to a chunk with one stock adds the usage while a thread may already tell of it.
     """
     scenario = Scenario(name, arguments or {}, callbacks=callbacks or {"callbacks": ("both",)}, calls=2, **fields)
-    apart = replace(scenario, name=f"{name}-sync", arguments={**scenario.arguments, **USAGE}, via=SYNC)
+    apart = replace(scenario, name=f"{name}-sync", answer=with_fields(scenario.answer, finish=None), via=SYNC)
     return replace(scenario, via=ASYNC), replace(apart, script=_one_by_one)
 
 
@@ -638,7 +638,11 @@ SCRIPTS = (
 SCENARIOS = themed(
     "streaming",
     *(
-        replace(scenario, arguments={**STREAM, **scenario.arguments}, calls=min(scenario.calls, 3))
-        for scenario in (*SHAPES, *TRAVELS, *ENDS, *SETTINGS, *CALLBACKS, *ROUTERS, *SCRIPTS)
+        replace(scenario, arguments={**STREAM, **scenario.arguments}, calls=min(scenario.calls, 2))
+        # A chunk's shape is learned and built by the same code for both kinds of streams.
+        for scenario in (
+            *(replace(shape, via=shape.via if shape.via == ALL else ("acompletion",)) for shape in SHAPES),
+            *(*TRAVELS, *ENDS, *SETTINGS, *CALLBACKS, *ROUTERS, *SCRIPTS),
+        )
     ),
 )
