@@ -112,7 +112,7 @@ if hasattr(os, "register_at_fork"):
 def accelerate(components: str | Iterable[str] | None = None, *, strict: bool = False) -> Report:
     """Install accelerated components into LiteLLM, which is imported if it is not yet.
 
-    ``components`` is a name, several names, or None for all that are ready. A component that cannot be activated stays
+    ``components`` is a name, several names, or None for all. A component that cannot be activated stays
     off, and the report says why; active ones stay as they are. With ``strict`` the call activates all it was asked for
     or changes nothing and raises ``AccelerationError``.
 
@@ -178,7 +178,7 @@ def reset_errors(components: str | Iterable[str] | None = None) -> None:
 
 def _names(wanted: str | Iterable[str] | None) -> list[str]:
     if wanted is None:
-        return list(components.READY)
+        return list(components.NAMES)
     names = [wanted] if isinstance(wanted, str) else list(wanted)
     for name in names:
         if not isinstance(name, str):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +48,9 @@ def status(as_json: bool) -> None:
 @commands.command()
 def doctor() -> None:
     """Say in a line each what keeps LiteLLM from running accelerated here; exit 1 if anything does."""
-    from litellm_accel import backend, components, settings
+    from litellm_accel import backend, settings
 
-    found = diagnose(_accelerate_offline().to_dict(), components.READY, backend(), settings.problems())
+    found = diagnose(_accelerate_offline().to_dict(), backend(), settings.problems())
     for line in found:
         click.echo(line)
     if found:
@@ -94,18 +94,15 @@ def verify(arguments: tuple[str, ...]) -> None:
     verify_command.main(list(arguments), prog_name="litellm-accel verify", standalone_mode=False)
 
 
-def diagnose(
-    report: Mapping[str, Any], ready: Collection[str], backends: Mapping[str, Any], problems: list[str]
-) -> list[str]:
+def diagnose(report: Mapping[str, Any], backends: Mapping[str, Any], problems: list[str]) -> list[str]:
     """Return a line for each thing that is not as it should be.
 
-    ``report`` is ``Report.to_dict()``, ``ready`` names the components that should be active, ``backends`` is
-    ``backend()``, ``problems`` is ``settings.problems()``.
+    ``report`` is ``Report.to_dict()``, ``backends`` is ``backend()``, ``problems`` is ``settings.problems()``.
     """
     components = (
         f"component {component['name']} is {component['state']}: {component['reason']}"
         for component in report["components"]
-        if component["name"] in ready and component["state"] != "active"
+        if component["state"] != "active"
     )
     fallbacks = (
         f"hot module {name} runs in pure Python: {choice.reason}"

@@ -6,12 +6,9 @@ import importlib
 
 from litellm_accel.components.base import Component
 
-# Switched on by accelerate() unless it is told names.
-READY: tuple[str, ...] = ("tokens", "cost", "routing")
-
-# The others are on only where ``litellm-accel verify`` has shown them equal, and only by name; ``connection_pool`` is
-# the way in which ``chat`` sends.
-NAMES: tuple[str, ...] = (*READY, "connection_pool", "chat", "streaming")
+# Switched on by accelerate() unless it is told names. The last three only where ``litellm-accel verify`` has shown them
+# equal on the installed versions; ``connection_pool`` is the way in which ``chat`` sends.
+NAMES: tuple[str, ...] = ("tokens", "cost", "routing", "connection_pool", "chat", "streaming")
 
 
 def get(name: str) -> Component:

@@ -29,7 +29,7 @@ class Times:
 
 @dataclass
 class Outcome:
-    """What came of one row. ``served`` of ``calls`` calls took the accelerated path, the others stock's.
+    """What came of one row. ``served`` of ``calls`` calls (or chunks) took the accelerated path, the others stock's.
 
     ``declined`` counts the reasons of those that a component left to stock, ``unavailable`` says why no component could
     serve any. ``difference`` says where results differ first, ``error`` is the traceback of work that failed.

@@ -162,7 +162,7 @@ def _add(outcome: Outcome, stock: dict[str, Any], accelerated: dict[str, Any]) -
     for times, answer in ((outcome.stock, stock), (outcome.accelerated, accelerated)):
         times.cpu.append(answer["cpu"] / answer["units"])
         times.wall.append(answer["wall"] / answer["units"])
-    outcome.calls += accelerated["calls"]
+    outcome.calls += accelerated["units"]
     outcome.served += accelerated["served"]
     outcome.declined.update(accelerated["declined"])
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from litellm_accel import demo, settings
+from litellm_accel import components, demo, settings
 from litellm_accel.demo.runner import Worker
 from litellm_accel.demo.work import ROWS, Row
 from litellm_accel.provider import Provider
@@ -30,16 +30,17 @@ def test_quick_demo_measures_equal_work_and_tells_who_served_it(tmp_path: Path) 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     told = json.loads(ran.stdout)
     assert [row["name"] for row in told["rows"]] == [row.name for row in ROWS]
-    active = {component["name"] for component in told["report"]["components"] if component["state"] == "active"}
+    active = {found["name"] for found in told["report"]["components"] if found["state"] == "active"}
     for row in told["rows"]:
         assert row["equal"] is True, row
         assert row["stock"]["cpu_min"] > 0 and row["accelerated"]["cpu_min"] > 0
         assert row["rounds"] >= 2
         if active & set(row["components"]):
-            assert row["served"] == row["calls"], row
+            most = 0.95 if row["unit"] == "chunk" else 1.0  # a stream's first and last chunks are stock's
+            assert most * row["calls"] <= row["served"] <= row["calls"], row
         else:
             assert row["served"] == 0 and row["unavailable"], row
-    assert {"tokens"} <= active
+    assert active == set(components.NAMES)
     assert "<svg" in page.read_text(encoding="utf-8")
 
 
@@ -64,7 +65,7 @@ def test_worker_in_stock_serves_nothing(provider: Provider) -> None:
         worker.answer()
         worker.send(row, provider.url)
         answer = worker.answer()
-    assert answer["calls"] == answer["units"] == len(answer["results"])
+    assert answer["units"] == len(answer["results"])
     assert answer["served"] == 0 and answer["declined"] == {}
 
 

@@ -74,9 +74,8 @@ def victim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTy
 
 @pytest.fixture
 def register(victim: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[Register]:
-    def use(*parts: Part, experimental: tuple[Part, ...] = ()) -> None:
-        known = {part.name: part for part in (*parts, *experimental)}
-        monkeypatch.setattr(components, "READY", tuple(part.name for part in parts))
+    def use(*parts: Part) -> None:
+        known = {part.name: part for part in parts}
         monkeypatch.setattr(components, "NAMES", tuple(known))
         monkeypatch.setattr(components, "get", known.__getitem__)
 
@@ -118,12 +117,6 @@ def test_only_the_components_asked_for_start(victim: ModuleType, register: Regis
     assert [row.state for row in report.components] == ["active", "off"]
     assert victim.triple.__code__ is code
     assert [row.state for row in litellm_accel.accelerate(["two", "one"]).components] == ["active", "active"]
-
-
-def test_what_is_not_ready_starts_only_by_name(victim: ModuleType, register: Register) -> None:
-    register(Part("one", "double"), experimental=(Part("two", "triple"),))
-    assert [row.state for row in litellm_accel.accelerate(strict=True).components] == ["active", "off"]
-    assert [row.state for row in litellm_accel.accelerate("two").components] == ["active", "active"]
 
 
 @pytest.mark.parametrize(

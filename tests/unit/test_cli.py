@@ -252,22 +252,18 @@ def report(**state: str) -> dict[str, object]:
 
 
 def test_diagnosis_of_health_is_empty() -> None:
-    assert cli.diagnose(report(), ["tokens"], {"bpe": Backend("compiled", "it imports")}, []) == []
+    assert cli.diagnose(report(), {"bpe": Backend("compiled", "it imports")}, []) == []
 
 
 @pytest.mark.parametrize("state", ["off", "failed", "unproven"])
 def test_diagnosis_names_what_is_not_active(state: str) -> None:
-    found = cli.diagnose(report(state=state, reason="the reason"), ["tokens"], {}, [])
+    found = cli.diagnose(report(state=state, reason="the reason"), {}, [])
     assert found == [f"component tokens is {state}: the reason"]
-
-
-def test_diagnosis_leaves_out_what_is_on_only_by_name() -> None:
-    assert cli.diagnose(report(state="off", reason="not switched on"), [], {}, []) == []
 
 
 def test_diagnosis_names_fallbacks_and_settings() -> None:
     backends = {"bpe": Backend("pure", "no compiled module is installed"), "gate": Backend("compiled", "it imports")}
-    assert cli.diagnose(report(), ["tokens"], backends, ["X=1 is wrong"]) == [
+    assert cli.diagnose(report(), backends, ["X=1 is wrong"]) == [
         "hot module bpe runs in pure Python: no compiled module is installed",
         "setting X=1 is wrong",
     ]
