@@ -15,28 +15,10 @@ from types import ModuleType
 from typing import Any
 
 from litellm_accel._backend import load
+from litellm_accel.components.routing_filters import MAPPED_PROVIDERS
 
 _hot = load("routing")
 
-# Providers whose model information comes from the price map alone; others may ask a server, or log.
-_MAPPED_PROVIDERS = frozenset(
-    {
-        "anthropic",
-        "bedrock",
-        "cohere",
-        "deepseek",
-        "fireworks_ai",
-        "gemini",
-        "groq",
-        "mistral",
-        "openai",
-        "openrouter",
-        "perplexity",
-        "together_ai",
-        "vertex_ai",
-        "xai",
-    }
-)
 _NUMBERS = (int, float)
 
 
@@ -76,7 +58,7 @@ class Limits:
         seen = _hot.Snapshot(parts)
         parsed = router.get_deployment(model_id=model_id)
         provider = self._get_provider(model=model, litellm_params=parsed.litellm_params)[1]
-        if provider not in _MAPPED_PROVIDERS:
+        if provider not in MAPPED_PROVIDERS:
             raise _hot.Unserved("limits that may change on their own")
         try:
             info = router.get_router_model_info(deployment=parsed, received_model_name=model_group)
