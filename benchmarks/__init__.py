@@ -13,6 +13,7 @@ from types import ModuleType
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # LiteLLM must not look for prices on the network
 
 STOCK, COMPILED, PURE = BACKENDS = ("stock", "compiled", "pure")
+SHIPPED = (STOCK, COMPILED)  # for whole calls, which take long to set up
 
 
 def hot(name: str, backend: str) -> ModuleType:

@@ -10,7 +10,7 @@ from typing import Any
 import litellm
 from litellm.integrations.custom_logger import CustomLogger
 
-from benchmarks import BACKENDS, STOCK, accelerate, hot, prefer
+from benchmarks import SHIPPED, STOCK, accelerate, hot, prefer
 
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say hello to the world."}]
 IN_FLIGHT = 20
@@ -36,7 +36,7 @@ class Calls:
     """`CALLS` calls of one kind; `track_served` shows that the lane has served them."""
 
     kinds = ("completion", "completion_threads", "acompletion", "router")
-    params = (list(kinds), list(BACKENDS))
+    params = (list(kinds), list(SHIPPED))
     param_names = ("kind", "backend")
     timeout = 300
 
@@ -92,7 +92,7 @@ class Calls:
 class LoggedCalls(Calls):
     """The same, each call told to one `CustomLogger` that reads the standard payload."""
 
-    params = (list(Calls.kinds), list(BACKENDS))
+    params = (list(Calls.kinds), list(SHIPPED))
 
     def prepare(self) -> None:
         self.reader = Reader()

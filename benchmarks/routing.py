@@ -16,7 +16,7 @@ from typing import Any
 
 import litellm
 
-from benchmarks import BACKENDS, accelerate, require_served
+from benchmarks import SHIPPED, accelerate, require_served
 
 STRATEGIES = (
     "simple-shuffle",
@@ -137,7 +137,7 @@ def recording(router: Any, strategy: str, failure: bool) -> Callable[[], Awaitab
 class Choosing:
     """One choice."""
 
-    params = (list(STRATEGIES), list(SIZES), list(BACKENDS))
+    params = (list(STRATEGIES), list(SIZES), list(SHIPPED))
     param_names = ("strategy", "deployments", "backend")
 
     def setup(self, strategy: str, deployments: int, backend: str) -> None:
@@ -157,7 +157,7 @@ class Choosing:
 class Narrowing:
     """One choice within tags, pre-call checks or a wildcard."""
 
-    params = (list(DEMANDS), list(SIZES), list(BACKENDS))
+    params = (list(DEMANDS), list(SIZES), list(SHIPPED))
     param_names = ("demand", "deployments", "backend")
 
     def setup(self, demand: str, deployments: int, backend: str) -> None:
@@ -177,7 +177,7 @@ class Narrowing:
 class Groups:
     """One choice in one of many model groups of ten deployments."""
 
-    params = ([1, 1000], list(BACKENDS))
+    params = ([1, 1000], list(SHIPPED))
     param_names = ("groups", "backend")
 
     def setup(self, groups: int, backend: str) -> None:
@@ -195,7 +195,7 @@ class Groups:
 class Recording:
     """The record of one finished call at 1000 deployments."""
 
-    params = (list(STRATEGIES), ["success", "failure"], list(BACKENDS))
+    params = (list(STRATEGIES), ["success", "failure"], list(SHIPPED))
     param_names = ("strategy", "outcome", "backend")
 
     def setup(self, strategy: str, outcome: str, backend: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import litellm
 
-from benchmarks import BACKENDS, STOCK, accelerate, hot, prefer
+from benchmarks import BACKENDS, SHIPPED, STOCK, accelerate, hot, prefer
 
 MESSAGES = [{"role": "user", "content": "Say hello to the world."}]
 CHUNKS = 200
@@ -24,7 +24,7 @@ class Chunks:
     """
 
     kinds = ("completion", "acompletion", "router", "apart")
-    params = (list(kinds), list(BACKENDS))
+    params = (list(kinds), list(SHIPPED))
     param_names = ("kind", "backend")
     timeout = 600
     number = 1
