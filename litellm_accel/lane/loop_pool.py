@@ -9,8 +9,6 @@ of LiteLLM's client.
 from __future__ import annotations
 
 import asyncio
-import re
-import select
 import time
 import weakref
 from collections import Counter
@@ -19,17 +17,17 @@ from typing import Any
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
+from httpcore._utils import is_socket_readable
 from multidict import CIMultiDict
 
 from litellm_accel._backend import load
 from litellm_accel.lane.exchange import Reply
-from litellm_accel.lane.tally import Tallies
+from litellm_accel.lane.head import OpenHead
+from litellm_accel.lane.tally import MAX_AGE, Tallies
 
 http1 = load("http1")
 
 _DECODING = ("utf-8", "surrogateescape")  # aiohttp's
-_MAX_AGE = 600.0  # seconds; then a new connection follows what has become of the host's address
-_LENGTH = re.compile(rb"(\r\ncontent-length: )\d+(\r\n)", re.IGNORECASE)
 
 
 class Unsuited(Exception):
@@ -60,7 +58,7 @@ class LoopPool:
                 self._opened[connection.protocol] = host, now
                 tally.created += 1
                 return connection
-            unfit = "age" if now > known[1] + _MAX_AGE else "closed by host" if _readable(connection) else ""
+            unfit = "age" if now > known[1] + MAX_AGE else "closed by host" if _ended(connection) else ""
             if not unfit:
                 tally.reused += 1
                 return connection
@@ -90,13 +88,14 @@ class PreparedRequest:
     """One kind of request in one session, ready to be sent with any body."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, pool: LoopPool, request: Any, timeout: aiohttp.ClientTimeout, head: bytes
+        self,
+        session: aiohttp.ClientSession,
+        pool: LoopPool,
+        request: Any,
+        timeout: aiohttp.ClientTimeout,
+        head: OpenHead,
     ) -> None:
-        parts = _LENGTH.split(head)
-        if len(parts) != 4:
-            raise Unsuited("no content length")
-        before, name, end, after = parts
-        self._before, self._after = before + name, end + after
+        self._head = head
         self._pool = pool
         self._request = request
         self._host = str(request.url.origin())
@@ -138,7 +137,11 @@ class PreparedRequest:
         response = await request.send(taken)
         response.close()
         request._session = None  # of no more use; it would keep the session alive
-        return cls(session, pool, request, options["timeout"], taken.written)
+        try:
+            head = OpenHead(taken.written)
+        except ValueError as error:
+            raise Unsuited(str(error)) from None
+        return cls(session, pool, request, options["timeout"], head)
 
     async def send(self, body: bytes) -> Reply:
         """Send one request and return what came of it. Cancellation passes, and closes the connection."""
@@ -150,7 +153,7 @@ class PreparedRequest:
         exchange = _Exchange(connection)
         unfit = "broken off"
         try:
-            exchange.start(b"%b%d%b%b" % (self._before, len(body), self._after, body), self._timeout.sock_read)
+            exchange.start(self._head.around(body), self._timeout.sock_read)
             reply = await exchange.reply()
             if reply is None:
                 unfit = "unusual response"
@@ -303,12 +306,9 @@ class _Taken:
         """Nothing is waited for."""
 
 
-def _readable(connection: Any) -> bool:
+def _ended(connection: Any) -> bool:
     """Return whether there is something to read between two exchanges, which can only be the connection's end."""
-    socket = connection.transport.get_extra_info("socket")
-    poll = select.poll()
-    poll.register(socket.fileno(), select.POLLIN)
-    return bool(poll.poll(0))
+    return is_socket_readable(connection.transport.get_extra_info("socket"))
 
 
 def _caused(error: BaseException, cause: BaseException | None) -> Any:

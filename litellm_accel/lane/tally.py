@@ -1,4 +1,4 @@
-"""What became of the connections to each host."""
+"""How long connections are used, and what became of those to each host."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+MAX_AGE = 600.0  # seconds; then a new connection follows what has become of the host's address
 _MAX_HOSTS = 256
 
 

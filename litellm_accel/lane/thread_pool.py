@@ -7,7 +7,6 @@ and its judgement of odd responses are therefore those of LiteLLM's client.
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
 import time
 from collections import deque
@@ -21,36 +20,27 @@ import httpx
 
 from litellm_accel._backend import load
 from litellm_accel.lane.exchange import Reply
-from litellm_accel.lane.tally import Tallies
+from litellm_accel.lane.head import OpenHead
+from litellm_accel.lane.tally import MAX_AGE, Tallies
 
 http1 = load("http1")
 
 _READ_BYTES = 65536
-_MAX_AGE = 600.0  # seconds; then a new connection follows what has become of the host's address
-_LENGTH = re.compile(rb"(\r\ncontent-length: )\d+(\r\n)", re.IGNORECASE)
 
 
-class Head:
-    """A request before its body, as httpcore writes it, with its length open. Raises ``ValueError`` if it has none."""
+class Head(OpenHead):
+    """A request before its body, as httpcore writes it. Raises ``ValueError`` if it has no content length."""
 
     def __init__(self, url: httpx.URL, headers: list[tuple[bytes, bytes]]) -> None:
         self.url = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
         self.headers = headers
         request = h11.Request(method=b"POST", target=url.raw_path, headers=headers)
-        parts = _LENGTH.split(h11.Connection(h11.CLIENT).send(request) or b"")
-        if len(parts) != 4:
-            raise ValueError("a request without a content length")
-        before, name, end, after = parts
-        self._before, self._after = before + name, end + after
+        super().__init__(h11.Connection(h11.CLIENT).send(request) or b"")
 
     def headers_for(self, body: bytes) -> list[tuple[bytes, bytes]]:
         """Return the headers with the length of ``body``."""
         length = b"%d" % len(body)
         return [(name, length if name.lower() == b"content-length" else value) for name, value in self.headers]
-
-    def around(self, body: bytes) -> bytes:
-        """Return the whole request, as it goes over the wire."""
-        return b"%b%d%b%b" % (self._before, len(body), self._after, body)
 
 
 class _Connection:
@@ -66,7 +56,7 @@ class _Connection:
         """Return why the connection must not be used again, or an empty text."""
         if idle_seconds is not None and now > self.released + idle_seconds:
             return "idle"
-        if now > self.opened + _MAX_AGE:
+        if now > self.opened + MAX_AGE:
             return "age"
         # Between two exchanges there is nothing to read but the connection's end.
         return "closed by host" if self.stream.get_extra_info("is_readable") else ""
@@ -85,6 +75,7 @@ class ThreadPool:
         self._limit: int = pool._max_connections
         self._idle: dict[str, deque[_Connection]] = {}
         self._open = 0
+        self._closed = False
         self._lock = threading.Lock()
 
     def send(self, head: Head, body: bytes, timeout: Mapping[str, float | None]) -> Reply | None:
@@ -125,7 +116,7 @@ class ThreadPool:
     def close(self, reason: str) -> None:
         """Close the idle connections now, the others when they come back."""
         with self._lock:
-            self._idle_seconds = -1.0
+            self._closed = True
             for host, connections in self._idle.items():
                 for connection in connections:
                     self.tallies[host].idle -= 1
@@ -149,7 +140,7 @@ class ThreadPool:
 
     def _release(self, host: str, connection: _Connection, reason: str) -> None:
         self.tallies[host].in_use -= 1
-        if reason or self._idle_seconds == -1.0:
+        if reason or self._closed:
             self._drop(host, connection, reason or "given up")
             return
         connection.released = time.monotonic()

@@ -343,7 +343,7 @@ async def test_a_cancelled_request_closes_its_connection(host: Host, pools: Pool
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_a_thousand_requests_at_once_share_a_connectors_connections(host: Host, pools: Pools) -> None:
+async def test_hundreds_of_requests_at_once_share_a_connectors_connections(host: Host, pools: Pools) -> None:
     options = options_for(host, "plain")
     options["timeout"] = aiohttp.ClientTimeout(sock_read=30)
     connector = aiohttp.TCPConnector(limit=20)
