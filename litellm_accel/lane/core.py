@@ -36,7 +36,7 @@ class Lane:
 
     def __init__(self, gate: Any) -> None:
         self.gate = gate
-        self.environment = Environment()
+        self.environment = Environment(lambda: gate.served)
         self.maker = Maker()
         self.feeds = events.Feeds(self.maker.texts, gate.fault)
         self.plans: dict[Any, Any] = {}
@@ -100,6 +100,7 @@ class Lane:
             if len(plans) >= _MAX_PLANS:
                 plans.clear()
             epoch = self.environment.epoch
+            self.environment.learned += 1
             plans[place] = Refused(epoch, plan.shown if type(plan) is ShownOnce and plan.of == epoch else None)
             return LEARN
         if type(plan) is Refused:

@@ -15,6 +15,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -141,7 +142,8 @@ _LOGGERS = (
 )
 
 _PACKAGES = ("litellm", "openai", "httpx", "httpcore", "aiohttp", "pydantic")
-_CHANGES_BEFORE_REST = 20
+# Where settings change faster than plans pay, no plan is learned for a while.
+_WASTED_BEFORE_REST = 20
 _REST_SECONDS = 5.0
 
 
@@ -169,28 +171,39 @@ def defaults(package: ModuleType) -> dict[str, Any]:
 
 
 class Environment:
-    """Everything outside a call's own arguments that decides whether and how the lane serves it."""
+    """Everything outside a call's own arguments that decides whether and how the lane serves it.
 
-    def __init__(self) -> None:
+    ``served`` tells how many calls have been served, ``learned`` is how many were watched since the last change.
+    """
+
+    def __init__(self, served: Callable[[], int]) -> None:
         self.litellm = importlib.import_module("litellm")
         self._defaults = defaults(self.litellm)
         packages = [importlib.import_module(name) for name in _PACKAGES]
         self._sources = (contextlib.__file__, *(str(Path(str(found.__file__)).parent) for found in packages))
         self._rested_until = 0.0
-        self._changes: list[float] = []
+        self._served = served
+        self._served_before = 0
+        self._wasted = 0  # epochs in a row in which more calls were watched than served
         self.epoch = 0
+        self.learned = 0
         self.listening = False
         self._listeners = Listeners()
+        self._owners: dict[str, Any] = {}
+        self._patched: dict[tuple[str, Any], str] = {}
         self._build()
         self.reason = self._judge()
 
     def _build(self) -> None:
         watched = watch.Watch()
-        for name in MODULES:
-            watched.add(name, importlib.import_module(name))
-        for target in CLASSES:
+        for target in (*MODULES, *CLASSES):
             module, _, name = target.partition(":")
-            watched.add(target, getattr(sys.modules[module], name))
+            owner = getattr(sys.modules[module], name) if name else importlib.import_module(module)
+            watched.add(target, owner)
+            if owner is not self._owners.get(target):
+                self._owners[target] = owner
+                for key in vars(owner):
+                    self._look(target, key)
         watched.add("environ", os.environ._data)  # type: ignore[attr-defined]
         for name, _ in _LOGGERS:
             watched.add(f"logger {name}", logging.getLogger(name))
@@ -218,18 +231,30 @@ class Environment:
         if len(levels) == len(differences) and self._loggers() is None and self.reason is None:
             self.watch.mark()  # a logger has only noted its effective level
             return None
-        self._changes = [moment for moment in self._changes if now - moment < 1.0]
-        self._changes.append(now)
-        if len(self._changes) > _CHANGES_BEFORE_REST:
+        if self._is_too_often():
             self._rested_until = now + _REST_SECONDS
             return "settings keep changing"
         self.epoch += 1
+        before = self.watch
         self._build()
+        for name, key in before.differences():
+            self._look(name, key)
         self.reason = self._judge()
         return self.reason
 
+    def _is_too_often(self) -> bool:
+        """Return whether too many epochs have come to nothing; counts the one that ends."""
+        served = self._served()
+        if self.learned:
+            self._wasted = self._wasted + 1 if self.learned > served - self._served_before else 0
+        self.learned, self._served_before = 0, served
+        if self._wasted <= _WASTED_BEFORE_REST:
+            return False
+        self._wasted = 0
+        return True
+
     def _judge(self) -> str | None:
-        return self._settings() or self._loggers() or self._patches()
+        return self._settings() or self._loggers() or next(iter(self._patched.values()), None)
 
     def _settings(self) -> str | None:
         for name, default in self._defaults.items():
@@ -253,17 +278,16 @@ class Environment:
                 return "logging"
         return None
 
-    def _patches(self) -> str | None:
-        for name in MODULES:
-            for key, value in vars(sys.modules[name]).items():
-                if getattr(value, "__module__", None) == name and not self._genuine(value):
-                    return f"patched {name}.{key}"
-        for target in CLASSES:
-            module, _, name = target.partition(":")
-            for key, value in vars(getattr(sys.modules[module], name)).items():
-                if not self._genuine(value):
-                    return f"patched {name}.{key}"
-        return None
+    def _look(self, target: str, key: Any) -> None:
+        """Note whether what the module or class ``target`` holds under ``key`` is its package's own."""
+        self._patched.pop((target, key), None)
+        owner = self._owners.get(target)
+        if owner is None:
+            return
+        value = vars(owner).get(key)
+        # A module also holds what it has from elsewhere.
+        if (isinstance(owner, type) or getattr(value, "__module__", None) == target) and not self._genuine(value):
+            self._patched[target, key] = f"patched {target.rpartition(':')[2]}.{key}"
 
     def _genuine(self, value: Any) -> bool:
         """Return whether ``value``, if it is a function, was written in one of the packages relied on."""

@@ -1,0 +1,52 @@
+"""What the lane notices of LiteLLM's settings, and when it stops learning because they change too often."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import litellm
+import pytest
+
+from litellm_accel.lane import policy
+from litellm_accel.lane.policy import Environment
+
+
+def test_a_function_of_somebody_else_is_noticed_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = Environment(lambda: 0)
+    assert environment.reason is None
+    with monkeypatch.context() as patched:
+        patched.setattr(litellm.Router, "flush_cache", lambda *args: None)
+        assert environment.watch.changed()
+        assert environment.refresh() == "patched Router.flush_cache"
+    assert environment.refresh() is None
+
+
+def test_so_are_classes_in_the_place_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = Environment(lambda: 0)
+
+    class Other(litellm.utils.Rules):  # type: ignore[name-defined,misc]
+        def post_call_rules(self, *args: Any) -> bool:
+            return True
+
+    with monkeypatch.context() as patched:
+        patched.setattr("litellm.litellm_core_utils.rules.Rules", Other)
+        assert environment.refresh() == "patched Rules.post_call_rules"
+    assert environment.refresh() is None
+
+
+@pytest.mark.parametrize(("served", "rests"), [(0, True), (2, False)])
+def test_changes_that_waste_what_was_learned_bring_a_rest(
+    monkeypatch: pytest.MonkeyPatch, served: int, rests: bool
+) -> None:
+    total = 0
+    environment = Environment(lambda: total)
+    monkeypatch.setattr(litellm, "request_timeout", 10.0)
+    environment.refresh()
+    reasons = []
+    for number in range(policy._WASTED_BEFORE_REST + 1):
+        environment.learned += 1
+        total += served
+        monkeypatch.setattr(litellm, "request_timeout", 20.0 + number)
+        reasons.append(environment.refresh())
+    assert reasons[-1] == ("settings keep changing" if rests else None)
+    assert set(reasons[:-1]) == {None}
