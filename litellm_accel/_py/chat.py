@@ -82,6 +82,8 @@ ARGUMENTS = frozenset(
         "allowed_openai_params",
     ]
 )
+# Those whose values LiteLLM puts into the request as they are and that do nothing else: two watched calls must show it.
+_FREE = frozenset(("max_completion_tokens", "max_tokens", "prompt_cache_key", "safety_identifier", "seed", "user"))
 _ROLES = frozenset(("assistant", "system", "tool", "user"))
 _THOUGHT = "__thought__"
 _MAX_KEY = 1 << 16
@@ -94,20 +96,28 @@ def messages_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return kwargs.get("messages")
 
 
-def call_key(kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes | None:
-    """Return a key for everything a call passes but its messages, or None if the lane does not know its arguments.
+def call_key(kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, dict[str, bytes]] | None:
+    """Return a key for what a call passes but its messages, and its free arguments by name, in JSON.
 
-    Calls with equal keys pass equal values of equal types.
+    Calls with equal keys pass equal values of equal types, but for free arguments, which have equal names and types.
+    None if the lane does not know the call's arguments.
     """
     if len(args) > 2 or kwargs.get("stream"):
         return None
     passed: list[Any] = [kind, args[0] if args else None]
+    free: dict[str, bytes] = {}
     for name, value in kwargs.items():
         if name == "messages":
             continue
         if name not in ARGUMENTS:
             return None
-        if type(value) is Timeout:
+        if name in _FREE and value and (type(value) is str or type(value) is int):
+            try:
+                free[name] = orjson.dumps(value)
+                value = ..., "free", type(value) is int
+            except orjson.JSONEncodeError:
+                pass  # what JSON cannot hold is part of the key
+        elif type(value) is Timeout:
             value = ..., "timeout", value.as_dict()
         elif name == "response_format" and isinstance(value, type):
             value = _class_number(value)
@@ -119,7 +129,7 @@ def call_key(kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes 
         key = marshal.dumps(passed, 2)
     except ValueError:
         return None
-    return key if len(key) <= _MAX_KEY else None
+    return (key, free) if len(key) <= _MAX_KEY else None
 
 
 _classes: WeakKeyDictionary[Any, tuple[Any, int]] = WeakKeyDictionary()
@@ -254,16 +264,23 @@ class Plan:
     what a transport needs besides a body. A plan holds for one ``epoch`` of the settings and until ``expires``
     (``time.time()``). ``feed`` tells callbacks of its successes, None if there are none. With ``plain``
     it holds for messages that ``are_texts`` only.
+
+    ``free`` are the free arguments of the call it was learned from. It holds for calls with the same, but for those
+    in ``places``, which names the member of the request's body that holds each (None if it is not sent).
     """
 
     __slots__ = (
+        "_before",
+        "_holes",
         "content_type",
         "cost",
         "epoch",
         "expires",
         "feed",
+        "free",
         "header_maps",
         "hidden",
+        "places",
         "plain",
         "prefix",
         "request",
@@ -285,6 +302,7 @@ class Plan:
         request: dict[str, Any],
         epoch: int,
         expires: float,
+        free: dict[str, bytes],
     ) -> None:
         self.prefix = prefix
         self.suffix = suffix
@@ -297,12 +315,36 @@ class Plan:
         self.request = request
         self.epoch = epoch
         self.expires = expires
+        self.free = free
+        self.places: dict[str, str | None] = {}
         self.feed: Any = None
         self.plain = False
+        self._before = suffix
+        self._holes: tuple[tuple[str, bytes], ...] = ()
 
-    def body(self, messages: bytes) -> bytes:
-        """Return the request body around encoded ``messages``."""
-        return self.prefix + messages + self.suffix
+    def open(self, places: dict[str, str | None], before: bytes, holes: tuple[tuple[str, bytes], ...]) -> None:
+        """Let the plan hold for any values of the free arguments in ``places``.
+
+        ``before`` and ``holes`` are its suffix in pieces: up to the first of these values, and for each in turn the
+        argument's name and what follows the value.
+        """
+        self.places = places
+        self._before = before
+        self._holes = holes
+
+    def covers(self, free: dict[str, bytes]) -> bool:
+        """Return whether the plan holds for these values of its free arguments."""
+        return all(free[name] == value or name in self.places for name, value in self.free.items())
+
+    def body(self, messages: bytes, free: dict[str, bytes]) -> bytes:
+        """Return the request body around encoded ``messages`` and values."""
+        if not self._holes:
+            return self.prefix + messages + self._before
+        pieces = [self.prefix, messages, self._before]
+        for name, after in self._holes:
+            pieces.append(free[name])
+            pieces.append(after)
+        return b"".join(pieces)
 
     def answer(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> Answer | None:
         """Return what a reply says, or None if the plan does not cover it and stock must judge it."""

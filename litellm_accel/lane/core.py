@@ -13,6 +13,7 @@ from typing import Any
 from litellm_accel._backend import load
 from litellm_accel.lane import events, exchange
 from litellm_accel.lane.exchange import Recording, Replay, Reply
+from litellm_accel.lane.free import widen
 from litellm_accel.lane.learn import NotShown, Unlearnable
 from litellm_accel.lane.plan import Maker, headers_of
 from litellm_accel.lane.policy import Environment
@@ -32,6 +33,8 @@ class Lane:
     what it sends and returns becomes the key's plan. Later calls are served by the plan. Where a reply is not one the
     plan covers, stock runs the call from its beginning with that reply in place of its first exchange, and the lane
     learns from it for the next one. While many plans wait for a second call, a key must come twice to be learned.
+
+    The values of free arguments are no part of a key, unless they are found to matter (``bound``) or somebody listens.
     """
 
     def __init__(self, gate: Any) -> None:
@@ -42,6 +45,7 @@ class Lane:
         self.plans: dict[Any, Any] = {}
         self.sighted: set[bytes] = set()
         self.fresh: set[bytes] = set()
+        self.bound: set[bytes] = set()
         self._message = self.maker.litellm.Message
         self._internal = importlib.import_module("litellm._internal_context").is_internal_call
 
@@ -51,19 +55,24 @@ class Lane:
         """Return whether this call may be looked at: the lane is on, and stock is not being watched or answered."""
         return self.gate.on and not exchange.playing()
 
-    def known(self, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, bytes] | None:
-        """Return the call's key and its encoded messages, or None to decline."""
+    def known(
+        self, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[bytes, bytes, dict[str, bytes]] | None:
+        """Return the call's key, its encoded messages and its free arguments, or None to decline."""
         environment = self.environment
         reason = environment.refresh() if environment.watch.changed() else environment.reason
         if reason is None and self._internal.get():
             reason = "internal call"
         if reason is None:
-            key = chat.call_key(kind, args, kwargs)
+            found = chat.call_key(kind, args, kwargs)
             given = chat.messages_of(args, kwargs)
-            messages = None if key is None else self.encoded(given)
-            if key is not None and messages is not None:
-                return key + events.nested(given) if environment.listening else key, messages
-            reason = "arguments" if key is None else "messages"
+            messages = None if found is None else self.encoded(given)
+            if found is not None and messages is not None:
+                key, free = found
+                if free and (environment.listening or key in self.bound):
+                    key += b",".join(free.values())
+                return key + events.nested(given) if environment.listening else key, messages, free
+            reason = "arguments" if found is None else "messages"
         self.gate.decline(reason)
         return None
 
@@ -79,19 +88,21 @@ class Lane:
                 encoded = chat.body_of([m.model_dump(exclude_none=True) if type(m) is message else m for m in messages])
         return encoded
 
-    def admit(self, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, bytes, bytes] | None:
-        """Return ``(plan or LEARN, key, encoded messages)`` of a direct call, or None to decline."""
+    def admit(
+        self, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, bytes, bytes, dict[str, bytes]] | None:
+        """Return ``(plan or LEARN, key, encoded messages, free arguments)`` of a direct call, or None to decline."""
         try:
             known = self.known(kind, args, kwargs)
             if known is None:
                 return None
-            plan = self.find(self.plans, known[0], known[0], chat.messages_of(args, kwargs))
+            plan = self.find(self.plans, known[0], known[0], chat.messages_of(args, kwargs), known[2])
             return None if plan is None else (plan, *known)
         except Exception as error:
             self.gate.fault(error)
             return None
 
-    def find(self, plans: dict[Any, Any], place: Any, key: bytes, messages: Any) -> Any:
+    def find(self, plans: dict[Any, Any], place: Any, key: bytes, messages: Any, free: dict[str, bytes]) -> Any:
         """Return the plan at ``place``, ``LEARN`` if this call shall make it, or None to decline."""
         plan = plans.get(place)
         if plan is None or self.outdated(plan):
@@ -101,7 +112,7 @@ class Lane:
                 plans.clear()
             epoch = self.environment.epoch
             self.environment.learned += 1
-            plans[place] = Refused(epoch, plan.shown if type(plan) is ShownOnce and plan.of == epoch else None)
+            plans[place] = Refused(epoch, shown=plan.shown if type(plan) is ShownOnce and plan.of == epoch else None)
             return LEARN
         if type(plan) is Refused:
             self.gate.decline("not learned")
@@ -109,6 +120,10 @@ class Lane:
         if plan.plain and not chat.are_texts(messages):
             self.gate.decline("messages")
             return None
+        if not plan.covers(free):
+            self.gate.decline("learned from")
+            plans[place] = Refused(plan.epoch, plan=getattr(plan, "plan", plan))
+            return LEARN
         self.fresh.discard(key)
         return plan
 
@@ -138,6 +153,7 @@ class Lane:
         place: Any,
         key: bytes,
         messages: bytes,
+        free: dict[str, bytes],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         routed: Callable[[Any], Any] | None = None,
@@ -159,7 +175,9 @@ class Lane:
                 raise NotShown("settings have changed meanwhile")
             added = {name.lower() for given in ("headers", "extra_headers") for name in kwargs.get(given) or ()}
             added |= {name.lower() for name in self.maker.litellm.headers or ()}
-            plan = self.maker.plan(recording, recording.result, messages, frozenset(added), begun.epoch)
+            plan = self.maker.plan(recording, recording.result, messages, free, frozenset(added), begun.epoch)
+            if begun.plan is not None and not self._widened(plan, begun.plan, key):
+                raise NotShown("free arguments that matter")
             made = plan if routed is None else routed(plan)
             if recording.messages is not None:
                 if recording.state is None:
@@ -180,6 +198,18 @@ class Lane:
         except Exception as error:
             self.gate.fault(error)
         self.fresh.discard(key)
+
+    def _widened(self, plan: Any, other: Any, key: bytes) -> bool:
+        """Return whether ``plan`` now holds where ``other`` does; if not, the values of this key's arguments matter."""
+        try:
+            widen(plan, other)
+            return True
+        except Unlearnable as error:
+            self.gate.decline(f"unlearnable: {error}")
+        if len(self.bound) >= _MAX_PLANS:
+            self.bound.clear()
+        self.bound.add(key)
+        return False
 
     @contextmanager
     def handing_over(self, plan: Any, body: bytes, reply: Reply) -> Iterator[Replay]:
@@ -225,10 +255,12 @@ class Lane:
 
     # --- serving
 
-    def ready(self, post: Callable[[Any, bytes], Post | str], plan: Any, messages: bytes) -> Post | None:
+    def ready(
+        self, post: Callable[[Any, bytes], Post | str], plan: Any, messages: bytes, free: dict[str, bytes]
+    ) -> Post | None:
         """Return the request to send, or None to leave the call to stock; ``post`` makes it or says why not."""
         try:
-            made = post(plan, messages)
+            made = post(plan, plan.body(messages, free))
         except Exception as error:
             self.gate.fault(error)
             return None
@@ -265,9 +297,10 @@ class Refused:
 
     expires = float("inf")
 
-    def __init__(self, epoch: int, shown: events.Shown | None) -> None:
+    def __init__(self, epoch: int, shown: events.Shown | None = None, plan: Any = None) -> None:
         self.epoch = epoch
-        self.shown = shown
+        self.shown = shown  # by a first watched call; the one that is running will be the second
+        self.plan = plan  # for other values of free arguments
 
 
 class ShownOnce:

@@ -26,12 +26,12 @@ class Direct:
         admitted = lane.admit("async", args, kwargs) if lane.open() else None
         if admitted is None:
             return await stock(*args, **kwargs)
-        plan, key, messages = admitted
+        plan, key, messages, free = admitted
         if plan is LEARN:
-            with lane.learning(lane.plans, key, key, messages, args, kwargs) as recording:
+            with lane.learning(lane.plans, key, key, messages, free, args, kwargs) as recording:
                 recording.result = await stock(*args, **kwargs)
             return recording.result
-        post = lane.ready(wire.apost, plan, messages)
+        post = lane.ready(wire.apost, plan, messages, free)
         if post is None:
             with lane.connecting(plan):
                 return await stock(*args, **kwargs)
@@ -54,12 +54,12 @@ class Direct:
         admitted = lane.admit("sync", args, kwargs) if lane.open() and "acompletion" not in kwargs else None
         if admitted is None:
             return stock(*args, **kwargs)
-        plan, key, messages = admitted
+        plan, key, messages, free = admitted
         if plan is LEARN:
-            with lane.learning(lane.plans, key, key, messages, args, kwargs) as recording:
+            with lane.learning(lane.plans, key, key, messages, free, args, kwargs) as recording:
                 recording.result = stock(*args, **kwargs)
             return recording.result
-        post = lane.ready(wire.post, plan, messages)
+        post = lane.ready(wire.post, plan, messages, free)
         if post is None:
             return stock(*args, **kwargs)
         reply = post.send()

@@ -108,6 +108,7 @@ class Maker:
         recording: Recording,
         result: Any,
         messages: bytes,
+        free: dict[str, bytes],
         added_headers: frozenset[str],
         epoch: int,
     ) -> Any:
@@ -146,6 +147,7 @@ class Maker:
             _request(sent, kind),
             epoch,
             time.time() + _SECONDS,
+            free,
         )
         plan.plain = plain
         self.extend(plan, sent.reply.status, names_and_values, sent.reply.body, result, recording.text)

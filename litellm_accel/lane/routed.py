@@ -35,7 +35,7 @@ class Routed:
         admitted = self._admit("arouter", router, model, messages, kwargs) if lane.open() and not stream else None
         if admitted is None:
             return await stock(router, *args, **kwargs)
-        known, key, encoded = admitted
+        known, key, encoded, free = admitted
         request = _request(model, messages, kwargs, stream=stream)
         size = len(request)
         deployment = None
@@ -46,10 +46,10 @@ class Routed:
         if deployment is None:
             lane.gate.decline("no deployment")
             return await stock(router, *args, **kwargs)
-        routed = self._plan(known, key, deployment, request, size)
+        routed = self._plan(known, key, free, deployment, request, size)
         if routed is LEARN:
             pinned = self.routers.pinned(router, deployment)
-            with self._learning(router, known, key, encoded, deployment, args, kwargs) as recording:
+            with self._learning(router, known, key, encoded, free, deployment, args, kwargs) as recording:
                 recording.result = await stock(pinned, *args, **kwargs)
             return recording.result
         if routed is None:
@@ -60,7 +60,7 @@ class Routed:
         if limit is not None and limit.in_flight >= limit.max_parallel_requests:
             lane.gate.decline("deployment is full")
         else:
-            post = lane.ready(wire.apost, plan, encoded)
+            post = lane.ready(wire.apost, plan, encoded, free)
         if post is None:
             with lane.connecting(plan):
                 return await stock(self.routers.pinned(router, deployment), *args, **kwargs)
@@ -98,7 +98,7 @@ class Routed:
         admitted = self._admit("router", router, model, messages, kwargs) if lane.open() else None
         if admitted is None:
             return stock(router, *args, **kwargs)
-        known, key, encoded = admitted
+        known, key, encoded, free = admitted
         request = _request(model, messages, kwargs)
         size = len(request)
         deployment = None
@@ -109,13 +109,13 @@ class Routed:
         if deployment is None:
             lane.gate.decline("no deployment")
             return stock(router, *args, **kwargs)
-        routed = self._plan(known, key, deployment, request, size)
+        routed = self._plan(known, key, free, deployment, request, size)
         pinned = self.routers.pinned(router, deployment)
         if routed is LEARN:
-            with self._learning(router, known, key, encoded, deployment, args, kwargs) as recording:
+            with self._learning(router, known, key, encoded, free, deployment, args, kwargs) as recording:
                 recording.result = stock(pinned, *args, **kwargs)
             return recording.result
-        post = None if routed is None else lane.ready(wire.post, routed.plan, encoded)
+        post = None if routed is None else lane.ready(wire.post, routed.plan, encoded, free)
         if post is None:
             return stock(pinned, *args, **kwargs)
         plan = routed.plan
@@ -137,8 +137,8 @@ class Routed:
 
     def _admit(
         self, kind: str, router: Any, model: str, messages: Any, kwargs: dict[str, Any]
-    ) -> tuple[Known, bytes, bytes] | None:
-        """Return ``(what is known of the router, the call's key, its encoded messages)``, or None to decline."""
+    ) -> tuple[Known, bytes, bytes, dict[str, bytes]] | None:
+        """Return ``(what is known of the router, key, encoded messages, free arguments)``, or None to decline."""
         lane = self.lane
         try:
             if kind == "router" and asyncio._get_running_loop() is not None:
@@ -161,24 +161,35 @@ class Routed:
             lane.gate.fault(error)
             return None
 
-    def _plan(self, known: Known, key: bytes, deployment: Any, request: dict[str, Any], size: int) -> Any:
+    def _plan(
+        self, known: Known, key: bytes, free: dict[str, bytes], deployment: Any, request: dict[str, Any], size: int
+    ) -> Any:
         """Return the deployment's plan, ``LEARN``, or None to leave the call to stock."""
         if len(request) != size or len(request["metadata"]) != 2:
             self.lane.gate.decline("routing")  # the choice has told the rest of the call something
             return None
-        routed = self.lane.find(known.plans, (key, deployment["model_info"]["id"]), key, request["messages"])
+        place = (key, deployment["model_info"]["id"])
+        routed = self.lane.find(known.plans, place, key, request["messages"], free)
         if type(routed) is RoutedPlan and routed.deployment is not deployment:
             self.lane.gate.decline("routing")
             return None
         return routed
 
     def _learning(
-        self, router: Any, known: Known, key: bytes, encoded: bytes, deployment: Any, args: Any, kwargs: dict[str, Any]
+        self,
+        router: Any,
+        known: Known,
+        key: bytes,
+        encoded: bytes,
+        free: dict[str, bytes],
+        deployment: Any,
+        args: Any,
+        kwargs: dict[str, Any],
     ) -> Any:
         place = (key, deployment["model_info"]["id"])
         listening = self.lane.environment.listening
         routed = lambda plan: RoutedPlan(self.routers, router, deployment, args[0], plan, listening)  # noqa: E731
-        return self.lane.learning(known.plans, place, key, encoded, args, kwargs, routed)
+        return self.lane.learning(known.plans, place, key, encoded, free, args, kwargs, routed)
 
     def _result(
         self,

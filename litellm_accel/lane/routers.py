@@ -171,6 +171,7 @@ class RoutedPlan:
         self.epoch = plan.epoch
         self.expires = plan.expires
         self.plain = plan.plain
+        self.covers = plan.covers
         self.deployment = deployment
         self.model = deployment["litellm_params"]["model"]
         self.model_id = deployment["model_info"]["id"]

@@ -97,8 +97,8 @@ class Post:
         return reply
 
 
-def apost(plan: Any, messages: bytes) -> Post | str:
-    """Return the request of ``plan`` around ``messages`` for the running event loop, or why stock must send it."""
+def apost(plan: Any, body: bytes) -> Post | str:
+    """Return the request of ``plan`` with ``body`` for the running event loop, or why stock must send it."""
     transport, cookies = plan.transports.get(asyncio.get_running_loop(), _NOTHING)
     if transport is None:
         return NEW_LOOP
@@ -109,15 +109,15 @@ def apost(plan: Any, messages: bytes) -> Post | str:
     pooled = pools.current() is not None and options["prepared"].get(session) is not None
     if not pooled and _closing(session.connector, options["url"]):
         return "closed connection"
-    return Post(session, options, plan.body(messages))
+    return Post(session, options, body)
 
 
-def post(plan: Any, messages: bytes) -> Post | str:
-    """Return the request of ``plan`` around ``messages`` for threads, or why stock must send it."""
+def post(plan: Any, body: bytes) -> Post | str:
+    """Return the request of ``plan`` with ``body`` for threads, or why stock must send it."""
     transport, cookies = plan.transports[None]
     if cookies._cookies:
         return "cookies"
-    return Post(transport, plan.request, plan.body(messages))
+    return Post(transport, plan.request, body)
 
 
 def _closing(connector: Any, url: Any) -> bool:

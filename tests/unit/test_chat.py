@@ -43,6 +43,19 @@ def test_other_values_or_types_have_other_keys(hot: Any, changed: dict[str, Any]
     assert key("sync", (), base) != key("async", (), base)
 
 
+def test_free_arguments_are_told_apart_by_name_and_type_alone(hot: Any) -> None:
+    def key(**kwargs: Any) -> Any:
+        return hot("chat").call_key("async", (), kwargs)
+
+    assert key(user="ann\n", seed=1) == (key(user="bob", seed=2)[0], {"user": b'"ann\\n"', "seed": b"1"})
+    others = [{"user": 1}, {"user": ""}, {"user": True}, {"user": None}, {"user": ["a"]}, {"seed": "a"}, {}]
+    assert len({key(**other)[0] for other in [{"user": "a"}, *others]}) == len(others) + 1
+    for odd in ("\ud800", 2**70, 0, 1.5):
+        assert key(user=odd)[1] == {}
+    assert key(user="\ud800")[0] != key(user="\ud801")[0]
+    assert key(max_tokens=2**70)[0] != key(max_tokens=2**70 + 1)[0]
+
+
 @pytest.mark.parametrize(
     "kwargs",
     [
@@ -98,7 +111,7 @@ def test_texts(hot: Any) -> None:
 
 def test_timeouts_and_classes_have_keys(hot: Any) -> None:
     def key(**kwargs: Any) -> Any:
-        return hot("chat").call_key("sync", (), kwargs)
+        return hot("chat").call_key("sync", (), kwargs)[0]
 
     def made(**fields: Any) -> Any:
         return pydantic.create_model("Made", **fields)

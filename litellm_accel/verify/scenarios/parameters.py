@@ -71,6 +71,26 @@ def _positional(stage: Any) -> None:
         stage.loop.run_until_complete(stage.settled())
 
 
+def _one_after_the_other(*calls: dict[str, Any]) -> Any:
+    """Return a script that makes one call with each of these arguments."""
+
+    def script(stage: Any) -> None:
+        function = stage.entry()
+        for number, changes in enumerate(calls):
+            arguments = stage.arguments(messages=[{"role": "user", "content": f"Number {number}"}], **changes)
+            if stage.run.via in ("completion", "router"):
+                stage.call(function, arguments)
+            else:
+                stage.loop.run_until_complete(stage.acall(function, arguments))
+            stage.loop.run_until_complete(stage.settled())
+
+    return script
+
+
+def _users(*users: Any) -> Any:
+    return _one_after_the_other(*({"user": user} for user in users))
+
+
 PARAMETERS = (
     Scenario("none", via=ALL),
     # sampling
@@ -91,6 +111,47 @@ PARAMETERS = (
     Scenario("logprobs", {"logprobs": True, "top_logprobs": 2}, answer="logprobs"),
     Scenario("floats", {"temperature": 1e-07, "top_p": 0.1 + 0.2, "presence_penalty": -1.5e-05}),
     Scenario("null-values", {"temperature": None, "stop": None, "tools": None, "user": None}),
+    # values that come with each call
+    Scenario("users", via=ALL, script=_users("ann", "bob", "cy", 'd\u00e9"\n\U0001f600', "openai/gpt-4o", "ann")),
+    Scenario("users-odd", script=_users("ann", "bob", "", 7, 8, 9, None, True, ["a"], 2**70, "\ud800", "eve")),
+    Scenario(
+        "users-heard", script=_users("ann", "ann", "ann", "bob", "bob", "bob"), callbacks={"callbacks": ("payload",)}
+    ),
+    Scenario(
+        "seeds-and-users",
+        via=ALL,
+        script=_one_after_the_other(
+            *({"seed": seed, "user": user} for seed in (1, 2, 3) for user in ("a", "1")),
+            {"user": "b", "seed": 4},
+            {"user": "c", "seed": -5},
+            {"user": "d", "seed": 6},
+        ),
+    ),
+    Scenario(
+        "same-values",
+        script=_one_after_the_other(
+            *({"user": at, "safety_identifier": at, "prompt_cache_key": at} for at in "abc"),
+            {"user": "x", "safety_identifier": "y", "prompt_cache_key": "z"},
+            {"user": "a", "safety_identifier": "b", "prompt_cache_key": "c"},
+        ),
+    ),
+    Scenario("max-tokens-each", script=_one_after_the_other(*({"max_tokens": n, "n": 1} for n in (1, 2, 3, 1, 999)))),
+    Scenario(
+        "max-tokens-renamed",
+        model="openai/o3-mini",
+        script=_one_after_the_other(*({"max_tokens": n, "seed": n} for n in (10, 20, 30, 40))),
+        lane="either",
+    ),
+    Scenario(
+        "users-dropped",
+        {"additional_drop_params": ["user"]},
+        script=_users("a", "b", "c", "a", "a", "a"),
+    ),
+    Scenario(
+        "users-overridden",
+        script=_one_after_the_other(*({"user": u, "extra_body": {"user": "z", "seed": 1}} for u in "abcd")),
+    ),
+    Scenario("users-failing", answer="error-400", via=ALL, script=_users("a", "b", "c", "d"), lane="either"),
     # tools
     Scenario("tools", {"tools": [WEATHER]}, via=ALL, answer="tools"),
     Scenario("tools-strict", {"tools": [STRICT], "parallel_tool_calls": False}, answer="tools"),

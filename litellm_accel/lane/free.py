@@ -1,0 +1,79 @@
+"""Free arguments: those whose values come with each call, like ``user``, without another plan for each value.
+
+A plan is first learned for one value. When the next comes, that call is watched as well: what differs in the two
+requests must be the values and nothing else, and then the plan holds for any value. A value that shows elsewhere, or is
+changed on its way, is part of the key from then on.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from litellm_accel.lane.learn import Unlearnable
+
+_LENGTH = "content-length"
+
+
+def widen(plan: Any, other: Any) -> None:
+    """Let ``plan`` hold for any values of the free arguments that are other than those of ``other``.
+
+    Both were learned from calls with one key. What ``other`` holds for stays. Raises ``Unlearnable``.
+    """
+    if _around(plan) != _around(other):
+        raise Unlearnable("a request that depends on an argument's value")
+    one, two = _members(other), _members(plan)
+    if list(one) != list(two):
+        raise Unlearnable("a request that depends on an argument's value")
+    places = {
+        name: other.places[name] if name in other.places else _place(name, other.free[name], plan.free[name], one, two)
+        for name in plan.free
+        if name in other.places or plan.free[name] != other.free[name]
+    }
+    arguments = {member: name for name, member in places.items() if member is not None}
+    pieces: list[bytes] = [b""]
+    holes: list[str] = []
+    for member, value in two.items():
+        pieces[-1] += b"," + json.dumps(member).encode() + b":"
+        if member in arguments:
+            if value != plan.free[arguments[member]]:
+                raise Unlearnable("an argument that is changed on its way")
+            holes.append(arguments[member])
+            pieces.append(b"")
+        elif value == one[member]:
+            pieces[-1] += value
+        else:
+            raise Unlearnable("a request that depends on an argument's value")
+    pieces[-1] += b"}"
+    plan.open(places, pieces[0], tuple(zip(holes, pieces[1:], strict=True)))
+    if plan.body(b"", plan.free) != plan.prefix + plan.suffix:
+        raise Unlearnable("a request body that is written otherwise")
+
+
+def _place(name: str, first: bytes, second: bytes, one: dict[str, bytes], two: dict[str, bytes]) -> str | None:
+    """Return the member that holds ``first`` in body ``one`` and ``second`` in ``two``: of that name, or alone."""
+    held = [member for member, value in two.items() if value == second != one[member] == first]
+    if name in held:
+        return name
+    if len(held) > 1:
+        raise Unlearnable("an argument that is sent twice")
+    return held[0] if held else None
+
+
+def _members(plan: Any) -> dict[str, bytes]:
+    """Return the members after the messages of the body that the plan was learned from, in JSON."""
+    members: dict[str, Any] = json.loads(b"{" + plan.suffix[1:])
+    return {
+        name: json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() for name, value in members.items()
+    }
+
+
+def _around(plan: Any) -> tuple[Any, ...]:
+    """Return everything that a plan repeats around its bodies."""
+    request = {name: value for name, value in plan.request.items() if name != "prepared"}
+    if "head" in request:
+        head = request.pop("head")
+        request["headers"] = [(name, value) for name, value in head.headers if name.lower() != _LENGTH.encode()]
+    else:
+        request["headers"] = [(name, value) for name, value in request["headers"].items() if name.lower() != _LENGTH]
+    return plan.prefix, plan.hidden, plan.plain, request
