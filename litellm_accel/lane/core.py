@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import importlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -156,11 +156,13 @@ class Lane:
         free: dict[str, bytes],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
+        headers: Iterable[str] = (),
         routed: Callable[[Any], Any] | None = None,
     ) -> Iterator[Recording]:
         """Watch the stock call in the block; its ``result``, put into the recording, becomes the plan at ``place``.
 
-        If there can be none, that is left there. What callbacks are told takes two calls to learn.
+        If there can be none, that is left there. What callbacks are told takes two calls to learn. ``headers`` are
+        names of request headers that are the user's own, besides those in the call and in LiteLLM's settings.
         """
         begun = plans.get(place)
         recording = Recording(chat.messages_of(args, kwargs) if self.environment.listening else None)
@@ -173,8 +175,8 @@ class Lane:
         try:
             if begun is None or plans.get(place) is not begun or begun.epoch != self.environment.epoch:
                 raise NotShown("settings have changed meanwhile")
-            added = {name.lower() for given in ("headers", "extra_headers") for name in kwargs.get(given) or ()}
-            added |= {name.lower() for name in self.maker.litellm.headers or ()}
+            given = (headers, kwargs.get("headers"), kwargs.get("extra_headers"), self.maker.litellm.headers)
+            added = {name.lower() for names in given for name in names or ()}
             plan = self.maker.plan(recording, recording.result, messages, free, frozenset(added), begun.epoch)
             if begun.plan is not None and not self._widened(plan, begun.plan, key):
                 raise NotShown("free arguments that matter")

@@ -143,7 +143,7 @@ _LOGGERS = (
 
 _PACKAGES = ("litellm", "openai", "httpx", "httpcore", "aiohttp", "pydantic")
 # Where settings change faster than plans pay, no plan is learned for a while.
-_WASTED_BEFORE_REST = 20
+_WASTED_BEFORE_REST = 50
 _REST_SECONDS = 5.0
 
 

@@ -189,7 +189,8 @@ class Routed:
         place = (key, deployment["model_info"]["id"])
         listening = self.lane.environment.listening
         routed = lambda plan: RoutedPlan(self.routers, router, deployment, args[0], plan, listening)  # noqa: E731
-        return self.lane.learning(known.plans, place, key, encoded, free, args, kwargs, routed)
+        headers = deployment["litellm_params"].get("extra_headers") or ()
+        return self.lane.learning(known.plans, place, key, encoded, free, args, kwargs, headers, routed)
 
     def _result(
         self,
