@@ -46,6 +46,11 @@ _ELSEWHERE = frozenset(
         "log_success_fallback_event",
     ]
 )
+# LiteLLM's own loggers that do nothing but measure a finished call: a router's strategies.
+_STRATEGIES = (
+    ("litellm.router_strategy.lowest_cost", "LowestCostLoggingHandler"),
+    ("litellm.router_strategy.lowest_tpm_rpm", "LowestTPMLoggingHandler"),
+)
 _HOOKED = frozenset(["__call__", "__getattr__", "__getattribute__"])
 
 
@@ -56,6 +61,7 @@ class Listeners:
         self.litellm = importlib.import_module("litellm")
         self._router = importlib.import_module("litellm.router").Router
         self._logger = importlib.import_module("litellm.integrations.custom_logger").CustomLogger
+        self._strategies = {getattr(importlib.import_module(module), name) for module, name in _STRATEGIES}
         self._is_async = importlib.import_module(
             "litellm.litellm_core_utils.coroutine_checker"
         ).coroutine_checker.is_async_callable
@@ -101,7 +107,7 @@ class Listeners:
         for owner in type(logger).__mro__:
             if owner is self._logger:
                 break
-            if owner.__module__.partition(".")[0] == "litellm":
+            if owner.__module__.partition(".")[0] == "litellm" and owner not in self._strategies:
                 return owner.__name__
             for member in vars(owner):
                 if member in _HOOKED or member in hooks:

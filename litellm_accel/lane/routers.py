@@ -47,6 +47,9 @@ _PARAMETERS = frozenset(
         "drop_params",
     ]
 )
+# Strategies that take no part in a call between the choice and its success; the others count calls in between or tell
+# callbacks how they chose.
+_STRATEGIES = frozenset(("simple-shuffle", "usage-based-routing", "cost-based-routing"))
 _SUCCESSES = ("deployment_callback_on_success", "sync_deployment_callback_on_success")
 # Those of them that bound how many requests a deployment answers at a time.
 _LIMITING = frozenset(("max_parallel_requests", "rpm", "tpm"))
@@ -140,7 +143,7 @@ class Known:
     def _judge(self, routers: Routers, router: Any) -> str | None:
         if type(router) is not routers.module.Router:
             return "router class"
-        if router.routing_strategy != "simple-shuffle":
+        if router.routing_strategy not in _STRATEGIES:
             return "routing strategy"
         if router.default_priority is not None or router.cache_responses:
             return "router settings"

@@ -11,6 +11,9 @@ from litellm_accel.verify.scenario import GROUP, HELLO, ROUTED, Scenario, deploy
 ONCE_SOON = 'error-500{"plain_first": 2, "times": 1, "headers": {"retry-after-ms": "20"}}'
 TEN = tuple(deployment("plain", rpm=1000 + i, tpm=100_000 + i, api_key=f"sk-{i}") for i in range(10))
 LIMITED = (deployment("plain", rpm=3, tpm=10_000),)
+MEASURED = (deployment("plain", rpm=30, tpm=10_000), deployment("echo", rpm=40, tpm=10_000))
+# Strategies that choose by what can be told in advance: not by how long something took.
+MEASURING = ("least-busy", "usage-based-routing", "usage-based-routing-v2", "cost-based-routing")
 STRATEGIES = (
     "simple-shuffle",
     "least-busy",
@@ -108,8 +111,9 @@ SCENARIOS = themed(
             f"strategy-{strategy}",
             via=ROUTED,
             router={"routing_strategy": strategy},
-            deployments=LIMITED,
-            lane="served" if strategy == "simple-shuffle" else "either",
+            deployments=MEASURED if strategy in MEASURING else LIMITED,
+            lane="served" if strategy in ("simple-shuffle", "usage-based-routing") else "either",
+            calls=9 if strategy in MEASURING else 3,
         )
         for strategy in STRATEGIES
     ),
