@@ -6,6 +6,7 @@ import importlib
 import os
 from collections.abc import Callable, Iterator
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -41,6 +42,15 @@ def hot(backend: str) -> Callable[[str], ModuleType]:
         return importlib.import_module(f"litellm_accel.{'_cy' if backend == 'compiled' else '_py'}.{name}")
 
     return load
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Any]:
+    """The embedded provider, running."""
+    from litellm_accel.provider import Provider
+
+    with Provider() as running:
+        yield running
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -20,24 +19,15 @@ import pytest
 from litellm import Router
 from litellm.types.router import RoutingStrategy
 
-from litellm_accel import _backend, patching
-from litellm_accel.components.chat import Chat
-from litellm_accel.lane import learn, pools
+from lane_switch import LISTS, Switch, without_callbacks
+from litellm_accel import _backend
+from litellm_accel.lane import learn
 from litellm_accel.lane.routers import Routers
 from litellm_accel.provider import SCENARIOS, Provider
 
 HELLO = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
 CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 TOOL = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
-LISTS = (
-    "callbacks",
-    "input_callback",
-    "success_callback",
-    "failure_callback",
-    "_async_input_callback",
-    "_async_success_callback",
-    "_async_failure_callback",
-)
 
 
 def some(values: Iterable[Any], *quick: Any, ids: Any = str) -> list[Any]:
@@ -45,43 +35,11 @@ def some(values: Iterable[Any], *quick: Any, ids: Any = str) -> list[Any]:
     return [pytest.param(v, id=ids(v), marks=() if v in quick else pytest.mark.slow) for v in values]
 
 
-class Switch:
-    """The components' functions, built once, to be switched on and off within one process."""
-
-    def __init__(self) -> None:
-        Gate = _backend.load("gate").Gate
-        self.gate = Gate("chat", 10)
-        self.pools = pools.Pools(pool_gate := Gate("connection_pool", 10))
-        pool_gate.switch(True)
-        self.component = Chat()
-        self.patches = []
-        for replacement in self.component.replacements(self.gate):
-            function = patching.resolve(replacement.target)
-            self.patches.append(patching.Patch(function, replacement.build(patching.stock_copy(function))))
-        self.gate.switch(True)
-
-    @contextmanager
-    def on(self) -> Iterator[None]:
-        patching.install(self.patches)
-        pools.use(self.pools)
-        try:
-            yield
-        finally:
-            pools.use(None)
-            patching.uninstall(self.patches)
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[Provider]:
-    with Provider() as running:
-        yield running
-
-
 @pytest.fixture(autouse=True)
-def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(litellm, "suppress_debug_info", True)
-    for name in LISTS:
-        getattr(litellm, name).clear()
+    with without_callbacks():
+        yield
 
 
 @pytest.fixture
@@ -421,7 +379,7 @@ def test_settings_and_callbacks_that_stock_must_honour(
     assert served_with(provider, switch) == 5
     monkeypatch.setattr(litellm, name, value)
     with switch.on():
-        environment = switch.component.lane.environment  # type: ignore[union-attr]
+        environment = switch.lane.environment
         assert environment.watch.changed()
         assert environment.refresh() is not None
     monkeypatch.undo()

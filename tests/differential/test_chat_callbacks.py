@@ -6,7 +6,6 @@ import asyncio
 import copy
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,8 +14,7 @@ import pytest
 from litellm import Router
 from litellm.integrations.custom_logger import CustomLogger
 
-from litellm_accel import _backend, patching
-from litellm_accel.components.chat import Chat
+from lane_switch import LISTS, Switch, without_callbacks
 from litellm_accel.lane import events, payload, pictures
 from litellm_accel.lane.callbacks import Listeners
 from litellm_accel.lane.learn import Unlearnable
@@ -26,60 +24,20 @@ from litellm_accel.verify.observe import Recorder, SuccessLogger, describe
 
 HELLO = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
 TOOL = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
-LISTS = (
-    "callbacks",
-    "input_callback",
-    "success_callback",
-    "failure_callback",
-    "_async_input_callback",
-    "_async_success_callback",
-    "_async_failure_callback",
-)
 PREPARING = 4  # calls before the first is served, at most
 MODES = ("completion", "acompletion", "router")
-
-
-class Switch:
-    """The component's functions, to be switched on and off within one process."""
-
-    def __init__(self) -> None:
-        self.gate = _backend.load("gate").Gate("chat", 10)
-        self.component = Chat()
-        self.patches = []
-        for replacement in self.component.replacements(self.gate):
-            function = patching.resolve(replacement.target)
-            self.patches.append(patching.Patch(function, replacement.build(patching.stock_copy(function))))
-        self.gate.switch(True)
-
-    @contextmanager
-    def on(self) -> Iterator[Any]:
-        patching.install(self.patches)
-        try:
-            yield self.component.lane
-        finally:
-            patching.uninstall(self.patches)
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[Provider]:
-    with Provider() as running:
-        yield running
 
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(litellm, "suppress_debug_info", True)
-    held = {name: list(getattr(litellm, name)) for name in LISTS}
-    for name in LISTS:
-        getattr(litellm, name).clear()
-    yield
-    for name, callbacks in held.items():
-        getattr(litellm, name)[:] = callbacks
+    with without_callbacks():
+        yield
 
 
 @pytest.fixture
 def switch() -> Switch:
-    return Switch()
+    return Switch(pooled=False)
 
 
 class Seen(CustomLogger):  # type: ignore[misc]

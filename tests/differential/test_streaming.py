@@ -24,12 +24,6 @@ from litellm_accel.verify import comparison, records, scenarios
 HELLO = [{"role": "user", "content": "Hello"}]
 
 
-@pytest.fixture(scope="module")
-def provider() -> Iterator[Provider]:
-    with Provider() as running:
-        yield running
-
-
 @pytest.fixture
 def accelerated(restored: None) -> Iterator[Any]:
     """Return a function that accelerates streams within its ``with`` block."""

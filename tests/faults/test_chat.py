@@ -18,61 +18,21 @@ from typing import Any
 import litellm
 import pytest
 
-from litellm_accel import _backend, patching
-from litellm_accel.components.chat import Chat
-from litellm_accel.lane import exchange, pools
+from lane_switch import Switch
+from litellm_accel.lane import exchange
 from litellm_accel.lane.core import Lane
 from litellm_accel.provider import Provider
 
 HELLO = [{"role": "user", "content": "Hello"}]
 
 
-@pytest.fixture(scope="module")
-def provider() -> Iterator[Provider]:
-    with Provider() as running:
-        yield running
-
-
-class Switch:
-    """The components, switched on and off by hand, without the record of verify that they ask for.
-
-    Without ``pooled`` the lane sends by LiteLLM's own transports.
-    """
-
-    def __init__(self, pooled: bool = True) -> None:
-        component = Chat()
-        gate = _backend.load("gate").Gate("chat", 10)
-        self.pools = None
-        if pooled:
-            self.pools = pools.Pools(pool_gate := _backend.load("gate").Gate("connection_pool", 10))
-            pool_gate.switch(True)
-        self.patches = []
-        for replacement in component.replacements(gate):
-            function = patching.resolve(replacement.target)
-            self.patches.append(patching.Patch(function, replacement.build(patching.stock_copy(function))))
-        assert component.lane is not None
-        self.lane: Lane = component.lane
-
-    def on(self) -> None:
-        self.lane.gate.switch(True)
-        patching.install(self.patches)
-        pools.use(self.pools)
-
-    def off(self) -> None:
-        self.lane.gate.switch(False)
-        patching.uninstall(self.patches)
-        pools.use(None)
-        if self.pools is not None:
-            self.pools.close("restored")
-
-
 @pytest.fixture(params=["pooled", pytest.param("own transports", marks=pytest.mark.slow)])
 def switch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Switch]:
     monkeypatch.setattr(litellm, "suppress_debug_info", True)
     switch = Switch(request.param == "pooled")
-    switch.on()
+    switch.start()
     yield switch
-    switch.off()
+    switch.stop()
 
 
 @pytest.fixture
@@ -184,14 +144,14 @@ LATE = (
 
 
 def accelerate_again(switch: Switch) -> Switch:
-    switch.off()
+    switch.stop()
     other = Switch(switch.pools is not None)
-    other.on()
+    other.start()
     return other
 
 
 ENDINGS: dict[str, Callable[[Switch], Any]] = {
-    "restored": Switch.off,
+    "restored": Switch.stop,
     "switched off": lambda switch: switch.lane.gate.switch(False),
     "breaker open": lambda switch: [switch.lane.gate.fault(Fault()) for _ in range(10)],
     "restored and accelerated again": accelerate_again,
@@ -234,13 +194,13 @@ def sent_once(provider: Provider, switch: Switch, entry: str, end: str, scenario
 
     async def calls() -> None:
         for scenario in scenarios:
-            switch.off()
+            switch.stop()
             provider.clear()
             expected = await call(scenario)
             requests = len(provider.requests())
             switch.lane.gate.reset_errors()
             switch.lane.plans.clear()
-            switch.on()
+            switch.start()
             for _ in range(3):
                 await call("plain")
             provider.clear()
@@ -250,7 +210,7 @@ def sent_once(provider: Provider, switch: Switch, entry: str, end: str, scenario
             other = ENDINGS[end](switch)
             assert await late == expected
             if isinstance(other, Switch):
-                other.off()
+                other.stop()
             assert len(provider.requests()) == requests
             assert switch.lane.gate.declined["reply left to stock"] == before + 1
             assert [shared._function.__code__ for shared in exchange.functions()] == stock_code

@@ -22,12 +22,6 @@ HELLO = [{"role": "user", "content": "Hello"}]
 LONG = 'plain{"chunks": 40, "size": 400}'
 
 
-@pytest.fixture(scope="module")
-def provider() -> Iterator[Provider]:
-    with Provider() as running:
-        yield running
-
-
 @pytest.fixture
 def lane(monkeypatch: pytest.MonkeyPatch, restored: None) -> Iterator[Streams]:
     """The component's streams, switched on."""
