@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from litellm_accel._backend import load
@@ -25,7 +25,7 @@ from litellm_accel.lane.callbacks import EARLY, SUCCESS, Listeners
 
 watch = load("watch")
 
-# Modules through which stock's path runs. Their functions and classes must be the packages' own.
+# Modules through which stock's path runs. What can be called there must be the packages' own.
 MODULES = (
     "litellm",
     "litellm.main",
@@ -56,19 +56,67 @@ MODULES = (
     "aiohttp.client",
     "aiohttp.connector",
 )
+# More of them, which do little on the way of a call; but a mock or an instrument in them wants to be called.
+BYPASSED = (
+    "litellm.caching.caching_handler",
+    "litellm.caching.dual_cache",
+    "litellm.caching.in_memory_cache",
+    "litellm.integrations.custom_logger",
+    "litellm.litellm_core_utils.completion_timeout",
+    "litellm.litellm_core_utils.get_litellm_params",
+    "litellm.litellm_core_utils.get_supported_openai_params",
+    "litellm.litellm_core_utils.llm_cost_calc.utils",
+    "litellm.litellm_core_utils.llm_request_utils",
+    "litellm.litellm_core_utils.logging_utils",
+    "litellm.litellm_core_utils.logging_worker",
+    "litellm.litellm_core_utils.prompt_templates.common_utils",
+    "litellm.litellm_core_utils.request_timeout_resolver",
+    "litellm.litellm_core_utils.thread_pool_executor",
+    "litellm.llms.base_llm.chat.transformation",
+    "litellm.llms.openai.chat.gpt_5_transformation",
+    "litellm.llms.openai.chat.o_series_transformation",
+    "litellm.router_strategy.simple_shuffle",
+    "litellm.router_utils.add_retry_fallback_headers",
+    "litellm.router_utils.client_initalization_utils",
+    "litellm.router_utils.common_utils",
+    "litellm.router_utils.cooldown_handlers",
+    "litellm.router_utils.fallback_event_handlers",
+    "litellm.router_utils.get_retry_from_policy",
+    "litellm.router_utils.handle_error",
+    "litellm.router_utils.router_callbacks.track_deployment_metrics",
+    "openai._utils._transform",
+    "httpx._models",
+    "httpcore._sync.connection",
+    "httpcore._sync.http11",
+    "aiohttp.client_reqrep",
+    "time",
+    "uuid",
+)
 CLASSES = (
+    "litellm.caching.caching_handler:LLMCachingHandler",
+    "litellm.caching.dual_cache:DualCache",
+    "litellm.caching.in_memory_cache:InMemoryCache",
+    "litellm.litellm_core_utils.completion_timeout:CompletionTimeout",
     "litellm.litellm_core_utils.litellm_logging:Logging",
+    "litellm.litellm_core_utils.litellm_logging:StandardLoggingPayloadSetup",
+    "litellm.litellm_core_utils.logging_worker:LoggingWorker",
     "litellm.litellm_core_utils.rules:Rules",
     "litellm.llms.custom_httpx.aiohttp_transport:AiohttpTransport",
     "litellm.llms.custom_httpx.aiohttp_transport:LiteLLMAiohttpTransport",
     "litellm.llms.openai.common_utils:BaseOpenAILLM",
     "litellm.llms.openai.openai:OpenAIChatCompletion",
+    "litellm.llms.base_llm.chat.transformation:BaseConfig",
+    "litellm.llms.openai.chat.gpt_5_transformation:OpenAIGPT5Config",
     "litellm.llms.openai.chat.gpt_transformation:OpenAIGPTConfig",
+    "litellm.llms.openai.chat.o_series_transformation:OpenAIOSeriesConfig",
+    "litellm.llms.openai.openai:OpenAIConfig",
     "litellm.router:Router",
     "litellm.types.utils:Choices",
     "litellm.types.utils:Message",
     "litellm.types.utils:ModelResponse",
     "litellm.types.utils:Usage",
+    "litellm.utils:PreProcessNonDefaultParams",
+    "litellm.utils:ProviderConfigManager",
     "openai._base_client:AsyncAPIClient",
     "openai._base_client:BaseClient",
     "openai._base_client:SyncAPIClient",
@@ -79,10 +127,15 @@ CLASSES = (
     "httpx._client:AsyncClient",
     "httpx._client:BaseClient",
     "httpx._client:Client",
+    "httpx._models:Response",
     "httpx._transports.default:AsyncHTTPTransport",
     "httpx._transports.default:HTTPTransport",
+    "httpcore._sync.connection:HTTPConnection",
     "httpcore._sync.connection_pool:ConnectionPool",
+    "httpcore._sync.http11:HTTP11Connection",
     "aiohttp.client:ClientSession",
+    "aiohttp.client_reqrep:ClientRequest",
+    "aiohttp.client_reqrep:ClientResponse",
     "aiohttp.connector:TCPConnector",
 )
 # Settings whose effect on a call is the same every time and shown by the call that was learned from, or that matter
@@ -142,6 +195,9 @@ _LOGGERS = (
 )
 
 _PACKAGES = ("litellm", "openai", "httpx", "httpcore", "aiohttp", "pydantic")
+# Where else what these modules import comes from.
+_BORROWED = sys.stdlib_module_names | {"click", "multidict", "propcache", "pydantic_core", "typing_extensions", "yarl"}
+_HANDLER = "openai handler"
 # Where settings change faster than plans pay, no plan is learned for a while.
 _WASTED_BEFORE_REST = 50
 _REST_SECONDS = 5.0
@@ -181,6 +237,7 @@ class Environment:
         self._defaults = defaults(self.litellm)
         packages = [importlib.import_module(name) for name in _PACKAGES]
         self._sources = (contextlib.__file__, *(str(Path(str(found.__file__)).parent) for found in packages))
+        self._roots = _BORROWED.union(_PACKAGES)
         self._rested_until = 0.0
         self._served = served
         self._served_before = 0
@@ -196,12 +253,12 @@ class Environment:
 
     def _build(self) -> None:
         watched = watch.Watch()
-        for target in (*MODULES, *CLASSES):
-            module, _, name = target.partition(":")
-            owner = getattr(sys.modules[module], name) if name else importlib.import_module(module)
+        for target in (*MODULES, *BYPASSED, *CLASSES, _HANDLER):
+            owner = self._owner(target)
             watched.add(target, owner)
             if owner is not self._owners.get(target):
                 self._owners[target] = owner
+                self._patched = {place: reason for place, reason in self._patched.items() if place[0] != target}
                 for key in vars(owner):
                     self._look(target, key)
         watched.add("environ", os.environ._data)  # type: ignore[attr-defined]
@@ -209,7 +266,6 @@ class Environment:
             watched.add(f"logger {name}", logging.getLogger(name))
             watched.add(f"levels {name}", logging.getLogger(name)._cache)  # type: ignore[attr-defined]
         watched.add("logging", logging.root.manager)
-        watched.add("openai handler", self.litellm.main.openai_chat_completions)
         watched.add("model_cost", self.litellm.model_cost)
         for name, default in self._defaults.items():
             held = getattr(self.litellm, name, None)
@@ -284,19 +340,36 @@ class Environment:
         owner = self._owners.get(target)
         if owner is None:
             return
-        value = vars(owner).get(key)
-        # A module also holds what it has from elsewhere.
-        if (isinstance(owner, type) or getattr(value, "__module__", None) == target) and not self._genuine(value):
+        if not self._genuine(vars(owner).get(key)):
             self._patched[target, key] = f"patched {target.rpartition(':')[2]}.{key}"
 
+    def _owner(self, target: str) -> Any:
+        if target == _HANDLER:
+            return self.litellm.main.openai_chat_completions
+        module, _, name = target.partition(":")
+        return getattr(sys.modules[module], name) if name else importlib.import_module(module)
+
     def _genuine(self, value: Any) -> bool:
-        """Return whether ``value``, if it is a function, was written in one of the packages relied on."""
-        while isinstance(value, staticmethod | classmethod):
-            value = value.__func__
-        if type(value) is FunctionType:
+        """Return whether ``value``, if it can be called, comes from a package relied on, or was borrowed by one.
+
+        A mock, a wrapper that pretends to be what it wraps, a function or a class of the application's do not.
+        """
+        kind = type(value)
+        if kind in (staticmethod, classmethod, MethodType):
+            return self._genuine(value.__func__)
+        if kind is functools.partial:
+            return self._genuine(value.func)
+        if kind is FunctionType or kind is functools._lru_cache_wrapper:
+            if _root(value) in _BORROWED and getattr(sys.modules.get(value.__module__), value.__name__, None) is value:
+                return True
+            if kind is not FunctionType:
+                return self._genuine(value.__wrapped__)
             source = value.__code__.co_filename
             return source.startswith(self._sources) or (source[0] == "<" and value.__name__.startswith("__"))
-        if isinstance(value, type) or type(value) is functools._lru_cache_wrapper:
-            return True
-        # What instrumentation leaves in a function's place is an object that pretends to be the function.
-        return not (callable(value) and hasattr(value, "__wrapped__"))
+        if issubclass(kind, type):
+            return _root(value) in self._roots
+        return not callable(value) or (_root(kind) in self._roots and not kind.__module__.startswith("unittest"))
+
+
+def _root(named: Any) -> str:
+    return str(named.__module__).partition(".")[0]

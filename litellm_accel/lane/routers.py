@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import weakref
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 from litellm_accel._backend import load
@@ -105,7 +106,14 @@ class Known:
         self._formats = routers.formats
         self._tallies: dict[str, tuple[Any, Any]] = {}
         self.watch = watch.Watch()
-        self.watch.add("router", router)
+        cache = router.cache
+        for name, held in (
+            ("router", router),
+            ("cache", cache),
+            ("memory cache", getattr(cache, "in_memory_cache", None)),
+        ):
+            if hasattr(held, "__dict__"):
+                self.watch.add(name, held)
         self.watch.add("model_list", router.model_list)
         for index, deployment in enumerate(router.model_list):
             self.watch.add(f"deployment {index}", deployment)
@@ -154,6 +162,10 @@ class Known:
             return "router cache"
         if type(cache.in_memory_cache) is not routers.memory_cache:
             return "router cache"
+        for held in (router, cache, cache.in_memory_cache):
+            for name in vars(held):
+                if type(getattr(type(held), name, None)) is FunctionType:
+                    return f"patched {name}"
         for deployment in router.model_list:
             if set(deployment) != {"model_name", "litellm_params", "model_info"}:
                 return "deployment settings"

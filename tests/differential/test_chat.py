@@ -6,11 +6,14 @@ import asyncio
 import copy
 import importlib
 import importlib.util
+import operator
+import pkgutil
 import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
+from unittest import mock
 
 import httpx
 import litellm
@@ -410,6 +413,44 @@ def test_instrumented_functions_are_not_bypassed(
     monkeypatch.setattr(openai.Completions, "create", create)
     assert served_with(provider, switch) == 0
     assert len(calls) == 5
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "litellm.main.get_optional_params",
+        "litellm.main.openai_chat_completions.completion",
+        "litellm.utils.function_setup",
+        "litellm.llms.openai.openai.OpenAIChatCompletion.completion",
+        "litellm.litellm_core_utils.completion_timeout.CompletionTimeout.resolve",
+    ],
+)
+def test_spies_see_every_call(provider: Provider, switch: Switch, place: str) -> None:
+    served_with(provider, switch)
+    owner, _, name = place.rpartition(".")
+    with mock.patch.object(pkgutil.resolve_name(owner), name, wraps=pkgutil.resolve_name(place)) as spy:
+        assert served_with(provider, switch) == 0
+    assert spy.call_count >= 5
+    assert served_with(provider, switch) == 4
+
+
+@pytest.mark.parametrize("place", ["make_call", "cache.get_cache", "cache.in_memory_cache.increment_cache"])
+def test_spies_in_a_router_see_every_call(provider: Provider, switch: Switch, place: str) -> None:
+    params = {"model": "openai/gpt-4o-mini", "api_key": "k", "api_base": provider.url, "tpm": 1_000_000}
+    router = Router([{"model_name": "group", "litellm_params": params}], num_retries=0)
+    owner, _, name = place.rpartition(".")
+    held: Any = operator.attrgetter(owner)(router) if owner else router
+
+    with switch.on():
+        for _ in range(4):
+            router.completion("group", copy.deepcopy(HELLO))
+        before = switch.gate.served
+        with mock.patch.object(held, name, wraps=getattr(held, name)) as spy:
+            for _ in range(3):
+                router.completion("group", copy.deepcopy(HELLO))
+    assert before and switch.gate.served == before
+    assert spy.call_count >= 3
+    router.discard()
 
 
 def test_each_event_loop_has_its_own_connection(provider: Provider, switch: Switch) -> None:

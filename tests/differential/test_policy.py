@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import types
 from typing import Any
+from unittest import mock
 
 import litellm
 import pytest
@@ -31,6 +34,38 @@ def test_so_are_classes_in_the_place_of_others(monkeypatch: pytest.MonkeyPatch) 
     with monkeypatch.context() as patched:
         patched.setattr("litellm.litellm_core_utils.rules.Rules", Other)
         assert environment.refresh() == "patched Rules.post_call_rules"
+    assert environment.refresh() is None
+
+
+def _own(*args: Any, **kwargs: Any) -> None:
+    """A function of an application."""
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        _own,
+        staticmethod(_own),
+        functools.partial(_own),
+        functools.lru_cache(_own),
+        functools.wraps(litellm.utils.get_optional_params)(lambda *args: None),
+        mock.Mock(),
+        mock.AsyncMock(),
+        mock.create_autospec(litellm.utils.get_optional_params),
+        types.MethodType(_own, object()),
+        type("Other", (litellm.ModelResponse,), {"__module__": __name__}),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("owner", [litellm.main, litellm.Router, litellm.main.openai_chat_completions])
+def test_whatever_can_be_called_and_is_not_the_packages_own_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, owner: Any, value: Any
+) -> None:
+    environment = Environment(lambda: 0)
+    name = "completion" if owner is not litellm.main else "get_optional_params"
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, value)
+        assert str(environment.refresh()).startswith("patched ")
     assert environment.refresh() is None
 
 
