@@ -196,7 +196,19 @@ _LOGGERS = (
 
 _PACKAGES = ("litellm", "openai", "httpx", "httpcore", "aiohttp", "pydantic")
 # Where else what these modules import comes from.
-_BORROWED = sys.stdlib_module_names | {"click", "multidict", "propcache", "pydantic_core", "typing_extensions", "yarl"}
+_BORROWED = sys.stdlib_module_names | {
+    "click",
+    "dotenv",
+    "importlib_metadata",
+    "jsonschema",
+    "multidict",
+    "propcache",
+    "pydantic_core",
+    "tiktoken",
+    "tokenizers",
+    "typing_extensions",
+    "yarl",
+}
 _HANDLER = "openai handler"
 # Where settings change faster than plans pay, no plan is learned for a while.
 _WASTED_BEFORE_REST = 50
@@ -255,6 +267,8 @@ class Environment:
         watched = watch.Watch()
         for target in (*MODULES, *BYPASSED, *CLASSES, _HANDLER):
             owner = self._owner(target)
+            if owner is None:
+                continue  # other releases lack it
             watched.add(target, owner)
             if owner is not self._owners.get(target):
                 self._owners[target] = owner
@@ -347,7 +361,11 @@ class Environment:
         if target == _HANDLER:
             return self.litellm.main.openai_chat_completions
         module, _, name = target.partition(":")
-        return getattr(sys.modules[module], name) if name else importlib.import_module(module)
+        try:
+            found = importlib.import_module(module)
+        except ModuleNotFoundError:
+            return None
+        return getattr(found, name, None) if name else found
 
     def _genuine(self, value: Any) -> bool:
         """Return whether ``value``, if it can be called, comes from a package relied on, or was borrowed by one.
