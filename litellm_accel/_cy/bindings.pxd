@@ -5,6 +5,8 @@ from libc.stdint cimport uint64_t
 cdef class Bindings:
     cdef list _points
     cdef Py_ssize_t _count
+    cdef bint _watching
+    cdef uint64_t _writes
     cdef PyObject *_watched[16]
     cdef uint64_t _versions[16]
 

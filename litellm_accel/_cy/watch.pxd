@@ -1,3 +1,6 @@
+from libc.stdint cimport uint64_t
+
+
 cdef class Watch:
     cdef list _names
     cdef list _dicts
@@ -5,10 +8,9 @@ cdef class Watch:
     cdef list _list_names
     cdef list _lists
     cdef list _items
-    cdef bytearray _stamps
-    cdef unsigned long long *_tags
-    cdef unsigned long long _common
+    cdef bytearray _held_versions
+    cdef uint64_t *_versions
+    cdef uint64_t _writes
 
     cpdef bint changed(self)
     cdef bint _written(self, Py_ssize_t i)
-    cdef _stamp(self)

@@ -7,44 +7,17 @@ from types import MappingProxyType
 from typing import Any
 
 from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
+
+from litellm_accel._cy.dict_writes cimport (
+    ACCEL_HAS_WATCHERS,
+    accel_class_dict,
+    accel_dict_version,
+    accel_watch,
+    accel_writes,
+)
 
 cdef extern from *:
-    """
-    /* A stamp that differs whenever a dictionary was written: its version tag where dictionaries have one (3.10, 3.11),
-       else a count of writes that a dictionary watcher keeps for all watched dictionaries together (3.12 and later). */
-    #if PY_VERSION_HEX >= 0x030C0000
-    static unsigned long long accel_writes = 1;
-    static int accel_watcher = -1;
-    static int accel_on_write(PyDict_WatchEvent event, PyObject *dict, PyObject *key, PyObject *value) {
-        accel_writes++;
-        return 0;
-    }
-    static int accel_watch(PyObject *dict) {
-        if (accel_watcher < 0) {
-            accel_watcher = PyDict_AddWatcher(accel_on_write);
-            if (accel_watcher < 0) return -1;
-        }
-        return PyDict_Watch(accel_watcher, dict);
-    }
-    #define ACCEL_COMMON_STAMP 1
-    static unsigned long long accel_stamp(PyObject *dict) { return accel_writes; }
-    #else
-    static int accel_watch(PyObject *dict) { return 0; }
-    #define ACCEL_COMMON_STAMP 0
-    static unsigned long long accel_stamp(PyObject *dict) {
-        return dict ? (unsigned long long)((PyDictObject *)dict)->ma_version_tag : 0;
-    }
-    #endif
-    static PyObject *accel_type_dict(PyObject *type) {
-        PyObject *dict = ((PyTypeObject *)type)->tp_dict;
-        Py_XINCREF(dict);
-        return dict;
-    }
-    """
-    int accel_watch(object held) except -1
-    unsigned long long accel_stamp(PyObject *held) nogil
-    const bint ACCEL_COMMON_STAMP
-    object accel_type_dict(object owner)
     Py_ssize_t PyList_GET_SIZE(PyObject *held) nogil
     Py_ssize_t PyTuple_GET_SIZE(PyObject *held) nogil
     PyObject *PyList_GET_ITEM(PyObject *held, Py_ssize_t i) nogil
@@ -57,7 +30,7 @@ __all__ = ["Watch", "namespace"]
 def namespace(owner: Any) -> dict[str, Any] | MappingProxyType[str, Any]:
     """Return the dictionary that holds the attributes of a module, class or instance."""
     if isinstance(owner, type):
-        return accel_type_dict(owner)
+        return accel_class_dict(owner)
     return vars(owner)
 
 
@@ -65,9 +38,8 @@ cdef class Watch:
     """A set of dictionaries and lists that are expected to stay as they are.
 
     ``changed()`` is true if any of them may have changed since ``mark()``; ``differences()`` then tells what really
-    did. Compiled: on CPython 3.10 and 3.11 every dictionary carries a version tag that each write renews, later ones
-    tell watchers of each write, so that nothing is compared until something was written. Here: a comparison, by
-    identity, of every value.
+    did. Compiled, CPython itself tells whether a dictionary was written to, and only then is anything compared; the
+    pure twin compares every value, by identity.
     """
 
     def __init__(self) -> None:
@@ -77,8 +49,8 @@ cdef class Watch:
         self._list_names = []
         self._lists = []
         self._items = []
-        self._stamps = bytearray()
-        self._common = accel_stamp(NULL)
+        self._held_versions = bytearray()
+        self._writes = accel_writes
 
     def __len__(self) -> int:
         return len(self._dicts) + len(self._lists)
@@ -93,12 +65,13 @@ cdef class Watch:
         held = owner if isinstance(owner, dict) else namespace(owner)
         if type(held) is not dict:
             raise TypeError(f"cannot watch a {type(held).__name__}")
-        accel_watch(held)
+        if not accel_watch(held) and ACCEL_HAS_WATCHERS:
+            raise RuntimeError("all of this process's dictionary watchers are taken")
         self._names.append(name)
         self._dicts.append(held)
-        self._stamps = self._stamps + bytes(sizeof(unsigned long long))
-        self._tags = <unsigned long long *><char *>self._stamps
-        self._tags[len(self._dicts) - 1] = accel_stamp(<PyObject *>held)
+        self._held_versions = self._held_versions + bytes(sizeof(uint64_t))
+        self._versions = <uint64_t *><char *>self._held_versions
+        self._versions[len(self._dicts) - 1] = accel_dict_version(<PyObject *>held)
         self._seen.append(dict(held))
 
     cpdef bint changed(self):
@@ -110,10 +83,10 @@ cdef class Watch:
         for i in range(PyList_GET_SIZE(lists)):
             if not _same(PyList_GET_ITEM(lists, i), PyList_GET_ITEM(items, i)):
                 return True
-        if ACCEL_COMMON_STAMP:
-            return accel_stamp(NULL) != self._common
+        if ACCEL_HAS_WATCHERS:
+            return accel_writes != self._writes
         for i in range(PyList_GET_SIZE(dicts)):
-            if accel_stamp(PyList_GET_ITEM(dicts, i)) != self._tags[i]:
+            if accel_dict_version(PyList_GET_ITEM(dicts, i)) != self._versions[i]:
                 return True
         return False
 
@@ -140,22 +113,17 @@ cdef class Watch:
         """Take what is there now as unchanged."""
         cdef Py_ssize_t i
         written = [i for i in range(len(self._dicts)) if self._written(i)]
-        # Stamps first: what another thread writes while the copies are made counts as a change.
-        self._stamp()
+        # Versions first: what another thread writes while the copies are made counts as a change.
+        self._writes = accel_writes
+        for i in range(len(self._dicts)):
+            self._versions[i] = accel_dict_version(<PyObject *>self._dicts[i])
         self._items = [tuple(held) for held in self._lists]
         for i in written:
             self._seen[i] = dict(self._dicts[i])
 
     cdef bint _written(self, Py_ssize_t i):
-        return ACCEL_COMMON_STAMP or accel_stamp(<PyObject *>self._dicts[i]) != self._tags[i]
-
-    cdef _stamp(self):
-        cdef Py_ssize_t i
-        self._stamps = bytearray(sizeof(unsigned long long) * len(self._dicts))
-        self._tags = <unsigned long long *><char *>self._stamps
-        for i in range(len(self._dicts)):
-            self._tags[i] = accel_stamp(<PyObject *>self._dicts[i])
-        self._common = accel_stamp(NULL)
+        # An instance's attributes may change without a new version.
+        return ACCEL_HAS_WATCHERS or accel_dict_version(<PyObject *>self._dicts[i]) != self._versions[i]
 
 
 cdef bint _same(PyObject *now, PyObject *before):

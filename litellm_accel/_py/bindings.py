@@ -1,7 +1,7 @@
 """Learning cheaply that names in other modules are still bound to what they were.
 
-Compiled, CPython itself tells whether a dict changed at all: up to 3.11 each dict carries a version (PEP 509), from
-3.12 on a watcher is called (``PyDict_Watch``). Only then are names compared; the pure twin compares at every look.
+Compiled, CPython itself tells whether a dict was written to at all, and only then are names compared; the pure twin
+compares at every look.
 """
 
 from __future__ import annotations

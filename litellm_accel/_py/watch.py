@@ -17,9 +17,8 @@ class Watch:
     """A set of dictionaries and lists that are expected to stay as they are.
 
     ``changed()`` is true if any of them may have changed since ``mark()``; ``differences()`` then tells what really
-    did. Compiled: on CPython 3.10 and 3.11 every dictionary carries a version tag that each write renews, later ones
-    tell watchers of each write, so that nothing is compared until something was written. Here: a comparison, by
-    identity, of every value.
+    did. Compiled, CPython itself tells whether a dictionary was written to, and only then is anything compared; the
+    pure twin compares every value, by identity.
     """
 
     def __init__(self) -> None:

@@ -1,0 +1,62 @@
+"""Whether a dictionary has been written to, as CPython knows it; for all modules that watch some.
+
+Up to 3.13 every dictionary carries a version, which each write renews (PEP 509); on 3.13 not so the dictionary of an
+instance that keeps its attributes in itself. From 3.12 on a watcher counts the writes to all watched dictionaries of a
+module together, those included: while that count stands still, no version has to be looked at. Later CPythons have the
+watcher alone. A process has eight of them; where all are taken, versions serve, or, without those, every look finds a
+write.
+"""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
+
+cdef extern from *:
+    """
+    #if defined(__GNUC__)
+    #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+    #pragma GCC diagnostic ignored "-Wunused-function"
+    #endif
+    static uint64_t accel_writes = 1;
+    #if PY_VERSION_HEX >= 0x030C0000
+    #define ACCEL_HAS_WATCHERS 1
+    static int accel_watcher = -1;
+    static int accel_on_write(PyDict_WatchEvent event, PyObject *dict, PyObject *key, PyObject *value)
+    {
+        accel_writes++;
+        return 0;
+    }
+    /* 1 if writes to the dict are counted from now on, as long as it lives, 0 if they cannot be. */
+    static int accel_watch(PyObject *dict)
+    {
+        if (accel_watcher < 0 && (accel_watcher = PyDict_AddWatcher(accel_on_write)) < 0) {
+            PyErr_Clear();
+            return 0;
+        }
+        return PyDict_Watch(accel_watcher, dict) < 0 ? -1 : 1;
+    }
+    #else
+    #define ACCEL_HAS_WATCHERS 0
+    static int accel_watch(PyObject *dict) { return 0; }
+    #endif
+    #if PY_VERSION_HEX >= 0x030E0000
+    #define accel_dict_version(dict) (accel_watcher < 0 ? ++accel_writes : accel_writes)
+    #elif PY_VERSION_HEX >= 0x030D0000
+    #define accel_dict_version(dict) (((PyDictObject *)(dict))->ma_version_tag >> 12)  /* below: who watches the dict */
+    #elif PY_VERSION_HEX >= 0x030C0000
+    #define accel_dict_version(dict) (((PyDictObject *)(dict))->ma_version_tag >> 8)
+    #else
+    #define accel_dict_version(dict) (((PyDictObject *)(dict))->ma_version_tag)
+    #endif
+    /* The dict of a class itself, which Python shows behind a proxy. */
+    static PyObject *accel_class_dict(PyObject *type)
+    {
+        PyObject *dict = ((PyTypeObject *)type)->tp_dict;
+        Py_XINCREF(dict);
+        return dict;
+    }
+    """
+    const bint ACCEL_HAS_WATCHERS
+    uint64_t accel_writes
+    int accel_watch(object mapping) except -1
+    uint64_t accel_dict_version(PyObject *mapping) noexcept nogil
+    object accel_class_dict(object owner)
