@@ -10,6 +10,8 @@ cdef enum State:
     _MORE, _DONE, _UNUSUAL
 
 cdef Py_ssize_t _MAX_HEAD = 65536
+cdef Py_ssize_t _MAX_LINE = 8000  # aiohttp takes 8190, and 128 fields
+cdef Py_ssize_t _MAX_LINES = 100
 cdef frozenset _TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 cdef frozenset _HEX = frozenset(b"0123456789abcdefABCDEF")
 cdef unsigned char[256] _IS_TOKEN
@@ -24,7 +26,8 @@ cdef class Response:
     """One response, as its bytes arrive (RFC 9112).
 
     Plain is a final response of HTTP/1.1 that may have a body, ended by a content length or in chunks without
-    extensions and trailers, with one field a line and nothing after its end.
+    extensions and trailers, with one field a line and nothing after its end, and with a head that no parser finds too
+    long.
 
     ``received`` holds all bytes that were fed. Once ``feed`` has returned ``DONE``, ``status``, ``reason``, ``headers``
     (names as they came, values without the blanks around them), ``body`` (still encoded) and ``keep_alive`` are set.
@@ -75,7 +78,7 @@ cdef class Response:
         cdef bytes head
         cdef Py_ssize_t end = self._received.find(b"\r\n\r\n")
         if end < 0:
-            return _MORE if len(self._received) <= _MAX_HEAD else _UNUSUAL
+            return _MORE if len(self._received) <= _MAX_HEAD and _may_go_on(bytes(self._received)) else _UNUSUAL
         if end > _MAX_HEAD:
             return _UNUSUAL
         head = bytes(self._received[:end])
@@ -83,7 +86,7 @@ cdef class Response:
         cdef bytes first = lines[0]
         if len(first) < 12 or not first.startswith(b"HTTP/1.1 ") or not first[9:12].isdigit():
             return _UNUSUAL
-        if (len(first) > 12 and first[12] != 32) or not _is_text(first):
+        if (len(first) > 12 and first[12] != 32) or not _is_text(first) or len(lines) > _MAX_LINES:
             return _UNUSUAL
         self.status = int(first[9:12])
         self.reason = first[13:]
@@ -92,7 +95,7 @@ cdef class Response:
         cdef bytes line, name, value, lower
         for line in lines[1:]:
             colon = line.find(b":")
-            if colon <= 0:
+            if colon <= 0 or len(line) > _MAX_LINE:
                 return _UNUSUAL
             name, value = line[:colon], line[colon + 1:].strip(b" \t")
             if not _is_token(name) or not _is_text(value):
@@ -145,6 +148,21 @@ cdef class Response:
                 self.body = b"".join(self._chunks)
                 return _DONE if self._start == len(self._received) else _UNUSUAL
             self._chunks.append(bytes(self._received[end + 2:end + 2 + size]))
+
+
+cdef bint _may_go_on(bytes head):
+    """Return whether a plain head may begin so. Of any other a full parser says so before its end comes."""
+    cdef list lines = head.split(b"\r\n")
+    cdef bytes line
+    if lines[0][:9] != b"HTTP/1.1 "[:len(lines[0])]:
+        return False
+    for line in lines:
+        if len(line) > _MAX_LINE or b"\n" in line:
+            return False
+    for line in lines[1:-1]:
+        if line.find(b":") <= 0:
+            return False
+    return True
 
 
 cdef bint _is_token(bytes name):

@@ -7,6 +7,8 @@ __all__ = ["DONE", "MORE", "UNUSUAL", "Response"]
 MORE, DONE, UNUSUAL = range(3)
 
 _MAX_HEAD = 65536
+_MAX_LINE = 8000  # aiohttp takes 8190, and 128 fields
+_MAX_LINES = 100
 _TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 _CONTROLS = frozenset(range(32)) - {9} | {127}
@@ -16,7 +18,8 @@ class Response:
     """One response, as its bytes arrive (RFC 9112).
 
     Plain is a final response of HTTP/1.1 that may have a body, ended by a content length or in chunks without
-    extensions and trailers, with one field a line and nothing after its end.
+    extensions and trailers, with one field a line and nothing after its end, and with a head that no parser finds too
+    long.
 
     ``received`` holds all bytes that were fed. Once ``feed`` has returned ``DONE``, ``status``, ``reason``, ``headers``
     (names as they came, values without the blanks around them), ``body`` (still encoded) and ``keep_alive`` are set.
@@ -68,7 +71,7 @@ class Response:
     def _read_head(self) -> int:
         end = self._received.find(b"\r\n\r\n")
         if end < 0:
-            return MORE if len(self._received) <= _MAX_HEAD else UNUSUAL
+            return MORE if len(self._received) <= _MAX_HEAD and _may_go_on(bytes(self._received)) else UNUSUAL
         if end > _MAX_HEAD:
             return UNUSUAL
         head = bytes(self._received[:end])
@@ -76,7 +79,7 @@ class Response:
         first = lines[0]
         if len(first) < 12 or not first.startswith(b"HTTP/1.1 ") or not first[9:12].isdigit():
             return UNUSUAL
-        if (len(first) > 12 and first[12] != 32) or not _is_text(first):
+        if (len(first) > 12 and first[12] != 32) or not _is_text(first) or len(lines) > _MAX_LINES:
             return UNUSUAL
         self.status = int(first[9:12])
         self.reason = first[13:]
@@ -84,7 +87,7 @@ class Response:
             return UNUSUAL
         for line in lines[1:]:
             colon = line.find(b":")
-            if colon <= 0:
+            if colon <= 0 or len(line) > _MAX_LINE:
                 return UNUSUAL
             name, value = line[:colon], line[colon + 1 :].strip(b" \t")
             if not _TOKEN.issuperset(name) or not _is_text(value):
@@ -135,6 +138,16 @@ class Response:
                 self.body = b"".join(self._chunks)
                 return DONE if self._start == len(self._received) else UNUSUAL
             self._chunks.append(bytes(self._received[end + 2 : end + 2 + size]))
+
+
+def _may_go_on(head: bytes) -> bool:
+    """Return whether a plain head may begin so. Of any other a full parser says so before its end comes."""
+    lines = head.split(b"\r\n")
+    return (
+        lines[0][:9] == b"HTTP/1.1 "[: len(lines[0])]
+        and all(len(line) <= _MAX_LINE and b"\n" not in line for line in lines)
+        and all(line.find(b":") > 0 for line in lines[1:-1])
+    )
 
 
 def _is_text(value: bytes) -> bool:

@@ -117,6 +117,32 @@ def test_what_is_not_plain_is_unusual_and_stays_so(hot: Hot, data: bytes) -> Non
     assert response.received == data + b"more"
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"SSH-2.0-OpenSSH",
+        b"HTTP/1.0 200",
+        b"HTTP/1.1 200 OK\n",
+        PLAIN.replace(b"\r\n", b"\n"),
+        b"HTTP/1.1 200 OK\r\nno colon\r\n",
+        b"HTTP/1.1 200 OK\r\nx: " + b"y" * 8200,
+    ],
+)
+def test_what_cannot_become_plain_is_not_waited_for(hot: Hot, data: bytes) -> None:
+    assert read(hot, [data])[0] == hot("http1").UNUSUAL
+
+
+@pytest.mark.parametrize("size", range(len(PLAIN)))
+def test_a_plain_head_is_waited_for(hot: Hot, size: int) -> None:
+    assert read(hot, [PLAIN[:size]])[0] == hot("http1").MORE
+
+
+@pytest.mark.parametrize("fields", [b"x: " + b"y" * 8200 + b"\r\n", b"x: y\r\n" * 129])
+def test_a_head_that_aiohttp_finds_too_long_is_unusual(hot: Hot, fields: bytes) -> None:
+    data = PLAIN.replace(b"\r\n", b"\r\n" + fields, 1)
+    assert read(hot, [data])[0] == hot("http1").UNUSUAL
+
+
 def test_a_body_of_many_megabytes_is_read_in_time_that_grows_with_its_length(hot: Hot) -> None:
     http1 = hot("http1")
     chunk = b"x" * 65_536

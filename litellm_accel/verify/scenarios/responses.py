@@ -202,6 +202,7 @@ SHAPES = (
     ),
 )
 
+MANY = tuple(f"x-{number}" for number in range(130))  # more than aiohttp takes
 TRAVELS = (
     Scenario("gzip", answer="gzip", via=ALL),
     Scenario("deflate", answer="deflate", lane="either"),
@@ -217,6 +218,8 @@ TRAVELS = (
     Scenario("cookie", answer=plain(headers={"set-cookie": "a=b"}), via=ALL, lane="either"),
     Scenario("headers-rate-limit", answer=plain(headers={"x-ratelimit-remaining-requests": "0", "retry-after": "1"})),
     Scenario("headers-latin-1", {"max_retries": 0}, answer=plain(headers={"x-name": "caf\u00e9"}), lane="either"),
+    Scenario("header-long", {"max_retries": 0}, answer=plain(headers={"x-long": "v" * 8500}), lane="either"),
+    Scenario("headers-many", {"max_retries": 0}, answer=plain(headers=dict.fromkeys(MANY, "v")), lane="either"),
 )
 
 SCENARIOS = themed(
