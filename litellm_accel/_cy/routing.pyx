@@ -10,17 +10,20 @@ from __future__ import annotations
 import sys
 import time
 import weakref
+from heapq import heappop, heappush
 from math import ceil
+from random import Random
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int32_t, uint32_t, uint64_t
-from libc.string cimport memcmp
+from libc.string cimport memcmp, memcpy
 
 from litellm_accel._cy.gate cimport Gate
+from litellm_accel._cy.simd cimport highest
 
-__all__ = ["Bindings", "Chooser", "Snapshot", "Unserved", "shuffled"]
+__all__ = ["Bindings", "Chooser", "Snapshot", "Unserved", "increment", "shuffled"]
 
 cdef extern from *:
     """
@@ -31,6 +34,8 @@ cdef extern from *:
     #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
     #endif
     #define accel_list_items(list) (((PyListObject *)(list))->ob_item)
+    /* The generator of the random module: MT19937 and its position. Compared with a real one before it is trusted. */
+    typedef struct { PyObject_HEAD int position; uint32_t words[624]; } accel_twister;
     #if PY_VERSION_HEX >= 0x030D0000
     #define ACCEL_FLAGS 12  /* the lowest bits say who watches the dict */
     #elif PY_VERSION_HEX >= 0x030C0000
@@ -67,6 +72,9 @@ cdef extern from *:
         return dict;
     }
     """
+    ctypedef struct Twister "accel_twister":
+        int position
+        uint32_t words[624]
     uint64_t accel_dict_version(PyObject *mapping) noexcept
     uint64_t accel_writes
     int accel_watch(object mapping) except -1
@@ -77,6 +85,7 @@ cdef extern from *:
     PyObject *PyTuple_GET_ITEM(PyObject *items, Py_ssize_t index) noexcept
     Py_ssize_t PyTuple_GET_SIZE(PyObject *items) noexcept
     long long PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
+    int PyDict_SetItem(dict mapping, PyObject *key, PyObject *value) except -1
     dict sized_dict "__Pyx_PyDict_NewPresized"(Py_ssize_t size)
 
 cdef double INFINITY = float("inf")
@@ -89,6 +98,8 @@ cdef frozenset UNSERVED_KEYS = frozenset({"_encrypted_content_affinity_pinned", 
 cdef tuple STEERING_KEYS = ("_target_order", "_excluded_deployment_ids", "_retry_skipped_deployment_ids")
 # More matched names than this are forgotten: callers make them up.
 cdef Py_ssize_t MOST_NAMES = 1024
+# Nor are more deployments remembered that callers named by their id.
+cdef Py_ssize_t MOST_IDS = 64
 # Metadata that stock's pre-routing hook takes out of a request, or reads back into it.
 cdef tuple UNSERVED_METADATA = (
     "routing_decision", "_autorouter_baseline_route", "_session_deployment_affinity_ttl", "_consumed_request_tags",
@@ -118,26 +129,27 @@ cdef class Snapshot:
     cdef list dicts
     cdef list lists
     cdef list items
-    cdef uint64_t *versions
+    cdef uint64_t versions
     cdef bint watched
     cdef uint64_t writes
 
     def __cinit__(self, dicts: list, lists: list | None = None) -> None:
-        cdef Py_ssize_t index, count = len(dicts)
         for mapping in dicts:
             if type(mapping) is not dict:
                 raise TypeError(f"a snapshot is of plain dicts, got {type(mapping).__name__}")
         self.dicts = list(dicts)
-        self.versions = <uint64_t *>PyMem_Malloc(max(count, 1) * sizeof(uint64_t))
-        if self.versions is NULL:
-            raise MemoryError
-        for index in range(count):
-            self.versions[index] = accel_dict_version(PyList_GET_ITEM(<PyObject *>self.dicts, index))
+        self.versions = self.summed()
         self.lists = list(lists or [])
         self.items = [list(held) for held in self.lists]
 
-    def __dealloc__(self):
-        PyMem_Free(self.versions)
+    cdef uint64_t summed(self) noexcept:
+        """Return the sum of all versions: each write makes one of them larger, so no change leaves it as it was."""
+        cdef Py_ssize_t index
+        cdef uint64_t found = 0
+        cdef PyObject **held = list_items(<PyObject *>self.dicts)
+        for index in range(PyList_GET_SIZE(<PyObject *>self.dicts)):
+            found += accel_dict_version(held[index])
+        return found
 
     cpdef bint changed(self):
         """Return whether one of them has been written to since. Nested objects are not looked into."""
@@ -147,9 +159,8 @@ cdef class Snapshot:
                 return True
         if self.watched and self.writes == accel_writes:
             return False
-        for index in range(PyList_GET_SIZE(<PyObject *>self.dicts)):
-            if accel_dict_version(PyList_GET_ITEM(<PyObject *>self.dicts, index)) != self.versions[index]:
-                return True
+        if self.summed() != self.versions:
+            return True
         self.writes = accel_writes
         return False
 
@@ -230,11 +241,11 @@ cdef class Places:
     """An array of positions."""
 
     cdef Py_ssize_t count
-    cdef Py_ssize_t *values
+    cdef int32_t *values
 
     def __cinit__(self, Py_ssize_t count):
         self.count = count
-        self.values = <Py_ssize_t *>PyMem_Malloc(max(count, 1) * sizeof(Py_ssize_t))
+        self.values = <int32_t *>PyMem_Malloc(max(count, 1) * sizeof(int32_t))
         if self.values is NULL:
             raise MemoryError
 
@@ -242,39 +253,79 @@ cdef class Places:
         PyMem_Free(self.values)
 
 
-cdef int shuffle(object source, Py_ssize_t count, Py_ssize_t *order) except -1:
-    """Fill ``order`` with what ``random.sample(range(count), count)`` gives, drawing the same words from ``source``.
+cdef void twist(Twister *twister) noexcept:
+    """Make the next 624 words (MT19937: Matsumoto and Nishimura, 1998)."""
+    cdef uint32_t *words = twister.words
+    cdef int place
+    for place in range(227):
+        words[place] = words[place + 397] ^ mixed(words[place], words[place + 1])
+    for place in range(227, 623):
+        words[place] = words[place - 227] ^ mixed(words[place], words[place + 1])
+    words[623] = words[396] ^ mixed(words[623], words[0])
+    twister.position = 0
 
-    Draws below a bound reject what is too large, and every draw takes one 32-bit word, so as many words as draws are
-    missing are taken at once.
+
+cdef inline uint32_t mixed(uint32_t upper, uint32_t lower) noexcept:
+    cdef uint32_t both = (upper & 0x80000000u) | (lower & 0x7FFFFFFFu)
+    return (both >> 1) ^ (0x9908B0DFu * (both & 1))
+
+
+cdef inline uint32_t word(Twister *twister) noexcept:
+    """Return the 32 bits ``getrandbits(32)`` would."""
+    cdef uint32_t drawn
+    if twister.position >= 624:
+        twist(twister)
+    drawn = twister.words[twister.position]
+    twister.position += 1
+    drawn ^= drawn >> 11
+    drawn ^= (drawn << 7) & 0x9D2C5680u
+    drawn ^= (drawn << 15) & 0xEFC60000u
+    return drawn ^ (drawn >> 18)
+
+
+cdef bint is_twister(source) except -1:
+    """Return whether a ``random.Random`` is in memory what ``Twister`` says."""
+    cdef Twister *twister = <Twister *><PyObject *>source
+    cdef Py_ssize_t place
+    cdef tuple state = source.getstate()[1]
+    if Random.__base__.__basicsize__ < <Py_ssize_t>sizeof(Twister) or len(state) != 625:
+        return False
+    for place in range(624):
+        if twister.words[place] != <uint32_t>state[place]:
+            return False
+    return twister.position == <int>state[624]
+
+
+cdef bint TWISTER = is_twister(Random(1))
+
+
+cdef int shuffle(object source, Py_ssize_t count, int32_t *order) except -1:
+    """Fill ``order`` with what ``random.sample(range(count), count)`` gives, leaving ``source`` as it would.
+
+    A draw below a bound takes the upper bits of one 32-bit word, and is repeated while it is too large. The loop has no
+    branch for that: a draw that is too large moves the last item onto itself, and its place in ``order`` is filled again.
     """
-    cdef Py_ssize_t missing, taken, chosen, left, filled = 0
-    cdef int bits = 0
-    cdef uint32_t word
-    cdef bytes words
-    cdef const unsigned char *raw
-    cdef Places pool = Places(count)
-    for taken in range(count):
-        pool.values[taken] = taken
-    while count >> bits:
-        bits += 1
-    while filled < count:
-        missing = count - filled
-        words = source.getrandbits(32 * missing).to_bytes(4 * missing, "little")
-        raw = words
-        for _ in range(missing):
-            word = (
-                <uint32_t>raw[0] | <uint32_t>raw[1] << 8 | <uint32_t>raw[2] << 16 | <uint32_t>raw[3] << 24
-            )
-            raw += 4
-            left = count - filled
-            while bits and not left >> (bits - 1):
-                bits -= 1
-            chosen = word >> (32 - bits)
-            if chosen < left:
-                order[filled] = pool.values[chosen]
-                pool.values[chosen] = pool.values[left - 1]
-                filled += 1
+    cdef uint32_t left, chosen, fits
+    cdef Py_ssize_t place
+    cdef Twister *twister
+    cdef Places pool
+    if not TWISTER or type(source) is not Random:
+        for place, found in enumerate(source.sample(range(count), count)):
+            order[place] = found
+        return 0
+    twister = <Twister *><PyObject *>source
+    pool = Places(count)
+    for place in range(count):
+        pool.values[place] = <int32_t>place
+    left = <uint32_t>count
+    while left:
+        chosen = word(twister) >> (31 - highest(left))
+        fits = chosen < left
+        chosen = chosen if fits else left - 1
+        order[0] = pool.values[chosen]
+        pool.values[chosen] = pool.values[left - 1]
+        order += fits
+        left -= fits
     return 0
 
 
@@ -287,6 +338,44 @@ def shuffled(source: object, count: int) -> list[int]:
     cdef Places order = Places(count)
     shuffle(source, order.count, order.values)
     return [order.values[index] for index in range(order.count)]
+
+
+def increment(store: object, key: str, amount: object, ttl: object = None, least: object = None) -> object:
+    """Add ``amount`` to a counter of an ``InMemoryCache`` as ``increment_cache`` does, and return the sum.
+
+    A counter that starts lives ``ttl`` seconds, the cache's own time where that is None; a sum below ``least`` is kept
+    as that. Raises ``Unserved``, before anything is written, where the counter is no number.
+    """
+    cdef dict entries, expiries
+    cdef list heap
+    cdef double now
+    with store._increment_lock:
+        entries, expiries, heap = store.cache_dict, store.ttl_dict, store.expiration_heap
+        now = store._clock()
+        if expired(expiries, key, now):
+            entries.pop(key, None)
+            expiries.pop(key, None)
+        total = amount
+        if key in entries:
+            total = entries[key]
+            if type(total) is not int and type(total) is not float:
+                raise Unserved("a cached value of another kind")
+            total = (total or 0) + amount
+        if least is not None and total < least:
+            total = least
+        if len(entries) >= store.max_size_in_memory or store.max_size_per_item < 1:
+            store.set_cache(key, total, ttl=ttl)
+            return total
+        while heap and ((<tuple>heap[0])[0] != expiries.get((<tuple>heap[0])[1]) or (<tuple>heap[0])[0] <= now):
+            expiry, name = heappop(heap)
+            if expiry == expiries.get(name):
+                entries.pop(name, None)
+                expiries.pop(name, None)
+        entries[key] = total
+        if key not in expiries or <double>expiries[key] < now:
+            expiries[key] = now + <double>(store.default_ttl if ttl is None else ttl)
+            heappush(heap, (expiries[key], key))
+    return total
 
 
 cdef object kept(dict entries, dict expiries, key, double now):
@@ -414,13 +503,14 @@ cdef class Group:
     """What is remembered of one model group: its deployments in order, and what choosing needs of each.
 
     A place is a deployment's position in the group. A wildcard group is chosen among copies that are ``rendered`` for
-    the name asked for; ``listed`` are what they are copies of.
+    the name asked for; ``listed`` are what they are copies of. Most groups stand together in the model list, from
+    ``first`` on; of others ``scattered`` are the positions.
     """
 
     cdef list indices
     cdef list slots
-    cdef Py_ssize_t *numbers
-    cdef bint contiguous
+    cdef Py_ssize_t first
+    cdef Places scattered
     cdef list listed
     cdef list deployments
     cdef bint rendered
@@ -455,17 +545,15 @@ cdef class Group:
         self.known = known
         self.known_version = version(known)
         count = len(self.slots)
-        self.numbers = <Py_ssize_t *>PyMem_Malloc(max(count, 1) * sizeof(Py_ssize_t))
-        if self.numbers is NULL:
-            raise MemoryError
-        self.listed = []
-        for place in range(count):
-            slot = self.slots[place]
+        for slot in self.slots:
             if not 0 <= slot < len(models):
                 raise Unserved("the model list is being changed")
-            self.numbers[place] = slot
-            self.listed.append(models[slot])
-        self.contiguous = count > 0 and all([self.numbers[place] == self.numbers[0] + place for place in range(count)])
+        self.listed = [models[slot] for slot in self.slots]
+        self.first = self.slots[0] if count else 0
+        if self.slots != list(range(self.first, self.first + count)):
+            self.scattered = Places(count)
+            for place in range(count):
+                self.scattered.values[place] = self.slots[place]
         self.seen = Snapshot(reader.dicts(self.listed), reader.lists(self.listed))
         self.seen.watch()
         self.refusal, self.ids, self.blocked, self.orders, self.plain = reader.group(name, team, self.listed, known)
@@ -481,9 +569,6 @@ cdef class Group:
         self.colons = any([":" in id for id in self.ids])
         self.keys = {}
 
-    def __dealloc__(self):
-        PyMem_Free(self.numbers)
-
     cdef bint changed(self, list indices, list models, dict known):
         """Return whether the router lists other deployments for the group now, or one of them has been edited."""
         cdef PyObject *now = <PyObject *>models
@@ -493,13 +578,14 @@ cdef class Group:
             return True
         if not same(self.slots, indices) or (self.rendered and total != count):
             return True
-        if self.contiguous:
-            slot = self.numbers[0]
-            if slot + count > total or memcmp(list_items(now) + slot, list_items(listed), count * sizeof(void *)):
+        if self.scattered is None:
+            if self.first + count > total:
+                return True
+            if count and memcmp(list_items(now) + self.first, list_items(listed), count * sizeof(PyObject *)):
                 return True
             return self.seen.changed()
         for place in range(count):
-            slot = self.numbers[place]
+            slot = self.scattered.values[place]
             if slot >= total or PyList_GET_ITEM(now, slot) != PyList_GET_ITEM(listed, place):
                 return True
         return self.seen.changed()
@@ -560,6 +646,7 @@ cdef class Pool:
     cdef dict order_usage
     cdef uint64_t order_version
     cdef Latencies introduced
+    cdef Busy busy
 
     def __cinit__(self, Group group, frozenset out, list places, list considered):
         chosen = frozenset(places)
@@ -639,95 +726,178 @@ cdef class Prices:
         return self.seen.changed()
 
 
+cdef class Busy:
+    """The first of a pool's deployments with the fewest requests in flight, kept until a cache is written to."""
+
+    cdef object name
+    cdef dict entries
+    cdef dict expiries
+    cdef uint64_t entries_version
+    cdef uint64_t expiries_version
+    cdef double until
+    cdef Py_ssize_t first
+
+    def __cinit__(self, Group group, Pool pool, store, name, double now):
+        cdef dict entries = store.cache_dict, expiries = store.ttl_dict, keys
+        cdef double least = INFINITY
+        cdef Py_ssize_t place
+        cdef list gone = []
+        cdef Numbers counts = pool.zeros()
+        self.name = name
+        self.entries = entries
+        self.expiries = expiries
+        self.entries_version = version(entries)  # what is written from here on is looked at the next time
+        self.expiries_version = version(expiries)
+        self.until = INFINITY
+        prefix = f"{name}_request_count:"
+        keys = group.keys_for(prefix)
+        if len(entries) > 4 * pool.count + 256:
+            entries = selected(entries, [prefix + group.ids[place] for place in pool.places])
+        for key, value in entries.items():
+            found = keys.get(key)
+            if found is None:
+                found = group.places.get(key[len(prefix):], -1) if type(key) is str and key.startswith(prefix) else -1
+                keys[key] = found
+            place = found
+            if place < 0 or not pool.member[place]:
+                continue
+            expiry = expiries.get(key)
+            if expiry is not None and now > <double>expiry:
+                gone.append(key)
+                continue
+            if expiry is not None:
+                self.until = min(self.until, <double>expiry)
+            if value is not None:
+                if type(value) is not int:
+                    raise Unserved("a cached value of another kind")
+                counts.values[place] = number(value)
+        drop(store, gone)
+        for place in range(counts.count):
+            if counts.values[place] < least:
+                least = counts.values[place]
+                self.first = place
+
+    cdef bint changed(self, store, name, double now):
+        """Return whether somebody wrote into the cache since, or a count has expired at time ``now``."""
+        if store.cache_dict is not self.entries or store.ttl_dict is not self.expiries or name != self.name:
+            return True
+        if version(self.entries) != self.entries_version or version(self.expiries) != self.expiries_version:
+            return True
+        return now > self.until
+
+
+cdef struct Measured:
+    # What is remembered of one entry of a latency map. The map's version says that it holds ``entry``, and ``version``
+    # that the entry holds ``samples``.
+    PyObject *entry
+    uint64_t version
+    PyObject *samples
+    double mean
+    Py_ssize_t size
+
+
 cdef class Latencies:
-    """The mean latency of every deployment a latency map names, kept while its samples are the same objects."""
+    """The mean latency of every deployment a latency map names, kept while its samples are the same objects.
+
+    ``places`` are the deployments' places in the group, -1 for one of another; ``seen`` are the samples, ``width`` of
+    them an entry.
+    """
 
     cdef dict usage
     cdef uint64_t usage_version
-    cdef list maps
-    cdef list samples
     cdef list means
     cdef Py_ssize_t count
-    cdef int32_t *places
-    cdef uint64_t *versions
-    cdef int32_t *sizes
-    cdef PyObject ***seen
+    cdef Py_ssize_t width
+    cdef Measured *entries
+    cdef Places places
+    cdef PyObject **seen
 
     def __cinit__(self, dict usage, dict places):
-        cdef Py_ssize_t index, count = len(usage)
+        cdef Py_ssize_t index
         self.usage = usage
         self.usage_version = version(usage)
-        self.count = count
-        self.places = <int32_t *>PyMem_Malloc(max(count, 1) * sizeof(int32_t))
-        self.versions = <uint64_t *>PyMem_Malloc(max(count, 1) * sizeof(uint64_t))
-        self.sizes = <int32_t *>PyMem_Malloc(max(count, 1) * sizeof(int32_t))
-        self.seen = <PyObject ***>PyMem_Calloc(max(count, 1), sizeof(PyObject **))
-        if self.places is NULL or self.versions is NULL or self.sizes is NULL or self.seen is NULL:
+        self.entries = <Measured *>PyMem_Calloc(max(len(usage), 1), sizeof(Measured))
+        if self.entries is NULL:
             raise MemoryError
-        self.maps = list(usage.values())
-        for index, id in enumerate(usage):
-            self.places[index] = places.get(id, -1)
-            self.versions[index] = 0
-            if self.places[index] >= 0 and type(self.maps[index]) is not dict:
+        self.count = len(usage)
+        self.places = Places(self.count)
+        self.means = [None] * self.count
+        for index, (id, entry) in enumerate(usage.items()):
+            self.entries[index].entry = <PyObject *>entry
+            self.places.values[index] = places.get(id, -1)
+            if self.places.values[index] >= 0 and type(entry) is not dict:
                 raise Unserved("a latency map of another kind")
-        self.samples = [None] * count
-        self.means = [None] * count
 
     def __dealloc__(self):
         cdef Py_ssize_t index
-        if self.seen is not NULL:
-            for index in range(self.count):
-                self.release(index)
-        PyMem_Free(self.places)
-        PyMem_Free(self.versions)
-        PyMem_Free(self.sizes)
+        for index in range(self.count):
+            self.release(index)
+        PyMem_Free(self.entries)
         PyMem_Free(self.seen)
 
     cdef void release(self, Py_ssize_t index) noexcept:
         cdef Py_ssize_t place
-        if self.seen[index] is not NULL:
-            for place in range(self.sizes[index]):
-                Py_DECREF(<object>self.seen[index][place])
-            PyMem_Free(self.seen[index])
-            self.seen[index] = NULL
+        for place in range(index * self.width, index * self.width + self.entries[index].size):
+            Py_DECREF(<object>self.seen[place])
+        self.entries[index].size = 0
+
+    cdef int widen(self, Py_ssize_t width) except -1:
+        """Make room for ``width`` samples an entry."""
+        cdef Py_ssize_t index
+        cdef PyObject **seen = <PyObject **>PyMem_Malloc(max(self.count * width, 1) * sizeof(PyObject *))
+        if seen is NULL:
+            raise MemoryError
+        for index in range(self.count):
+            memcpy(seen + index * width, self.seen + index * self.width, self.entries[index].size * sizeof(PyObject *))
+        PyMem_Free(self.seen)
+        self.seen = seen
+        self.width = width
+        return 0
 
     cdef bint changed(self, dict usage):
         return usage is not self.usage or version(usage) != self.usage_version
 
-    cdef double mean(self, Py_ssize_t index) except -1.0:
-        """Return the mean of the samples of entry ``index``, 0.0 where it has none."""
-        cdef PyObject *usages = PyList_GET_ITEM(<PyObject *>self.maps, index)
-        cdef PyObject *samples
-        if accel_dict_version(usages) == self.versions[index]:
-            samples = PyList_GET_ITEM(<PyObject *>self.samples, index)
-            if PyList_GET_SIZE(samples) == self.sizes[index] and not memcmp(
-                list_items(samples), self.seen[index], self.sizes[index] * sizeof(void *)
-            ):
-                return <double>self.means[index]
-        return self.read(index, <dict>usages)
+    cdef inline bint known(self, Py_ssize_t index) noexcept:
+        """Return whether the samples of entry ``index`` are those its mean was taken of."""
+        cdef Measured *measured = &self.entries[index]
+        return (
+            measured.samples is not NULL
+            and accel_dict_version(measured.entry) == measured.version
+            and PyList_GET_SIZE(measured.samples) == measured.size
+            and not memcmp(
+                list_items(measured.samples), self.seen + index * self.width, measured.size * sizeof(PyObject *)
+            )
+        )
 
-    cdef double read(self, Py_ssize_t index, dict usages) except -1.0:
-        cdef list samples = times(usages.get("latency", []))
+    cdef int read(self, Py_ssize_t index) except -1:
+        """Take the mean of the samples of entry ``index``, 0.0 where it has none."""
+        cdef Measured *measured = &self.entries[index]
+        cdef dict entry = <dict>measured.entry
+        cdef list samples = times(entry.get("latency", []))
         cdef Py_ssize_t place, size = len(samples)
-        cdef PyObject **seen = <PyObject **>PyMem_Malloc(max(size, 1) * sizeof(PyObject *))
-        if seen is NULL:
-            raise MemoryError
+        cdef PyObject **seen
+        mean = average(samples)
+        if size > self.width:
+            self.widen(size)
+        seen = self.seen + index * self.width
+        for place in range(size):
+            Py_INCREF(samples[place])
+        self.release(index)
         for place in range(size):
             seen[place] = PyList_GET_ITEM(<PyObject *>samples, place)
-            Py_INCREF(<object>seen[place])
-        self.release(index)
-        self.seen[index] = seen
-        self.sizes[index] = <int32_t>size
-        self.means[index] = average(samples)
-        self.samples[index] = samples
-        self.versions[index] = version(usages)
-        return self.means[index]
+        self.means[index] = mean
+        measured.mean = mean
+        measured.size = size
+        # Without a list of its own an entry is read again at each choice.
+        measured.samples = <PyObject *>samples if "latency" in entry else NULL
+        measured.version = version(entry)
+        return 0
 
     cdef double first_token(self, Py_ssize_t index, percentile) except -1.0:
         """Return the time to the first token of entry ``index``; the mean where it has no samples of that."""
-        samples = times((<dict>self.maps[index]).get("time_to_first_token_seconds", []))
+        samples = times((<dict>self.entries[index].entry).get("time_to_first_token_seconds", []))
         if not samples:
-            return self.means[index]
+            return self.entries[index].mean
         if percentile is None:
             return average(samples)
         first = sorted(samples)[ceil(len(samples) * percentile) - 1]
@@ -745,12 +915,12 @@ cdef list times(samples):
     return samples
 
 
-cdef double average(samples) except -1.0:
+cdef double average(list samples) except -1.0:
     """Return the mean as stock takes it: ``sum`` over ``len``, 0.0 of nothing."""
-    return sum(samples) / len(samples) if times(samples) else 0.0
+    return sum(samples) / len(samples) if samples else 0.0
 
 
-cdef Py_ssize_t nth(Py_ssize_t *order, double *slow, Py_ssize_t count, double bound, Py_ssize_t wanted) noexcept:
+cdef Py_ssize_t nth(int32_t *order, double *slow, Py_ssize_t count, double bound, Py_ssize_t wanted) noexcept:
     """Return the entry at position ``wanted`` when those up to ``bound`` are sorted by time, ties in ``order``.
 
     Quickselect whose partitions keep the order of equals; ``order`` is overwritten.
@@ -801,18 +971,20 @@ cdef Py_ssize_t usage_key(Group group, key, str minute) except -2:
 
 
 cdef class Roster:
-    """The model names of all deployments of a router, with those that teams have given."""
+    """The model names of all deployments of a router, with those that teams have given, and who has which model."""
 
     cdef list models
     cdef list listed
     cdef Snapshot seen
     cdef frozenset names
+    cdef dict owners
 
     def __cinit__(self, object reader, list models):
         self.models = models
         self.listed = list(models)
         self.seen = Snapshot(reader.dicts(self.listed))
         self.names = reader.names(self.listed)
+        self.owners = reader.owners(self.listed)
 
     cdef bint changed(self, list models):
         """Return whether the router lists other deployments now, or one of them has been edited."""
@@ -874,6 +1046,8 @@ cdef class Index:
     cdef object health
     cdef dict groups
     cdef dict wildcards
+    cdef dict specific
+    cdef dict identified
     cdef Roster roster
 
     def __cinit__(self, object reader, object router):
@@ -882,6 +1056,8 @@ cdef class Index:
         self.health = reader.health()
         self.groups = {}
         self.wildcards = {}
+        self.specific = {}
+        self.identified = {}
 
     cdef object judge(self, object reader, router, dict state):
         """Read the router's settings; ``parts`` are its caches and selector, ``sizes`` how many attributes each has."""
@@ -910,11 +1086,34 @@ cdef class Index:
             self.groups[key] = group
         return group
 
-    cdef frozenset names(self, object reader, list model_list):
-        """Return the model names of all deployments, and with its team each name a team has given."""
+    cdef Roster listing(self, object reader, list model_list):
+        """Return what is known of all deployments."""
         if self.roster is None or self.roster.changed(model_list):
             self.roster = Roster(reader, model_list)
-        return self.roster.names
+            self.specific.clear()
+        return self.roster
+
+    cdef Group having(self, object reader, str model, list model_list, dict known):
+        """Return the deployments whose own model is ``model``."""
+        cdef list indices = self.listing(reader, model_list).owners.get(model)
+        cdef Group group = self.specific.get(model)
+        if indices is None:
+            raise Unserved("no deployment has the model")
+        if group is None or group.changed(indices, model_list, known):
+            group = self.specific[model] = Group(reader, None, None, indices, model_list, known, None, model)
+        return group
+
+    cdef object deployment(self, object reader, router, str id, list model_list, dict known):
+        """Return a new copy of the deployment called ``id``, as ``Router.get_deployment`` parses it."""
+        place = known[id]
+        if not 0 <= place < len(model_list):
+            raise Unserved("the model list is being changed")
+        held = self.identified.get(id)
+        if held is None or held[0] is not model_list[place] or held[1].changed():
+            if len(self.identified) >= MOST_IDS:
+                self.identified.clear()
+            held = self.identified[id] = reader.identified(router, id, model_list[place])
+        return reader.copied(held[2])
 
     cdef Group wildcard(self, object reader, source, str name, str team, dict known):
         """Return the group of the first pattern of ``source`` that matches, or None."""
@@ -941,6 +1140,7 @@ cdef class Chooser:
     cdef object router_type
     cdef object cache_type
     cdef object memory_type
+    cdef frozenset memory_fields
     cdef object callback_type
     cdef object compaction_type
     cdef object no_filter
@@ -958,6 +1158,7 @@ cdef class Chooser:
         self.router_type = reader.router_type
         self.cache_type = reader.cache_type
         self.memory_type = reader.memory_type
+        self.memory_fields = reader.memory_fields
         self.callback_type = reader.callback_type
         self.compaction_type = reader.compaction_type
         self.no_filter = reader.no_filter
@@ -1017,6 +1218,8 @@ cdef class Chooser:
         store = cache.in_memory_cache
         if type(cache) is not self.cache_type or type(store) is not self.memory_type:
             raise Unserved("a cache of another kind")
+        if not store.__dict__.keys() <= self.memory_fields:
+            raise Unserved("a part with methods of its own")
         if cache.redis_cache is not None:
             raise Unserved("Redis")
         return store
@@ -1072,16 +1275,22 @@ cdef class Chooser:
         self.check_router(state)
         if type(model) is not str:
             raise Unserved("a model name that is no string")
-        if specific is True:
-            raise Unserved("a specific deployment")
         known = state["model_id_to_deployment_index_map"]
-        name = self.group_name(state, known, model)
         if len(<list>state["model_list"]) != len(known):
             raise Unserved("deployments that share an id")
         if request is None and asynchronous:
             raise Unserved("a request without arguments")
         team, caller, web_search = self.check_request(request, asynchronous)
-        group = self.find(index, state, name, team, caller, known)
+        name = model
+        if specific is True:
+            if name in state["model_names"] or name in state["model_name_to_deployment_indices"]:
+                raise Unserved("a specific deployment called like a model group")
+            group = index.having(self.reader, name, state["model_list"], known)
+        elif name not in state["model_names"] and name in known:
+            return index.deployment(self.reader, router, name, state["model_list"], known)
+        else:
+            name = self.group_name(state, model)
+            group = self.find(index, state, name, team, caller, known)
         if group.refusal is not None:
             raise Unserved(group.refusal)
         pool = group.available(index.cooldowns.now(self.cooldown_store(state), known))
@@ -1089,9 +1298,12 @@ cdef class Chooser:
             raise Unserved("no deployment is available")
         if asynchronous:
             self.check_callbacks()
-        if self.narrows(group, state, messages, input, request, web_search):
+        granted = None
+        if caller is not None and specific is not True and name in state["model_names"]:
+            granted = group.filters.granted(router, caller)
+        if granted is not None or self.narrows(group, state, messages, input, request, web_search):
             left = group.filters.left(
-                router, index.health, pool.out, messages, input, request, web_search, asynchronous
+                router, index.health, pool.out, granted, messages, input, request, web_search, asynchronous
             )
             if left is not None:
                 if left.pool is None:
@@ -1110,7 +1322,9 @@ cdef class Chooser:
                     del (<dict>request)[key]
         if group.rendered:
             place = group.places[chosen["model_info"]["id"]]
-            return self.reader.copied(group.listed[place], chosen)
+            copy = self.reader.copied(group.listed[place])
+            copy["litellm_params"]["model"] = chosen["litellm_params"]["model"]
+            return copy
         return chosen
 
     cdef bint narrows(self, Group group, dict state, messages, input, request, bint web) except -1:
@@ -1137,21 +1351,17 @@ cdef class Chooser:
         if indices:
             if type(indices) is not list or name in table:
                 raise Unserved("a team's own deployments")
-            if caller is not None and name in state["model_names"]:
-                self.check_caller(caller, name)
             return index.group(self.reader, name, team, indices, model_list, known)
         if name in state["model_names"]:
             indices = table.get(name)
             if type(indices) is not list:
                 index.groups.pop(name, None)
                 raise Unserved("an unknown model group")
-            if caller is not None:
-                self.check_caller(caller, name)
             return index.group(self.reader, name, None, indices, model_list, known)
         if name in table or state["default_deployment"] is not None:
             raise Unserved("an unknown model group")
         if team is not None:
-            names = index.names(self.reader, model_list)
+            names = index.listing(self.reader, model_list).names
             if name in names or (team, name) in names:
                 raise Unserved("a team's own deployments")
         elif caller is not None and any([name == called for _, called in state["team_model_to_deployment_indices"]]):
@@ -1198,11 +1408,8 @@ cdef class Chooser:
         if state["routing_groups"] or state["_model_to_group"]:
             raise Unserved("routing groups")
 
-    cdef object group_name(self, dict state, dict known, str model):
+    cdef object group_name(self, dict state, str model):
         """Return the model group that ``model`` names, through the router's aliases."""
-        names = state["model_names"]
-        if model not in names and model in known:
-            raise Unserved("a deployment by its id")
         name = model
         aliases = state["model_group_alias"]
         if aliases:
@@ -1271,21 +1478,6 @@ cdef class Chooser:
         compaction.candidates = ()
         compaction.parent_model = None
 
-    cdef object check_caller(self, caller, name):
-        """Raise ``Unserved`` where a caller may reach the model group only through access groups."""
-        limited = False
-        for field in ("models", "team_models"):
-            models = getattr(caller, field, None)
-            if not models:
-                continue
-            if type(models) is not list:
-                raise Unserved("model access groups")
-            if name in models or "*" in models or "all-proxy-models" in models:
-                return
-            limited = True
-        if limited:
-            raise Unserved("model access groups")
-
     cdef bint searches_web(self, tools) except -1:
         if type(tools) is not list:
             raise Unserved("tools of another kind")
@@ -1350,36 +1542,11 @@ cdef class Chooser:
 
     cdef object least_busy(self, Group group, Pool pool, store, group_name):
         """Return the first of the deployments with the fewest requests in flight."""
-        cdef dict entries = store.cache_dict, expiries = store.ttl_dict, keys
-        cdef double now = store._clock(), least = INFINITY
-        cdef Py_ssize_t place, count = len(group.ids)
-        cdef list gone = []
-        cdef Numbers busy = pool.zeros()
-        prefix = f"{group_name}_request_count:"
-        keys = group.keys_for(prefix)
-        if len(entries) > 4 * pool.count + 256:
-            entries = selected(entries, [prefix + group.ids[place] for place in pool.places])
-        for key, value in entries.items():
-            found = keys.get(key)
-            if found is None:
-                found = group.places.get(key[len(prefix):], -1) if type(key) is str and key.startswith(prefix) else -1
-                keys[key] = found
-            place = found
-            if place < 0 or not pool.member[place]:
-                continue
-            if expired(expiries, key, now):
-                gone.append(key)
-            elif value is not None:
-                if type(value) is not int:
-                    raise Unserved("a cached value of another kind")
-                busy.values[place] = number(value)
-        drop(store, gone)
-        for place in range(count):
-            if busy.values[place] < least:
-                least = busy.values[place]
-        for place in range(count):
-            if busy.values[place] == least:
-                return group.deployments[place]
+        cdef double now = store._clock()
+        cdef Busy busy = pool.busy
+        if busy is None or busy.changed(store, group_name, now):
+            busy = pool.busy = Busy(group, pool, store, group_name, now)
+        return group.deployments[busy.first]
 
     cdef object cheapest(self, Group group, Pool pool, store, group_name, messages, input):
         """Return the cheapest deployment within its limits; of equals the one first in the group's cost map."""
@@ -1425,11 +1592,13 @@ cdef class Chooser:
         cdef dict usage = mapping(kept(store.cache_dict, store.ttl_dict, f"{group_name}_map", store._clock()))
         cdef dict report = None
         cdef list limits = group.limits(self.reader, False)
+        cdef PyObject *base
+        cdef const unsigned char *member = pool.member
         cdef Latencies latencies
         cdef Py_ssize_t index, place, rank, fitting = 0, wanted
         cdef Places order
         cdef Numbers slow, heard
-        cdef double bound, lowest = INFINITY
+        cdef double latency, bound, lowest = INFINITY
         cdef bint streaming = request is not None and (<dict>request).get("stream") is True
         arguments = selector.routing_args
         buffer = number(arguments.lowest_latency_buffer)
@@ -1454,46 +1623,50 @@ cdef class Chooser:
         if group.api_bases is None:
             group.api_bases = self.reader.api_bases(group.deployments)
         minute = tokens = None
-        order = Places(latencies.count)
-        heard = Numbers(latencies.count)
         slow = Numbers(latencies.count)
+        heard = Numbers(latencies.count if streaming else 0)
         for index in range(latencies.count):
-            place = latencies.places[index]
+            place = latencies.places.values[index]
             slow.values[index] = INFINITY
-            if place < 0 or not pool.member[place]:
+            if place < 0 or not member[place]:
                 continue
-            heard.values[index] = latencies.mean(index)
+            if not latencies.known(index):
+                latencies.read(index)
+            latency = latencies.entries[index].mean
             if streaming:
-                heard.values[index] = latencies.first_token(index, arguments.ttft_percentile)
+                latency = heard.values[index] = latencies.first_token(index, arguments.ttft_percentile)
             if limits[place] is not None:
                 if tokens is None:
                     tokens = self.reader.tokens("lowest_latency", messages, input)
                     minute = self.reader.minute("lowest_latency")
-                if not within(limits[place], latencies.maps[index], minute, tokens):
+                if not within(limits[place], <dict>latencies.entries[index].entry, minute, tokens):
                     continue
-            slow.values[index] = heard.values[index]
-            lowest = min(lowest, slow.values[index])
+            slow.values[index] = latency
+            lowest = min(lowest, latency)
         if lowest == INFINITY:
             raise Unserved("no deployment within its limits")
         bound = lowest + <double>buffer * lowest
         for index in range(latencies.count):
             fitting += slow.values[index] <= bound
+        order = Places(latencies.count)
         shuffle(self.random, latencies.count, order.values)
         wanted = self.random.choice(range(fitting))
         if report is not None:
             for rank in range(latencies.count):
-                place = latencies.places[order.values[rank]]
-                if place >= 0 and pool.member[place]:
-                    base = group.api_bases[place]
-                    if base is None:
-                        continue
-                    if streaming:
-                        report[base] = heard.values[order.values[rank]]
-                    else:
-                        report[base] = latencies.means[order.values[rank]]
+                index = order.values[rank]
+                place = latencies.places.values[index]
+                if place < 0 or not member[place]:
+                    continue
+                base = PyList_GET_ITEM(<PyObject *>group.api_bases, place)
+                if base is <PyObject *>None:
+                    continue
+                if streaming:
+                    report[<object>base] = heard.values[index]
+                else:
+                    PyDict_SetItem(report, base, PyList_GET_ITEM(<PyObject *>latencies.means, index))
             (<dict>request)[field]["_latency_per_deployment"] = report
         index = nth(order.values, slow.values, latencies.count, bound, wanted)
-        return group.deployments[latencies.places[index]]
+        return group.deployments[latencies.places.values[index]]
 
     cdef object least_used(self, Group group, Pool pool, store, messages, input, bint asynchronous):
         """Return one of the deployments with the fewest tokens this minute and room for one more call, at random.

@@ -18,7 +18,7 @@ from typing import Any
 
 from litellm_accel._py.gate import Gate
 
-__all__ = ["Bindings", "Chooser", "Snapshot", "Unserved", "shuffled"]
+__all__ = ["Bindings", "Chooser", "Snapshot", "Unserved", "increment", "shuffled"]
 
 _NOTHING: frozenset[str] = frozenset()
 
@@ -28,6 +28,8 @@ _UNSERVED_KEYS = frozenset({"_encrypted_content_affinity_pinned", "litellm_param
 _STEERING_KEYS = ("_target_order", "_excluded_deployment_ids", "_retry_skipped_deployment_ids")
 # More matched names than this are forgotten: callers make them up.
 _MOST_NAMES = 1024
+# Nor are more deployments remembered that callers named by their id.
+_MOST_IDS = 64
 # Metadata that stock's pre-routing hook takes out of a request, or reads back into it.
 _UNSERVED_METADATA = (
     "routing_decision",
@@ -99,6 +101,24 @@ def shuffled(source: Random, count: int) -> list[int]:
     ``source`` is a ``random.Random``; it is left in the state ``sample`` leaves it in.
     """
     return source.sample(range(count), count)
+
+
+def increment(store: object, key: str, amount: object, ttl: object = None, least: object = None) -> object:
+    """Add ``amount`` to a counter of an ``InMemoryCache`` as ``increment_cache`` does, and return the sum.
+
+    A counter that starts lives ``ttl`` seconds, the cache's own time where that is None; a sum below ``least`` is kept
+    as that. Raises ``Unserved``, before anything is written, where the counter is no number.
+    """
+    memory: Any = store
+    with memory._increment_lock:
+        now = memory._clock()
+        if type(memory.cache_dict.get(key, 0)) not in (int, float) and not now > memory.ttl_dict.get(key, inf):
+            raise Unserved("a cached value of another kind")
+        total = (memory.get_cache(key) or 0) + amount
+        if least is not None and total < least:
+            total = least
+        memory.set_cache(key, total, ttl=ttl)
+    return total
 
 
 def _kept(entries: dict[str, Any], expiries: dict[str, float], key: str, now: float) -> Any:
@@ -333,13 +353,14 @@ def _usage_key(group: _Group, key: Any, minute: str) -> int:
 
 
 class _Roster:
-    """The model names of all deployments of a router, with those that teams have given."""
+    """The model names of all deployments of a router, with those that teams have given, and who has which model."""
 
     def __init__(self, reader: Any, models: list[Deployment]) -> None:
         self.models = models
         self.listed = list(models)
         self.seen = Snapshot(reader.dicts(self.listed))
         self.names: frozenset[Any] = reader.names(self.listed)
+        self.owners: dict[str, list[int]] = reader.owners(self.listed)
 
     def changed(self, models: list[Deployment]) -> bool:
         """Return whether the router lists other deployments now, or one of them has been edited."""
@@ -388,6 +409,8 @@ class _Index:
         self.health = reader.health()
         self.groups: dict[Any, _Group] = {}
         self.wildcards: dict[str | None, _Wildcards] = {}
+        self.specific: dict[str, _Group] = {}
+        self.identified: dict[str, Any] = {}
         self.roster: _Roster | None = None
 
     def group(
@@ -409,11 +432,37 @@ class _Index:
             self.groups[key] = group
         return group
 
-    def names(self, reader: Any, model_list: list[Deployment]) -> frozenset[Any]:
-        """Return the model names of all deployments, and with its team each name a team has given."""
+    def listing(self, reader: Any, model_list: list[Deployment]) -> _Roster:
+        """Return what is known of all deployments."""
         if self.roster is None or self.roster.changed(model_list):
             self.roster = _Roster(reader, model_list)
-        return self.roster.names
+            self.specific.clear()
+        return self.roster
+
+    def having(self, reader: Any, model: str, model_list: list[Deployment], known: dict[str, int]) -> _Group:
+        """Return the deployments whose own model is ``model``."""
+        indices = self.listing(reader, model_list).owners.get(model)
+        group = self.specific.get(model)
+        if indices is None:
+            raise Unserved("no deployment has the model")
+        if group is None or group.changed(indices, model_list, known):
+            group = self.specific[model] = _Group(reader, None, None, indices, model_list, known, None, model)
+        return group
+
+    def deployment(
+        self, reader: Any, router: Any, model_id: str, model_list: list[Deployment], known: dict[str, int]
+    ) -> Deployment:
+        """Return a new copy of the deployment called ``model_id``, as ``Router.get_deployment`` parses it."""
+        place = known[model_id]
+        if not 0 <= place < len(model_list):
+            raise Unserved("the model list is being changed")
+        held = self.identified.get(model_id)
+        if held is None or held[0] is not model_list[place] or held[1].changed():
+            if len(self.identified) >= _MOST_IDS:
+                self.identified.clear()
+            held = self.identified[model_id] = reader.identified(router, model_id, model_list[place])
+        copied: Deployment = reader.copied(held[2])
+        return copied
 
     def wildcard(self, reader: Any, source: Any, name: str, team: str | None, known: dict[str, int]) -> _Group | None:
         """Return the group of the first pattern of ``source`` that matches, or None."""
@@ -490,6 +539,8 @@ class Chooser:
         store = cache.in_memory_cache
         if type(cache) is not self._reader.cache_type or type(store) is not self._reader.memory_type:
             raise Unserved("a cache of another kind")
+        if not store.__dict__.keys() <= self._reader.memory_fields:
+            raise Unserved("a part with methods of its own")
         if cache.redis_cache is not None:
             raise Unserved("Redis")
         return store
@@ -540,16 +591,22 @@ class Chooser:
         self._check_router(state)
         if type(model) is not str:
             raise Unserved("a model name that is no string")
-        if specific is True:
-            raise Unserved("a specific deployment")
         known = state["model_id_to_deployment_index_map"]
-        name = self._group_name(state, known, model)
         if len(state["model_list"]) != len(known):
             raise Unserved("deployments that share an id")
         if request is None and asynchronous:
             raise Unserved("a request without arguments")
         team, caller, web_search = self._check_request(request, asynchronous)
-        group = self._find(index, state, name, team, caller, known)
+        name = model
+        if specific is True:
+            if name in state["model_names"] or name in state["model_name_to_deployment_indices"]:
+                raise Unserved("a specific deployment called like a model group")
+            group = index.having(self._reader, name, state["model_list"], known)
+        elif name not in state["model_names"] and name in known:
+            return index.deployment(self._reader, router, name, state["model_list"], known)
+        else:
+            name = self._group_name(state, model)
+            group = self._find(index, state, name, team, caller, known)
         if group.refusal is not None:
             raise Unserved(group.refusal)
         pool = group.available(index.cooldowns.now(self._cooldown_store(state), known))
@@ -557,9 +614,12 @@ class Chooser:
             raise Unserved("no deployment is available")
         if asynchronous:
             self._check_callbacks()
-        if self._narrows(group, state, messages, input, request, web_search):
+        granted = None
+        if caller is not None and specific is not True and name in state["model_names"]:
+            granted = group.filters.granted(router, caller)
+        if granted is not None or self._narrows(group, state, messages, input, request, web_search):
             left = group.filters.left(
-                router, index.health, pool.out, messages, input, request, web_search, asynchronous
+                router, index.health, pool.out, granted, messages, input, request, web_search, asynchronous
             )
             if left is not None:
                 if left.pool is None:
@@ -579,8 +639,9 @@ class Chooser:
                 request.pop(key, None)
         if group.rendered:
             place = group.places[chosen["model_info"]["id"]]
-            copied: Deployment = self._reader.copied(group.listed[place], chosen)
-            return copied
+            copy: Deployment = self._reader.copied(group.listed[place])
+            copy["litellm_params"]["model"] = chosen["litellm_params"]["model"]
+            return copy
         return chosen
 
     def _narrows(
@@ -605,21 +666,17 @@ class Chooser:
         if indices:
             if type(indices) is not list or name in table:
                 raise Unserved("a team's own deployments")
-            if caller is not None and name in state["model_names"]:
-                self._check_caller(caller, name)
             return index.group(self._reader, name, team, indices, model_list, known)
         if name in state["model_names"]:
             indices = table.get(name)
             if type(indices) is not list:
                 index.groups.pop(name, None)
                 raise Unserved("an unknown model group")
-            if caller is not None:
-                self._check_caller(caller, name)
             return index.group(self._reader, name, None, indices, model_list, known)
         if name in table or state["default_deployment"] is not None:
             raise Unserved("an unknown model group")
         if team is not None:
-            names = index.names(self._reader, model_list)
+            names = index.listing(self._reader, model_list).names
             if name in names or (team, name) in names:
                 raise Unserved("a team's own deployments")
         elif caller is not None and any(name == called for _, called in state["team_model_to_deployment_indices"]):
@@ -666,11 +723,8 @@ class Chooser:
         if state["routing_groups"] or state["_model_to_group"]:
             raise Unserved("routing groups")
 
-    def _group_name(self, state: dict[str, Any], known: dict[str, int], model: str) -> str:
+    def _group_name(self, state: dict[str, Any], model: str) -> str:
         """Return the model group that ``model`` names, through the router's aliases."""
-        names = state["model_names"]
-        if model not in names and model in known:
-            raise Unserved("a deployment by its id")
         name = model
         aliases = state["model_group_alias"]
         if aliases:
@@ -728,21 +782,6 @@ class Chooser:
         compaction.config = None
         compaction.candidates = ()
         compaction.parent_model = None
-
-    def _check_caller(self, caller: Any, name: str) -> None:
-        """Raise ``Unserved`` where a caller may reach the model group only through access groups."""
-        limited = False
-        for field in ("models", "team_models"):
-            models = getattr(caller, field, None)
-            if not models:
-                continue
-            if type(models) is not list:
-                raise Unserved("model access groups")
-            if name in models or "*" in models or "all-proxy-models" in models:
-                return
-            limited = True
-        if limited:
-            raise Unserved("model access groups")
 
     def _searches_web(self, tools: Any) -> bool:
         if type(tools) is not list:

@@ -24,6 +24,7 @@ from litellm_accel.components.base import Component, Replaced, Replacement, Unav
 from litellm_accel.components.routing_filters import Filters, Health, Tools
 from litellm_accel.components.routing_probe import probe, require_known
 from litellm_accel.components.routing_records import Records
+from litellm_accel.components.routing_words import strange
 
 _hot = load("routing")
 
@@ -171,6 +172,12 @@ def _found(path: str) -> Any:
     return getattr(found, name) if name else found
 
 
+def around() -> list[tuple[Any, tuple[str, ...]]]:
+    """Return the modules and classes of ``_AROUND`` with the names of what is gone around in each."""
+    owners = ((_found(path), names) for path, names in _AROUND.items())
+    return [(owner, _functions(vars(owner)) if names is None else names) for owner, names in owners]
+
+
 def _is_plain(value: Any) -> bool:
     """Return whether a deep copy of ``value`` is sure to succeed without running anybody's code."""
     if type(value) is dict:
@@ -178,6 +185,18 @@ def _is_plain(value: Any) -> bool:
     if type(value) is list:
         return all(map(_is_plain, value))
     return type(value) in _PLAIN
+
+
+def _containers(value: Any, dicts: list[dict[str, Any]], lists: list[list[Any]]) -> None:
+    """Add to ``dicts`` and ``lists`` all of them in plain data."""
+    if type(value) is dict:
+        dicts.append(value)
+        for item in value.values():
+            _containers(item, dicts, lists)
+    elif type(value) is list:
+        lists.append(value)
+        for item in value:
+            _containers(item, dicts, lists)
 
 
 def _is_texts(value: Any) -> bool:
@@ -211,6 +230,7 @@ class Reader:
         self.router_type = litellm.Router
         self.cache_type = DualCache
         self.memory_type = InMemoryCache
+        self.memory_fields = frozenset(vars(InMemoryCache()))
         self.cooldown_type = CooldownCache
         self.pattern_type = pattern_match_deployments.PatternMatchRouter
         self._inferred_provider = pattern_match_deployments.inferred_provider
@@ -221,10 +241,8 @@ class Reader:
         self.router_log: logging.Logger = _logging.verbose_router_logger
         self.log: logging.Logger = _logging.verbose_logger
         self.random: random.Random = random._inst  # type: ignore[attr-defined]  # what the module's functions draw from
-        self.code = [
-            (owner, _functions(vars(owner)) if names is None else names)
-            for owner, names in ((_found(path), names) for path, names in _AROUND.items())
-        ]
+        self.code = around()
+        self._strange = strange(self.code, litellm.Router)
         self.callback_type = CustomLogger
         self.compaction_type = CompactionState
         self.no_filter = vars(CustomLogger)["async_filter_deployments"]
@@ -279,9 +297,9 @@ class Reader:
         return found
 
     def lists(self, deployments: Sequence[dict[str, Any]]) -> list[list[Any]]:
-        """Return the lists in them that tag routing depends on."""
-        fields = ("tags", "tag_regex")
-        held = [deployment["litellm_params"].get(field) for deployment in deployments for field in fields]
+        """Return the lists in them that tag routing and access groups depend on."""
+        fields = (("litellm_params", "tags"), ("litellm_params", "tag_regex"), ("model_info", "access_groups"))
+        held = [deployment[part].get(field) for deployment in deployments for part, field in fields]
         return [value for value in held if isinstance(value, list)]
 
     def group(
@@ -337,6 +355,8 @@ class Reader:
             tags = (params.get("tags"), params.get("tag_regex"))
             if any(held is not None and not _is_texts(held) for held in tags):
                 return "tags of another kind"
+            if self._strange and not all(map(self._strange.isdisjoint, (deployment, params, info))):
+                return "a setting that is not known here"
         return None if len(set(ids)) == len(ids) else "deployments that share an id"
 
     def names(self, deployments: Sequence[dict[str, Any]]) -> frozenset[Any]:
@@ -344,6 +364,13 @@ class Reader:
         infos = [deployment["model_info"] for deployment in deployments]
         theirs = [(info.get("team_id"), info.get("team_public_model_name")) for info in infos]
         return frozenset([*(deployment["model_name"] for deployment in deployments), *theirs])
+
+    def owners(self, deployments: Sequence[dict[str, Any]]) -> dict[Any, list[int]]:
+        """Return the places of the deployments that have each model."""
+        found: dict[Any, list[int]] = {}
+        for place, deployment in enumerate(deployments):
+            found.setdefault(deployment["litellm_params"].get("model"), []).append(place)
+        return found
 
     def matched(self, patterns: Mapping[str, Any], name: str) -> Any:
         """Return the deployments of the first pattern that ``name`` matches, or None."""
@@ -363,11 +390,34 @@ class Reader:
             raise _hot.Unserved("a pattern that cannot be rendered")
         return found
 
-    def copied(self, deployment: dict[str, Any], rendered: dict[str, Any]) -> dict[str, Any]:
-        """Return a new copy of a pattern's ``deployment`` with the model of its ``rendered`` copy."""
-        copy = deepcopy(deployment)
-        copy["litellm_params"]["model"] = rendered["litellm_params"]["model"]
-        return copy
+    def identified(self, router: Any, model_id: str, deployment: Any) -> tuple[Any, Any, dict[str, Any]]:
+        """Return a deployment, a snapshot of all that is in it, and what stock makes of it for a caller by its id."""
+        if not _is_plain(deployment) or type(deployment) is not dict:
+            raise _hot.Unserved("deployments of another kind")
+        dicts: list[dict[str, Any]] = []
+        lists: list[list[Any]] = []
+        _containers(deployment, dicts, lists)
+        seen = _hot.Snapshot(dicts, lists)
+        parsed = router.get_deployment(model_id=model_id)
+        found = parsed.model_dump(exclude_none=True)
+        info = found["model_info"]
+        if info.get("blocked") is True:
+            raise _hot.Unserved("no deployment is available")
+        if info.get("access_windows") is not None:
+            raise _hot.Unserved("access windows")
+        if found["litellm_params"]["model"].startswith("auto_router/"):
+            raise _hot.Unserved("pre-routing strategies")
+        if not _is_plain(found):
+            raise _hot.Unserved("deployments that cannot be copied")
+        return deployment, seen, found
+
+    def copied(self, value: Any) -> Any:
+        """Return a deep copy, of plain data without ``deepcopy``'s detours."""
+        if type(value) is dict:
+            return {key: item if type(item) in _PLAIN else self.copied(item) for key, item in value.items()}
+        if type(value) is list:
+            return [item if type(item) in _PLAIN else self.copied(item) for item in value]
+        return value if type(value) in _PLAIN else deepcopy(value)
 
     def filters(
         self,
@@ -501,6 +551,8 @@ class Routing(Component):
         latency = "litellm.router_strategy.lowest_latency:LowestLatencyLoggingHandler"
         cost = "litellm.router_strategy.lowest_cost:LowestCostLoggingHandler"
         usage = "litellm.router_strategy.lowest_tpm_rpm:LowestTPMLoggingHandler"
+        busy = "litellm.router_strategy.least_busy:LeastBusyLoggingHandler"
+        metrics = "litellm.router_utils.router_callbacks.track_deployment_metrics"
         return [
             Replacement(f"{router}.get_available_deployment", sync(chooser.choose)),
             Replacement(f"{router}.async_get_available_deployment", coroutine(chooser.choose_async)),
@@ -508,6 +560,9 @@ class Routing(Component):
             Replacement(f"{router}.deployment_callback_on_success", coroutine(records.success)),
             Replacement(f"{router}._increment_deployment_usage", coroutine(records.usage)),
             Replacement(f"{router}.async_deployment_callback_on_failure", coroutine(records.failure)),
+            Replacement(f"{metrics}:increment_deployment_failures_for_current_minute", sync(records.failed)),
+            Replacement(f"{busy}._increment", sync(records.busy)),
+            Replacement(f"{busy}._async_increment", coroutine(records.busy)),
             Replacement(f"{latency}.log_success_event", sync(records.latency)),
             Replacement(f"{latency}.async_log_success_event", coroutine(records.latency)),
             Replacement(f"{cost}.log_success_event", sync(records.cost)),

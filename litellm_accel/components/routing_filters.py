@@ -12,6 +12,7 @@ import json
 import re
 import time
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from litellm_accel._backend import load
@@ -60,6 +61,7 @@ class Tags(NamedTuple):
 class Narrowing(NamedTuple):
     """What leaves out deployments of a group for one request, beside cooldowns."""
 
+    granted: frozenset[str] | None  # the access groups through which alone the caller may reach the group
     web_search: bool
     sick: frozenset[str]
     over: frozenset[int]  # the places that pre-call checks leave out
@@ -69,7 +71,7 @@ class Narrowing(NamedTuple):
     skipped: frozenset[str]
 
 
-PLAIN = Narrowing(False, frozenset(), frozenset(), None, None, frozenset(), frozenset())
+PLAIN = Narrowing(None, False, frozenset(), frozenset(), None, None, frozenset(), frozenset())
 
 
 class Match(NamedTuple):
@@ -335,6 +337,13 @@ def _part_bytes(part: Any) -> int:
     return _bytes(part["text"])
 
 
+def _access_groups(deployment: Deployment) -> Sequence[str]:
+    groups = deployment["model_info"].get("access_groups") or []
+    if type(groups) is not list or not all(type(group) is str for group in groups):
+        raise _hot.Unserved("access groups of another kind")
+    return groups
+
+
 class Left:
     """The deployments of a group that meet a narrowing; ``pool`` is what the chooser makes of them.
 
@@ -377,6 +386,7 @@ class Filters:
         # The group's own setting overrides the router's; names that are patterns or a team's have none.
         settings = (deployment["model_info"].get("enable_tag_filtering") for deployment in deployments)
         self.tagging = next((setting for setting in settings if setting is not None), None) if overridden else None
+        self._access: list[Sequence[str]] | None = None
         self._checks: Checks | None = None
         self._standing: dict[tuple[frozenset[str], Narrowing], tuple[list[int], list[int]]] = {}
         self._left: dict[tuple[frozenset[str], Narrowing], Left] = {}
@@ -386,6 +396,7 @@ class Filters:
         router: Any,
         health: Health,
         cooling: frozenset[str],
+        granted: frozenset[str] | None,
         messages: Any,
         input: Any,
         request: dict[str, Any] | None,
@@ -396,7 +407,7 @@ class Filters:
 
         Raises ``Unserved``.
         """
-        narrowing = self._demands(request, web_search, health.sick(router))
+        narrowing = self._demands(request, granted, web_search, health.sick(router))
         if router.enable_pre_call_checks and (messages is not None or input is not None):
             if self._checks is None or self._checks.changed():
                 self._checks = Checks(router, self._name, self._deployments, self._tools.litellm)
@@ -422,7 +433,26 @@ class Filters:
         setting = router.enable_tag_filtering if self.tagging is None else self.tagging
         return request.get("enable_tag_filtering") is True or setting is True
 
-    def _demands(self, request: dict[str, Any] | None, web_search: bool, sick: frozenset[str]) -> Narrowing:
+    def granted(self, router: Any, caller: Any) -> frozenset[str] | None:
+        """Return the access groups through which alone ``caller`` may reach the group, None if it may reach all.
+
+        The rule of ``Router._filter_deployments_by_model_access_groups``. Raises ``Unserved``.
+        """
+        held = [getattr(caller, field, None) or [] for field in ("models", "team_models")]
+        if not all(type(names) is list and all(type(name) is str for name in names) for names in held):
+            raise _hot.Unserved("models of a caller of another kind")
+        allowed = frozenset(chain(*held))
+        if not allowed or self._name in allowed or "*" in allowed or "all-proxy-models" in allowed:
+            return None
+        if self._name in router.model_group_alias:  # what the alias stands for counts, too
+            raise _hot.Unserved("model access groups of an alias")
+        if self._access is None:
+            self._access = [_access_groups(deployment) for deployment in self._deployments]
+        return allowed.intersection(chain(*self._access)) or None
+
+    def _demands(
+        self, request: dict[str, Any] | None, granted: frozenset[str] | None, web_search: bool, sick: frozenset[str]
+    ) -> Narrowing:
         """Return what the request itself leaves out: tried deployments, all but an order, those without web search."""
         if request is None:
             return PLAIN._replace(sick=sick)
@@ -434,7 +464,7 @@ class Filters:
             raise _hot.Unserved("request arguments that steer the choice")
         tried = frozenset(item for item in excluded or () if isinstance(item, str))
         refused = frozenset(item for item in skipped if isinstance(item, str)) if isinstance(skipped, tuple) else ()
-        return Narrowing(web_search, sick, frozenset(), None, order, tried, frozenset(refused))
+        return Narrowing(granted, web_search, sick, frozenset(), None, order, tried, frozenset(refused))
 
     def _tags(self, router: Any, request: dict[str, Any]) -> Tags:
         """Return what tag routing reads of a request. Raises ``Unserved``."""
@@ -467,7 +497,8 @@ class Filters:
         self, router: Any, cooling: frozenset[str], narrowing: Narrowing, asynchronous: bool
     ) -> tuple[list[int], list[int]]:
         """Return the places that are left before cooldowns and before pre-call checks, in the group's order."""
-        key = (cooling, PLAIN._replace(web_search=narrowing.web_search, sick=narrowing.sick))
+        standing = PLAIN._replace(granted=narrowing.granted, web_search=narrowing.web_search, sick=narrowing.sick)
+        key = (cooling, standing)
         places = self._standing.get(key)
         if places is None:
             if len(self._standing) >= _REMEMBERED:
@@ -480,6 +511,8 @@ class Filters:
     ) -> tuple[list[int], list[int]]:
         deployments, ids = self._deployments, self._ids
         places = list(range(len(deployments)))
+        if narrowing.granted is not None and self._access is not None:
+            places = [place for place in places if narrowing.granted.intersection(self._access[place])]
         if narrowing.web_search:
             places = [place for place in places if deployments[place]["model_info"].get("supports_web_search", True)]
         if narrowing.sick:

@@ -20,6 +20,7 @@ from litellm_accel.components.routing_filters import MAPPED_PROVIDERS
 _hot = load("routing")
 
 _NUMBERS = (int, float)
+_MINUTE = 60  # how long the successes and failures of a deployment are counted, in seconds
 
 
 class Limits:
@@ -90,7 +91,6 @@ class Records:
         self._limits = Limits(litellm)
         self._router = importlib.import_module("litellm.router")
         tracking = importlib.import_module("litellm.router_utils.router_callbacks.track_deployment_metrics")
-        self._count_success = tracking.increment_deployment_successes_for_current_minute
         self._counted_tokens = tracking.get_counted_usage_tokens
         self._not_live = importlib.import_module("litellm.router_utils.batch_utils").is_batch_retrieve_call_type
         self._keys = importlib.import_module("litellm.types.router").RouterCacheEnum
@@ -126,7 +126,7 @@ class Records:
         tokens, calls = (tokens, 1) if counted is None else (max(0, tokens - counted), 0)
         name = name if isinstance(name, str) else None
         planned = self._planned(router, memory, model_id, name, model_group, tokens, calls)
-        self._count_success(litellm_router_instance=router, deployment_id=model_id)
+        _hot.increment(memory, f"{model_id}:successes", 1, _MINUTE)
         return _add(memory, planned)
 
     def usage(
@@ -267,9 +267,29 @@ class Records:
             name = kwargs["litellm_params"]["metadata"].get("deployment")
             minute = self._router.get_utc_datetime().strftime("%H-%M")
             key = self._keys.RPM.value.format(id=model_id, current_minute=minute, model=name)
-            if type(name) is not str or type(memory.cache_dict.get(key, 0)) not in _NUMBERS:
-                raise _hot.Unserved("a cached value of another kind")
-            memory.increment_cache(key, 1, ttl=self._router.RoutingArgs.ttl.value)
+            if type(name) is not str:
+                raise _hot.Unserved("a record of another kind")
+            _hot.increment(memory, key, 1, self._router.RoutingArgs.ttl.value)
+        except _hot.Unserved as reason:
+            return self._gate.decline(str(reason))
+        return None
+
+    def failed(self, litellm_router_instance: Any, deployment_id: Any) -> object | None:
+        """Count a failure as ``increment_deployment_failures_for_current_minute`` does, or return ``DECLINED``."""
+        try:
+            _hot.increment(self._chooser.check(litellm_router_instance), f"{deployment_id}:fails", 1, _MINUTE)
+        except _hot.Unserved as reason:
+            return self._gate.decline(str(reason))
+        return None
+
+    def busy(self, handler: Any, kwargs: Any, delta: Any) -> object | None:
+        """Count a request in flight as ``LeastBusyLoggingHandler._increment`` does, or return ``DECLINED``."""
+        module = self._strategies["least_busy"]
+        try:
+            memory = self._memory(handler, module.LeastBusyLoggingHandler)
+            model_group, model_id = self._subject(kwargs, "metadata")
+            key = f"{model_group}_request_count:{model_id}"
+            _hot.increment(memory, key, delta, module.IN_FLIGHT_COUNT_TTL_SECONDS, 0)
         except _hot.Unserved as reason:
             return self._gate.decline(str(reason))
         return None
@@ -279,7 +299,7 @@ class Records:
         if (
             type(handler) is not kind
             or handler.test_flag
-            or not vars(handler).keys() <= {"router_cache", "routing_args"}
+            or not vars(handler).keys() <= {"router_cache", "router_cache_id", "routing_args"}
         ):
             raise _hot.Unserved("a strategy with methods of its own")
         return self._chooser.check_cache(handler.router_cache)
@@ -312,7 +332,7 @@ class Records:
 def _add(memory: Any, planned: list[tuple[str, float]]) -> str | None:
     """Raise counters; return the first one's key, or None where there is none."""
     for key, amount in planned:
-        memory.increment_cache(key, amount)
+        _hot.increment(memory, key, amount)
     return planned[0][0] if planned else None
 
 

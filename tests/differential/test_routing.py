@@ -108,6 +108,8 @@ def deployment(rng: random.Random, model_id: str, group: str, traits: set[str]) 
             info["allow_fail_open"] = True
         if rng.random() < 0.05:
             info["enable_tag_filtering"] = rng.choice((True, False))
+    if "access" in traits and rng.random() < 0.7:
+        info["access_groups"] = rng.choice((["beta"], ["gamma"], ["beta", "gamma"], []))
     if "checks" in traits:
         if params["model"] == "openai/unpriced-model":
             params["model"] = "openai/gpt-4o"
@@ -138,7 +140,7 @@ class World:
         self.rng, self.gate, self.clock, self.strategy = rng, gate, clock, strategy
         plain, narrowing = (
             ("weights", "limits", "orders", "costs", "blocked"),
-            ("tags", "checks", "health", "wild", "teams"),
+            ("tags", "checks", "health", "wild", "teams", "access"),
         )
         self.traits = {trait for trait in (*plain, *narrowing) if rng.random() < 0.25} | {rng.choice(narrowing)}
         if rng.random() < 0.15:
@@ -260,6 +262,10 @@ class World:
                 request["allowed_model_region"] = rng.choice(("eu", "us", None))
             if rng.random() < 0.2:
                 request["tools"] = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+        if "access" in self.traits and rng.random() < 0.7:
+            models = rng.choice(([], ["beta"], ["gamma", "unrelated"], ["beta", "gamma"], ["chat", "beta"], ["none"]))
+            caller = SimpleNamespace(models=models, team_models=rng.choice(([], ["beta"], ["*"], None)))
+            request.setdefault("metadata", {})["user_api_key_auth"] = caller
         if rng.random() < 0.1:
             request["tools"] = [{"type": "web_search"}]
         if rng.random() < 0.1 and self.ids:
@@ -298,7 +304,9 @@ class World:
         model = rng.choice((*self.names, *self.ids[:1]))
         messages = rng.choice((MESSAGES, None, LONG_MESSAGES, PARTS))
         text = None if messages else rng.choice(("some text", ["a", "b"], None))
-        specific = rng.choice((None, False, False, False, True if "odd" in self.traits else None))
+        specific = rng.random() < 0.05 or rng.choice((None, False))
+        if specific:
+            model = rng.choice((model, *MODELS))
         asynchronous = rng.random() < 0.7
         without = not asynchronous and rng.random() < 0.3
         request = None if without else self.request()
@@ -506,6 +514,8 @@ class World:
                 ("litellm_params", "tags", None),
                 ("litellm_params", "tag_regex", ["("]),
                 ("litellm_params", "input_cost_per_token", 9e-9),
+                ("litellm_params", "model", "openai/gpt-4o"),
+                ("model_info", "access_groups", ["beta"]),
             )
         )
 
@@ -515,12 +525,13 @@ class World:
         self.both(edit)
 
     def on_retag(self) -> None:
-        """Somebody changes the tags of a deployment in place."""
+        """Somebody changes the tags or access groups of a deployment in place."""
         place = self.rng.randrange(100)
-        tag = self.rng.choice(("free", "default", "eu"))
+        tag = self.rng.choice(("free", "default", "eu", "beta"))
 
         def retag(router: Router) -> None:
             held = [model["litellm_params"].get("tags") for model in router.model_list]
+            held += [model["model_info"].get("access_groups") for model in router.model_list]
             tags = [value for value in held if isinstance(value, list)]
             if tags:
                 tags[place % len(tags)].append(tag)

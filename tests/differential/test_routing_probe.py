@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import compress
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -15,14 +16,15 @@ from litellm import Router
 
 import litellm_accel
 from litellm_accel import _backend, activation
-from litellm_accel.components import routing, routing_filters, routing_probe, routing_records
+from litellm_accel.components import routing, routing_filters, routing_probe, routing_records, routing_words
 from litellm_accel.components.base import Replaced, Unproven
+from litellm_accel.components.routing_words import KNOWN
 
 
 @pytest.fixture
 def status(
     restored: None, hot: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
-) -> Callable[[], tuple[str, str]]:
+) -> Iterator[Callable[[], tuple[str, str]]]:
     """Switch the component on and return its state and the reason."""
     for module in (routing, routing_filters, routing_records):
         monkeypatch.setattr(module, "_hot", hot("routing"))
@@ -33,7 +35,8 @@ def status(
         row = litellm_accel.accelerate("routing")["routing"]
         return row.state, row.reason
 
-    return switch_on
+    yield switch_on
+    litellm_accel.restore()
 
 
 def test_it_passes_and_leaves_nothing_behind(status: Callable[[], tuple[str, str]]) -> None:
@@ -102,6 +105,32 @@ def test_another_parameter_is_noticed() -> None:
     both = Replaced(SimpleNamespace(fast=fast), stock)  # type: ignore[arg-type]
     with pytest.raises(Unproven, match="module:chosen takes other parameters in the installed LiteLLM: model, moon"):
         routing_probe.require_known(Router, {"module:chosen": both})
+
+
+def test_a_setting_that_selection_begins_to_read_keeps_its_groups_on_stock(
+    status: Callable[[], tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def filter_blocked(self: Any, deployments: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        infos = [held["model_info"] for held in deployments]
+        shining = [not info.get("blocked") and info.get("moon_phase") != "new" for info in infos]
+        return list(compress(deployments, shining))
+
+    def model(name: str, **info: Any) -> dict[str, Any]:
+        return {"model_name": name, "litellm_params": {"model": "openai/gpt-4o"}, "model_info": {"id": name, **info}}
+
+    filter_blocked.__module__ = "litellm.router"
+    monkeypatch.setattr(Router, "_filter_blocked_deployments", filter_blocked)
+    assert status()[0] == "active"
+    router = Router(model_list=[model("lit", sun_phase="new"), model("dark", moon_phase="full")])
+    assert router.get_available_deployment("lit")["model_info"]["id"] == "lit"
+    assert router.get_available_deployment("dark")["model_info"]["id"] == "dark"
+    row = litellm_accel.status()["routing"]
+    assert (row.served, set(row.declined)) == (1, {"a setting that is not known here"})
+
+
+def test_every_word_of_this_release_is_known(restored: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routing_words, "KNOWN", frozenset())
+    assert routing_words.strange(routing.around(), Router) == KNOWN
 
 
 def test_every_setting_of_this_release_is_known() -> None:

@@ -20,6 +20,7 @@ from typing import Any
 import litellm
 import pytest
 from litellm import Router
+from litellm.caching.in_memory_cache import InMemoryCache
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.router_strategy.complexity_router.context_compaction import CompactionState
 from litellm.types.router import Deployment, RouterRateLimitError
@@ -296,6 +297,20 @@ NARROWED: dict[
         MESSAGES,
         {"d1", "d2"},
     ),
+    "access groups": (
+        {},
+        lambda index: {"info": {"access_groups": [["beta"], ["gamma", "beta"], ["gamma"]][index]}},
+        {"metadata": {"user_api_key_auth": SimpleNamespace(models=["beta"], team_models=None)}},
+        MESSAGES,
+        {"d0", "d1"},
+    ),
+    "access groups of others": (
+        {},
+        lambda index: {"info": {"access_groups": ["beta"]}},
+        {"metadata": {"user_api_key_auth": SimpleNamespace(models=["gamma"], team_models=["delta"])}},
+        MESSAGES,
+        {"d0", "d1", "d2"},
+    ),
     "web search": (
         {},
         lambda index: {"info": {"supports_web_search": index == 1}},
@@ -377,6 +392,66 @@ def test_wildcard_groups_are_served_with_copies(strategy: str, gate: Any) -> Non
     assert ask("openai/gpt-4o") == expected[1]
     assert gate.served >= 10
     assert gate.faults == 0, gate.last_fault
+
+
+def test_a_deployment_is_reached_by_its_id(gate: Any) -> None:
+    router = Router(model_list=[model(f"d{index}", extra_headers={"a": ["b"]}) for index in range(3)])
+    found = []
+    for accelerated in (False, True):
+        gate.switch(accelerated)
+        found.append(router.get_available_deployment("d1", MESSAGES))
+        found.append(asyncio.run(router.async_get_available_deployment("d1", {"_target_order": 2}, MESSAGES)))
+    assert repr(found[:2]) == repr(found[2:])
+    found[2]["litellm_params"]["extra_headers"]["a"].append("the caller's own copy")
+    assert repr(router.get_available_deployment("d1")) == repr(found[0])
+    router.model_list[1]["litellm_params"]["extra_headers"]["a"].append("c")
+    assert router.get_available_deployment("d1")["litellm_params"]["extra_headers"] == {"a": ["b", "c"]}
+    assert (gate.served, gate.declined) == (4, {})
+    router.model_list[1]["model_info"]["blocked"] = True
+    with pytest.raises(litellm.ServiceUnavailableError, match="currently paused"):
+        router.get_available_deployment("d1")
+    router.delete_deployment("d1")
+    with pytest.raises(litellm.BadRequestError, match="no healthy deployments"):
+        router.get_available_deployment("d1")
+
+
+def test_the_deployments_of_a_model_are_reached_by_it(gate: Any) -> None:
+    router = Router(model_list=[model(f"d{index}", model=f"openai/gpt-4{'o1'[index % 2]}") for index in range(6)])
+
+    def reached() -> set[str]:
+        return {
+            router.get_available_deployment("openai/gpt-4o", MESSAGES, specific_deployment=True)["model_info"]["id"]
+            for _ in range(60)
+        }
+
+    assert reached() == {"d0", "d2", "d4"}
+    router.model_list[3]["litellm_params"]["model"] = "openai/gpt-4o"
+    router.delete_deployment("d0")
+    router.cooldown_cache.add_deployment_to_cooldown("d4", litellm.RateLimitError("slow", "openai", "m"), 429, 60)
+    assert reached() == {"d2", "d3"}
+    assert (gate.served, gate.declined) == (120, {})
+
+
+def test_counters_are_raised_as_the_cache_raises_them(gate: Any) -> None:
+    """Among expiries, other writers and a cache that is full."""
+    rng, now = random.Random(5), [1000.0]
+    ours, theirs = (InMemoryCache(max_size_in_memory=12, clock=lambda: now[0]) for _ in range(2))
+    for _ in range(5000):
+        key, amount, ttl = f"k{rng.randrange(18)}", rng.choice((1, -1, 0.5, 0)), rng.choice((None, 5, 60))
+        if rng.random() < 0.2:
+            value = rng.choice((3, 0, 1.5, {"x": 1}, "7"))
+            for cache in (ours, theirs):
+                cache.set_cache(key, value, ttl=ttl)
+        try:
+            total = routing_records._hot.increment(ours, key, amount, ttl)
+        except routing_records._hot.Unserved:
+            assert type(ours.cache_dict[key]) not in (int, float)
+        else:
+            assert repr(theirs.increment_cache(key, amount, ttl=ttl)) == repr(total)
+        assert repr([ours.cache_dict, ours.ttl_dict, ours.expiration_heap]) == repr(
+            [theirs.cache_dict, theirs.ttl_dict, theirs.expiration_heap]
+        )
+        now[0] += rng.choice((0, 0, 1, 20))
 
 
 def test_names_that_callers_make_up_are_forgotten(gate: Any) -> None:
@@ -497,8 +572,8 @@ DECLINES: dict[str, tuple[str, Callable[[Router, pytest.MonkeyPatch], None], dic
         {"metadata": {"routing_decision": None}},
     ),
     "access groups": (
-        "model access groups",
-        lambda router, monkeypatch: None,
+        "model access groups of an alias",
+        lambda router, monkeypatch: router.model_group_alias.update(chat="chat"),
         {"metadata": {"user_api_key_auth": SimpleNamespace(models=["beta"], team_models=[])}},
     ),
     "team": ("a team's own deployments", _team, {"metadata": {"user_api_key_team_id": "team"}}),
@@ -583,16 +658,20 @@ def test_a_thousand_groups_are_chosen_in_alike(gate: Any) -> None:
     assert (gate.served, gate.declined) == (200, {})
 
 
-def test_the_index_takes_at_most_300_bytes_a_deployment(gate: Any, backend: str) -> None:
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_index_takes_at_most_300_bytes_a_deployment(strategy: str, gate: Any, backend: str) -> None:
     if backend == "pure":
         pytest.skip("the bound is the compiled module's")
-    router = router_of(1000)
-    router.get_available_deployment("chat")
+    router = router_of(1000, strategy)
+    latencies = {f"d{index}": {"latency": [0.1 * sample for sample in range(10)]} for index in range(1000)}
+    router.cache.in_memory_cache.cache_dict["chat_map"] = latencies
+    choose(router)
     routing.COMPONENT._chooser.forget()
     gc.collect()
     tracemalloc.start()
-    router.get_available_deployment("chat")
+    choose(router)
     gc.collect()
     size = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
+    assert gate.served == 2
     assert size < 300 * 1000

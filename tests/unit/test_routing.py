@@ -24,6 +24,17 @@ def test_shuffled_is_what_sample_gives(routing: ModuleType, count: int) -> None:
         assert ours.getstate() == theirs.getstate()
 
 
+def test_shuffled_by_a_generator_of_another_kind(routing: ModuleType) -> None:
+    class Own(random.Random):
+        def getrandbits(self, count: int) -> int:
+            return super().getrandbits(count) ^ 1
+
+    ours, theirs = Own(7), Own(7)
+    for _ in range(5):
+        assert routing.shuffled(ours, 100) == theirs.sample(range(100), 100)
+    assert ours.getstate() == theirs.getstate()
+
+
 def test_nothing_shuffled_draws_nothing(routing: ModuleType) -> None:
     source = random.Random(1)
     before = source.getstate()
@@ -94,6 +105,7 @@ def test_a_router_of_another_class_is_declined(routing: ModuleType, hot: Callabl
         router_type=dict,
         cache_type=dict,
         memory_type=dict,
+        memory_fields=frozenset(),
         callback_type=dict,
         compaction_type=dict,
         no_filter=None,
