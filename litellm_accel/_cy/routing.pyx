@@ -303,7 +303,7 @@ cdef int shuffle(object source, Py_ssize_t count, int32_t *order) except -1:
     """Fill ``order`` with what ``random.sample(range(count), count)`` gives, leaving ``source`` as it would.
 
     A draw below a bound takes the upper bits of one 32-bit word, and is repeated while it is too large. The loop has no
-    branch for that: a draw that is too large moves the last item onto itself, and its place in ``order`` is filled again.
+    branch for that: such a draw moves the last item onto itself, and its place in ``order`` is filled again.
     """
     cdef uint32_t left, chosen, fits
     cdef Py_ssize_t place
