@@ -563,7 +563,7 @@ cdef class Group:
             self.refusal = self.refusal or "deployments that cannot be copied"
         if self.refusal is None:
             self.filters = reader.filters(
-                asked or name, self.deployments, self.ids, self.blocked, self.orders, team is None and not self.rendered
+                asked or name, self.deployments, self.ids, self.blocked, self.orders, name is not None and team is None
             )
         self.places = {id: place for place, id in enumerate(self.ids)}
         self.colons = any([":" in id for id in self.ids])

@@ -229,7 +229,7 @@ class _Group:
         self.filters: Any = None
         if self.refusal is None:
             self.filters = reader.filters(
-                asked or name, self.deployments, self.ids, self.blocked, self.orders, team is None and rendered is None
+                asked or name, self.deployments, self.ids, self.blocked, self.orders, name is not None and team is None
             )
         self.places = {model_id: place for place, model_id in enumerate(self.ids)}
         self.colons = any(":" in model_id for model_id in self.ids)
