@@ -100,6 +100,9 @@ cdef tuple STEERING_KEYS = ("_target_order", "_excluded_deployment_ids", "_retry
 cdef Py_ssize_t MOST_NAMES = 1024
 # Nor are more deployments remembered that callers named by their id.
 cdef Py_ssize_t MOST_IDS = 64
+# How often, and for how many seconds each time, a choice waits for lists that are being changed.
+cdef int PATIENCE = 20
+cdef double PAUSE = 0.001
 # Metadata that stock's pre-routing hook takes out of a request, or reads back into it.
 cdef tuple UNSERVED_METADATA = (
     "routing_decision", "_autorouter_baseline_route", "_session_deployment_affinity_ttl", "_consumed_request_tags",
@@ -109,6 +112,10 @@ cdef tuple UNSERVED_METADATA = (
 
 class Unserved(Exception):
     """The call is left to stock; the message is the reason."""
+
+
+class Changing(Unserved):
+    """The router's lists disagree, as they do while another thread removes a deployment."""
 
 
 cdef uint64_t version(dict mapping) noexcept:
@@ -519,6 +526,7 @@ cdef class Group:
     cdef set blocked
     cdef list orders
     cdef str refusal
+    cdef bint misplaced
     cdef object filters
     cdef bint plain
     cdef dict known
@@ -547,7 +555,7 @@ cdef class Group:
         count = len(self.slots)
         for slot in self.slots:
             if not 0 <= slot < len(models):
-                raise Unserved("the model list is being changed")
+                raise Changing("the model list is being changed")
         self.listed = [models[slot] for slot in self.slots]
         self.first = self.slots[0] if count else 0
         if self.slots != list(range(self.first, self.first + count)):
@@ -557,6 +565,7 @@ cdef class Group:
         self.seen = Snapshot(reader.dicts(self.listed), reader.lists(self.listed))
         self.seen.watch()
         self.refusal, self.ids, self.blocked, self.orders, self.plain = reader.group(name, team, self.listed, known)
+        self.misplaced = self.refusal == reader.MISPLACED
         self.rendered = rendered is not None
         self.deployments = self.listed if rendered is None else rendered
         if self.rendered and (len(rendered) != count or not self.plain):
@@ -1049,6 +1058,7 @@ cdef class Index:
     cdef dict specific
     cdef dict identified
     cdef Roster roster
+    cdef tuple disagreeing
 
     def __cinit__(self, object reader, object router):
         self.router = router
@@ -1082,7 +1092,7 @@ cdef class Index:
         if group is None or group.changed(indices, model_list, known):
             group = Group(reader, name, team, indices, model_list, known, None, None)
             if group.changed(indices, model_list, known):
-                raise Unserved("the model list is being changed")
+                raise Changing("the model list is being changed")
             self.groups[key] = group
         return group
 
@@ -1107,7 +1117,7 @@ cdef class Index:
         """Return a new copy of the deployment called ``id``, as ``Router.get_deployment`` parses it."""
         place = known[id]
         if not 0 <= place < len(model_list):
-            raise Unserved("the model list is being changed")
+            raise Changing("the model list is being changed")
         held = self.identified.get(id)
         if held is None or held[0] is not model_list[place] or held[1].changed():
             if len(self.identified) >= MOST_IDS:
@@ -1185,7 +1195,7 @@ cdef class Chooser:
     ) -> object:
         """Return the deployment ``Router.get_available_deployment`` would choose, or ``DECLINED``."""
         try:
-            return self.serve(router, model, messages, input, specific_deployment, request_kwargs, False)
+            return self.settled(router, model, messages, input, specific_deployment, request_kwargs, False)
         except Unserved as reason:
             return self.gate.decline(str(reason))
 
@@ -1200,7 +1210,7 @@ cdef class Chooser:
     ) -> object:
         """Return the deployment ``Router.async_get_available_deployment`` would choose, or ``DECLINED``."""
         try:
-            return self.serve(router, model, messages, input, specific_deployment, request_kwargs, True)
+            return self.settled(router, model, messages, input, specific_deployment, request_kwargs, True)
         except Unserved as reason:
             return self.gate.decline(str(reason))
 
@@ -1252,6 +1262,26 @@ cdef class Chooser:
             raise Unserved(group.refusal)
         return group.deployments.copy()
 
+    cdef object settled(self, router, model, messages, input, specific, request, bint asynchronous):
+        """Serve a call. While a deployment is being removed, wait, but once only for lists that go on to disagree."""
+        cdef Index index
+        for _ in range(PATIENCE):
+            try:
+                return self.serve(router, model, messages, input, specific, request, asynchronous)
+            except Changing:
+                index = self.index(router)
+                lists = self.lists(router.__dict__)
+                if lists == index.disagreeing:
+                    raise
+                time.sleep(PAUSE)
+        index.disagreeing = lists
+        return self.serve(router, model, messages, input, specific, request, asynchronous)
+
+    cdef tuple lists(self, dict state):
+        """Return what tells whether the router's lists have been written to."""
+        known, table = state["model_id_to_deployment_index_map"], state["model_name_to_deployment_indices"]
+        return len(state["model_list"]), version(known), version(table)
+
     cdef object serve(self, router, model, messages, input, specific, request, bint asynchronous):
         cdef Index index
         cdef Group group
@@ -1277,7 +1307,7 @@ cdef class Chooser:
             raise Unserved("a model name that is no string")
         known = state["model_id_to_deployment_index_map"]
         if len(<list>state["model_list"]) != len(known):
-            raise Unserved("deployments that share an id")
+            raise Changing("deployments that share an id")
         if request is None and asynchronous:
             raise Unserved("a request without arguments")
         team, caller, web_search = self.check_request(request, asynchronous)
@@ -1292,7 +1322,7 @@ cdef class Chooser:
             name = self.group_name(state, model)
             group = self.find(index, state, name, team, caller, known)
         if group.refusal is not None:
-            raise Unserved(group.refusal)
+            raise (Changing if group.misplaced else Unserved)(group.refusal)
         pool = group.available(index.cooldowns.now(self.cooldown_store(state), known))
         if pool.count == 0:
             raise Unserved("no deployment is available")

@@ -30,6 +30,9 @@ _STEERING_KEYS = ("_target_order", "_excluded_deployment_ids", "_retry_skipped_d
 _MOST_NAMES = 1024
 # Nor are more deployments remembered that callers named by their id.
 _MOST_IDS = 64
+# How often, and for how many seconds each time, a choice waits for lists that are being changed.
+_PATIENCE = 20
+_PAUSE = 0.001
 # Metadata that stock's pre-routing hook takes out of a request, or reads back into it.
 _UNSERVED_METADATA = (
     "routing_decision",
@@ -44,6 +47,10 @@ Deployment = dict[str, Any]
 
 class Unserved(Exception):
     """The call is left to stock; the message is the reason."""
+
+
+class _Changing(Unserved):
+    """The router's lists disagree, as they do while another thread removes a deployment."""
 
 
 def _same(before: list[Any], now: list[Any]) -> bool:
@@ -217,11 +224,12 @@ class _Group:
         self.known = known
         self.seen_known = Snapshot([known])
         if not all(0 <= slot < len(models) for slot in self.slots):
-            raise Unserved("the model list is being changed")
+            raise _Changing("the model list is being changed")
         listed = [models[slot] for slot in self.slots]
         self.listed = listed
         self.seen = Snapshot(reader.dicts(listed), reader.lists(listed))
         self.refusal, self.ids, self.blocked, self.orders, self.plain = reader.group(name, team, listed, known)
+        self.misplaced = self.refusal == reader.MISPLACED
         self.rendered = rendered is not None
         self.deployments = listed if rendered is None else rendered
         if rendered is not None and (len(rendered) != len(listed) or not self.plain):
@@ -412,6 +420,7 @@ class _Index:
         self.specific: dict[str, _Group] = {}
         self.identified: dict[str, Any] = {}
         self.roster: _Roster | None = None
+        self.disagreeing: Any = None
 
     def group(
         self,
@@ -428,7 +437,7 @@ class _Index:
         if group is None or group.changed(indices, model_list, known):
             group = _Group(reader, name, team, indices, model_list, known)
             if group.changed(indices, model_list, known):
-                raise Unserved("the model list is being changed")
+                raise _Changing("the model list is being changed")
             self.groups[key] = group
         return group
 
@@ -455,7 +464,7 @@ class _Index:
         """Return a new copy of the deployment called ``model_id``, as ``Router.get_deployment`` parses it."""
         place = known[model_id]
         if not 0 <= place < len(model_list):
-            raise Unserved("the model list is being changed")
+            raise _Changing("the model list is being changed")
         held = self.identified.get(model_id)
         if held is None or held[0] is not model_list[place] or held[1].changed():
             if len(self.identified) >= _MOST_IDS:
@@ -506,7 +515,7 @@ class Chooser:
     ) -> object:
         """Return the deployment ``Router.get_available_deployment`` would choose, or ``DECLINED``."""
         try:
-            return self._serve(router, model, messages, input, specific_deployment, request_kwargs, False)
+            return self._settled(router, model, messages, input, specific_deployment, request_kwargs, False)
         except Unserved as reason:
             return self._gate.decline(str(reason))
 
@@ -521,7 +530,7 @@ class Chooser:
     ) -> object:
         """Return the deployment ``Router.async_get_available_deployment`` would choose, or ``DECLINED``."""
         try:
-            return self._serve(router, model, messages, input, specific_deployment, request_kwargs, True)
+            return self._settled(router, model, messages, input, specific_deployment, request_kwargs, True)
         except Unserved as reason:
             return self._gate.decline(str(reason))
 
@@ -571,6 +580,27 @@ class Chooser:
             raise Unserved(group.refusal)
         return group.deployments.copy()
 
+    def _settled(
+        self, router: Any, model: Any, messages: Any, input: Any, specific: Any, request: Any, asynchronous: bool
+    ) -> Deployment:
+        """Serve a call. While a deployment is being removed, wait, but once only for lists that go on to disagree."""
+        for _ in range(_PATIENCE):
+            try:
+                return self._serve(router, model, messages, input, specific, request, asynchronous)
+            except _Changing:
+                index = self._index(router)
+                lists = self._lists(router.__dict__)
+                if lists == index.disagreeing:
+                    raise
+                time.sleep(_PAUSE)
+        index.disagreeing = lists
+        return self._serve(router, model, messages, input, specific, request, asynchronous)
+
+    def _lists(self, state: dict[str, Any]) -> tuple[int, dict[str, int], dict[str, list[int]]]:
+        """Return what tells whether the router's lists have been written to."""
+        known, table = state["model_id_to_deployment_index_map"], state["model_name_to_deployment_indices"]
+        return len(state["model_list"]), dict(known), dict(table)
+
     def _serve(
         self, router: Any, model: Any, messages: Any, input: Any, specific: Any, request: Any, asynchronous: bool
     ) -> Deployment:
@@ -593,7 +623,7 @@ class Chooser:
             raise Unserved("a model name that is no string")
         known = state["model_id_to_deployment_index_map"]
         if len(state["model_list"]) != len(known):
-            raise Unserved("deployments that share an id")
+            raise _Changing("deployments that share an id")
         if request is None and asynchronous:
             raise Unserved("a request without arguments")
         team, caller, web_search = self._check_request(request, asynchronous)
@@ -608,7 +638,7 @@ class Chooser:
             name = self._group_name(state, model)
             group = self._find(index, state, name, team, caller, known)
         if group.refusal is not None:
-            raise Unserved(group.refusal)
+            raise (_Changing if group.misplaced else Unserved)(group.refusal)
         pool = group.available(index.cooldowns.now(self._cooldown_store(state), known))
         if not pool.places:
             raise Unserved("no deployment is available")

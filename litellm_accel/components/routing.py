@@ -211,6 +211,8 @@ def _limit(deployment: dict[str, Any], metric: str, strict: bool) -> Any:
 class Reader:
     """Reads routers, deployments and clocks as LiteLLM does; raises ``Unserved`` where it does not understand them."""
 
+    MISPLACED = "deployments that are not where the router's lists say"
+
     def __init__(self) -> None:
         import litellm
         from litellm import _logging
@@ -340,8 +342,10 @@ class Reader:
     ) -> str | None:
         for deployment, model_id in zip(deployments, ids, strict=True):
             params, info = deployment["litellm_params"], deployment["model_info"]
-            if type(model_id) is not str or model_id not in known or type(deployment.get("model_name")) is not str:
+            if type(model_id) is not str or type(deployment.get("model_name")) is not str:
                 return "deployments of another kind"
+            if model_id not in known:
+                return self.MISPLACED
             model = params.get("model")
             if type(model) is not str or model.startswith("auto_router/"):
                 return "pre-routing strategies"
@@ -349,7 +353,7 @@ class Reader:
                 return "a team's own deployments"
             called = deployment["model_name"] if team is None else info.get("team_public_model_name")
             if name is not None and called != name:
-                return "deployments of another kind"
+                return self.MISPLACED
             if info.get("access_windows") is not None:
                 return "access windows"
             tags = (params.get("tags"), params.get("tag_regex"))
