@@ -16,6 +16,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 from litellm_accel.components.base import ProbeMismatch, Replaced, Unproven
@@ -93,11 +94,11 @@ def _model(name: str, group: str, info: dict[str, Any], **params: Any) -> dict[s
 
 def _models() -> list[dict[str, Any]]:
     return [
-        _model("d0", "chat", {}, weight=3, tags=["free"], input_cost_per_token=1e-6, output_cost_per_token=1e-6),
+        _model("d0", "chat", {"access_groups": ["beta"]}, weight=3, tags=["free"], input_cost_per_token=1e-6, output_cost_per_token=1e-6),
         _model("d1", "chat", {"blocked": True}, tags=["free"]),
         _model("d2", "chat", {"order": 2}, weight=1, tags=["free", "paid"]),
         _model("d3", "chat", {"order": 2}, weight=5, rpm=1, tags=["paid"], region_name="eu"),
-        _model("d4", "chat", {"order": 2}, rpm=9, tags=["default"], region_name="eu"),
+        _model("d4", "chat", {"order": 2, "access_groups": ["beta"]}, rpm=9, tags=["default"], region_name="eu"),
         _model("d5", "chat", {"order": 3}, tags=["default"]),
         _model("w0", "openai/*", {}, model="openai/*"),
         _model("w1", "openai/*", {}, model="openai/*", weight=2),
@@ -111,8 +112,12 @@ _REQUESTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("chat", {"litellm_metadata": {"tags": ["free"]}, "enable_tag_filtering": True}),
     ("chat", {"_target_order": 3}),
     ("chat", {"_excluded_deployment_ids": ["d2"], "_retry_skipped_deployment_ids": ("d3",)}),
+    ("chat", {"metadata": {"user_api_key_auth": SimpleNamespace(models=["beta"], team_models=[])}}),
     ("openai/gpt-4o", {"metadata": {"user_api_key_team_id": "team"}}),
+    ("openai/gpt-4o-mini", {}),
+    ("d5", {"metadata": {}}),
 )
+_SPECIFIC = "openai/gpt-4o-mini"  # asked for as the deployments' own model
 
 
 def _router(reader: Any, strategy: str) -> Any:
@@ -192,10 +197,10 @@ async def _compare(reader: Any, replaced: Mapping[str, Replaced]) -> None:
                 (routers[1], asked.accelerated, asked_now.accelerated),
             ):
                 random.seed(number)
-                mine = copy.deepcopy(request)
-                found = [await call(router, model, mine, None, None, False)]
+                mine, specific = copy.deepcopy(request), model == _SPECIFIC
+                found = [await call(router, model, mine, None, None, specific)]
                 if strategy != "cost-based-routing":
-                    found.append(call_now(router, model, None, None, False, copy.deepcopy(request)))
+                    found.append(call_now(router, model, None, None, specific, copy.deepcopy(request)))
                 if number == 1:
                     router.cooldown_cache.in_memory_cache.set_cache(
                         "deployment:d2:cooldown", {"timestamp": time.time(), "cooldown_time": 60}, ttl=60
