@@ -20,6 +20,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
+from litellm_accel._cy.dict_writes cimport accel_class_dict, accel_dict_version, accel_watch, accel_writes
 from litellm_accel._cy.gate cimport Gate
 from litellm_accel._cy.simd cimport highest
 
@@ -30,55 +31,13 @@ cdef extern from *:
     #if PY_VERSION_HEX >= 0x030E0000
     #error "dicts carry no version from CPython 3.14 on; the pure twin serves"
     #endif
-    #if defined(__GNUC__)
-    #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
-    #endif
     #define accel_list_items(list) (((PyListObject *)(list))->ob_item)
     /* The generator of the random module: MT19937 and its position. Compared with a real one before it is trusted. */
     typedef struct { PyObject_HEAD int position; uint32_t words[624]; } accel_twister;
-    #if PY_VERSION_HEX >= 0x030D0000
-    #define ACCEL_FLAGS 12  /* the lowest bits say who watches the dict */
-    #elif PY_VERSION_HEX >= 0x030C0000
-    #define ACCEL_FLAGS 8
-    #else
-    #define ACCEL_FLAGS 0
-    #endif
-    #define accel_dict_version(dict) (((PyDictObject *)(dict))->ma_version_tag >> ACCEL_FLAGS)
-    /* From CPython 3.12 on a watcher counts the writes to all watched dicts together: while the count stands still, no
-       version has to be looked at. A dict stays watched as long as it lives, each write to it is one call more.*/
-    static uint64_t accel_writes = 1;
-    #if PY_VERSION_HEX >= 0x030C0000
-    static int accel_watcher = -1;
-    static int accel_on_write(PyDict_WatchEvent event, PyObject *dict, PyObject *key, PyObject *value)
-    {
-        accel_writes++;
-        return 0;
-    }
-    static int accel_watch(PyObject *dict)
-    {
-        if (accel_watcher < 0 && (accel_watcher = PyDict_AddWatcher(accel_on_write)) < 0) {
-            PyErr_Clear();  /* another eight watch already: versions serve */
-            return 0;
-        }
-        return PyDict_Watch(accel_watcher, dict) < 0 ? -1 : 1;
-    }
-    #else
-    static int accel_watch(PyObject *dict) { return 0; }
-    #endif
-    static PyObject *accel_class_dict(PyObject *type)
-    {
-        PyObject *dict = ((PyTypeObject *)type)->tp_dict;
-        Py_INCREF(dict);
-        return dict;
-    }
     """
     ctypedef struct Twister "accel_twister":
         int position
         uint32_t words[624]
-    uint64_t accel_dict_version(PyObject *mapping) noexcept
-    uint64_t accel_writes
-    int accel_watch(object mapping) except -1
-    object accel_class_dict(object owner)
     PyObject **list_items "accel_list_items"(PyObject *items) noexcept
     PyObject *PyList_GET_ITEM(PyObject *items, Py_ssize_t index) noexcept
     Py_ssize_t PyList_GET_SIZE(PyObject *items) noexcept

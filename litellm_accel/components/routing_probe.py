@@ -94,7 +94,15 @@ def _model(name: str, group: str, info: dict[str, Any], **params: Any) -> dict[s
 
 def _models() -> list[dict[str, Any]]:
     return [
-        _model("d0", "chat", {"access_groups": ["beta"]}, weight=3, tags=["free"], input_cost_per_token=1e-6, output_cost_per_token=1e-6),
+        _model(
+            "d0",
+            "chat",
+            {"access_groups": ["beta"]},
+            weight=3,
+            tags=["free"],
+            input_cost_per_token=1e-6,
+            output_cost_per_token=1e-6,
+        ),
         _model("d1", "chat", {"blocked": True}, tags=["free"]),
         _model("d2", "chat", {"order": 2}, weight=1, tags=["free", "paid"]),
         _model("d3", "chat", {"order": 2}, weight=5, rpm=1, tags=["paid"], region_name="eu"),
