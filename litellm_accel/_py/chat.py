@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import marshal
 import time
 import zlib
@@ -12,18 +13,19 @@ from uuid import uuid4
 from weakref import WeakKeyDictionary
 
 import orjson
-from httpx import Timeout
+from httpx import Headers, Timeout
 
 from litellm_accel._py.template import leaves_of
 
 __all__ = [
     "ARGUMENTS",
+    "KINDS",
     "Answer",
     "Plan",
     "Tally",
-    "are_texts",
     "body_of",
     "call_key",
+    "kinds_of",
     "messages_of",
     "minute",
     "value_of",
@@ -85,6 +87,18 @@ ARGUMENTS = frozenset(
 # Those whose values LiteLLM puts into the request as they are and that do nothing else: two watched calls must show it.
 _FREE = frozenset(("max_completion_tokens", "max_tokens", "prompt_cache_key", "safety_identifier", "seed", "user"))
 _ROLES = frozenset(("assistant", "system", "tool", "user"))
+# What messages may hold besides texts that are not empty. Providers' rules for messages leave some of it as it is.
+KINDS = {
+    "empty": 1,
+    "names": 2,
+    "parts": 4,
+    "other parts": 8,
+    "images": 16,
+    "calls": 32,
+    "results": 64,
+    "other": 128,
+}
+_EMPTY, _NAMES, _PARTS, _OTHER_PARTS, _IMAGES, _CALLS, _RESULTS, _OTHER = KINDS.values()
 _THOUGHT = "__thought__"
 _MAX_KEY = 1 << 16
 
@@ -239,9 +253,43 @@ def _are_parts(parts: Any, images: bool) -> bool:
     return True
 
 
-def are_texts(messages: Any) -> bool:
-    """Return whether ``messages``, which have a body, have no members but a role and a text."""
-    return all(len(message) == 2 and type(message.get("content")) is str for message in messages)
+def kinds_of(messages: Any) -> int:
+    """Return what ``messages``, which have a body, hold besides plain texts: a sum of the constants in ``KINDS``."""
+    kinds = 0
+    for message in messages:
+        if type(message) is not dict:
+            kinds |= _OTHER
+            continue
+        content = message.get("content")
+        role = message["role"]
+        known = 1
+        if type(content) is str:
+            known = 2
+            if not content:
+                kinds |= _EMPTY
+        elif content is not None:
+            known = 2
+            if role != "user":
+                kinds |= _OTHER_PARTS
+            else:
+                kinds |= _PARTS
+                for part in content:
+                    if part["type"] != "text":
+                        kinds |= _IMAGES
+        elif "content" in message:
+            known = 2
+        if role == "tool":
+            kinds |= _RESULTS
+            known += 1
+        elif "tool_calls" in message:
+            kinds |= _CALLS
+            known += 1
+        if "name" in message:
+            kinds |= _NAMES
+            known += 1
+        if len(message) != known or next(iter(message)) != "role":
+            kinds |= _OTHER
+    return kinds
 
 
 def value_of(body: bytes, encoding: str | None) -> Any:
@@ -250,11 +298,26 @@ def value_of(body: bytes, encoding: str | None) -> Any:
         if encoding is not None:
             if encoding != "gzip":
                 return None
-            inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
-            body = inflate.decompress(body) + inflate.flush()
+            body = _inflated(body)
         return orjson.loads(body)
     except (zlib.error, orjson.JSONDecodeError):
         return None
+
+
+def _inflated(body: bytes) -> bytes:
+    inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    return inflate.decompress(body) + inflate.flush()
+
+
+def _adds_up(value: Any) -> bool:
+    """Return whether the total in an answer's usage, if there is one, is that of prompt and completion."""
+    usage = value.get("usage")
+    if type(usage) is not dict:
+        return True
+    prompt, completion, total = usage.get("prompt_tokens"), usage.get("completion_tokens"), usage.get("total_tokens")
+    if type(prompt) is not int or type(completion) is not int or type(total) is not int:
+        return False
+    return prompt + completion == total
 
 
 class Plan:
@@ -262,8 +325,11 @@ class Plan:
 
     ``transports`` maps each event loop (None for threads) to LiteLLM's transport there and its cookies; ``request`` is
     what a transport needs besides a body. A plan holds for one ``epoch`` of the settings and until ``expires``
-    (``time.time()``). ``feed`` tells callbacks of its successes, None if there are none. With ``plain``
-    it holds for messages that ``are_texts`` only.
+    (``time.time()``). ``feed`` tells callbacks of its successes, None if there are none.
+
+    ``kinds`` is the sum of what messages may hold besides texts (of ``KINDS``; -1 for anything). With ``spaced`` the
+    request is written as the ``json`` module writes it, else as the provider SDK does. ``conversion`` is how LiteLLM
+    makes a response of an answer, None where the SDK has a hand in it; with ``sums`` it looks whether tokens add up.
 
     ``free`` are the free arguments of the call it was learned from. It holds for calls with the same, but for those
     in ``places``, which names the member of the request's body that holds each (None if it is not sent).
@@ -273,6 +339,7 @@ class Plan:
         "_before",
         "_holes",
         "content_type",
+        "conversion",
         "cost",
         "epoch",
         "expires",
@@ -280,11 +347,13 @@ class Plan:
         "free",
         "header_maps",
         "hidden",
+        "kinds",
         "places",
-        "plain",
         "prefix",
         "request",
+        "spaced",
         "suffix",
+        "sums",
         "templates",
         "transports",
     )
@@ -293,6 +362,7 @@ class Plan:
         self,
         prefix: bytes,
         suffix: bytes,
+        spaced: bool,
         hidden: tuple[tuple[str, str, Any], ...],
         content_type: str,
         templates: dict[Any, Any],
@@ -306,6 +376,7 @@ class Plan:
     ) -> None:
         self.prefix = prefix
         self.suffix = suffix
+        self.spaced = spaced
         self.hidden = hidden
         self.content_type = content_type
         self.templates = templates
@@ -318,7 +389,9 @@ class Plan:
         self.free = free
         self.places: dict[str, str | None] = {}
         self.feed: Any = None
-        self.plain = False
+        self.kinds = -1
+        self.conversion: Any = None
+        self.sums = False
         self._before = suffix
         self._holes: tuple[tuple[str, bytes], ...] = ()
 
@@ -336,8 +409,15 @@ class Plan:
         """Return whether the plan holds for these values of its free arguments."""
         return all(free[name] == value or name in self.places for name, value in self.free.items())
 
+    def spelled(self, value: bytes) -> bytes:
+        """Return an encoded ``value`` as the request spells it."""
+        return json.dumps(orjson.loads(value)).encode() if self.spaced else value
+
     def body(self, messages: bytes, free: dict[str, bytes]) -> bytes:
         """Return the request body around encoded ``messages`` and values."""
+        if self.spaced:
+            messages = self.spelled(messages)
+            free = {name: self.spelled(value) for name, value in free.items()}
         if not self._holes:
             return self.prefix + messages + self._before
         pieces = [self.prefix, messages, self._before]
@@ -346,8 +426,13 @@ class Plan:
             pieces.append(after)
         return b"".join(pieces)
 
-    def answer(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> Answer | None:
-        """Return what a reply says, or None if the plan does not cover it and stock must judge it."""
+    def answer(
+        self, status: int, headers: Iterable[tuple[str, str]], body: bytes, received: Any = None
+    ) -> Answer | None:
+        """Return what a reply says, or None if the plan does not cover it and stock must judge it.
+
+        ``received`` are the headers as they came.
+        """
         if status != 200:
             return None
         held: dict[str, str] = {}
@@ -363,18 +448,18 @@ class Plan:
             return None
         value = value_of(body, held.get("content-encoding"))
         found = None if value is None else leaves_of(value)
-        if found is None:
+        if found is None or (self.sums and not _adds_up(value)):
             return None
         template = self.templates.get(found[0])
         if template is None:
             return None
-        return Answer(self, template, found[1], held, header_map)
+        return Answer(self, template, found[1], held, header_map, body, received)
 
 
 class Answer:
     """A reply that the plan covers."""
 
-    __slots__ = ("_header_map", "_plan", "headers", "leaves", "template")
+    __slots__ = ("_body", "_header_map", "_plan", "_received", "headers", "leaves", "template")
 
     def __init__(
         self,
@@ -383,12 +468,26 @@ class Answer:
         leaves: list[Any],
         headers: dict[str, str],
         header_map: tuple[tuple[str, int], ...],
+        body: bytes,
+        received: Any,
     ) -> None:
         self._plan = plan
         self.template = template
         self.leaves = leaves
         self.headers = headers
         self._header_map = header_map
+        self._body = body
+        self._received = received
+
+    def text(self) -> str:
+        """Return the answer as it came."""
+        return (_inflated(self._body) if "content-encoding" in self.headers else self._body).decode()
+
+    def received(self) -> Headers:
+        """Return the headers as LiteLLM's own client shows them, the same object each time."""
+        if type(self._received) is not Headers:
+            self._received = Headers(self._received)
+        return self._received
 
     def result(self, started: float, provider_ms: float, price: Any = None) -> Any:
         """Return the response object for a call that began at ``started`` (``time.time()``).
@@ -410,6 +509,8 @@ class Answer:
                 hidden[key] = marshal.loads(value)
             elif source == "headers":
                 hidden[key] = self.headers
+            elif source == "received":
+                hidden[key] = self.received()
             elif source == "additional":
                 hidden[key] = {name: values[index] for name, index in self._header_map}
             elif source == "total":

@@ -17,6 +17,7 @@ from litellm_accel.lane.free import widen
 from litellm_accel.lane.learn import NotShown, Unlearnable
 from litellm_accel.lane.plan import Maker, headers_of
 from litellm_accel.lane.policy import Environment
+from litellm_accel.lane.rules import ANYTHING
 from litellm_accel.lane.wire import Post
 
 chat = load("chat")
@@ -117,7 +118,7 @@ class Lane:
         if type(plan) is Refused:
             self.gate.decline("not learned")
             return None
-        if plan.plain and not chat.are_texts(messages):
+        if plan.kinds != ANYTHING and chat.kinds_of(messages) & ~plan.kinds:
             self.gate.decline("messages")
             return None
         if not plan.covers(free):
@@ -189,7 +190,7 @@ class Lane:
                     plans[place] = ShownOnce(begun.epoch, shown)
                     return
                 reply = recording.sent[0].reply
-                answer = plan.answer(reply.status, headers_of(reply.headers), reply.body)
+                answer = plan.answer(reply.status, headers_of(reply.headers), reply.body, reply.headers)
                 plan.feed = self.feeds.feed(begun.shown, shown, answer, self.maker.total(recording.pricing))
             plans[place] = made
             return
@@ -229,7 +230,7 @@ class Lane:
             return
         try:
             text = replay.text if plan.feed is not None else None
-            self.maker.extend(plan, reply.status, headers_of(reply.headers), reply.body, replay.result, text)
+            self.maker.extend(plan, reply, replay.result, text)
         except Unlearnable:
             return
         except Exception as error:
@@ -282,7 +283,7 @@ class Lane:
             return None, None
         try:
             headers = reply.headers.items() if hasattr(reply.headers, "items") else headers_of(reply.headers)
-            answer = plan.answer(reply.status, headers, reply.body)
+            answer = plan.answer(reply.status, headers, reply.body, reply.headers)
             if answer is None:
                 return None, None
             if plan.feed is None:

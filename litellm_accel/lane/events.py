@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextvars
 import datetime
 import importlib
-import json
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -41,6 +40,7 @@ _COSTS = ("input_cost", "output_cost", "total_cost", "original_cost")
 _PRICED_LATER = frozenset(("zero_cost_diagnostic", "response_cost_failure_debug_information"))
 _MESSAGES = ("input", "messages")
 _TEXT, _HEADERS = "original_response", "response_headers"
+_RECEIVED = "headers as they came"
 _CALL_ID, _TRACE_ID = "litellm_call_id", "litellm_trace_id"
 
 
@@ -86,6 +86,7 @@ class _Pair:
     def __init__(self, first: Shown, second: Shown) -> None:
         self.first = first
         self.second = second
+        self.receives = False
         self.parts: list[tuple[str, Any]] = []
         self.lists: list[tuple[str, _Copy]] = []
         self.paths: list[tuple[str, tuple[Any, ...]]] = []
@@ -104,7 +105,7 @@ class _Pair:
                 return (template.SLOT, _TEXT)
             if name == _HEADERS:
                 return self._headers(one, two)
-            if name in _MESSAGES:
+            if name in _MESSAGES and type(one) is Held:
                 return self._held(one, two, self._messages)
         if type(one) is Held and type(two) is Held:
             return self._held(one, two)
@@ -118,10 +119,13 @@ class _Pair:
         raise Unlearnable(f"callbacks are told of {name}")
 
     def _headers(self, one: Any, two: Any) -> tuple[Any, ...]:
-        for shown, call in ((one, self.first), (two, self.second)):
-            if type(shown) is not Held or shown.original is not call.result._response_headers:
-                raise Unlearnable("callbacks are told of headers")
-        return (template.SLOT, _HEADERS)
+        shown = (one, self.first.result), (two, self.second.result)
+        if all(type(held) is Held and held.original is result._response_headers for held, result in shown):
+            return (template.SLOT, _HEADERS)
+        if all(held is result._hidden_params.get("headers") for held, result in shown):
+            self.receives = True
+            return (template.SLOT, _RECEIVED)
+        raise Unlearnable("callbacks are told of headers")
 
     def _held(self, one: Any, two: Any, new: Callable[[Any, Any], tuple[Any, ...]] | None = None) -> tuple[Any, ...]:
         placed = self._placed.get(id(one))
@@ -250,6 +254,8 @@ def nested(messages: list[dict[str, Any]]) -> bytes:
     """Return what tells conversations apart that LiteLLM may copy differently, to be added to a call's key."""
     marks = set()
     for message in messages:
+        if message.get("role") == "assistant":
+            marks.add("assistant")
         for name, value in message.items():
             if value is None:
                 marks.add("no content" if name == "content" else "none")
@@ -266,8 +272,8 @@ def nested(messages: list[dict[str, Any]]) -> bytes:
 class Feeds:
     """Makes feeds: with the installed LiteLLM's own ``Logging`` class and the way it hands events to its workers.
 
-    ``texts`` says for each template of a response how the answer looks that LiteLLM keeps as a text; ``fault`` is told
-    of what goes wrong when nobody else is there to hear.
+    ``texts`` maps each template of a response to what makes the text of an answer that LiteLLM keeps, or to None if it
+    keeps the response instead; ``fault`` is told of what goes wrong when nobody else is there to hear.
     """
 
     def __init__(self, texts: Mapping[Any, Any], fault: Callable[[BaseException], None]) -> None:
@@ -307,6 +313,7 @@ class Feed:
         self._parts = tuple(pair.parts)
         self._lists = tuple(pair.lists)
         self._paths = tuple(pair.paths)
+        self._receives = pair.receives
         self._root = root
         self._model = result._hidden_params.get("litellm_model_name")
         self._model_id = result._hidden_params.get("model_id")
@@ -319,7 +326,10 @@ class Feed:
         ``slots`` are its clocks and identifiers. Nothing mutable is shared but what stock shares.
         """
         slots[_HEADERS] = answer.headers
-        slots[_TEXT] = json.dumps(self._feeds.texts[answer.template].build(answer.leaves, {}))
+        if self._receives:
+            slots[_RECEIVED] = answer.received()
+        say = self._feeds.texts[answer.template]
+        slots[_TEXT] = slots.get(_TEXT) if say is None else say(answer)
         copies: dict[int, list[Any]] = {}
         for slot, copied in self._lists:
             slots[slot] = copied.made(messages, copies)
@@ -387,6 +397,8 @@ class Feed:
         end = start + datetime.timedelta(milliseconds=hidden["_response_ms"])
         result.__dict__["_response_ms"] = hidden["_response_ms"] = (end.timestamp() - start.timestamp()) * 1000
         hidden[_CALL_ID] = identifier
+        if self._feeds.texts[answer.template] is None:
+            logging.model_call_details[_TEXT] = result
         return Told(self._feeds, logging, result, start, end)
 
 

@@ -8,11 +8,13 @@ handed over after it.
 
 from __future__ import annotations
 
+import copy
 import functools
+import logging
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from types import FunctionType
 from typing import Any, TypeVar, cast
@@ -21,13 +23,23 @@ import httpx
 import openai
 
 from litellm_accel.lane.pictures import Held, picture
-from litellm_accel.patching import Shared, resolve
+from litellm_accel.patching import PatchError, Shared, resolve
 
 ASYNC_TRANSPORT = "litellm.llms.custom_httpx.aiohttp_transport:LiteLLMAiohttpTransport._make_aiohttp_request"
 SYNC_TRANSPORT = "httpx._transports.default:HTTPTransport.handle_request"
 COST = "litellm.cost_calculator:response_cost_calculator"
 METADATA = "litellm.litellm_core_utils.llm_response_utils.response_metadata:update_response_metadata"
+# Functions that word a timeout with the seconds it took: of the OpenAI handler, and of LiteLLM's own client.
 ASYNC_TIMING = "litellm.llms.openai.openai:OpenAIChatCompletion.make_openai_chat_completion_request"
+ASYNC_HTTP_TIMING = "litellm.llms.custom_httpx.http_handler:AsyncHTTPHandler.post"
+# How providers that LiteLLM calls without an SDK turn an answer into a response.
+CONVERSIONS = (
+    "litellm.llms.openai.chat.gpt_transformation:OpenAIGPTConfig.transform_response",
+    "litellm.llms.groq.chat.transformation:GroqChatConfig.transform_response",
+    "litellm.llms.mistral.chat.transformation:MistralConfig.transform_response",
+    "litellm.llms.openrouter.chat.transformation:OpenrouterConfig.transform_response",
+    "litellm.llms.xai.chat.transformation:XAIChatConfig.transform_response",
+)
 _TIME_TAKEN = re.compile(r"(?<=time taken=)[\d.]+(?= seconds$)")
 
 
@@ -67,19 +79,54 @@ class Sent:
         self.reply = reply
 
 
+class Conversion:
+    """How LiteLLM turned the answer of one call into a response, for a provider that it calls without an SDK.
+
+    ``config`` is LiteLLM's object for the provider, ``given`` what its ``transform_response`` was called with.
+    """
+
+    __slots__ = ("config", "given")
+
+    def __init__(self, config: Any, given: dict[str, Any]) -> None:
+        self.config = config
+        self.given = {**given, "model_response": copy.deepcopy(given["model_response"])}
+
+    def convert(self, body: bytes) -> Any:
+        """Return the response to an answer with this ``body``; nobody is told."""
+        response = httpx.Response(200, headers={"content-type": "application/json"}, content=body)
+        model_response = copy.deepcopy(self.given["model_response"])
+        model_response.id = type(model_response)().id  # each call draws one, lest its answer has none
+        given = {**self.given, "model_response": model_response, "raw_response": response, "logging_obj": _Deaf()}
+        return self.config.transform_response(**given)
+
+
+class _Deaf:
+    """In the place of a call's ``Logging`` object."""
+
+    def __init__(self) -> None:
+        self.model_call_details: dict[str, Any] = {}
+
+    def post_call(self, *arguments: Any, **named: Any) -> None:
+        """Nobody is told."""
+
+
 class Recording:
     """Script: let exchanges pass and write them down, with what LiteLLM priced the answer by.
 
-    ``result`` is what stock returned; whoever runs it puts it there. If somebody listens to successes, also what
-    LiteLLM's ``Logging`` object holds for them and the ``messages`` that the call was given, as pictures.
+    ``result`` is what stock returned; whoever runs it puts it there. ``conversion`` is how the answer became that, None
+    if the provider's SDK had a hand in it. ``warned`` says that LiteLLM logged something before it sent the request. If
+    somebody listens to successes, also what LiteLLM's ``Logging`` object holds for them and the ``messages`` that the
+    call was given, as pictures.
     """
 
     def __init__(self, messages: Any = None) -> None:
         self.live = True
         self.messages = messages
         self.state: Held | None = None
-        self.text: str | None = None
+        self.text: Any = None
         self.sent: list[Sent] = []
+        self.warned = False
+        self.conversion: Conversion | None = None
         self.pricing: dict[str, Any] | None = None
         self.result: Any = None
 
@@ -110,7 +157,7 @@ class Replay:
         self.used = False
         self.differs = False
         self.result: Any = None
-        self.text: str | None = None
+        self.text: Any = None
         self.waited = time.time() - reply.sent
 
     def take(self, request: httpx.Request) -> Reply | None:
@@ -143,12 +190,31 @@ def scripted(script: Script) -> Iterator[Script]:
     with ExitStack() as held:
         for function in functions():
             held.enter_context(function)
+        if isinstance(script, Recording):
+            held.enter_context(_heard(script))
         token = _script.set(script)
         try:
             yield script
         finally:
             script.live = False
             _script.reset(token)
+
+
+@contextmanager
+def _heard(recording: Recording) -> Iterator[None]:
+    """Note whether LiteLLM logs something in the recorded call before it sends a request: it would, each time."""
+    logger = logging.getLogger("LiteLLM")
+
+    def hear(record: logging.LogRecord) -> bool:
+        if _script.get() is recording and not recording.sent:
+            recording.warned = True
+        return True
+
+    logger.addFilter(hear)
+    try:
+        yield
+    finally:
+        logger.removeFilter(hear)
 
 
 class _Content:
@@ -268,19 +334,31 @@ def _metadata(stock: FunctionType) -> Callable[..., Any]:
     return update_response_metadata
 
 
-def _async_timing(stock: FunctionType) -> Callable[..., Any]:
-    async def make_openai_chat_completion_request(*args: Any, **kwargs: Any) -> Any:
+def _conversion(stock: FunctionType) -> Callable[..., Any]:
+    names = stock.__code__.co_varnames[1 : stock.__code__.co_argcount]
+
+    def transform_response(config: Any, *arguments: Any) -> Any:
+        now = _script.get()
+        if isinstance(now, Recording) and now.live and now.conversion is None:
+            now.conversion = Conversion(config, dict(zip(names, arguments, strict=True)))
+        return stock(config, *arguments)
+
+    return transform_response
+
+
+def _async_timing(digits: int, stock: FunctionType) -> Callable[..., Any]:
+    async def request(*args: Any, **kwargs: Any) -> Any:
         try:
             return await stock(*args, **kwargs)
         except openai.APITimeoutError as error:
             now = _script.get()
             if isinstance(now, Replay) and now.used:
                 error.message = _TIME_TAKEN.sub(
-                    lambda shown: str(round(float(shown[0]) + now.waited, 2)), error.message
+                    lambda shown: str(round(float(shown[0]) + now.waited, digits)), error.message
                 )
             raise
 
-    return make_openai_chat_completion_request
+    return request
 
 
 @functools.cache
@@ -293,6 +371,17 @@ def functions() -> tuple[Shared, ...]:
             (SYNC_TRANSPORT, _sync_transport),
             (COST, _cost),
             (METADATA, _metadata),
-            (ASYNC_TIMING, _async_timing),
+            (ASYNC_TIMING, functools.partial(_async_timing, 2)),
         )
-    )
+    ) + tuple(_present())
+
+
+def _present() -> Iterator[Shared]:
+    """Yield the functions around calls without an SDK; of those that LiteLLM has not, no call is served."""
+    builders: dict[str, Callable[[FunctionType], Callable[..., Any]]] = {
+        ASYNC_HTTP_TIMING: functools.partial(_async_timing, 3),
+        **dict.fromkeys(CONVERSIONS, _conversion),
+    }
+    for target, build in builders.items():
+        with suppress(PatchError):
+            yield Shared(resolve(target), build)

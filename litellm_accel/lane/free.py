@@ -20,13 +20,15 @@ def widen(plan: Any, other: Any) -> None:
 
     Both were learned from calls with one key. What ``other`` holds for stays. Raises ``Unlearnable``.
     """
+    first, second = ({name: plan.spelled(value) for name, value in one.free.items()} for one in (other, plan))
+    comma, colon = _separators(plan)
     if _around(plan) != _around(other):
         raise Unlearnable("a request that depends on an argument's value")
     one, two = _members(other), _members(plan)
     if list(one) != list(two):
         raise Unlearnable("a request that depends on an argument's value")
     places = {
-        name: other.places[name] if name in other.places else _place(name, other.free[name], plan.free[name], one, two)
+        name: other.places[name] if name in other.places else _place(name, first[name], second[name], one, two)
         for name in plan.free
         if name in other.places or plan.free[name] != other.free[name]
     }
@@ -34,9 +36,9 @@ def widen(plan: Any, other: Any) -> None:
     pieces: list[bytes] = [b""]
     holes: list[str] = []
     for member, value in two.items():
-        pieces[-1] += b"," + json.dumps(member).encode() + b":"
+        pieces[-1] += (comma + json.dumps(member) + colon).encode()
         if member in arguments:
-            if value != plan.free[arguments[member]]:
+            if value != second[arguments[member]]:
                 raise Unlearnable("an argument that is changed on its way")
             holes.append(arguments[member])
             pieces.append(b"")
@@ -46,7 +48,7 @@ def widen(plan: Any, other: Any) -> None:
             raise Unlearnable("a request that depends on an argument's value")
     pieces[-1] += b"}"
     plan.open(places, pieces[0], tuple(zip(holes, pieces[1:], strict=True)))
-    if plan.body(b"", plan.free) != plan.prefix + plan.suffix:
+    if not plan.body(b"[]", plan.free).endswith(b"[]" + plan.suffix):
         raise Unlearnable("a request body that is written otherwise")
 
 
@@ -62,10 +64,15 @@ def _place(name: str, first: bytes, second: bytes, one: dict[str, bytes], two: d
 
 def _members(plan: Any) -> dict[str, bytes]:
     """Return the members after the messages of the body that the plan was learned from, in JSON."""
-    members: dict[str, Any] = json.loads(b"{" + plan.suffix[1:])
+    members: dict[str, Any] = json.loads(b"{" + plan.suffix.removeprefix(b","))
     return {
-        name: json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() for name, value in members.items()
+        name: json.dumps(value, ensure_ascii=plan.spaced, separators=_separators(plan)).encode()
+        for name, value in members.items()
     }
+
+
+def _separators(plan: Any) -> tuple[str, str]:
+    return (", ", ": ") if plan.spaced else (",", ":")
 
 
 def _around(plan: Any) -> tuple[Any, ...]:
@@ -76,4 +83,4 @@ def _around(plan: Any) -> tuple[Any, ...]:
         request["headers"] = [(name, value) for name, value in head.headers if name.lower() != _LENGTH.encode()]
     else:
         request["headers"] = [(name, value) for name, value in request["headers"].items() if name.lower() != _LENGTH]
-    return plan.prefix, plan.hidden, plan.plain, request
+    return plan.prefix, plan.spaced, plan.hidden, plan.kinds, request

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from httpx import Headers
 from pydantic import BaseModel
 
 from litellm_accel._backend import load
@@ -18,6 +19,7 @@ from litellm_accel._backend import load
 template = load("template")
 
 HIDDEN, HEADERS, MILLISECONDS = "_hidden_params", "_response_headers", "_response_ms"
+_TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens")
 _ATOMS = (str, int, float, bool, type(None))
 
 
@@ -49,19 +51,28 @@ def state(value: Any) -> Any:
         return (list, [state(item) for item in value])
     if type(value) is float:
         return (float, repr(value))
+    if type(value) is Headers:
+        return (Headers, value.raw)
     if type(value) in _ATOMS:
         return (type(value), value)
     raise Unlearnable(f"a {type(value).__name__} in the response")
 
 
 def marked(value: Any, salt: int) -> Any:
-    """Return a JSON value of the same shape whose leaves are all different, and different for each ``salt``."""
+    """Return a JSON value of the same shape whose leaves are all different, and different for each ``salt``.
+
+    Tokens that add up still do.
+    """
     count = 0
 
     def mark(item: Any, key: str) -> Any:
         nonlocal count
         if type(item) is dict:
-            return {name: mark(inner, name) for name, inner in item.items()}
+            made = {name: mark(inner, name) for name, inner in item.items()}
+            parts = [item.get(name) for name in _TOKENS]
+            if all(type(part) is int for part in parts) and parts[0] + parts[1] == parts[2]:
+                made[_TOKENS[2]] = made[_TOKENS[0]] + made[_TOKENS[1]]
+            return made
         if type(item) is list:
             return [mark(inner, key) for inner in item]
         if item is None or type(item) is bool or not item:
@@ -151,6 +162,8 @@ class Pair:
         fields = self._dict(one.__dict__, two.__dict__)
         extra = self._held(one.__pydantic_extra__, two.__pydantic_extra__)
         if root:
+            if dict(zip(fields[1], fields[2], strict=True))["created"][0] != template.LEAF:
+                raise Unlearnable("an answer without its time")
             fields = (template.DICT, (*fields[1], MILLISECONDS), (*fields[2], (template.SLOT, MILLISECONDS)))
             names = tuple(one.__pydantic_private__ or ())
             if sorted(names) != [HIDDEN, HEADERS]:

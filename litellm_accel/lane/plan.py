@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 import itertools
 import json
@@ -12,6 +13,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import orjson
 from aiohttp import ClientTimeout
 from multidict import CIMultiDict
@@ -20,8 +22,9 @@ from yarl import URL
 
 from litellm_accel._backend import load
 from litellm_accel.lane import learn
-from litellm_accel.lane.exchange import Recording, Sent
+from litellm_accel.lane.exchange import Conversion, Recording, Reply, Sent
 from litellm_accel.lane.learn import NotShown, Unlearnable
+from litellm_accel.lane.rules import JUDGED, SUMMING, Rules
 from litellm_accel.lane.thread_pool import Head
 
 chat = load("chat")
@@ -48,10 +51,12 @@ _HEADERS = frozenset(
         "x-stainless-raw-response",
         "x-stainless-retry-count",
         "x-stainless-read-timeout",
+        "http-referer",
         "openai-organization",
         "openai-project",
         "x-novita-source",
         "x-pplx-integration",
+        "x-title",
     ]
 )
 _HIDDEN_SOURCES = {
@@ -67,17 +72,6 @@ _HIDDEN_CONSTANTS = frozenset(
     ("api_base", "callback_duration_ms", "custom_llm_provider", "litellm_model_name", "model_id", "region_name")
 )
 _VOLATILE = {"_response_ms": 0.0, "litellm_overhead_time_ms": 0.0, "litellm_call_id": ""}
-_TRANSFORMS = ("_transform_messages", "transform_request", "async_transform_request")
-# Providers with rules for messages that leave texts as they are, and with a key that stays.
-_TEXT_PROVIDERS = frozenset(("dashscope", "deepinfra", "litellm_proxy", "moonshot", "sambanova", "vercel_ai_gateway"))
-_ROLES = ("system", "user", "assistant")
-# Conversations of texts that show it.
-_TEXTS = [
-    [{"role": one, "content": said}, {"role": other, "content": "b"}]
-    for one in _ROLES
-    for other in _ROLES
-    for said in ("a", "", " a\n", "<a>")
-]
 _SECONDS = 3000.0  # LiteLLM drops a client after an hour; plans do not outlive theirs
 _NOT_PASSED = frozenset(("response_object", "litellm_logging_obj", "cache_hit"))
 _GROUP = "x-litellm-model-group"  # the first header a router adds
@@ -97,11 +91,12 @@ class Maker:
         self._second_headers = importlib.import_module(
             "litellm.litellm_core_utils.core_helpers"
         ).process_response_headers
+        self._rules = Rules()
         self._construct = importlib.import_module("openai._models").construct_type
         self._completion = importlib.import_module("openai.types.chat").ChatCompletion
         self.templates: dict[tuple[str, str], dict[Any, Any]] = {}
         self.header_maps: dict[tuple[str, ...], Any] = {}
-        self.texts: dict[Any, Any] = {}
+        self.texts: dict[Any, Callable[[Any], str] | None] = {}
 
     def plan(
         self,
@@ -121,26 +116,31 @@ class Maker:
         sent = recording.sent[0]
         if sent.reply.status != 200 or sent.reply.body_error is not None:
             raise NotShown("an error")
-        prefix = b'{"messages":'
-        body = sent.request.content
-        if not body.startswith(prefix + messages + b","):
-            raise Unlearnable("a request body that rewrites the messages")
+        if recording.warned:
+            raise Unlearnable("LiteLLM warns of each such call")
+        conversion = recording.conversion
+        spaced = conversion is not None
+        prefix, suffix = _around(sent.request.content, messages, spaced)
         names = {name.lower().decode("latin-1") for name, _ in sent.request.headers.raw}
         provider = str(result._hidden_params.get("custom_llm_provider"))
-        plain = self._plain(provider, str(result._hidden_params.get("litellm_model_name")))
-        if plain and not chat.are_texts(orjson.loads(messages)):
+        if conversion is None:
+            kinds = self._rules.sdk(provider, str(result._hidden_params.get("litellm_model_name")))
+        else:
+            kinds = self._rules.http(provider, conversion)
+        if chat.kinds_of(orjson.loads(messages)) & ~kinds:
             raise NotShown("a provider with its own messages")
         if not names <= _HEADERS | added_headers or "cookie" in names:
             raise Unlearnable("request headers")
         hidden = self._hidden(result)
         kind = "sync" if not sent.options else "async"
-        names_and_values = headers_of(sent.reply.headers)
+        shared = (provider, kind) if conversion is None else (provider, kind, *_conversion_key(conversion))
         plan = chat.Plan(
             prefix,
-            body[len(prefix) + len(messages) :],
+            suffix,
+            spaced,
             hidden,
-            dict(names_and_values).get("content-type", ""),
-            self.templates.setdefault((provider, kind), {}),
+            dict(headers_of(sent.reply.headers)).get("content-type", ""),
+            self.templates.setdefault(shared, {}),
             self.header_maps,
             _coster(self.total(recording.pricing), recording.pricing["litellm_logging_obj"], result._hidden_params),
             self.transports(sent.transport, kind),
@@ -149,8 +149,10 @@ class Maker:
             time.time() + _SECONDS,
             free,
         )
-        plan.plain = plain
-        self.extend(plan, sent.reply.status, names_and_values, sent.reply.body, result, recording.text)
+        plan.kinds = kinds
+        plan.conversion = conversion
+        plan.sums = provider in SUMMING
+        self.extend(plan, sent.reply, result, recording.text)
         return plan
 
     def total(self, pricing: dict[str, Any]) -> Callable[[Any], Any]:
@@ -187,18 +189,17 @@ class Maker:
     def extend(
         self,
         plan: Any,
-        status: int,
-        headers: list[tuple[str, str]],
-        body: bytes,
+        reply: Reply,
         result: Any,
-        text: str | None = None,
+        text: Any = None,
     ) -> None:
         """Learn from a reply and stock's ``result`` for it what ``plan`` lacks to serve such replies.
 
         ``text`` is the answer as stock tells it to callbacks, None if nobody listens. Raises ``Unlearnable``; then the
         plan is as it was.
         """
-        value = chat.value_of(body, dict(headers).get("content-encoding"))
+        headers = headers_of(reply.headers)
+        value = chat.value_of(reply.body, dict(headers).get("content-encoding"))
         found = None if value is None else template.leaves_of(value)
         if found is None:
             raise Unlearnable("an answer that is treated by its content")
@@ -208,11 +209,19 @@ class Maker:
         if new_names:
             plan.header_maps[names] = learn.learn_headers(names, self._additional)
         try:
+            members = (part for part in found[0] if type(part) is tuple)
+            if plan.conversion is not None and not all(map(JUDGED.isdisjoint, members)):
+                raise Unlearnable("an answer that is treated by its content")
             if new_shape:
                 plan.templates[found[0]] = learn.learn_template(self._converter(plan), value)
-            self._prove(plan, status, headers, body, result)
+            answer = plan.answer(reply.status, headers, reply.body, reply.headers)
+            if answer is None:
+                raise Unlearnable("an answer the lane does not read")
+            made = answer.result(0.0, 0.0, lambda made: plan.cost(made, quiet=True))
+            if _masked(made) != _masked(result):
+                raise Unlearnable("a result that the lane builds differently")
             if text is not None:
-                self._learn_text(plan.templates[found[0]], value, found[1], text)
+                self._learn_text(plan, answer, value, text, result)
         except BaseException:
             if new_shape:
                 plan.templates.pop(found[0], None)
@@ -220,19 +229,20 @@ class Maker:
                 plan.header_maps.pop(names, None)
             raise
 
-    def _prove(self, plan: Any, status: int, headers: list[tuple[str, str]], body: bytes, result: Any) -> None:
-        answer = plan.answer(status, headers, body)
-        if answer is None:
-            raise Unlearnable("an answer the lane does not read")
-        made = answer.result(0.0, 0.0)
-        if _masked(made) != _masked(result):
-            raise Unlearnable("a result that the lane builds differently")
-
-    def _learn_text(self, response: Any, value: Any, leaves: list[Any], text: str) -> None:
-        made = self.texts.get(response) or learn.learn_template(self._said, value)
-        if json.dumps(made.build(leaves, {})) != text:
-            raise Unlearnable("an answer that callbacks are told otherwise")
-        self.texts[response] = made
+    def _learn_text(self, plan: Any, answer: Any, value: Any, text: Any, result: Any) -> None:
+        """Learn how callbacks are told an answer: as it came, written again, or as the result."""
+        if text is result:
+            self.texts[answer.template] = None
+            return
+        known = self.texts.get(answer.template)
+        if known is None and plan.conversion is None:
+            known = _as_said(learn.learn_template(self._said, value))
+        if "charset=" not in plan.content_type or "utf-8" in plan.content_type:
+            for way in (_as_it_came, _written_again) if known is None else (known,):
+                if way(answer) == text:
+                    self.texts[answer.template] = way
+                    return
+        raise Unlearnable("an answer that callbacks are told otherwise")
 
     def _said(self, value: Any) -> Any:
         try:
@@ -241,6 +251,8 @@ class Maker:
             raise Unlearnable("an answer that the SDK warns of") from None
 
     def _converter(self, plan: Any) -> Callable[[Any], Any]:
+        if plan.conversion is not None:
+            return functools.partial(_converted, plan.conversion)
         constants = {key: value for key, source, value in plan.hidden if source == "constant"}
         provider = constants["custom_llm_provider"]
 
@@ -260,39 +272,14 @@ class Maker:
         twice: dict[str, str] = self._second_headers(once, preserve_litellm_internal_headers=True)
         return twice
 
-    def _plain(self, provider: str, model: str) -> bool:
-        """Return whether only texts are known to be passed on as they are; else all messages are, as OpenAI's.
-
-        Raises ``Unlearnable`` where not even texts are.
-        """
-        utils = self.litellm.utils
-        base = self.litellm.OpenAIGPTConfig
-        model = model.removeprefix(f"{provider}/")
-        try:
-            config = utils.ProviderConfigManager.get_provider_chat_config(
-                model=model, provider=self.litellm.LlmProviders(provider)
-            )
-        except ValueError:
-            config = None
-        if all(getattr(type(config), name, None) is getattr(base, name) for name in _TRANSFORMS):
-            return False
-        if provider not in _TEXT_PROVIDERS:
-            raise Unlearnable("a provider with its own messages")
-        for texts in _TEXTS:
-            given = [dict(message) for message in texts]
-            said = config.transform_request(
-                model=model, messages=given, optional_params={}, litellm_params={}, headers={}
-            )
-            if said["messages"] != texts:
-                raise Unlearnable("a provider with its own messages")
-        return True
-
     def _hidden(self, result: Any) -> tuple[tuple[str, str, Any], ...]:
         if type(result) is not self.litellm.ModelResponse:
             raise Unlearnable(f"a result of type {type(result).__name__}")
         hidden: list[tuple[str, str, Any]] = []
         for key, value in result._hidden_params.items():
-            if key in _HIDDEN_SOURCES:
+            if key == "headers" and type(value) is httpx.Headers:
+                hidden.append((key, "received", None))
+            elif key in _HIDDEN_SOURCES:
                 hidden.append((key, _HIDDEN_SOURCES[key], None))
             elif key in _HIDDEN_CONSTANTS and isinstance(value, str | float | None):
                 hidden.append((key, "constant", value))
@@ -301,6 +288,45 @@ class Maker:
             else:
                 raise Unlearnable(f"hidden parameter {key}")
         return tuple(hidden)
+
+
+def _around(body: bytes, messages: bytes, spaced: bool) -> tuple[bytes, bytes]:
+    """Return what a request holds before and after its ``messages``. Raises ``Unlearnable``."""
+    name = b'"messages": ' if spaced else b'"messages":'
+    before, _, after = body.partition(name + (json.dumps(orjson.loads(messages)).encode() if spaced else messages))
+    before += name
+    try:
+        if orjson.loads(before + b"null" + after)["messages"] is None:
+            return before, after
+    except orjson.JSONDecodeError:
+        pass
+    raise Unlearnable("a request body that rewrites the messages")
+
+
+def _converted(conversion: Conversion, value: Any) -> Any:
+    try:
+        return conversion.convert(orjson.dumps(value))
+    except Exception:  # stock has something to say of values like these
+        raise Unlearnable("an answer that is refused by its values") from None
+
+
+def _conversion_key(conversion: Conversion) -> tuple[Any, ...]:
+    """Return what tells conversions apart that may make different responses of one answer."""
+    given = conversion.given
+    return type(conversion.config), given["model_response"].model, given["json_mode"]
+
+
+def _as_said(made: Any) -> Callable[[Any], str]:
+    return lambda answer: json.dumps(made.build(answer.leaves, {}))
+
+
+def _as_it_came(answer: Any) -> str:
+    text: str = answer.text()
+    return text
+
+
+def _written_again(answer: Any) -> str:
+    return json.dumps(orjson.loads(answer.text()))
 
 
 def headers_of(headers: Any) -> list[tuple[str, str]]:
@@ -331,14 +357,14 @@ def _request(sent: Sent, kind: str) -> dict[str, Any]:
 
 
 def _coster(total: Callable[[Any], Any], logging: Any, hidden: dict[str, Any]) -> Callable[[Any], Any]:
-    """Return what prices a result and, where there is no price, says what stock says."""
+    """Return what prices a result and, where there is no price, says what stock says, or nothing if it has said so."""
     model, model_id = hidden.get("litellm_model_name"), hidden.get("model_id")
 
-    def cost(result: Any) -> Any:
+    def cost(result: Any, quiet: bool = False) -> Any:
         found = total(result)
         if found:
             return found
-        logging.zero_cost_warned = False  # stock warns once a call, and this is another call
+        logging.zero_cost_warned = quiet  # stock warns once a call, and this is another call
         return logging._response_cost_calculator(result=result, litellm_model_name=model, router_model_id=model_id)
 
     return cost

@@ -185,7 +185,7 @@ class RoutedPlan:
         self.plan = plan
         self.epoch = plan.epoch
         self.expires = plan.expires
-        self.plain = plan.plain
+        self.kinds = plan.kinds
         self.covers = plan.covers
         self.deployment = deployment
         self.model = deployment["litellm_params"]["model"]

@@ -101,12 +101,28 @@ def test_members_that_are_none_are_not_written(hot: Any) -> None:
     assert messages[1]["content"] is None
 
 
-def test_texts(hot: Any) -> None:
-    are_texts = hot("chat").are_texts
-    assert are_texts(HELLO)
-    assert not are_texts([*HELLO, {"role": "user", "content": "x", "name": "bob"}])
-    assert not are_texts([*HELLO, {"role": "assistant", "tool_calls": [CALL]}])
-    assert not are_texts([{"role": "user", "content": [{"type": "text", "text": "x"}]}])
+def test_kinds_of_messages(hot: Any) -> None:
+    chat = hot("chat")
+
+    def kinds(*messages: Any) -> set[str]:
+        found = chat.kinds_of([*HELLO, *messages])
+        return {kind for kind, bit in chat.KINDS.items() if found & bit}
+
+    image = {"type": "image_url", "image_url": {"url": "https://a/b"}}
+    part = {"type": "text", "text": "x"}
+    assert kinds() == set()
+    assert kinds({"role": "user", "content": ""}) == {"empty"}
+    assert kinds({"role": "user", "content": "x", "name": "bob"}) == {"names"}
+    assert kinds({"role": "user", "content": [part]}) == {"parts"}
+    assert kinds({"role": "user", "content": [part, image]}) == {"parts", "images"}
+    assert kinds({"role": "assistant", "content": [part]}) == {"other parts"}
+    assert kinds({"role": "assistant", "tool_calls": [CALL]}) == {"calls"}
+    assert kinds({"role": "assistant", "content": None, "tool_calls": [CALL]}) == {"calls"}
+    assert kinds({"role": "tool", "tool_call_id": "c", "content": "x"}) == {"results"}
+    assert kinds({"role": "assistant", "content": "x", "refusal": "y"}) == {"other"}
+    assert kinds({"content": "x", "role": "user"}) == {"other"}
+    assert kinds(object()) == {"other"}
+    assert sum(chat.KINDS.values()) == 255
 
 
 def test_timeouts_and_classes_have_keys(hot: Any) -> None:

@@ -11,12 +11,16 @@ from litellm_accel.lane.free import widen
 from litellm_accel.lane.learn import Unlearnable
 
 
-def plan(hot: Any, body: dict[str, Any], free: dict[str, Any], headers: dict[str, str] | None = None) -> Any:
+def plan(
+    hot: Any, body: dict[str, Any], free: dict[str, Any], headers: dict[str, str] | None = None, spaced: bool = False
+) -> Any:
     """A plan as learned from a call with these free arguments, whose request had ``body`` after its messages."""
     suffix = "," + json.dumps(body, ensure_ascii=False, separators=(",", ":"))[1:]
+    if spaced:
+        suffix = ", " + json.dumps(body)[1:]
     request = {"url": "http://host", "headers": {"content-length": str(len(suffix)), **(headers or {})}, "prepared": {}}
     written = {name: json.dumps(value).encode() for name, value in free.items()}
-    return hot("chat").Plan(b"{", suffix.encode(), (), "", {}, {}, None, {}, request, 1, 0.0, written)
+    return hot("chat").Plan(b"{", suffix.encode(), spaced, (), "", {}, {}, None, {}, request, 1, 0.0, written)
 
 
 def sent(widened: Any, **free: Any) -> Any:
@@ -40,6 +44,14 @@ def test_and_for_any_once_another_value_has_changed_nothing_else(hot: Any) -> No
     third = plan(hot, {"model": "m", "user": "b", "seed": 7, "n": 1}, {"user": "b", "seed": 7})
     widen(third, second)
     assert sent(third, user="d", seed=9) == {"messages": [], "model": "m", "user": "d", "seed": 9, "n": 1}
+
+
+def test_a_request_that_the_json_module_writes(hot: Any) -> None:
+    first = plan(hot, {"n": [1, "é"], "user": "é"}, {"user": "é"}, spaced=True)
+    second = plan(hot, {"n": [1, "é"], "user": "b"}, {"user": "b"}, spaced=True)
+    widen(second, first)
+    body = second.body('[{"content":"ü"}]'.encode(), {"user": '"ž"'.encode()})
+    assert body == b'{[{"content": "\\u00fc"}], "n": [1, "\\u00e9"], "user": "\\u017e"}'
 
 
 def test_an_argument_may_be_sent_by_another_name_or_not_at_all(hot: Any) -> None:

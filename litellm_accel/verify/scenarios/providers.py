@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from litellm_accel.verify.scenario import DIRECT, ROUTED, Lane, Scenario, deployment, themed
+from litellm_accel.verify.scenario import (
+    DIRECT,
+    ROUTED,
+    Lane,
+    Scenario,
+    after_plain,
+    deployment,
+    themed,
+    with_fields,
+)
+from litellm_accel.verify.scenarios import errors, responses
 from litellm_accel.verify.scenarios.parameters import WEATHER
 
 #: Provider, model, and what the lane must do with it.
 PROVIDERS: tuple[tuple[str, str, Lane], ...] = (
-    ("hosted_vllm", "qwen", "either"),
+    ("hosted_vllm", "qwen", "served"),
     ("openai_like", "model", "either"),
     ("custom_openai", "model", "served"),
-    ("deepseek", "deepseek-chat", "either"),
-    ("openrouter", "openai/gpt-4o", "either"),
-    ("groq", "llama-3.1-8b-instant", "either"),
-    ("together_ai", "meta-llama/Llama-3-8b-chat-hf", "either"),
+    ("deepseek", "deepseek-chat", "served"),
+    ("openrouter", "openai/gpt-4o", "served"),
+    ("groq", "llama-3.1-8b-instant", "served"),
+    ("together_ai", "meta-llama/Llama-3-8b-chat-hf", "served"),
     ("fireworks_ai", "llama-v3-8b-instruct", "either"),
-    ("mistral", "mistral-small-latest", "either"),
-    ("xai", "grok-2", "either"),
+    ("mistral", "mistral-small-latest", "served"),
+    ("xai", "grok-2", "served"),
     ("perplexity", "sonar", "served"),
     ("cerebras", "llama3.1-8b", "served"),
     ("nvidia_nim", "meta/llama3-8b", "served"),
@@ -40,21 +51,58 @@ PROVIDERS: tuple[tuple[str, str, Lane], ...] = (
     ("baseten", "model", "served"),
     ("volcengine", "model", "served"),
     ("ai21_chat", "jamba", "served"),
-    ("xinference", "model", "either"),
+    ("xinference", "model", "served"),
     ("vercel_ai_gateway", "openai/gpt-4o", "served"),
-    ("aiml", "gpt-4o", "either"),
+    ("aiml", "gpt-4o", "served"),
+    ("cometapi", "gpt-4o", "served"),
+    ("heroku", "claude-4-sonnet", "served"),
+    ("minimax", "MiniMax-M2", "served"),
+    ("ovhcloud", "Meta-Llama-3_3-70B-Instruct", "served"),
+    ("codestral", "codestral-latest", "served"),
+    ("docker_model_runner", "llama3", "served"),
+    ("modelscope", "Qwen/Qwen3-32B", "served"),
+    ("nano-gpt", "gpt-4o", "served"),
+    ("poe", "gpt-4o", "served"),
     ("azure", "gpt-4o", "either"),
     ("azure_ai", "gpt-4o", "either"),
     ("ollama_chat", "llama3", "declined"),
 )
-#: Played through more entry points and with more answers.
-COMMON = {"hosted_vllm", "openai_like", "deepseek", "openrouter", "groq", "together_ai", "mistral", "azure"}
+#: Those that LiteLLM calls without the OpenAI SDK, and azure: played through more entry points and with more answers.
+COMMON = {
+    "hosted_vllm",
+    "openai_like",
+    "deepseek",
+    "openrouter",
+    "groq",
+    "together_ai",
+    "mistral",
+    "xai",
+    "cometapi",
+    "heroku",
+    "minimax",
+    "ovhcloud",
+    "azure",
+}
 AZURE = {"api_version": "2024-10-21"}
+#: What a provider answers if that must be more than OpenAI's members.
+ANSWERS = {"groq": with_fields("plain", merge={"service_tier": "on_demand"})}
 
+LATER = (
+    *((name, name) for name in ("error-400", "error-429", "error-500", "error-html", "drop-request", "not-json")),
+    *(
+        (name, name)
+        for name in ("tools", "parallel-tools", "null-content", "empty", "reasoning", "details", "no-usage")
+    ),
+    *((name, name) for name in ("vendor-fields", "missing-id", "missing-model", "gzip", "logprobs", "length")),
+    ("usage-not-a-sum", with_fields("plain", usage={"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 9})),
+    ("usage-too-small", with_fields("plain", usage={"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 3})),
+    ("cost", with_fields("plain", usage={"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7, "cost": 0.5})),
+)
 USER = {"role": "user", "content": "Hello"}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
 CONVERSATIONS: tuple[tuple[str, list[Any], Lane], ...] = (
-    ("texts", [{"role": "system", "content": ""}, USER, USER, {"role": "assistant", "content": " a\n"}], "served"),
+    ("texts", [{"role": "system", "content": "<a>"}, USER, USER, {"role": "assistant", "content": " a\n"}], "served"),
+    ("empty", [{"role": "system", "content": ""}, USER, {"role": "assistant", "content": ""}, USER], "either"),
     ("parts", [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}], "either"),
     ("image", [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x/y"}}]}], "either"),
     (
@@ -76,6 +124,7 @@ SCENARIOS = themed(
             f"{provider}",
             {"temperature": 0.5, "max_tokens": 20, **(AZURE if provider == "azure" else {})},
             model=f"{provider}/{model}",
+            answer=ANSWERS.get(provider, "plain"),
             via=DIRECT if provider in COMMON else ("acompletion",),
             lane=lane,
         )
@@ -102,13 +151,51 @@ SCENARIOS = themed(
         Scenario(
             f"{provider}-routed",
             via=ROUTED,
-            lane="either",
-            deployments=(deployment("plain", model=f"{provider}/{model}"),),
+            lane=lane,
+            deployments=(deployment(ANSWERS.get(provider, "plain"), model=f"{provider}/{model}", rpm=1000, tpm=10**6),),
         )
-        for provider, model, _ in PROVIDERS
+        for provider, model, lane in PROVIDERS
         if provider in COMMON - {"azure"}
     ),
-    # Providers whose rules for messages leave texts alone.
+    *(
+        Scenario(
+            f"{provider}-{kind}-logged",
+            model=f"{provider}/{model}",
+            answer=ANSWERS.get(provider, "plain"),
+            via=via,
+            callbacks={"callbacks": (kind,)},
+            calls=5,
+            lane=lane,
+        )
+        for provider, model, lane in PROVIDERS
+        if provider in COMMON - {"azure"}
+        for kind, via in (("success", ("completion",)), ("payload", ("acompletion", "arouter")))
+    ),
+    # What it answers, and how, when the lane knows a plain answer.
+    *after_plain(
+        *(
+            Scenario(
+                f"{provider}-{name}",
+                {"max_retries": 0, **({"tools": [WEATHER]} if "tools" in name else {})},
+                model=f"{provider}/{model}",
+                answer=answer,
+                lane="either",
+            )
+            for provider, model, lane in PROVIDERS
+            if provider in COMMON - {"azure", "groq"} and lane == "served"
+            for name, answer in LATER
+        ),
+        via=("acompletion",),
+    ),
+    # The whole of two themes for one of them.
+    *(
+        replace(
+            scenario, name=f"hosted_vllm-{scenario.name.replace('/', '-')}", model="hosted_vllm/qwen", lane="either"
+        )
+        for scenario in (*responses.SCENARIOS, *errors.SCENARIOS)
+        if scenario.model == "openai/gpt-4o" and scenario.seconds < 1
+    ),
+    # Providers with rules of their own for messages, which leave texts alone.
     *(
         Scenario(
             f"{provider}-{shape}",
@@ -119,7 +206,17 @@ SCENARIOS = themed(
             warm_up=2,
             calls=2,
         )
-        for provider in ("dashscope", "deepinfra", "litellm_proxy", "moonshot", "sambanova", "vercel_ai_gateway")
+        for provider in (
+            "dashscope",
+            "deepinfra",
+            "litellm_proxy",
+            "moonshot",
+            "sambanova",
+            "vercel_ai_gateway",
+            "aiml",
+            "nano-gpt",
+            *sorted(COMMON - {"azure", "groq", "openai_like"}),
+        )
         for shape, conversation, lane in CONVERSATIONS
     ),
     Scenario(
