@@ -345,6 +345,7 @@ cdef class Plan:
     ``kinds`` is the sum of what messages may hold besides texts (of ``KINDS``; -1 for anything). With ``spaced`` the
     request is written as the ``json`` module writes it, else as the provider SDK does. ``conversion`` is how LiteLLM
     makes a response of an answer, None where the SDK has a hand in it; with ``sums`` it looks whether tokens add up.
+    With ``tells_headers`` a response has the headers that it came with.
 
     ``free`` are the free arguments of the call it was learned from. It holds for calls with the same, but for those
     in ``places``, which names the member of the request's body that holds each (None if it is not sent).
@@ -368,6 +369,7 @@ cdef class Plan:
     cdef public int kinds
     cdef public object conversion
     cdef public bint sums
+    cdef public bint tells_headers
     cdef bytes _before
     cdef tuple _holes
 
@@ -405,6 +407,7 @@ cdef class Plan:
         self.kinds = -1
         self.conversion = None
         self.sums = False
+        self.tells_headers = True
         self._before = suffix
         self._holes = ()
 
@@ -523,7 +526,12 @@ cdef class Answer:
         cdef list values = list(self.headers.values())
         cdef double total = (_time() - started) * 1000
         made = self.template.build(
-            self.leaves, {"_hidden_params": hidden, "_response_headers": self.headers, "_response_ms": total}
+            self.leaves,
+            {
+                "_hidden_params": hidden,
+                "_response_headers": self.headers if self._plan.tells_headers else None,
+                "_response_ms": total,
+            },
         )
         cost = None
         cdef dict additional

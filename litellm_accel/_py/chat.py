@@ -330,6 +330,7 @@ class Plan:
     ``kinds`` is the sum of what messages may hold besides texts (of ``KINDS``; -1 for anything). With ``spaced`` the
     request is written as the ``json`` module writes it, else as the provider SDK does. ``conversion`` is how LiteLLM
     makes a response of an answer, None where the SDK has a hand in it; with ``sums`` it looks whether tokens add up.
+    With ``tells_headers`` a response has the headers that it came with.
 
     ``free`` are the free arguments of the call it was learned from. It holds for calls with the same, but for those
     in ``places``, which names the member of the request's body that holds each (None if it is not sent).
@@ -354,6 +355,7 @@ class Plan:
         "spaced",
         "suffix",
         "sums",
+        "tells_headers",
         "templates",
         "transports",
     )
@@ -392,6 +394,7 @@ class Plan:
         self.kinds = -1
         self.conversion: Any = None
         self.sums = False
+        self.tells_headers = True
         self._before = suffix
         self._holes: tuple[tuple[str, bytes], ...] = ()
 
@@ -499,7 +502,12 @@ class Answer:
         total = (time.time() - started) * 1000
         hidden: dict[str, Any] = {}
         made = self.template.build(
-            self.leaves, {"_hidden_params": hidden, "_response_headers": self.headers, "_response_ms": total}
+            self.leaves,
+            {
+                "_hidden_params": hidden,
+                "_response_headers": self.headers if self._plan.tells_headers else None,
+                "_response_ms": total,
+            },
         )
         cost = None
         for key, source, value in self._plan.hidden:

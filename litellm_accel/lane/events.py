@@ -103,7 +103,7 @@ class _Pair:
                 return (template.SLOT, _CLOCKS[name])
             if name == _TEXT:
                 return (template.SLOT, _TEXT)
-            if name == _HEADERS:
+            if name == _HEADERS and one is not None:
                 return self._headers(one, two)
             if name in _MESSAGES and type(one) is Held:
                 return self._held(one, two, self._messages)

@@ -29,12 +29,16 @@ ASYNC_TRANSPORT = "litellm.llms.custom_httpx.aiohttp_transport:LiteLLMAiohttpTra
 SYNC_TRANSPORT = "httpx._transports.default:HTTPTransport.handle_request"
 COST = "litellm.cost_calculator:response_cost_calculator"
 METADATA = "litellm.litellm_core_utils.llm_response_utils.response_metadata:update_response_metadata"
-# Functions that word a timeout with the seconds it took: of the OpenAI handler, and of LiteLLM's own client.
+# Functions that word a timeout with the seconds it took: of handlers that use an SDK, and of LiteLLM's own client.
 ASYNC_TIMING = "litellm.llms.openai.openai:OpenAIChatCompletion.make_openai_chat_completion_request"
+ASYNC_AZURE_TIMING = "litellm.llms.azure.azure:AzureChatCompletion.make_azure_openai_chat_completion_request"
 ASYNC_HTTP_TIMING = "litellm.llms.custom_httpx.http_handler:AsyncHTTPHandler.post"
 # How providers that LiteLLM calls without an SDK turn an answer into a response.
 CONVERSIONS = (
     "litellm.llms.openai.chat.gpt_transformation:OpenAIGPTConfig.transform_response",
+    "litellm.llms.azure_ai.chat.transformation:AzureAIStudioConfig.transform_response",
+    "litellm.llms.compactifai.chat.transformation:CompactifAIChatConfig.transform_response",
+    "litellm.llms.fireworks_ai.chat.transformation:FireworksAIConfig.transform_response",
     "litellm.llms.groq.chat.transformation:GroqChatConfig.transform_response",
     "litellm.llms.mistral.chat.transformation:MistralConfig.transform_response",
     "litellm.llms.openrouter.chat.transformation:OpenrouterConfig.transform_response",
@@ -377,8 +381,9 @@ def functions() -> tuple[Shared, ...]:
 
 
 def _present() -> Iterator[Shared]:
-    """Yield the functions around calls without an SDK; of those that LiteLLM has not, no call is served."""
+    """Yield the functions of other providers; where the installed LiteLLM has them not, no such call is served."""
     builders: dict[str, Callable[[FunctionType], Callable[..., Any]]] = {
+        ASYNC_AZURE_TIMING: functools.partial(_async_timing, 2),
         ASYNC_HTTP_TIMING: functools.partial(_async_timing, 3),
         **dict.fromkeys(CONVERSIONS, _conversion),
     }

@@ -36,6 +36,7 @@ _HEADERS = frozenset(
         "host",
         "accept",
         "accept-encoding",
+        "api-key",
         "connection",
         "authorization",
         "content-type",
@@ -74,6 +75,7 @@ _HIDDEN_CONSTANTS = frozenset(
 _VOLATILE = {"_response_ms": 0.0, "litellm_overhead_time_ms": 0.0, "litellm_call_id": ""}
 _SECONDS = 3000.0  # LiteLLM drops a client after an hour; plans do not outlive theirs
 _NOT_PASSED = frozenset(("response_object", "litellm_logging_obj", "cache_hit"))
+_JSON_TOOL = b'"json_tool_call"'  # by which LiteLLM asks for JSON, to take it from the answer's calls
 _GROUP = "x-litellm-model-group"  # the first header a router adds
 
 
@@ -122,15 +124,19 @@ class Maker:
         spaced = conversion is not None
         prefix, suffix = _around(sent.request.content, messages, spaced)
         names = {name.lower().decode("latin-1") for name, _ in sent.request.headers.raw}
-        provider = str(result._hidden_params.get("custom_llm_provider"))
+        provider = str(recording.pricing["custom_llm_provider"])
         if conversion is None:
             kinds = self._rules.sdk(provider, str(result._hidden_params.get("litellm_model_name")))
         else:
-            kinds = self._rules.http(provider, conversion)
+            kinds = self._rules.http(provider, conversion, result._hidden_params.get("response_cost"))
         if chat.kinds_of(orjson.loads(messages)) & ~kinds:
             raise NotShown("a provider with its own messages")
         if not names <= _HEADERS | added_headers or "cookie" in names:
             raise Unlearnable("request headers")
+        if provider == "azure" and "authorization" in names:
+            raise Unlearnable("a token that may expire")
+        if conversion is None and _JSON_TOOL in suffix:
+            raise Unlearnable("answers that are treated by their content")
         hidden = self._hidden(result)
         kind = "sync" if not sent.options else "async"
         shared = (provider, kind) if conversion is None else (provider, kind, *_conversion_key(conversion))
@@ -152,6 +158,7 @@ class Maker:
         plan.kinds = kinds
         plan.conversion = conversion
         plan.sums = provider in SUMMING
+        plan.tells_headers = result._response_headers is not None
         self.extend(plan, sent.reply, result, recording.text)
         return plan
 
@@ -259,7 +266,7 @@ class Maker:
         def convert(value: Any) -> Any:
             made = self.litellm.ModelResponse()
             made.usage = self.litellm.Usage()
-            if provider != "openai":
+            if provider not in ("openai", "azure"):
                 made.model = f"{provider}/model"
             return self._convert(response_object=self._said(value), model_response_object=made, _response_headers={})
 
@@ -279,6 +286,8 @@ class Maker:
         for key, value in result._hidden_params.items():
             if key == "headers" and type(value) is httpx.Headers:
                 hidden.append((key, "received", None))
+            elif key == "additional_headers" and not _without_routers(value):
+                hidden.append((key, "copied", marshal.dumps({})))
             elif key in _HIDDEN_SOURCES:
                 hidden.append((key, _HIDDEN_SOURCES[key], None))
             elif key in _HIDDEN_CONSTANTS and isinstance(value, str | float | None):
@@ -313,7 +322,7 @@ def _converted(conversion: Conversion, value: Any) -> Any:
 def _conversion_key(conversion: Conversion) -> tuple[Any, ...]:
     """Return what tells conversions apart that may make different responses of one answer."""
     given = conversion.given
-    return type(conversion.config), given["model_response"].model, given["json_mode"]
+    return type(conversion.config), given["model"], given["model_response"].model, given["json_mode"]
 
 
 def _as_said(made: Any) -> Callable[[Any], str]:
@@ -375,10 +384,13 @@ def _masked(result: Any) -> Any:
     masked = result.model_copy()
     masked.__dict__["_response_ms"] = 0.0
     hidden = masked._hidden_params = {**result._hidden_params, **_VOLATILE}
-    headers = hidden["additional_headers"]
-    if _GROUP in headers:
-        hidden["additional_headers"] = dict(itertools.takewhile(lambda item: item[0] != _GROUP, headers.items()))
+    hidden["additional_headers"] = _without_routers(hidden["additional_headers"])
     return learn.state(masked)
+
+
+def _without_routers(headers: dict[str, Any]) -> dict[str, Any]:
+    """Return a result's additional headers without those that a router has added."""
+    return dict(itertools.takewhile(lambda item: item[0] != _GROUP, headers.items()))
 
 
 def _marshalled(value: Any) -> bytes:

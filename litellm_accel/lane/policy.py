@@ -47,8 +47,15 @@ MODULES = (
     "litellm.llms.openai.openai",
     "litellm.llms.openai.chat.gpt_transformation",
     "litellm.llms.openai_like.chat.transformation",
+    "litellm.llms.azure.azure",
+    "litellm.llms.azure.chat.gpt_transformation",
+    "litellm.llms.azure.common_utils",
+    "litellm.llms.azure_ai.chat.transformation",
+    "litellm.llms.cloudflare.chat.transformation",
     "litellm.llms.cometapi.chat.transformation",
+    "litellm.llms.compactifai.chat.transformation",
     "litellm.llms.deepseek.chat.transformation",
+    "litellm.llms.fireworks_ai.chat.transformation",
     "litellm.llms.groq.chat.transformation",
     "litellm.llms.heroku.chat.transformation",
     "litellm.llms.hosted_vllm.chat.transformation",
@@ -62,6 +69,7 @@ MODULES = (
     "openai._base_client",
     "openai._client",
     "openai._legacy_response",
+    "openai.lib.azure",
     "openai._models",
     "openai.resources.chat.completions.completions",
     "httpx",
@@ -128,8 +136,15 @@ CLASSES = (
     "litellm.llms.openai.chat.o_series_transformation:OpenAIOSeriesConfig",
     "litellm.llms.openai.openai:OpenAIConfig",
     "litellm.llms.openai_like.chat.transformation:OpenAILikeChatConfig",
+    "litellm.llms.azure.azure:AzureChatCompletion",
+    "litellm.llms.azure.chat.gpt_transformation:AzureOpenAIConfig",
+    "litellm.llms.azure.common_utils:BaseAzureLLM",
+    "litellm.llms.azure_ai.chat.transformation:AzureAIStudioConfig",
+    "litellm.llms.cloudflare.chat.transformation:CloudflareChatConfig",
     "litellm.llms.cometapi.chat.transformation:CometAPIConfig",
+    "litellm.llms.compactifai.chat.transformation:CompactifAIChatConfig",
     "litellm.llms.deepseek.chat.transformation:DeepSeekChatConfig",
+    "litellm.llms.fireworks_ai.chat.transformation:FireworksAIConfig",
     "litellm.llms.groq.chat.transformation:GroqChatConfig",
     "litellm.llms.heroku.chat.transformation:HerokuChatConfig",
     "litellm.llms.hosted_vllm.chat.transformation:HostedVLLMChatConfig",
@@ -151,6 +166,9 @@ CLASSES = (
     "openai._base_client:SyncAPIClient",
     "openai._client:AsyncOpenAI",
     "openai._client:OpenAI",
+    "openai.lib.azure:AsyncAzureOpenAI",
+    "openai.lib.azure:AzureOpenAI",
+    "openai.lib.azure:BaseAzureClient",
     "openai.resources.chat.completions.completions:AsyncCompletions",
     "openai.resources.chat.completions.completions:Completions",
     "httpx._client:AsyncClient",
@@ -238,7 +256,12 @@ _BORROWED = sys.stdlib_module_names | {
     "typing_extensions",
     "yarl",
 }
-_HANDLER = "openai handler"
+# Objects through which calls go; somebody may put a function into one of them.
+_HANDLERS = (
+    "litellm.main:azure_chat_completions",
+    "litellm.main:base_llm_http_handler",
+    "litellm.main:openai_chat_completions",
+)
 # Where settings change faster than plans pay, no plan is learned for a while.
 _WASTED_BEFORE_REST = 50
 _REST_SECONDS = 5.0
@@ -294,7 +317,7 @@ class Environment:
 
     def _build(self) -> None:
         watched = watch.Watch()
-        for target in (*MODULES, *BYPASSED, *CLASSES, _HANDLER):
+        for target in (*MODULES, *BYPASSED, *CLASSES, *_HANDLERS):
             owner = self._owner(target)
             if owner is None:
                 continue  # other releases lack it
@@ -387,8 +410,6 @@ class Environment:
             self._patched[target, key] = f"patched {target.rpartition(':')[2]}.{key}"
 
     def _owner(self, target: str) -> Any:
-        if target == _HANDLER:
-            return self.litellm.main.openai_chat_completions
         module, _, name = target.partition(":")
         try:
             found = importlib.import_module(module)

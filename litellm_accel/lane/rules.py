@@ -20,6 +20,7 @@ ANYTHING = -1  # instead of a sum of kinds
 _SDK_PROVIDERS = frozenset(
     [
         "aiml",
+        "azure",
         "codestral",
         "dashscope",
         "deepinfra",
@@ -34,8 +35,12 @@ _SDK_PROVIDERS = frozenset(
 )
 _HTTP_PROVIDERS = frozenset(
     [
+        "azure_ai",
+        "cloudflare",
         "cometapi",
+        "compactifai",
         "deepseek",
+        "fireworks_ai",
         "groq",
         "heroku",
         "hosted_vllm",
@@ -49,6 +54,10 @@ _HTTP_PROVIDERS = frozenset(
 )
 # Those that look whether the tokens of an answer add up.
 SUMMING = frozenset(("xai",))
+# Those whose texts may turn out to be calls of the request's tools.
+_CALLS_IN_TEXTS = frozenset(("fireworks_ai",))
+# Those whose models without a price LiteLLM looks for elsewhere, and says so on standard output.
+_LOOKED_FOR = frozenset(("fireworks_ai",))
 # Members of an answer that somebody's conversion looks into.
 JUDGED = frozenset(("executed_tools", "server_side_tool_usage_details", "cost_in_usd_ticks"))
 
@@ -135,14 +144,19 @@ class Rules:
             )["messages"]
         )
 
-    def http(self, provider: str, conversion: Conversion) -> int:
+    def http(self, provider: str, conversion: Conversion, price: float | None) -> int:
         """Return the kinds of messages that reach a provider as they are which LiteLLM calls without an SDK.
 
-        The rest of the request must not depend on them. Raises ``Unlearnable`` if not even texts reach it.
+        The rest of the request must not depend on them; ``price`` is what the call cost. Raises ``Unlearnable`` if not
+        even texts reach it.
         """
         if provider not in _HTTP_PROVIDERS:
             raise Unlearnable("a provider with its own messages")
         given = conversion.given
+        if provider in _CALLS_IN_TEXTS and given["optional_params"].get("tools"):
+            raise Unlearnable("answers that are treated by their content")
+        if provider in _LOOKED_FOR and not price and not self._litellm.suppress_debug_info:
+            raise Unlearnable("LiteLLM prints something for each such call")
         rest = {name: value for name, value in given["request_data"].items() if name != "messages"}
 
         def transform(messages: list[Any]) -> Any:

@@ -16,7 +16,7 @@ from litellm_accel.verify.scenario import (
     with_fields,
 )
 from litellm_accel.verify.scenarios import errors, responses
-from litellm_accel.verify.scenarios.parameters import WEATHER
+from litellm_accel.verify.scenarios.parameters import PERSON_SCHEMA, WEATHER
 
 #: Provider, model, and what the lane must do with it.
 PROVIDERS: tuple[tuple[str, str, Lane], ...] = (
@@ -27,7 +27,7 @@ PROVIDERS: tuple[tuple[str, str, Lane], ...] = (
     ("openrouter", "openai/gpt-4o", "served"),
     ("groq", "llama-3.1-8b-instant", "served"),
     ("together_ai", "meta-llama/Llama-3-8b-chat-hf", "served"),
-    ("fireworks_ai", "llama-v3-8b-instruct", "either"),
+    ("fireworks_ai", "llama-v3p1-8b-instruct", "served"),
     ("mistral", "mistral-small-latest", "served"),
     ("xai", "grok-2", "served"),
     ("perplexity", "sonar", "served"),
@@ -54,7 +54,9 @@ PROVIDERS: tuple[tuple[str, str, Lane], ...] = (
     ("xinference", "model", "served"),
     ("vercel_ai_gateway", "openai/gpt-4o", "served"),
     ("aiml", "gpt-4o", "served"),
+    ("cloudflare", "@cf/meta/llama-3", "served"),
     ("cometapi", "gpt-4o", "served"),
+    ("compactifai", "llama-3", "served"),
     ("heroku", "claude-4-sonnet", "served"),
     ("minimax", "MiniMax-M2", "served"),
     ("ovhcloud", "Meta-Llama-3_3-70B-Instruct", "served"),
@@ -63,10 +65,11 @@ PROVIDERS: tuple[tuple[str, str, Lane], ...] = (
     ("modelscope", "Qwen/Qwen3-32B", "served"),
     ("nano-gpt", "gpt-4o", "served"),
     ("poe", "gpt-4o", "served"),
-    ("azure", "gpt-4o", "either"),
-    ("azure_ai", "gpt-4o", "either"),
+    ("azure", "gpt-4o", "served"),
+    ("azure_ai", "gpt-4o", "served"),
     ("ollama_chat", "llama3", "declined"),
 )
+MODELS = {provider: model for provider, model, _ in PROVIDERS}
 #: Those that LiteLLM calls without the OpenAI SDK, and azure: played through more entry points and with more answers.
 COMMON = {
     "hosted_vllm",
@@ -77,26 +80,55 @@ COMMON = {
     "together_ai",
     "mistral",
     "xai",
+    "fireworks_ai",
+    "azure_ai",
+    "cloudflare",
     "cometapi",
+    "compactifai",
     "heroku",
     "minimax",
     "ovhcloud",
     "azure",
 }
-AZURE = {"api_version": "2024-10-21"}
+AZURE: dict[str, Any] = {"api_version": "2024-10-21"}
+
+
+def more(provider: str) -> dict[str, Any]:
+    """The arguments a provider needs besides the others'."""
+    return AZURE if provider == "azure" else {}
+
+
+def _details(reasoning: int) -> dict[str, Any]:
+    return {"completion_tokens_details": {"reasoning_tokens": reasoning}}
+
+
 #: What a provider answers if that must be more than OpenAI's members.
 ANSWERS = {"groq": with_fields("plain", merge={"service_tier": "on_demand"})}
 
 LATER = (
-    *((name, name) for name in ("error-400", "error-429", "error-500", "error-html", "drop-request", "not-json")),
+    *((name, name) for name in ("error-400", "error-500", "error-html", "drop-request", "not-json")),
     *(
         (name, name)
         for name in ("tools", "parallel-tools", "null-content", "empty", "reasoning", "details", "no-usage")
     ),
-    *((name, name) for name in ("vendor-fields", "missing-id", "missing-model", "gzip", "logprobs", "length")),
+    *((name, name) for name in ("missing-id", "missing-model", "gzip", "logprobs")),
     ("usage-not-a-sum", with_fields("plain", usage={"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 9})),
     ("usage-too-small", with_fields("plain", usage={"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 3})),
     ("cost", with_fields("plain", usage={"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7, "cost": 0.5})),
+)
+_TOKENS = {"prompt_tokens": 9, "completion_tokens": 4}
+XAI_USAGES: tuple[tuple[str, Any, Lane], ...] = (
+    ("reasoning-apart", {**_TOKENS, "total_tokens": 20, **_details(7)}, "declined"),
+    ("reasoning-within", {**_TOKENS, "total_tokens": 13, **_details(2)}, "served"),
+    ("reasoning-lost", {**_TOKENS, "total_tokens": 13, **_details(7)}, "served"),
+    ("total-too-small", {**_TOKENS, "total_tokens": 5}, "declined"),
+    ("total-zero", {**_TOKENS, "total_tokens": 0}, "declined"),
+    ("ticks", {**_TOKENS, "total_tokens": 13, "cost_in_usd_ticks": 12345}, "declined"),
+    (
+        "searches",
+        {**_TOKENS, "total_tokens": 13, "server_side_tool_usage_details": {"web_search_calls": 2}},
+        "declined",
+    ),
 )
 USER = {"role": "user", "content": "Hello"}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
@@ -122,7 +154,7 @@ SCENARIOS = themed(
     *(
         Scenario(
             f"{provider}",
-            {"temperature": 0.5, "max_tokens": 20, **(AZURE if provider == "azure" else {})},
+            {"temperature": 0.5, "max_tokens": 20, **more(provider)},
             model=f"{provider}/{model}",
             answer=ANSWERS.get(provider, "plain"),
             via=DIRECT if provider in COMMON else ("acompletion",),
@@ -133,33 +165,38 @@ SCENARIOS = themed(
     *(
         Scenario(
             f"{provider}-{answer}",
-            {
-                "max_retries": 0,
-                **({"tools": [WEATHER]} if answer == "tools" else {}),
-                **(AZURE if provider == "azure" else {}),
-            },
+            {"max_retries": 0, **({"tools": [WEATHER]} if answer == "tools" else {}), **more(provider)},
             model=f"{provider}/{model}",
             answer=answer,
-            via=("acompletion",),
+            via=DIRECT,
             lane="either",
         )
         for provider, model, _ in PROVIDERS
         if provider in COMMON
-        for answer in ("error-429", "tools", "reasoning", "vendor-fields")
+        for answer in ("error-429", "tools", "vendor-fields")
     ),
     *(
         Scenario(
             f"{provider}-routed",
             via=ROUTED,
             lane=lane,
-            deployments=(deployment(ANSWERS.get(provider, "plain"), model=f"{provider}/{model}", rpm=1000, tpm=10**6),),
+            deployments=(
+                deployment(
+                    ANSWERS.get(provider, "plain"),
+                    model=f"{provider}/{model}",
+                    rpm=1000,
+                    tpm=10**6,
+                    **more(provider),
+                ),
+            ),
         )
         for provider, model, lane in PROVIDERS
-        if provider in COMMON - {"azure"}
+        if provider in COMMON
     ),
     *(
         Scenario(
             f"{provider}-{kind}-logged",
+            more(provider),
             model=f"{provider}/{model}",
             answer=ANSWERS.get(provider, "plain"),
             via=via,
@@ -168,39 +205,60 @@ SCENARIOS = themed(
             lane=lane,
         )
         for provider, model, lane in PROVIDERS
-        if provider in COMMON - {"azure"}
-        for kind, via in (("success", ("completion",)), ("payload", ("acompletion", "arouter")))
+        if provider in COMMON
+        for kind, via in (("success", ("completion",)), ("payload", ("acompletion",)))
     ),
-    # What it answers, and how, when the lane knows a plain answer.
+    *(
+        Scenario(
+            f"{provider}-headers",
+            {
+                "extra_headers": {"X-Team": "blue"},
+                "timeout": 30,
+                "user": "u",
+                **more(provider),
+            },
+            model=f"{provider}/{model}",
+            answer=ANSWERS.get(provider, "plain"),
+            via=DIRECT,
+            lane="either",
+        )
+        for provider, model, lane in PROVIDERS
+        if provider in COMMON
+    ),
+    # What it answers when the lane knows a plain answer; groq's is not plain, and stock fails over one that is.
     *after_plain(
         *(
             Scenario(
                 f"{provider}-{name}",
-                {"max_retries": 0, **({"tools": [WEATHER]} if "tools" in name else {})},
+                {"max_retries": 0, **({"tools": [WEATHER]} if "tools" in name else {}), **more(provider)},
                 model=f"{provider}/{model}",
                 answer=answer,
                 lane="either",
             )
             for provider, model, lane in PROVIDERS
-            if provider in COMMON - {"azure", "groq"} and lane == "served"
+            if provider in COMMON - {"groq"} and lane == "served"
             for name, answer in LATER
         ),
         via=("acompletion",),
     ),
-    # The whole of two themes for one of them.
+    # All of two themes for one of them.
     *(
         replace(
-            scenario, name=f"hosted_vllm-{scenario.name.replace('/', '-')}", model="hosted_vllm/qwen", lane="either"
+            scenario,
+            name=f"hosted_vllm-{scenario.name.replace('/', '-')}",
+            model="hosted_vllm/qwen",
+            via=("acompletion",),
+            lane="either",
         )
         for scenario in (*responses.SCENARIOS, *errors.SCENARIOS)
-        if scenario.model == "openai/gpt-4o" and scenario.seconds < 1
+        if scenario.model == "openai/gpt-4o" and scenario.seconds < 1 and scenario.gap is None
     ),
     # Providers with rules of their own for messages, which leave texts alone.
     *(
         Scenario(
             f"{provider}-{shape}",
             {"messages": conversation},
-            model=f"{provider}/some-model",
+            model=f"{provider}/{MODELS[provider]}",
             via=("acompletion",),
             lane=lane,
             warm_up=2,
@@ -219,9 +277,6 @@ SCENARIOS = themed(
         )
         for shape, conversation, lane in CONVERSATIONS
     ),
-    Scenario(
-        "azure-routed", via=ROUTED, lane="either", deployments=(deployment("plain", model="azure/gpt-4o", **AZURE),)
-    ),
     Scenario("azure-token", {**AZURE, "api_key": None, "azure_ad_token": "token"}, model="azure/gpt-4o", lane="either"),
     Scenario("azure-no-version", model="azure/gpt-4o", lane="either"),
     Scenario(
@@ -235,5 +290,39 @@ SCENARIOS = themed(
     Scenario("openai-nested-name", model="openai/org/model-7b", via=DIRECT),
     Scenario("openai-fine-tuned", model="openai/ft:gpt-4o-2024-08-06:org::id", via=DIRECT),
     Scenario("json-provider", model="nano-gpt/gpt-4o", lane="either"),
+    Scenario("fireworks_ai-without-price", model="fireworks_ai/no-such-model", lane="declined"),
+    Scenario(
+        "fireworks_ai-told-to-be-silent",
+        model="fireworks_ai/no-such-model",
+        settings={"suppress_debug_info": True},
+    ),
+    Scenario(
+        "fireworks_ai-calls-in-texts",
+        {"tools": [WEATHER]},
+        model="fireworks_ai/llama-v3p1-8b-instruct",
+        answer=with_fields("plain", content='{"name": "get_weather", "arguments": "{}"}'),
+        lane="declined",
+    ),
+    Scenario(
+        "groq-executed-tools",
+        model="groq/compound",
+        answer=with_fields(
+            "plain",
+            merge={"service_tier": "auto"},
+            message={"executed_tools": [{"name": "browser.search", "type": "x"}]},
+        ),
+        lane="declined",
+    ),
+    Scenario(
+        "groq-json",
+        {"response_format": PERSON_SCHEMA},
+        model="groq/llama-3.1-8b-instant",
+        answer=with_fields("tools", merge={"service_tier": "auto"}),
+        lane="either",
+    ),
+    *(
+        Scenario(f"xai-{name}", model="xai/grok-3", answer=with_fields("plain", usage=usage), lane=lane)
+        for name, usage, lane in XAI_USAGES
+    ),
     Scenario("unknown-provider", model="no-such-provider/model", lane="either"),
 )
