@@ -13,6 +13,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from benchmarks import SHIPPED, STOCK, accelerate, hot, prefer
 
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say hello to the world."}]
+AZURE = {"model": "azure/gpt-4o", "api_version": "2024-10-21"}
 IN_FLIGHT = 20
 CALLS = 200
 
@@ -35,7 +36,7 @@ class Reader(CustomLogger):  # type: ignore[misc]
 class Calls:
     """`CALLS` calls of one kind; `track_served` shows that the lane has served them."""
 
-    kinds = ("completion", "completion_threads", "acompletion", "router")
+    kinds = ("completion", "completion_threads", "acompletion", "hosted_vllm", "azure", "router")
     params = (list(kinds), list(SHIPPED))
     param_names = ("kind", "backend")
     timeout = 300
@@ -64,6 +65,10 @@ class Calls:
             "completion": lambda: [litellm.completion(**call) for _ in range(CALLS)],
             "completion_threads": lambda: _in_threads(lambda: litellm.completion(**call)),
             "acompletion": lambda: self.loop.run_until_complete(_in_flight(lambda: litellm.acompletion(**call))),
+            "hosted_vllm": lambda: self.loop.run_until_complete(
+                _in_flight(lambda: litellm.acompletion(**{**call, "model": "hosted_vllm/qwen"}))
+            ),
+            "azure": lambda: self.loop.run_until_complete(_in_flight(lambda: litellm.acompletion(**{**call, **AZURE}))),
             "router": lambda: self.loop.run_until_complete(
                 _in_flight(lambda: self.router.acompletion(model="g", messages=MESSAGES))
             ),

@@ -456,11 +456,11 @@ class _Rates:
     def __init__(self, shown: Shown) -> None:
         self.billed = shown.known["billed_token_rates"]
         self._breakdown = dict(shown.known["cost_breakdown"].named())
-        self._answered = _pricing_facts(shown.result)
+        self._answered = pricing_facts(shown.result)
 
     def apply(self, result: Any) -> bool:
         """Return whether ``result`` comes from the same model and counts tokens of prompt and completion alone."""
-        return self._answered == _pricing_facts(result) and _is_plain(getattr(result, "usage", None))
+        return self._answered == pricing_facts(result) and is_plain(getattr(result, "usage", None))
 
     def made_up(self, usage: Any, total: Any) -> dict[str, Any] | None:
         """Return the breakdown of the price ``total``; None if these rates do not make it up."""
@@ -488,11 +488,12 @@ def _rates(pair: _Pair) -> _Rates | None:
     return rates
 
 
-def _pricing_facts(result: Any) -> tuple[Any, ...]:
+def pricing_facts(result: Any) -> tuple[Any, ...]:
+    """Return what an answer says about itself that prices depend on, its usage aside."""
     return result.model, getattr(result, "service_tier", None)
 
 
-def _is_plain(usage: Any) -> bool:
+def is_plain(usage: Any) -> bool:
     """Return whether a usage counts tokens of the prompt and the completion and nothing else."""
     if usage is None:
         return False

@@ -22,6 +22,7 @@ from yarl import URL
 
 from litellm_accel._backend import load
 from litellm_accel.lane import learn
+from litellm_accel.lane.events import is_plain, pricing_facts
 from litellm_accel.lane.exchange import Conversion, Recording, Reply, Sent
 from litellm_accel.lane.learn import NotShown, Unlearnable
 from litellm_accel.lane.rules import JUDGED, SUMMING, Rules
@@ -75,6 +76,7 @@ _HIDDEN_CONSTANTS = frozenset(
 _VOLATILE = {"_response_ms": 0.0, "litellm_overhead_time_ms": 0.0, "litellm_call_id": ""}
 _SECONDS = 3000.0  # LiteLLM drops a client after an hour; plans do not outlive theirs
 _NOT_PASSED = frozenset(("response_object", "litellm_logging_obj", "cache_hit"))
+_UNKNOWN_MODEL = "This model isn't mapped yet"  # so LiteLLM says that it has no price
 _JSON_TOOL = b'"json_tool_call"'  # by which LiteLLM asks for JSON, to take it from the answer's calls
 _GROUP = "x-litellm-model-group"  # the first header a router adds
 
@@ -148,7 +150,7 @@ class Maker:
             dict(headers_of(sent.reply.headers)).get("content-type", ""),
             self.templates.setdefault(shared, {}),
             self.header_maps,
-            _coster(self.total(recording.pricing), recording.pricing["litellm_logging_obj"], result._hidden_params),
+            _Coster(self.total(recording.pricing), recording.pricing["litellm_logging_obj"], result._hidden_params),
             self.transports(sent.transport, kind),
             _request(sent, kind),
             epoch,
@@ -365,18 +367,40 @@ def _request(sent: Sent, kind: str) -> dict[str, Any]:
     return options
 
 
-def _coster(total: Callable[[Any], Any], logging: Any, hidden: dict[str, Any]) -> Callable[[Any], Any]:
-    """Return what prices a result and, where there is no price, says what stock says, or nothing if it has said so."""
-    model, model_id = hidden.get("litellm_model_name"), hidden.get("model_id")
+class _Coster:
+    """Prices results and, where there is no price, says what stock says, or nothing if it has said so.
 
-    def cost(result: Any, quiet: bool = False) -> Any:
-        found = total(result)
+    LiteLLM looks for a price under many names before it gives up: a millisecond. Where it knows no model by any of them
+    and had nothing to say, it need not look again for the same names; the price list is watched.
+    """
+
+    def __init__(self, total: Callable[[Any], Any], logging: Any, hidden: dict[str, Any]) -> None:
+        self._total = total
+        self._logging = logging
+        self._names = {
+            "litellm_model_name": hidden.get("litellm_model_name"),
+            "router_model_id": hidden.get("model_id"),
+        }
+        self._unknown: tuple[Any, ...] | None = None
+
+    def __call__(self, result: Any, quiet: bool = False) -> Any:
+        if self._unknown is not None and self._facts(result) == self._unknown:
+            return None
+        found = self._total(result)
         if found:
             return found
+        logging = self._logging
         logging.zero_cost_warned = quiet  # stock warns once a call, and this is another call
-        return logging._response_cost_calculator(result=result, litellm_model_name=model, router_model_id=model_id)
+        found = logging._response_cost_calculator(result=result, **self._names)
+        if found is None and not logging.zero_cost_warned:
+            failure = logging.model_call_details.get("response_cost_failure_debug_information") or {}
+            if _UNKNOWN_MODEL in failure.get("error_str", ""):
+                self._unknown = self._facts(result)
+        return found
 
-    return cost
+    def _facts(self, result: Any) -> tuple[Any, ...] | None:
+        """Return what a price depends on besides the tokens of prompt and completion; None if on other usage, too."""
+        return pricing_facts(result) if is_plain(getattr(result, "usage", None)) else None
 
 
 def _masked(result: Any) -> Any:
