@@ -453,11 +453,16 @@ def test_spies_in_a_router_see_every_call(provider: Provider, switch: Switch, pl
     router.discard()
 
 
-def test_each_event_loop_has_its_own_connection(provider: Provider, switch: Switch) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"model": "hosted_vllm/qwen"}, {"model": "azure/gpt-4o", "api_version": "2024-10-21"}],
+    ids=["openai", "hosted_vllm", "azure"],
+)
+def test_each_event_loop_has_its_own_connection(provider: Provider, switch: Switch, arguments: dict[str, Any]) -> None:
     with switch.on():
-        play(provider, "async", {}, HELLO)
+        play(provider, "async", arguments, HELLO)
         before = switch.gate.served
         for _ in range(3):
-            play(provider, "async", {}, HELLO)
+            play(provider, "async", arguments, HELLO)
     assert switch.gate.served == before + 3 * 4
     assert switch.gate.declined["new event loop"] == 3

@@ -15,7 +15,7 @@ from litellm_accel.verify.scenario import (
     themed,
     with_fields,
 )
-from litellm_accel.verify.scenarios import errors, responses
+from litellm_accel.verify.scenarios import errors, parameters, responses
 from litellm_accel.verify.scenarios.parameters import PERSON_SCHEMA, WEATHER
 
 #: Provider, model, and what the lane must do with it.
@@ -116,6 +116,7 @@ LATER = (
     ("usage-too-small", with_fields("plain", usage={"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 3})),
     ("cost", with_fields("plain", usage={"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7, "cost": 0.5})),
 )
+EACH_ITS_OWN = ("users", "users-odd", "seeds-and-users", "same-values", "max-tokens-each")
 _TOKENS = {"prompt_tokens": 9, "completion_tokens": 4}
 XAI_USAGES: tuple[tuple[str, Any, Lane], ...] = (
     ("reasoning-apart", {**_TOKENS, "total_tokens": 20, **_details(7)}, "declined"),
@@ -240,6 +241,13 @@ SCENARIOS = themed(
             for name, answer in LATER
         ),
         via=("acompletion",),
+    ),
+    # Values that come with each call, where requests are written by the json module.
+    *(
+        replace(scenario, name=f"hosted_vllm-{scenario.name.replace('/', '-')}", model="hosted_vllm/qwen", via=DIRECT)
+        for scenario in parameters.SCENARIOS
+        if scenario.name.partition("/")[2]
+        in ("users", "users-odd", "seeds-and-users", "same-values", "max-tokens-each")
     ),
     # All of two themes for one of them.
     *(

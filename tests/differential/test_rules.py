@@ -1,0 +1,69 @@
+"""Which messages a provider's own rules leave as they are, asked of the installed LiteLLM."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import litellm
+import pytest
+
+from litellm_accel._backend import load
+from litellm_accel.lane.exchange import Conversion
+from litellm_accel.lane.learn import Unlearnable
+from litellm_accel.lane.rules import ANYTHING, Rules
+
+KINDS = load("chat").KINDS
+
+
+def kinds(found: int) -> set[str]:
+    return {kind for kind, bit in KINDS.items() if found & bit}
+
+
+def conversion(provider: str, model: str, **params: Any) -> Conversion:
+    """A watched call of ``provider`` with these parameters."""
+    config = litellm.utils.ProviderConfigManager.get_provider_chat_config(
+        model=model, provider=litellm.LlmProviders(provider)
+    )
+    given = {"model": model, "optional_params": params, "litellm_params": {}, "headers": {}}
+    asked = config.transform_request(messages=[{"role": "user", "content": "a"}], **copy.deepcopy(given))
+    return Conversion(config, {**given, "request_data": asked, "model_response": litellm.ModelResponse()})
+
+
+def test_providers_that_share_openai_rules_take_anything() -> None:
+    assert Rules().sdk("openai", "gpt-4o") == ANYTHING
+    assert Rules().sdk("perplexity", "perplexity/sonar") == ANYTHING
+
+
+def test_kinds_that_rules_alter_are_left_out() -> None:
+    assert kinds(Rules().http("hosted_vllm", conversion("hosted_vllm", "m"), None)) == set(KINDS) - {"other parts"}
+    mistral = kinds(Rules().http("mistral", conversion("mistral", "mistral-small-latest"), 1.0))
+    assert not mistral & {"names", "parts", "empty"}
+    assert not kinds(Rules().http("xai", conversion("xai", "grok-3"), 1.0)) & {"names"}
+
+
+def test_a_prompt_that_is_added_is_noticed() -> None:
+    asked = conversion("mistral", "magistral-medium-2506", _add_reasoning_prompt=True)
+    with pytest.raises(Unlearnable, match="its own messages"):
+        Rules().http("mistral", asked, 1.0)
+
+
+def test_providers_that_nobody_has_read_are_not_tried() -> None:
+    with pytest.raises(Unlearnable, match="its own messages"):
+        Rules().http("snowflake", conversion("hosted_vllm", "m"), None)
+
+
+def test_a_rest_that_depends_on_the_messages_is_noticed() -> None:
+    watched = conversion("deepseek", "deepseek-chat", temperature=0.5)
+    watched.given["request_data"]["temperature"] = 0.7
+    with pytest.raises(Unlearnable, match="its own messages"):
+        Rules().http("deepseek", watched, 1.0)
+
+
+def test_fireworks_looks_into_texts_where_there_are_tools() -> None:
+    with pytest.raises(Unlearnable, match="their content"):
+        Rules().http(
+            "fireworks_ai",
+            conversion("fireworks_ai", "m", tools=[{"type": "function", "function": {"name": "f"}}]),
+            1.0,
+        )
