@@ -246,8 +246,7 @@ SCENARIOS = themed(
     *(
         replace(scenario, name=f"hosted_vllm-{scenario.name.replace('/', '-')}", model="hosted_vllm/qwen", via=DIRECT)
         for scenario in parameters.SCENARIOS
-        if scenario.name.partition("/")[2]
-        in ("users", "users-odd", "seeds-and-users", "same-values", "max-tokens-each")
+        if scenario.name.partition("/")[2] in EACH_ITS_OWN
     ),
     # All of two themes for one of them.
     *(
