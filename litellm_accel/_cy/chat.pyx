@@ -23,7 +23,9 @@ from litellm_accel._cy.template cimport Template
 
 __all__ = [
     "ARGUMENTS",
+    "FREE",
     "KINDS",
+    "NOTED",
     "Answer",
     "Plan",
     "Tally",
@@ -36,6 +38,8 @@ __all__ = [
 ]
 
 cdef frozenset _ARGUMENTS
+cdef frozenset _FREE
+cdef tuple _NOTED_NAMES
 
 # Arguments the lane understands. Their effect on the request and on the result is the same every time and shown by the
 # call that was learned from; they do nothing else once a call succeeds.
@@ -82,7 +86,6 @@ ARGUMENTS = _ARGUMENTS = frozenset(
         "headers",
         "organization",
         "custom_llm_provider",
-        "metadata",
         "max_retries",
         "num_retries",
         "drop_params",
@@ -91,9 +94,26 @@ ARGUMENTS = _ARGUMENTS = frozenset(
     ]
 )
 # Those whose values LiteLLM puts into the request as they are and that do nothing else: two watched calls must show it.
-cdef frozenset _FREE = frozenset(
+FREE = _FREE = frozenset(
     ("max_completion_tokens", "max_tokens", "prompt_cache_key", "safety_identifier", "seed", "user")
 )
+# Arguments in which LiteLLM notes what comes of a call, and in which a proxy tells of it; in the order in which the
+# lane looks at them. They change with each call, so a key holds but their kinds.
+NOTED = _NOTED_NAMES = (
+    "metadata",
+    "litellm_metadata",
+    "proxy_server_request",
+    "secret_fields",
+    "litellm_call_id",
+    "litellm_trace_id",
+    "litellm_logging_obj",
+)
+cdef frozenset _NOTED = frozenset(_NOTED_NAMES)
+# Where it is among the metadata, LiteLLM's proxy may run code that a model asks for, and call it again.
+cdef str _CODE = "_litellm_code_execution_enabled"
+# Those that are dictionaries, if they are anything.
+cdef frozenset _BUCKETS = frozenset(_NOTED_NAMES[:4])
+cdef tuple _PLAIN = (str, int, float, bytes, tuple, list, dict)
 cdef frozenset _ROLES = frozenset(("assistant", "system", "tool", "user"))
 # What messages may hold besides texts that are not empty. Providers' rules for messages leave some of it as it is.
 KINDS = {
@@ -124,8 +144,8 @@ def call_key(
 ) -> tuple[bytes, dict[str, bytes]] | None:
     """Return a key for what a call passes but its messages, and its free arguments by name, in JSON.
 
-    Calls with equal keys pass equal values of equal types, but for free arguments, which have equal names and types.
-    None if the lane does not know the call's arguments.
+    Calls with equal keys pass equal values of equal types, but for free arguments, which have equal names and types,
+    and ``NOTED`` ones, which are of equal kinds. None if the lane does not know the call's arguments.
     """
     if len(args) > 2 or kwargs.get("stream"):
         return None
@@ -134,9 +154,15 @@ def call_key(
     for name, value in kwargs.items():
         if name == "messages":
             continue
-        if name not in _ARGUMENTS:
+        if name in _NOTED:
+            if name in _BUCKETS and value is not None and (type(value) is not dict or _CODE in value):
+                return None
+            value = _kind(value)
+        elif name == "shared_session":
+            value = _session_number(value)
+        elif name not in _ARGUMENTS:
             return None
-        if name in _FREE and value and (type(value) is str or type(value) is int):
+        elif name in _FREE and value and (type(value) is str or type(value) is int):
             try:
                 free[name] = _dumps(value)
                 value = ..., "free", type(value) is int
@@ -146,8 +172,6 @@ def call_key(
             value = ..., "timeout", value.as_dict()
         elif name == "response_format" and isinstance(value, type):
             value = _class_number(value)
-        elif name == "metadata" and value is not None:
-            return None  # LiteLLM notes in it what came of the call
         passed.append(name)
         passed.append(value)
     try:
@@ -157,7 +181,24 @@ def call_key(
     return (key, free) if len(key) <= _MAX_KEY else None
 
 
+cdef object _kind(object value):
+    """Return what LiteLLM may go by in a noted argument whoever calls: names, types, and what is None or empty."""
+    if type(value) is dict:
+        return tuple(value), [_brief(item) for item in value.values()]
+    return _brief(value)
+
+
+cdef object _brief(object value):
+    if value is None or value is True or value is False:
+        return value
+    kind = type(value)
+    if kind in _PLAIN:
+        return kind.__name__, not value
+    return kind.__module__, kind.__qualname__
+
+
 cdef object _classes = WeakKeyDictionary()
+cdef object _sessions = WeakKeyDictionary()
 cdef object _numbers = itertools.count(1)
 
 
@@ -170,6 +211,17 @@ cdef object _class_number(object model):
     if found is None or found[0] is not schema:
         found = _classes[model] = schema, next(_numbers)
     return ..., "class", found[1]
+
+
+cdef object _session_number(object session):
+    """Return a number that a client session shares with no other."""
+    if session is None:
+        return None
+    try:
+        number = _sessions.setdefault(session, next(_numbers))
+    except TypeError:
+        return session  # which has no key
+    return ..., "session", number
 
 
 def body_of(messages: Any) -> bytes | None:

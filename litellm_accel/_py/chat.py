@@ -19,7 +19,9 @@ from litellm_accel._py.template import leaves_of
 
 __all__ = [
     "ARGUMENTS",
+    "FREE",
     "KINDS",
+    "NOTED",
     "Answer",
     "Plan",
     "Tally",
@@ -76,7 +78,6 @@ ARGUMENTS = frozenset(
         "headers",
         "organization",
         "custom_llm_provider",
-        "metadata",
         "max_retries",
         "num_retries",
         "drop_params",
@@ -85,7 +86,24 @@ ARGUMENTS = frozenset(
     ]
 )
 # Those whose values LiteLLM puts into the request as they are and that do nothing else: two watched calls must show it.
-_FREE = frozenset(("max_completion_tokens", "max_tokens", "prompt_cache_key", "safety_identifier", "seed", "user"))
+FREE = frozenset(("max_completion_tokens", "max_tokens", "prompt_cache_key", "safety_identifier", "seed", "user"))
+# Arguments in which LiteLLM notes what comes of a call, and in which a proxy tells of it; in the order in which the
+# lane looks at them. They change with each call, so a key holds but their kinds.
+NOTED = (
+    "metadata",
+    "litellm_metadata",
+    "proxy_server_request",
+    "secret_fields",
+    "litellm_call_id",
+    "litellm_trace_id",
+    "litellm_logging_obj",
+)
+_NOTED = frozenset(NOTED)
+# Where it is among the metadata, LiteLLM's proxy may run code that a model asks for, and call it again.
+_CODE = "_litellm_code_execution_enabled"
+# Those that are dictionaries, if they are anything.
+_BUCKETS = frozenset(NOTED[:4])
+_PLAIN = (str, int, float, bytes, tuple, list, dict)
 _ROLES = frozenset(("assistant", "system", "tool", "user"))
 # What messages may hold besides texts that are not empty. Providers' rules for messages leave some of it as it is.
 KINDS = {
@@ -113,8 +131,8 @@ def messages_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 def call_key(kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, dict[str, bytes]] | None:
     """Return a key for what a call passes but its messages, and its free arguments by name, in JSON.
 
-    Calls with equal keys pass equal values of equal types, but for free arguments, which have equal names and types.
-    None if the lane does not know the call's arguments.
+    Calls with equal keys pass equal values of equal types, but for free arguments, which have equal names and types,
+    and ``NOTED`` ones, which are of equal kinds. None if the lane does not know the call's arguments.
     """
     if len(args) > 2 or kwargs.get("stream"):
         return None
@@ -123,9 +141,15 @@ def call_key(kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[
     for name, value in kwargs.items():
         if name == "messages":
             continue
-        if name not in ARGUMENTS:
+        if name in _NOTED:
+            if name in _BUCKETS and value is not None and (type(value) is not dict or _CODE in value):
+                return None
+            value = _kind(value)
+        elif name == "shared_session":
+            value = _session_number(value)
+        elif name not in ARGUMENTS:
             return None
-        if name in _FREE and value and (type(value) is str or type(value) is int):
+        elif name in FREE and value and (type(value) is str or type(value) is int):
             try:
                 free[name] = orjson.dumps(value)
                 value = ..., "free", type(value) is int
@@ -135,8 +159,6 @@ def call_key(kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[
             value = ..., "timeout", value.as_dict()
         elif name == "response_format" and isinstance(value, type):
             value = _class_number(value)
-        elif name == "metadata" and value is not None:
-            return None  # LiteLLM notes in it what came of the call
         passed.append(name)
         passed.append(value)
     try:
@@ -146,7 +168,24 @@ def call_key(kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[
     return (key, free) if len(key) <= _MAX_KEY else None
 
 
+def _kind(value: Any) -> Any:
+    """Return what LiteLLM may go by in a noted argument whoever calls: names, types, and what is None or empty."""
+    if type(value) is dict:
+        return tuple(value), [_brief(item) for item in value.values()]
+    return _brief(value)
+
+
+def _brief(value: Any) -> Any:
+    if value is None or value is True or value is False:
+        return value
+    kind = type(value)
+    if kind in _PLAIN:
+        return kind.__name__, not value
+    return kind.__module__, kind.__qualname__
+
+
 _classes: WeakKeyDictionary[Any, tuple[Any, int]] = WeakKeyDictionary()
+_sessions: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 _numbers = itertools.count(1)
 
 
@@ -159,6 +198,17 @@ def _class_number(model: Any) -> Any:
     if found is None or found[0] is not schema:
         found = _classes[model] = schema, next(_numbers)
     return ..., "class", found[1]
+
+
+def _session_number(session: Any) -> Any:
+    """Return a number that a client session shares with no other."""
+    if session is None:
+        return None
+    try:
+        number = _sessions.setdefault(session, next(_numbers))
+    except TypeError:
+        return session  # which has no key
+    return ..., "session", number
 
 
 def body_of(messages: Any) -> bytes | None:

@@ -51,6 +51,40 @@ _STRATEGIES = (
     ("litellm.router_strategy.lowest_cost", "LowestCostLoggingHandler"),
     ("litellm.router_strategy.lowest_tpm_rpm", "LowestTPMLoggingHandler"),
 )
+# What LiteLLM's proxy calls, before it calls its router and after.
+_PROXY = frozenset(
+    [
+        "async_filter_listed_models",
+        "async_log_audit_log_event",
+        "async_moderation_hook",
+        "async_post_call_failure_hook",
+        "async_post_call_response_headers_hook",
+        "async_post_call_streaming_hook",
+        "async_post_call_streaming_iterator_hook",
+        "async_post_call_success_hook",
+        "async_pre_call_hook",
+    ]
+)
+# LiteLLM's own loggers that its proxy registers. The names are hooks that take part in a call, and leave every call
+# that the lane serves as it is.
+_OWN: dict[str, frozenset[str]] = {
+    "litellm._service_logger.ServiceLogging": frozenset(),
+    "litellm.proxy.hooks.cache_control_check._PROXY_CacheControlCheck": frozenset(),
+    # Runs code if the metadata say so, which a key does not admit.
+    "litellm.proxy.hooks.litellm_skills.main.SkillsInjectionHook": frozenset(
+        ["async_post_call_success_deployment_hook"]
+    ),
+    "litellm.proxy.hooks.max_budget_per_session_limiter._PROXY_MaxBudgetPerSessionHandler": frozenset(),
+    "litellm.proxy.hooks.max_iterations_limiter._PROXY_MaxIterationsHandler": frozenset(),
+    # Returns all deployments it is given.
+    "litellm.proxy.hooks.model_max_budget_limiter._PROXY_VirtualKeyModelMaxBudgetLimiter": frozenset(
+        ["async_filter_deployments"]
+    ),
+    "litellm.proxy.hooks.parallel_request_limiter_v3._PROXY_MaxParallelRequestsHandler_v3": frozenset(),
+    "litellm.proxy.hooks.prompt_cache_prediction.PromptCacheObserver": frozenset(),
+    "litellm.proxy.hooks.responses_id_security.ResponsesIDSecurity": frozenset(),
+    "litellm.proxy.hooks.sensitive_data_routing._PROXY_SensitiveDataRoutingHandler": frozenset(),
+}
 _HOOKED = frozenset(["__call__", "__getattr__", "__getattribute__"])
 
 
@@ -103,8 +137,13 @@ class Listeners:
 
     def _part(self, logger: Any) -> str | None:
         """Return the name of something by which ``logger`` may take part in more than a call's end."""
-        hooks = {name for name in vars(self._logger) if not name.startswith("__")} - _HEARD - _ELSEWHERE
-        for owner in type(logger).__mro__:
+        kind = type(logger)
+        hooks = {name for name in vars(self._logger) if not name.startswith("__")} - _HEARD - _ELSEWHERE - _PROXY
+        own = _OWN.get(f"{kind.__module__}.{kind.__qualname__}")
+        if own is not None:
+            held = (name for name in hooks if getattr(kind, name) is not getattr(self._logger, name))
+            return next((name for name in held if name not in own or name in vars(logger)), None)
+        for owner in kind.__mro__:
             if owner is self._logger:
                 break
             if owner.__module__.partition(".")[0] == "litellm" and owner not in self._strategies:

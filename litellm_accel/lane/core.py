@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from litellm_accel._backend import load
-from litellm_accel.lane import events, exchange
+from litellm_accel.lane import events, exchange, noted
 from litellm_accel.lane.exchange import Recording, Replay, Reply
 from litellm_accel.lane.free import widen
 from litellm_accel.lane.learn import NotShown, Unlearnable
@@ -67,23 +67,24 @@ class Lane:
         if reason is None:
             found = chat.call_key(kind, args, kwargs)
             given = chat.messages_of(args, kwargs)
-            messages = None if found is None else self.encoded(given)
+            is_told = environment.listening or noted.are_in(kwargs)
+            messages = None if found is None else self.encoded(given, is_told)
             if found is not None and messages is not None:
                 key, free = found
-                if free and (environment.listening or key in self.bound):
+                if free and key in self.bound:
                     key += b",".join(free.values())
-                return key + events.nested(given) if environment.listening else key, messages, free
+                return key + events.nested(given) if is_told else key, messages, free
             reason = "arguments" if found is None else "messages"
         self.gate.decline(reason)
         return None
 
-    def encoded(self, messages: Any) -> bytes | None:
+    def encoded(self, messages: Any, is_told: bool) -> bytes | None:
         """Return ``messages`` as they are sent, or None to decline.
 
-        Where nobody listens, LiteLLM's own message objects may be among them.
+        Where nobody is told of them, LiteLLM's own message objects may be among them.
         """
         encoded: bytes | None = chat.body_of(messages)
-        if encoded is None and type(messages) is list and not self.environment.listening:
+        if encoded is None and type(messages) is list and not is_told:
             message = self._message
             if message in map(type, messages):
                 encoded = chat.body_of([m.model_dump(exclude_none=True) if type(m) is message else m for m in messages])
@@ -97,15 +98,26 @@ class Lane:
             known = self.known(kind, args, kwargs)
             if known is None:
                 return None
-            plan = self.find(self.plans, known[0], known[0], chat.messages_of(args, kwargs), known[2])
+            plan = self.find(self.plans, known[0], known[0], chat.messages_of(args, kwargs), known[2], kwargs)
             return None if plan is None else (plan, *known)
         except Exception as error:
             self.gate.fault(error)
             return None
 
-    def find(self, plans: dict[Any, Any], place: Any, key: bytes, messages: Any, free: dict[str, bytes]) -> Any:
+    def find(
+        self,
+        plans: dict[Any, Any],
+        place: Any,
+        key: bytes,
+        messages: Any,
+        free: dict[str, bytes],
+        kwargs: dict[str, Any],
+    ) -> Any:
         """Return the plan at ``place``, ``LEARN`` if this call shall make it, or None to decline."""
         plan = plans.get(place)
+        widening = type(plan) is Refused and plan.plan is not None
+        if widening:
+            plan = plan.plan
         if plan is None or self.outdated(plan):
             if not self.sight(key):
                 return None
@@ -121,12 +133,17 @@ class Lane:
         if plan.kinds != ANYTHING and chat.kinds_of(messages) & ~plan.kinds:
             self.gate.decline("messages")
             return None
-        if not plan.covers(free):
-            self.gate.decline("learned from")
-            plans[place] = Refused(plan.epoch, plan=getattr(plan, "plan", plan))
-            return LEARN
         self.fresh.discard(key)
-        return plan
+        feed = plan.feed
+        if plan.covers(free) and (feed is None or feed.fits(kwargs)):
+            return plan
+        if widening or (feed is not None and not feed.may_widen()):
+            self.gate.decline("not learned")
+            return None
+        self.gate.decline("learned from")
+        self.environment.learned += 1
+        plans[place] = Refused(plan.epoch, None if feed is None else feed.shown, plan)
+        return LEARN
 
     def sight(self, key: bytes) -> bool:
         """Return whether a key without a plan is worth one; calls that never come again are not."""
@@ -166,12 +183,13 @@ class Lane:
         names of request headers that are the user's own, besides those in the call and in LiteLLM's settings.
         """
         begun = plans.get(place)
-        recording = Recording(chat.messages_of(args, kwargs) if self.environment.listening else None)
+        is_told = self.environment.listening or noted.are_in(kwargs)
+        recording = Recording(noted.Pictures(chat.messages_of(args, kwargs), kwargs) if is_told else None)
         try:
             with exchange.scripted(recording):
                 yield recording
         except BaseException:
-            plans.pop(place, None)
+            self._leave(plans, place, begun)
             raise
         try:
             if begun is None or plans.get(place) is not begun or begun.epoch != self.environment.epoch:
@@ -179,46 +197,62 @@ class Lane:
             given = (headers, kwargs.get("headers"), kwargs.get("extra_headers"), self.maker.litellm.headers)
             added = {name.lower() for names in given for name in names or ()}
             plan = self.maker.plan(recording, recording.result, messages, free, frozenset(added), begun.epoch)
-            if begun.plan is not None and not self._widened(plan, begun.plan, key):
+            before = getattr(begun.plan, "plan", begun.plan) or (begun.shown and begun.shown.plan)
+            if before is not None and not self._widened(plan, before, key):
                 raise NotShown("free arguments that matter")
             made = plan if routed is None else routed(plan)
-            if recording.messages is not None:
-                if recording.state is None:
-                    raise Unlearnable("callbacks are told elsewhere")
-                shown = events.Shown(recording.state, recording.messages, kwargs, recording.result)
+            if recording.pictures is not None:
+                shown = events.Shown(recording.pictures, kwargs, recording.result, plan)
                 if begun.shown is None:
                     plans[place] = ShownOnce(begun.epoch, shown)
                     return
                 reply = recording.sent[0].reply
                 answer = plan.answer(reply.status, headers_of(reply.headers), reply.body, reply.headers)
-                plan.feed = self.feeds.feed(begun.shown, shown, answer, self.maker.total(recording.pricing))
+                total = self.maker.total(recording.pricing)
+                plan.feed = self.feeds.feed(begun.shown, shown, answer, total, begun.plan and begun.plan.feed)
             plans[place] = made
             return
         except NotShown:
-            plans.pop(place, None)
+            self._leave(plans, place, begun)
         except Unlearnable as error:
             self.gate.decline(f"unlearnable: {error}")
+            if begun.plan is not None:
+                plans[place] = begun.plan
         except Exception as error:
             self.gate.fault(error)
         self.fresh.discard(key)
 
     def _widened(self, plan: Any, other: Any, key: bytes) -> bool:
-        """Return whether ``plan`` now holds where ``other`` does; if not, the values of this key's arguments matter."""
+        """Return whether ``plan`` now holds where ``other`` does; if not, the values of this key's arguments matter.
+
+        Raises ``Unlearnable`` if it is not these values that make the difference.
+        """
         try:
             widen(plan, other)
             return True
         except Unlearnable as error:
+            if plan.free == other.free:
+                raise
             self.gate.decline(f"unlearnable: {error}")
         if len(self.bound) >= _MAX_PLANS:
             self.bound.clear()
         self.bound.add(key)
         return False
 
+    def _leave(self, plans: dict[Any, Any], place: Any, begun: Any) -> None:
+        """Leave at ``place`` what was there before a call that has shown nothing."""
+        if begun is not None and begun.plan is not None:
+            plans[place] = begun.plan
+        else:
+            plans.pop(place, None)
+
     @contextmanager
-    def handing_over(self, plan: Any, body: bytes, reply: Reply) -> Iterator[Replay]:
+    def handing_over(self, plan: Any, post: Post, reply: Reply) -> Iterator[Replay]:
         """Let the stock call in the block meet ``reply`` as its first exchange; learn from its ``result``."""
         self.gate.decline("reply left to stock")
-        replay = Replay(str(plan.request["url"]), body, reply)
+        if post.begun is not None:
+            post.begun.undo()
+        replay = Replay(str(plan.request["url"]), post.body, reply)
         try:
             with exchange.scripted(replay):
                 yield replay
@@ -259,11 +293,23 @@ class Lane:
     # --- serving
 
     def ready(
-        self, post: Callable[[Any, bytes], Post | str], plan: Any, messages: bytes, free: dict[str, bytes]
+        self,
+        post: Callable[[Any, bytes], Post | str],
+        plan: Any,
+        messages: bytes,
+        free: dict[str, bytes],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        started: float,
     ) -> Post | None:
-        """Return the request to send, or None to leave the call to stock; ``post`` makes it or says why not."""
+        """Return the request to send, or None to leave the call to stock; ``post`` makes it or says why not.
+
+        What LiteLLM writes into the arguments before it sends is written.
+        """
         try:
             made = post(plan, plan.body(messages, free))
+            if type(made) is not str and plan.feed is not None:
+                made.begun = plan.feed.send(chat.messages_of(args, kwargs), kwargs, started)
         except Exception as error:
             self.gate.fault(error)
             return None
@@ -272,9 +318,7 @@ class Lane:
             return None
         return made
 
-    def result(
-        self, plan: Any, reply: Reply, started: float, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Any, events.Told | None]:
+    def result(self, plan: Any, post: Post, reply: Reply, started: float) -> tuple[Any, events.Told | None]:
         """Return what a call that began at ``started`` returns for ``reply``, or None if stock must judge it.
 
         And what callbacks are to be told, or None if nobody listens.
@@ -288,7 +332,7 @@ class Lane:
                 return None, None
             if plan.feed is None:
                 return answer.result(started, (time.time() - reply.sent) * 1000), None
-            told = plan.feed.told(answer, chat.messages_of(args, kwargs), kwargs, started, reply.sent)
+            told = plan.feed.told(answer, post.begun, started, reply.sent)
             return told and told.result, told
         except Exception as error:
             self.gate.fault(error)
@@ -302,8 +346,8 @@ class Refused:
 
     def __init__(self, epoch: int, shown: events.Shown | None = None, plan: Any = None) -> None:
         self.epoch = epoch
-        self.shown = shown  # by a first watched call; the one that is running will be the second
-        self.plan = plan  # for other values of free arguments
+        self.shown = shown  # by an earlier watched call; the one that is running will be compared with it
+        self.plan = plan  # that serves other calls of the key, and shall serve this one's kind too
 
 
 class ShownOnce:

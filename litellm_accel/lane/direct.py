@@ -31,14 +31,14 @@ class Direct:
             with lane.learning(lane.plans, key, key, messages, free, args, kwargs) as recording:
                 recording.result = await stock(*args, **kwargs)
             return recording.result
-        post = lane.ready(wire.apost, plan, messages, free)
+        post = lane.ready(wire.apost, plan, messages, free, args, kwargs, started)
         if post is None:
             with lane.connecting(plan):
                 return await stock(*args, **kwargs)
         reply = await post.asend()
-        result, told = lane.result(plan, reply, started, args, kwargs)
+        result, told = lane.result(plan, post, reply, started)
         if result is None:
-            with lane.handing_over(plan, post.body, reply) as replay:
+            with lane.handing_over(plan, post, reply) as replay:
                 replay.result = await stock(*args, **kwargs)
             return replay.result
         if told is not None:
@@ -59,13 +59,13 @@ class Direct:
             with lane.learning(lane.plans, key, key, messages, free, args, kwargs) as recording:
                 recording.result = stock(*args, **kwargs)
             return recording.result
-        post = lane.ready(wire.post, plan, messages, free)
+        post = lane.ready(wire.post, plan, messages, free, args, kwargs, started)
         if post is None:
             return stock(*args, **kwargs)
         reply = post.send()
-        result, told = lane.result(plan, reply, started, args, kwargs)
+        result, told = lane.result(plan, post, reply, started)
         if result is None:
-            with lane.handing_over(plan, post.body, reply) as replay:
+            with lane.handing_over(plan, post, reply) as replay:
                 replay.result = stock(*args, **kwargs)
             return replay.result
         if told is not None:

@@ -21,9 +21,11 @@ from pydantic import BaseModel
 
 from litellm_accel._backend import load
 from litellm_accel.lane.learn import Unlearnable
+from litellm_accel.lane.noted import Noted, Path, Pictures, at, mark, same, undo
 from litellm_accel.lane.payload import Payloads, Sources
 from litellm_accel.lane.pictures import UNREAD, Held, alike, picture, plain, within
 
+chat = load("chat")
 template = load("template")
 
 # Clocks, by the names LiteLLM gives them; the value is the slot they are made from.
@@ -39,9 +41,14 @@ _PRICED: dict[str, Any] = {"cost_breakdown": None, "billed_token_rates": None, "
 _COSTS = ("input_cost", "output_cost", "total_cost", "original_cost")
 _PRICED_LATER = frozenset(("zero_cost_diagnostic", "response_cost_failure_debug_information"))
 _MESSAGES = ("input", "messages")
+_CALL_ID, _TRACE_ID, _LOGGING = "litellm_call_id", "litellm_trace_id", "litellm_logging_obj"
+_FRESH_ID = "fresh identifier"
+# What is known of a call when it is sent.
+_FIRST = ("start", "sent", _CALL_ID, _TRACE_ID, _FRESH_ID)
+_MAX_TRIES = 32
+_TAGS = "_routing_request_tags"
 _TEXT, _HEADERS = "original_response", "response_headers"
 _RECEIVED = "headers as they came"
-_CALL_ID, _TRACE_ID = "litellm_call_id", "litellm_trace_id"
 
 
 # --- what was shown ---------------------------------------------------------------------------------------------------
@@ -50,13 +57,19 @@ _CALL_ID, _TRACE_ID = "litellm_call_id", "litellm_trace_id"
 class Shown:
     """One call as stock served it: the state of its ``Logging`` object when it had succeeded, and what it was given."""
 
-    def __init__(self, state: Held, messages: Held, arguments: Mapping[str, Any], result: Any) -> None:
-        self.state = state
-        self.messages = messages
+    def __init__(self, pictures: Pictures, arguments: Mapping[str, Any], result: Any, plan: Any) -> None:
+        if pictures.state is None:
+            raise Unlearnable("callbacks are told elsewhere")
+        self.pictures = pictures
+        self.state = pictures.state
+        self.messages = pictures.messages
         self.result = result
+        self.answered = pricing_facts(result)  # before anybody changes the result
+        self.plan = plan  # what it was learned to send
         self.given = arguments
-        self.arguments = {id(value): path for path, value in within((), arguments)}
-        self.known = dict(state.named())
+        others = {name: value for name, value in arguments.items() if name not in chat.NOTED}
+        self.arguments = {id(value): path for path, value in within((), others)}
+        self.known = dict(self.state.named())
         self.details = dict(self.known["model_call_details"].named())
 
     def slots(self) -> dict[str, Any]:
@@ -83,24 +96,43 @@ class Shown:
 class _Pair:
     """Two calls of one kind, walked together."""
 
-    def __init__(self, first: Shown, second: Shown) -> None:
+    def __init__(self, first: Shown, second: Shown, earlier: Feed | None) -> None:
         self.first = first
         self.second = second
         self.receives = False
+        self.noted = Noted(first.pictures, second.pictures, earlier.free if earlier is not None else set())
+        self.tries = earlier.tries if earlier is not None else 0
+        self.constants: set[Any] = set()
         self.parts: list[tuple[str, Any]] = []
         self.lists: list[tuple[str, _Copy]] = []
         self.paths: list[tuple[str, tuple[Any, ...]]] = []
+        self.values: list[tuple[str, Path]] = []
         self._placed: dict[int, tuple[Held, tuple[Any, ...]]] = {}
         self._groups: dict[tuple[int, ...], int] = {}
+        self._is_early = False
+        self.fresh: tuple[str, str] | None = None
+
+    def learn_early(self) -> int:
+        """Learn what is written into the arguments before a request is sent; return how many parts that has."""
+        self._is_early = True
+        self.noted.learn_early(self.node)
+        self._is_early = False
+        return len(self.parts)
 
     def node(self, one: Any, two: Any, name: object) -> tuple[Any, ...]:
         """Return the template node for what is ``one`` in the first call and ``two`` in the second."""
+        if type(one) is Held and type(two) is Held:
+            number = self.noted.number(one, two)
+            if number is not None:
+                return (template.SLOT, f"noted {number}")
         if type(name) is str:
             for fixed in (_PRICED, UNREAD):
                 if name in fixed:
                     return (template.CONSTANT, fixed[name])
             if name in _CLOCKS:
                 return (template.SLOT, _CLOCKS[name])
+            if name == _TAGS:
+                return (template.SLOT, _TAGS)
             if name == _TEXT:
                 return (template.SLOT, _TEXT)
             if name == _HEADERS and one is not None:
@@ -109,12 +141,24 @@ class _Pair:
                 return self._held(one, two, self._messages)
         if type(one) is Held and type(two) is Held:
             return self._held(one, two)
-        if one is two:
-            return (template.CONSTANT, one)
+        if type(one) is not Held and type(two) is not Held:
+            if same(one, two):
+                self.constants.update(map(mark, one) if type(one) is tuple else (mark(one),))
+                return (template.CONSTANT, one)
+            path = self.noted.path(one, two)
+            if path is not None:
+                slot = f"noted at {path}"
+                self.values.append((slot, path))
+                return (template.SLOT, slot)
+        if one is self.first.pictures.logging and two is self.second.pictures.logging:
+            return (template.SLOT, _LOGGING)
         for slot in (_CALL_ID, _TRACE_ID):
             if one == self.first.known[slot] and two == self.second.known[slot]:
                 return (template.SLOT, slot)
-        if type(one) is type(two) and type(one) in (str, int, float, bytes, tuple) and one == two:
+        if name == _TRACE_ID and type(one) is str and self.fresh in (None, (one, two)):
+            self.fresh = one, two  # a router's own, where the logging object has come with another
+            return (template.SLOT, _FRESH_ID)
+        if type(one) is tuple and type(two) is tuple and one == two:
             return (template.CONSTANT, one)
         raise Unlearnable(f"callbacks are told of {name}")
 
@@ -128,17 +172,17 @@ class _Pair:
         raise Unlearnable("callbacks are told of headers")
 
     def _held(self, one: Any, two: Any, new: Callable[[Any, Any], tuple[Any, ...]] | None = None) -> tuple[Any, ...]:
-        placed = self._placed.get(id(one))
+        placed = self._placed.get(id(one.original))
         if placed is not None:
-            if placed[0] is not two:
+            if placed[0].original is not two.original:
                 raise Unlearnable("callbacks are told of one thing twice")
             return placed[1]
         node = (new or self._new)(one, two)
-        if one.places > 1 and node[0] != template.SLOT:
+        if (one.places > 1 or self._is_early) and node[0] != template.SLOT:
             slot = f"part {len(self.parts)}"
             self.parts.append((slot, template.Template(node)))
             node = (template.SLOT, slot)
-        self._placed[id(one)] = (two, node)
+        self._placed[id(one.original)] = (two, node)
         return node
 
     def _new(self, one: Held, two: Held) -> tuple[Any, ...]:
@@ -283,64 +327,149 @@ class Feeds:
         )
         self._logging = importlib.import_module("litellm.litellm_core_utils.litellm_logging").Logging
         self.fed = _fed_class(self._logging)
+        metadata = importlib.import_module("litellm.litellm_core_utils.llm_response_utils.response_metadata")
+        self.timing = getattr(metadata, "response_timing_metrics", None)
+        tags = importlib.import_module("litellm.router_strategy.tag_based_routing")
+        self.tags = getattr(tags, "get_tags_from_request_kwargs", None) or tags._get_tags_from_request_kwargs
         self.sources = Sources()
         self.texts = texts
         self.fault = fault
 
-    def feed(self, first: Shown, second: Shown, answer: Any, total: Callable[[Any], Any]) -> Feed:
+    def feed(self, first: Shown, second: Shown, answer: Any, total: Callable[[Any], Any], earlier: Feed | None) -> Feed:
         """Return what feeds callbacks for calls like these two, proven on the second, which got ``answer``.
 
-        ``total`` prices a result. Raises ``Unlearnable``.
+        ``total`` prices a result; ``earlier`` is what feeds those from which the second differs in too much. Raises
+        ``Unlearnable``.
         """
-        if self.dispatch is None or not hasattr(self._logging, "response_cost_calculator"):
+        if self.dispatch is None or self.timing is None or not hasattr(self._logging, "response_cost_calculator"):
             raise Unlearnable("callbacks are told otherwise in this LiteLLM")
-        pair = _Pair(first, second)
-        feed = Feed(self, pair, template.Template(pair.node(first.state, second.state, None)), second.result, total)
-        logging = feed.open(answer, plain(second.messages), second.given, second.slots())
+        given = second.given.get(_LOGGING)
+        if given is not None and type(given) is not self._logging:
+            raise Unlearnable("a logging object of another kind")
+        pair = _Pair(first, second, earlier)
+        feed = Feed(self, pair, second.result, total)
+        arguments, messages = second.pictures.again(second.given)
+        slots = second.slots()
+        if pair.fresh is not None:
+            slots[_FRESH_ID] = pair.fresh[1]
+        try:
+            begun = feed.begin(messages, arguments, {name: slots[name] for name in _FIRST if name in slots})
+        except KeyError as error:
+            raise Unlearnable(f"arguments that are told of {error} before it is there") from None
+        begun.slots.update(slots)
+        logging = feed.open(answer, begun)
         logging.zero_cost_warned = second.known["zero_cost_warned"]  # stock has said so
         answer.result(0.0, 0.0, feed.pricer(logging, None))
-        if not alike(picture(vars(logging)), second.state, {}):
+        made, shown = [vars(logging), begun.objects[0]], Held(None)
+        shown.items = [second.state, second.pictures.noted]
+        if not alike(picture(made), shown, {}):
             raise Unlearnable("callbacks are told something else")
         return feed
+
+
+class Begun:
+    """A call that is being sent: the dictionaries and lists in its arguments, and what the lane knows of it."""
+
+    __slots__ = ("_noted", "done", "objects", "slots")
+
+    def __init__(self, noted: Noted, objects: list[Any], slots: dict[str, Any]) -> None:
+        self._noted = noted
+        self.objects = objects
+        self.slots = slots
+        self.done = noted.write_early(objects, slots)
+
+    def end(self, sent: float, ended: float) -> None:
+        """Note when the request was sent and when its exchange ended (``time.time()``)."""
+        earlier = self._noted.earlier(self.objects, "llm_api_timing_windows") or ()
+        self.slots["sent"] = datetime.datetime.fromtimestamp(sent)
+        self.slots["provider_ms"] = (ended - sent) * 1000
+        self.slots["windows"] = (*((float(begin), float(end)) for begin, end in earlier), (sent, ended))
+
+    def cancel(self, sent: float) -> None:
+        """Write what LiteLLM notes of a call that is cancelled while it waits for its answer."""
+        self.end(sent, time.time())
+        self._noted.write_times(self.objects, self.slots)
+
+    def write(self) -> None:
+        """Write what LiteLLM notes until the call has succeeded."""
+        self.done += self._noted.write_late(self.objects, self.slots)
+
+    def undo(self) -> None:
+        """Take back what was written into the arguments: stock will write it."""
+        undo(self.done)
 
 
 class Feed:
     """Feeds the callbacks for one kind of call."""
 
-    def __init__(self, feeds: Feeds, pair: _Pair, root: Any, result: Any, total: Callable[[Any], Any]) -> None:
+    def __init__(self, feeds: Feeds, pair: _Pair, result: Any, total: Callable[[Any], Any]) -> None:
         self._feeds = feeds
         self._total = total
+        self._noted = pair.noted
+        self._early = pair.learn_early()
+        self._noted.learn_late(pair.node)
+        self._root = template.Template(pair.node(pair.first.state, pair.second.state, None))
+        self._noted.keep(pair.constants)
+        self.free = self._noted.free
+        self.tries = pair.tries
+        # With arguments that may vary more than these two do, another call is compared with the first.
+        self.shown = pair.first if pair.first.pictures.given.keys else None
         self._parts = tuple(pair.parts)
         self._lists = tuple(pair.lists)
         self._paths = tuple(pair.paths)
         self._receives = pair.receives
-        self._root = root
+        self._values = tuple(pair.values)
         self._model = result._hidden_params.get("litellm_model_name")
         self._model_id = result._hidden_params.get("model_id")
         self._rates = _rates(pair)
-        self._payloads = Payloads(feeds.sources, feeds.fault)
+        self._payloads = Payloads(feeds.sources, feeds.fault, self.shown is not None)
 
-    def open(self, answer: Any, messages: Any, arguments: Mapping[str, Any], slots: dict[str, Any]) -> Any:
+    def fits(self, arguments: Mapping[str, Any]) -> bool:
+        """Return whether a call differs from those learned from in nothing but what may vary."""
+        return self.shown is None or self._noted.read(arguments) is not None
+
+    def may_widen(self) -> bool:
+        """Return whether it is worth another call's learning to let more vary."""
+        self.tries += 1
+        return self.tries <= _MAX_TRIES
+
+    def begin(self, messages: Any, arguments: Mapping[str, Any], slots: dict[str, Any]) -> Begun:
+        """Return a call that will be sent now, with LiteLLM's notes in its arguments; ``slots`` are as far as known."""
+        objects = self._noted.read(arguments)
+        if objects is None:
+            raise RuntimeError("arguments that do not fit")
+        slots.update((f"noted {number}", value) for number, value in enumerate(objects))
+        if _LOGGING in arguments:
+            slots[_LOGGING] = arguments[_LOGGING]
+        slots.setdefault(_FRESH_ID, str(uuid.uuid4()))
+        slots[_TAGS] = tuple(self._feeds.tags(objects[0], "metadata"))
+        for slot, path in self._values:
+            slots[slot] = at(path, objects[0])
+        for slot, path in self._paths:
+            slots[slot] = at(path, arguments)
+        copies: dict[int, list[Any]] = {}
+        for slot, copied in self._lists:
+            slots[slot] = copied.made(messages, copies)
+        for slot, part in self._parts[: self._early]:
+            slots[slot] = part.build([], slots)
+        return Begun(self._noted, objects, slots)
+
+    def open(self, answer: Any, begun: Begun) -> Any:
         """Return a ``Logging`` object in the state of a call that got ``answer``, not yet priced.
 
-        ``slots`` are its clocks and identifiers. Nothing mutable is shared but what stock shares.
+        Nothing mutable is shared but what stock shares.
         """
+        slots = begun.slots
         slots[_HEADERS] = answer.headers
         if self._receives:
             slots[_RECEIVED] = answer.received()
         say = self._feeds.texts[answer.template]
         slots[_TEXT] = slots.get(_TEXT) if say is None else say(answer)
-        copies: dict[int, list[Any]] = {}
-        for slot, copied in self._lists:
-            slots[slot] = copied.made(messages, copies)
-        for slot, path in self._paths:
-            value: Any = arguments
-            for step in path:
-                value = value[step]
-            slots[slot] = value
-        for slot, part in self._parts:
+        for slot, part in self._parts[self._early :]:
             slots[slot] = part.build([], slots)
         logging = object.__new__(self._feeds.fed)
+        slots.setdefault(_LOGGING, logging)
+        begun.write()
         logging.__dict__ = self._root.build([], slots)
         logging.payloads, logging.routed = self._payloads, None
         return logging
@@ -366,9 +495,17 @@ class Feed:
 
         return price
 
-    def told(
-        self, answer: Any, messages: Any, arguments: Mapping[str, Any], started: float, sent: float
-    ) -> Told | None:
+    def send(self, messages: Any, arguments: Mapping[str, Any], started: float) -> Begun:
+        """Return a call that began at ``started`` (``time.time()``) and will be sent now."""
+        slots = {
+            "start": datetime.datetime.fromtimestamp(started),
+            "sent": datetime.datetime.now(),
+            _CALL_ID: arguments.get(_CALL_ID) or str(uuid.uuid4()),
+            _TRACE_ID: arguments.get(_TRACE_ID) or str(uuid.uuid4()),
+        }
+        return self.begin(messages, arguments, slots)
+
+    def told(self, answer: Any, begun: Begun, started: float, sent: float) -> Told | None:
         """Return the result of a call with ``answer``, and what callbacks are to be told; None if stock must do that.
 
         ``started`` is when the call began, ``sent`` when its request was sent (``time.time()``); the answer
@@ -377,26 +514,15 @@ class Feed:
         if answer.template not in self._feeds.texts:
             return None
         ended = time.time()
-        start, identifier = datetime.datetime.fromtimestamp(started), str(uuid.uuid4())
-        away = datetime.datetime.fromtimestamp(sent)
-        logging = self.open(
-            answer,
-            messages,
-            arguments,
-            {
-                "start": start,
-                "sent": away,
-                "provider_ms": (ended - sent) * 1000,
-                "windows": ((sent, ended),),
-                _CALL_ID: identifier,
-                _TRACE_ID: str(uuid.uuid4()),
-            },
-        )
-        result = answer.result(started, (ended - sent) * 1000, self.pricer(logging, self._total))
+        slots, start = begun.slots, begun.slots["start"]
+        begun.end(sent, ended)
+        logging = self.open(answer, begun)
+        result = answer.result(started, slots["provider_ms"], self.pricer(logging, self._total))
         hidden = result._hidden_params
         end = start + datetime.timedelta(milliseconds=hidden["_response_ms"])
-        result.__dict__["_response_ms"] = hidden["_response_ms"] = (end.timestamp() - start.timestamp()) * 1000
-        hidden[_CALL_ID] = identifier
+        hidden.update(self._feeds.timing(start, end, logging))
+        result.__dict__["_response_ms"] = hidden["_response_ms"]
+        hidden[_CALL_ID] = logging.litellm_call_id
         if self._feeds.texts[answer.template] is None:
             logging.model_call_details[_TEXT] = result
         return Told(self._feeds, logging, result, start, end)
@@ -456,7 +582,7 @@ class _Rates:
     def __init__(self, shown: Shown) -> None:
         self.billed = shown.known["billed_token_rates"]
         self._breakdown = dict(shown.known["cost_breakdown"].named())
-        self._answered = pricing_facts(shown.result)
+        self._answered = shown.answered
 
     def apply(self, result: Any) -> bool:
         """Return whether ``result`` comes from the same model and counts tokens of prompt and completion alone."""
@@ -481,7 +607,9 @@ def _rates(pair: _Pair) -> _Rates | None:
         if shown.known.get("billed_token_rates") is None or type(breakdown) is not Held:
             return None
         rates, told = _Rates(shown), dict(breakdown.named())
-        if not rates.apply(pair.second.result) or rates.made_up(shown.result.usage, told["total_cost"]) != told:
+        if shown.answered != pair.second.answered or not is_plain(getattr(shown.result, "usage", None)):
+            return None
+        if rates.made_up(shown.result.usage, told["total_cost"]) != told:
             return None
         if any(value for name, value in told.items() if name not in _COSTS):
             return None

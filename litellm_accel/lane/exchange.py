@@ -22,7 +22,7 @@ from typing import Any, TypeVar, cast
 import httpx
 import openai
 
-from litellm_accel.lane.pictures import Held, picture
+from litellm_accel.lane.noted import Pictures
 from litellm_accel.patching import PatchError, Shared, resolve
 
 ASYNC_TRANSPORT = "litellm.llms.custom_httpx.aiohttp_transport:LiteLLMAiohttpTransport._make_aiohttp_request"
@@ -119,14 +119,13 @@ class Recording:
 
     ``result`` is what stock returned; whoever runs it puts it there. ``conversion`` is how the answer became that, None
     if the provider's SDK had a hand in it. ``warned`` says that LiteLLM logged something before it sent the request. If
-    somebody listens to successes, also what LiteLLM's ``Logging`` object holds for them and the ``messages`` that the
-    call was given, as pictures.
+    successes are told of, also ``pictures``: of what LiteLLM's ``Logging`` object holds for them and of what the call
+    was given.
     """
 
-    def __init__(self, messages: Any = None) -> None:
+    def __init__(self, pictures: Pictures | None = None) -> None:
         self.live = True
-        self.messages = messages
-        self.state: Held | None = None
+        self.pictures = pictures
         self.text: Any = None
         self.sent: list[Sent] = []
         self.warned = False
@@ -135,13 +134,14 @@ class Recording:
         self.result: Any = None
 
     def take(self, request: httpx.Request) -> Reply | None:
+        if self.pictures is not None and not self.sent:
+            self.pictures.send()
         return None
 
     def note(self, logging: Any) -> None:
         """Keep what ``logging`` holds now that its call has succeeded."""
-        if self.live and self.messages is not None and self.state is None:
-            self.state = picture(vars(logging))
-            self.messages = picture(self.messages)
+        if self.live and self.pictures is not None and self.pictures.state is None:
+            self.pictures.succeed(logging)
             self.text = logging.model_call_details.get("original_response")
 
 

@@ -20,6 +20,10 @@ template = load("template")
 
 _OF_USAGE = ("total_tokens", "prompt_tokens", "completion_tokens")
 _USAGE = "usage_object"
+# Metadata of which more of a payload is made.
+_DESCRIBED = frozenset(
+    ("client_disconnected", "internal_call_origin", "routing_decision", "standard_logging_guardrail_information")
+)
 
 
 class Sources:
@@ -29,6 +33,9 @@ class Sources:
         logging = importlib.import_module("litellm.litellm_core_utils.litellm_logging")
         self._setup = logging.StandardLoggingPayloadSetup
         self._truncate = logging.truncate_base64_in_messages
+        helper = importlib.import_module("litellm.litellm_core_utils.model_param_helper").ModelParamHelper
+        self._parameters = helper.get_standard_logging_model_parameters
+        self._access_groups = getattr(logging, "request_model_access_groups_from_litellm_params", None)
         self.litellm = importlib.import_module("litellm")
 
     def slots(self, logging: Any, result: Any, start: Any, end: Any) -> dict[str, Any] | None:
@@ -63,21 +70,64 @@ class Sources:
             "hidden_params": hidden,
         }
 
-    def facts(self, result: Any, key: str | None) -> tuple[Any, ...]:
-        """Return what the rest of a payload depends on: the answering model and the entries of the price list."""
+    def noted(self, logging: Any, slots: dict[str, Any], start: Any) -> dict[str, Any] | None:
+        """Return what is taken from noted arguments, by its name in the payload; None for what only LiteLLM describes.
+
+        ``slots`` is the rest of what belongs to this call.
+        """
+        details, setup = logging.model_call_details, self._setup
+        params = details["litellm_params"]
+        request = params.get("proxy_server_request") or {}
+        metadata = setup.merge_litellm_metadata(params)
+        if self._access_groups is None or not _DESCRIBED.isdisjoint(metadata):
+            return None
+        clean = setup.get_standard_logging_metadata(
+            metadata=metadata,
+            litellm_params=params,
+            prompt_integration=details.get("prompt_integration"),
+            applied_guardrails=details.get("applied_guardrails"),
+            mcp_tool_call_metadata=details.get("mcp_tool_call_metadata"),
+            vector_store_request_metadata=details.get("vector_store_request_metadata"),
+            usage_object=slots[_USAGE],
+            proxy_server_request=request,
+            start_time=start,
+            response_id=slots["response"]["id"],
+            custom_llm_provider=details.get("custom_llm_provider"),
+        )
+        return {
+            "metadata": clean,
+            "end_user": clean["user_api_key_end_user_id"] or request.get("body", {}).get("user"),
+            "request_tags": setup.get_request_tags(litellm_params=params, proxy_server_request=request),
+            "request_model_access_groups": self._access_groups(params),
+            "requester_ip_address": clean.get("requester_ip_address"),
+            "user_agent": clean.get("user_agent"),
+            "trace_id": setup.get_standard_logging_payload_trace_id(logging_obj=logging, litellm_params=params),
+            "session_id": setup.get_standard_logging_payload_session_id(logging_obj=logging, litellm_params=params),
+            "model_group": metadata.get("model_group", ""),
+            "model_parameters": self._parameters(details.get("optional_params") or {}),
+        }
+
+    def facts(self, logging: Any, result: Any, key: str | None) -> tuple[Any, ...]:
+        """Return what the rest of a payload depends on: the answering model, its deployment and their prices."""
         prices = self.litellm.model_cost
-        return result.model, prices.get(key), prices.get(result._hidden_params.get("model_id"))
+        metadata = logging.model_call_details["litellm_params"].get("metadata") or {}
+        deployed = metadata.get("deployment"), metadata.get("model_info")
+        return result.model, prices.get(key), prices.get(result._hidden_params.get("model_id")), deployed
 
 
 class Payloads:
-    """Builds the payloads of one kind of call. ``fault`` is told of an exception while it does; LiteLLM then builds."""
+    """Builds the payloads of one kind of call. ``fault`` is told of an exception while it does; LiteLLM then builds.
 
-    def __init__(self, sources: Sources, fault: Callable[[BaseException], None]) -> None:
+    With ``is_noted`` the calls have arguments that LiteLLM keeps notes in.
+    """
+
+    def __init__(self, sources: Sources, fault: Callable[[BaseException], None], is_noted: bool) -> None:
         self._sources = sources
         self._fault = fault
         self._first: tuple[Held, dict[str, Any]] | None = None
         self._made: _Made | None = None
         self._refused = False
+        self._is_noted = is_noted
 
     def build(self, logging: Any, result: Any, start: Any, end: Any, stock: Callable[..., Any]) -> Any:
         """Return the payload of a call; ``stock`` builds one, too."""
@@ -97,13 +147,20 @@ class Payloads:
         return stock(result, start, end) if payload is None else payload
 
     def _build(self, made: _Made, logging: Any, result: Any, start: Any, end: Any) -> Any:
-        if self._sources.facts(result, made.key) != made.facts:
+        if self._sources.facts(logging, result, made.key) != made.facts:
             return None
-        slots = self._sources.slots(logging, result, start, end)
+        slots = self._slots(logging, result, start, end)
         return None if slots is None else made.payload(logging, slots)
 
-    def _learn(self, logging: Any, result: Any, start: Any, end: Any, payload: Any) -> None:
+    def _slots(self, logging: Any, result: Any, start: Any, end: Any) -> dict[str, Any] | None:
         slots = self._sources.slots(logging, result, start, end)
+        if slots is None or not self._is_noted:
+            return slots
+        taken = self._sources.noted(logging, slots, start)
+        return None if taken is None else {**slots, **taken}
+
+    def _learn(self, logging: Any, result: Any, start: Any, end: Any, payload: Any) -> None:
+        slots = self._slots(logging, result, start, end)
         if slots is None or type(payload) is not dict:
             return
         places = {id(value): path for path, value in within((), vars(logging))}
@@ -114,7 +171,9 @@ class Payloads:
         information = payload.get("model_map_information") or {}
         key = (information.get("model_map_value") or {}).get("key")
         try:
-            made = _Made(self._first, shown, key, copy.deepcopy(self._sources.facts(result, key)))
+            made = _Made(
+                self._first, shown, frozenset(slots), key, copy.deepcopy(self._sources.facts(logging, result, key))
+            )
             again = made.payload(logging, slots)
             self._refused = not alike(picture([again, vars(logging)]), picture([payload, vars(logging)]), {})
         except Unlearnable:
@@ -128,8 +187,14 @@ class _Made:
     """A payload with places for what belongs to one call."""
 
     def __init__(
-        self, first: tuple[Held, dict[int, Any]], second: tuple[Held, dict[int, Any]], key: Any, facts: Any
+        self,
+        first: tuple[Held, dict[int, Any]],
+        second: tuple[Held, dict[int, Any]],
+        slots: frozenset[str],
+        key: Any,
+        facts: Any,
     ) -> None:
+        self._slots = slots
         self.key = key
         self.facts = facts
         self._places = first[1], second[1]
@@ -147,7 +212,7 @@ class _Made:
         return self._root.build([], slots)
 
     def _node(self, one: Any, two: Any, name: Any, depth: int) -> tuple[Any, ...]:
-        if (depth == 1 and name in _SLOTS) or (depth == 2 and name == _USAGE):
+        if (depth == 1 and name in self._slots) or (depth == 2 and name == _USAGE):
             return (template.SLOT, name)
         if type(one) is not Held or type(two) is not Held:
             if type(one) is type(two) and one == two:
@@ -168,21 +233,3 @@ class _Made:
             self._node(item, other, key, depth + 1) for (key, item), other in zip(one.named(), two.items, strict=True)
         )
         return (template.LIST, nodes) if one.keys is None else (template.DICT, one.keys, nodes)
-
-
-_SLOTS = frozenset(
-    [
-        "id",
-        "litellm_call_id",
-        "trace_id",
-        "startTime",
-        "endTime",
-        "completionStartTime",
-        "response_time",
-        "response_cost",
-        *_OF_USAGE,
-        "messages",
-        "response",
-        "hidden_params",
-    ]
-)

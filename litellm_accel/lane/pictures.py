@@ -42,13 +42,22 @@ def picture(value: Any, seen: dict[int, Held] | None = None) -> Any:
     return held
 
 
-def plain(shown: Any) -> Any:
-    """Return what a picture shows, as new dictionaries and lists."""
+def plain(shown: Any, made: dict[int, Any] | None = None) -> Any:
+    """Return what a picture shows, as new dictionaries and lists; what is one thing in the picture is one thing.
+
+    ``made`` has what was made of other pictures taken at the same moment.
+    """
     if type(shown) is not Held:
         return shown
-    if shown.keys is None:
-        return [plain(item) for item in shown.items]
-    return {name: plain(item) for name, item in shown.named()}
+    made = {} if made is None else made
+    again: Any = made.get(id(shown))
+    if again is None:
+        again = made[id(shown)] = [] if shown.keys is None else {}
+        if shown.keys is None:
+            again.extend(plain(item, made) for item in shown.items)
+        else:
+            again.update((name, plain(item, made)) for name, item in shown.named())
+    return again
 
 
 def within(path: tuple[Any, ...], value: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
@@ -65,7 +74,7 @@ def within(path: tuple[Any, ...], value: Any) -> Iterator[tuple[tuple[Any, ...],
 def alike(one: Any, two: Any, pairs: dict[int, Any]) -> bool:
     """Return whether two pictures show the same, the same things being one thing in both."""
     if type(one) is not Held or type(two) is not Held:
-        return type(one) is type(two) and bool(one == two)
+        return one is two or (type(one) is type(two) and bool(one == two))
     if id(one) in pairs or id(two) in pairs:
         return pairs.get(id(one)) is two and pairs.get(id(two)) is one
     pairs[id(one)], pairs[id(two)] = two, one

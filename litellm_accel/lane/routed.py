@@ -12,9 +12,13 @@ import time
 from types import FunctionType
 from typing import Any
 
-from litellm_accel.lane import wire
+from litellm_accel.lane import noted, wire
 from litellm_accel.lane.core import LEARN, Lane
 from litellm_accel.lane.routers import CREDENTIALS, Known, RoutedPlan, Routers
+
+# Where LiteLLM keeps its notes of a call.
+_BUCKETS = ("metadata", "litellm_metadata")
+_ABSENT: Any = object()
 
 
 class Routed:
@@ -37,7 +41,7 @@ class Routed:
             return await stock(router, *args, **kwargs)
         known, key, encoded, free = admitted
         request = _request(model, messages, kwargs, stream=stream)
-        size = len(request)
+        size = _size(request)
         deployment = None
         with contextlib.suppress(Exception):  # stock meets the same error, words it and falls back
             deployment = await router.async_get_available_deployment(
@@ -46,7 +50,7 @@ class Routed:
         if deployment is None:
             lane.gate.decline("no deployment")
             return await stock(router, *args, **kwargs)
-        routed = self._plan(known, key, free, deployment, request, size)
+        routed = self._plan(known, key, free, deployment, request, size, kwargs)
         if routed is LEARN:
             pinned = self.routers.pinned(router, deployment)
             with self._learning(router, known, key, encoded, free, deployment, args, kwargs) as recording:
@@ -60,7 +64,7 @@ class Routed:
         if limit is not None and limit.in_flight >= limit.max_parallel_requests:
             lane.gate.decline("deployment is full")
         else:
-            post = lane.ready(wire.apost, plan, encoded, free)
+            post = lane.ready(wire.apost, plan, encoded, free, args, kwargs, started)
         if post is None:
             with lane.connecting(plan):
                 return await stock(self.routers.pinned(router, deployment), *args, **kwargs)
@@ -70,11 +74,11 @@ class Routed:
             limit.acquire()
         try:
             reply = await post.asend()
-            result, told = self._result(router, plan, reply, started, args, kwargs, request)
+            result, told = self._result(router, plan, post, reply, started, args, request)
             if result is None:
                 router.total_calls[routed.model] -= 1  # stock counts it again
                 pinned, limit = self.routers.pinned(router, deployment, limit, tracked=True), None
-                with lane.handing_over(plan, post.body, reply) as replay:
+                with lane.handing_over(plan, post, reply) as replay:
                     replay.result = await stock(pinned, *args, **kwargs)
                 return replay.result
         finally:
@@ -100,7 +104,7 @@ class Routed:
             return stock(router, *args, **kwargs)
         known, key, encoded, free = admitted
         request = _request(model, messages, kwargs)
-        size = len(request)
+        size = _size(request)
         deployment = None
         with contextlib.suppress(Exception):  # stock meets the same error, words it and falls back
             deployment = router.get_available_deployment(
@@ -109,20 +113,20 @@ class Routed:
         if deployment is None:
             lane.gate.decline("no deployment")
             return stock(router, *args, **kwargs)
-        routed = self._plan(known, key, free, deployment, request, size)
+        routed = self._plan(known, key, free, deployment, request, size, kwargs)
         pinned = self.routers.pinned(router, deployment)
         if routed is LEARN:
             with self._learning(router, known, key, encoded, free, deployment, args, kwargs) as recording:
                 recording.result = stock(pinned, *args, **kwargs)
             return recording.result
-        post = None if routed is None else lane.ready(wire.post, routed.plan, encoded, free)
+        post = None if routed is None else lane.ready(wire.post, routed.plan, encoded, free, args, kwargs, started)
         if post is None:
             return stock(pinned, *args, **kwargs)
         plan = routed.plan
         reply = post.send()
-        result, told = self._result(router, plan, reply, started, args, kwargs, request)
+        result, told = self._result(router, plan, post, reply, started, args, request)
         if result is None:
-            with lane.handing_over(plan, post.body, reply) as replay:
+            with lane.handing_over(plan, post, reply) as replay:
                 replay.result = stock(pinned, *args, **kwargs)
             return replay.result
         routed.count(router, result)
@@ -144,7 +148,7 @@ class Routed:
             if kind == "router" and asyncio._get_running_loop() is not None:
                 lane.gate.decline("running event loop")  # stock starts a thread for the call
                 return None
-            if not CREDENTIALS.isdisjoint(kwargs) or "metadata" in kwargs:
+            if not CREDENTIALS.isdisjoint(kwargs) or any(kwargs.get(name, _ABSENT) is None for name in _BUCKETS):
                 lane.gate.decline("arguments")
                 return None
             found = lane.known(kind, (model, messages), kwargs)
@@ -162,14 +166,21 @@ class Routed:
             return None
 
     def _plan(
-        self, known: Known, key: bytes, free: dict[str, bytes], deployment: Any, request: dict[str, Any], size: int
+        self,
+        known: Known,
+        key: bytes,
+        free: dict[str, bytes],
+        deployment: Any,
+        request: dict[str, Any],
+        size: tuple[int, ...],
+        kwargs: dict[str, Any],
     ) -> Any:
         """Return the deployment's plan, ``LEARN``, or None to leave the call to stock."""
-        if len(request) != size or len(request["metadata"]) != 2:
+        if _size(request) != size:
             self.lane.gate.decline("routing")  # the choice has told the rest of the call something
             return None
         place = (key, deployment["model_info"]["id"])
-        routed = self.lane.find(known.plans, place, key, request["messages"], free)
+        routed = self.lane.find(known.plans, place, key, request["messages"], free, kwargs)
         if type(routed) is RoutedPlan and routed.deployment is not deployment:
             self.lane.gate.decline("routing")
             return None
@@ -187,7 +198,7 @@ class Routed:
         kwargs: dict[str, Any],
     ) -> Any:
         place = (key, deployment["model_info"]["id"])
-        listening = self.lane.environment.listening
+        listening = self.lane.environment.listening or noted.are_in(kwargs)
         routed = lambda plan: RoutedPlan(self.routers, router, deployment, args[0], plan, listening)  # noqa: E731
         headers = deployment["litellm_params"].get("extra_headers") or ()
         return self.lane.learning(known.plans, place, key, encoded, free, args, kwargs, headers, routed)
@@ -196,17 +207,17 @@ class Routed:
         self,
         router: Any,
         plan: Any,
+        post: Any,
         reply: Any,
         started: float,
         args: tuple[Any, ...],
-        kwargs: dict[str, Any],
         request: dict[str, Any],
     ) -> tuple[Any, Any]:
         """Return what the call returns, before the router has added to it, or None if stock must judge the reply.
 
         And what callbacks are to be told, or None if nobody listens.
         """
-        result, told = self.lane.result(plan, reply, started, args, kwargs)
+        result, told = self.lane.result(plan, post, reply, started)
         if result is None:
             return None, None
         try:
@@ -218,6 +229,14 @@ class Routed:
 
 
 def _request(model: str, messages: Any, kwargs: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """Return what stock tells its choice of a deployment about a call."""
-    metadata = {"model_group": model, "model_group_alias": None}
-    return {**kwargs, "model": model, "messages": messages, **more, "metadata": metadata}
+    """Return what stock tells its choice of a deployment about a call. The caller's own dictionaries are copied."""
+    request = {**kwargs, "model": model, "messages": messages, **more}
+    for name in _BUCKETS:
+        if name in request:
+            request[name] = request[name].copy()
+    request["metadata"] = {**request.get("metadata", {}), "model_group": model, "model_group_alias": None}
+    return request
+
+
+def _size(request: dict[str, Any]) -> tuple[int, ...]:
+    return len(request), len(request["metadata"]), len(request.get("litellm_metadata", ()))

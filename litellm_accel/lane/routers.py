@@ -214,6 +214,11 @@ class RoutedPlan:
         self._mark = routers.mark
         self._router = routers.module.Router
 
+    @property
+    def feed(self) -> Any:
+        """What tells callbacks of the plan's successes, None if there are none."""
+        return self.plan.feed
+
     def count(self, router: Any, result: Any) -> None:
         """Count a success in ``router`` as stock does: tokens and requests of the minute."""
         if self.counted:
@@ -235,8 +240,8 @@ class RoutedPlan:
     def tell(self, told: Any, tell: Callable[[], None]) -> None:
         """Tell callbacks of a success, and that it is counted."""
         told.logging.routed = self
-        tell()
         told.logging.litellm_params["metadata"][self._mark] = _tokens(told.result)
+        tell()
 
     def shortened(self, callback: Any) -> Any:
         """Return what does the same as ``callback`` at less cost, if it is a router's for event loops."""

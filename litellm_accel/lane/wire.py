@@ -25,17 +25,28 @@ NEW_LOOP = "new event loop"
 
 
 class Post:
-    """One request, ready to be sent."""
+    """One request, ready to be sent. ``begun`` is what is known of its call for callbacks, None if nobody listens."""
 
-    __slots__ = ("body", "options", "transport")
+    __slots__ = ("begun", "body", "options", "transport")
 
     def __init__(self, transport: Any, options: dict[str, Any], body: bytes) -> None:
         self.transport = transport
         self.options = options
         self.body = body
+        self.begun: Any = None
 
     async def asend(self) -> Reply:
         """Send in an event loop and return what comes of it. Cancellation of the caller's own task passes."""
+        if self.begun is None:
+            return await self._asend()
+        sent = time.time()
+        try:
+            return await self._asend()
+        except asyncio.CancelledError:
+            self.begun.cancel(sent)
+            raise
+
+    async def _asend(self) -> Reply:
         sent = time.time()
         options = self.options
         pool = pools.current()

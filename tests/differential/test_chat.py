@@ -165,7 +165,6 @@ SERVED_ARGUMENTS: list[dict[str, Any]] = [
     {"model": "openai/unknown-model"},
 ]
 DECLINED_ARGUMENTS: list[dict[str, Any]] = [
-    {"metadata": {"a": "b"}},
     {"bogus": 1},
     {"mock_response": "hi"},
     {"caching": True},

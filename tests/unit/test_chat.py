@@ -62,13 +62,37 @@ def test_free_arguments_are_told_apart_by_name_and_type_alone(hot: Any) -> None:
         {"unknown": 1},
         {"stream": True},
         {"timeout": object()},
-        {"metadata": {}},
+        {"metadata": "text"},
+        {"metadata": {object(): 1}},
         {"response_format": int},
         {"extra_body": {"x": "y" * 70_000}},
     ],
 )
 def test_unknown_arguments_and_values_have_none(hot: Any, kwargs: dict[str, Any]) -> None:
     assert hot("chat").call_key("async", ("m", HELLO), kwargs) is None
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "are_equal"),
+    [
+        ({"a": "x", "b": 1}, {"a": "y", "b": 2}, True),
+        ({"a": {"x": 1}}, {"a": {"y": [2]}}, True),
+        ({"a": object()}, {"a": object()}, True),
+        ({"a": "x"}, {"b": "x"}, False),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}, False),
+        ({"a": "x"}, {"a": ""}, False),
+        ({"a": "x"}, {"a": None}, False),
+        ({"a": True}, {"a": False}, False),
+        ({"a": 1}, {"a": True}, False),
+        ({"a": 1}, {"a": 1.0}, False),
+        ({"a": []}, {"a": {}}, False),
+        ({}, None, False),
+    ],
+)
+def test_a_key_holds_the_kinds_of_metadata(hot: Any, one: Any, two: Any, are_equal: bool) -> None:
+    keys = [hot("chat").call_key("async", ("m", HELLO), {"metadata": value}) for value in (one, two)]
+    assert None not in keys
+    assert (keys[0] == keys[1]) is are_equal
     assert hot("chat").call_key("async", ("m", HELLO, None), {}) is None
 
 

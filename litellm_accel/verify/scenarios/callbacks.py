@@ -328,7 +328,7 @@ SCENARIOS = themed(
         {"metadata": {"tags": ["t"], "user_api_key": "hash", "spend_logs_metadata": {"a": 1}}, "user": "u"},
         callbacks={"callbacks": ("payload",)},
         via=ALL,
-        lane="declined",
+        calls=PREPARED + 2,
     ),
     Scenario(
         "payload-redacted",

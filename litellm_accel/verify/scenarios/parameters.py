@@ -178,8 +178,8 @@ PARAMETERS = (
     ),
     # the rest of OpenAI's
     Scenario("user", {"user": "user-1234"}),
-    Scenario("metadata", {"metadata": {"tag": "a", "purpose": "test"}}, via=ALL, lane="declined"),
-    Scenario("metadata-empty", {"metadata": {}}, via=ALL, lane="declined"),
+    Scenario("metadata", {"metadata": {"tag": "a", "purpose": "test"}}, via=ALL, lane="either"),
+    Scenario("metadata-empty", {"metadata": {}}, via=ALL, lane="either"),
     Scenario("metadata-none", {"metadata": None}),
     Scenario("store", {"store": True, "metadata": {"tag": "a"}}, lane="either"),
     Scenario("service-tier", {"service_tier": "flex"}, answer="vendor-fields", lane="either"),
