@@ -15,7 +15,7 @@ from litellm import Router
 from litellm.integrations.custom_logger import CustomLogger
 
 from lane_switch import LISTS, Switch, without_callbacks
-from litellm_accel.lane import events, payload, pictures
+from litellm_accel.lane import events, noted, payload, pictures
 from litellm_accel.lane.callbacks import Listeners
 from litellm_accel.lane.learn import Unlearnable
 from litellm_accel.provider import Provider
@@ -368,12 +368,13 @@ def shown(**differences: Any) -> events.Shown:
         "model_call_details": details,
         **differences,
     }
-    result = SimpleNamespace(_response_headers=headers)
-    return events.Shown(pictures.picture(state), pictures.picture(said), {}, result)
+    watched = noted.Pictures(said, {})
+    watched.succeed(SimpleNamespace(**state))
+    return events.Shown(watched, {}, SimpleNamespace(_response_headers=headers, model="m"), None)
 
 
 def learned(one: events.Shown, two: events.Shown) -> Any:
-    return events._Pair(one, two).node(one.state, two.state, None)
+    return events._Pair(one, two, None).node(one.state, two.state, None)
 
 
 def test_calls_that_differ_in_what_is_known_of_them_are_learned() -> None:
@@ -401,6 +402,7 @@ def test_one_thing_at_two_places_stays_one_thing() -> None:
     pair = events._Pair(
         shown(call="c1", trace="t1", own=held[0], again=held[0]),
         shown(call="c2", trace="t2", own=held[1], again=held[1]),
+        None,
     )
     pair.node(pair.first.state, pair.second.state, None)
     assert len(pair.parts) == 1
