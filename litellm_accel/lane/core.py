@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from litellm_accel._backend import load
-from litellm_accel.lane import events, exchange, noted
+from litellm_accel.lane import events, exchange, noted, wire
 from litellm_accel.lane.exchange import Recording, Replay, Reply
 from litellm_accel.lane.free import widen
 from litellm_accel.lane.learn import NotShown, Unlearnable
@@ -310,6 +310,8 @@ class Lane:
             made = post(plan, plan.body(messages, free))
             if type(made) is not str and plan.feed is not None:
                 made.begun = plan.feed.send(chat.messages_of(args, kwargs), kwargs, started)
+                if post is wire.apost:
+                    self.feeds.bind(kwargs)
         except Exception as error:
             self.gate.fault(error)
             return None

@@ -329,8 +329,11 @@ class Feeds:
         self.fed = _fed_class(self._logging)
         metadata = importlib.import_module("litellm.litellm_core_utils.llm_response_utils.response_metadata")
         self.timing = getattr(metadata, "response_timing_metrics", None)
+        helpers = importlib.import_module("litellm.litellm_core_utils.core_helpers")
         tags = importlib.import_module("litellm.router_strategy.tag_based_routing")
         self.tags = getattr(tags, "get_tags_from_request_kwargs", None) or tags._get_tags_from_request_kwargs
+        # Marks the budget that a proxy has reserved as one that the success callbacks settle.
+        self.bind = getattr(helpers, "bind_budget_reservation_to_callbacks", lambda arguments: None)
         self.sources = Sources()
         self.texts = texts
         self.fault = fault
@@ -435,9 +438,7 @@ class Feed:
 
     def begin(self, messages: Any, arguments: Mapping[str, Any], slots: dict[str, Any]) -> Begun:
         """Return a call that will be sent now, with LiteLLM's notes in its arguments; ``slots`` are as far as known."""
-        objects = self._noted.read(arguments)
-        if objects is None:
-            raise RuntimeError("arguments that do not fit")
+        objects = self._noted.objects(arguments)
         slots.update((f"noted {number}", value) for number, value in enumerate(objects))
         if _LOGGING in arguments:
             slots[_LOGGING] = arguments[_LOGGING]

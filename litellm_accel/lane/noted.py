@@ -239,6 +239,13 @@ class Noted:
             return None
         return objects if len(set(map(id, objects))) == len(objects) else None
 
+    def objects(self, arguments: Mapping[str, Any]) -> list[Any]:
+        """Return the dictionaries and lists by number of a call that has been read."""
+        objects: list[Any] = [held_by(arguments)]
+        for parent, key, _, _ in self._found[1:]:
+            objects.append(objects[parent][key])
+        return objects
+
     def earlier(self, objects: list[Any], key: Any) -> Any:
         """Return what is at ``key`` where ``write_late`` writes there, or None."""
         return next((objects[number].get(key) for number, written in self._late if key in written.root[1]), None)

@@ -248,6 +248,7 @@ _BORROWED = sys.stdlib_module_names | {
     "dotenv",
     "importlib_metadata",
     "jsonschema",
+    "litellm_enterprise",
     "multidict",
     "propcache",
     "pydantic_core",

@@ -12,6 +12,7 @@ from typing import Any
 import litellm
 import pytest
 from litellm import Router
+from litellm._service_logger import ServiceLogging
 from litellm.integrations.custom_logger import CustomLogger
 
 from lane_switch import LISTS, Switch, without_callbacks
@@ -254,6 +255,9 @@ async def _event(self: Any, *args: Any, **kwargs: Any) -> None:
         (logger_with(__call__=lambda *a: None), "callback __call__", False),
         (logger_with(__getattribute__=object.__getattribute__), "callback __getattribute__", False),
         (lambda *args: None, None, True),
+        (logger_with(async_pre_call_hook=_event), None, False),  # the proxy's own affair
+        (logger_with(async_post_call_success_hook=_event, async_log_success_event=_event), None, True),
+        (ServiceLogging(), None, True),
         ("langfuse", "callback langfuse", False),
         (SimpleNamespace(log_success_event=print), "callback of type SimpleNamespace", False),
         (print, "callback of type builtin_function_or_method", False),

@@ -7,6 +7,7 @@ import datetime
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from litellm_accel.verify.scenario import ALL, DIRECT, ROUTED, Made, Scenario, Via, deployment, themed, with_fields
@@ -236,12 +237,19 @@ def _of(logging: Any) -> list[Any]:
     return [state, laid_out(state)]
 
 
+def _reserved(number: int) -> dict[str, Any]:
+    """A budget that LiteLLM marks where no dictionary holds it."""
+    reservation = {"amount": number}
+    return {"user_api_key_auth": SimpleNamespace(budget_reservation=reservation), "seen": (reservation,)}
+
+
 _MAKERS: dict[str, Callable[[int], dict[str, Any]]] = {
     "fresh": _plain,
     "users": _users,
     "objects": _objects,
     "keys": _keys,
     "known": _known,
+    "reserved": _reserved,
     "empty": lambda number: {},
     "one-empty": lambda number: {"a": {}, "b": [], "c": None, "d": "", "e": 0},
     "hooks-lists": lambda number: {"guardrails": [], "list": [{"a": number}, number]},
