@@ -118,7 +118,7 @@ LATER = (
     ("usage-too-small", with_fields("plain", usage={"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 3})),
     ("cost", with_fields("plain", usage={"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7, "cost": 0.5})),
 )
-EACH_ITS_OWN = ("users", "users-odd", "seeds-and-users", "same-values", "max-tokens-each")
+EACH_ITS_OWN = ("users", "users-odd", "seeds-and-users", "max-tokens-each")
 _TOKENS = {"prompt_tokens": 9, "completion_tokens": 4}
 XAI_USAGES: tuple[tuple[str, Any, Lane], ...] = (
     ("reasoning-apart", {**_TOKENS, "total_tokens": 20, **_details(7)}, "declined"),
