@@ -115,6 +115,11 @@ class _LiteLLM:
             for module in (self.calculator, self.arithmetic)
             for name, value in vars(module).items()
             if isinstance(value, FunctionType)
+        ] + [
+            (vars(_module(module)), name, vars(_module(module))[name])
+            for module, names in _SETTINGS.items()
+            for name in names
+            if callable(vars(_module(module)).get(name))
         ]
         types = _module("litellm.types.utils")
         self.response_types = tuple(_attribute(types, name) for name in ("ModelResponse", "Choices", "Message"))

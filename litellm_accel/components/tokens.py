@@ -108,6 +108,7 @@ class _LiteLLM:
         self.counter = self.modules[_COUNTER]
         self.utils = self.modules[_UTILS]
         self.tiktoken = self.modules["tiktoken"]
+        self.codec = {name: vars(self.tiktoken.Encoding)[name] for name in ("encode", "decode")}
 
     def snapshot(self) -> Any:
         """Read a ``Snapshot`` of what counting depends on."""
@@ -119,7 +120,7 @@ class _LiteLLM:
                 *((self.modules[module], watched) for module, watched in names.items()),
                 (tables.MODEL_TO_ENCODING, None),
                 (tables.MODEL_PREFIX_TO_ENCODING, None),
-                (self.tiktoken.Encoding, ("encode", "decode")),
+                (self.tiktoken.Encoding, tuple(self.codec)),
             )
         )
         limited = (self.counter._get_tiktoken_count_function, self.counter._get_extrapolating_count_function)
@@ -159,6 +160,8 @@ class _LiteLLM:
         for module, names in self.own.items():
             if any(vars(self.modules[module]).get(name) is not own for name, own in names):
                 return "stock function replaced"
+        if any(vars(self.tiktoken.Encoding).get(name) is not own for name, own in self.codec.items()):
+            return "stock function replaced"
         if self.litellm.disable_token_counter is True:
             return "token counter disabled"
         if self.litellm.set_verbose is True:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import litellm
 import pytest
@@ -467,6 +468,9 @@ def test_whoever_replaces_what_we_bypass_wins(pair: Pair, monkeypatch: pytest.Mo
     with monkeypatch.context() as patched:
         patched.setattr(cost._module(cost._ARITHMETIC), "_get_token_base_cost", lambda **keywords: (1.0,) * 5)
         assert pair.completion(response(), served=False) == "1200.0"
+    with mock.patch.object(litellm.utils, "get_model_info", wraps=litellm.utils.get_model_info) as spy:
+        assert pair.completion(response(), served=False) == before
+        assert not spy.call_count  # stock does not ask it
     assert pair.completion(response(), served=True) == before
 
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import litellm
 import pytest
@@ -631,6 +632,7 @@ REPLACED = [
     (counter, "_format_function_definitions", lambda tools: "none"),
     (tiktoken, "get_encoding", lambda name: ONE_TOKEN),
     (tiktoken.Encoding, "encode", lambda self, text, **keywords: [1, 2, 3]),
+    (tiktoken.Encoding, "encode", mock.create_autospec(tiktoken.Encoding.encode, side_effect=tiktoken.Encoding.encode)),
 ]  # fmt: skip
 
 
