@@ -52,6 +52,7 @@ ARGUMENTS = _ARGUMENTS = frozenset(
         "top_p",
         "n",
         "stream",
+        "stream_options",
         "stop",
         "max_tokens",
         "max_completion_tokens",
@@ -147,7 +148,8 @@ def call_key(
     Calls with equal keys pass equal values of equal types, but for free arguments, which have equal names and types,
     and ``NOTED`` ones, which are of equal kinds. None if the lane does not know the call's arguments.
     """
-    if len(args) > 2 or kwargs.get("stream"):
+    stream = kwargs.get("stream")
+    if len(args) > 2 or (stream and stream is not True):
         return None
     cdef list passed = [kind, args[0] if args else None]
     cdef dict free = {}
@@ -172,6 +174,8 @@ def call_key(
             value = ..., "timeout", value.as_dict()
         elif name == "response_format" and isinstance(value, type):
             value = _class_number(value)
+        elif name == "stream_options" and value is not None and not stream:
+            return None
         passed.append(name)
         passed.append(value)
     try:
@@ -392,7 +396,8 @@ cdef class Plan:
 
     ``transports`` maps each event loop (None for threads) to LiteLLM's transport there and its cookies; ``request`` is
     what a transport needs besides a body. A plan holds for one ``epoch`` of the settings and until ``expires``
-    (``time.time()``). ``feed`` tells callbacks of its successes, None if there are none.
+    (``time.time()``). ``feed`` tells callbacks of its successes, ``opening`` opens its streams: None
+    if there are none.
 
     ``kinds`` is the sum of what messages may hold besides texts (of ``KINDS``; -1 for anything). With ``spaced`` the
     request is written as the ``json`` module writes it, else as the provider SDK does. ``conversion`` is how LiteLLM
@@ -418,6 +423,7 @@ cdef class Plan:
     cdef readonly object epoch
     cdef readonly double expires
     cdef public object feed
+    cdef public object opening
     cdef public int kinds
     cdef public object conversion
     cdef public bint sums
@@ -456,6 +462,7 @@ cdef class Plan:
         self.free = free
         self.places = {}
         self.feed = None
+        self.opening = None
         self.kinds = -1
         self.conversion = None
         self.sums = False

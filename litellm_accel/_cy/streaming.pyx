@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import orjson
@@ -21,18 +22,32 @@ UNKNOWN = "learned from"
 cdef str _MORE = MORE
 cdef str _UNKNOWN = UNKNOWN
 cdef object _loads = orjson.loads
+cdef object _time = time.time
 cdef object _leaves_of = leaves_of
 
 cdef tuple _MEMBERS = ("id", "created", "model", "object", "system_fingerprint")
 cdef tuple _PARTS = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
 
-# What attributes of LiteLLM's stream must be for a template to hold: the first chunk is out, the last is not near.
-cdef tuple _MIDDLE = (
-    ("sent_first_chunk", True),
+# What attributes of LiteLLM's stream must be for a template to hold: nothing held back, the last chunk is to come, and
+# the first is out, or is the next.
+cdef tuple _OPEN = (
     ("received_finish_reason", None),
     ("sent_last_chunk", False),
     ("custom_llm_provider", "openai"),
     ("merge_reasoning_content_in_choices", False),
+    ("holding_chunk", ""),
+)
+cdef tuple _MIDDLE = (("sent_first_chunk", True), *_OPEN)
+cdef tuple _BEGINNING = (
+    ("sent_first_chunk", False),
+    *_OPEN,
+    ("created", None),
+    ("response_id", None),
+    ("system_fingerprint", None),
+    ("_provider_response_model", None),
+    ("intermittent_finish_reason", None),
+    ("response_uptil_now", ""),
+    ("chunks", []),
 )
 
 
@@ -57,7 +72,8 @@ cdef class Reader:
     """The events of one stream, and the chunks that ``templates``, by shape, make of them.
 
     Where ``templates`` holds None for a shape, stock makes the chunk. ``package`` holds the names of the module
-    ``litellm``. After ``chunk()`` has returned ``UNKNOWN``, ``value`` is the event as parsed, and ``shape`` its shape.
+    ``litellm``. After ``chunk()`` has returned ``UNKNOWN``, ``value`` is the event as parsed, and ``shape`` its shape,
+    which that of a stream's first event shares with no other.
     """
 
     cdef readonly Splitter splitter
@@ -86,14 +102,16 @@ cdef class Reader:
         must go on.
         """
         cdef Splitter splitter = self.splitter
-        for name, wanted in _MIDDLE:
+        cdef bint begins
+        begins = state.get("sent_first_chunk") is False
+        for name, wanted in _BEGINNING if begins else _MIDDLE:
             found = state.get(name, _UNKNOWN)
             if found is not wanted and found != wanted:
                 return "first or last chunk"
         line = splitter.next()
         if line is None:
             return "other fields" if splitter.odd else _MORE
-        found = self._template(<bytes>line)
+        found = self._template(<bytes>line, begins)
         if type(found) is not ChunkTemplate:
             splitter.back()
             return found
@@ -105,6 +123,8 @@ cdef class Reader:
             if repeated is None or repeated >= self._package["REPEATED_STREAMING_CHUNK_LIMIT"]:
                 splitter.back()
                 return "repeated chunk"
+        if begins:
+            state["created"] = int(_time())
         response = template.response.build(self._leaves, state)
         text = content_of(response)
         state.update(template.noted.build(self._leaves, state))
@@ -114,7 +134,7 @@ cdef class Reader:
         chunks.append(response)
         return response
 
-    cdef object _template(self, bytes line):
+    cdef object _template(self, bytes line, bint begins):
         try:
             value = _loads(line[6:] if line[5:6] == b" " else line[5:])
         except ValueError:
@@ -125,6 +145,8 @@ cdef class Reader:
         if found is None or _is_blank(value.get("id")):
             return "content"
         self.shape, self._leaves = <tuple>found
+        if begins:
+            self.shape = ("first", self.shape)
         if self.shape == self._last_shape:
             return self._last
         template = self.templates.get(self.shape, _UNKNOWN)

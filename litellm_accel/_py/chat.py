@@ -44,6 +44,7 @@ ARGUMENTS = frozenset(
         "top_p",
         "n",
         "stream",
+        "stream_options",
         "stop",
         "max_tokens",
         "max_completion_tokens",
@@ -134,7 +135,8 @@ def call_key(kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[
     Calls with equal keys pass equal values of equal types, but for free arguments, which have equal names and types,
     and ``NOTED`` ones, which are of equal kinds. None if the lane does not know the call's arguments.
     """
-    if len(args) > 2 or kwargs.get("stream"):
+    stream = kwargs.get("stream")
+    if len(args) > 2 or (stream and stream is not True):
         return None
     passed: list[Any] = [kind, args[0] if args else None]
     free: dict[str, bytes] = {}
@@ -159,6 +161,8 @@ def call_key(kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[
             value = ..., "timeout", value.as_dict()
         elif name == "response_format" and isinstance(value, type):
             value = _class_number(value)
+        elif name == "stream_options" and value is not None and not stream:
+            return None
         passed.append(name)
         passed.append(value)
     try:
@@ -375,7 +379,8 @@ class Plan:
 
     ``transports`` maps each event loop (None for threads) to LiteLLM's transport there and its cookies; ``request`` is
     what a transport needs besides a body. A plan holds for one ``epoch`` of the settings and until ``expires``
-    (``time.time()``). ``feed`` tells callbacks of its successes, None if there are none.
+    (``time.time()``). ``feed`` tells callbacks of its successes, ``opening`` opens its streams: None
+    if there are none.
 
     ``kinds`` is the sum of what messages may hold besides texts (of ``KINDS``; -1 for anything). With ``spaced`` the
     request is written as the ``json`` module writes it, else as the provider SDK does. ``conversion`` is how LiteLLM
@@ -399,6 +404,7 @@ class Plan:
         "header_maps",
         "hidden",
         "kinds",
+        "opening",
         "places",
         "prefix",
         "request",
@@ -441,6 +447,7 @@ class Plan:
         self.free = free
         self.places: dict[str, str | None] = {}
         self.feed: Any = None
+        self.opening: Any = None
         self.kinds = -1
         self.conversion: Any = None
         self.sums = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import orjson
@@ -18,13 +19,26 @@ _MEMBERS = ("id", "created", "model", "object", "system_fingerprint")
 _PARTS = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
 _set = object.__setattr__
 
-# What attributes of LiteLLM's stream must be for a template to hold: the first chunk is out, the last is not near.
-_MIDDLE = (
-    ("sent_first_chunk", True),
+# What attributes of LiteLLM's stream must be for a template to hold: nothing held back, the last chunk is to come, and
+# the first is out, or is the next.
+_OPEN = (
     ("received_finish_reason", None),
     ("sent_last_chunk", False),
     ("custom_llm_provider", "openai"),
     ("merge_reasoning_content_in_choices", False),
+    ("holding_chunk", ""),
+)
+_MIDDLE = (("sent_first_chunk", True), *_OPEN)
+_BEGINNING = (
+    ("sent_first_chunk", False),
+    *_OPEN,
+    ("created", None),
+    ("response_id", None),
+    ("system_fingerprint", None),
+    ("_provider_response_model", None),
+    ("intermittent_finish_reason", None),
+    ("response_uptil_now", ""),
+    ("chunks", []),
 )
 
 
@@ -47,7 +61,8 @@ class Reader:
     """The events of one stream, and the chunks that ``templates``, by shape, make of them.
 
     Where ``templates`` holds None for a shape, stock makes the chunk. ``package`` holds the names of the module
-    ``litellm``. After ``chunk()`` has returned ``UNKNOWN``, ``value`` is the event as parsed, and ``shape`` its shape.
+    ``litellm``. After ``chunk()`` has returned ``UNKNOWN``, ``value`` is the event as parsed, and ``shape`` its shape,
+    which that of a stream's first event shares with no other.
     """
 
     __slots__ = ("_last", "_last_shape", "_leaves", "_package", "shape", "splitter", "templates", "value")
@@ -74,14 +89,15 @@ class Reader:
         must go on.
         """
         splitter = self.splitter
-        for name, wanted in _MIDDLE:
+        begins = state.get("sent_first_chunk") is False
+        for name, wanted in _BEGINNING if begins else _MIDDLE:
             found = state.get(name, UNKNOWN)
             if found is not wanted and found != wanted:
                 return "first or last chunk"
         line = splitter.next()
         if line is None:
             return "other fields" if splitter.odd else MORE
-        template = self._template(line)
+        template = self._template(line, begins)
         if type(template) is not ChunkTemplate:
             splitter.back()
             return template
@@ -92,6 +108,8 @@ class Reader:
             if repeated is None or repeated >= self._package["REPEATED_STREAMING_CHUNK_LIMIT"]:
                 splitter.back()
                 return "repeated chunk"
+        if begins:
+            state["created"] = int(time.time())
         response = template.response.build(self._leaves, state)
         text = content_of(response)
         state.update(template.noted.build(self._leaves, state))
@@ -101,7 +119,7 @@ class Reader:
         chunks.append(response)
         return response
 
-    def _template(self, line: bytes) -> Any:
+    def _template(self, line: bytes, begins: bool) -> Any:
         try:
             value = orjson.loads(line[6:] if line[5:6] == b" " else line[5:])
         except ValueError:
@@ -112,6 +130,8 @@ class Reader:
         if found is None or _is_blank(value.get("id")):
             return "content"
         self.shape, self._leaves = found
+        if begins:
+            self.shape = "first", self.shape
         if self.shape == self._last_shape:
             return self._last
         template = self.templates.get(self.shape, UNKNOWN)

@@ -7,6 +7,7 @@ served here or be left to stock, which goes on from where the stream is.
 
 from __future__ import annotations
 
+import datetime
 import importlib
 import logging
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ from typing import Any, ClassVar
 
 from litellm_accel._backend import load
 from litellm_accel.components.base import Component, Replaced, Replacement
+from litellm_accel.components.chat import COMPONENT as chat
+from litellm_accel.lane import streams as lane
 from litellm_accel.lane.learn import Unlearnable
 from litellm_accel.lane.streams import Events, Learner, busy
 from litellm_accel.verify.records import require
@@ -27,10 +30,14 @@ _HANDLER = "litellm.litellm_core_utils.streaming_handler"
 _ASYNC = f"{_HANDLER}:CustomStreamWrapper.__anext__"
 _SYNC = f"{_HANDLER}:CustomStreamWrapper.__next__"
 _BUILDER = "litellm.main:stream_chunk_builder"
+_ASYNCIFY = "litellm.litellm_core_utils.asyncify:asyncify"
 _TOTAL = f"{_HANDLER}:calculate_total_usage"
 _MAX_TEMPLATES = 1024
+_LITTLE = 512, 16384  # chunks, characters: put together in a millisecond
+_COUNTING = frozenset(("deployment_callback_on_success", "sync_deployment_callback_on_success"))
 
-# What a served chunk passes by, and the settings read there. Functions and classes must be the packages' own.
+# What a served chunk passes by, and the settings read there. Functions and classes must be the packages' own. What the
+# opening of a stream passes by besides, the chat lane watches.
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "litellm": (
         "set_verbose",
@@ -58,6 +65,7 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
         "verbose_logger",
     ),
     f"{_HANDLER}:CustomStreamWrapper": (
+        "__init__",
         "__anext__",
         "__next__",
         "_add_mcp_list_tools_to_first_chunk",
@@ -75,6 +83,7 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
         "raise_on_model_repetition",
         "return_processed_chunk_logic",
         "run_success_logging_and_cache_storage",
+        "set_logging_event_loop",
         "set_model_id",
         "strip_role_from_delta",
     ),
@@ -86,8 +95,8 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "litellm.types.utils:ModelResponseStream": ("__init__", "__setattr__", "model_dump", "hidden_params"),
     "openai._streaming": ("ServerSentEvent", "json"),
     "openai._streaming:SSEDecoder": ("_aiter_chunks", "_iter_chunks", "aiter_bytes", "decode", "iter_bytes"),
-    "openai._streaming:AsyncStream": ("__aiter__", "__anext__", "__stream__", "_iter_events"),
-    "openai._streaming:Stream": ("__iter__", "__next__", "__stream__", "_iter_events"),
+    "openai._streaming:AsyncStream": ("__aiter__", "__anext__", "__init__", "__stream__", "_iter_events"),
+    "openai._streaming:Stream": ("__init__", "__iter__", "__next__", "__stream__", "_iter_events"),
     "openai._base_client:BaseClient": ("_process_response_data",),
     "openai._models": ("construct_type", "BaseModel"),
 }
@@ -99,7 +108,7 @@ class Streams:
     def __init__(self, gate: Any) -> None:
         self.gate = gate
         self.stock: dict[str, FunctionType] = {}
-        handler = importlib.import_module(_HANDLER)
+        handler = self.handler = importlib.import_module(_HANDLER)
         sdk = importlib.import_module("openai._streaming")
         self.package = importlib.import_module("litellm")
         self.learner = Learner(handler)
@@ -108,6 +117,8 @@ class Streams:
         self._async, self._sync, self._decoder = sdk.AsyncStream, sdk.Stream, sdk.SSEDecoder
         self._chunk = importlib.import_module("openai.types.chat").ChatCompletionChunk
         self._executor = handler.executor
+        self._router = importlib.import_module("litellm.router").Router
+        self._teller = importlib.import_module("litellm.integrations.custom_logger").CustomLogger()
         self._kinds = handler.ModelResponseStream, handler.StreamingChoices, handler.Delta
         self._redacts = importlib.import_module(
             "litellm.litellm_core_utils.redact_messages"
@@ -165,11 +176,11 @@ class Streams:
             found: Events = stream._decoder
             return found
         reason = self._unfit(wrapper, stream)
-        if reason is None:
-            reason = "first chunk"
-            stream._decoder = Events(stream._decoder, streaming.Reader(self.templates, vars(self.package)))
-        self.gate.decline(reason)
-        return None
+        if reason is not None:
+            self.gate.decline(reason)
+            return None
+        found = stream._decoder = Events(stream._decoder, streaming.Reader(self.templates, vars(self.package)))
+        return found
 
     def _unfit(self, wrapper: Any, stream: Any) -> str | None:
         if type(wrapper) is not self._wrapper or not vars(wrapper).keys().isdisjoint(vars(self._wrapper)):
@@ -194,14 +205,27 @@ class Streams:
         reader = events.reader
         if reader.templates is not self.templates:
             reader.renew(self.templates)
-        chunk = reader.chunk(vars(wrapper))
+        state = vars(wrapper)
+        begins = not state["sent_first_chunk"]
+        chunk = reader.chunk(state)
         if chunk is streaming.UNKNOWN:
             self.learn(wrapper, reader)
-            return reader.chunk(vars(wrapper))
+            chunk = reader.chunk(state)
+        if begins and type(chunk) is not str and wrapper.logging_obj.completion_start_time is None:
+            wrapper.logging_obj.update_completion_start_time(completion_start_time=datetime.datetime.now())
         return chunk
+
+    def end(self, wrapper: Any, chunk: Any) -> None:
+        """Note the usage so far with a stream's last ``chunk``."""
+        if wrapper.stream_options is None:
+            hidden = chunk._hidden_params
+            hidden["usage"] = self.handler.calculate_total_usage(chunks=wrapper.chunks)
+            wrapper._last_returned_hidden_params = hidden
 
     def learn(self, wrapper: Any, reader: Any) -> None:
         """Learn the template for the event that the reader does not know, or that there is none."""
+        if not all(kind.__pydantic_complete__ for kind in self._kinds):
+            return  # stock's first chunk completes the classes, and is warned of what is in them
         if len(self.templates) >= _MAX_TEMPLATES:
             self.templates.clear()
         self.templates[reader.shape] = None
@@ -227,6 +251,8 @@ class Streams:
         if events.reading:
             with busy(wrapper.completion_stream, RuntimeError("anext(): asynchronous generator is already running")):
                 return await stock(wrapper)
+        if not events.begun:
+            await anext(wrapper.completion_stream._iterator)
         while True:
             try:
                 chunk = self.next(wrapper, events)
@@ -235,7 +261,7 @@ class Streams:
                 return await stock(wrapper)
             if type(chunk) is not str:
                 self.gate.serve()
-                return chunk
+                return await self._aended(wrapper, chunk) if wrapper.sent_last_chunk else chunk
             if chunk is not streaming.MORE:
                 self.gate.decline(chunk)
                 return await stock(wrapper)
@@ -251,6 +277,12 @@ class Streams:
                 return await stock(wrapper)
             events.reader.splitter.feed(packet)
 
+    async def _aended(self, wrapper: Any, chunk: Any) -> Any:
+        """Return a stream's last chunk as stock leaves it."""
+        self.end(wrapper, chunk)
+        chunk = await wrapper._call_post_streaming_deployment_hook(chunk)
+        return wrapper._add_mcp_metadata_to_final_chunk(chunk)
+
     # --- synchronous
 
     def snext(self, wrapper: Any) -> Any:
@@ -264,17 +296,20 @@ class Streams:
         if events.reading:
             with busy(wrapper.completion_stream, ValueError("generator already executing")):
                 return stock(wrapper)
+        if not events.begun:
+            next(wrapper.completion_stream._iterator)
         while True:
+            begins = not wrapper.sent_first_chunk
             try:
                 chunk = self.next(wrapper, events)
             except Exception as error:
                 self.gate.fault(error)
                 return stock(wrapper)
             if type(chunk) is not str:
-                if not self.package.disable_streaming_logging and self._is_logged(wrapper.logging_obj):
+                if not self.package.disable_streaming_logging and (begins or not self._counted(wrapper, chunk)):
                     self._executor.submit(wrapper.run_success_logging_and_cache_storage, chunk, False)
                 self.gate.serve()
-                return chunk
+                return self._ended(wrapper, chunk) if wrapper.sent_last_chunk else chunk
             if chunk is not streaming.MORE:
                 self.gate.decline(chunk)
                 return stock(wrapper)
@@ -289,6 +324,11 @@ class Streams:
             if packet is None:
                 return stock(wrapper)
             events.reader.splitter.feed(packet)
+
+    def _ended(self, wrapper: Any, chunk: Any) -> Any:
+        """Return a stream's last chunk as stock leaves it."""
+        self.end(wrapper, chunk)
+        return chunk if wrapper.stream_options is not None else wrapper._add_mcp_metadata_to_final_chunk(chunk)
 
     # --- the end
 
@@ -309,6 +349,34 @@ class Streams:
                 self.gate.fault(error)
         return self.stock[_BUILDER](chunks, messages, start_time, end_time, logging_obj, count_prompt_tokens)
 
+    def asyncified(self, function: Any, *, cancellable: Any = False, limiter: Any = None) -> Any:
+        """Return ``function`` as one to await; little chunks are put together at once, not by a thread."""
+        stock = self.stock[_ASYNCIFY](function, cancellable=cancellable, limiter=limiter)
+        if function is not self.package.stream_chunk_builder or not self.gate.on:
+            return stock
+
+        async def build(*args: Any, **kwargs: Any) -> Any:
+            if self._is_little(kwargs.get("chunks"), kwargs.get("messages")):
+                return function(*args, **kwargs)
+            return await stock(*args, **kwargs)
+
+        return build
+
+    def _is_little(self, chunks: Any, messages: Any) -> bool:
+        """Return whether there is little to put together, and little to count the tokens of."""
+        most, rest = _LITTLE
+        if type(chunks) is not list or type(messages) is not list or len(chunks) + len(messages) > most:
+            return False
+        for message in messages:
+            text = message.get("content") if type(message) is dict else ...
+            if type(text) is not str:
+                return False
+            rest -= len(text)
+        for text in map(streaming.content_of, chunks):
+            if type(text) is str:
+                rest -= len(text)
+        return rest >= 0
+
     def total(self, chunks: Any) -> Any:
         """Add usages up as stock does, of those chunks that have one."""
         if type(chunks) is list and self.gate.on:
@@ -318,18 +386,36 @@ class Streams:
                 self.gate.fault(error)
         return self.stock[_TOTAL](chunks)
 
-    def _is_logged(self, logged: Any) -> bool:
-        """Return whether stock's job for a chunk in the middle of a stream can be seen: by callbacks, or by redaction.
+    def _counted(self, wrapper: Any, chunk: Any) -> bool:
+        """Do what can be seen of stock's job for a chunk in the middle of a stream, if only routers hear of it.
 
-        It renews what the first chunk's job has noted, and then goes through these callbacks.
+        The job renews what the first chunk's job has noted, and then goes through the callbacks. Routers count; others
+        are told by the job itself, and so are all where messages are redacted.
         """
-        return bool(
-            self.package.success_callback
-            or self.package._async_success_callback
-            or logged.dynamic_success_callbacks
+        logged = wrapper.logging_obj
+        told = self.package.success_callback
+        if (
+            logged.dynamic_success_callbacks
             or logged.dynamic_async_success_callbacks
+            or logged.standard_callback_dynamic_params
+            or not all(map(self._is_router_s, told))
+            or not all(map(self._is_router_s, self.package._async_success_callback))
             or self._redacts(logged.model_call_details)
-        )
+        ):
+            return False
+        if told:
+            details = logged.model_call_details
+            parameters = details.get("litellm_params", {})
+            if parameters.get("no-log") or not logged.is_sync_litellm_request(parameters):
+                return False
+            now = datetime.datetime.now()
+            for callback in told:
+                self._teller.log_event(details, chunk, logged.start_time, now, self.handler.print_verbose, callback)
+        return True
+
+    def _is_router_s(self, callback: Any) -> bool:
+        """Return whether a router counts successes by ``callback``; some count at the end of a stream only."""
+        return type(getattr(callback, "__self__", None)) is self._router and callback.__name__ in _COUNTING
 
 
 def _owner(place: str) -> Any:
@@ -344,13 +430,16 @@ class Streaming(Component):
     name: ClassVar[str] = "streaming"
     summary: ClassVar[str] = "streamed chunks made directly from the bytes that come"
     relies_on: ClassVar[tuple[str, ...]] = tuple(
-        dict.fromkeys(place.partition(":")[0] for place in _NAMES if place.startswith("litellm."))
+        dict.fromkeys((*chat.relies_on, *(place.partition(":")[0] for place in _NAMES if place.startswith("litellm."))))
     )
     hot_modules: ClassVar[tuple[str, ...]] = ("bindings", "sse", "streaming", "template")
 
+    def __init__(self) -> None:
+        self._streams: Streams | None = None
+
     def replacements(self, gate: Any) -> Sequence[Replacement]:
-        """Return the two ways in which LiteLLM's stream is iterated."""
-        streams = Streams(gate)
+        """Return the two ways in which LiteLLM's stream is iterated, and what it does at its end."""
+        streams = self._streams = Streams(gate)
 
         def serve(target: str, method: Any) -> Replacement:
             def build(stock: FunctionType) -> Any:
@@ -364,7 +453,17 @@ class Streaming(Component):
             serve(_SYNC, streams.snext),
             serve(_BUILDER, streams.build),
             serve(_TOTAL, streams.total),
+            serve(_ASYNCIFY, streams.asyncified),
         ]
+
+    def started(self) -> None:
+        """Let the chat lane open streams."""
+        lane.use(self._streams)
+
+    def stopped(self) -> None:
+        """Forget what was learned."""
+        lane.use(None)
+        self._streams = None
 
     def prove(self, replaced: Mapping[str, Replaced]) -> None:
         """Ask for a record of ``verify``. Each template is proven once more, on the event it was learned for."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from litellm_accel._backend import load
-from litellm_accel.lane import events, exchange, noted, wire
+from litellm_accel.lane import events, exchange, noted, openings, streams, wire
 from litellm_accel.lane.exchange import Recording, Replay, Reply
 from litellm_accel.lane.free import widen
 from litellm_accel.lane.learn import NotShown, Unlearnable
@@ -43,6 +43,7 @@ class Lane:
         self.environment = Environment(lambda: gate.served)
         self.maker = Maker()
         self.feeds = events.Feeds(self.maker.texts, gate.fault)
+        self.openings = openings.Openings()
         self.plans: dict[Any, Any] = {}
         self.sighted: set[bytes] = set()
         self.fresh: set[bytes] = set()
@@ -64,24 +65,27 @@ class Lane:
         reason = environment.refresh() if environment.watch.changed() else environment.reason
         if reason is None and self._internal.get():
             reason = "internal call"
+        streaming = bool(kwargs.get("stream"))
+        if reason is None and streaming:
+            reason = streams.refusal()
         if reason is None:
             found = chat.call_key(kind, args, kwargs)
             given = chat.messages_of(args, kwargs)
-            is_told = environment.listening or noted.are_in(kwargs)
+            is_told = streaming or environment.listening or noted.are_in(kwargs)
             messages = None if found is None else self.encoded(given, is_told)
-            if found is not None and messages is not None:
+            if found is not None and messages is not None and not (streaming and noted.are_in(kwargs)):
                 key, free = found
-                if free and key in self.bound:
+                if free and (streaming or key in self.bound):
                     key += b",".join(free.values())
                 return key + events.nested(given) if is_told else key, messages, free
-            reason = "arguments" if found is None else "messages"
+            reason = "messages" if found is not None and messages is None else "arguments"
         self.gate.decline(reason)
         return None
 
     def encoded(self, messages: Any, is_told: bool) -> bytes | None:
         """Return ``messages`` as they are sent, or None to decline.
 
-        Where nobody is told of them, LiteLLM's own message objects may be among them.
+        Where somebody is told of them, LiteLLM's own message objects may not be among them.
         """
         encoded: bytes | None = chat.body_of(messages)
         if encoded is None and type(messages) is list and not is_told:
@@ -179,17 +183,22 @@ class Lane:
     ) -> Iterator[Recording]:
         """Watch the stock call in the block; its ``result``, put into the recording, becomes the plan at ``place``.
 
-        If there can be none, that is left there. What callbacks are told takes two calls to learn. ``headers`` are
-        names of request headers that are the user's own, besides those in the call and in LiteLLM's settings.
+        If there can be none, that is left there. What callbacks are told takes two calls to learn, and so do streams.
+        ``headers`` are names of request headers that are the user's own, besides those in the call and in LiteLLM's
+        settings.
         """
         begun = plans.get(place)
-        is_told = self.environment.listening or noted.are_in(kwargs)
-        recording = Recording(noted.Pictures(chat.messages_of(args, kwargs), kwargs) if is_told else None)
+        streaming = bool(kwargs.get("stream"))
+        is_told = streaming or self.environment.listening or noted.are_in(kwargs)
+        # Streams with noted arguments are stock's to open.
+        pictures = noted.Pictures(chat.messages_of(args, kwargs), {} if streaming else kwargs) if is_told else None
+        recording = Recording(pictures, streaming)
         try:
             with exchange.scripted(recording):
                 yield recording
         except BaseException:
             self._leave(plans, place, begun)
+            recording.forget()
             raise
         try:
             if begun is None or plans.get(place) is not begun or begun.epoch != self.environment.epoch:
@@ -202,10 +211,17 @@ class Lane:
                 raise NotShown("free arguments that matter")
             made = plan if routed is None else routed(plan)
             if recording.pictures is not None:
-                shown = events.Shown(recording.pictures, kwargs, recording.result, plan)
+                shown: Any
+                if streaming:
+                    shown = openings.Shown(recording, kwargs, plan)
+                else:
+                    shown = events.Shown(recording.pictures, kwargs, recording.result, plan)
                 if begun.shown is None:
                     plans[place] = ShownOnce(begun.epoch, shown)
                     return
+            if streaming:
+                plan.opening = self.openings.opening(begun.shown, shown, recording, plan.body(messages, free))
+            elif recording.pictures is not None:
                 reply = recording.sent[0].reply
                 answer = plan.answer(reply.status, headers_of(reply.headers), reply.body, reply.headers)
                 total = self.maker.total(recording.pricing)
@@ -220,6 +236,8 @@ class Lane:
                 plans[place] = begun.plan
         except Exception as error:
             self.gate.fault(error)
+        finally:
+            recording.forget()
         self.fresh.discard(key)
 
     def _widened(self, plan: Any, other: Any, key: bytes) -> bool:
@@ -254,25 +272,33 @@ class Lane:
             post.begun.undo()
         replay = Replay(str(plan.request["url"]), post.body, reply)
         try:
-            with exchange.scripted(replay):
-                yield replay
-        except Exception:
+            try:
+                with exchange.scripted(replay):
+                    yield replay
+            except Exception:
+                self._check(replay)
+                raise
             self._check(replay)
-            raise
-        self._check(replay)
-        if reply.status != 200 or reply.body_error is not None:
-            return
-        try:
-            text = replay.text if plan.feed is not None else None
-            self.maker.extend(plan, reply, replay.result, text)
-        except Unlearnable:
-            return
-        except Exception as error:
-            self.gate.fault(error)
+            if reply.status != 200 or reply.body_error is not None:
+                return
+            try:
+                if plan.opening is not None:
+                    plan.opening.extend(headers_of(reply.headers))
+                    return
+                text = replay.text if plan.feed is not None else None
+                self.maker.extend(plan, reply, replay.result, text)
+            except Unlearnable:
+                return
+            except Exception as error:
+                self.gate.fault(error)
+        finally:
+            replay.forget()
 
     def _check(self, replay: Replay) -> None:
         """Count a fault unless stock, which was not cancelled, has sent the very request that the lane had sent."""
         if replay.differs or not replay.used:
+            if replay.reply.live is not None and not replay.used:
+                replay.reply.live.close()
             self.gate.fault(RuntimeError("stock sends another request"))
 
     @contextmanager
@@ -320,11 +346,16 @@ class Lane:
             return None
         return made
 
-    def result(self, plan: Any, post: Post, reply: Reply, started: float) -> tuple[Any, events.Told | None]:
+    def result(
+        self, plan: Any, post: Post, reply: Reply, started: float, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, events.Told | None]:
         """Return what a call that began at ``started`` returns for ``reply``, or None if stock must judge it.
 
         And what callbacks are to be told, or None if nobody listens.
         """
+        if plan.opening is not None:
+            opened = self.opened(plan, reply, started, args, kwargs)
+            return opened and opened[0], None
         if reply.error is not None or reply.body_error is not None:
             return None, None
         try:
@@ -339,6 +370,23 @@ class Lane:
         except Exception as error:
             self.gate.fault(error)
             return None, None
+
+    def opened(
+        self, plan: Any, reply: Reply, started: float, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, Any] | None:
+        """Return the stream that a call gets for ``reply``, and what a router would call again with.
+
+        None if stock must judge the reply.
+        """
+        if reply.live is None:
+            return None
+        try:
+            opened: tuple[Any, Any] | None
+            opened = plan.opening.open(reply, chat.messages_of(args, kwargs), kwargs, started)
+        except Exception as error:
+            self.gate.fault(error)
+            return None
+        return opened
 
 
 class Refused:

@@ -29,18 +29,18 @@ class Direct:
         plan, key, messages, free = admitted
         if plan is LEARN:
             with lane.learning(lane.plans, key, key, messages, free, args, kwargs) as recording:
-                recording.result = await stock(*args, **kwargs)
-            return recording.result
+                result = recording.result = await stock(*args, **kwargs)
+            return result
         post = lane.ready(wire.apost, plan, messages, free, args, kwargs, started)
         if post is None:
             with lane.connecting(plan):
                 return await stock(*args, **kwargs)
         reply = await post.asend()
-        result, told = lane.result(plan, post, reply, started)
+        result, told = lane.result(plan, post, reply, started, args, kwargs)
         if result is None:
             with lane.handing_over(plan, post, reply) as replay:
-                replay.result = await stock(*args, **kwargs)
-            return replay.result
+                result = replay.result = await stock(*args, **kwargs)
+            return result
         if told is not None:
             told.atell()
         lane.gate.serve()
@@ -57,17 +57,17 @@ class Direct:
         plan, key, messages, free = admitted
         if plan is LEARN:
             with lane.learning(lane.plans, key, key, messages, free, args, kwargs) as recording:
-                recording.result = stock(*args, **kwargs)
-            return recording.result
+                result = recording.result = stock(*args, **kwargs)
+            return result
         post = lane.ready(wire.post, plan, messages, free, args, kwargs, started)
         if post is None:
             return stock(*args, **kwargs)
         reply = post.send()
-        result, told = lane.result(plan, post, reply, started)
+        result, told = lane.result(plan, post, reply, started, args, kwargs)
         if result is None:
             with lane.handing_over(plan, post, reply) as replay:
-                replay.result = stock(*args, **kwargs)
-            return replay.result
+                result = replay.result = stock(*args, **kwargs)
+            return result
         if told is not None:
             told.tell()
         lane.gate.serve()

@@ -15,7 +15,7 @@ import importlib
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
@@ -46,7 +46,7 @@ _FRESH_ID = "fresh identifier"
 # What is known of a call when it is sent.
 _FIRST = ("start", "sent", _CALL_ID, _TRACE_ID, _FRESH_ID)
 _MAX_TRIES = 32
-_TAGS = "_routing_request_tags"
+TAGS = "_routing_request_tags"
 _TEXT, _HEADERS = "original_response", "response_headers"
 _RECEIVED = "headers as they came"
 
@@ -57,19 +57,22 @@ _RECEIVED = "headers as they came"
 class Shown:
     """One call as stock served it: the state of its ``Logging`` object when it had succeeded, and what it was given."""
 
-    def __init__(self, pictures: Pictures, arguments: Mapping[str, Any], result: Any, plan: Any) -> None:
+    def __init__(
+        self, pictures: Pictures, arguments: Mapping[str, Any], result: Any, plan: Any, logging: Held | None = None
+    ) -> None:
+        """``logging`` is the object's part of what was pictured, which is all of it if not given."""
         if pictures.state is None:
             raise Unlearnable("callbacks are told elsewhere")
         self.pictures = pictures
         self.state = pictures.state
         self.messages = pictures.messages
         self.result = result
-        self.answered = pricing_facts(result)  # before anybody changes the result
+        self.answered = None if result is None else pricing_facts(result)  # before anybody changes the result
         self.plan = plan  # what it was learned to send
         self.given = arguments
         others = {name: value for name, value in arguments.items() if name not in chat.NOTED}
         self.arguments = {id(value): path for path, value in within((), others)}
-        self.known = dict(self.state.named())
+        self.known = dict((logging or self.state).named())
         self.details = dict(self.known["model_call_details"].named())
 
     def slots(self) -> dict[str, Any]:
@@ -93,8 +96,11 @@ class Shown:
 # --- learning ---------------------------------------------------------------------------------------------------------
 
 
-class _Pair:
+class Pair:
     """Two calls of one kind, walked together."""
+
+    fixed: ClassVar[Mapping[str, Any]] = {**_PRICED, **UNREAD}
+    later: ClassVar[frozenset[str]] = _PRICED_LATER
 
     def __init__(self, first: Shown, second: Shown, earlier: Feed | None) -> None:
         self.first = first
@@ -125,20 +131,9 @@ class _Pair:
             number = self.noted.number(one, two)
             if number is not None:
                 return (template.SLOT, f"noted {number}")
-        if type(name) is str:
-            for fixed in (_PRICED, UNREAD):
-                if name in fixed:
-                    return (template.CONSTANT, fixed[name])
-            if name in _CLOCKS:
-                return (template.SLOT, _CLOCKS[name])
-            if name == _TAGS:
-                return (template.SLOT, _TAGS)
-            if name == _TEXT:
-                return (template.SLOT, _TEXT)
-            if name == _HEADERS and one is not None:
-                return self._headers(one, two)
-            if name in _MESSAGES and type(one) is Held:
-                return self._held(one, two, self._messages)
+        found = self.named(one, two, name) if type(name) is str else None
+        if found is not None:
+            return found
         if type(one) is Held and type(two) is Held:
             return self._held(one, two)
         if type(one) is not Held and type(two) is not Held:
@@ -162,7 +157,24 @@ class _Pair:
             return (template.CONSTANT, one)
         raise Unlearnable(f"callbacks are told of {name}")
 
-    def _headers(self, one: Any, two: Any) -> tuple[Any, ...]:
+    def named(self, one: Any, two: Any, name: str) -> tuple[Any, ...] | None:
+        """Return the node for what LiteLLM keeps under this ``name``, None if its name says nothing."""
+        if name in self.fixed:
+            return (template.CONSTANT, self.fixed[name])
+        if name in _CLOCKS:
+            return (template.SLOT, _CLOCKS[name])
+        if name == TAGS:
+            return (template.SLOT, TAGS)
+        if name == _TEXT:
+            return (template.SLOT, _TEXT)
+        if name == _HEADERS and one is not None:
+            return self.headers(one, two)
+        if name in _MESSAGES and type(one) is Held:
+            return self._held(one, two, self._messages)
+        return None
+
+    def headers(self, one: Any, two: Any) -> tuple[Any, ...]:
+        """Return the node for the headers of the answer."""
         shown = (one, self.first.result), (two, self.second.result)
         if all(type(held) is Held and held.original is result._response_headers for held, result in shown):
             return (template.SLOT, _HEADERS)
@@ -199,7 +211,7 @@ class _Pair:
             raise Unlearnable("callbacks are told of what the values decide")
         if one.keys is None:
             return (template.LIST, tuple(self.node(a, b, None) for a, b in zip(one.items, two.items, strict=True)))
-        kept = [name not in _PRICED_LATER for name in one.keys]
+        kept = [name not in self.later for name in one.keys]
         return (
             template.DICT,
             tuple(name for name, keep in zip(one.keys, kept, strict=True) if keep),
@@ -349,7 +361,7 @@ class Feeds:
         given = second.given.get(_LOGGING)
         if given is not None and type(given) is not self._logging:
             raise Unlearnable("a logging object of another kind")
-        pair = _Pair(first, second, earlier)
+        pair = Pair(first, second, earlier)
         feed = Feed(self, pair, second.result, total)
         arguments, messages = second.pictures.again(second.given)
         slots = second.slots()
@@ -405,7 +417,7 @@ class Begun:
 class Feed:
     """Feeds the callbacks for one kind of call."""
 
-    def __init__(self, feeds: Feeds, pair: _Pair, result: Any, total: Callable[[Any], Any]) -> None:
+    def __init__(self, feeds: Feeds, pair: Pair, result: Any, total: Callable[[Any], Any]) -> None:
         self._feeds = feeds
         self._total = total
         self._noted = pair.noted
@@ -443,7 +455,7 @@ class Feed:
         if _LOGGING in arguments:
             slots[_LOGGING] = arguments[_LOGGING]
         slots.setdefault(_FRESH_ID, str(uuid.uuid4()))
-        slots[_TAGS] = tuple(self._feeds.tags(objects[0], "metadata"))
+        slots[TAGS] = tuple(self._feeds.tags(objects[0], "metadata"))
         for slot, path in self._values:
             slots[slot] = at(path, objects[0])
         for slot, path in self._paths:
@@ -601,7 +613,7 @@ class _Rates:
         return made
 
 
-def _rates(pair: _Pair) -> _Rates | None:
+def _rates(pair: Pair) -> _Rates | None:
     """Return the rates by which both calls were priced; None if there is more to their prices than tokens and rates."""
     for shown in (pair.first, pair.second):
         breakdown = shown.known["cost_breakdown"]

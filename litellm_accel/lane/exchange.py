@@ -14,7 +14,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress, suppress
 from contextvars import ContextVar
 from types import FunctionType
 from typing import Any, TypeVar, cast
@@ -23,6 +23,7 @@ import httpx
 import openai
 
 from litellm_accel.lane.noted import Pictures
+from litellm_accel.lane.pictures import picture, stream_parts
 from litellm_accel.patching import PatchError, Shared, resolve
 
 ASYNC_TRANSPORT = "litellm.llms.custom_httpx.aiohttp_transport:LiteLLMAiohttpTransport._make_aiohttp_request"
@@ -48,9 +49,13 @@ _TIME_TAKEN = re.compile(r"(?<=time taken=)[\d.]+(?= seconds$)")
 
 
 class Reply:
-    """What came back on an exchange begun at ``sent``: status, headers and body, or an error at one of two stages."""
+    """What came back on an exchange begun at ``sent``: status, headers and body, or an error at one of two stages.
 
-    __slots__ = ("body", "body_error", "error", "extensions", "headers", "sent", "status")
+    ``live`` is the response as stock's transport has it, if the body is a stream and nothing of it has been read;
+    ``request`` is what it answers.
+    """
+
+    __slots__ = ("body", "body_error", "error", "extensions", "headers", "live", "request", "sent", "status")
 
     def __init__(
         self,
@@ -61,6 +66,8 @@ class Reply:
         error: BaseException | None = None,
         body_error: BaseException | None = None,
         extensions: dict[str, Any] | None = None,
+        live: Any = None,
+        request: httpx.Request | None = None,
     ) -> None:
         self.sent = sent
         self.status = status
@@ -69,6 +76,8 @@ class Reply:
         self.error = error
         self.body_error = body_error
         self.extensions = extensions
+        self.live = live
+        self.request = request
 
 
 class Sent:
@@ -120,11 +129,14 @@ class Recording:
     ``result`` is what stock returned; whoever runs it puts it there. ``conversion`` is how the answer became that, None
     if the provider's SDK had a hand in it. ``warned`` says that LiteLLM logged something before it sent the request. If
     successes are told of, also ``pictures``: of what LiteLLM's ``Logging`` object holds for them and of what the call
-    was given.
+    was given. Of a call that ``streams``, the body is left to stock, and ``stream`` is LiteLLM's stream, whose parts
+    the pictures show.
     """
 
-    def __init__(self, pictures: Pictures | None = None) -> None:
+    def __init__(self, pictures: Pictures | None = None, streams: bool = False) -> None:
         self.live = True
+        self.streams = streams
+        self.stream: Any = None
         self.pictures = pictures
         self.text: Any = None
         self.sent: list[Sent] = []
@@ -138,11 +150,26 @@ class Recording:
             self.pictures.send()
         return None
 
-    def note(self, logging: Any) -> None:
+    def note(self, logging: Any, result: Any) -> None:
         """Keep what ``logging`` holds now that its call has succeeded."""
         if self.live and self.pictures is not None and self.pictures.state is None:
-            self.pictures.succeed(logging)
             self.text = logging.model_call_details.get("original_response")
+            if self.streams:
+                self.note_stream(result, None)
+            else:
+                self.pictures.succeed(logging)
+
+    def forget(self) -> None:
+        """Let go of all: tasks that were begun meanwhile may hold this recording for long, with their context."""
+        self.stream = self.pictures = self.conversion = self.pricing = self.result = None
+        self.sent.clear()
+
+    def note_stream(self, stream: Any, again: Any) -> None:
+        """Keep what LiteLLM's ``stream`` holds before it is read, and what a router would call ``again`` with."""
+        self.stream = stream
+        if self.pictures is not None:
+            with suppress(AttributeError):  # a stream of another kind, which is not learned
+                self.pictures.state = picture(stream_parts(stream, again))
 
 
 class Replay:
@@ -172,7 +199,11 @@ class Replay:
         self.differs = request.content != self.body
         return self.reply
 
-    def note(self, logging: Any) -> None:
+    def forget(self) -> None:
+        """Let go of all, as a recording does."""
+        self.result = self.reply.live = None
+
+    def note(self, logging: Any, result: Any) -> None:
         """Keep the text of the answer as LiteLLM tells it to callbacks."""
         if self.used and self.text is None:
             self.text = logging.model_call_details.get("original_response")
@@ -180,6 +211,13 @@ class Replay:
 
 Script = TypeVar("Script", Recording, Replay)
 _script: ContextVar[Recording | Replay | None] = ContextVar("litellm_accel_script", default=None)
+
+
+def note_stream(stream: Any, again: Any) -> None:
+    """Show a recording that is made now the ``stream`` that a router has got, see ``Recording.note_stream``."""
+    now = _script.get()
+    if isinstance(now, Recording) and now.live and now.streams:
+        now.note_stream(stream, again)
 
 
 def playing() -> bool:
@@ -276,15 +314,16 @@ def _async_transport(stock: FunctionType) -> Callable[..., Any]:
             response = await stock(transport, client_session, request, timeout, proxy, sni_hostname, ssl_verify)
             if not isinstance(now, Recording):
                 return response
-            reply = Reply(0.0, response.status, response.headers)
-            try:
-                reply.body = await response.read()
-            except Exception as error:
-                reply.body_error = error
+            reply = Reply(0.0, response.status, response.headers, live=response if now.streams else None)
+            if not now.streams:
+                try:
+                    reply.body = await response.read()
+                except Exception as error:
+                    reply.body_error = error
             now.sent.append(Sent(transport, request, (timeout, proxy, sni_hostname, ssl_verify), reply))
         if reply.error is not None:
             raise reply.error
-        return _Answered(reply)
+        return _Answered(reply) if reply.live is None else reply.live
 
     return make_request
 
@@ -299,16 +338,25 @@ def _sync_transport(stock: FunctionType) -> Callable[..., Any]:
             response: httpx.Response = stock(transport, request)
             if not isinstance(now, Recording):
                 return response
-            reply = Reply(0.0, response.status_code, response.headers.raw, extensions=response.extensions)
-            try:
-                reply.body = b"".join(response.iter_raw())
-            except Exception as error:
-                reply.body_error = error
-            finally:
-                response.close()
+            reply = Reply(
+                0.0,
+                response.status_code,
+                response.headers.raw,
+                extensions=response.extensions,
+                live=response if now.streams else None,
+            )
+            if not now.streams:
+                try:
+                    reply.body = b"".join(response.iter_raw())
+                except Exception as error:
+                    reply.body_error = error
+                finally:
+                    response.close()
             now.sent.append(Sent(transport, request, (), reply))
         if reply.error is not None:
             raise reply.error
+        if reply.live is not None:
+            return cast(httpx.Response, reply.live)
         return httpx.Response(reply.status, headers=reply.headers, stream=_Body(reply), extensions=reply.extensions)
 
     return handle_request
@@ -327,13 +375,13 @@ def _cost(stock: FunctionType) -> Callable[..., Any]:
 
 
 def _metadata(stock: FunctionType) -> Callable[..., Any]:
-    place = stock.__code__.co_varnames.index("logging_obj")
+    places = [stock.__code__.co_varnames.index(name) for name in ("logging_obj", "result")]
 
     def update_response_metadata(*arguments: Any) -> None:
         stock(*arguments)
         now = _script.get()
         if now is not None:
-            now.note(arguments[place])
+            now.note(*(arguments[place] for place in places))
 
     return update_response_metadata
 

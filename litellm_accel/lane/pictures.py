@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import CoroutineType
 from typing import Any
+
+from openai import NotGiven
 
 # Of a ``Logging`` object: of stock's own doing, and read by nobody once a call has succeeded.
 UNREAD: dict[str, Any] = {"llm_caching_handler": None, "message_copy_duration_ms": 0.0}
+# Of a stream: the attributes that are objects of their own. No two parts have one of the same name.
+OBJECTS = ("completion_stream", "llm_caching_handler", "logging_loop", "logging_obj", "rules")
+RAW = "original_response"
 
 
 class Held:
@@ -40,6 +46,40 @@ def picture(value: Any, seen: dict[int, Held] | None = None) -> Any:
             held.items = [picture(item, seen) for item in value]
     held.places += 1
     return held
+
+
+def stream_parts(stream: Any, again: Any) -> dict[str, Any]:
+    """Return what LiteLLM's ``stream`` is made of, and what a router would call ``again`` with, for a picture.
+
+    Objects are replaced by their types, since a picture must not keep a stream open.
+    """
+    logging = stream.logging_obj
+    handler = logging.llm_caching_handler
+    details = logging.model_call_details
+    return {
+        "stream": _without_objects(vars(stream)),
+        "logging": {
+            **_without_objects(vars(logging)),
+            "model_call_details": {**details, RAW: _raw(details.get(RAW), stream)} if RAW in details else details,
+        },
+        "handler": vars(handler),
+        "options": {
+            name: NotGiven if type(held) is NotGiven else held
+            for name, held in vars(stream.completion_stream._options).items()
+        },
+        "again": again,
+    }
+
+
+def _without_objects(attributes: dict[str, Any]) -> dict[str, Any]:
+    return {name: type(held) if name in OBJECTS else held for name, held in attributes.items()}
+
+
+def _raw(response: Any, stream: Any) -> Any:
+    """Return what stands for the response that LiteLLM keeps: the stream's type, the code of an ended coroutine."""
+    if response is stream:
+        return type(stream)
+    return response.cr_code if type(response) is CoroutineType and response.cr_frame is None else response
 
 
 def plain(shown: Any, made: dict[int, Any] | None = None) -> Any:

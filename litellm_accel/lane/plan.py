@@ -126,7 +126,10 @@ class Maker:
         spaced = conversion is not None
         prefix, suffix = _around(sent.request.content, messages, spaced)
         names = {name.lower().decode("latin-1") for name, _ in sent.request.headers.raw}
-        provider = str(recording.pricing["custom_llm_provider"])
+        pricing = recording.stream.logging_obj.model_call_details if recording.streams else recording.pricing
+        provider = str(pricing["custom_llm_provider"])
+        if recording.streams and conversion is not None:
+            raise Unlearnable("a stream without the SDK")
         if conversion is None:
             kinds = self._rules.sdk(provider, str(result._hidden_params.get("litellm_model_name")))
         else:
@@ -139,7 +142,7 @@ class Maker:
             raise Unlearnable("a token that may expire")
         if conversion is None and _JSON_TOOL in suffix:
             raise Unlearnable("answers that are treated by their content")
-        hidden = self._hidden(result)
+        hidden = () if recording.streams else self._hidden(result)
         kind = "sync" if not sent.options else "async"
         shared = (provider, kind) if conversion is None else (provider, kind, *_conversion_key(conversion))
         plan = chat.Plan(
@@ -150,7 +153,11 @@ class Maker:
             dict(headers_of(sent.reply.headers)).get("content-type", ""),
             self.templates.setdefault(shared, {}),
             self.header_maps,
-            _Coster(self.total(recording.pricing), recording.pricing["litellm_logging_obj"], result._hidden_params),
+            None
+            if recording.streams
+            else _Coster(
+                self.total(recording.pricing), recording.pricing["litellm_logging_obj"], result._hidden_params
+            ),
             self.transports(sent.transport, kind),
             _request(sent, kind),
             epoch,
@@ -160,8 +167,9 @@ class Maker:
         plan.kinds = kinds
         plan.conversion = conversion
         plan.sums = provider in SUMMING
-        plan.tells_headers = result._response_headers is not None
-        self.extend(plan, sent.reply, result, recording.text)
+        if not recording.streams:
+            plan.tells_headers = result._response_headers is not None
+            self.extend(plan, sent.reply, result, recording.text)
         return plan
 
     def total(self, pricing: dict[str, Any]) -> Callable[[Any], Any]:

@@ -36,7 +36,8 @@ class Routed:
         lane, stock = self.lane, self.astock
         args = (model, messages, stream)
         started = time.time()
-        admitted = self._admit("arouter", router, model, messages, kwargs) if lane.open() and not stream else None
+        passed = {**kwargs, "stream": stream} if stream else kwargs
+        admitted = self._admit("arouter", router, model, messages, passed) if lane.open() else None
         if admitted is None:
             return await stock(router, *args, **kwargs)
         known, key, encoded, free = admitted
@@ -53,9 +54,9 @@ class Routed:
         routed = self._plan(known, key, free, deployment, request, size, kwargs)
         if routed is LEARN:
             pinned = self.routers.pinned(router, deployment)
-            with self._learning(router, known, key, encoded, free, deployment, args, kwargs) as recording:
-                recording.result = await stock(pinned, *args, **kwargs)
-            return recording.result
+            with self._learning(router, known, key, encoded, free, deployment, args, passed) as recording:
+                result = recording.result = await stock(pinned, *args, **kwargs)
+            return result
         if routed is None:
             return await stock(self.routers.pinned(router, deployment), *args, **kwargs)
         plan = routed.plan
@@ -74,19 +75,26 @@ class Routed:
             limit.acquire()
         try:
             reply = await post.asend()
-            result, told = self._result(router, plan, post, reply, started, args, request)
+            if stream:
+                opened, told = lane.opened(plan, reply, started, args, passed), None
+                result = opened and await self._aopened(router, messages, opened, limit)
+                limit = limit if result is None else None
+            else:
+                result, told = self._result(router, plan, post, reply, started, args, request)
             if result is None:
                 router.total_calls[routed.model] -= 1  # stock counts it again
                 pinned, limit = self.routers.pinned(router, deployment, limit, tracked=True), None
                 with lane.handing_over(plan, post, reply) as replay:
-                    replay.result = await stock(pinned, *args, **kwargs)
-                return replay.result
+                    result = replay.result = await stock(pinned, *args, **kwargs)
+                return result
         finally:
             if limit is not None:
                 limit.release()
         router.success_calls[routed.model] += 1
         routed.count(router, result)
-        if told is None:
+        if stream:
+            routed.mark(result)
+        elif told is None:
             routed.succeed(lane.environment.litellm._async_success_callback)
         else:
             routed.tell(told, told.atell)
@@ -117,20 +125,27 @@ class Routed:
         pinned = self.routers.pinned(router, deployment)
         if routed is LEARN:
             with self._learning(router, known, key, encoded, free, deployment, args, kwargs) as recording:
-                recording.result = stock(pinned, *args, **kwargs)
-            return recording.result
+                result = recording.result = stock(pinned, *args, **kwargs)
+            return result
         post = None if routed is None else lane.ready(wire.post, routed.plan, encoded, free, args, kwargs, started)
         if post is None:
             return stock(pinned, *args, **kwargs)
         plan = routed.plan
+        stream = plan.opening is not None
         reply = post.send()
-        result, told = self._result(router, plan, post, reply, started, args, request)
+        if stream:
+            opened, told = lane.opened(plan, reply, started, args, kwargs), None
+            result = opened and self._opened(router, messages, opened)
+        else:
+            result, told = self._result(router, plan, post, reply, started, args, request)
         if result is None:
             with lane.handing_over(plan, post, reply) as replay:
-                replay.result = stock(pinned, *args, **kwargs)
-            return replay.result
+                result = replay.result = stock(pinned, *args, **kwargs)
+            return result
         routed.count(router, result)
-        if told is None:
+        if stream:
+            routed.mark(result)
+        elif told is None:
             routed.succeed(lane.environment.litellm.success_callback)
         else:
             routed.tell(told, told.tell)
@@ -198,7 +213,7 @@ class Routed:
         kwargs: dict[str, Any],
     ) -> Any:
         place = (key, deployment["model_info"]["id"])
-        listening = self.lane.environment.listening or noted.are_in(kwargs)
+        listening = bool(kwargs.get("stream")) or self.lane.environment.listening or noted.are_in(kwargs)
         routed = lambda plan: RoutedPlan(self.routers, router, deployment, args[0], plan, listening)  # noqa: E731
         headers = deployment["litellm_params"].get("extra_headers") or ()
         return self.lane.learning(known.plans, place, key, encoded, free, args, kwargs, headers, routed)
@@ -217,7 +232,7 @@ class Routed:
 
         And what callbacks are to be told, or None if nobody listens.
         """
-        result, told = self.lane.result(plan, post, reply, started)
+        result, told = self.lane.result(plan, post, reply, started, args, request)
         if result is None:
             return None, None
         try:
@@ -226,6 +241,32 @@ class Routed:
             self.lane.gate.fault(error)
             return None, None
         return (None, None) if blocked else (result, told)
+
+    async def _aopened(self, router: Any, messages: Any, opened: tuple[Any, Any], limit: Any) -> Any:
+        """Return the stream that ``router`` makes of an ``opened`` one, None if stock must make it.
+
+        It gives the slot in ``limit`` back when it ends.
+        """
+        slot = contextlib.AsyncExitStack()
+        if limit is not None:
+            slot.callback(limit.release)
+        stream, again = opened
+        try:
+            return await router._acompletion_streaming_iterator(
+                model_response=stream, messages=messages, initial_kwargs=again, deployment_slot=slot
+            )
+        except Exception as error:
+            self.lane.gate.fault(error)
+            return None
+
+    def _opened(self, router: Any, messages: Any, opened: tuple[Any, Any]) -> Any:
+        """Return the stream that ``router`` makes of an ``opened`` one, None if stock must make it."""
+        stream, again = opened
+        try:
+            return router._completion_streaming_iterator(model_response=stream, messages=messages, initial_kwargs=again)
+        except Exception as error:
+            self.lane.gate.fault(error)
+            return None
 
 
 def _request(model: str, messages: Any, kwargs: dict[str, Any], **more: Any) -> dict[str, Any]:

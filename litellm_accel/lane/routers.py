@@ -15,6 +15,7 @@ from typing import Any
 
 from litellm_accel._backend import load
 from litellm_accel.components.base import Unavailable
+from litellm_accel.lane import exchange
 from litellm_accel.lane.learn import Unlearnable
 
 chat = load("chat")
@@ -237,6 +238,10 @@ class RoutedPlan:
             ):
                 self._succeeded(litellm_router_instance=router, deployment_id=self.model_id)
 
+    def mark(self, stream: Any) -> None:
+        """Note that the start of ``stream`` is counted."""
+        stream.logging_obj.litellm_params["metadata"][self._mark] = 0
+
     def tell(self, told: Any, tell: Callable[[], None]) -> None:
         """Tell callbacks of a success, and that it is counted."""
         told.logging.routed = self
@@ -314,5 +319,22 @@ def _pinned_class(router_class: Any, limit_class: Any) -> Any:
                 if limit is not None:
                     return Held(limit)
             return super()._get_client(deployment, kwargs, client_type)
+
+        async def _acompletion_streaming_iterator(
+            self, model_response: Any, messages: Any, initial_kwargs: Any, deployment_slot: Any = None
+        ) -> Any:
+            exchange.note_stream(model_response, initial_kwargs)
+            return await super()._acompletion_streaming_iterator(
+                model_response=model_response,
+                messages=messages,
+                initial_kwargs=initial_kwargs,
+                deployment_slot=deployment_slot,
+            )
+
+        def _completion_streaming_iterator(self, model_response: Any, messages: Any, initial_kwargs: Any) -> Any:
+            exchange.note_stream(model_response, initial_kwargs)
+            return super()._completion_streaming_iterator(
+                model_response=model_response, messages=messages, initial_kwargs=initial_kwargs
+            )
 
     return Pinned

@@ -17,6 +17,23 @@ streaming = load("streaming")
 template = load("template")
 
 
+_current: Any = None
+
+
+def use(streams: Any) -> None:
+    """Have streams opened for ``streams``, which makes their chunks, from now on; None: no longer."""
+    global _current
+    _current = streams
+
+
+def refusal() -> str | None:
+    """Return why no stream may be opened now, or None."""
+    if _current is None or not _current.gate.on:
+        return "stream"
+    reason: str | None = _current.admitted()
+    return reason
+
+
 class Events:
     """Takes the decoder's place in an SDK stream: its events go to the reader or to the SDK's own loop, as they ask.
 
@@ -30,12 +47,16 @@ class Events:
         self.packets: Any = None  # while there may be more
         self.error: BaseException | None = None  # of reading a packet, for the SDK to raise
         self.reading = False  # a packet is awaited
+        self.begun = False  # the SDK's own loop is suspended here, at an event or before the first
 
     async def aiter_bytes(self, packets: AsyncIterator[bytes]) -> AsyncIterator[Any]:
         """Yield the events in ``packets`` that the reader has not taken."""
         self.packets = packets
         splitter = self.reader.splitter
         try:
+            if not self.begun:
+                self.begun = True
+                yield _NO_EVENT
             while not splitter.odd:
                 self._raise()
                 line = splitter.next()
@@ -56,6 +77,9 @@ class Events:
         self.packets = packets
         splitter = self.reader.splitter
         try:
+            if not self.begun:
+                self.begun = True
+                yield _NO_EVENT
             while not splitter.odd:
                 self._raise()
                 line = splitter.next()
@@ -78,6 +102,19 @@ class Events:
     def _event(self, line: bytes) -> Any:
         self.decoder.decode(line.decode("utf-8"))
         return self.decoder.decode("")
+
+
+class _NoEvent:
+    """What the SDK's loop passes on without looking at it: it is at its place then, and has read nothing."""
+
+    data = ""
+    event = None
+
+    def json(self) -> None:
+        """There is none."""
+
+
+_NO_EVENT = _NoEvent()
 
 
 class _Busy:
@@ -143,8 +180,20 @@ _MARKS: Mapping[str, Any] = {
 }
 
 
+# What else changes in a stream with its first chunk, and with its last.
+_FIRST = frozenset(["sent_first_chunk"])
+_LAST = frozenset(["sent_last_chunk", "received_finish_reason"])
+
+
+def _marks(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the marks for the attributes of a stream; before its first chunk, most of them hold nothing."""
+    if attributes["sent_first_chunk"]:
+        return _MARKS
+    return {name: mark for name, mark in _MARKS.items() if attributes[name] is not None or name == "created"}
+
+
 class Learner:
-    """Learns from LiteLLM's own code how an event in the middle of a stream becomes a chunk.
+    """Learns from LiteLLM's own code how an event of a stream becomes a chunk.
 
     Stock processes marked events of the same shape in copies of the stream, and at last the event itself: what the
     template makes of it must be the very chunk that stock made.
@@ -164,6 +213,7 @@ class Learner:
         """
         if not value.get("choices"):
             raise Unlearnable("no choices")
+        marks = _marks(attributes)
         results: list[Any] = []
         noted: list[Any] = []
         places: list[dict[Any, int]] = []
@@ -175,7 +225,7 @@ class Learner:
             if found is None:
                 raise Unlearnable("shape")
             places.append({(type(leaf), leaf): index for index, leaf in enumerate(found[1]) if leaf})
-            chunk, changed, checks = self._converted(stream, attributes, example, _MARKS)
+            chunk, changed, checks = self._converted(stream, attributes, example, marks)
             results.append(chunk)
             noted.append(changed)
             guarded.add(checks)
@@ -183,15 +233,21 @@ class Learner:
             raise Unlearnable("a result that depends on the values")
         span = (begin, time.time())
         learned = streaming.ChunkTemplate(
-            template.Template(_Marked(places[0], places[1], span).node(results[0], results[1])),
-            template.Template(_Marked(places[0], places[1], span).node(noted[0], noted[1])),
+            template.Template(_Marked(places, marks, span).node(results[0], results[1])),
+            template.Template(_Marked(places, marks, span).node(noted[0], noted[1])),
             guarded.pop(),
         )
         self._prove(learned, stream, attributes, value)
         return learned
 
     def _prove(self, learned: Any, stream: Any, attributes: Mapping[str, Any], value: Any) -> None:
+        begin = int(time.time())
         chunk, changed, _ = self._converted(stream, attributes, value, {})
+        if attributes["created"] is None:
+            created = changed.pop("created")
+            if type(created) is not int or not begin <= created <= time.time():
+                raise Unlearnable("another time than now")
+            attributes = {**attributes, "created": created}
         leaves = template.leaves_of(value)[1]
         built = learned.response.build(leaves, attributes)
         if type(built._hidden_params.get(_CREATED_AT)) is float:
@@ -224,7 +280,8 @@ class Learner:
         if chunk is None or copy.chunks or getattr(chunk, "usage", None) is not None or not chunk.choices:
             raise Unlearnable("not a chunk like others")
         changed = {name: item for name, item in vars(copy).items() if item is not before.get(name, ...)}
-        if not changed.keys() <= _MARKS.keys():
+        steps = changed.keys() - _MARKS.keys()
+        if steps not in ((_LAST, frozenset()) if before["sent_first_chunk"] else (_FIRST,)):
             raise Unlearnable("the stream goes on differently")
         return chunk, changed, bool(checks)
 
@@ -232,12 +289,13 @@ class Learner:
 class _Marked(Pair):
     """Two chunks made of marked events in marked streams."""
 
-    def __init__(self, first: Mapping[Any, int], second: Mapping[Any, int], span: tuple[float, float]) -> None:
-        super().__init__(first, second)
+    def __init__(self, places: list[dict[Any, int]], marks: Mapping[str, Any], span: tuple[float, float]) -> None:
+        super().__init__(*places)
+        self._marks = marks
         self._span = span
 
     def _atom(self, one: Any, two: Any) -> tuple[Any, ...]:
-        for name, mark in _MARKS.items():
+        for name, mark in self._marks.items():
             if type(one) is type(mark) and one == two == mark:
                 return (template.SLOT, name)
         if type(one) is float and self._span[0] <= one <= two <= self._span[1]:

@@ -25,18 +25,26 @@ NEW_LOOP = "new event loop"
 
 
 class Post:
-    """One request, ready to be sent. ``begun`` is what is known of its call for callbacks, None if nobody listens."""
+    """One request, ready to be sent.
 
-    __slots__ = ("begun", "body", "options", "transport")
+    ``begun`` is what is known of its call for callbacks, None if nobody listens; ``opening`` opens the stream that is
+    asked for, None for a plain answer.
+    """
 
-    def __init__(self, transport: Any, options: dict[str, Any], body: bytes) -> None:
+    __slots__ = ("begun", "body", "opening", "options", "transport")
+
+    def __init__(self, transport: Any, options: dict[str, Any], body: bytes, opening: Any) -> None:
         self.transport = transport
         self.options = options
         self.body = body
+        self.opening = opening
         self.begun: Any = None
 
     async def asend(self) -> Reply:
-        """Send in an event loop and return what comes of it. Cancellation of the caller's own task passes."""
+        """Send in an event loop and return what comes of it. Cancellation of the caller's own task passes.
+
+        A stream is left unread, in the reply's ``live``.
+        """
         if self.begun is None:
             return await self._asend()
         sent = time.time()
@@ -49,7 +57,7 @@ class Post:
     async def _asend(self) -> Reply:
         sent = time.time()
         options = self.options
-        pool = pools.current()
+        pool = pools.current() if self.opening is None else None
         try:
             if pool is not None:
                 reply = await pool.asend(self.transport, options, self.body)
@@ -68,6 +76,9 @@ class Post:
         except Exception as error:
             return Reply(sent, error=error)
         reply = Reply(sent, response.status, response.headers)
+        if self.opening is not None and response.status == 200:
+            reply.live, reply.request = response, self.opening.request(self.body)
+            return reply
         try:
             reply.body = await response.read()
         except Exception as error:
@@ -75,7 +86,9 @@ class Post:
         return reply
 
     def send(self) -> Reply:
-        """Send in a thread and return what comes of it."""
+        """Send in a thread and return what comes of it. A stream is left unread, in the reply's ``live``."""
+        if self.opening is not None:
+            return self._open()
         sent = time.time()
         options = self.options
         pool = pools.current()
@@ -107,6 +120,25 @@ class Post:
             response.close()
         return reply
 
+    def _open(self) -> Reply:
+        sent = time.time()
+        request = self.opening.request(self.body)
+        try:
+            response = self.transport.handle_request(request)
+        except Exception as error:
+            return Reply(sent, error=error)
+        reply = Reply(sent, response.status_code, response.headers.raw, extensions=response.extensions)
+        if response.status_code == 200:
+            reply.live, reply.request = response, request
+            return reply
+        try:
+            reply.body = b"".join(response.iter_raw())
+        except Exception as error:
+            reply.body_error = error
+        finally:
+            response.close()
+        return reply
+
 
 def apost(plan: Any, body: bytes) -> Post | str:
     """Return the request of ``plan`` with ``body`` for the running event loop, or why stock must send it."""
@@ -117,10 +149,10 @@ def apost(plan: Any, body: bytes) -> Post | str:
         return "cookies"
     options = plan.request
     session = transport._get_valid_client_session()  # the name that every release has
-    pooled = pools.current() is not None and options["prepared"].get(session) is not None
+    pooled = plan.opening is None and pools.current() is not None and options["prepared"].get(session) is not None
     if not pooled and _closing(session.connector, options["url"]):
         return "closed connection"
-    return Post(session, options, body)
+    return Post(session, options, body, plan.opening)
 
 
 def post(plan: Any, body: bytes) -> Post | str:
@@ -128,7 +160,7 @@ def post(plan: Any, body: bytes) -> Post | str:
     transport, cookies = plan.transports[None]
     if cookies._cookies:
         return "cookies"
-    return Post(transport, plan.request, body)
+    return Post(transport, plan.request, body, plan.opening)
 
 
 def _closing(connector: Any, url: Any) -> bool:

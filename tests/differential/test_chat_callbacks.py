@@ -378,7 +378,7 @@ def shown(**differences: Any) -> events.Shown:
 
 
 def learned(one: events.Shown, two: events.Shown) -> Any:
-    return events._Pair(one, two, None).node(one.state, two.state, None)
+    return events.Pair(one, two, None).node(one.state, two.state, None)
 
 
 def test_calls_that_differ_in_what_is_known_of_them_are_learned() -> None:
@@ -403,7 +403,7 @@ def test_what_stock_decides_by_the_call_is_not_learned(one: Any, two: Any) -> No
 
 def test_one_thing_at_two_places_stays_one_thing() -> None:
     held = [[1], [1]]
-    pair = events._Pair(
+    pair = events.Pair(
         shown(call="c1", trace="t1", own=held[0], again=held[0]),
         shown(call="c2", trace="t2", own=held[1], again=held[1]),
         None,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import itertools
 import json
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +19,7 @@ from litellm.litellm_core_utils import streaming_handler
 
 import litellm_accel
 from litellm_accel.components import get
+from litellm_accel.lane import openings
 from litellm_accel.lane.learn import state
 from litellm_accel.provider import Provider
 from litellm_accel.verify import comparison, records, scenarios
@@ -286,6 +289,101 @@ def test_few_chunks_are_left_of_a_plain_stream(provider: Provider, hot: Any) -> 
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
     assert "".join(chunk.choices[0].delta.content or "" for chunk in few) == text
     assert hot("streaming").bearing_usage(chunks, kinds[0]) == [c for c in chunks if getattr(c, "usage", None)]
+
+
+# --- opening ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def opening(restored: None) -> Iterator[Any]:
+    """Return a function that accelerates streams and their opening within its ``with`` block."""
+    with records.proving("streaming"), records.proving("chat"):
+        yield lambda: litellm_accel.accelerated(["chat", "streaming"], strict=True)
+
+
+def opened() -> int:
+    return litellm_accel.status()["chat"].served
+
+
+def test_the_lane_opens_the_third_stream_of_a_key(provider: Provider, opening: Any) -> None:
+    stock = collect_sync(provider, "plain"), asyncio.run(collect(provider, "plain"))
+    with opening():
+        for number in range(4):
+            assert collect_sync(provider, "plain") == stock[0]
+            assert opened() == max(0, number - 1)
+        before = opened()
+
+        async def play() -> None:
+            for _ in range(4):
+                assert await collect(provider, "plain") == stock[1]
+
+        asyncio.run(play())
+        assert opened() == before + 2
+        assert not litellm_accel.status()["chat"].faults
+
+
+def test_without_the_chat_lane_stock_opens_streams(provider: Provider, accelerated: Any) -> None:
+    with accelerated():
+        before = served(), opened()
+        for _ in range(3):
+            collect_sync(provider, "plain")
+        assert served() > before[0]
+        assert opened() == before[1]
+
+
+def test_without_the_streaming_component_the_chat_lane_opens_none(provider: Provider, restored: None) -> None:
+    with records.proving("chat"), litellm_accel.accelerated("chat", strict=True):
+        for _ in range(3):
+            collect_sync(provider, "plain")
+        assert not opened()
+        assert litellm_accel.status()["chat"].declined["stream"] == 3
+
+
+def test_what_was_learned_keeps_no_stream_open(provider: Provider, opening: Any) -> None:
+    async def play() -> None:
+        for _ in range(4):
+            stream: Any = await litellm.acompletion(**arguments(provider, "plain"))
+            await anext(stream)
+            response = weakref.ref(stream.completion_stream.response)
+            del stream
+            for _ in range(3):
+                gc.collect()
+                await asyncio.sleep(0.01)
+            assert response() is None
+
+    with opening():
+        asyncio.run(play())
+        assert opened() == 2
+
+
+def test_a_stream_goes_on_after_the_lane_that_opened_it(provider: Provider, opening: Any) -> None:
+    stock = collect_sync(provider, "plain")
+    with opening():
+        for _ in range(2):
+            collect_sync(provider, "plain")
+        stream: Any = litellm.completion(**arguments(provider, "plain"))
+        first = next(stream)
+        assert opened() == 1
+    assert [seen(chunk) for chunk in (first, *stream)] == stock
+
+
+def test_an_internal_fault_while_opening_leaves_the_answer_to_stock(
+    provider: Provider, opening: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("broken")
+
+    stock = collect_sync(provider, "plain")
+    with opening():
+        for _ in range(2):
+            collect_sync(provider, "plain")
+        monkeypatch.setattr(openings.Opening, "open", fail)
+        sent = len(provider.requests())
+        assert collect_sync(provider, "plain") == stock
+        assert len(provider.requests()) == sent + 1
+        status = litellm_accel.status()["chat"]
+        assert status.faults == 1
+        assert status.declined["reply left to stock"] == 1
 
 
 # --- verify -----------------------------------------------------------------------------------------------------------

@@ -34,7 +34,15 @@ def test_equal_arguments_have_equal_keys_whatever_the_messages(hot: Any) -> None
 
 @pytest.mark.parametrize(
     "changed",
-    [{"temperature": 1}, {"temperature": 1.0}, {"temperature": True}, {"tools": [{"a": 2}]}, {"user": "x"}],
+    [
+        {"temperature": 1},
+        {"temperature": 1.0},
+        {"temperature": True},
+        {"tools": [{"a": 2}]},
+        {"user": "x"},
+        {"stream": True},
+        {"stream": True, "stream_options": {"include_usage": True}},
+    ],
 )
 def test_other_values_or_types_have_other_keys(hot: Any, changed: dict[str, Any]) -> None:
     key = hot("chat").call_key
@@ -60,7 +68,8 @@ def test_free_arguments_are_told_apart_by_name_and_type_alone(hot: Any) -> None:
     "kwargs",
     [
         {"unknown": 1},
-        {"stream": True},
+        {"stream": 1},
+        {"stream_options": {"include_usage": True}},
         {"timeout": object()},
         {"metadata": "text"},
         {"metadata": {object(): 1}},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 from typing import Any
 
 import pytest
@@ -32,12 +33,19 @@ def state(**changes: Any) -> dict[str, Any]:
         "sent_last_chunk": False,
         "custom_llm_provider": "openai",
         "merge_reasoning_content_in_choices": False,
+        "holding_chunk": "",
         "chunks": [],
         "response_uptil_now": "",
         "response_id": "before",
         "_repeated_messages_count": 1,
         **changes,
     }
+
+
+def fresh(**changes: Any) -> dict[str, Any]:
+    """The attributes of a stream before its first chunk."""
+    nothing = ("created", "response_id", "system_fingerprint", "_provider_response_model", "intermittent_finish_reason")
+    return {**state(), "sent_first_chunk": False, **dict.fromkeys(nothing), **changes}
 
 
 class Case:
@@ -83,6 +91,26 @@ def test_a_known_event_becomes_a_chunk_and_is_noted(hot: Any) -> None:
     assert case.read(stream) == hot("streaming").MORE
 
 
+def test_the_first_event_of_a_stream_has_a_template_of_its_own(hot: Any) -> None:
+    case, stream = Case(hot), fresh()
+    before = copy.deepcopy(stream)
+    assert case.read(stream, packet(TEXT)) == hot("streaming").UNKNOWN
+    assert stream == before
+    case.reader.templates[case.reader.shape] = case.learned
+    begun = int(time.time())
+    assert hot("streaming").content_of(case.read(stream)) == "Hello"
+    assert begun <= stream["created"] <= time.time()
+    assert hot("streaming").content_of(case.read(state(), packet(TEXT))) == "Hello"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"created": 5}, {"response_id": "x"}, {"response_uptil_now": "a"}, {"chunks": [1]}, {"system_fingerprint": "fp"}],
+)
+def test_a_stream_that_has_been_changed_before_its_first_chunk_is_left_to_stock(hot: Any, change: Any) -> None:
+    assert Case(hot).read(fresh(**change), packet(TEXT)) == "first or last chunk"
+
+
 @pytest.mark.parametrize(
     "event, reason",
     [
@@ -118,6 +146,7 @@ def test_any_other_event_is_left_where_it_is(hot: Any, event: Any, reason: str) 
         {"sent_last_chunk": True},
         {"custom_llm_provider": "azure"},
         {"merge_reasoning_content_in_choices": True},
+        {"holding_chunk": "<"},
     ],
 )
 def test_only_the_middle_of_a_stream_is_served(hot: Any, change: dict[str, Any]) -> None:

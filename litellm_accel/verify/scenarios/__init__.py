@@ -19,6 +19,7 @@ THEMES: dict[str, tuple[str, ...]] = {
         "providers",
         "caching",
         "concurrency",
+        "openings",
     ),
     "streaming": ("streaming",),
 }

@@ -425,7 +425,7 @@ def _one_by_one(stage: Any) -> None:
     from litellm_accel.verify.observe import Streamed
 
     function = stage.entry()
-    for number in range(2):
+    for number in range(stage.scenario.calls):
         seen = Streamed(function(**stage.arguments(messages=[{"role": "user", "content": f"number {number}"}])))
         try:
             for chunk in seen.stream:
@@ -638,7 +638,7 @@ SCRIPTS = (
 SCENARIOS = themed(
     "streaming",
     *(
-        replace(scenario, arguments={**STREAM, **scenario.arguments}, calls=min(scenario.calls, 2))
+        replace(scenario, arguments={**STREAM, **scenario.arguments}, calls=3)
         # A chunk's shape is learned and built by the same code for both kinds of streams.
         for scenario in (
             *(replace(shape, via=shape.via if shape.via == ALL else ("acompletion",)) for shape in SHAPES),

@@ -1,0 +1,359 @@
+"""How streams are opened: what LiteLLM returns before anything has been read, learned from two calls.
+
+What stock returns for ``stream=True`` is made of LiteLLM's stream and its ``Logging`` object, of the SDK's stream, and
+of the HTTP response that it reads from. The first two are filled in as two watched calls have shown them, see
+``events``; the others are made by their own classes, over LiteLLM's own transport. What reads them, ends them, or lets
+go of them is stock's, as ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import dataclasses
+import datetime
+import importlib
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
+
+import httpx
+from httpx._client import BoundAsyncStream, BoundSyncStream
+from openai import NotGiven
+
+from litellm_accel._backend import load
+from litellm_accel.lane import events, learn
+from litellm_accel.lane.exchange import Recording, Reply
+from litellm_accel.lane.learn import Unlearnable
+from litellm_accel.lane.noted import at
+from litellm_accel.lane.pictures import OBJECTS, RAW, alike, picture, plain
+from litellm_accel.lane.plan import headers_of
+
+template = load("template")
+
+# What is another in each call, by attribute, and when or how it is made.
+_MOMENTS = {
+    "_response_ms": "total",
+    "_stream_created_time": "created",
+    "idempotency_key": "key",
+    "litellm_overhead_time_ms": "overhead",
+}
+_ADDITIONAL = "additional_headers"
+_LENGTH = b"content-length"
+
+
+class Shown(events.Shown):
+    """One stream as stock returned it: the state of all its parts before it was read, and what the call was given."""
+
+    def __init__(self, recording: Recording, arguments: Mapping[str, Any], plan: Any) -> None:
+        pictures = recording.pictures
+        if pictures is None or pictures.state is None:
+            raise Unlearnable("a stream that LiteLLM makes otherwise")
+        self.parts = dict(pictures.state.named())
+        super().__init__(pictures, arguments, None, plan, self.parts["logging"])
+        self.stream = dict(self.parts["stream"].named())
+        self.headers: dict[str, str] = plain(self.stream["_response_headers"])
+
+    def slots(self) -> dict[str, Any]:
+        """Return the clocks, identifiers and objects of this call, by slot."""
+        hidden = dict(self.stream["_hidden_params"].named())
+        objects = {**self.known, **self.stream}
+        return {
+            **super().slots(),
+            **{name: objects[name] for name in OBJECTS},
+            "total": hidden["_response_ms"],
+            "overhead": hidden["litellm_overhead_time_ms"],
+            "created": self.stream["_stream_created_time"],
+            "key": dict(self.parts["options"].named())["idempotency_key"],
+            "not given": NotGiven,
+        }
+
+
+class _Pair(events.Pair):
+    """Two streams of one kind, walked together."""
+
+    fixed: ClassVar[Mapping[str, Any]] = {"message_copy_duration_ms": 0.0}
+    later: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, first: Shown, second: Shown, conversions: Mapping[str, Callable[[Any], Any]]) -> None:
+        super().__init__(first, second, None)
+        self._shown = first, second
+        self._conversions = conversions
+        self.copied: dict[int, tuple[str, Any]] = {}
+
+    def node(self, one: Any, two: Any, name: object) -> tuple[Any, ...]:
+        """Return the template node for what is ``one`` in the first call and ``two`` in the second."""
+        if one is NotGiven and two is NotGiven:
+            return (template.SLOT, "not given")
+        if dataclasses.is_dataclass(one) and one is not two and type(one) is type(two) and one == two:
+            slot = self.copied.setdefault(id(one), (f"copy {len(self.copied)}", copy.copy(one)))[0]
+            return (template.SLOT, slot)
+        return super().node(one, two, name)
+
+    def named(self, one: Any, two: Any, name: str) -> tuple[Any, ...] | None:
+        """Return the node for what LiteLLM keeps under this ``name``, None if its name says nothing."""
+        if name in OBJECTS and one is two:
+            return (template.SLOT, name)
+        if name in _MOMENTS and type(one) is type(two):
+            return (template.SLOT, _MOMENTS[name])
+        if name == events.TAGS:
+            return None  # without metadata they are the same in all calls
+        if name == _ADDITIONAL:
+            return self._additional(one, two)
+        if name in ("_response_headers", "response_headers"):
+            return self._held(one, two, self.headers)
+        return super().named(one, two, name)
+
+    def headers(self, one: Any, two: Any) -> tuple[Any, ...]:
+        """Return the node for the headers of the answer."""
+        for found, shown in zip((one, two), self._shown, strict=True):
+            if found is not shown.stream["_response_headers"]:
+                raise Unlearnable("headers of a stream")
+        return (template.SLOT, "response_headers")
+
+    def _additional(self, one: Any, two: Any) -> tuple[Any, ...]:
+        for slot, convert in self._conversions.items():
+            if all(
+                list(plain(found).items()) == list(convert(shown.headers).items())
+                for found, shown in zip((one, two), self._shown, strict=True)
+            ):
+                return (template.SLOT, slot)
+        raise Unlearnable("response headers")
+
+
+class _Form:
+    """What LiteLLM holds of one kind of call, as two calls have shown it, open for what belongs to one call."""
+
+    def __init__(self, pair: _Pair) -> None:
+        self._root = template.Template(pair.node(pair.first.state, pair.second.state, None))
+        if pair.fresh is not None:
+            raise Unlearnable("a stream with two trace identifiers")
+        self._parts = tuple(pair.parts)
+        self._lists = tuple(pair.lists)
+        self._paths = tuple(pair.paths)
+
+    def fill(self, messages: Any, arguments: Mapping[str, Any], slots: dict[str, Any]) -> Any:
+        """Return it for a call with these ``messages`` and ``arguments``; ``slots`` are its clocks and identifiers.
+
+        Nothing mutable is shared but what stock shares.
+        """
+        copies: dict[int, list[Any]] = {}
+        for slot, copied in self._lists:
+            slots[slot] = copied.made(messages, copies)
+        for slot, path in self._paths:
+            slots[slot] = at(path, arguments)
+        for slot, part in self._parts:
+            slots[slot] = part.build([], slots)
+        return self._root.build([], slots)
+
+
+class Openings:
+    """Makes openings: with the installed LiteLLM's own classes."""
+
+    def __init__(self) -> None:
+        handler = importlib.import_module("litellm.litellm_core_utils.streaming_handler")
+        logging = importlib.import_module("litellm.litellm_core_utils.litellm_logging")
+        transport = importlib.import_module("litellm.llms.custom_httpx.aiohttp_transport")
+        caching = importlib.import_module("litellm.caching.caching_handler")
+        self.classes = handler.CustomStreamWrapper, logging.Logging, caching.LLMCachingHandler
+        self.rules = handler.Rules
+        self.body = transport.AiohttpResponseStream
+        self.sdk = importlib.import_module("openai._streaming")
+        self.call = importlib.import_module("litellm.llms.openai.openai").OpenAIChatCompletion.async_streaming
+        convert = handler.process_response_headers
+        self.conversions: dict[str, Callable[[Any], Any]] = {
+            "base headers": convert,
+            _ADDITIONAL: lambda headers: convert(convert(headers), preserve_litellm_internal_headers=True),
+        }
+
+    def opening(self, first: Shown, second: Shown, recording: Recording, body: bytes) -> Opening:
+        """Return how streams like these two are opened, proven on the second. Raises ``Unlearnable``."""
+        made = Opening(self, first, second, recording.stream)
+        sent = recording.sent[0]
+        headers = headers_of(sent.reply.headers)
+        made.extend(headers)
+        slots = second.slots()
+        opened = made.fill(made.mapped(headers), plain(second.messages), second.given, slots)
+        if not alike(picture(opened), second.state, {}):
+            raise Unlearnable("a stream that the lane opens differently")
+        stream = recording.stream.completion_stream
+        if _anatomy(made.over(sent.reply.live, stream, body)) != _anatomy(stream):
+            raise Unlearnable("a stream that the lane reads differently")
+        return made
+
+
+class Opening:
+    """Opens streams of one kind of call."""
+
+    def __init__(self, openings: Openings, first: Shown, second: Shown, made: Any) -> None:
+        stream = made.completion_stream
+        logging = made.logging_obj
+        parts = made, logging, logging.llm_caching_handler
+        if tuple(map(type, parts)) != openings.classes or type(made.rules) is not openings.rules:
+            raise Unlearnable("a stream with other parts")
+        if type(stream) not in (openings.sdk.AsyncStream, openings.sdk.Stream):
+            raise Unlearnable(f"a stream of type {type(stream).__name__}")
+        self._openings = openings
+        pair = _Pair(first, second, openings.conversions)
+        self._form = _Form(pair)
+        self._copied = tuple(pair.copied.values())
+        self._in_loop = type(stream) is openings.sdk.AsyncStream
+        self._client, self._cast_to, self._alias = stream._client, stream._cast_to, stream.__orig_class__
+        self._options = type(stream._options), frozenset(stream._options.__pydantic_fields_set__)
+        response, request = stream.response, stream.response.request
+        self._encoding = response.default_encoding
+        self._url, self._timeout = request.url, dict(request.extensions["timeout"])
+        self._request_headers = request.headers.raw
+        self.content_type = dict(headers_of(response.headers.raw)).get("content-type")
+        self._maps: dict[tuple[str, ...], dict[str, tuple[tuple[str, int], ...]]] = {}
+        raw = openings.call.__code__ if self._in_loop else openings.classes[0]
+        if any(shown.details.get(RAW) is not raw for shown in (first, second)):
+            raise Unlearnable("a stream with another response")
+
+    # --- the answer's head
+
+    def extend(self, headers: list[tuple[str, str]]) -> None:
+        """Learn what becomes of the headers of such an answer. Raises ``Unlearnable``."""
+        names = tuple(name for name, _ in headers)
+        if any("response-cost" in name for name in names):
+            raise Unlearnable("a price in the response headers")
+        self._maps[names] = {
+            slot: learn.learn_headers(names, convert) for slot, convert in self._openings.conversions.items()
+        }
+
+    def mapped(self, headers: Iterable[tuple[str, str]]) -> dict[str, Any] | None:
+        """Return the headers of an answer as LiteLLM keeps them, by slot; None if stock must judge them."""
+        held: dict[str, str] = {}
+        for name, value in headers:
+            if not value or not value.isascii() or name in held or name == "set-cookie":
+                return None
+            held[name] = value
+        maps = self._maps.get(tuple(held))
+        if maps is None or held.get("content-type") != self.content_type:
+            return None
+        values = list(held.values())
+        return {
+            "response_headers": held,
+            **{slot: {name: values[index] for name, index in found} for slot, found in maps.items()},
+        }
+
+    # --- opening
+
+    def open(self, reply: Reply, messages: Any, arguments: Mapping[str, Any], started: float) -> tuple[Any, Any] | None:
+        """Return LiteLLM's stream over the body of ``reply``, and what a router would call again with.
+
+        Returns None if stock must judge the reply. ``started`` is when the call began (``time.time()``).
+        """
+        heads = self.mapped(headers_of(reply.headers))
+        if heads is None:
+            return None
+        openings = self._openings
+        now = time.time()
+        start = datetime.datetime.fromtimestamp(started)
+        sent = datetime.datetime.fromtimestamp(reply.sent)
+        duration, total = (now - reply.sent) * 1000, (now - started) * 1000
+        objects = tuple(kind.__new__(kind) for kind in openings.classes)
+        made, logging, handler = objects
+        stream = self._stream(reply)
+        state = self.fill(
+            heads,
+            messages,
+            arguments,
+            {
+                "start": start,
+                "sent": sent,
+                "provider_ms": duration,
+                "windows": ((reply.sent, now),),
+                "litellm_call_id": str(uuid.uuid4()),
+                "litellm_trace_id": str(uuid.uuid4()),
+                RAW: self._finished() if self._in_loop else made,
+                "completion_stream": stream,
+                "logging_obj": logging,
+                "llm_caching_handler": handler,
+                "logging_loop": asyncio.get_running_loop() if self._in_loop else None,
+                "rules": openings.rules(),
+                "total": total,
+                "overhead": round(total - duration, 4),
+                "created": now,
+                "key": self._client._idempotency_key(),
+                "not given": NotGiven(),
+            },
+        )
+        options, fields_set = self._options
+        stream._options = _model(options, state["options"], fields_set)
+        for held, part in zip(objects, ("stream", "logging", "handler"), strict=True):
+            held.__dict__ = state[part]
+        return made, state["again"]
+
+    def fill(
+        self, heads: Mapping[str, Any] | None, messages: Any, arguments: Mapping[str, Any], slots: dict[str, Any]
+    ) -> Any:
+        """Return the attributes of a stream's parts, filled in."""
+        slots.update(heads or {})
+        for slot, example in self._copied:
+            slots[slot] = copy.copy(example)
+        return self._form.fill(messages, arguments, slots)
+
+    def request(self, body: bytes) -> httpx.Request:
+        """Return the request as the SDK's HTTP client would have made it."""
+        length = str(len(body)).encode()
+        headers = [(name, length if name.lower() == _LENGTH else value) for name, value in self._request_headers]
+        return httpx.Request(
+            "POST", self._url, headers=headers, content=body, extensions={"timeout": self._timeout.copy()}
+        )
+
+    def _stream(self, reply: Reply) -> Any:
+        """Return the SDK's stream over the body of ``reply``, without its options."""
+        live = reply.live
+        if self._in_loop:
+            body = self._openings.body(live)
+            live = httpx.Response(live.status, headers=live.headers, stream=body, request=reply.request)
+        live.request = reply.request
+        start = time.perf_counter() - (time.time() - reply.sent)
+        live.stream = (BoundAsyncStream if self._in_loop else BoundSyncStream)(live.stream, response=live, start=start)
+        live.default_encoding = self._encoding
+        kind = self._openings.sdk.AsyncStream if self._in_loop else self._openings.sdk.Stream
+        stream = kind(cast_to=self._cast_to, response=live, client=self._client)
+        stream.__orig_class__ = self._alias
+        return stream
+
+    def _finished(self) -> Any:
+        """Return what is left of the coroutine that stock runs, and keeps as the call's response."""
+        call = self._openings.call
+        coroutine = call(*[None] * call.__code__.co_argcount)
+        coroutine.close()
+        return coroutine
+
+    def over(self, live: Any, stream: Any, body: bytes) -> Any:
+        """Return what would be made for ``live``, the response that the SDK's ``stream`` reads; not to be read."""
+        if not self._in_loop:
+            body_stream = stream.response.stream._stream
+            live = httpx.Response(
+                live.status_code, headers=live.headers.raw, stream=body_stream, extensions=live.extensions
+            )
+        return self._stream(Reply(0.0, live=live, request=self.request(body)))
+
+
+def _model(kind: Any, fields: dict[str, Any], fields_set: frozenset[str]) -> Any:
+    made = kind.__new__(kind)
+    object.__setattr__(made, "__dict__", fields)
+    object.__setattr__(made, "__pydantic_fields_set__", set(fields_set))
+    object.__setattr__(made, "__pydantic_extra__", None)
+    object.__setattr__(made, "__pydantic_private__", None)
+    return made
+
+
+def _anatomy(stream: Any) -> Any:
+    """Return what an SDK stream is made of, as plain data."""
+    response = stream.response
+    request = response.request
+    return (
+        [
+            [(name, type(part)) for name, part in vars(whole).items() if name != "_options"]
+            for whole in (stream, response, response.stream, response.stream._stream, request)
+        ],
+        (response.status_code, response.headers.raw, response.default_encoding, response.extensions, response.history),
+        (request.method, str(request.url), request.headers.raw, request.content, request.extensions),
+        (stream._client, stream._cast_to, stream.__orig_class__),
+    )

@@ -1,0 +1,275 @@
+"""Streams as they are opened: what a call with `stream=True` sends, returns and raises, once the lane opens them."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from dataclasses import replace
+from typing import Any
+
+from litellm_accel.verify.scenario import ALL, DIRECT, ROUTED, Made, Scenario, deployment, themed, with_fields
+from litellm_accel.verify.scenarios.errors import FAULTS
+from litellm_accel.verify.scenarios.parameters import WEATHER
+from litellm_accel.verify.scenarios.streaming import ASYNC, SYNC, plain, told
+
+PLAIN = [{"role": "user", "content": "answer as: plain"}]
+USAGE = {"stream_options": {"include_usage": True}}
+
+
+def _timeout() -> Any:
+    import httpx
+
+    return httpx.Timeout(30.0, connect=5.0)
+
+
+ARGUMENTS = (
+    Scenario("plain", via=ALL),
+    Scenario("usage", USAGE, via=ALL),
+    Scenario("no-usage", {"stream_options": {"include_usage": False}}),
+    Scenario("sampling", {"temperature": 0.2, "top_p": 0.9, "seed": 7, "max_tokens": 50, "stop": ("a", "b")}),
+    Scenario("tools", {"tools": (WEATHER,), "tool_choice": "auto"}, via=ALL),
+    Scenario("headers", {"extra_headers": {"x-mine": "1"}, "extra_body": {"mine": {"a": 1}}}),
+    Scenario("user", {"user": "somebody", "n": 2}),
+    Scenario("timeout", {"timeout": 30}, via=ALL),
+    Scenario("timeout-object", {"timeout": Made(_timeout)}, lane="either"),
+    Scenario("retries", {"max_retries": 3, "num_retries": 1}),
+    Scenario("provider", model="perplexity/sonar", calls=5),
+    Scenario("metadata", {"metadata": {"a": 1}}, lane="declined"),
+    Scenario("options-without-stream", {"stream": False, **USAGE}, lane="declined"),
+    Scenario(
+        "parts",
+        {
+            "messages": (
+                {"role": "user", "content": ({"type": "text", "text": "What is this?"},)},
+                {"role": "assistant", "content": None, "tool_calls": None, "refusal": "no"},
+                {
+                    "role": "user",
+                    "content": ({"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}},),
+                },
+            )
+        },
+        lane="either",
+    ),
+)
+
+# The fourth and fifth call get these; the sixth a plain stream.
+ANSWERS = (
+    Scenario("json", answer=plain(body='{"id": "x", "choices": []}', headers={"content-type": "application/json"})),
+    Scenario("html", answer=plain(body="<html></html>", headers={"content-type": "text/html"})),
+    Scenario("nothing", answer=plain(body="", headers={"content-type": "text/event-stream"})),
+    Scenario("other-type", answer=plain(headers={"content-type": "text/event-stream"})),
+    Scenario("other-headers", answer=plain(headers={"x-other": "1"}), via=ALL),
+    Scenario("priced-header", answer=plain(headers={"x-litellm-response-cost": "0.5"})),
+    Scenario("cookie", answer=plain(headers={"set-cookie": "a=b"}), lane="either"),
+    Scenario("created", answer=plain(status=201)),
+    Scenario("cut", answer=plain(cut=2), via=ALL),
+    Scenario("late", {"timeout": 0.3, "max_retries": 0}, answer=plain(delay=0.8), via=ALL, logs=False),
+)
+
+CALLBACKS = tuple(
+    replace(scenario, name=f"callback-{scenario.name}", calls=4)
+    for scenario in (
+        *told("function", callbacks={"success_callback": ("function",)}),
+        *told("async-list", callbacks={"_async_success_callback": ("async",)}),
+        *told("hooks", callbacks={"callbacks": ("logging hooks",)}),
+    )
+)
+
+FALLBACKS = {"fallbacks": ({"group": ("other",)},)}
+ROUTERS = (
+    *(
+        Scenario(
+            f"fallback-{what}",
+            router=FALLBACKS,
+            deployments=(deployment(plain(plain_first=3, **fields), max_retries=0), deployment(group="other")),
+            via=ROUTED,
+            calls=5,
+            logs=False,
+            lane="either",
+        )
+        for what, fields in (
+            ("set-up", {"status": 500}),
+            ("first-chunk", {"cut": 0}),
+            ("mid-stream", {"cut": 3}),
+            ("type", {"headers": {"content-type": "application/json"}, "body": "{}"}),
+        )
+    ),
+    Scenario("limits", deployments=(deployment(rpm=100, tpm=100_000),), via=ROUTED, calls=4),
+    Scenario("two", deployments=(deployment(), deployment("reasoning")), via=ROUTED, calls=8),
+)
+
+
+def _after(*scenarios: Scenario) -> tuple[Scenario, ...]:
+    """The scenarios, their answer coming to callers whose streams the lane opens by then.
+
+    A router may leave the sixth call to another deployment, of which there is none.
+    """
+    return tuple(
+        replace(
+            scenario,
+            answer=with_fields(scenario.answer, plain_first=3, times=2),
+            calls=6,
+            lane="either" if scenario.via is not DIRECT else scenario.lane,
+        )
+        for scenario in scenarios
+        if len(scenario.answer) < 1000  # which is part of the address, and so of what a call is known by
+    )
+
+
+async def _warm(stage: Any) -> Any:
+    """The function the run calls, after three streams that were read to their ends."""
+    function = stage.entry()
+    for _ in range(3):
+        async for _ in await function(**stage.arguments()):
+            pass
+        await stage.settled()
+    return function
+
+
+def _parts(stream: Any) -> dict[str, Any]:
+    """What a stream is made of, as far as an application can get at it."""
+    logging = stream.logging_obj
+    found = {
+        "type": type(stream).__name__,
+        "logging": {name: value for name, value in vars(logging).items() if name not in _TIMED},
+        "handler": vars(logging.llm_caching_handler),
+    }
+    sdk = stream.completion_stream
+    response = getattr(sdk, "response", None)
+    if response is None:
+        return found
+    request = response.request
+    return {
+        **found,
+        "sdk": [(name, type(value).__name__) for name, value in vars(sdk).items() if name != "_decoder"],
+        "options": vars(sdk._options),
+        "response": [(name, type(value).__name__) for name, value in vars(response).items()],
+        "answer": [response.status_code, sorted(response.headers.items()), response.is_closed, response.history],
+        "request": [request.method, request.content.decode(), sorted(request.headers.items()), request.extensions],
+    }
+
+
+_TIMED = frozenset(["message_copy_duration_ms"])
+
+
+async def _made_of(stage: Any) -> None:
+    """All parts, before anything is read, after the first chunk and at the end."""
+    function = await _warm(stage)
+    stream = await function(**stage.arguments())
+    stage.observe("opened", _parts(stream))
+    await anext(stream)
+    stage.observe("begun", _parts(stream))
+    async for _ in stream:
+        pass
+    await stage.settled()
+    stage.observe("ended", _parts(stream))
+
+
+def _made_of_sync(stage: Any) -> None:
+    function = stage.entry()
+    for _ in range(3):
+        list(function(**stage.arguments()))
+    stream = function(**stage.arguments())
+    stage.observe("opened", _parts(stream))
+    list(stream)
+
+
+async def _cancelled(stage: Any) -> None:
+    """Cancelled before the answer's head is here; the next call is as if nothing had been."""
+    function = await _warm(stage)
+    task = asyncio.ensure_future(function(**stage.arguments(messages=_as(plain(delay=5)))))
+    await asyncio.sleep(0.2)
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError as error:
+        stage.observe("cancelled", str(error))
+    await stage.acall(function, stage.arguments(messages=PLAIN))
+
+
+async def _let_go(stage: Any) -> None:
+    """Streams that are dropped or closed, unread and half read."""
+    function = await _warm(stage)
+    for read in (0, 1, 3):
+        for closing in (True, False):
+            stream = await function(**stage.arguments())
+            for _ in range(read):
+                await anext(stream)
+            if closing:
+                await stream.aclose()
+            del stream
+            gc.collect()
+            await asyncio.sleep(0.02)
+    await stage.acall(function, stage.arguments())
+
+
+def _let_go_sync(stage: Any) -> None:
+    function = stage.entry()
+    for _ in range(3):
+        list(function(**stage.arguments()))
+    for read in (0, 1, 3):
+        stream = function(**stage.arguments())
+        for _ in range(read):
+            next(stream)
+        del stream
+        gc.collect()
+    stage.call(function, stage.arguments())
+
+
+async def _at_once(stage: Any) -> None:
+    """Twenty streams that are opened at a time, each with its own text."""
+    function = await _warm(stage)
+
+    async def one(number: int) -> str:
+        stream = await function(**stage.arguments(messages=[{"role": "user", "content": f"number {number}"}]))
+        return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+
+    stage.observe("texts", await asyncio.gather(*(one(number) for number in range(20))))
+
+
+async def _full(stage: Any) -> None:
+    """A deployment that may answer one request at a time, while its stream is read, and after."""
+    function = await _warm(stage)
+    stream = await function(**stage.arguments())
+    await anext(stream)
+    await stage.acall(function, stage.arguments())
+    async for _ in stream:
+        pass
+    await stage.acall(function, stage.arguments())
+
+
+def _as(answer: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": f"answer as: {answer}"}]
+
+
+SCRIPTS = (
+    Scenario("made-of", script=_made_of, via=ASYNC),
+    Scenario("made-of-usage", USAGE, script=_made_of, via=ASYNC),
+    Scenario("made-of-sync", script=_made_of_sync, via=SYNC),
+    Scenario("cancelled", {"max_retries": 0}, script=_cancelled, via=ASYNC, seconds=0.3),
+    Scenario("let-go", script=_let_go, via=ASYNC, logs=False),
+    Scenario("let-go-sync", script=_let_go_sync, via=SYNC, logs=False),
+    Scenario("at-once", script=_at_once, via=ASYNC, ordered=False),
+    Scenario(
+        "full",
+        script=_full,
+        deployments=(deployment(max_parallel_requests=1),),
+        router={"num_retries": 0},
+        via=("arouter",),
+    ),
+)
+
+SCENARIOS = themed(
+    "openings",
+    *(
+        replace(scenario, arguments={"stream": True, **scenario.arguments})
+        for scenario in (
+            *ARGUMENTS,
+            *_after(*ANSWERS),
+            *_after(*FAULTS),
+            *CALLBACKS,
+            *ROUTERS,
+            *SCRIPTS,
+        )
+    ),
+)
