@@ -1,8 +1,9 @@
-"""Whole streams against the loopback provider, and the parts of the lane's own work."""
+"""Whole streams against the loopback provider, with the components they go with, and the lane's own work."""
 
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,8 +18,12 @@ STREAMS = 5
 AT_ONCE = 100
 
 
+COMPONENTS = ("chat", "connection_pool", "cost", "routing", "streaming")
+
+
 class Chunks:
-    """Streams of `CHUNKS` chunks: time for all of them, and CPU time for one chunk, set-up and end left out.
+    """Streams of `CHUNKS` chunks: time for all of them; CPU time for one chunk, with its part of set-up and end and
+    without; and time to the first chunk.
 
     `apart` receives each event in a packet of its own, `AT_ONCE` streams at a time; the others one stream at a time.
     """
@@ -34,17 +39,19 @@ class Chunks:
         from litellm_accel.provider import Provider
         from litellm_accel.verify import records
 
-        with records.proving("streaming"):  # measured here, whether or not it is proven here
-            accelerate("streaming", backend)
+        with records.proving("streaming"), records.proving("chat"):  # measured here, whether or not proven here
+            for component in COMPONENTS:
+                accelerate(component, backend)
 
         self.provider = Provider()
         self.provider.__enter__()
         self.loop = asyncio.new_event_loop()
         self.streams = AT_ONCE if kind == "apart" else STREAMS
+        self.firsts: list[float] = []  # seconds to the first chunk of each stream
         self.long, self.short = (self._work(kind, chunks) for chunks in (CHUNKS, 4))
-        self.long()  # templates are learned here
-        self.short()
-        self.served = _served(backend)
+        for _ in range(4):  # plans and templates are learned here
+            self.long()
+            self.short()
 
     def _work(self, kind: str, chunks: int) -> Callable[[], Any]:
         fields = f'"chunks": {chunks}, "size": {8 * chunks}, "packet": {1 if kind == "apart" else 40}'
@@ -55,21 +62,44 @@ class Chunks:
         }
         call = {**deployment, "messages": MESSAGES, "stream": True}
         if kind == "completion":
-            return lambda: [_consume(litellm.completion(**call)) for _ in range(self.streams)]
+            return lambda: [self._consume(lambda: litellm.completion(**call)) for _ in range(self.streams)]
         if kind == "router":
             router = litellm.Router(model_list=[{"model_name": "g", "litellm_params": deployment}])
             return lambda: self._one_by_one(lambda: router.acompletion("g", MESSAGES, stream=True))
         if kind == "acompletion":
             return lambda: self._one_by_one(lambda: litellm.acompletion(**call))
-        return lambda: self.loop.run_until_complete(_at_once(lambda: litellm.acompletion(**call), self.streams))
+        return lambda: self._at_once(lambda: litellm.acompletion(**call))
 
     def _one_by_one(self, call: Callable[[], Any]) -> None:
         async def play() -> None:
             for _ in range(self.streams):
-                await _aconsume(call)
+                await self._aconsume(call)
             await asyncio.sleep(0.02)
 
         self.loop.run_until_complete(play())
+
+    def _at_once(self, call: Callable[[], Any]) -> None:
+        async def play() -> None:
+            await asyncio.gather(*(self._aconsume(call) for _ in range(self.streams)))
+            await asyncio.sleep(0.02)
+
+        self.loop.run_until_complete(play())
+
+    async def _aconsume(self, call: Callable[[], Any]) -> None:
+        begin = time.perf_counter()
+        stream = await call()
+        await anext(stream)
+        self.firsts.append(time.perf_counter() - begin)
+        async for _ in stream:
+            pass
+
+    def _consume(self, call: Callable[[], Any]) -> None:
+        begin = time.perf_counter()
+        stream = call()
+        next(stream)
+        self.firsts.append(time.perf_counter() - begin)
+        for _ in stream:
+            pass
 
     def time_streams(self, kind: str, backend: str) -> None:
         self.long()
@@ -80,12 +110,25 @@ class Chunks:
 
     track_cpu_per_chunk.unit = "µs"  # type: ignore[attr-defined]
 
+    def track_cpu_per_chunk_of_whole_streams(self, kind: str, backend: str) -> float:
+        return 1e6 * min(_cpu(self.long) for _ in range(5)) / self.streams / CHUNKS
+
+    track_cpu_per_chunk_of_whole_streams.unit = "µs"  # type: ignore[attr-defined]
+
+    def track_time_to_first_chunk(self, kind: str, backend: str) -> float:
+        self.firsts.clear()
+        for _ in range(5):
+            self.long()
+        return 1e3 * statistics.median(self.firsts)
+
+    track_time_to_first_chunk.unit = "ms"  # type: ignore[attr-defined]
+
     def teardown(self, kind: str, backend: str) -> None:
         if backend != STOCK:
-            before = _served(backend)
+            chunks, streams = _served(backend, "streaming"), _served(backend, "chat")
             self.long()
-            least = self.streams * (CHUNKS - 5)
-            assert _served(backend) >= before + least, "the chunks that were measured have not been served"
+            assert _served(backend, "streaming") >= chunks + self.streams * CHUNKS, "the chunks have not been served"
+            assert _served(backend, "chat") == streams + self.streams, "the streams have not been opened by the lane"
         self.loop.close()
         self.provider.__exit__(None, None, None)
 
@@ -149,26 +192,13 @@ class Parts:
             splitter.next()
 
 
-def _served(backend: str) -> int:
+def _served(backend: str, component: str) -> int:
     import litellm_accel
 
-    return 0 if backend == STOCK else litellm_accel.status()["streaming"].served
+    return 0 if backend == STOCK else litellm_accel.status()[component].served
 
 
 def _cpu(work: Callable[[], Any]) -> float:
     begin = time.process_time()
     work()
     return time.process_time() - begin
-
-
-def _consume(stream: Any) -> int:
-    return sum(1 for _ in stream)
-
-
-async def _aconsume(call: Callable[[], Any]) -> int:
-    return len([None async for _ in await call()])
-
-
-async def _at_once(call: Callable[[], Any], streams: int) -> None:
-    await asyncio.gather(*(_aconsume(call) for _ in range(streams)))
-    await asyncio.sleep(0.02)
