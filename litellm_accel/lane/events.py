@@ -343,7 +343,9 @@ class Feeds:
         self.timing = getattr(metadata, "response_timing_metrics", None)
         helpers = importlib.import_module("litellm.litellm_core_utils.core_helpers")
         tags = importlib.import_module("litellm.router_strategy.tag_based_routing")
-        self.tags = getattr(tags, "get_tags_from_request_kwargs", None) or tags._get_tags_from_request_kwargs
+        self.tags = getattr(tags, "get_tags_from_request_kwargs", None) or getattr(
+            tags, "_get_tags_from_request_kwargs", lambda *arguments: ()
+        )
         # Marks the budget that a proxy has reserved as one that the success callbacks settle.
         self.bind = getattr(helpers, "bind_budget_reservation_to_callbacks", lambda arguments: None)
         self.sources = Sources()
