@@ -14,7 +14,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from types import FunctionType
 from typing import Any, TypeVar, cast
