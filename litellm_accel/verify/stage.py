@@ -170,8 +170,8 @@ class Stage:
             contextlib.redirect_stdout(printed),
             contextlib.redirect_stderr(printed),
             warnings.catch_warnings(record=True) as warned,
-            self._surroundings(),
             self._logging(),
+            self._surroundings(),
         ):
             warnings.simplefilter("always")
             warnings.simplefilter("ignore", ResourceWarning)
