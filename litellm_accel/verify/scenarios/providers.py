@@ -250,7 +250,7 @@ SCENARIOS = themed(
         for scenario in parameters.SCENARIOS
         if scenario.name.partition("/")[2] in EACH_ITS_OWN
     ),
-    # All of two themes for one of them.
+    # Two themes for one of them, as its callers meet them that are served.
     *(
         replace(
             scenario,
@@ -260,7 +260,7 @@ SCENARIOS = themed(
             lane="either",
         )
         for scenario in (*responses.SCENARIOS, *errors.SCENARIOS)
-        if scenario.model == "openai/gpt-4o" and scenario.seconds < 1 and scenario.gap is None
+        if scenario.name.endswith("-after-plain") and scenario.seconds < 1 and scenario.gap is None
     ),
     # Providers with rules of their own for messages, which leave texts alone.
     *(
