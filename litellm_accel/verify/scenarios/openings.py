@@ -55,7 +55,7 @@ ARGUMENTS = (
 # The fourth and fifth call get these; the sixth a plain stream.
 ANSWERS = (
     Scenario("json", answer=plain(body='{"id": "x", "choices": []}', headers={"content-type": "application/json"})),
-    Scenario("html", answer=plain(body="<html></html>", headers={"content-type": "text/html"})),
+    Scenario("page", answer=plain(body="<html></html>", headers={"content-type": "text/html"})),
     Scenario("nothing", answer=plain(body="", headers={"content-type": "text/event-stream"})),
     Scenario("other-type", answer=plain(headers={"content-type": "text/event-stream"})),
     Scenario("other-headers", answer=plain(headers={"x-other": "1"}), via=ALL),

@@ -141,7 +141,7 @@ CONVERSATIONS: tuple[tuple[str, list[Any], Lane], ...] = (
     ("parts", [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}], "either"),
     ("image", [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x/y"}}]}], "either"),
     (
-        "tools",
+        "tool-results",
         [
             USER,
             {"role": "assistant", "content": None, "tool_calls": [CALL]},
