@@ -35,7 +35,7 @@ class Lane:
     plan covers, stock runs the call from its beginning with that reply in place of its first exchange, and the lane
     learns from it for the next one. While many plans wait for a second call, a key must come twice to be learned.
 
-    The values of free arguments are no part of a key, unless they are found to matter (``bound``) or somebody listens.
+    The values of free arguments are no part of a key, unless they are found to matter (``bound``) or it is a stream's.
     """
 
     def __init__(self, gate: Any) -> None:
@@ -57,10 +57,8 @@ class Lane:
         """Return whether this call may be looked at: the lane is on, and stock is not being watched or answered."""
         return self.gate.on and not exchange.playing()
 
-    def known(
-        self, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[bytes, bytes, dict[str, bytes]] | None:
-        """Return the call's key, its encoded messages and its free arguments, or None to decline."""
+    def known(self, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any], started: float) -> Call | None:
+        """Return a call that began at ``started`` (``time.time()``) as the lane knows it, or None to decline."""
         environment = self.environment
         reason = environment.refresh() if environment.watch.changed() else environment.reason
         if reason is None and self._internal.get():
@@ -70,17 +68,21 @@ class Lane:
             reason = streams.refusal()
         if reason is None:
             found = chat.call_key(kind, args, kwargs)
-            given = chat.messages_of(args, kwargs)
-            is_told = streaming or environment.listening or noted.are_in(kwargs)
-            messages = None if found is None else self.encoded(given, is_told)
-            if found is not None and messages is not None and not (streaming and noted.are_in(kwargs)):
+            messages = chat.messages_of(args, kwargs)
+            is_told = self.is_told(kwargs)
+            encoded = None if found is None else self.encoded(messages, is_told)
+            if found is not None and encoded is not None and not (streaming and noted.are_in(kwargs)):
                 key, free = found
                 if free and (streaming or key in self.bound):
                     key += b",".join(free.values())
-                return key + events.nested(given) if is_told else key, messages, free
-            reason = "messages" if found is not None and messages is None else "arguments"
+                return Call(key + events.nested(messages) if is_told else key, messages, encoded, free, kwargs, started)
+            reason = "messages" if found is not None and encoded is None else "arguments"
         self.gate.decline(reason)
         return None
+
+    def is_told(self, kwargs: dict[str, Any]) -> bool:
+        """Return whether what a call passes is told to somebody: callbacks, its own arguments, or a stream's end."""
+        return bool(kwargs.get("stream")) or self.environment.listening or noted.are_in(kwargs)
 
     def encoded(self, messages: Any, is_told: bool) -> bytes | None:
         """Return ``messages`` as they are sent, or None to decline.
@@ -95,35 +97,27 @@ class Lane:
         return encoded
 
     def admit(
-        self, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Any, bytes, bytes, dict[str, bytes]] | None:
-        """Return ``(plan or LEARN, key, encoded messages, free arguments)`` of a direct call, or None to decline."""
+        self, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any], started: float
+    ) -> tuple[Any, Call] | None:
+        """Return a direct call, begun at ``started``, with its plan or ``LEARN``, or None to decline."""
         try:
-            known = self.known(kind, args, kwargs)
-            if known is None:
+            call = self.known(kind, args, kwargs, started)
+            if call is None:
                 return None
-            plan = self.find(self.plans, known[0], known[0], chat.messages_of(args, kwargs), known[2], kwargs)
-            return None if plan is None else (plan, *known)
+            plan = self.find(self.plans, call.key, call)
+            return None if plan is None else (plan, call)
         except Exception as error:
             self.gate.fault(error)
             return None
 
-    def find(
-        self,
-        plans: dict[Any, Any],
-        place: Any,
-        key: bytes,
-        messages: Any,
-        free: dict[str, bytes],
-        kwargs: dict[str, Any],
-    ) -> Any:
+    def find(self, plans: dict[Any, Any], place: Any, call: Call) -> Any:
         """Return the plan at ``place``, ``LEARN`` if this call shall make it, or None to decline."""
         plan = plans.get(place)
         widening = type(plan) is Refused and plan.plan is not None
         if widening:
             plan = plan.plan
         if plan is None or self.outdated(plan):
-            if not self.sight(key):
+            if not self.sight(call.key):
                 return None
             if len(plans) >= _MAX_PLANS:
                 plans.clear()
@@ -134,12 +128,12 @@ class Lane:
         if type(plan) is Refused:
             self.gate.decline("not learned")
             return None
-        if plan.kinds != ANYTHING and chat.kinds_of(messages) & ~plan.kinds:
+        if plan.kinds != ANYTHING and chat.kinds_of(call.messages) & ~plan.kinds:
             self.gate.decline("messages")
             return None
-        self.fresh.discard(key)
+        self.fresh.discard(call.key)
         feed = plan.feed
-        if plan.covers(free) and (feed is None or feed.fits(kwargs)):
+        if plan.covers(call.free) and (feed is None or feed.fits(call.kwargs)):
             return plan
         if widening or (feed is not None and not feed.may_widen()):
             self.gate.decline("not learned")
@@ -173,11 +167,7 @@ class Lane:
         self,
         plans: dict[Any, Any],
         place: Any,
-        key: bytes,
-        messages: bytes,
-        free: dict[str, bytes],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        call: Call,
         headers: Iterable[str] = (),
         routed: Callable[[Any], Any] | None = None,
     ) -> Iterator[Recording]:
@@ -187,11 +177,10 @@ class Lane:
         ``headers`` are names of request headers that are the user's own, besides those in the call and in LiteLLM's
         settings.
         """
-        begun = plans.get(place)
+        begun, kwargs = plans.get(place), call.kwargs
         streaming = bool(kwargs.get("stream"))
-        is_told = streaming or self.environment.listening or noted.are_in(kwargs)
         # Streams with noted arguments are stock's to open.
-        pictures = noted.Pictures(chat.messages_of(args, kwargs), {} if streaming else kwargs) if is_told else None
+        pictures = noted.Pictures(call.messages, {} if streaming else kwargs) if self.is_told(kwargs) else None
         recording = Recording(pictures, streaming)
         try:
             with exchange.scripted(recording):
@@ -205,9 +194,9 @@ class Lane:
                 raise NotShown("settings have changed meanwhile")
             given = (headers, kwargs.get("headers"), kwargs.get("extra_headers"), self.maker.litellm.headers)
             added = {name.lower() for names in given for name in names or ()}
-            plan = self.maker.plan(recording, recording.result, messages, free, frozenset(added), begun.epoch)
+            plan = self.maker.plan(recording, recording.result, call.encoded, call.free, frozenset(added), begun.epoch)
             before = getattr(begun.plan, "plan", begun.plan) or (begun.shown and begun.shown.plan)
-            if before is not None and not self._widened(plan, before, key):
+            if before is not None and not self._widened(plan, before, call.key):
                 raise NotShown("free arguments that matter")
             made = plan if routed is None else routed(plan)
             if recording.pictures is not None:
@@ -220,7 +209,8 @@ class Lane:
                     plans[place] = ShownOnce(begun.epoch, shown)
                     return
             if streaming:
-                plan.opening = self.openings.opening(begun.shown, shown, recording, plan.body(messages, free))
+                body = plan.body(call.encoded, call.free)
+                plan.opening = self.openings.opening(begun.shown, shown, recording, body)
             elif recording.pictures is not None:
                 reply = recording.sent[0].reply
                 answer = plan.answer(reply.status, headers_of(reply.headers), reply.body, reply.headers)
@@ -238,7 +228,7 @@ class Lane:
             self.gate.fault(error)
         finally:
             recording.forget()
-        self.fresh.discard(key)
+        self.fresh.discard(call.key)
 
     def _widened(self, plan: Any, other: Any, key: bytes) -> bool:
         """Return whether ``plan`` now holds where ``other`` does; if not, the values of this key's arguments matter.
@@ -318,26 +308,17 @@ class Lane:
 
     # --- serving
 
-    def ready(
-        self,
-        post: Callable[[Any, bytes], Post | str],
-        plan: Any,
-        messages: bytes,
-        free: dict[str, bytes],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        started: float,
-    ) -> Post | None:
+    def ready(self, post: Callable[[Any, bytes], Post | str], plan: Any, call: Call) -> Post | None:
         """Return the request to send, or None to leave the call to stock; ``post`` makes it or says why not.
 
         What LiteLLM writes into the arguments before it sends is written.
         """
         try:
-            made = post(plan, plan.body(messages, free))
+            made = post(plan, plan.body(call.encoded, call.free))
             if type(made) is not str and plan.feed is not None:
-                made.begun = plan.feed.send(chat.messages_of(args, kwargs), kwargs, started)
+                made.begun = plan.feed.send(call.messages, call.kwargs, call.started)
                 if post is wire.apost:
-                    self.feeds.bind(kwargs)
+                    self.feeds.bind(call.kwargs)
         except Exception as error:
             self.gate.fault(error)
             return None
@@ -346,15 +327,13 @@ class Lane:
             return None
         return made
 
-    def result(
-        self, plan: Any, post: Post, reply: Reply, started: float, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Any, events.Told | None]:
-        """Return what a call that began at ``started`` returns for ``reply``, or None if stock must judge it.
+    def result(self, plan: Any, post: Post, reply: Reply, call: Call) -> tuple[Any, events.Told | None]:
+        """Return what ``call`` returns for ``reply``, or None if stock must judge it.
 
         And what callbacks are to be told, or None if nobody listens.
         """
         if plan.opening is not None:
-            opened = self.opened(plan, reply, started, args, kwargs)
+            opened = self.opened(plan, reply, call)
             return opened and opened[0], None
         if reply.error is not None or reply.body_error is not None:
             return None, None
@@ -364,17 +343,15 @@ class Lane:
             if answer is None:
                 return None, None
             if plan.feed is None:
-                return answer.result(started, (time.time() - reply.sent) * 1000), None
-            told = plan.feed.told(answer, post.begun, started, reply.sent)
+                return answer.result(call.started, (time.time() - reply.sent) * 1000), None
+            told = plan.feed.told(answer, post.begun, call.started, reply.sent)
             return told and told.result, told
         except Exception as error:
             self.gate.fault(error)
             return None, None
 
-    def opened(
-        self, plan: Any, reply: Reply, started: float, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Any, Any] | None:
-        """Return the stream that a call gets for ``reply``, and what a router would call again with.
+    def opened(self, plan: Any, reply: Reply, call: Call) -> tuple[Any, Any] | None:
+        """Return the stream that ``call`` gets for ``reply``, and what a router would call again with.
 
         None if stock must judge the reply.
         """
@@ -382,11 +359,36 @@ class Lane:
             return None
         try:
             opened: tuple[Any, Any] | None
-            opened = plan.opening.open(reply, chat.messages_of(args, kwargs), kwargs, started)
+            opened = plan.opening.open(reply, call.messages, call.kwargs, call.started)
         except Exception as error:
             self.gate.fault(error)
             return None
         return opened
+
+
+class Call:
+    """A call as the lane knows it: its key, its messages, what is sent of it in JSON, and what it passes by name.
+
+    ``started`` is when it began (``time.time()``).
+    """
+
+    __slots__ = ("encoded", "free", "key", "kwargs", "messages", "started")
+
+    def __init__(
+        self,
+        key: bytes,
+        messages: list[Any],
+        encoded: bytes,
+        free: dict[str, bytes],
+        kwargs: dict[str, Any],
+        started: float,
+    ) -> None:
+        self.key = key
+        self.messages = messages
+        self.encoded = encoded
+        self.free = free
+        self.kwargs = kwargs
+        self.started = started
 
 
 class Refused:

@@ -23,20 +23,20 @@ class Direct:
         """Serve ``litellm.acompletion``."""
         lane, stock = self.lane, self.astock
         started = time.time()
-        admitted = lane.admit("async", args, kwargs) if lane.open() else None
+        admitted = lane.admit("async", args, kwargs, started) if lane.open() else None
         if admitted is None:
             return await stock(*args, **kwargs)
-        plan, key, messages, free = admitted
+        plan, call = admitted
         if plan is LEARN:
-            with lane.learning(lane.plans, key, key, messages, free, args, kwargs) as recording:
+            with lane.learning(lane.plans, call.key, call) as recording:
                 result = recording.result = await stock(*args, **kwargs)
             return result
-        post = lane.ready(wire.apost, plan, messages, free, args, kwargs, started)
+        post = lane.ready(wire.apost, plan, call)
         if post is None:
             with lane.connecting(plan):
                 return await stock(*args, **kwargs)
         reply = await post.asend()
-        result, told = lane.result(plan, post, reply, started, args, kwargs)
+        result, told = lane.result(plan, post, reply, call)
         if result is None:
             with lane.handing_over(plan, post, reply) as replay:
                 result = replay.result = await stock(*args, **kwargs)
@@ -51,19 +51,19 @@ class Direct:
         lane, stock = self.lane, self.stock
         started = time.time()
         # LiteLLM's own acompletion calls completion with this argument.
-        admitted = lane.admit("sync", args, kwargs) if lane.open() and "acompletion" not in kwargs else None
+        admitted = lane.admit("sync", args, kwargs, started) if lane.open() and "acompletion" not in kwargs else None
         if admitted is None:
             return stock(*args, **kwargs)
-        plan, key, messages, free = admitted
+        plan, call = admitted
         if plan is LEARN:
-            with lane.learning(lane.plans, key, key, messages, free, args, kwargs) as recording:
+            with lane.learning(lane.plans, call.key, call) as recording:
                 result = recording.result = stock(*args, **kwargs)
             return result
-        post = lane.ready(wire.post, plan, messages, free, args, kwargs, started)
+        post = lane.ready(wire.post, plan, call)
         if post is None:
             return stock(*args, **kwargs)
         reply = post.send()
-        result, told = lane.result(plan, post, reply, started, args, kwargs)
+        result, told = lane.result(plan, post, reply, call)
         if result is None:
             with lane.handing_over(plan, post, reply) as replay:
                 result = replay.result = stock(*args, **kwargs)

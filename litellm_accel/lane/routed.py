@@ -12,8 +12,8 @@ import time
 from types import FunctionType
 from typing import Any
 
-from litellm_accel.lane import noted, wire
-from litellm_accel.lane.core import LEARN, Lane
+from litellm_accel.lane import wire
+from litellm_accel.lane.core import LEARN, Call, Lane
 from litellm_accel.lane.routers import CREDENTIALS, Known, RoutedPlan, Routers
 
 # Where LiteLLM keeps its notes of a call.
@@ -37,10 +37,10 @@ class Routed:
         args = (model, messages, stream)
         started = time.time()
         passed = {**kwargs, "stream": stream} if stream else kwargs
-        admitted = self._admit("arouter", router, model, messages, passed) if lane.open() else None
+        admitted = self._admit("arouter", router, model, messages, passed, started) if lane.open() else None
         if admitted is None:
             return await stock(router, *args, **kwargs)
-        known, key, encoded, free = admitted
+        known, call = admitted
         request = _request(model, messages, kwargs, stream=stream)
         size = _size(request)
         deployment = None
@@ -51,10 +51,10 @@ class Routed:
         if deployment is None:
             lane.gate.decline("no deployment")
             return await stock(router, *args, **kwargs)
-        routed = self._plan(known, key, free, deployment, request, size, kwargs)
+        routed = self._plan(known, call, deployment, request, size)
         if routed is LEARN:
             pinned = self.routers.pinned(router, deployment)
-            with self._learning(router, known, key, encoded, free, deployment, args, passed) as recording:
+            with self._learning(router, known, call, deployment, model) as recording:
                 result = recording.result = await stock(pinned, *args, **kwargs)
             return result
         if routed is None:
@@ -65,7 +65,7 @@ class Routed:
         if limit is not None and limit.in_flight >= limit.max_parallel_requests:
             lane.gate.decline("deployment is full")
         else:
-            post = lane.ready(wire.apost, plan, encoded, free, args, kwargs, started)
+            post = lane.ready(wire.apost, plan, call)
         if post is None:
             with lane.connecting(plan):
                 return await stock(self.routers.pinned(router, deployment), *args, **kwargs)
@@ -76,11 +76,11 @@ class Routed:
         try:
             reply = await post.asend()
             if stream:
-                opened, told = lane.opened(plan, reply, started, args, passed), None
+                opened, told = lane.opened(plan, reply, call), None
                 result = opened and await self._aopened(router, messages, opened, limit)
                 limit = limit if result is None else None
             else:
-                result, told = self._result(router, plan, post, reply, started, args, request)
+                result, told = self._result(router, model, plan, post, reply, call, request)
             if result is None:
                 router.total_calls[routed.model] -= 1  # stock counts it again
                 pinned, limit = self.routers.pinned(router, deployment, limit, tracked=True), None
@@ -107,10 +107,10 @@ class Routed:
         lane, stock = self.lane, self.stock
         args = (model, messages)
         started = time.time()
-        admitted = self._admit("router", router, model, messages, kwargs) if lane.open() else None
+        admitted = self._admit("router", router, model, messages, kwargs, started) if lane.open() else None
         if admitted is None:
             return stock(router, *args, **kwargs)
-        known, key, encoded, free = admitted
+        known, call = admitted
         request = _request(model, messages, kwargs)
         size = _size(request)
         deployment = None
@@ -121,23 +121,23 @@ class Routed:
         if deployment is None:
             lane.gate.decline("no deployment")
             return stock(router, *args, **kwargs)
-        routed = self._plan(known, key, free, deployment, request, size, kwargs)
+        routed = self._plan(known, call, deployment, request, size)
         pinned = self.routers.pinned(router, deployment)
         if routed is LEARN:
-            with self._learning(router, known, key, encoded, free, deployment, args, kwargs) as recording:
+            with self._learning(router, known, call, deployment, model) as recording:
                 result = recording.result = stock(pinned, *args, **kwargs)
             return result
-        post = None if routed is None else lane.ready(wire.post, routed.plan, encoded, free, args, kwargs, started)
+        post = None if routed is None else lane.ready(wire.post, routed.plan, call)
         if post is None:
             return stock(pinned, *args, **kwargs)
         plan = routed.plan
         stream = plan.opening is not None
         reply = post.send()
         if stream:
-            opened, told = lane.opened(plan, reply, started, args, kwargs), None
+            opened, told = lane.opened(plan, reply, call), None
             result = opened and self._opened(router, messages, opened)
         else:
-            result, told = self._result(router, plan, post, reply, started, args, request)
+            result, told = self._result(router, model, plan, post, reply, call, request)
         if result is None:
             with lane.handing_over(plan, post, reply) as replay:
                 result = replay.result = stock(pinned, *args, **kwargs)
@@ -155,9 +155,9 @@ class Routed:
         return result
 
     def _admit(
-        self, kind: str, router: Any, model: str, messages: Any, kwargs: dict[str, Any]
-    ) -> tuple[Known, bytes, bytes, dict[str, bytes]] | None:
-        """Return ``(what is known of the router, key, encoded messages, free arguments)``, or None to decline."""
+        self, kind: str, router: Any, model: str, messages: Any, kwargs: dict[str, Any], started: float
+    ) -> tuple[Known, Call] | None:
+        """Return what is known of the router and of the call, or None to decline."""
         lane = self.lane
         try:
             if kind == "router" and asyncio._get_running_loop() is not None:
@@ -166,77 +166,50 @@ class Routed:
             if not CREDENTIALS.isdisjoint(kwargs) or any(kwargs.get(name, _ABSENT) is None for name in _BUCKETS):
                 lane.gate.decline("arguments")
                 return None
-            found = lane.known(kind, (model, messages), kwargs)
-            if found is None:
+            call = lane.known(kind, (model, messages), kwargs, started)
+            if call is None:
                 return None
             known = self.routers.known(router)
             if known.reason is not None:
                 lane.gate.decline(known.reason)
                 return None
-            if not known.plans and not lane.sight(found[0]):
+            if not known.plans and not lane.sight(call.key):
                 return None
-            return known, *found
+            return known, call
         except Exception as error:
             lane.gate.fault(error)
             return None
 
-    def _plan(
-        self,
-        known: Known,
-        key: bytes,
-        free: dict[str, bytes],
-        deployment: Any,
-        request: dict[str, Any],
-        size: tuple[int, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
+    def _plan(self, known: Known, call: Call, deployment: Any, request: dict[str, Any], size: tuple[int, ...]) -> Any:
         """Return the deployment's plan, ``LEARN``, or None to leave the call to stock."""
         if _size(request) != size:
             self.lane.gate.decline("routing")  # the choice has told the rest of the call something
             return None
-        place = (key, deployment["model_info"]["id"])
-        routed = self.lane.find(known.plans, place, key, request["messages"], free, kwargs)
+        routed = self.lane.find(known.plans, (call.key, deployment["model_info"]["id"]), call)
         if type(routed) is RoutedPlan and routed.deployment is not deployment:
             self.lane.gate.decline("routing")
             return None
         return routed
 
-    def _learning(
-        self,
-        router: Any,
-        known: Known,
-        key: bytes,
-        encoded: bytes,
-        free: dict[str, bytes],
-        deployment: Any,
-        args: Any,
-        kwargs: dict[str, Any],
-    ) -> Any:
-        place = (key, deployment["model_info"]["id"])
-        listening = bool(kwargs.get("stream")) or self.lane.environment.listening or noted.are_in(kwargs)
-        routed = lambda plan: RoutedPlan(self.routers, router, deployment, args[0], plan, listening)  # noqa: E731
+    def _learning(self, router: Any, known: Known, call: Call, deployment: Any, group: str) -> Any:
+        place = (call.key, deployment["model_info"]["id"])
+        is_told = self.lane.is_told(call.kwargs)
+        routed = lambda plan: RoutedPlan(self.routers, router, deployment, group, plan, is_told)  # noqa: E731
         headers = deployment["litellm_params"].get("extra_headers") or ()
-        return self.lane.learning(known.plans, place, key, encoded, free, args, kwargs, headers, routed)
+        return self.lane.learning(known.plans, place, call, headers, routed)
 
     def _result(
-        self,
-        router: Any,
-        plan: Any,
-        post: Any,
-        reply: Any,
-        started: float,
-        args: tuple[Any, ...],
-        request: dict[str, Any],
+        self, router: Any, group: str, plan: Any, post: Any, reply: Any, call: Call, request: dict[str, Any]
     ) -> tuple[Any, Any]:
         """Return what the call returns, before the router has added to it, or None if stock must judge the reply.
 
         And what callbacks are to be told, or None if nobody listens.
         """
-        result, told = self.lane.result(plan, post, reply, started, args, request)
+        result, told = self.lane.result(plan, post, reply, call)
         if result is None:
             return None, None
         try:
-            blocked = router._should_raise_content_policy_error(model=args[0], response=result, kwargs=request)
+            blocked = router._should_raise_content_policy_error(model=group, response=result, kwargs=request)
         except Exception as error:
             self.lane.gate.fault(error)
             return None, None
