@@ -404,6 +404,17 @@ cdef bint has_room(tuple limit, spent, tokens, dict calls, id) except -1:
     return not (spent + tokens > limit[0] or (calls is not None and id in calls and calls[id] + 1 >= limit[1]))
 
 
+cdef list at(list models, list slots):
+    """Return the deployments at ``slots``; another thread may be shortening the list meanwhile."""
+    cdef Py_ssize_t slot
+    listed = []
+    for slot in slots:
+        if not 0 <= slot < len(models):
+            raise Changing("the model list is being changed")
+        listed.append(models[slot])
+    return listed
+
+
 cdef class Cooldowns:
     """The deployments of one router that cool down, as its cooldown cache tells."""
 
@@ -506,16 +517,13 @@ cdef class Group:
     def __cinit__(
         self, object reader, str name, str team, list indices, list models, dict known, list rendered, str asked
     ):
-        cdef Py_ssize_t place, slot, count
+        cdef Py_ssize_t place, count
         self.indices = indices
         self.slots = list(indices)
         self.known = known
         self.known_version = version(known)
         count = len(self.slots)
-        for slot in self.slots:
-            if not 0 <= slot < len(models):
-                raise Changing("the model list is being changed")
-        self.listed = [models[slot] for slot in self.slots]
+        self.listed = at(models, self.slots)
         self.first = self.slots[0] if count else 0
         if self.slots != list(range(self.first, self.first + count)):
             self.scattered = Places(count)
@@ -784,13 +792,14 @@ cdef class Latencies:
         cdef Py_ssize_t index
         self.usage = usage
         self.usage_version = version(usage)
-        self.entries = <Measured *>PyMem_Calloc(max(len(usage), 1), sizeof(Measured))
+        items = list(usage.items())
+        self.entries = <Measured *>PyMem_Calloc(max(len(items), 1), sizeof(Measured))
         if self.entries is NULL:
             raise MemoryError
-        self.count = len(usage)
+        self.count = len(items)
         self.places = Places(self.count)
         self.means = [None] * self.count
-        for index, (id, entry) in enumerate(usage.items()):
+        for index, (id, entry) in enumerate(items):
             self.entries[index].entry = <PyObject *>entry
             self.places.values[index] = places.get(id, -1)
             if self.places.values[index] >= 0 and type(entry) is not dict:
@@ -1074,14 +1083,12 @@ cdef class Index:
 
     cdef object deployment(self, object reader, router, str id, list model_list, dict known):
         """Return a new copy of the deployment called ``id``, as ``Router.get_deployment`` parses it."""
-        place = known[id]
-        if not 0 <= place < len(model_list):
-            raise Changing("the model list is being changed")
+        (listed,) = at(model_list, [known[id]])
         held = self.identified.get(id)
-        if held is None or held[0] is not model_list[place] or held[1].changed():
+        if held is None or held[0] is not listed or held[1].changed():
             if len(self.identified) >= MOST_IDS:
                 self.identified.clear()
-            held = self.identified[id] = reader.identified(router, id, model_list[place])
+            held = self.identified[id] = reader.identified(router, id, listed)
         return reader.copied(held[2])
 
     cdef Group wildcard(self, object reader, source, str name, str team, dict known):
@@ -1353,7 +1360,9 @@ cdef class Chooser:
             names = index.listing(self.reader, model_list).names
             if name in names or (team, name) in names:
                 raise Unserved("a team's own deployments")
-        elif caller is not None and any([name == called for _, called in state["team_model_to_deployment_indices"]]):
+        elif caller is not None and any(
+            [name == called for _, called in list(state["team_model_to_deployment_indices"])]
+        ):
             raise Unserved("a team's own deployments")
         group = index.wildcard(self.reader, state["pattern_router"], name, None, known)
         if group is None and team is not None and team in state["team_pattern_routers"]:
@@ -1552,7 +1561,7 @@ cdef class Chooser:
             rank = pool.places
             if usage is not None:
                 self.introduce(group, pool, usage, minute, False)
-                named = [found for found in map(group.places.get, usage) if found is not None]
+                named = [found for found in map(group.places.get, list(usage)) if found is not None]
                 rank = [place for place in named if pool.member[place]]
                 pool.order_version = version(usage)
             pool.order = sorted(rank, key=group.prices.costs.__getitem__)
@@ -1738,7 +1747,7 @@ cdef class Chooser:
         for place in pool.places:
             if group.ids[place] not in usage:
                 usage[group.ids[place]] = 0
-        for id, value in usage.items():
+        for id, value in list(usage.items()):
             found = group.places.get(id)
             if found is None:
                 continue

@@ -162,6 +162,16 @@ def _within(limit: tuple[Any, Any], usages: dict[str, Any] | None, minute: str, 
     return not (used.get("tpm", 0) + tokens > limit[0] or used.get("rpm", 0) + 1 > limit[1])
 
 
+def _at(models: list[Deployment], slots: list[int]) -> list[Deployment]:
+    """Return the deployments at ``slots``; another thread may be shortening the list meanwhile."""
+    if slots and min(slots) < 0:
+        raise _Changing("the model list is being changed")
+    try:
+        return [models[slot] for slot in slots]
+    except IndexError:
+        raise _Changing("the model list is being changed") from None
+
+
 class _Cooldowns:
     """The deployments of one router that cool down, as its cooldown cache tells."""
 
@@ -223,9 +233,7 @@ class _Group:
         self.slots = list(indices)
         self.known = known
         self.seen_known = Snapshot([known])
-        if not all(0 <= slot < len(models) for slot in self.slots):
-            raise _Changing("the model list is being changed")
-        listed = [models[slot] for slot in self.slots]
+        listed = _at(models, self.slots)
         self.listed = listed
         self.seen = Snapshot(reader.dicts(listed), reader.lists(listed))
         self.refusal, self.ids, self.blocked, self.orders, self.plain = reader.group(name, team, listed, known)
@@ -249,11 +257,14 @@ class _Group:
         """Return whether the router lists other deployments for the group now, or one of them has been edited."""
         if indices is not self.indices or known is not self.known or self.seen_known.changed():
             return True
-        if not _same(indices, self.slots) or not all(slot < len(models) for slot in indices):
+        if not _same(indices, self.slots):
             return True
         if self.rendered and len(models) != len(self.slots):
             return True
-        return not _same([models[slot] for slot in indices], self.listed) or self.seen.changed()
+        try:
+            return not _same(_at(models, self.slots), self.listed) or self.seen.changed()
+        except _Changing:
+            return True
 
     def available(self, cooling: frozenset[str]) -> _Pool:
         """Return the pool without the deployments ``cooling`` names; it is kept until another set is left out."""
@@ -462,14 +473,12 @@ class _Index:
         self, reader: Any, router: Any, model_id: str, model_list: list[Deployment], known: dict[str, int]
     ) -> Deployment:
         """Return a new copy of the deployment called ``model_id``, as ``Router.get_deployment`` parses it."""
-        place = known[model_id]
-        if not 0 <= place < len(model_list):
-            raise _Changing("the model list is being changed")
+        (listed,) = _at(model_list, [known[model_id]])
         held = self.identified.get(model_id)
-        if held is None or held[0] is not model_list[place] or held[1].changed():
+        if held is None or held[0] is not listed or held[1].changed():
             if len(self.identified) >= _MOST_IDS:
                 self.identified.clear()
-            held = self.identified[model_id] = reader.identified(router, model_id, model_list[place])
+            held = self.identified[model_id] = reader.identified(router, model_id, listed)
         copied: Deployment = reader.copied(held[2])
         return copied
 
@@ -709,7 +718,9 @@ class Chooser:
             names = index.listing(self._reader, model_list).names
             if name in names or (team, name) in names:
                 raise Unserved("a team's own deployments")
-        elif caller is not None and any(name == called for _, called in state["team_model_to_deployment_indices"]):
+        elif caller is not None and any(
+            name == called for _, called in list(state["team_model_to_deployment_indices"])
+        ):
             raise Unserved("a team's own deployments")
         group = index.wildcard(self._reader, state["pattern_router"], name, None, known)
         if group is None and team is not None and team in state["team_pattern_routers"]:
@@ -909,7 +920,7 @@ class Chooser:
         rank = pool.places
         if usage is not None:
             self._introduce(group, pool, usage, minute, False)
-            named = [found for found in map(group.places.get, usage) if found is not None]
+            named = [found for found in map(group.places.get, list(usage)) if found is not None]
             rank = [place for place in named if pool.member[place]]
         tokens = None
         for place in sorted(rank, key=group.prices.costs.__getitem__):
@@ -954,7 +965,7 @@ class Chooser:
         self._introduce(group, pool, usage, minute, True)
         tokens = None
         entries: list[tuple[int, float, bool]] = []
-        for model_id, usages in usage.items():
+        for model_id, usages in list(usage.items()):
             place = group.places.get(model_id, -1)
             if place < 0 or not pool.member[place]:
                 entries.append((-1, inf, False))

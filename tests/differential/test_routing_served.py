@@ -7,6 +7,7 @@ import copy
 import gc
 import os
 import random
+import sys
 import threading
 import time
 import traceback
@@ -132,7 +133,9 @@ def test_100_000_draws_have_the_weights_distribution(weighted: bool, gate: Any, 
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_threads_choose_while_another_changes_the_list(strategy: str, gate: Any) -> None:
+def test_threads_choose_while_another_changes_the_list(
+    strategy: str, gate: Any, request: pytest.FixtureRequest
+) -> None:
     router = router_of(30, strategy)
     stop = threading.Event()
     errors: list[BaseException] = []
@@ -155,6 +158,9 @@ def test_threads_choose_while_another_changes_the_list(strategy: str, gate: Any)
             loop.close()
 
     threads = [threading.Thread(target=work) for _ in range(16)]
+    interval = sys.getswitchinterval()
+    request.addfinalizer(lambda: sys.setswitchinterval(interval))
+    sys.setswitchinterval(1e-4)
     for thread in threads:
         thread.start()
     error = litellm.RateLimitError("slow down", "openai", "m")
