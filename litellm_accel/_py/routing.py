@@ -841,7 +841,8 @@ class Chooser:
             raise Unserved("callbacks of another kind")
         for callback in callbacks:
             if type(callback) is not str and isinstance(callback, self._reader.callback_type):
-                if getattr(type(callback), "async_filter_deployments", None) is not self._reader.no_filter:
+                function = getattr(type(callback), "async_filter_deployments", None)
+                if function is not self._reader.no_filter and not self._reader.keeps_all(function):
                     raise Unserved("a callback filters deployments")
                 if "async_filter_deployments" in callback.__dict__:
                     raise Unserved("a callback filters deployments")

@@ -178,6 +178,13 @@ def around() -> list[tuple[Any, tuple[str, ...]]]:
     return [(owner, _functions(vars(owner)) if names is None else names) for owner, names in owners]
 
 
+def _essence(function: FunctionType) -> tuple[Any, ...]:
+    """Return what a function without constants and names of its own does: its parameters and its instructions."""
+    code = function.__code__
+    kind = code.co_flags & (inspect.CO_COROUTINE | inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
+    return code.co_code, code.co_varnames, code.co_argcount, code.co_posonlyargcount, kind
+
+
 def _is_plain(value: Any) -> bool:
     """Return whether a deep copy of ``value`` is sure to succeed without running anybody's code."""
     if type(value) is dict:
@@ -216,6 +223,7 @@ class Reader:
     def __init__(self) -> None:
         import litellm
         from litellm import _logging
+        from litellm._internal_context import with_service_target
         from litellm._service_logger import ServiceLogging
         from litellm.caching.dual_cache import DualCache
         from litellm.caching.in_memory_cache import InMemoryCache
@@ -248,6 +256,7 @@ class Reader:
         self.callback_type = CustomLogger
         self.compaction_type = CompactionState
         self.no_filter = vars(CustomLogger)["async_filter_deployments"]
+        self._scoped = with_service_target("")(self.no_filter).__code__
         self._router_methods = frozenset(_functions(vars(litellm.Router)))
         self._minute: tuple[Any, str] = (None, "")
         self._tools = Tools(self.litellm)
@@ -285,6 +294,15 @@ class Reader:
         if selector is not None and state["service_logger_obj"].mock_testing:
             return "a part of another kind", *refused[1:]
         return None, strategy, selector, tuple(parts)
+
+    def keeps_all(self, function: Any) -> bool:
+        """Return whether an ``async_filter_deployments`` only returns what it is given, as ``CustomLogger``'s does.
+
+        LiteLLM's decorator that names a datastore's purpose may be around it.
+        """
+        if getattr(function, "__code__", None) is self._scoped:
+            function = function.__wrapped__
+        return type(function) is FunctionType and _essence(function) == _essence(self.no_filter)
 
     def dicts(self, deployments: Sequence[Any]) -> list[dict[str, Any]]:
         """Return the dicts of each deployment that a choice depends on: itself, its parameters, its model info."""

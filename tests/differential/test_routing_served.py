@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import gc
 import os
 import random
@@ -21,6 +22,7 @@ from typing import Any
 import litellm
 import pytest
 from litellm import Router
+from litellm.caching.dual_cache import DualCache
 from litellm.caching.in_memory_cache import InMemoryCache
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.router_strategy.complexity_router.context_compaction import CompactionState
@@ -528,6 +530,86 @@ def test_a_request_that_was_routed_before_is_disarmed(gate: Any) -> None:
 class Filtering(CustomLogger):
     async def async_filter_deployments(self, model: str, healthy_deployments: Any, **rest: Any) -> Any:
         return healthy_deployments[:1]
+
+
+class Reordering(CustomLogger):
+    async def async_filter_deployments(
+        self,
+        model: Any,
+        healthy_deployments: Any,
+        messages: Any,
+        request_kwargs: Any = None,
+        parent_otel_span: Any = None,
+    ) -> Any:
+        return healthy_deployments[::-1]
+
+
+class Keeping(CustomLogger):
+    async def async_filter_deployments(
+        self,
+        model: Any,
+        healthy_deployments: Any,
+        messages: Any,
+        request_kwargs: Any = None,
+        parent_otel_span: Any = None,
+    ) -> Any:
+        """Keep all."""
+        return healthy_deployments
+
+
+def limiter() -> Any:
+    """The logger with a filter that a LiteLLM proxy registers, whatever its settings."""
+    from litellm.proxy.hooks.model_max_budget_limiter import _PROXY_VirtualKeyModelMaxBudgetLimiter
+
+    return _PROXY_VirtualKeyModelMaxBudgetLimiter(dual_cache=DualCache())
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_filter_that_keeps_all_is_gone_around(strategy: str, gate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(litellm, "callbacks", [limiter(), Keeping(), CustomLogger()])
+    outcomes = []
+    for accelerated in (False, True):
+        gate.switch(accelerated)
+        router, requests = router_of(8, strategy), [{"metadata": {"a": "b"}, "stream": True} for _ in range(20)]
+        random.seed(11)
+        chosen = [asyncio.run(router.async_get_available_deployment("chat", each, MESSAGES)) for each in requests]
+        outcomes.append((chosen, requests, random.getstate(), sorted(router.cache.in_memory_cache.cache_dict)))
+    assert outcomes[1] == outcomes[0]
+    assert (gate.served, gate.declined, gate.faults) == (20, {}, 0)
+
+
+def _reversing(logger: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(logger), "async_filter_deployments", Reordering.async_filter_deployments)
+
+
+def _reversing_itself(logger: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Reordering.async_filter_deployments.__get__(logger)
+    monkeypatch.setattr(logger, "async_filter_deployments", own, raising=False)
+
+
+def _wrapped(logger: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = type(logger).async_filter_deployments
+
+    @functools.wraps(held)
+    async def reverse(*args: Any, **rest: Any) -> Any:
+        return (await held(*args, **rest))[::-1]
+
+    monkeypatch.setattr(type(logger), "async_filter_deployments", reverse)
+
+
+@pytest.mark.parametrize("patch", [_reversing, _reversing_itself, _wrapped])
+@pytest.mark.parametrize("make", [limiter, Keeping])
+def test_a_filter_that_was_replaced_is_heard(
+    make: Callable[[], Any], patch: Callable[..., None], gate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logger = make()
+    monkeypatch.setattr(litellm, "callbacks", [logger])
+    router = Router(model_list=[model("d0"), model("d1")], routing_strategy="least-busy")
+    assert choose(router) == "d0"
+    assert (gate.served, gate.declined) == (1, {})
+    patch(logger, monkeypatch)
+    assert choose(router) == "d1"
+    assert gate.declined == {"a callback filters deployments": 1}
 
 
 class OwnRouter(Router):
