@@ -31,6 +31,11 @@ cdef extern from *:
     #if PY_VERSION_HEX >= 0x030E0000
     #error "dicts carry no version from CPython 3.14 on; the pure twin serves"
     #endif
+    #if defined(__GNUC__)
+    #define accel_fetch(object) __builtin_prefetch((object), 1)
+    #else
+    #define accel_fetch(object) ((void)(object))
+    #endif
     #define accel_list_items(list) (((PyListObject *)(list))->ob_item)
     /* The generator of the random module: MT19937 and its position. Compared with a real one before it is trusted. */
     typedef struct { PyObject_HEAD int position; uint32_t words[624]; } accel_twister;
@@ -38,12 +43,14 @@ cdef extern from *:
     ctypedef struct Twister "accel_twister":
         int position
         uint32_t words[624]
+    void accel_fetch(PyObject *object) noexcept
     PyObject **list_items "accel_list_items"(PyObject *items) noexcept
     PyObject *PyList_GET_ITEM(PyObject *items, Py_ssize_t index) noexcept
     Py_ssize_t PyList_GET_SIZE(PyObject *items) noexcept
     PyObject *PyTuple_GET_ITEM(PyObject *items, Py_ssize_t index) noexcept
     Py_ssize_t PyTuple_GET_SIZE(PyObject *items) noexcept
     long long PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
+    int PyDict_Next(dict mapping, Py_ssize_t *position, PyObject **key, PyObject **value) noexcept
     int PyDict_SetItem(dict mapping, PyObject *key, PyObject *value) except -1
     dict sized_dict "__Pyx_PyDict_NewPresized"(Py_ssize_t size)
 
@@ -62,6 +69,8 @@ cdef Py_ssize_t MOST_IDS = 64
 # How often, and for how many seconds each time, a choice waits for lists that are being changed.
 cdef int PATIENCE = 20
 cdef double PAUSE = 0.001
+# How many entries of a report are brought nearer before they are written.
+cdef Py_ssize_t AHEAD = 8
 # Metadata that stock's pre-routing hook takes out of a request, or reads back into it.
 cdef tuple UNSERVED_METADATA = (
     "routing_decision", "_autorouter_baseline_route", "_session_deployment_affinity_ttl", "_consumed_request_tags",
@@ -508,6 +517,7 @@ cdef class Group:
     cdef object keys_of
     cdef list strict_limits
     cdef list loose_limits
+    cdef bint limited
     cdef list api_bases
     cdef Prices prices
     cdef Latencies latencies
@@ -596,10 +606,14 @@ cdef class Group:
         return self.keys
 
     cdef list limits(self, object reader, bint strict):
-        """Return per place the (tpm, rpm) limits, None for a deployment without; ``strict`` takes 0 for a limit."""
+        """Return per place the (tpm, rpm) limits, None for a deployment without; ``strict`` takes 0 for a limit.
+
+        ``limited`` says whether one of the strict ones is a limit.
+        """
         if strict:
             if self.strict_limits is None:
                 self.strict_limits = reader.limits(self.deployments, True)
+                self.limited = any([limit is not None for limit in self.strict_limits])
             return self.strict_limits
         if self.loose_limits is None:
             self.loose_limits = reader.limits(self.deployments, False)
@@ -623,6 +637,7 @@ cdef class Pool:
     cdef uint64_t order_version
     cdef Latencies introduced
     cdef Busy busy
+    cdef Named named
 
     def __cinit__(self, Group group, frozenset out, list places, list considered):
         chosen = frozenset(places)
@@ -715,10 +730,10 @@ cdef class Busy:
 
     def __cinit__(self, Group group, Pool pool, store, name, double now):
         cdef dict entries = store.cache_dict, expiries = store.ttl_dict, keys
-        cdef double least = INFINITY
+        cdef double count, least = INFINITY
         cdef Py_ssize_t place
         cdef list gone = []
-        cdef Numbers counts = pool.zeros()
+        cdef bytearray counted = bytearray(len(pool.member))
         self.name = name
         self.entries = entries
         self.expiries = expiries
@@ -743,15 +758,19 @@ cdef class Busy:
                 continue
             if expiry is not None:
                 self.until = min(self.until, <double>expiry)
-            if value is not None:
-                if type(value) is not int:
-                    raise Unserved("a cached value of another kind")
-                counts.values[place] = number(value)
-        drop(store, gone)
-        for place in range(counts.count):
-            if counts.values[place] < least:
-                least = counts.values[place]
+            if value is not None and type(value) is not int:
+                raise Unserved("a cached value of another kind")
+            counted[place] = True
+            count = 0.0 if value is None else number(value)
+            if count < least or (count == least and place < self.first):
+                least = count
                 self.first = place
+        drop(store, gone)
+        for place in pool.places:  # all that have no count have none in flight: the first of them is enough
+            if not counted[place]:
+                if least > 0.0 or (least == 0.0 and place < self.first):
+                    self.first = place
+                break
 
     cdef bint changed(self, store, name, double now):
         """Return whether somebody wrote into the cache since, or a count has expired at time ``now``."""
@@ -760,6 +779,35 @@ cdef class Busy:
         if version(self.entries) != self.entries_version or version(self.expiries) != self.expiries_version:
             return True
         return now > self.until
+
+
+cdef class Named:
+    """The deployments a usage map names, in its order: their places in the group, -1 for one of another."""
+
+    cdef list ids
+    cdef Py_ssize_t count
+    cdef Places places
+
+    def __cinit__(self, dict usage, dict places):
+        cdef Py_ssize_t index
+        self.ids = list(usage)
+        self.count = len(self.ids)
+        self.places = Places(self.count)
+        for index, id in enumerate(self.ids):
+            self.places.values[index] = places.get(id, -1)
+
+    cdef bint all(self, dict usage) noexcept:
+        """Return whether ``usage`` names these, and as the same objects."""
+        cdef Py_ssize_t position = 0, index = 0
+        cdef PyObject *id
+        cdef PyObject *value
+        if len(usage) != self.count:
+            return False
+        while PyDict_Next(usage, &position, &id, &value):
+            if id is not PyList_GET_ITEM(<PyObject *>self.ids, index):
+                return False
+            index += 1
+        return True
 
 
 cdef struct Measured:
@@ -870,6 +918,13 @@ cdef class Latencies:
         measured.version = version(entry)
         return 0
 
+    cdef inline void fetch(self, Py_ssize_t index, list bases) noexcept:
+        """Bring nearer what reporting entry ``index`` will write to: the reference counts of its key and its mean."""
+        cdef Py_ssize_t place = self.places.values[index]
+        if place >= 0:
+            accel_fetch(PyList_GET_ITEM(<PyObject *>bases, place))
+            accel_fetch(PyList_GET_ITEM(<PyObject *>self.means, index))
+
     cdef double first_token(self, Py_ssize_t index, percentile) except -1.0:
         """Return the time to the first token of entry ``index``; the mean where it has no samples of that."""
         samples = times((<dict>self.entries[index].entry).get("time_to_first_token_seconds", []))
@@ -897,17 +952,13 @@ cdef double average(list samples) except -1.0:
     return sum(samples) / len(samples) if samples else 0.0
 
 
-cdef Py_ssize_t nth(int32_t *order, double *slow, Py_ssize_t count, double bound, Py_ssize_t wanted) noexcept:
-    """Return the entry at position ``wanted`` when those up to ``bound`` are sorted by time, ties in ``order``.
+cdef Py_ssize_t nth(int32_t *order, double *slow, Py_ssize_t left, Py_ssize_t wanted) noexcept:
+    """Return the entry at position ``wanted`` when the ``left`` ones of ``order`` are sorted by time, ties as they are.
 
     Quickselect whose partitions keep the order of equals; ``order`` is overwritten.
     """
-    cdef Py_ssize_t rank, left = 0, less, equal
+    cdef Py_ssize_t rank, less, equal, count
     cdef double pivot
-    for rank in range(count):
-        if slow[order[rank]] <= bound:
-            order[left] = order[rank]
-            left += 1
     while True:
         pivot = slow[order[left >> 1]]
         less = equal = 0
@@ -1645,26 +1696,27 @@ cdef class Chooser:
         if lowest == INFINITY:
             raise Unserved("no deployment within its limits")
         bound = lowest + <double>buffer * lowest
-        for index in range(latencies.count):
-            fitting += slow.values[index] <= bound
         order = Places(latencies.count)
         shuffle(self.random, latencies.count, order.values)
+        for rank in range(latencies.count):
+            index = order.values[rank]
+            place = latencies.places.values[index]
+            if report is not None and place >= 0 and member[place]:
+                if rank + AHEAD < latencies.count:
+                    latencies.fetch(order.values[rank + AHEAD], group.api_bases)
+                base = PyList_GET_ITEM(<PyObject *>group.api_bases, place)
+                if base is not <PyObject *>None:
+                    if streaming:
+                        report[<object>base] = heard.values[index]
+                    else:
+                        PyDict_SetItem(report, base, PyList_GET_ITEM(<PyObject *>latencies.means, index))
+            if slow.values[index] <= bound:
+                order.values[fitting] = <int32_t>index
+                fitting += 1
         wanted = self.random.choice(range(fitting))
         if report is not None:
-            for rank in range(latencies.count):
-                index = order.values[rank]
-                place = latencies.places.values[index]
-                if place < 0 or not member[place]:
-                    continue
-                base = PyList_GET_ITEM(<PyObject *>group.api_bases, place)
-                if base is <PyObject *>None:
-                    continue
-                if streaming:
-                    report[<object>base] = heard.values[index]
-                else:
-                    PyDict_SetItem(report, base, PyList_GET_ITEM(<PyObject *>latencies.means, index))
             (<dict>request)[field]["_latency_per_deployment"] = report
-        index = nth(order.values, slow.values, latencies.count, bound, wanted)
+        index = nth(order.values, slow.values, fitting, wanted)
         return group.deployments[latencies.places.values[index]]
 
     cdef object least_used(self, Group group, Pool pool, store, messages, input, bint asynchronous):
@@ -1731,36 +1783,34 @@ cdef class Chooser:
         cdef dict entries = store.cache_dict, expiries = store.ttl_dict, usage, calls
         cdef list limits = group.limits(self.reader, True)
         cdef double now = store._clock(), spent, least = INFINITY
-        cdef Py_ssize_t place, chosen = -1
+        cdef Py_ssize_t position = 0, index = 0, place, chosen = -1
+        cdef PyObject *id
+        cdef PyObject *value
+        cdef Named named = pool.named
         minute = self.reader.hour_minute()
         usage = mapping(kept(entries, expiries, f"{group_name}:tpm:{minute}", now))
         calls = mapping(kept(entries, expiries, f"{group_name}:rpm:{minute}", now))
         tokens = None
+        if group.limited:
+            tokens = self.reader.tokens("lowest_tpm_rpm", messages, input)
         if usage is None:
             for place in pool.places:
-                if limits[place] is not None:
-                    if tokens is None:
-                        tokens = self.reader.tokens("lowest_tpm_rpm", messages, input)
-                    if not has_room(limits[place], 0, tokens, calls, group.ids[place]):
-                        continue
-                return group.deployments[place]
+                if limits[place] is None or has_room(limits[place], 0, tokens, calls, group.ids[place]):
+                    return group.deployments[place]
             raise Unserved("no deployment within its limits")
-        for place in pool.places:
-            if group.ids[place] not in usage:
-                usage[group.ids[place]] = 0
-        for id, value in list(usage.items()):
-            found = group.places.get(id)
-            if found is None:
+        if named is None or not named.all(usage):
+            for place in pool.places:
+                if group.ids[place] not in usage:
+                    usage[group.ids[place]] = 0
+            named = pool.named = Named(usage, group.places)
+        while index < named.count and PyDict_Next(usage, &position, &id, &value):
+            place = named.places.values[index]
+            index += 1
+            if place < 0 or not pool.member[place]:
                 continue
-            place = found
-            if not pool.member[place]:
+            spent = number(<object>value)
+            if limits[place] is not None and not has_room(limits[place], <object>value, tokens, calls, <object>id):
                 continue
-            spent = number(value)
-            if limits[place] is not None:
-                if tokens is None:
-                    tokens = self.reader.tokens("lowest_tpm_rpm", messages, input)
-                if not has_room(limits[place], value, tokens, calls, id):
-                    continue
             if spent < least:
                 least = spent
                 chosen = place

@@ -558,16 +558,18 @@ class World:
 
     def on_write(self) -> None:
         """Another part of the program writes into the router's cache."""
+        minute = f"{datetimes.datetime.fromtimestamp(self.clock.now):%H-%M}"
         key, value = self.rng.choice(
             (
                 ("chat_request_count:d1", 3),
                 ("chat_request_count:d2", "2"),
-                ("unrelated", {"x": 1}),
                 ("chat_request_count:d3", 0),
-                (
-                    f"chat:rpm:{datetimes.datetime.fromtimestamp(self.clock.now, datetimes.timezone.utc):%H-%M}",
-                    {"d1": 2},
-                ),
+                ("chat_request_count:d2", -1),
+                ("chat_request_count:d1", None),
+                ("unrelated", {"x": 1}),
+                (f"chat:rpm:{minute}", {"d1": 2}),
+                (f"chat:tpm:{minute}", {"d3": 1, "gone": 0, "d1": 7}),
+                (f"chat:tpm:{minute}", {"d1": 1, "d3": 1.5, "d2": 1}),
                 ("d1", 3),
             )
         )
