@@ -11,7 +11,8 @@ import random
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
+from itertools import cycle
 from typing import Any
 
 import litellm
@@ -59,6 +60,11 @@ def router_of(strategy: str, size: int, groups: int = 1) -> Any:
         memory.set_cache("cost_map:g0", {name: {} for name in ids})
     elif strategy == "usage-based-routing":
         memory.set_cache(f"g0:tpm:{datetime.now():%H-%M}", {name: draw.randrange(1000) for name in ids}, ttl=600)
+    elif strategy == "usage-based-routing-v2":
+        minute = f"{datetime.now(timezone.utc):%H-%M}"
+        for name in draw.sample(ids, min(size, 75)):
+            for kind in ("tpm", "rpm"):
+                memory.set_cache(f"{name}:openai/gpt-4o-mini:{kind}:{minute}", draw.randrange(1, 1000), ttl=600)
     elif strategy == "least-busy":
         for name in draw.sample(ids, min(size, 150)):
             memory.set_cache(f"g0_request_count:{name}", draw.randrange(1, 5))
@@ -74,6 +80,18 @@ def choosing(router: Any, group: str = "g0", tags: Sequence[str] = ()) -> Callab
         return found
 
     return choose
+
+
+def writing(router: Any) -> Callable[[], Awaitable[Any]]:
+    """Return a choice before which the requests in flight of one deployment change."""
+    choose, memory, counts = choosing(router), router.cache.in_memory_cache.cache_dict, cycle((1, 2))
+    counter = next(key for key in memory if key.startswith("g0_request_count:"))
+
+    def work() -> Awaitable[Any]:
+        memory[counter] = next(counts)
+        return choose()
+
+    return work
 
 
 def narrowing(demand: str, size: int) -> Callable[[], Awaitable[Any]]:
@@ -154,6 +172,26 @@ class Choosing:
             require_served("routing")
 
 
+class Writing:
+    """One choice of the least busy deployment after a change of what is in flight."""
+
+    params = (list(SIZES), list(SHIPPED))
+    param_names = ("deployments", "backend")
+
+    def setup(self, deployments: int, backend: str) -> None:
+        accelerate("routing", backend)
+        self.loop = asyncio.new_event_loop()
+        self.choose = writing(router_of("least-busy", deployments))
+
+    def time_choice(self, deployments: int, backend: str) -> None:
+        self.loop.run_until_complete(self.choose())
+
+    def teardown(self, deployments: int, backend: str) -> None:
+        self.loop.close()
+        if backend != "stock":
+            require_served("routing")
+
+
 class Narrowing:
     """One choice within tags, pre-call checks or a wildcard."""
 
@@ -190,6 +228,8 @@ class Groups:
 
     def teardown(self, groups: int, backend: str) -> None:
         self.loop.close()
+        if backend != "stock":
+            require_served("routing")
 
 
 class Recording:
@@ -208,6 +248,8 @@ class Recording:
 
     def teardown(self, strategy: str, outcome: str, backend: str) -> None:
         self.loop.close()
+        if backend != "stock":
+            require_served("routing")
 
 
 async def _each(work: Callable[[], Awaitable[Any]], seconds: float) -> float:
@@ -231,8 +273,7 @@ async def _row(title: str, work: Callable[[], Awaitable[Any]]) -> None:
         stock.append(await _each(work, 0.1))
         litellm_accel.accelerate("routing", strict=True)
         fast.append(await _each(work, 0.05))
-    status = litellm_accel.status()["routing"]
-    assert status.served and not status.declined and not status.faults, status
+    require_served("routing")
     before, after = statistics.median(stock), statistics.median(fast)
     print(f"| {title} | {before:,.0f} µs | {after:.1f} µs | {before / after:,.0f}× |", flush=True)
 
@@ -244,14 +285,15 @@ async def _growth() -> None:
     litellm_accel.accelerate("routing", strict=True)
     print("\n| choosing, accelerated | " + " | ".join(f"{size:,}" for size in (*SIZES, 10_000)) + " |")
     print("|---" * (len(SIZES) + 2) + "|")
-    for strategy in STRATEGIES:
-        works = [choosing(router_of(strategy, size)) for size in (*SIZES, 10_000)]
-        print(
-            f"| `{strategy}` | " + " | ".join(f"{spent:.1f} µs" for spent in await _in_turn(works)) + " |", flush=True
-        )
+    rows = {f"`{name}`": (choosing, name) for name in STRATEGIES}
+    rows["`least-busy`, after a write"] = (writing, "least-busy")
+    for title, (work, strategy) in rows.items():
+        works = [work(router_of(strategy, size)) for size in (*SIZES, 10_000)]
+        print(f"| {title} | " + " | ".join(f"{spent:.1f} µs" for spent in await _in_turn(works)) + " |", flush=True)
     groups = (1, 1000)
     one, many = await _in_turn([choosing(router_of("simple-shuffle", 10, count), "g0") for count in groups])
     print(f"\none group of 10: {one:.2f} µs; one of 1000 groups of 10: {many:.2f} µs, {many / one - 1:+.0%}")
+    require_served("routing")
     litellm_accel.restore()
 
 
@@ -269,6 +311,7 @@ async def _table() -> None:
         for size in SIZES:
             await _row(f"choose, {strategy}, {size}", choosing(router_of(strategy, size)))
     await _row("choose, simple-shuffle, 1000 groups of 10", choosing(router_of("simple-shuffle", 10, 1000), "g500"))
+    await _row("choose, least-busy, 1000, after a write", writing(router_of("least-busy", 1000)))
     for strategy in STRATEGIES:
         for failure in (False, True):
             work = recording(router_of(strategy, 1000), strategy, failure)
