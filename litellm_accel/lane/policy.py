@@ -82,84 +82,141 @@ MODULES = (
 )
 # More of them, which do little on the way of a call; but a mock or an instrument in them wants to be called.
 BYPASSED = (
+    "litellm._internal_context",
+    "litellm._logging",
     "litellm.caching.caching_handler",
     "litellm.caching.dual_cache",
     "litellm.caching.in_memory_cache",
+    "litellm.chat_completions.dispatch",
+    "litellm.integrations.anthropic_cache_control_hook",
     "litellm.integrations.custom_logger",
+    "litellm.litellm_core_utils.chat_completion_agentic_loop",
     "litellm.litellm_core_utils.completion_timeout",
+    "litellm.litellm_core_utils.fallback_generalizations",
     "litellm.litellm_core_utils.get_litellm_params",
     "litellm.litellm_core_utils.get_supported_openai_params",
+    "litellm.litellm_core_utils.initialize_dynamic_callback_params",
+    "litellm.litellm_core_utils.llm_cost_calc.tool_call_cost_tracking",
     "litellm.litellm_core_utils.llm_cost_calc.utils",
     "litellm.litellm_core_utils.llm_request_utils",
     "litellm.litellm_core_utils.logging_utils",
     "litellm.litellm_core_utils.logging_worker",
     "litellm.litellm_core_utils.prompt_templates.common_utils",
+    "litellm.litellm_core_utils.ptu_pricing",
+    "litellm.litellm_core_utils.redact_messages",
     "litellm.litellm_core_utils.request_timeout_resolver",
+    "litellm.litellm_core_utils.secret_redaction",
+    "litellm.litellm_core_utils.served_output_texts",
     "litellm.litellm_core_utils.thread_pool_executor",
+    "litellm.llms.anthropic.common_utils",
+    "litellm.llms.anthropic.cost_calculation",
+    "litellm.llms.gemini.cost_calculator",
+    "litellm.llms.litellm_proxy.chat.transformation",
     "litellm.llms.openai.chat.gpt_5_transformation",
     "litellm.llms.openai.chat.o_series_transformation",
+    "litellm.llms.openai.cost_calculation",
+    "litellm.llms.openai.data_residency",
+    "litellm.llms.openai.workload_identity",
+    "litellm.router_strategy.complexity_router.context_compaction",
     "litellm.router_strategy.simple_shuffle",
+    "litellm.router_utils.access_windows",
     "litellm.router_utils.add_retry_fallback_headers",
     "litellm.router_utils.client_initalization_utils",
     "litellm.router_utils.common_utils",
+    "litellm.router_utils.cooldown_cache",
     "litellm.router_utils.cooldown_handlers",
     "litellm.router_utils.fallback_event_handlers",
     "litellm.router_utils.get_retry_from_policy",
     "litellm.router_utils.handle_error",
+    "litellm.router_utils.pre_call_checks.io_token_rate_limit_check",
     "litellm.router_utils.router_callbacks.track_deployment_metrics",
+    "litellm.router_utils.routing_read_batch",
+    "litellm.rust_bridge.catalog",
+    "litellm.rust_bridge.configuration",
+    "litellm.rust_bridge.diagnostics",
+    "litellm.rust_bridge.dispatch",
+    "litellm.secret_managers.main",
     "openai._utils._transform",
     "httpx._models",
     "httpcore._sync.connection",
     "httpcore._sync.http11",
     "aiohttp.client_reqrep",
+    "copy",
+    "json",
+    "os",
     "time",
     "uuid",
 )
 CLASSES = (
+    "litellm._service_logger:ServiceLogging",
     "litellm.caching.caching_handler:LLMCachingHandler",
     "litellm.caching.dual_cache:DualCache",
+    "litellm.caching.evicted_client_closer:EvictedClientCloser",
     "litellm.caching.in_memory_cache:InMemoryCache",
+    "litellm.caching.llm_caching_handler:LLMClientCache",
+    "litellm.integrations.anthropic_cache_control_hook:AnthropicCacheControlHook",
+    "litellm.integrations.custom_logger:CustomLogger",
     "litellm.litellm_core_utils.completion_timeout:CompletionTimeout",
+    "litellm.litellm_core_utils.coroutine_checker:CoroutineChecker",
     "litellm.litellm_core_utils.litellm_logging:Logging",
     "litellm.litellm_core_utils.litellm_logging:StandardLoggingPayloadSetup",
+    "litellm.litellm_core_utils.llm_cost_calc.tool_call_cost_tracking:StandardBuiltInToolCostTracking",
+    "litellm.litellm_core_utils.llm_cost_calc.usage_object_transformation:InteractionsUsageObjectTransformation",
+    "litellm.litellm_core_utils.llm_cost_calc.utils:CostCalculatorUtils",
+    "litellm.litellm_core_utils.llm_response_utils.response_metadata:ResponseMetadata",
     "litellm.litellm_core_utils.logging_worker:LoggingWorker",
+    "litellm.litellm_core_utils.model_param_helper:ModelParamHelper",
     "litellm.litellm_core_utils.rules:Rules",
+    "litellm.litellm_core_utils.thread_pool_executor:BoundedLoggingThreadPoolExecutor",
+    "litellm.llms.anthropic.chat.transformation:AnthropicConfig",
+    "litellm.llms.azure.azure:AzureChatCompletion",
+    "litellm.llms.azure.chat.gpt_transformation:AzureOpenAIConfig",
+    "litellm.llms.azure.common_utils:BaseAzureLLM",
+    "litellm.llms.azure_ai.chat.transformation:AzureAIStudioConfig",
+    "litellm.llms.azure_ai.common_utils:AzureFoundryModelInfo",
+    "litellm.llms.base:BaseLLM",
+    "litellm.llms.base_llm.base_utils:BaseLLMModelInfo",
+    "litellm.llms.base_llm.chat.transformation:BaseConfig",
+    "litellm.llms.cloudflare.chat.transformation:CloudflareChatConfig",
+    "litellm.llms.cometapi.chat.transformation:CometAPIConfig",
+    "litellm.llms.compactifai.chat.transformation:CompactifAIChatConfig",
     "litellm.llms.custom_httpx.aiohttp_transport:AiohttpResponseStream",
     "litellm.llms.custom_httpx.aiohttp_transport:AiohttpTransport",
     "litellm.llms.custom_httpx.aiohttp_transport:LiteLLMAiohttpTransport",
     "litellm.llms.custom_httpx.http_handler:AsyncHTTPHandler",
     "litellm.llms.custom_httpx.http_handler:HTTPHandler",
     "litellm.llms.custom_httpx.llm_http_handler:BaseLLMHTTPHandler",
-    "litellm.llms.openai.common_utils:BaseOpenAILLM",
-    "litellm.llms.openai.openai:OpenAIChatCompletion",
-    "litellm.llms.base_llm.chat.transformation:BaseConfig",
-    "litellm.llms.openai.chat.gpt_5_transformation:OpenAIGPT5Config",
-    "litellm.llms.openai.chat.gpt_transformation:OpenAIGPTConfig",
-    "litellm.llms.openai.chat.o_series_transformation:OpenAIOSeriesConfig",
-    "litellm.llms.openai.openai:OpenAIConfig",
-    "litellm.llms.openai_like.chat.transformation:OpenAILikeChatConfig",
-    "litellm.llms.azure.azure:AzureChatCompletion",
-    "litellm.llms.azure.chat.gpt_transformation:AzureOpenAIConfig",
-    "litellm.llms.azure.common_utils:BaseAzureLLM",
-    "litellm.llms.azure_ai.chat.transformation:AzureAIStudioConfig",
-    "litellm.llms.cloudflare.chat.transformation:CloudflareChatConfig",
-    "litellm.llms.cometapi.chat.transformation:CometAPIConfig",
-    "litellm.llms.compactifai.chat.transformation:CompactifAIChatConfig",
     "litellm.llms.deepseek.chat.transformation:DeepSeekChatConfig",
     "litellm.llms.fireworks_ai.chat.transformation:FireworksAIConfig",
     "litellm.llms.groq.chat.transformation:GroqChatConfig",
     "litellm.llms.heroku.chat.transformation:HerokuChatConfig",
     "litellm.llms.hosted_vllm.chat.transformation:HostedVLLMChatConfig",
+    "litellm.llms.litellm_proxy.chat.transformation:LiteLLMProxyChatConfig",
     "litellm.llms.minimax.chat.transformation:MinimaxChatConfig",
     "litellm.llms.mistral.chat.transformation:MistralConfig",
+    "litellm.llms.openai.chat.gpt_5_transformation:OpenAIGPT5Config",
+    "litellm.llms.openai.chat.gpt_audio_transformation:OpenAIGPTAudioConfig",
+    "litellm.llms.openai.chat.gpt_transformation:OpenAIGPTConfig",
+    "litellm.llms.openai.chat.o_series_transformation:OpenAIOSeriesConfig",
+    "litellm.llms.openai.common_utils:BaseOpenAILLM",
+    "litellm.llms.openai.openai:OpenAIChatCompletion",
+    "litellm.llms.openai.openai:OpenAIConfig",
+    "litellm.llms.openai_like.chat.transformation:OpenAILikeChatConfig",
+    "litellm.llms.openai_like.json_loader:JSONProviderRegistry",
     "litellm.llms.openrouter.chat.transformation:OpenrouterConfig",
     "litellm.llms.ovhcloud.chat.transformation:OVHCloudChatConfig",
     "litellm.llms.together_ai.chat.transformation:TogetherAIChatConfig",
     "litellm.llms.xai.chat.transformation:XAIChatConfig",
+    "litellm.responses.utils:ResponseAPILoggingUtils",
     "litellm.router:Router",
+    "litellm.router_utils.client_initalization_utils:MaxParallelRequestsLimit",
+    "litellm.types.router:Deployment",
+    "litellm.types.router:LiteLLM_Params",
+    "litellm.types.router:ModelInfo",
     "litellm.types.utils:Choices",
     "litellm.types.utils:Message",
     "litellm.types.utils:ModelResponse",
+    "litellm.types.utils:ModelResponseBase",
     "litellm.types.utils:Usage",
     "litellm.utils:PreProcessNonDefaultParams",
     "litellm.utils:ProviderConfigManager",
@@ -168,14 +225,20 @@ CLASSES = (
     "openai._base_client:SyncAPIClient",
     "openai._client:AsyncOpenAI",
     "openai._client:OpenAI",
+    "openai._legacy_response:LegacyAPIResponse",
+    "openai._models:BaseModel",
+    "openai._models:FinalRequestOptions",
     "openai.lib.azure:AsyncAzureOpenAI",
     "openai.lib.azure:AzureOpenAI",
     "openai.lib.azure:BaseAzureClient",
     "openai.resources.chat.completions.completions:AsyncCompletions",
     "openai.resources.chat.completions.completions:Completions",
+    "httpx._auth:Auth",
     "httpx._client:AsyncClient",
     "httpx._client:BaseClient",
     "httpx._client:Client",
+    "httpx._models:Headers",
+    "httpx._models:Request",
     "httpx._models:Response",
     "httpx._transports.default:AsyncHTTPTransport",
     "httpx._transports.default:HTTPTransport",
@@ -265,6 +328,14 @@ _HANDLERS = (
     "litellm.main:base_llm_http_handler",
     "litellm.main:openai_chat_completions",
 )
+# Objects that calls use or pass by; their own state may change, but somebody may put a function into them as well.
+_OBJECTS = (
+    "litellm:in_memory_llm_clients_cache",
+    "litellm:logging_callback_manager",
+    "litellm.litellm_core_utils.logging_worker:GLOBAL_LOGGING_WORKER",
+    "litellm.litellm_core_utils.thread_pool_executor:executor",
+    *(f"logger {name}" for name, _ in _LOGGERS),
+)
 # Where settings change faster than plans pay, no plan is learned for a while.
 _WASTED_BEFORE_REST = 50
 _REST_SECONDS = 5.0
@@ -303,7 +374,9 @@ class Environment:
         self.litellm = importlib.import_module("litellm")
         self._defaults = defaults(self.litellm)
         packages = [importlib.import_module(name) for name in _PACKAGES]
-        self._sources = (contextlib.__file__, *(str(Path(str(found.__file__)).parent) for found in packages))
+        borrowed = (contextlib.contextmanager, os._check_methods)  # type: ignore[attr-defined]
+        files = (function.__code__.co_filename for function in borrowed)
+        self._sources = (*files, *(str(Path(str(found.__file__)).parent) for found in packages))
         self._roots = _BORROWED.union(_PACKAGES)
         self._rested_until = 0.0
         self._served = served
@@ -320,7 +393,7 @@ class Environment:
 
     def _build(self) -> None:
         watched = watch.Watch()
-        for target in (*MODULES, *BYPASSED, *CLASSES, *_HANDLERS):
+        for target in (*MODULES, *BYPASSED, *CLASSES, *_HANDLERS, *_OBJECTS):
             owner = self._owner(target)
             if owner is None:
                 continue  # other releases lack it
@@ -332,7 +405,6 @@ class Environment:
                     self._look(target, key)
         watched.add("environ", os.environ._data)  # type: ignore[attr-defined]
         for name, _ in _LOGGERS:
-            watched.add(f"logger {name}", logging.getLogger(name))
             watched.add(f"levels {name}", logging.getLogger(name)._cache)  # type: ignore[attr-defined]
         watched.add("logging", logging.root.manager)
         watched.add("model_cost", self.litellm.model_cost)
@@ -352,9 +424,8 @@ class Environment:
         if not differences:
             self.watch.mark()
             return self.reason
-        levels = [name for name, _ in differences if name.startswith(("levels ", "logger "))]
-        if len(levels) == len(differences) and self._loggers() is None and self.reason is None:
-            self.watch.mark()  # a logger has only noted its effective level
+        if self.reason is None and all(map(self._is_state, differences)) and self._loggers() is None:
+            self.watch.mark()
             return None
         if self._is_too_often():
             self._rested_until = now + _REST_SECONDS
@@ -366,6 +437,11 @@ class Environment:
             self._look(name, key)
         self.reason = self._judge()
         return self.reason
+
+    def _is_state(self, difference: tuple[str, Any]) -> bool:
+        """Return whether all that has changed is what an object holds for itself, like a logger's effective level."""
+        name, key = difference
+        return name.startswith("levels ") or (name in _OBJECTS and not callable(vars(self._owners[name]).get(key)))
 
     def _is_too_often(self) -> bool:
         """Return whether too many epochs have come to nothing; counts the one that ends."""
@@ -413,6 +489,8 @@ class Environment:
             self._patched[target, key] = f"patched {target.rpartition(':')[2]}.{key}"
 
     def _owner(self, target: str) -> Any:
+        if target.startswith("logger "):
+            return logging.getLogger(target.removeprefix("logger "))
         module, _, name = target.partition(":")
         try:
             found = importlib.import_module(module)

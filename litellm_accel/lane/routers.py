@@ -112,6 +112,7 @@ class Known:
             ("router", router),
             ("cache", cache),
             ("memory cache", getattr(cache, "in_memory_cache", None)),
+            ("service logger", router.service_logger_obj),
         ):
             if hasattr(held, "__dict__"):
                 self.watch.add(name, held)
@@ -163,7 +164,7 @@ class Known:
             return "router cache"
         if type(cache.in_memory_cache) is not routers.memory_cache:
             return "router cache"
-        for held in (router, cache, cache.in_memory_cache):
+        for held in (router, cache, cache.in_memory_cache, router.service_logger_obj):
             for name in vars(held):
                 if type(getattr(type(held), name, None)) is FunctionType:
                     return f"patched {name}"

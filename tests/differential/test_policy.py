@@ -69,6 +69,38 @@ def test_whatever_can_be_called_and_is_not_the_packages_own_is_noticed(
     assert environment.refresh() is None
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        "litellm.in_memory_llm_clients_cache.get_cache",
+        "litellm.litellm_core_utils.logging_worker.GLOBAL_LOGGING_WORKER.ensure_initialized_and_enqueue",
+        "litellm.litellm_core_utils.llm_response_utils.response_metadata.ResponseMetadata.apply",
+        "litellm.litellm_core_utils.redact_messages.should_redact_message_logging",
+        "litellm.utils.executor.submit",
+        "litellm.verbose_logger.debug",
+        "openai._legacy_response.LegacyAPIResponse.parse",
+        "os.getenv",
+    ],
+)
+def test_a_mock_where_a_test_may_put_one_is_noticed(place: str) -> None:
+    environment = Environment(lambda: 0)
+    with mock.patch(place):
+        assert environment.watch.changed()
+        assert str(environment.refresh()).startswith("patched ")
+    assert environment.refresh() is None
+
+
+@pytest.mark.parametrize("place", ["litellm.utils.executor", "litellm.verbose_logger"])
+def test_what_an_object_holds_for_itself_may_change(place: str) -> None:
+    environment = Environment(lambda: 0)
+    with mock.patch(f"{place}.counted", 1, create=True):
+        assert environment.watch.changed()
+        assert environment.refresh() is None
+        assert not environment.watch.changed()
+    assert environment.refresh() is None
+    assert environment.epoch == 0
+
+
 @pytest.mark.parametrize(("served", "rests"), [(0, True), (2, False)])
 def test_changes_that_waste_what_was_learned_bring_a_rest(
     monkeypatch: pytest.MonkeyPatch, served: int, rests: bool
