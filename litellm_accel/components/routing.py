@@ -31,6 +31,7 @@ _hot = load("routing")
 # What a choice or a record goes around. While one of these names holds another function or class than when the
 # component started, calls are declined; None stands for all functions and classes there.
 _AROUND: dict[str, tuple[str, ...] | None] = {
+    "litellm": ("get_llm_provider", "get_model_info", "get_supported_openai_params", "token_counter"),
     "litellm._service_logger:ServiceLogging": ("async_service_success_hook",),
     "litellm.caching.dual_cache:DualCache": None,
     "litellm.caching.in_memory_cache:InMemoryCache": None,
@@ -81,6 +82,7 @@ _AROUND: dict[str, tuple[str, ...] | None] = {
         "get_all_deployments",
         "get_available_deployment",
         "get_deployment",
+        "get_discovered_model_info",
         "get_model_from_alias",
         "get_model_ids",
         "get_router_model_info",
@@ -95,17 +97,23 @@ _AROUND: dict[str, tuple[str, ...] | None] = {
         "LiteLLM_Params",
         "_as_retry_skipped_deployment_ids",
         "_deployment_pick_attributes",
+        "_is_fallback_hop",
         "arm_compaction",
         "async_get_cooldown_deployments",
+        "classify_strategy_router_model",
+        "compaction_pending",
         "deployment_has_io_token_limits",
         "filter_reserved_deployments",
         "filter_team_based_models",
         "filter_web_search_deployments",
         "get_cooldown_deployments",
         "get_deployments_for_tag",
+        "get_metadata_variable_name_from_kwargs",
         "get_parent_otel_span_from_kwargs",
         "get_request_team_id",
+        "get_utc_datetime",
         "increment_deployment_successes_for_current_minute",
+        "is_native_compaction_call",
         "is_proxy_admin_request",
         "is_region_allowed",
         "offload_token_count",
@@ -174,7 +182,9 @@ def _found(path: str) -> Any:
 
 def around() -> list[tuple[Any, tuple[str, ...]]]:
     """Return the modules and classes of ``_AROUND`` with the names of what is gone around in each."""
-    owners = ((_found(path), names) for path, names in _AROUND.items())
+    owners = [(_found(path), names) for path, names in _AROUND.items()]
+    for name in _AROUND["litellm"] or ():
+        getattr(owners[0][0], name)  # looked up when first asked for
     return [(owner, _functions(vars(owner)) if names is None else names) for owner, names in owners]
 
 
@@ -273,24 +283,21 @@ class Reader:
         cooldowns = state["cooldown_cache"]
         parts = [cooldowns, cooldowns._cooldown_store, cooldowns.in_memory_cache]
         kinds = [self.cooldown_type, self.cache_type, self.memory_type]
+        parts += [state["cache"], state["cache"].in_memory_cache, self.log, self.router_log]
+        kinds += [self.cache_type, self.memory_type, logging.Logger, logging.Logger]
         selector = None
         if strategy in _SELECTORS:
             attribute, module, name = _SELECTORS[strategy]
             selector = state[attribute]
-            parts += [selector, state["cache"], state["cache"].in_memory_cache, state["service_logger_obj"]]
-            kinds += [
-                getattr(self.strategies[module], name),
-                self.cache_type,
-                self.memory_type,
-                self.service_type,
-            ]
+            parts += [selector, state["service_logger_obj"]]
+            kinds += [getattr(self.strategies[module], name), self.service_type]
         elif strategy != "simple-shuffle":
             return "another routing strategy", *refused[1:]
+        if any(type(part) is not kind for part, kind in zip(parts, kinds, strict=True)):
+            return "a part of another kind", *refused[1:]
         for part, kind in zip(parts, kinds, strict=True):
-            if type(part) is not kind:
-                return "a part of another kind", *refused[1:]
             if any(callable(getattr(kind, name, None)) for name in vars(part)):
-                return "a part with methods of its own", *refused[1:]
+                return "a part with methods of its own", strategy, None, tuple(parts)  # looked at again when they go
         if selector is not None and state["service_logger_obj"].mock_testing:
             return "a part of another kind", *refused[1:]
         return None, strategy, selector, tuple(parts)

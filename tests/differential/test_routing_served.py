@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import functools
 import gc
+import operator
 import os
 import random
 import sys
@@ -18,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import litellm
 import pytest
@@ -739,6 +742,33 @@ def test_a_patch_that_is_taken_back_is_forgotten(gate: Any, monkeypatch: pytest.
     choose(router)
     assert gate.served == 1
     assert set(gate.declined) == {"LiteLLM's routing is patched"}
+
+
+@pytest.mark.parametrize("strategy", ["simple-shuffle", "latency-based-routing"])
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("litellm.token_counter", "LiteLLM's routing is patched"),
+        ("litellm.get_model_info", "LiteLLM's routing is patched"),
+        ("routing.get_utc_datetime", "LiteLLM's routing is patched"),
+        ("router.cache.get_cache", "a part with methods of its own"),
+        ("router.cache.in_memory_cache.get_cache", "a part with methods of its own"),
+        ("router.cooldown_cache.async_get_active_cooldowns", "a part with methods of its own"),
+        ("litellm.verbose_logger.debug", "a part with methods of its own"),
+        ("litellm._logging.verbose_router_logger.debug", "a part with methods of its own"),
+    ],
+)
+def test_mocks_in_the_process_and_the_router_are_heeded(strategy: str, place: str, reason: str, gate: Any) -> None:
+    router = router_of(2, strategy)
+    choose(router)
+    owner, _, name = place.rpartition(".")
+    held = operator.attrgetter(owner)(SimpleNamespace(router=router, litellm=litellm, routing=litellm.router))
+    with mock.patch.object(held, name, side_effect=ZeroDivisionError), contextlib.suppress(ZeroDivisionError):
+        choose(router)
+    assert set(gate.declined) == {reason}
+    declined = dict(gate.declined)
+    choose(router)
+    assert gate.declined == declined
 
 
 def test_a_router_can_be_collected(gate: Any) -> None:
