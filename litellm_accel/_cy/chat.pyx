@@ -26,6 +26,7 @@ __all__ = [
     "FREE",
     "KINDS",
     "NOTED",
+    "PRICE",
     "Answer",
     "Plan",
     "Tally",
@@ -110,6 +111,8 @@ NOTED = _NOTED_NAMES = (
     "litellm_logging_obj",
 )
 cdef frozenset _NOTED = frozenset(_NOTED_NAMES)
+# In the place of a header's name: the price that an answer states, which LiteLLM adds to the headers.
+PRICE = ""
 # Where it is among the metadata, LiteLLM's proxy may run code that a model asks for, and call it again.
 cdef str _CODE = "_litellm_code_execution_enabled"
 # Those that are dictionaries, if they are anything.
@@ -402,7 +405,8 @@ cdef class Plan:
     ``kinds`` is the sum of what messages may hold besides texts (of ``KINDS``; -1 for anything). With ``spaced`` the
     request is written as the ``json`` module writes it, else as the provider SDK does. ``conversion`` is how LiteLLM
     makes a response of an answer, None where the SDK has a hand in it; with ``sums`` it looks whether tokens add up.
-    With ``tells_headers`` a response has the headers that it came with.
+    With ``tells_headers`` a response has the headers that it came with. ``prices`` makes the price that an answer
+    states, by its shape.
 
     ``free`` are the free arguments of the call it was learned from. It holds for calls with the same, but for those
     in ``places``, which names the member of the request's body that holds each (None if it is not sent).
@@ -426,6 +430,7 @@ cdef class Plan:
     cdef public object opening
     cdef public int kinds
     cdef public object conversion
+    cdef public dict prices
     cdef public bint sums
     cdef public bint tells_headers
     cdef bytes _before
@@ -465,6 +470,7 @@ cdef class Plan:
         self.opening = None
         self.kinds = -1
         self.conversion = None
+        self.prices = {}
         self.sums = False
         self.tells_headers = True
         self._before = suffix
@@ -523,17 +529,17 @@ cdef class Plan:
             held[name] = value
         if held.get("content-type") != self.content_type:
             return None
-        header_map = self.header_maps.get(tuple(held))
-        if header_map is None:
-            return None
         value = value_of(body, held.get("content-encoding"))
         found = None if value is None else leaves_of(value)
         if found is None or (self.sums and not _adds_up(value)):
             return None
         template = self.templates.get(found[0])
-        if template is None:
+        price = self.prices.get(found[0])
+        header_map = self.header_maps.get(tuple(held) if price is None else (*held, PRICE))
+        if template is None or header_map is None:
             return None
-        return Answer(self, template, found[1], held, header_map, body, received)
+        stated = None if price is None else price.build(found[1], {})
+        return Answer(self, template, found[1], held, header_map, body, received, stated)
 
 
 cdef class Answer:
@@ -546,6 +552,7 @@ cdef class Answer:
     cdef tuple _header_map
     cdef bytes _body
     cdef object _received
+    cdef object _stated
 
     def __init__(
         self,
@@ -556,6 +563,7 @@ cdef class Answer:
         header_map: tuple[tuple[str, int], ...],
         body: bytes,
         received: Any,
+        stated: float | None,
     ) -> None:
         self._plan = plan
         self.template = template
@@ -564,6 +572,7 @@ cdef class Answer:
         self._header_map = header_map
         self._body = body
         self._received = received
+        self._stated = stated
 
     def text(self) -> str:
         """Return the answer as it came."""
@@ -582,7 +591,7 @@ cdef class Answer:
         plan's own pricing.
         """
         cdef dict hidden = {}
-        cdef list values = list(self.headers.values())
+        cdef list values = [*self.headers.values(), self._stated]
         cdef double total = (_time() - started) * 1000
         made = self.template.build(
             self.leaves,

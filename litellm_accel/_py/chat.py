@@ -22,6 +22,7 @@ __all__ = [
     "FREE",
     "KINDS",
     "NOTED",
+    "PRICE",
     "Answer",
     "Plan",
     "Tally",
@@ -100,6 +101,8 @@ NOTED = (
     "litellm_logging_obj",
 )
 _NOTED = frozenset(NOTED)
+# In the place of a header's name: the price that an answer states, which LiteLLM adds to the headers.
+PRICE = ""
 # Where it is among the metadata, LiteLLM's proxy may run code that a model asks for, and call it again.
 _CODE = "_litellm_code_execution_enabled"
 # Those that are dictionaries, if they are anything.
@@ -385,7 +388,8 @@ class Plan:
     ``kinds`` is the sum of what messages may hold besides texts (of ``KINDS``; -1 for anything). With ``spaced`` the
     request is written as the ``json`` module writes it, else as the provider SDK does. ``conversion`` is how LiteLLM
     makes a response of an answer, None where the SDK has a hand in it; with ``sums`` it looks whether tokens add up.
-    With ``tells_headers`` a response has the headers that it came with.
+    With ``tells_headers`` a response has the headers that it came with. ``prices`` makes the price that an answer
+    states, by its shape.
 
     ``free`` are the free arguments of the call it was learned from. It holds for calls with the same, but for those
     in ``places``, which names the member of the request's body that holds each (None if it is not sent).
@@ -407,6 +411,7 @@ class Plan:
         "opening",
         "places",
         "prefix",
+        "prices",
         "request",
         "spaced",
         "suffix",
@@ -450,6 +455,7 @@ class Plan:
         self.opening: Any = None
         self.kinds = -1
         self.conversion: Any = None
+        self.prices: dict[Any, Any] = {}
         self.sums = False
         self.tells_headers = True
         self._before = suffix
@@ -503,23 +509,23 @@ class Plan:
             held[name] = value
         if held.get("content-type") != self.content_type:
             return None
-        header_map = self.header_maps.get(tuple(held))
-        if header_map is None:
-            return None
         value = value_of(body, held.get("content-encoding"))
         found = None if value is None else leaves_of(value)
         if found is None or (self.sums and not _adds_up(value)):
             return None
         template = self.templates.get(found[0])
-        if template is None:
+        price = self.prices.get(found[0])
+        header_map = self.header_maps.get(tuple(held) if price is None else (*held, PRICE))
+        if template is None or header_map is None:
             return None
-        return Answer(self, template, found[1], held, header_map, body, received)
+        stated = None if price is None else price.build(found[1], {})
+        return Answer(self, template, found[1], held, header_map, body, received, stated)
 
 
 class Answer:
     """A reply that the plan covers."""
 
-    __slots__ = ("_body", "_header_map", "_plan", "_received", "headers", "leaves", "template")
+    __slots__ = ("_body", "_header_map", "_plan", "_received", "_stated", "headers", "leaves", "template")
 
     def __init__(
         self,
@@ -530,6 +536,7 @@ class Answer:
         header_map: tuple[tuple[str, int], ...],
         body: bytes,
         received: Any,
+        stated: float | None,
     ) -> None:
         self._plan = plan
         self.template = template
@@ -538,6 +545,7 @@ class Answer:
         self._header_map = header_map
         self._body = body
         self._received = received
+        self._stated = stated
 
     def text(self) -> str:
         """Return the answer as it came."""
@@ -555,7 +563,7 @@ class Answer:
         ``provider_ms`` is how long the provider took, in milliseconds; ``price`` prices the response instead of the
         plan's own pricing.
         """
-        values = list(self.headers.values())
+        values: list[Any] = [*self.headers.values(), self._stated]
         total = (time.time() - started) * 1000
         hidden: dict[str, Any] = {}
         made = self.template.build(

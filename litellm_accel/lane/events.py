@@ -49,6 +49,8 @@ _MAX_TRIES = 32
 TAGS = "_routing_request_tags"
 _TEXT, _HEADERS = "original_response", "response_headers"
 _RECEIVED = "headers as they came"
+# The header that holds the price where the provider states one. LiteLLM believes it.
+STATED_PRICE = "llm_provider-x-litellm-response-cost"
 
 
 # --- what was shown ---------------------------------------------------------------------------------------------------
@@ -633,7 +635,12 @@ def _rates(pair: Pair) -> _Rates | None:
 
 def pricing_facts(result: Any) -> tuple[Any, ...]:
     """Return what an answer says about itself that prices depend on, its usage aside."""
-    return result.model, getattr(result, "service_tier", None)
+    return result.model, getattr(result, "service_tier", None), stated_price(result)
+
+
+def stated_price(result: Any) -> Any:
+    """Return the price that an answer has come with, in its body or its headers, as LiteLLM keeps it; None without."""
+    return (result._hidden_params.get("additional_headers") or {}).get(STATED_PRICE)
 
 
 def is_plain(usage: Any) -> bool:

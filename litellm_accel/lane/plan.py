@@ -22,7 +22,7 @@ from yarl import URL
 
 from litellm_accel._backend import load
 from litellm_accel.lane import learn
-from litellm_accel.lane.events import is_plain, pricing_facts
+from litellm_accel.lane.events import STATED_PRICE, is_plain, pricing_facts, stated_price
 from litellm_accel.lane.exchange import Conversion, Recording, Reply, Sent
 from litellm_accel.lane.learn import NotShown, Unlearnable
 from litellm_accel.lane.rules import JUDGED, SUMMING, Rules
@@ -99,6 +99,7 @@ class Maker:
         self._construct = importlib.import_module("openai._models").construct_type
         self._completion = importlib.import_module("openai.types.chat").ChatCompletion
         self.templates: dict[tuple[str, str], dict[Any, Any]] = {}
+        self.prices: dict[tuple[str, str], dict[Any, Any]] = {}
         self.header_maps: dict[tuple[str, ...], Any] = {}
         self.texts: dict[Any, Callable[[Any], str] | None] = {}
 
@@ -166,6 +167,7 @@ class Maker:
         )
         plan.kinds = kinds
         plan.conversion = conversion
+        plan.prices = self.prices.setdefault(shared, {})
         plan.sums = provider in SUMMING
         if not recording.streams:
             plan.tells_headers = result._response_headers is not None
@@ -182,6 +184,9 @@ class Maker:
 
         def total(result: Any) -> Any:
             try:
+                stated = stated_price(result)
+                if stated is not None:
+                    return float(stated)
                 return calculator.completion_cost(completion_response=result, **passed)
             except Exception:  # stock has more to say when there is no price
                 return None
@@ -221,16 +226,15 @@ class Maker:
         if found is None:
             raise Unlearnable("an answer that is treated by its content")
         names = tuple(name for name, _ in headers)
-        new_names = names not in plan.header_maps
-        new_shape = found[0] not in plan.templates
-        if new_names:
-            plan.header_maps[names] = learn.learn_headers(names, self._additional)
+        new_names, new_shape = False, found[0] not in plan.templates
         try:
-            members = (part for part in found[0] if type(part) is tuple)
-            if plan.conversion is not None and not all(map(JUDGED.isdisjoint, members)):
-                raise Unlearnable("an answer that is treated by its content")
             if new_shape:
-                plan.templates[found[0]] = learn.learn_template(self._converter(plan), value)
+                self._learn_shape(plan, found[0], value)
+            if found[0] in plan.prices:
+                names = (*names, chat.PRICE)
+            new_names = names not in plan.header_maps
+            if new_names:
+                plan.header_maps[names] = learn.learn_headers(names, self._additional)
             answer = plan.answer(reply.status, headers, reply.body, reply.headers)
             if answer is None:
                 raise Unlearnable("an answer the lane does not read")
@@ -242,9 +246,22 @@ class Maker:
         except BaseException:
             if new_shape:
                 plan.templates.pop(found[0], None)
+                plan.prices.pop(found[0], None)
             if new_names:
                 plan.header_maps.pop(names, None)
             raise
+
+    def _learn_shape(self, plan: Any, shape: Any, value: Any) -> None:
+        """Learn how an answer like ``value`` becomes a response, and the price that it states, if it does."""
+        convert = self._converter(plan)
+        if plan.conversion is not None:
+            members = (part for part in shape if type(part) is tuple)
+            if not all(map(JUDGED.isdisjoint, members)) or not _states_number(value):
+                raise Unlearnable("an answer that is treated by its content")
+            price = learn.learn_template(lambda example: stated_price(convert(example)), value)
+            if price.root != (template.CONSTANT, None):
+                plan.prices[shape] = price
+        plan.templates[shape] = learn.learn_template(convert, value)
 
     def _learn_text(self, plan: Any, answer: Any, value: Any, text: Any, result: Any) -> None:
         """Learn how callbacks are told an answer: as it came, written again, or as the result."""
@@ -283,10 +300,13 @@ class Maker:
         return convert
 
     def _additional(self, headers: dict[str, str]) -> dict[str, str]:
-        if any("response-cost" in name for name in headers):
-            raise Unlearnable("a price in the response headers")
-        once: dict[str, str] = self._first_headers(headers)
+        price = headers.pop(chat.PRICE, None)
+        once: dict[str, Any] = self._first_headers(headers)
+        if price is not None:
+            once[STATED_PRICE] = 0.0  # a number, which LiteLLM treats otherwise than texts
         twice: dict[str, str] = self._second_headers(once, preserve_litellm_internal_headers=True)
+        if price is not None:
+            twice[STATED_PRICE] = price
         return twice
 
     def _hidden(self, result: Any) -> tuple[tuple[str, str, Any], ...]:
@@ -327,6 +347,12 @@ def _converted(conversion: Conversion, value: Any) -> Any:
         return conversion.convert(orjson.dumps(value))
     except Exception:  # stock has something to say of values like these
         raise Unlearnable("an answer that is refused by its values") from None
+
+
+def _states_number(value: Any) -> bool:
+    """Return whether the price that an answer states, if it does, is a number; a text may be one or not."""
+    usage = value.get("usage") if type(value) is dict else None
+    return type(usage) is not dict or type(usage.get("cost")) in (int, float, type(None))
 
 
 def _conversion_key(conversion: Conversion) -> tuple[Any, ...]:

@@ -374,7 +374,7 @@ def shown(**differences: Any) -> events.Shown:
     }
     watched = noted.Pictures(said, {})
     watched.succeed(SimpleNamespace(**state))
-    return events.Shown(watched, {}, SimpleNamespace(_response_headers=headers, model="m"), None)
+    return events.Shown(watched, {}, SimpleNamespace(_response_headers=headers, _hidden_params={}, model="m"), None)
 
 
 def learned(one: events.Shown, two: events.Shown) -> Any:

@@ -133,6 +133,22 @@ XAI_USAGES: tuple[tuple[str, Any, Lane], ...] = (
         "declined",
     ),
 )
+#: Prices that openrouter's answers state.
+_STATED = {**_TOKENS, "total_tokens": 13}
+_UPSTREAM = {"cost_details": {"upstream_inference_cost": None, "upstream_inference_prompt_cost": 0.0012}}
+PRICES: tuple[tuple[str, Any, Lane], ...] = (
+    ("stated", {**_STATED, "cost": 0.00014, "is_byok": False, **_UPSTREAM}, "served"),
+    ("own-key", {**_STATED, "cost": 0, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.003}}, "served"),
+    ("null", {**_STATED, "cost": None}, "served"),
+    ("whole", {**_STATED, "cost": 3}, "either"),
+    ("negative", {**_STATED, "cost": -0.5}, "either"),
+    ("text", {**_STATED, "cost": "0.25"}, "declined"),
+    ("words", {**_STATED, "cost": "free"}, "declined"),
+    ("true", {**_STATED, "cost": True}, "declined"),
+    ("object", {**_STATED, "cost": {"total": 1.5}}, "declined"),
+)
+#: A price in a header, as one LiteLLM proxy says it to another; and one that is no number.
+PRICE_HEADER = "x-litellm-response-cost"
 USER = {"role": "user", "content": "Hello"}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
 CONVERSATIONS: tuple[tuple[str, list[Any], Lane], ...] = (
@@ -332,6 +348,70 @@ SCENARIOS = themed(
     *(
         Scenario(f"xai-{name}", model="xai/grok-3", answer=with_fields("plain", usage=usage), lane=lane)
         for name, usage, lane in XAI_USAGES
+    ),
+    *(
+        Scenario(
+            f"openrouter-price-{name}",
+            model=f"openrouter/{MODELS['openrouter']}",
+            answer=with_fields("plain", usage=usage),
+            lane=lane,
+        )
+        for name, usage, lane in PRICES
+    ),
+    *after_plain(
+        *(
+            Scenario(
+                f"openrouter-price-{name}",
+                model=f"openrouter/{MODELS['openrouter']}",
+                answer=with_fields("plain", usage=usage),
+                lane="served",
+            )
+            for name, usage, _ in PRICES
+        ),
+        via=("acompletion",),
+    ),
+    Scenario(
+        "openrouter-price-unknown-model",
+        model="openrouter/nobody/no-such-model",
+        answer=with_fields("plain", usage=PRICES[0][1]),
+        calls=4,
+    ),
+    Scenario(
+        "openrouter-price-routed",
+        via=ROUTED,
+        deployments=(
+            deployment(
+                with_fields("plain", usage=PRICES[0][1]),
+                model=f"openrouter/{MODELS['openrouter']}",
+                input_cost_per_token=0.001,
+                rpm=1000,
+            ),
+        ),
+    ),
+    *(
+        Scenario(
+            f"openrouter-price-{name}-{kind}-logged",
+            model=f"openrouter/{MODELS['openrouter']}",
+            answer=with_fields("plain", usage=usage),
+            via=via,
+            callbacks={"callbacks": (kind,)},
+            calls=5,
+        )
+        for name, usage, _ in PRICES[:2]
+        for kind, via in (("success", ("completion",)), ("payload", ("acompletion",)))
+    ),
+    *(
+        Scenario(
+            f"{model.partition('/')[0]}-price-in-header-{price}{logged}",
+            model=model,
+            answer=with_fields("plain", headers={PRICE_HEADER: price, "x-litellm-key-spend": "1.5"}),
+            callbacks={"callbacks": ("payload",)} if logged else {},
+            calls=5 if logged else 3,
+            lane=lane,
+        )
+        for model in ("litellm_proxy/gpt-4o", "hosted_vllm/qwen")
+        for price, lane in (("0.00025", "served"), ("0.0", "served"), ("None", "either"))
+        for logged in ("", "-logged")
     ),
     Scenario("unknown-provider", model="no-such-provider/model", lane="either"),
 )
