@@ -46,11 +46,18 @@ _ELSEWHERE = frozenset(
         "log_success_fallback_event",
     ]
 )
-# LiteLLM's own loggers that do nothing but measure a finished call: a router's strategies.
+# LiteLLM's own loggers that measure calls: a router's strategies.
 _STRATEGIES = (
+    ("litellm.router_strategy.base_routing_strategy", "BaseRoutingStrategy"),
+    ("litellm.router_strategy.least_busy", "LeastBusyLoggingHandler"),
     ("litellm.router_strategy.lowest_cost", "LowestCostLoggingHandler"),
+    ("litellm.router_strategy.lowest_latency", "LowestLatencyLoggingHandler"),
     ("litellm.router_strategy.lowest_tpm_rpm", "LowestTPMLoggingHandler"),
+    ("litellm.router_strategy.lowest_tpm_rpm_v2", "LowestTPMLoggingHandler_v2"),
 )
+# What they do before a call is sent, and the lane has them do: count it as sent, and as one of the minute.
+_COUNTING, _CHECKING = "log_pre_api_call", "async_pre_call_check"
+_BEFORE = frozenset((_COUNTING, _CHECKING, "pre_call_check"))
 # What LiteLLM's proxy calls, before it calls its router and after.
 _PROXY = frozenset(
     [
@@ -89,10 +96,15 @@ _HOOKED = frozenset(["__call__", "__getattr__", "__getattribute__"])
 
 
 class Listeners:
-    """Judges the callbacks in LiteLLM's lists."""
+    """Judges the callbacks in LiteLLM's lists.
+
+    Of those that are admitted, ``counting`` are told of each call before it is sent, ``checking`` are asked before.
+    """
 
     def __init__(self) -> None:
         self.litellm = importlib.import_module("litellm")
+        self.counting: list[Any] = []
+        self.checking: list[Any] = []
         self._router = importlib.import_module("litellm.router").Router
         self._logger = importlib.import_module("litellm.integrations.custom_logger").CustomLogger
         self._strategies = {getattr(importlib.import_module(module), name) for module, name in _STRATEGIES}
@@ -103,6 +115,8 @@ class Listeners:
     def judge(self) -> tuple[str | None, bool]:
         """Return why calls are stock's to serve, or None; and whether anybody listens to those that are not."""
         listening = False
+        self.counting = self._acting(self.litellm.input_callback, _COUNTING)
+        self.checking = self._acting(self.litellm.callbacks, _CHECKING)
         for name in (*SUCCESS, *EARLY, "service_callback"):
             for callback in getattr(self.litellm, name):
                 if type(getattr(callback, "__self__", None)) is self._router:
@@ -113,6 +127,11 @@ class Listeners:
                 if name in SUCCESS and not self._is_deaf(callback):
                     listening = True
         return None, listening
+
+    def _acting(self, callbacks: list[Any], hook: str) -> list[Any]:
+        """Return the loggers among ``callbacks`` that override ``hook``."""
+        held = (logger for logger in callbacks if isinstance(logger, self._logger))
+        return [logger for logger in held if getattr(type(logger), hook) is not getattr(self._logger, hook)]
 
     def _refusal(self, name: str, callback: Any) -> str | None:
         if name == "service_callback":
@@ -148,8 +167,9 @@ class Listeners:
                 break
             if owner.__module__.partition(".")[0] == "litellm" and owner not in self._strategies:
                 return owner.__name__
+            acting = hooks - _BEFORE if owner in self._strategies else hooks
             for member in vars(owner):
-                if member in _HOOKED or member in hooks:
+                if member in _HOOKED or member in acting:
                     return member
         return next((member for member in vars(logger) if member in hooks), None)
 

@@ -316,7 +316,8 @@ class Lane:
         try:
             made = post(plan, plan.body(call.encoded, call.free))
             if type(made) is not str and plan.feed is not None:
-                made.begun = plan.feed.send(call.messages, call.kwargs, call.started)
+                report = None if call.reported is None else call.reported[1]
+                made.begun = plan.feed.send(call.messages, call.kwargs, call.started, report)
                 if post is wire.apost:
                     self.feeds.bind(call.kwargs)
         except Exception as error:
@@ -369,10 +370,11 @@ class Lane:
 class Call:
     """A call as the lane knows it: its key, its messages, what is sent of it in JSON, and what it passes by name.
 
-    ``started`` is when it began (``time.time()``).
+    ``started`` is when it began (``time.time()``), ``reported`` among which metadata a router's strategy has said how
+    it chose, and what; None if it has not.
     """
 
-    __slots__ = ("encoded", "free", "key", "kwargs", "messages", "started")
+    __slots__ = ("encoded", "free", "key", "kwargs", "messages", "reported", "started")
 
     def __init__(
         self,
@@ -389,6 +391,7 @@ class Call:
         self.free = free
         self.kwargs = kwargs
         self.started = started
+        self.reported: tuple[str, Any] | None = None
 
 
 class Refused:

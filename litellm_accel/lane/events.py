@@ -43,8 +43,10 @@ _PRICED_LATER = frozenset(("zero_cost_diagnostic", "response_cost_failure_debug_
 _MESSAGES = ("input", "messages")
 _CALL_ID, _TRACE_ID, _LOGGING = "litellm_call_id", "litellm_trace_id", "litellm_logging_obj"
 _FRESH_ID = "fresh identifier"
+# Among the metadata: how a router's strategy chose the deployment.
+REPORT = "_latency_per_deployment"
 # What is known of a call when it is sent.
-_FIRST = ("start", "sent", _CALL_ID, _TRACE_ID, _FRESH_ID)
+_FIRST = ("start", "sent", _CALL_ID, _TRACE_ID, _FRESH_ID, REPORT)
 _MAX_TRIES = 32
 TAGS = "_routing_request_tags"
 _TEXT, _HEADERS = "original_response", "response_headers"
@@ -81,18 +83,19 @@ class Shown:
         """Return the clocks and identifiers of this call, by slot."""
         return {
             **{slot: self.details[name] for name, slot in _CLOCKS.items() if name in self.details},
-            "windows": next(self._windows(self.state), None),
+            "windows": next(self._under("llm_api_timing_windows", self.state), None),
+            REPORT: getattr(next(self._under(REPORT, self.state), None), "original", None),
             _CALL_ID: self.known[_CALL_ID],
             _TRACE_ID: self.known[_TRACE_ID],
             _TEXT: self.details.get(_TEXT),
         }
 
-    def _windows(self, held: Held) -> Iterator[Any]:
+    def _under(self, name: str, held: Held) -> Iterator[Any]:
         for key, item in held.named():
-            if key == "llm_api_timing_windows":
+            if key == name:
                 yield item
             elif type(item) is Held:
-                yield from self._windows(item)
+                yield from self._under(name, item)
 
 
 # --- learning ---------------------------------------------------------------------------------------------------------
@@ -165,8 +168,8 @@ class Pair:
             return (template.CONSTANT, self.fixed[name])
         if name in _CLOCKS:
             return (template.SLOT, _CLOCKS[name])
-        if name == TAGS:
-            return (template.SLOT, TAGS)
+        if name in (TAGS, REPORT):
+            return (template.SLOT, name)
         if name == _TEXT:
             return (template.SLOT, _TEXT)
         if name == _HEADERS and one is not None:
@@ -512,9 +515,13 @@ class Feed:
 
         return price
 
-    def send(self, messages: Any, arguments: Mapping[str, Any], started: float) -> Begun:
-        """Return a call that began at ``started`` (``time.time()``) and will be sent now."""
+    def send(self, messages: Any, arguments: Mapping[str, Any], started: float, report: Any) -> Begun:
+        """Return a call that began at ``started`` (``time.time()``) and will be sent now.
+
+        ``report`` is how its deployment was chosen, None if nobody says.
+        """
         slots = {
+            REPORT: report,
             "start": datetime.datetime.fromtimestamp(started),
             "sent": datetime.datetime.now(),
             _CALL_ID: arguments.get(_CALL_ID) or str(uuid.uuid4()),

@@ -30,6 +30,8 @@ ASYNC_TRANSPORT = "litellm.llms.custom_httpx.aiohttp_transport:LiteLLMAiohttpTra
 SYNC_TRANSPORT = "httpx._transports.default:HTTPTransport.handle_request"
 COST = "litellm.cost_calculator:response_cost_calculator"
 METADATA = "litellm.litellm_core_utils.llm_response_utils.response_metadata:update_response_metadata"
+# By which a router's strategy counts a call before it is sent.
+COUNTING = "litellm.router_strategy.least_busy:LeastBusyLoggingHandler.log_pre_api_call"
 # Functions that word a timeout with the seconds it took: of handlers that use an SDK, and of LiteLLM's own client.
 ASYNC_TIMING = "litellm.llms.openai.openai:OpenAIChatCompletion.make_openai_chat_completion_request"
 ASYNC_AZURE_TIMING = "litellm.llms.azure.azure:AzureChatCompletion.make_azure_openai_chat_completion_request"
@@ -398,6 +400,15 @@ def _conversion(stock: FunctionType) -> Callable[..., Any]:
     return transform_response
 
 
+def _counting(stock: FunctionType) -> Callable[..., Any]:
+    def log_pre_api_call(*args: Any, **kwargs: Any) -> None:
+        now = _script.get()
+        if not (isinstance(now, Replay) and now.live):  # what is answered again has been counted
+            stock(*args, **kwargs)
+
+    return log_pre_api_call
+
+
 def _async_timing(digits: int, stock: FunctionType) -> Callable[..., Any]:
     async def request(*args: Any, **kwargs: Any) -> Any:
         try:
@@ -423,6 +434,7 @@ def functions() -> tuple[Shared, ...]:
             (SYNC_TRANSPORT, _sync_transport),
             (COST, _cost),
             (METADATA, _metadata),
+            (COUNTING, _counting),
             (ASYNC_TIMING, functools.partial(_async_timing, 2)),
         )
     ) + tuple(_present())

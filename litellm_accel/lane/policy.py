@@ -385,7 +385,7 @@ class Environment:
         self.epoch = 0
         self.learned = 0
         self.listening = False
-        self._listeners = Listeners()
+        self.listeners = Listeners()
         self._owners: dict[str, Any] = {}
         self._patched: dict[tuple[str, Any], str] = {}
         self._build()
@@ -466,7 +466,7 @@ class Environment:
                 continue  # a submodule has taken the name
             if value != default or type(value) is not type(default):
                 return f"setting {name}"
-        reason, self.listening = self._listeners.judge()
+        reason, self.listening = self.listeners.judge()
         if reason is not None:
             return reason
         if self.litellm.set_verbose or self.litellm.modify_params:

@@ -14,6 +14,7 @@ from typing import Any
 
 from litellm_accel.lane import wire
 from litellm_accel.lane.core import LEARN, Call, Lane
+from litellm_accel.lane.events import REPORT
 from litellm_accel.lane.routers import CREDENTIALS, Known, RoutedPlan, Routers
 
 # Where LiteLLM keeps its notes of a call.
@@ -51,29 +52,35 @@ class Routed:
         if deployment is None:
             lane.gate.decline("no deployment")
             return await stock(router, *args, **kwargs)
+        call.reported = _reported(request)
         routed = self._plan(known, call, deployment, request, size)
         if routed is LEARN:
-            pinned = self.routers.pinned(router, deployment)
+            pinned = self.routers.pinned(router, deployment, call.reported)
             with self._learning(router, known, call, deployment, model) as recording:
                 result = recording.result = await stock(pinned, *args, **kwargs)
             return result
         if routed is None:
-            return await stock(self.routers.pinned(router, deployment), *args, **kwargs)
+            return await stock(self.routers.pinned(router, deployment, call.reported), *args, **kwargs)
         plan = routed.plan
         limit = router._get_client(deployment, request, "max_parallel_requests")
-        post = None
+        post, checked = None, False
         if limit is not None and limit.in_flight >= limit.max_parallel_requests:
             lane.gate.decline("deployment is full")
-        else:
+        elif await self._achecked(deployment):
+            checked = True
             post = lane.ready(wire.apost, plan, call)
         if post is None:
             with lane.connecting(plan):
-                return await stock(self.routers.pinned(router, deployment), *args, **kwargs)
+                pinned = self.routers.pinned(router, deployment, call.reported, checked=checked)
+                return await stock(pinned, *args, **kwargs)
         router._track_deployment_metrics(deployment=deployment, parent_otel_span=None)
         router.total_calls[routed.model] += 1
         if limit is not None:
             limit.acquire()
         try:
+            if lane.environment.listeners.counting:
+                await asyncio.sleep(0)  # others choose before this call is counted, as in stock
+                self._count(routed, call)
             reply = await post.asend()
             if stream:
                 opened, told = lane.opened(plan, reply, call), None
@@ -83,7 +90,8 @@ class Routed:
                 result, told = self._result(router, model, plan, post, reply, call, request)
             if result is None:
                 router.total_calls[routed.model] -= 1  # stock counts it again
-                pinned, limit = self.routers.pinned(router, deployment, limit, tracked=True), None
+                pinned = self.routers.pinned(router, deployment, call.reported, limit=limit, tracked=True, checked=True)
+                limit = None
                 with lane.handing_over(plan, post, reply) as replay:
                     result = replay.result = await stock(pinned, *args, **kwargs)
                 return result
@@ -121,17 +129,24 @@ class Routed:
         if deployment is None:
             lane.gate.decline("no deployment")
             return stock(router, *args, **kwargs)
+        call.reported = _reported(request)
         routed = self._plan(known, call, deployment, request, size)
-        pinned = self.routers.pinned(router, deployment)
         if routed is LEARN:
+            pinned = self.routers.pinned(router, deployment, call.reported)
             with self._learning(router, known, call, deployment, model) as recording:
                 result = recording.result = stock(pinned, *args, **kwargs)
             return result
-        post = None if routed is None else lane.ready(wire.post, routed.plan, call)
+        post, checked = None, False
+        is_checked = model in router.model_names or not router.has_model_id(model)  # not called by an id
+        if routed is not None and (not is_checked or self._checked(deployment)):
+            checked = is_checked
+            post = lane.ready(wire.post, routed.plan, call)
+        pinned = self.routers.pinned(router, deployment, call.reported, checked=checked)
         if post is None:
             return stock(pinned, *args, **kwargs)
         plan = routed.plan
         stream = plan.opening is not None
+        self._count(routed, call)
         reply = post.send()
         if stream:
             opened, told = lane.opened(plan, reply, call), None
@@ -182,17 +197,42 @@ class Routed:
 
     def _plan(self, known: Known, call: Call, deployment: Any, request: dict[str, Any], size: tuple[int, ...]) -> Any:
         """Return the deployment's plan, ``LEARN``, or None to leave the call to stock."""
-        if _size(request) != size:
+        if _size(request) != size or (call.reported is not None and call.kwargs.get("stream")):
             self.lane.gate.decline("routing")  # the choice has told the rest of the call something
             return None
-        routed = self.lane.find(known.plans, (call.key, deployment["model_info"]["id"]), call)
+        routed = self.lane.find(known.plans, _place(call, deployment), call)
         if type(routed) is RoutedPlan and routed.deployment is not deployment:
             self.lane.gate.decline("routing")
             return None
         return routed
 
+    async def _achecked(self, deployment: Any) -> bool:
+        """Return whether strategies let ``deployment`` be called, having counted the call; stock is refused again."""
+        try:
+            for logger in self.lane.environment.listeners.checking:
+                await logger.async_pre_call_check(deployment, None)
+        except self.lane.environment.litellm.RateLimitError:
+            self.lane.gate.decline("deployment is full")
+            return False
+        return True
+
+    def _checked(self, deployment: Any) -> bool:
+        """As ``_achecked``, for threads."""
+        try:
+            for logger in self.lane.environment.listeners.checking:
+                logger.pre_call_check(deployment)
+        except self.lane.environment.litellm.RateLimitError:
+            self.lane.gate.decline("deployment is full")
+            return False
+        return True
+
+    def _count(self, routed: RoutedPlan, call: Call) -> None:
+        """Let strategies count a call that is sent now."""
+        for logger in self.lane.environment.listeners.counting:
+            logger.log_pre_api_call(routed.model, call.messages, routed.details)
+
     def _learning(self, router: Any, known: Known, call: Call, deployment: Any, group: str) -> Any:
-        place = (call.key, deployment["model_info"]["id"])
+        place = _place(call, deployment)
         is_told = self.lane.is_told(call.kwargs)
         routed = lambda plan: RoutedPlan(self.routers, router, deployment, group, plan, is_told)  # noqa: E731
         headers = deployment["litellm_params"].get("extra_headers") or ()
@@ -248,8 +288,22 @@ def _request(model: str, messages: Any, kwargs: dict[str, Any], **more: Any) -> 
     for name in _BUCKETS:
         if name in request:
             request[name] = request[name].copy()
+            request[name].pop(REPORT, None)  # an earlier choice's
     request["metadata"] = {**request.get("metadata", {}), "model_group": model, "model_group_alias": None}
     return request
+
+
+def _place(call: Call, deployment: Any) -> tuple[Any, ...]:
+    """Return where the plan of ``deployment`` for calls like this one is kept."""
+    return call.key, deployment["model_info"]["id"], call.reported and call.reported[0]
+
+
+def _reported(request: dict[str, Any]) -> tuple[str, Any] | None:
+    """Return among which metadata the choice has said something of itself, and what; take it from there."""
+    for name in reversed(_BUCKETS):
+        if name in request and REPORT in request[name]:
+            return name, request[name].pop(REPORT)
+    return None
 
 
 def _size(request: dict[str, Any]) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from typing import Any
 from litellm_accel._backend import load
 from litellm_accel.components.base import Unavailable
 from litellm_accel.lane import exchange
+from litellm_accel.lane.events import REPORT
 from litellm_accel.lane.learn import Unlearnable
 
 chat = load("chat")
@@ -49,9 +50,16 @@ _PARAMETERS = frozenset(
         "drop_params",
     ]
 )
-# Strategies that take no part in a call between the choice and its success; the others count calls in between or tell
-# callbacks how they chose.
-_STRATEGIES = frozenset(("simple-shuffle", "usage-based-routing", "cost-based-routing"))
+_STRATEGIES = frozenset(
+    [
+        "cost-based-routing",
+        "latency-based-routing",
+        "least-busy",
+        "simple-shuffle",
+        "usage-based-routing",
+        "usage-based-routing-v2",
+    ]
+)
 _SUCCESSES = ("deployment_callback_on_success", "sync_deployment_callback_on_success")
 # Those of them that bound how many requests a deployment answers at a time.
 _LIMITING = frozenset(("max_parallel_requests", "rpm", "tpm"))
@@ -87,14 +95,30 @@ class Routers:
             found = self._known[router] = Known(self, router)
         return found
 
-    def pinned(self, router: Any, deployment: Any, limit: Any = None, tracked: bool = False) -> Any:
+    def pinned(
+        self,
+        router: Any,
+        deployment: Any,
+        reported: tuple[str, Any] | None = None,
+        *,
+        limit: Any = None,
+        tracked: bool = False,
+        checked: bool = False,
+    ) -> Any:
         """Return ``router`` as one that chooses ``deployment`` first.
 
-        ``limit`` is a slot that is held already and will be released by it; ``tracked`` says that the choice is
-        counted already.
+        ``reported`` is among which metadata the choice has said something, and what. ``limit`` is a slot that is held
+        already and will be released by it; ``tracked`` says that the choice is counted already, ``checked`` that its
+        limits have been checked and the call counted towards them.
         """
         made = object.__new__(self._pinned)
-        made.pins = {"router": router, "deployment": deployment, "limit": limit, "tracked": tracked}
+        made.pins = {
+            "router": router,
+            "deployment": (deployment, reported),
+            "limit": limit,
+            "tracked": tracked,
+            "checked": checked,
+        }
         made.__dict__ = router.__dict__
         return made
 
@@ -103,7 +127,7 @@ class Known:
     """One router as it was when last looked at; a change makes a new one."""
 
     def __init__(self, routers: Routers, router: Any) -> None:
-        self.plans: dict[tuple[bytes, str], Any] = {}
+        self.plans: dict[tuple[Any, ...], Any] = {}
         self._formats = routers.formats
         self._tallies: dict[str, tuple[Any, Any]] = {}
         self.watch = watch.Watch()
@@ -212,6 +236,8 @@ class RoutedPlan:
         self._keys = tuple(
             key.format(id=self.model_id, model=self.model, current_minute="{current_minute}") for key in routers.formats
         )
+        # By which strategies know the call before it is sent.
+        self.details = {"litellm_params": {"metadata": {"model_group": group}, "model_info": {"id": self.model_id}}}
         self._succeeded = routers.metrics.increment_deployment_successes_for_current_minute
         self._mark = routers.mark
         self._router = routers.module.Router
@@ -299,16 +325,30 @@ def _pinned_class(router_class: Any, limit_class: Any) -> Any:
             return getattr(other, "__dict__", None) is self.__dict__
 
         async def async_get_available_deployment(self, *args: Any, **kwargs: Any) -> Any:
-            deployment = self.pins.pop("deployment", None)
-            if deployment is not None:
-                return deployment
+            chosen = self.pins.pop("deployment", None)
+            if chosen is not None:
+                return self._given(*chosen, **kwargs)
             return await super().async_get_available_deployment(*args, **kwargs)
 
         def get_available_deployment(self, *args: Any, **kwargs: Any) -> Any:
-            deployment = self.pins.pop("deployment", None)
-            if deployment is not None:
-                return deployment
+            chosen = self.pins.pop("deployment", None)
+            if chosen is not None:
+                return self._given(*chosen, **kwargs)
             return super().get_available_deployment(*args, **kwargs)
+
+        def _given(self, deployment: Any, reported: tuple[str, Any] | None, request_kwargs: Any, **_: Any) -> Any:
+            if reported is not None:
+                bucket, report = reported
+                request_kwargs[bucket][REPORT] = report
+            return deployment
+
+        async def async_routing_strategy_pre_call_checks(self, *args: Any, **kwargs: Any) -> None:
+            if not self.pins.pop("checked", False):
+                await super().async_routing_strategy_pre_call_checks(*args, **kwargs)
+
+        def routing_strategy_pre_call_checks(self, *args: Any, **kwargs: Any) -> None:
+            if not self.pins.pop("checked", False):
+                super().routing_strategy_pre_call_checks(*args, **kwargs)
 
         def _track_deployment_metrics(self, deployment: Any, parent_otel_span: Any, response: Any = None) -> None:
             if not self.pins.pop("tracked", False):

@@ -252,7 +252,9 @@ ROUTED: dict[str, tuple[dict[str, Any], dict[str, Any], Any, int]] = {
     "full": ({}, {"max_parallel_requests": 1}, HELLO, 8),
     "timeout": ({"timeout": 0.2, "num_retries": 0}, LIMITS, asked("delay-2"), 4),
     "broken answer": ({"num_retries": 0}, LIMITS, asked("broken-json"), 4),
-    "least busy": ({"routing_strategy": RoutingStrategy.LEAST_BUSY.value}, LIMITS, HELLO, 0),
+    "least busy": ({"routing_strategy": RoutingStrategy.LEAST_BUSY.value}, LIMITS, HELLO, 4),
+    "usage": ({"routing_strategy": RoutingStrategy.USAGE_BASED_ROUTING_V2.value}, LIMITS, HELLO, 2),
+    "mocked": ({}, {"mock_response": "hi"}, HELLO, 0),
 }
 
 
@@ -276,6 +278,7 @@ def routed(provider: Provider, mode: str, settings: dict[str, Any], parameters: 
         random.seed(11)
         for _ in range(12):
             await one(HELLO)
+            await asyncio.sleep(0.02 if "routing_strategy" in settings else 0)
         alone = []
         for _ in range(3):
             await asyncio.sleep(0.1)  # stock counts successes and failures in the background

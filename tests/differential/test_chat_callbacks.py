@@ -276,10 +276,22 @@ def test_a_hook_on_the_object_itself_is_seen() -> None:
 
 
 def test_a_logger_of_litellm_is_left_to_stock() -> None:
-    from litellm.router_strategy.lowest_latency import LowestLatencyLoggingHandler
+    from litellm.router_utils.pre_call_checks.prompt_caching_deployment_check import PromptCachingDeploymentCheck
 
-    litellm._async_success_callback.append(LowestLatencyLoggingHandler(router_cache=None))
-    assert Listeners().judge() == ("callback LowestLatencyLoggingHandler", False)
+    litellm._async_success_callback.append(PromptCachingDeploymentCheck(cache=None))
+    assert Listeners().judge() == ("callback PromptCachingDeploymentCheck", False)
+
+
+def test_a_strategy_that_somebody_has_made_another_of_is_left_to_stock() -> None:
+    from litellm.router_strategy.least_busy import LeastBusyLoggingHandler
+
+    class Other(LeastBusyLoggingHandler):
+        def log_pre_api_call(self, model: Any, messages: Any, kwargs: Any) -> None:
+            raise AssertionError("nobody calls this")
+
+    for strategy, reason in ((LeastBusyLoggingHandler, None), (Other, "callback log_pre_api_call")):
+        litellm._async_success_callback[:] = [strategy(router_cache=None)]
+        assert Listeners().judge() == (reason, reason is None)
 
 
 def test_a_logger_that_stock_must_put_into_its_lists_waits() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from litellm_accel.verify.scenario import GROUP, HELLO, ROUTED, Scenario, deployment, themed, with_fields
 
+ONCE_LATER = 'error-500{"plain_first": 4, "times": 1, "headers": {"retry-after-ms": "20"}}'
 ONCE_SOON = 'error-500{"plain_first": 2, "times": 1, "headers": {"retry-after-ms": "20"}}'
 TEN = tuple(deployment("plain", rpm=1000 + i, tpm=100_000 + i, api_key=f"sk-{i}") for i in range(10))
 LIMITED = (deployment("plain", rpm=3, tpm=10_000),)
@@ -22,6 +23,8 @@ STRATEGIES = (
     "latency-based-routing",
     "cost-based-routing",
 )
+# Strategies that take part in a call after the choice, too.
+ACTING = ("least-busy", "latency-based-routing", "usage-based-routing-v2")
 PAIR = (deployment("plain", weight=1), deployment("echo", weight=0))
 OTHER = deployment("echo", group="other")
 
@@ -50,6 +53,45 @@ async def _same_deployment(stage: Any) -> None:
     responses = await asyncio.gather(*(router.acompletion(**stage.arguments()) for _ in range(8)))
     await stage.settled()
     stage.observe("contents", [r.choices[0].message.content for r in responses])
+
+
+def _counters(router: Any) -> dict[str, Any]:
+    """What strategies have counted: requests in flight, and those of the minute."""
+    held = router.cache.in_memory_cache.cache_dict
+    return {name.rpartition(":")[0]: held[name] for name in sorted(held) if "request_count" in name or ":rpm:" in name}
+
+
+async def _in_flight(stage: Any) -> None:
+    """What strategies count while calls are on their way, and when they are cancelled; the provider never answers."""
+    router = stage.router()
+    for _ in range(4):
+        await stage.acall(router.acompletion, stage.arguments())
+        await stage.settled()
+    tasks = [asyncio.ensure_future(router.acompletion(**stage.arguments())) for _ in range(3)]
+    await asyncio.sleep(0.4)
+    stage.observe("in flight", _counters(router))
+    for task in tasks:
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        stage.finished(result)
+    await stage.settled()
+    stage.observe("in the end", _counters(router))
+
+
+async def _strategies_together(stage: Any) -> None:
+    """Three routers with three strategies, which hear of each other's calls."""
+    routers = [stage.router(routing_strategy=strategy) for strategy in ACTING]
+    for router in routers * 4:
+        await stage.acall(router.acompletion, stage.arguments())
+        await stage.settled()
+
+
+async def _same_metadata(stage: Any) -> None:
+    """A dictionary of metadata that is used again, in which the router notes how it has chosen."""
+    router, metadata = stage.router(), {"team": "blue"}
+    for _ in range(5):
+        await stage.acall(router.acompletion, stage.arguments(metadata=metadata))
+        await stage.settled()
 
 
 async def _cooldown(stage: Any) -> None:
@@ -111,12 +153,89 @@ SCENARIOS = themed(
             f"strategy-{strategy}",
             via=ROUTED,
             router={"routing_strategy": strategy},
-            deployments=MEASURED if strategy in MEASURING else LIMITED,
-            lane="served" if strategy in ("simple-shuffle", "usage-based-routing") else "either",
-            calls=9 if strategy in MEASURING else 3,
+            deployments=MEASURED
+            if strategy in MEASURING
+            else LIMITED
+            if strategy == "simple-shuffle"
+            else MEASURED[:1],
+            lane="either" if strategy == "cost-based-routing" else "served",
+            calls=9 if strategy in MEASURING else 5,
         )
         for strategy in STRATEGIES
     ),
+    *(
+        Scenario(f"{strategy}-{name}", via=via, router={"routing_strategy": strategy, **router}, **changes)
+        for strategy in ACTING
+        for name, via, router, changes in (
+            ("logged", ROUTED, {}, {"callbacks": {"callbacks": ("payload",)}, "calls": 5}),
+            ("tools", ROUTED, {}, {"answer": "tools", "calls": 4}),
+            ("metadata", ROUTED, {}, {"arguments": {"metadata": {"team": "blue"}}, "calls": 5}),
+            ("litellm-metadata", ROUTED, {}, {"arguments": {"litellm_metadata": {"team": "blue"}}, "calls": 5}),
+            ("same-metadata", ("arouter",), {}, {"script": _same_metadata}),
+            ("at-once", ("arouter",), {}, {"script": _same_deployment, "ordered": False, "answer": "echo"}),
+            (
+                "in-flight",
+                ("arouter",),
+                {},
+                {"script": _in_flight, "ordered": False, "answer": 'stall{"plain_first": 4}', "seconds": 0.4},
+            ),
+            (
+                "in-flight-again",
+                ("arouter",),
+                {"fallbacks": [{GROUP: ["other"]}]},
+                {
+                    "script": _in_flight,
+                    "ordered": False,
+                    "deployments": (
+                        deployment('error-500{"plain_first": 4}', max_retries=0),
+                        deployment("stall", group="other"),
+                    ),
+                    "seconds": 0.4,
+                },
+            ),
+            (
+                "retry",
+                ROUTED,
+                {"num_retries": 1},
+                {"deployments": (deployment(ONCE_LATER, max_retries=0),), "calls": 5},
+            ),
+            (
+                "fallback",
+                ROUTED,
+                {"fallbacks": [{GROUP: ["other"]}]},
+                {"deployments": (deployment('error-500{"plain_first": 4}', max_retries=0), OTHER), "calls": 5},
+            ),
+            (
+                "cooldown",
+                ("arouter",),
+                {"allowed_fails": 0, "cooldown_time": 60},
+                {
+                    "script": _cooldown,
+                    "deployments": (deployment('error-500{"plain_first": 2}', max_retries=0),),
+                    "lane": "either",
+                },
+            ),
+            (
+                "timeout",
+                ROUTED,
+                {"timeout": 0.3},
+                {"deployments": (deployment('stall{"plain_first": 4}', max_retries=0),), "calls": 4, "seconds": 0.5},
+            ),
+            ("limit", ROUTED, {}, {"deployments": (deployment("plain", rpm=6),), "calls": 8}),
+            (
+                "parallel",
+                ("arouter",),
+                {},
+                {
+                    "script": _max_parallel,
+                    "ordered": False,
+                    "deployments": (deployment("delay-0.03", max_parallel_requests=1),),
+                    "lane": "either",
+                },
+            ),
+        )
+    ),
+    Scenario("strategies-together", via=("arouter",), script=_strategies_together),
     *(
         Scenario(
             f"strategy-{strategy}-failure",
