@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -43,7 +44,7 @@ class Lane:
         self.environment = Environment(lambda: gate.served)
         self.maker = Maker()
         self.feeds = events.Feeds(self.maker.texts, gate.fault)
-        self.openings = openings.Openings()
+        self.openings = openings.Openings(self.feeds, self.maker.total)
         self.plans: dict[Any, Any] = {}
         self.sighted: set[bytes] = set()
         self.fresh: set[bytes] = set()
@@ -160,6 +161,12 @@ class Lane:
         """Return whether a plan must be learned again."""
         return bool(plan.epoch != self.environment.epoch or plan.expires < time.time())
 
+    def _is_epoch(self, epoch: int) -> bool:
+        """Return whether the lane is on, and may serve under the settings of this epoch."""
+        environment = self.environment
+        reason = environment.refresh() if environment.watch.changed() else environment.reason
+        return bool(self.gate.on and reason is None and environment.epoch == epoch)
+
     # --- learning
 
     @contextmanager
@@ -210,7 +217,8 @@ class Lane:
                     return
             if streaming:
                 body = plan.body(call.encoded, call.free)
-                plan.opening = self.openings.opening(begun.shown, shown, recording, body)
+                are_current = functools.partial(self._is_epoch, plan.epoch)
+                plan.opening = self.openings.opening(begun.shown, shown, recording, body, are_current)
             elif recording.pictures is not None:
                 reply = recording.sent[0].reply
                 answer = plan.answer(reply.status, headers_of(reply.headers), reply.body, reply.headers)

@@ -491,7 +491,7 @@ class Feed:
         slots.setdefault(_LOGGING, logging)
         begun.write()
         logging.__dict__ = self._root.build([], slots)
-        logging.payloads, logging.routed = self._payloads, None
+        logging.payloads, logging.routed, logging.ends = self._payloads, None, None
         return logging
 
     def pricer(self, logging: Any, total: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
@@ -585,38 +585,56 @@ def _fed_class(logging_class: Any) -> Any:
     class Fed(logging_class):  # type: ignore[misc]
         """A call's ``Logging`` object, made by the lane."""
 
-        __slots__ = ("payloads", "routed")  # all else is in the dictionary, as stock has it
+        __slots__ = ("ends", "payloads", "routed")  # all else is in the dictionary, as stock has it
 
         def get_combined_callback_list(self, *args: Any, **kwargs: Any) -> list[Any]:
             callbacks: list[Any] = super().get_combined_callback_list(*args, **kwargs)
             return callbacks if self.routed is None else [self.routed.shortened(callback) for callback in callbacks]
 
+        def response_cost_calculator(self, *args: Any, **kwargs: Any) -> Any:
+            stock = super().response_cost_calculator
+            if self.ends is None or args or kwargs.keys() != {"result"}:
+                return stock(*args, **kwargs)
+            return self.ends.price(self, kwargs["result"], stock)
+
         def _build_standard_logging_payload(self, *args: Any, **kwargs: Any) -> Any:
             stock = super()._build_standard_logging_payload
-            if kwargs or len(args) != 3:
+            if kwargs or len(args) != 3 or (self.ends is not None and not self.ends.are_current()):
                 return stock(*args, **kwargs)
             return self.payloads.build(self, *args, stock)
 
     return Fed
 
 
-class _Rates:
-    """What tokens cost, as a call has shown: the rates, LiteLLM's note of them, and what a breakdown looks like."""
+class Rates:
+    """What tokens cost, as a call has shown: the rates, LiteLLM's note of them, and what a breakdown looks like.
 
-    def __init__(self, shown: Shown) -> None:
-        self.billed = shown.known["billed_token_rates"]
-        self._breakdown = dict(shown.known["cost_breakdown"].named())
-        self._answered = shown.answered
+    ``answered`` are the ``pricing_facts`` of the result that was priced.
+    """
+
+    def __init__(self, billed: Any, breakdown: dict[str, Any], answered: Any) -> None:
+        self.billed = billed
+        self._breakdown = breakdown
+        self._answered = answered
 
     def apply(self, result: Any) -> bool:
         """Return whether ``result`` comes from the same model and counts tokens of prompt and completion alone."""
         return self._answered == pricing_facts(result) and is_plain(getattr(result, "usage", None))
 
+    def make_up(self, usage: Any, told: dict[str, Any]) -> bool:
+        """Return whether there is nothing in the breakdown ``told`` but tokens at these rates."""
+        if any(value for name, value in told.items() if name not in _COSTS):
+            return False
+        return self.made_up(usage, told["total_cost"]) == told
+
     def made_up(self, usage: Any, total: Any) -> dict[str, Any] | None:
-        """Return the breakdown of the price ``total``; None if these rates do not make it up."""
+        """Return the breakdown of the price ``total``; None if these rates do not make it up.
+
+        Tokens that cost nothing may be a mistake in the prices, which LiteLLM looks for and tells.
+        """
         prompt = usage.prompt_tokens * self.billed.input_cost_per_token
         completion = usage.completion_tokens * self.billed.output_cost_per_token
-        if not total or prompt + completion != total:
+        if prompt + completion != total or (not total and usage.total_tokens):
             return None
         made = self._breakdown.copy()
         made["input_cost"], made["output_cost"] = prompt, completion
@@ -624,18 +642,17 @@ class _Rates:
         return made
 
 
-def _rates(pair: Pair) -> _Rates | None:
+def _rates(pair: Pair) -> Rates | None:
     """Return the rates by which both calls were priced; None if there is more to their prices than tokens and rates."""
     for shown in (pair.first, pair.second):
         breakdown = shown.known["cost_breakdown"]
         if shown.known.get("billed_token_rates") is None or type(breakdown) is not Held:
             return None
-        rates, told = _Rates(shown), dict(breakdown.named())
+        told = dict(breakdown.named())
+        rates = Rates(shown.known["billed_token_rates"], told, shown.answered)
         if shown.answered != pair.second.answered or not is_plain(getattr(shown.result, "usage", None)):
             return None
-        if rates.made_up(shown.result.usage, told["total_cost"]) != told:
-            return None
-        if any(value for name, value in told.items() if name not in _COSTS):
+        if not rates.make_up(shown.result.usage, told):
             return None
     return rates
 

@@ -24,9 +24,11 @@ from openai import NotGiven
 
 from litellm_accel._backend import load
 from litellm_accel.lane import events, learn
+from litellm_accel.lane.ends import Ends
 from litellm_accel.lane.exchange import Recording, Reply
 from litellm_accel.lane.learn import Unlearnable
 from litellm_accel.lane.noted import at
+from litellm_accel.lane.payload import Payloads
 from litellm_accel.lane.pictures import OBJECTS, RAW, alike, picture, plain
 from litellm_accel.lane.plan import headers_of
 
@@ -149,14 +151,19 @@ class _Form:
 
 
 class Openings:
-    """Makes openings: with the installed LiteLLM's own classes."""
+    """Makes openings: with the installed LiteLLM's own classes.
 
-    def __init__(self) -> None:
+    ``feeds`` has what callbacks are told by, ``total`` prices what stock has priced, see ``Maker.total``.
+    """
+
+    def __init__(self, feeds: events.Feeds, total: Callable[[dict[str, Any]], Callable[[Any], Any]]) -> None:
         handler = importlib.import_module("litellm.litellm_core_utils.streaming_handler")
         logging = importlib.import_module("litellm.litellm_core_utils.litellm_logging")
         transport = importlib.import_module("litellm.llms.custom_httpx.aiohttp_transport")
         caching = importlib.import_module("litellm.caching.caching_handler")
         self.classes = handler.CustomStreamWrapper, logging.Logging, caching.LLMCachingHandler
+        self.feeds = feeds
+        self.total = total
         self.rules = handler.Rules
         self.body = transport.AiohttpResponseStream
         self.sdk = importlib.import_module("openai._streaming")
@@ -167,9 +174,14 @@ class Openings:
             _ADDITIONAL: lambda headers: convert(convert(headers), preserve_litellm_internal_headers=True),
         }
 
-    def opening(self, first: Shown, second: Shown, recording: Recording, body: bytes) -> Opening:
-        """Return how streams like these two are opened, proven on the second. Raises ``Unlearnable``."""
-        made = Opening(self, first, second, recording.stream)
+    def opening(
+        self, first: Shown, second: Shown, recording: Recording, body: bytes, are_current: Callable[[], bool]
+    ) -> Opening:
+        """Return how streams like these two are opened, proven on the second. Raises ``Unlearnable``.
+
+        ``are_current`` says whether the settings are those of now when a stream ends.
+        """
+        made = Opening(self, first, second, recording.stream, are_current)
         sent = recording.sent[0]
         headers = headers_of(sent.reply.headers)
         made.extend(headers)
@@ -186,7 +198,9 @@ class Openings:
 class Opening:
     """Opens streams of one kind of call."""
 
-    def __init__(self, openings: Openings, first: Shown, second: Shown, made: Any) -> None:
+    def __init__(
+        self, openings: Openings, first: Shown, second: Shown, made: Any, are_current: Callable[[], bool]
+    ) -> None:
         stream = made.completion_stream
         logging = made.logging_obj
         parts = made, logging, logging.llm_caching_handler
@@ -206,6 +220,8 @@ class Opening:
         self._url, self._timeout = request.url, dict(request.extensions["timeout"])
         self._request_headers = request.headers.raw
         self.content_type = dict(headers_of(response.headers.raw)).get("content-type")
+        self._ends = Ends(are_current, openings.total, openings.feeds.fault)
+        self._payloads = Payloads(openings.feeds.sources, openings.feeds.fault, False)
         self._maps: dict[tuple[str, ...], dict[str, tuple[tuple[str, int], ...]]] = {}
         raw = openings.call.__code__ if self._in_loop else openings.classes[0]
         if any(shown.details.get(RAW) is not raw for shown in (first, second)):
@@ -253,8 +269,9 @@ class Opening:
         start = datetime.datetime.fromtimestamp(started)
         sent = datetime.datetime.fromtimestamp(reply.sent)
         duration, total = (now - reply.sent) * 1000, (now - started) * 1000
-        objects = tuple(kind.__new__(kind) for kind in openings.classes)
-        made, logging, handler = objects
+        wrapper, _, caching = openings.classes
+        objects = made, logging, handler = tuple(map(object.__new__, (wrapper, openings.feeds.fed, caching)))
+        logging.payloads, logging.routed, logging.ends = self._payloads, None, self._ends
         stream = self._stream(reply)
         state = self.fill(
             heads,

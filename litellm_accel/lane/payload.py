@@ -20,6 +20,9 @@ template = load("template")
 
 _OF_USAGE = ("total_tokens", "prompt_tokens", "completion_tokens")
 _USAGE = "usage_object"
+_OVERHEAD = "litellm_overhead_time_ms"
+# What LiteLLM has found wrong with a price.
+_ABOUT_COST = ("response_cost_failure_debug_information", "zero_cost_diagnostic")
 # Metadata of which more of a payload is made.
 _DESCRIBED = frozenset(
     ("client_disconnected", "internal_call_origin", "routing_decision", "standard_logging_guardrail_information")
@@ -45,23 +48,28 @@ class Sources:
         usage = self._setup.get_usage_as_dict(response)
         hidden = self._setup.get_hidden_params(result._hidden_params)
         cost = details.get("response_cost")
-        if usage is not response.get("usage") or not cost or hidden["response_cost"] is None:
+        if usage is not response.get("usage") or cost is None or details.get("cache_hit"):
             return None
-        if hidden["litellm_overhead_time_ms"] is None or details.get("cache_hit") is not None:
+        if any(details.get(name) is not None for name in _ABOUT_COST):
             return None
+        if hidden["response_cost"] is None:
+            hidden["response_cost"] = cost
+        if hidden[_OVERHEAD] is None:
+            hidden[_OVERHEAD] = (getattr(logging, "response_timing_metrics", None) or {}).get(_OVERHEAD)
         messages = logging.truncated_messages_for_logging
         if messages is None:
             messages = details.get("messages")
             messages = self._truncate(self._setup.append_system_prompt_messages(kwargs=details, messages=messages))
-        started, ended = start.timestamp(), end.timestamp()
+        started, ended, begun = start.timestamp(), end.timestamp(), details["completion_start_time"].timestamp()
         return {
             "id": str(response["id"]),
             "litellm_call_id": logging.litellm_call_id,
             "trace_id": logging.litellm_trace_id,
             "startTime": started,
             "endTime": ended,
-            "completionStartTime": details["completion_start_time"].timestamp(),
-            "response_time": ended - started,
+            "completionStartTime": begun,
+            "response_time": self._setup.get_response_time(started, ended, begun, details.get("stream", False)),
+            "cache_hit": details["cache_hit"],
             "response_cost": cost,
             **{name: usage.get(name, 0) for name in _OF_USAGE},
             _USAGE: usage,

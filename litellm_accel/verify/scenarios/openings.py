@@ -10,7 +10,7 @@ from typing import Any
 from litellm_accel.verify.scenario import ALL, DIRECT, ROUTED, Made, Scenario, deployment, themed, with_fields
 from litellm_accel.verify.scenarios.errors import FAULTS
 from litellm_accel.verify.scenarios.parameters import WEATHER
-from litellm_accel.verify.scenarios.streaming import ASYNC, SYNC, plain, told
+from litellm_accel.verify.scenarios.streaming import ASYNC, FIRST, LAST, SYNC, chunk, plain, raw, told
 
 PLAIN = [{"role": "user", "content": "answer as: plain"}]
 USAGE = {"stream_options": {"include_usage": True}}
@@ -165,6 +165,67 @@ async def _made_of(stage: Any) -> None:
     stage.observe("ended", _parts(stream))
 
 
+def _used(prompt: int, completion: int, **members: Any) -> str:
+    """A short stream whose usage counts these tokens."""
+    usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion, **members}
+    return raw(FIRST, chunk({"content": "One"}), LAST, {**chunk(), "choices": [], "usage": usage}, "[DONE]")
+
+
+# What the streams of one kind may end with, once the lane knows how they end.
+_ENDS = (
+    plain(),
+    plain(content="Another text."),
+    plain(content=""),
+    _used(7, 2),
+    _used(7, 2),
+    _used(0, 0),
+    _used(300_000, 2),
+    _used(7, 2, prompt_tokens_details={"cached_tokens": 5, "audio_tokens": 0}),
+    _used(7, 2, prompt_tokens_details={"cached_tokens": 0, "text_tokens": 7}),
+    _used(7, 9, completion_tokens_details={"reasoning_tokens": 4, "text_tokens": 5}),
+    _used(7, 2, cost=0.5),
+    _used(7, 2, service_tier="priority"),
+    raw(FIRST, chunk({"content": "One"}), chunk({}, "length"), "[DONE]"),
+    raw(FIRST, chunk({"content": "One"}, model="gpt-4o"), LAST, "[DONE]"),
+    raw(FIRST, chunk({"content": "One"}, service_tier="priority"), LAST, "[DONE]"),
+    raw(*({**event, "model": "unheard-of"} for event in (FIRST, chunk({"content": "One"}), LAST)), "[DONE]"),
+    raw(FIRST, chunk({"content": "One"}, id="other"), LAST, "[DONE]"),
+    raw(FIRST, chunk({"content": "One"}, system_fingerprint="fp_other"), LAST, "[DONE]"),
+    raw(FIRST, chunk({"content": "One"}), "[DONE]"),
+    raw(LAST, "[DONE]"),
+    _used(8, 3),
+    plain(),
+)
+
+
+async def _ends(stage: Any) -> None:
+    """What is told and left when streams have ended, by one who has changed what he received, too."""
+    function = await _warm(stage)
+    for number, answer in enumerate((plain(), *_ENDS)):
+        stream = await function(**stage.arguments(messages=_as(answer)))
+        received = [each async for each in stream]
+        await stage.settled()
+        stage.observe(f"ended {number}", [_parts(stream), received[-1]._hidden_params, stream.chunks])
+    for change in (_another_text, _another_usage, _more_to_say):
+        stream = await function(**stage.arguments())
+        async for each in stream:
+            change(each)
+        await stage.settled()
+        stage.observe(change.__name__, [_parts(stream), stream.chunks])
+
+
+def _another_text(received: Any) -> None:
+    received.choices[0].delta.content = "x"
+
+
+def _another_usage(received: Any) -> None:
+    received.usage = {"prompt_tokens": 4, "completion_tokens": 5, "total_tokens": 9}
+
+
+def _more_to_say(received: Any) -> None:
+    received.choices[0].delta.reasoning_content = "Hmm."
+
+
 def _made_of_sync(stage: Any) -> None:
     function = stage.entry()
     for _ in range(3):
@@ -245,6 +306,9 @@ def _as(answer: str) -> list[dict[str, str]]:
 SCRIPTS = (
     Scenario("made-of", script=_made_of, via=ASYNC),
     Scenario("made-of-usage", USAGE, script=_made_of, via=ASYNC),
+    Scenario("ends", script=_ends, via=ASYNC),
+    Scenario("ends-usage", USAGE, script=_ends, via=ASYNC),
+    Scenario("ends-logger", USAGE, callbacks={"_async_success_callback": ("async",)}, script=_ends, via=ASYNC),
     Scenario("made-of-sync", script=_made_of_sync, via=SYNC),
     Scenario("cancelled", {"max_retries": 0}, script=_cancelled, via=ASYNC, seconds=0.3),
     Scenario("let-go", script=_let_go, via=ASYNC, logs=False),
