@@ -7,6 +7,7 @@ served here or be left to stock, which goes on from where the stream is.
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import importlib
 import logging
@@ -19,6 +20,7 @@ from litellm_accel._backend import load
 from litellm_accel.components.base import Component, Replaced, Replacement
 from litellm_accel.components.chat import COMPONENT as chat
 from litellm_accel.lane import streams as lane
+from litellm_accel.lane.assembly import Assembler
 from litellm_accel.lane.learn import Unlearnable
 from litellm_accel.lane.streams import Events, Learner, busy
 from litellm_accel.verify.records import require
@@ -31,6 +33,7 @@ _ASYNC = f"{_HANDLER}:CustomStreamWrapper.__anext__"
 _SYNC = f"{_HANDLER}:CustomStreamWrapper.__next__"
 _BUILDER = "litellm.main:stream_chunk_builder"
 _ASYNCIFY = "litellm.litellm_core_utils.asyncify:asyncify"
+_FINISH = f"{_HANDLER}:CustomStreamWrapper._finalize_completed_stream"
 _TOTAL = f"{_HANDLER}:calculate_total_usage"
 _MAX_TEMPLATES = 1024
 _LITTLE = 512, 16384  # chunks, characters: put together in a millisecond
@@ -71,9 +74,11 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
         "_add_mcp_list_tools_to_first_chunk",
         "_check_max_streaming_duration",
         "_dispatch_provider_chunk",
+        "_finalize_completed_stream",
         "_has_any_special_delta_attributes",
         "_has_special_delta_content",
         "_optional_combine_thinking_block_in_choices",
+        "async_cache_streaming_response",
         "check_special_tokens",
         "chunk_creator",
         "copy_model_response_level_provider_specific_fields",
@@ -101,6 +106,29 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "openai._models": ("construct_type", "BaseModel"),
 }
 
+# The same, for the end of a stream.
+_AT_END: Mapping[str, tuple[str, ...]] = {
+    "litellm.main": (
+        "ChunkProcessor",
+        "_set_stream_builder_response_cost",
+        "_simple_text_part",
+        "_stamp_streaming_usage_cost",
+        "_stream_builder_response_cost",
+        "get_content_from_model_response",
+        "stream_chunk_builder",
+    ),
+    "litellm.litellm_core_utils.streaming_chunk_builder_utils:ChunkProcessor": (
+        "__init__",
+        "_calculate_usage_per_chunk",
+        "_sort_chunks",
+        "build_base_response",
+        "calculate_usage",
+        "update_model_response_with_hidden_params",
+    ),
+    "litellm.types.utils:ModelResponse": ("__init__", "__setattr__"),
+    "litellm.types.utils:Usage": ("__init__", "__setattr__"),
+}
+
 
 class Streams:
     """The middle of every stream: serves chunks by templates that are learned from stock, shape by shape."""
@@ -111,6 +139,7 @@ class Streams:
         handler = self.handler = importlib.import_module(_HANDLER)
         sdk = importlib.import_module("openai._streaming")
         self.package = importlib.import_module("litellm")
+        self._main = importlib.import_module("litellm.main")
         self.learner = Learner(handler)
         self.logger: logging.Logger = handler.verbose_logger
         self._wrapper = handler.CustomStreamWrapper
@@ -129,9 +158,13 @@ class Streams:
 
     def review(self) -> None:
         """Judge the settings anew and forget what was learned under others."""
-        owners = {place: _owner(place) for place in _NAMES}
-        self.settings = bindings.Bindings((owner, _NAMES[place]) for place, owner in owners.items())
+        owners = {place: _owner(place) for place in (*_NAMES, *_AT_END)}
+        self.settings, self.end_settings = (
+            bindings.Bindings((owners[place], members) for place, members in names.items())
+            for names in (_NAMES, _AT_END)
+        )
         self.templates: dict[Any, Any] = {}
+        self.assembler: Assembler | None = None
         self.reason = self._judge(owners)
 
     def _judge(self, owners: Mapping[str, Any]) -> str | None:
@@ -142,7 +175,7 @@ class Streams:
         sources = tuple(
             str(Path(str(importlib.import_module(n).__file__)).parent) for n in ("litellm", "openai", "pydantic")
         )
-        for place, names in _NAMES.items():
+        for place, names in (*_NAMES.items(), *_AT_END.items()):
             for name in names:
                 value = vars(owners[place]).get(name)
                 code = getattr(value, "__code__", None)
@@ -342,12 +375,69 @@ class Streams:
         count_prompt_tokens: Any = None,
     ) -> Any:
         """Put chunks together as stock does, of fewer chunks that say the same."""
+        made = None
         if type(chunks) is list and self.gate.on:
             try:
                 chunks = streaming.condensed(chunks, self._kinds)
+                made = self._assembled(chunks, logging_obj)
             except Exception as error:
                 self.gate.fault(error)
-        return self.stock[_BUILDER](chunks, messages, start_time, end_time, logging_obj, count_prompt_tokens)
+        if made is None:
+            return self.stock[_BUILDER](chunks, messages, start_time, end_time, logging_obj, count_prompt_tokens)
+        return self._priced(made, logging_obj)
+
+    def _assembled(self, chunks: list[Any], logging_obj: Any) -> Any:
+        """Return the response for condensed ``chunks``, not yet priced; None if stock must put them together."""
+        if logging_obj is None:
+            return None
+        if self.end_settings.changed():
+            self.review()
+        if self.admitted() is not None:
+            return None
+        if self.assembler is None:
+            self.assembler = Assembler(self.stock[_BUILDER], self._kinds)
+        return self.assembler.assembled(chunks, logging_obj.model_call_details.get("custom_llm_provider"))
+
+    def _priced(self, made: Any, logging_obj: Any) -> Any:
+        """Return the response ``made`` with its price, of which ``logging_obj`` is told."""
+        self._main._stamp_streaming_usage_cost(made.usage, made, logging_obj)
+        self._main._set_stream_builder_response_cost(made, logging_obj)
+        return made
+
+    async def finish(self, wrapper: Any, cache_hit: Any) -> Any:
+        """End an asynchronous stream as stock does, without the copy that a cache would get if there were one."""
+        try:
+            made = self._whole(wrapper)
+        except Exception as error:
+            self.gate.fault(error)
+            made = None
+        if made is None:
+            return await self.stock[_FINISH](wrapper, cache_hit)
+        logged = wrapper.logging_obj
+        self._priced(made, logged)
+        wrapper._propagate_usage_cost_to_hidden_params(made, wrapper.custom_llm_provider)
+        if wrapper.stream_options is None and wrapper._last_returned_hidden_params is not None:
+            wrapper._last_returned_hidden_params["usage"] = made.usage
+        told = logged.dispatch_success_handlers(
+            made, cache_hit=cache_hit, start_time=None, end_time=None, prefer_async_handlers=True
+        )
+        asyncio.create_task(told)  # noqa: RUF006
+        wrapper._restore_consumer_correlation_context()
+        raise StopAsyncIteration
+
+    def _whole(self, wrapper: Any) -> Any:
+        """Return what the chunks of an ended stream make together, not yet priced; None if stock must end it."""
+        if not self.gate.on or wrapper.sent_last_chunk is not True or self.package.cache is not None:
+            return None
+        if type(wrapper) is not self._wrapper or wrapper.response_id is None or wrapper.created is None:
+            return None
+        if wrapper.send_stream_usage is True and wrapper.sent_stream_usage is False:
+            return None
+        if getattr(wrapper.logging_obj, "_on_deferred_stream_complete", None) is not None:
+            return None
+        if self.package.stream_chunk_builder is not self._main.stream_chunk_builder or type(wrapper.chunks) is not list:
+            return None
+        return self._assembled(streaming.condensed(wrapper.chunks, self._kinds), wrapper.logging_obj)
 
     def asyncified(self, function: Any, *, cancellable: Any = False, limiter: Any = None) -> Any:
         """Return ``function`` as one to await; little chunks are put together at once, not by a thread."""
@@ -430,7 +520,9 @@ class Streaming(Component):
     name: ClassVar[str] = "streaming"
     summary: ClassVar[str] = "streamed chunks made directly from the bytes that come"
     relies_on: ClassVar[tuple[str, ...]] = tuple(
-        dict.fromkeys((*chat.relies_on, *(place.partition(":")[0] for place in _NAMES if place.startswith("litellm."))))
+        dict.fromkeys(
+            (*chat.relies_on, *(p.partition(":")[0] for p in (*_NAMES, *_AT_END) if p.startswith("litellm.")))
+        )
     )
     hot_modules: ClassVar[tuple[str, ...]] = ("bindings", "sse", "streaming", "template")
 
@@ -452,6 +544,7 @@ class Streaming(Component):
             serve(_ASYNC, streams.anext),
             serve(_SYNC, streams.snext),
             serve(_BUILDER, streams.build),
+            serve(_FINISH, streams.finish),
             serve(_TOTAL, streams.total),
             serve(_ASYNCIFY, streams.asyncified),
         ]

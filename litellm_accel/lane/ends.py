@@ -47,21 +47,21 @@ class Ends:
     def price(self, logging: Any, result: Any, stock: Callable[..., Any]) -> Any:
         """Return what ``result`` costs and tell ``logging`` how that is made up, as ``stock`` does."""
         try:
-            counted = _counted(result.usage) if self.are_current() else None
-            if counted is not None:
-                price = self._prices.get(counted)
+            shape = counted(result.usage) if self.are_current() else None
+            if shape is not None:
+                price = self._prices.get(shape)
                 found = None if price is None else price.told(logging, result)
                 if found is not None:
                     return found
                 if price is None and self._tries < _MAX_TRIES:
-                    return self._learn(logging, result, counted, stock)
+                    return self._learn(logging, result, shape, stock)
         except Exception as error:
             self._tries = _MAX_TRIES
             self._prices.clear()
             self._fault(error)
         return stock(result=result)
 
-    def _learn(self, logging: Any, result: Any, counted: Any, stock: Callable[..., Any]) -> Any:
+    def _learn(self, logging: Any, result: Any, shape: Any, stock: Callable[..., Any]) -> Any:
         self._tries += 1
         details = logging.model_call_details
         before, known = vars(logging).copy(), details.copy()
@@ -75,7 +75,7 @@ class Ends:
             rates = Rates(logging.billed_token_rates, logging.cost_breakdown, pricing_facts(result))
             price = _Price(rates, self._total(pricing), result)
             if rates.billed is not None and price.makes_up(result, cost, logging.cost_breakdown):
-                self._prices[counted] = price
+                self._prices[shape] = price
         return cost
 
 
@@ -105,20 +105,21 @@ class _Price:
         return made_up["total_cost"]
 
 
-def _counted(usage: Any) -> Any:
+def counted(usage: Any) -> Any:
     """Return in what a usage that counts nothing but tokens of text differs from others; None for any other usage."""
-    kinds = [("priced", bool(getattr(usage, "cost", None))), ("empty", not usage.total_tokens)]
-    for name, value in usage.__dict__.items():
-        if not value or name in _COUNTS:
-            continue
+    shape: list[Any] = []
+    for name, value in (*usage.__dict__.items(), *(usage.__pydantic_extra__ or {}).items()):
         count = _DETAILED.get(name)
-        if count is None or value.__pydantic_extra__:
+        if name in _COUNTS or not value:
+            shape.append((name, type(value), bool(value)))
+        elif count is None or value.__pydantic_extra__:
             return None
-        found = {kind: number for kind, number in value.__dict__.items() if number}
-        if found and found != {"text_tokens": getattr(usage, count)}:
-            return None
-        kinds.append((name, bool(found)))
-    return None if any((usage.__pydantic_extra__ or {}).values()) else tuple(kinds)
+        else:
+            found = {kind: number for kind, number in value.__dict__.items() if number}
+            if found and found != {"text_tokens": getattr(usage, count)}:
+                return None
+            shape.append((name, *((kind, type(number)) for kind, number in value.__dict__.items())))
+    return None if any((usage.__pydantic_private__ or {}).values()) else tuple(shape)
 
 
 def _facts(result: Any) -> tuple[Any, ...]:
