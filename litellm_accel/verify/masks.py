@@ -75,6 +75,9 @@ CREATED = re.compile(r"(?<=created)(['\"]?[=:] ?)(\d{10})\b")
 #: The length of the shortest identifier.
 IDENTIFIER = 32
 
+#: What every identifier has in it; looked for at a fraction of the price.
+SIGN = re.compile(r"4[0-9a-f]{3}-?[89ab][0-9a-f]{3}")
+
 #: What every text with a clock or an address in it has.
 DIGIT = re.compile(r"\d")
 
@@ -87,30 +90,51 @@ def mask(description: Any) -> Any:
 
     Numbers are given in an order that does not depend on that of dicts, which is not compared.
     """
-    numbers: dict[str, str] = {}
-
-    def number(match: re.Match[str]) -> str:
-        return numbers.setdefault(match.group(), f"<id {len(numbers) + 1}>")
-
-    def text(value: str) -> str:
-        if len(value) <= LONG_TEXT:
-            return _shown(IDENTIFIERS.sub(number, value) if len(value) >= IDENTIFIER else value)
-        return _long_shown(IDENTIFIERS.sub(number, value) if _has_identifiers(value) else value)
+    shown = _Shown()
 
     def walk(value: Any) -> Any:
-        if type(value) is str:
-            return text(value)
-        if type(value) is list:
-            return [walk(item) for item in value]
-        if type(value) is dict:
-            return {text(key): walk(value[key]) for key in sorted(value, key=_without_identifiers)}
+        kind = type(value)
+        if kind is str:
+            return shown[value]
+        if kind is list:
+            return [shown[item] if type(item) is str else walk(item) for item in value]
+        if kind is dict:
+            keys = _in_order(tuple(value))
+            return {
+                shown[key]: shown[item] if type(item := value[key]) is str else walk(item)  # numbers go by this order
+                for key in keys
+            }
         return value
 
     return walk(description)
 
 
+class _Shown(dict[str, str]):
+    """The texts of a run and what is shown for them; most come again and again."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, str] = {}
+
+    def __missing__(self, text: str) -> str:
+        show = _shown if len(text) <= LONG_TEXT else _long_shown
+        shown = self[text] = show(IDENTIFIERS.sub(self.number, text) if _may_identify(text) else text)
+        return shown
+
+    def number(self, match: re.Match[str]) -> str:
+        return self.numbers.setdefault(match.group(), f"<id {len(self.numbers) + 1}>")
+
+
+def _may_identify(text: str) -> bool:
+    return len(text) >= IDENTIFIER and SIGN.search(text) is not None
+
+
+@lru_cache(5_000)
+def _in_order(keys: tuple[str, ...]) -> list[str]:
+    return sorted(keys, key=_without_identifiers)
+
+
 def _without_identifiers(key: str) -> str:
-    return IDENTIFIERS.sub("<id>", key) if len(key) >= IDENTIFIER else key
+    return IDENTIFIERS.sub("<id>", key) if _may_identify(key) else key
 
 
 #: What a callback sees or does not see as two threads happen to run: what the router adds to a response while a thread
@@ -155,11 +179,6 @@ _shown = lru_cache(10_000)(_show)
 _long_shown = lru_cache(50)(_show)
 
 
-@lru_cache(50)
-def _has_identifiers(text: str) -> bool:
-    return IDENTIFIERS.search(text) is not None
-
-
 def _names(text: str) -> str:
     if DIGIT.search(text) is None:
         return text
@@ -176,11 +195,21 @@ def clock(key: object, value: Any) -> str | None:
     """What stands for a clock's reading; None where the value is something else."""
     if isinstance(value, (datetime.datetime, datetime.timedelta)):
         return f"<{type(value).__name__}>"
-    if key == "created" and type(value) is int and _recent(value):
-        return "<now>"
-    if isinstance(key, str) and key.partition(":")[0] in CLOCKS and type(value) in (int, float, str):
-        return f"<{type(value).__name__}>"
-    return None
+    if not timed(key):
+        return None
+    if key == "created":
+        return "<now>" if type(value) is int and _recent(value) else None
+    return f"<{type(value).__name__}>" if type(value) in (int, float, str) else None
+
+
+def timed(key: object) -> bool:
+    """Whether a number or text that is called so may be a clock's reading."""
+    return isinstance(key, str) and _is_clock(key)
+
+
+@lru_cache(10_000)
+def _is_clock(key: str) -> bool:
+    return key == "created" or key.partition(":")[0] in CLOCKS
 
 
 def _recent(moment: int) -> bool:

@@ -16,28 +16,37 @@ from pydantic_core import PydanticSerializationError
 from litellm_accel.verify import masks
 
 DEPTH = 14
+#: What describes itself.
+PLAIN = frozenset({type(None), bool, int, float, str})
 
 
 def describe(value: Any, key: object = None, depth: int = DEPTH) -> Any:
     """A comparable description of any object, as it is now; `key` is what it is called where it was found."""
+    kind = type(value)
+    if kind in PLAIN and not masks.timed(key):
+        return value
     if (masked := masks.clock(key, value)) is not None:
         return masked
-    if value is None or type(value) in (bool, int, float, str):
+    if kind in PLAIN:
         return value
-    if type(value) is bytes:
+    if kind is bytes:
         return {"<bytes>": value.decode("latin-1")}
     if depth == 0:
-        return f"<{_name(type(value))}, too deep>"
-    if type(value) is dict:
+        return f"<{_name(kind)}, too deep>"
+    if kind is dict:
         return _mapping(value, depth)
-    if type(value) is list:
+    if kind is list:
         return [describe(item, key, depth - 1) for item in value]
-    return {f"<{_name(type(value))}>": _object(value, key, depth - 1)}
+    return {f"<{_name(kind)}>": _object(value, key, depth - 1)}
 
 
 def _mapping(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    depth -= 1
     return {
-        name if isinstance(name, str) else repr(name): describe(item, name, depth - 1) for name, item in value.items()
+        name if isinstance(name, str) else repr(name): (
+            item if type(item) in PLAIN and not masks.timed(name) else describe(item, name, depth)
+        )
+        for name, item in value.items()
     }
 
 

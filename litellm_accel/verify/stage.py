@@ -180,7 +180,7 @@ class Stage:
             state = [self._router_state(router) for router in self.routers]
             cache = self._cache_state()
             if self.scenario.script is not None:
-                gc.collect()  # so that what a script leaves behind is warned about here
+                _collect()  # so that what a script leaves behind is warned about here
         return {
             "outcomes": self.outcomes,
             "observed": self.observed,
@@ -261,11 +261,7 @@ class Stage:
     @contextlib.contextmanager
     def _surroundings(self) -> Iterator[None]:
         """LiteLLM's settings, callbacks and the environment as the scenario wants them; afterwards as before."""
-        before = [
-            (name, value, copy.copy(value) if type(value) in (list, dict, set) else None)
-            for name, value in vars(litellm).items()
-            if not name.startswith("__")
-        ]
+        _note_settings()
         environment = dict(os.environ)
         try:
             os.environ.update(self.resolve(self.scenario.environment))
@@ -277,7 +273,7 @@ class Stage:
         finally:
             for router in self.routers:
                 router.discard()
-            _restore(before)
+            _restore_settings()
             os.environ.clear()
             os.environ.update(environment)
 
@@ -314,7 +310,7 @@ class Stage:
         The SDK's stream holds itself; were it collected inside httpcore's pool, the pool would wait for itself.
         """
         if self.scenario.arguments.get("stream"):
-            gc.collect()
+            _collect()
 
     def _counted(self, cache: Mapping[str, Any]) -> Mapping[str, Any]:
         """A router's counts. Of a synchronous stream stock counts chunks, in threads that race with each other."""
@@ -339,6 +335,11 @@ BACKGROUND = frozenset(
         "Stage._perform_async",
     }
 )
+
+
+def _collect() -> None:
+    """Collect what this run has left: all that is younger than the last collection, for none comes by itself."""
+    gc.collect(0)
 
 
 def _is_stream(response: Any) -> bool:
@@ -366,10 +367,21 @@ def _sorted(mapping: Mapping[Any, Any]) -> dict[Any, Any]:
     return dict(sorted(mapping.items(), key=lambda item: str(item[0])))
 
 
-def _restore(before: list[tuple[str, Any, Any]]) -> None:
+#: LiteLLM's module-level settings as they are between runs; of lists, dicts and sets also the contents.
+_SETTINGS: dict[str, tuple[Any, Any]] = {}
+
+
+def _note_settings() -> None:
+    """Note the settings that have appeared since: LiteLLM makes some when they are first asked for."""
+    for name, value in vars(litellm).items():
+        if name not in _SETTINGS and not name.startswith("__"):
+            _SETTINGS[name] = value, copy.copy(value) if type(value) in (list, dict, set) else None
+
+
+def _restore_settings() -> None:
     """Give LiteLLM's module-level settings their values back; lists, dicts and sets also their contents."""
     now = vars(litellm)
-    for name, value, contents in before:
+    for name, (value, contents) in _SETTINGS.items():
         now[name] = value
         if contents is not None and value != contents:
             value.clear()

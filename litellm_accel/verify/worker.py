@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import gc
 import importlib
+import itertools
 import json
 import os
 import pickle
@@ -23,6 +24,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, BinaryIO
 
 from litellm_accel.report import AccelerationError
+
+RUNS_BETWEEN_COLLECTIONS = 10
 
 Counters = Callable[[], tuple[int, dict[str, int]]]
 Accelerator = Callable[[str], AbstractContextManager[Counters]]
@@ -90,18 +93,19 @@ def _serve(orders: BinaryIO, answers: BinaryIO, component: str, accelerator: Acc
         pickle.dump(value, answers)
         answers.flush()
 
+    gc.disable()  # garbage is collected between runs, and where a run asks for it
     runs = {run.id: run for run in scenarios.runs(component)}
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     with accelerator(component) as counters:
-        gc.freeze()  # what was imported is not looked at again by the collections after each run
         answer("")
-        warm = False
-        while True:
+        for number in itertools.count():
             name, host, port = pickle.load(orders)
-            if not warm:
+            if number == 0:
                 _warm_up(Address(host, port), loop)
-                warm = True
+                gc.freeze()  # what is there to stay is not looked at again by the collections
+            if number % RUNS_BETWEEN_COLLECTIONS == 0:
+                gc.collect()
             served, declined = counters()
             try:
                 description = json.dumps(masks.mask(Stage(runs[name], Address(host, port), loop).play()))
