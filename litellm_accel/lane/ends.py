@@ -17,7 +17,6 @@ from litellm_accel.lane.exchange import Recording
 # What pricing tells a ``Logging`` object, and its dictionary of details.
 _TOLD = frozenset(("billed_token_rates", "cost_breakdown"))
 _DIAGNOSTIC = "zero_cost_diagnostic"
-_STATED_COST = "llm_provider-x-litellm-response-cost"
 # Numbers of a usage, the last of which LiteLLM adds when it has priced a stream; and what tells more of two of them.
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens", "cost")
 _DETAILED = {"prompt_tokens_details": "prompt_tokens", "completion_tokens_details": "completion_tokens"}
@@ -125,6 +124,4 @@ def counted(usage: Any) -> Any:
 def _facts(result: Any) -> tuple[Any, ...]:
     """Return what LiteLLM goes by when it prices ``result``, its usage aside."""
     hidden = result._hidden_params
-    headers = hidden.get("additional_headers") or {}
-    told = pricing_facts(result)
-    return told, type(result), hidden.get("model_id"), hidden.get("response_cost"), headers.get(_STATED_COST)
+    return pricing_facts(result), type(result), hidden.get("model_id"), hidden.get("response_cost")
