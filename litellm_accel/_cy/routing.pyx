@@ -57,6 +57,7 @@ cdef extern from *:
 cdef double INFINITY = float("inf")
 cdef long long EXACT = 1 << 52
 cdef frozenset NOTHING = frozenset()
+cdef list NO_SAMPLES = []
 
 # Keys of a request that change the choice in ways only stock knows.
 cdef frozenset UNSERVED_KEYS = frozenset({"_encrypted_content_affinity_pinned", "litellm_params"})
@@ -402,15 +403,51 @@ cdef dict mapping(value):
     return value
 
 
-cdef bint within(tuple limit, usages, minute, tokens) except -1:
-    """Return whether one more call of ``tokens`` tokens keeps the (tpm, rpm) ``limit`` in this minute."""
-    used = {} if usages is None else usages.get(minute, {})
-    return not (used.get("tpm", 0) + tokens > limit[0] or used.get("rpm", 0) + 1 > limit[1])
+cdef double limit_of(value):
+    """Return a limit as a C double that compares with sums of exact numbers as ``value`` does."""
+    return INFINITY if value >= 2 * EXACT else -INFINITY if value <= -2 * EXACT else value
 
 
-cdef bint has_room(tuple limit, spent, tokens, dict calls, id) except -1:
-    """Return whether usage-based routing lets one more call of ``tokens`` tokens go to a deployment."""
-    return not (spent + tokens > limit[0] or (calls is not None and id in calls and calls[id] + 1 >= limit[1]))
+cdef class Limits:
+    """The tokens and requests a minute of each deployment of a group, infinity where it has no limit."""
+
+    cdef bint any
+    cdef Numbers tokens
+    cdef Numbers requests
+
+    def __cinit__(self, list found):
+        cdef Py_ssize_t place
+        self.any = any([limit is not None for limit in found])
+        self.tokens = Numbers(len(found))
+        self.requests = Numbers(len(found))
+        for place, limit in enumerate(found):
+            self.tokens.values[place] = INFINITY if limit is None else limit_of(limit[0])
+            self.requests.values[place] = INFINITY if limit is None else limit_of(limit[1])
+
+    cdef bint has(self, Py_ssize_t place) noexcept:
+        return self.tokens.values[place] < INFINITY or self.requests.values[place] < INFINITY
+
+    cdef bint within(self, Py_ssize_t place, dict usages, minute, double tokens) except -1:
+        """Return whether one more call of ``tokens`` tokens keeps the limit in this minute."""
+        cdef double spent = 0.0, called = 0.0
+        used = None if usages is None else usages.get(minute)
+        if type(used) is dict:
+            spent = number((<dict>used).get("tpm", 0))
+            called = number((<dict>used).get("rpm", 0))
+        elif used is not None or (usages is not None and minute in usages):
+            raise Unserved("a cached value of another kind")
+        return not (spent + tokens > self.tokens.values[place] or called + 1 > self.requests.values[place])
+
+    cdef bint has_room(self, Py_ssize_t place, double spent, double tokens, double called) noexcept:
+        """Return whether usage-based routing lets one more call go to a deployment with these counts."""
+        return not (spent + tokens > self.tokens.values[place] or called + 1 >= self.requests.values[place])
+
+
+cdef double calls_of(dict calls, id) except? -1.0:
+    """Return the calls counted for a deployment, minus infinity where none are: that keeps every limit."""
+    if calls is None or id not in calls:
+        return -INFINITY
+    return number(calls[id])
 
 
 cdef list at(list models, list slots):
@@ -515,9 +552,8 @@ cdef class Group:
     cdef frozenset cooling
     cdef dict keys
     cdef object keys_of
-    cdef list strict_limits
-    cdef list loose_limits
-    cdef bint limited
+    cdef Limits strict_limits
+    cdef Limits loose_limits
     cdef list api_bases
     cdef Prices prices
     cdef Latencies latencies
@@ -605,18 +641,14 @@ cdef class Group:
             self.keys_of = purpose
         return self.keys
 
-    cdef list limits(self, object reader, bint strict):
-        """Return per place the (tpm, rpm) limits, None for a deployment without; ``strict`` takes 0 for a limit.
-
-        ``limited`` says whether one of the strict ones is a limit.
-        """
+    cdef Limits limits(self, object reader, bint strict):
+        """Return the deployments' limits; ``strict`` takes 0 for a limit."""
         if strict:
             if self.strict_limits is None:
-                self.strict_limits = reader.limits(self.deployments, True)
-                self.limited = any([limit is not None for limit in self.strict_limits])
+                self.strict_limits = Limits(reader.limits(self.deployments, True))
             return self.strict_limits
         if self.loose_limits is None:
-            self.loose_limits = reader.limits(self.deployments, False)
+            self.loose_limits = Limits(reader.limits(self.deployments, False))
         return self.loose_limits
 
 
@@ -651,12 +683,12 @@ cdef class Pool:
         self.member = bytes([place in chosen for place in range(len(group.ids))])
         self.considered = bytes([place in read for place in range(len(group.ids))])
 
-    cdef Numbers zeros(self):
-        """Return 0 for each place in the pool, infinity for the others."""
+    cdef Numbers filled(self, double value):
+        """Return ``value`` for each place in the pool, infinity for the others."""
         cdef Py_ssize_t place
         cdef Numbers found = Numbers(len(self.member))
         for place in range(found.count):
-            found.values[place] = 0.0 if self.member[place] else INFINITY
+            found.values[place] = value if self.member[place] else INFINITY
         return found
 
     cdef object drawn(self, object reader, object source):
@@ -898,7 +930,7 @@ cdef class Latencies:
         """Take the mean of the samples of entry ``index``, 0.0 where it has none."""
         cdef Measured *measured = &self.entries[index]
         cdef dict entry = <dict>measured.entry
-        cdef list samples = times(entry.get("latency", []))
+        cdef list samples = times(entry.get("latency", NO_SAMPLES))
         cdef Py_ssize_t place, size = len(samples)
         cdef PyObject **seen
         mean = average(samples)
@@ -925,11 +957,11 @@ cdef class Latencies:
             accel_fetch(PyList_GET_ITEM(<PyObject *>bases, place))
             accel_fetch(PyList_GET_ITEM(<PyObject *>self.means, index))
 
-    cdef double first_token(self, Py_ssize_t index, percentile) except -1.0:
+    cdef object first_token(self, Py_ssize_t index, percentile):
         """Return the time to the first token of entry ``index``; the mean where it has no samples of that."""
-        samples = times((<dict>self.entries[index].entry).get("time_to_first_token_seconds", []))
+        samples = times((<dict>self.entries[index].entry).get("time_to_first_token_seconds", NO_SAMPLES))
         if not samples:
-            return self.entries[index].mean
+            return self.means[index]
         if percentile is None:
             return average(samples)
         first = sorted(samples)[ceil(len(samples) * percentile) - 1]
@@ -1601,7 +1633,7 @@ cdef class Chooser:
     cdef object cheapest(self, Group group, Pool pool, store, group_name, messages, input):
         """Return the cheapest deployment within its limits; of equals the one first in the group's cost map."""
         cdef dict usage = mapping(kept(store.cache_dict, store.ttl_dict, f"cost_map:{group_name}", store._clock()))
-        cdef list limits = group.limits(self.reader, False)
+        cdef Limits limits = group.limits(self.reader, False)
         cdef Py_ssize_t place
         minute = self.reader.minute("lowest_cost")
         if group.prices is None or group.prices.changed(self.litellm["model_cost"]):
@@ -1621,11 +1653,11 @@ cdef class Chooser:
             pool.order_usage = usage
         tokens = None
         for place in pool.order:
-            if limits[place] is None:
+            if not limits.has(place):
                 return group.deployments[place]
             if tokens is None:
                 tokens = self.reader.tokens("lowest_cost", messages, input)
-            if within(limits[place], None if usage is None else usage.get(group.ids[place]), minute, tokens):
+            if limits.within(place, None if usage is None else mapping(usage.get(group.ids[place])), minute, tokens):
                 return group.deployments[place]
         raise Unserved("no deployment within its limits")
 
@@ -1641,28 +1673,35 @@ cdef class Chooser:
         """Return one of the deployments whose mean latency is within the buffer of the lowest, at random."""
         cdef dict usage = mapping(kept(store.cache_dict, store.ttl_dict, f"{group_name}_map", store._clock()))
         cdef dict report = None
-        cdef list limits = group.limits(self.reader, False)
+        cdef Limits limits = group.limits(self.reader, False)
         cdef PyObject *base
         cdef const unsigned char *member = pool.member
         cdef Latencies latencies
         cdef Py_ssize_t index, place, rank, fitting = 0, wanted
         cdef Places order
-        cdef Numbers slow, heard
-        cdef double latency, bound, lowest = INFINITY
+        cdef Numbers slow
+        cdef list heard
+        cdef double latency, bound, tokens = 0.0, lowest = INFINITY
         cdef bint streaming = request is not None and (<dict>request).get("stream") is True
         arguments = selector.routing_args
-        buffer = number(arguments.lowest_latency_buffer)
+        buffer, percentile = number(arguments.lowest_latency_buffer), arguments.ttft_percentile
         if request is not None:
             field = "litellm_metadata" if "litellm_metadata" in <dict>request else "metadata"
             if field in <dict>request:
                 report = sized_dict(pool.count)
                 if type((<dict>request)[field]) is not dict:
                     raise Unserved("metadata of another kind")
+        if group.api_bases is None:
+            group.api_bases = self.reader.api_bases(group.deployments)
+        minute = None
+        if limits.any:  # before the measurements are looked at: code of others may write to them
+            tokens = number(self.reader.tokens("lowest_latency", messages, input))
+            minute = self.reader.minute("lowest_latency")
         latencies = group.latencies if usage else group.unmeasured
         if latencies is None or pool.introduced is not latencies or (usage and latencies.changed(usage)):
             usage = usage or {}
             fresh = not usage
-            self.introduce(group, pool, usage, self.reader.minute("lowest_latency"), True)
+            self.introduce(group, pool, usage, minute or self.reader.minute("lowest_latency"), True)
             if latencies is None or fresh or latencies.changed(usage):
                 latencies = Latencies(usage, group.places)
             pool.introduced = latencies
@@ -1670,11 +1709,8 @@ cdef class Chooser:
                 group.unmeasured = latencies
             else:
                 group.latencies = latencies
-        if group.api_bases is None:
-            group.api_bases = self.reader.api_bases(group.deployments)
-        minute = tokens = None
         slow = Numbers(latencies.count)
-        heard = Numbers(latencies.count if streaming else 0)
+        heard = [None] * latencies.count if streaming else latencies.means
         for index in range(latencies.count):
             place = latencies.places.values[index]
             slow.values[index] = INFINITY
@@ -1684,12 +1720,10 @@ cdef class Chooser:
                 latencies.read(index)
             latency = latencies.entries[index].mean
             if streaming:
-                latency = heard.values[index] = latencies.first_token(index, arguments.ttft_percentile)
-            if limits[place] is not None:
-                if tokens is None:
-                    tokens = self.reader.tokens("lowest_latency", messages, input)
-                    minute = self.reader.minute("lowest_latency")
-                if not within(limits[place], <dict>latencies.entries[index].entry, minute, tokens):
+                heard[index] = latencies.first_token(index, percentile)
+                latency = heard[index]
+            if limits.any and limits.has(place):
+                if not limits.within(place, <dict>latencies.entries[index].entry, minute, tokens):
                     continue
             slow.values[index] = latency
             lowest = min(lowest, latency)
@@ -1706,10 +1740,7 @@ cdef class Chooser:
                     latencies.fetch(order.values[rank + AHEAD], group.api_bases)
                 base = PyList_GET_ITEM(<PyObject *>group.api_bases, place)
                 if base is not <PyObject *>None:
-                    if streaming:
-                        report[<object>base] = heard.values[index]
-                    else:
-                        PyDict_SetItem(report, base, PyList_GET_ITEM(<PyObject *>latencies.means, index))
+                    PyDict_SetItem(report, base, PyList_GET_ITEM(<PyObject *>heard, index))
             if slow.values[index] <= bound:
                 order.values[fitting] = <int32_t>index
                 fitting += 1
@@ -1724,11 +1755,12 @@ cdef class Chooser:
 
         Stock's coroutine reads the counters of all it considered, its synchronous sibling those of the pool.
         """
-        cdef dict entries = store.cache_dict, expiries = store.ttl_dict, keys, requests = {}
-        cdef list limits = group.limits(self.reader, True), gone = []
-        cdef double now = store._clock(), least = INFINITY
+        cdef dict entries = store.cache_dict, expiries = store.ttl_dict, keys
+        cdef list gone = []
+        cdef Limits limits = group.limits(self.reader, True)
+        cdef double now = store._clock(), tokens, least = INFINITY
         cdef Py_ssize_t code, place, fitting = 0, wanted, count = len(group.ids)
-        cdef Numbers spent = pool.zeros()
+        cdef Numbers spent = pool.filled(0.0), called = pool.filled(-INFINITY)
         minute = self.reader.minute_utc()
         if group.colons:
             raise Unserved("ids with a colon")
@@ -1749,22 +1781,12 @@ cdef class Chooser:
             if expired(expiries, key, now):
                 gone.append(key)
             elif value is not None and pool.member[code >> 1]:
-                number(value)
-                if code & 1:
-                    requests[code >> 1] = value
-                else:
-                    spent.values[code >> 1] = value
+                (called if code & 1 else spent).values[code >> 1] = number(value)
         drop(store, gone)
-        tokens = None
+        tokens = number(self.reader.tokens("lowest_tpm_rpm_v2", messages, input)) if limits.any else 0.0
         for place in range(count):
-            if limits[place] is not None and pool.member[place]:
-                if tokens is None:
-                    tokens = self.reader.tokens("lowest_tpm_rpm_v2", messages, input)
-                called = requests.get(place)
-                if spent.values[place] + tokens > limits[place][0] or (
-                    called is not None and called + 1 >= limits[place][1]
-                ):
-                    spent.values[place] = INFINITY
+            if not limits.has_room(place, spent.values[place], tokens, called.values[place]):
+                spent.values[place] = INFINITY
             if spent.values[place] < least:
                 least = spent.values[place]
         if least == INFINITY:
@@ -1781,8 +1803,8 @@ cdef class Chooser:
     cdef object least_used_since(self, Group group, Pool pool, store, group_name, messages, input):
         """Return the first deployment, in the order of the group's map, with the fewest tokens this minute."""
         cdef dict entries = store.cache_dict, expiries = store.ttl_dict, usage, calls
-        cdef list limits = group.limits(self.reader, True)
-        cdef double now = store._clock(), spent, least = INFINITY
+        cdef Limits limits = group.limits(self.reader, True)
+        cdef double now = store._clock(), tokens = 0.0, spent, least = INFINITY
         cdef Py_ssize_t position = 0, index = 0, place, chosen = -1
         cdef PyObject *id
         cdef PyObject *value
@@ -1790,12 +1812,11 @@ cdef class Chooser:
         minute = self.reader.hour_minute()
         usage = mapping(kept(entries, expiries, f"{group_name}:tpm:{minute}", now))
         calls = mapping(kept(entries, expiries, f"{group_name}:rpm:{minute}", now))
-        tokens = None
-        if group.limited:
-            tokens = self.reader.tokens("lowest_tpm_rpm", messages, input)
+        if limits.any:
+            tokens = number(self.reader.tokens("lowest_tpm_rpm", messages, input))
         if usage is None:
             for place in pool.places:
-                if limits[place] is None or has_room(limits[place], 0, tokens, calls, group.ids[place]):
+                if not limits.has(place) or limits.has_room(place, 0.0, tokens, calls_of(calls, group.ids[place])):
                     return group.deployments[place]
             raise Unserved("no deployment within its limits")
         if named is None or not named.all(usage):
@@ -1809,8 +1830,9 @@ cdef class Chooser:
             if place < 0 or not pool.member[place]:
                 continue
             spent = number(<object>value)
-            if limits[place] is not None and not has_room(limits[place], <object>value, tokens, calls, <object>id):
-                continue
+            if limits.any and limits.has(place):
+                if not limits.has_room(place, spent, tokens, calls_of(calls, <object>id)):
+                    continue
             if spent < least:
                 least = spent
                 chosen = place

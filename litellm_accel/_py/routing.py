@@ -159,7 +159,10 @@ def _mapping(value: Any) -> dict[Any, Any] | None:
 def _within(limit: tuple[Any, Any], usages: dict[str, Any] | None, minute: str, tokens: int) -> bool:
     """Return whether one more call of ``tokens`` tokens keeps the (tpm, rpm) ``limit`` in this minute."""
     used = {} if usages is None else usages.get(minute, {})
-    return not (used.get("tpm", 0) + tokens > limit[0] or used.get("rpm", 0) + 1 > limit[1])
+    if type(used) is not dict:
+        raise Unserved("a cached value of another kind")
+    spent, called = _number(used.get("tpm", 0)), _number(used.get("rpm", 0))
+    return not (spent + tokens > limit[0] or called + 1 > limit[1])
 
 
 def _at(models: list[Deployment], slots: list[int]) -> list[Deployment]:
@@ -930,7 +933,7 @@ class Chooser:
                 return group.deployments[place]
             if tokens is None:
                 tokens = self._reader.tokens("lowest_cost", messages, input)
-            if _within(limit, None if usage is None else usage.get(group.ids[place]), minute, tokens):
+            if _within(limit, None if usage is None else _mapping(usage.get(group.ids[place])), minute, tokens):
                 return group.deployments[place]
         raise Unserved("no deployment within its limits")
 
@@ -1058,7 +1061,7 @@ class Chooser:
                 if tokens is None:
                     tokens = self._reader.tokens("lowest_tpm_rpm", messages, input)
                 if value + tokens > limit[0] or (
-                    calls is not None and model_id in calls and calls[model_id] + 1 >= limit[1]
+                    calls is not None and model_id in calls and _number(calls[model_id]) + 1 >= limit[1]
                 ):
                     continue
             if spent < least:
