@@ -7,6 +7,7 @@ import contextlib
 import copy
 import functools
 import gc
+import math
 import operator
 import os
 import random
@@ -181,6 +182,31 @@ def test_threads_choose_while_another_changes_the_list(
     assert errors == []
     assert gate.faults == 0, gate.last_fault
     assert gate.served > 100
+
+
+LIMITS = (
+    {"tpm": 10**400},
+    {"rpm": 2**60},
+    {"tpm": math.nan, "rpm": 1.5},
+    {"tpm": -(10**400)},
+    {"rpm": 1},
+    {"tpm": 0.5},
+)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES[2:])
+def test_limits_of_any_size_are_kept(strategy: str, gate: Any) -> None:
+    chosen = []
+    for accelerated in (False, True):
+        gate.switch(accelerated)
+        router = router_of(len(LIMITS), strategy)
+        for deployment, limits in zip(router.model_list, LIMITS, strict=True):
+            deployment["litellm_params"].update(limits)
+        random.seed(3)
+        chosen.append([choose(router) for _ in range(30)])
+    assert chosen[1] == chosen[0]
+    assert gate.served >= 30
+    assert (gate.declined, gate.faults) == ({}, 0)
 
 
 def _popped(router: Router) -> None:
