@@ -425,7 +425,7 @@ cdef class Plan:
     cdef readonly object transports
     cdef readonly dict request
     cdef readonly object epoch
-    cdef readonly double expires
+    cdef public double expires
     cdef public object feed
     cdef public object opening
     cdef public int kinds

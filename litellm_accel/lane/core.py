@@ -312,7 +312,7 @@ class Lane:
         if recording.sent:
             transport = recording.sent[0].transport
             with contextlib.suppress(Unlearnable):
-                plan.transports[loop] = transport, self.maker.cookies(transport)
+                plan.transports[loop] = transport, self.maker.client(transport)
 
     # --- serving
 

@@ -22,6 +22,7 @@ from yarl import URL
 
 from litellm_accel._backend import load
 from litellm_accel.lane import learn
+from litellm_accel.lane.clients import Client
 from litellm_accel.lane.events import STATED_PRICE, is_plain, pricing_facts, stated_price
 from litellm_accel.lane.exchange import Conversion, Recording, Reply, Sent
 from litellm_accel.lane.learn import NotShown, Unlearnable
@@ -194,19 +195,15 @@ class Maker:
         return total
 
     def transports(self, transport: Any, kind: str) -> Any:
-        """Return ``transport`` by event loop, with the cookies that stock's client of it holds."""
-        held = (transport, self.cookies(transport))
+        """Return ``transport`` by event loop, with stock's client of it."""
+        held = (transport, self.client(transport))
         if kind == "sync":
             return {None: held}
         return weakref.WeakKeyDictionary({asyncio.get_running_loop(): held})
 
-    def cookies(self, transport: Any) -> Any:
-        """Return the cookies that LiteLLM's client of ``transport`` would send. Raises ``Unlearnable``."""
-        for client in list(self.litellm.in_memory_llm_clients_cache.cache_dict.values()):
-            inner = getattr(client, "_client", None)
-            if inner is not None and getattr(inner, "_transport", None) is transport:
-                return inner.cookies.jar
-        raise Unlearnable("a client of its own")
+    def client(self, transport: Any) -> Client:
+        """Return LiteLLM's client of ``transport``. Raises ``Unlearnable``."""
+        return Client(self.litellm.in_memory_llm_clients_cache.cache_dict, transport)
 
     def extend(
         self,

@@ -341,6 +341,7 @@ _WASTED_BEFORE_REST = 50
 _REST_SECONDS = 5.0
 
 
+@functools.cache
 def defaults(package: ModuleType) -> dict[str, Any]:
     """Return the settings that ``package``'s source defines with plain literals, and their values."""
     source = Path(str(package.__file__)).read_text(encoding="utf-8")

@@ -210,7 +210,6 @@ class RoutedPlan:
     def __init__(self, routers: Routers, router: Any, deployment: Any, group: str, plan: Any, listening: bool) -> None:
         self.plan = plan
         self.epoch = plan.epoch
-        self.expires = plan.expires
         self.kinds = plan.kinds
         self.covers = plan.covers
         self.deployment = deployment
@@ -241,6 +240,12 @@ class RoutedPlan:
         self._succeeded = routers.metrics.increment_deployment_successes_for_current_minute
         self._mark = routers.mark
         self._router = routers.module.Router
+
+    @property
+    def expires(self) -> float:
+        """When the plan must be learned again (``time.time()``)."""
+        moment: float = self.plan.expires
+        return moment
 
     @property
     def feed(self) -> Any:

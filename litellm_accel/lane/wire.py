@@ -142,11 +142,14 @@ class Post:
 
 def apost(plan: Any, body: bytes) -> Post | str:
     """Return the request of ``plan`` with ``body`` for the running event loop, or why stock must send it."""
-    transport, cookies = plan.transports.get(asyncio.get_running_loop(), _NOTHING)
+    transport, client = plan.transports.get(asyncio.get_running_loop(), _NOTHING)
     if transport is None:
         return NEW_LOOP
-    if cookies._cookies:
+    if client.cookies._cookies:
         return "cookies"
+    if client.changed():
+        plan.expires = 0.0
+        return "changed client"
     options = plan.request
     session = transport._get_valid_client_session()  # the name that every release has
     pooled = plan.opening is None and pools.current() is not None and options["prepared"].get(session) is not None
@@ -157,9 +160,12 @@ def apost(plan: Any, body: bytes) -> Post | str:
 
 def post(plan: Any, body: bytes) -> Post | str:
     """Return the request of ``plan`` with ``body`` for threads, or why stock must send it."""
-    transport, cookies = plan.transports[None]
-    if cookies._cookies:
+    transport, client = plan.transports[None]
+    if client.cookies._cookies:
         return "cookies"
+    if client.changed():
+        plan.expires = 0.0
+        return "changed client"
     return Post(transport, plan.request, body, plan.opening)
 
 
