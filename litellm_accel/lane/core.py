@@ -134,7 +134,8 @@ class Lane:
             return None
         self.fresh.discard(call.key)
         feed = plan.feed
-        if plan.covers(call.free) and (feed is None or feed.fits(call.kwargs)):
+        call.objects = None if feed is None else feed.read(call.kwargs)
+        if plan.covers(call.free) and (feed is None or call.objects is not None):
             return plan
         if widening or (feed is not None and not feed.may_widen()):
             self.gate.decline("not learned")
@@ -324,8 +325,7 @@ class Lane:
         try:
             made = post(plan, plan.body(call.encoded, call.free))
             if type(made) is not str and plan.feed is not None:
-                report = None if call.reported is None else call.reported[1]
-                made.begun = plan.feed.send(call.messages, call.kwargs, call.started, report)
+                made.begun = plan.feed.send(call)
                 if post is wire.apost:
                     self.feeds.bind(call.kwargs)
         except Exception as error:
@@ -379,10 +379,10 @@ class Call:
     """A call as the lane knows it: its key, its messages, what is sent of it in JSON, and what it passes by name.
 
     ``started`` is when it began (``time.time()``), ``reported`` among which metadata a router's strategy has said how
-    it chose, and what; None if it has not.
+    it chose, and what; None if it has not. ``objects`` is what the feed of its plan has read of what it passes.
     """
 
-    __slots__ = ("encoded", "free", "key", "kwargs", "messages", "reported", "started")
+    __slots__ = ("encoded", "free", "key", "kwargs", "messages", "objects", "reported", "started")
 
     def __init__(
         self,
@@ -399,6 +399,7 @@ class Call:
         self.free = free
         self.kwargs = kwargs
         self.started = started
+        self.objects: list[Any] | None = None
         self.reported: tuple[str, Any] | None = None
 
 

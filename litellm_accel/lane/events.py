@@ -12,6 +12,8 @@ from __future__ import annotations
 import contextvars
 import datetime
 import importlib
+import inspect
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -51,6 +53,8 @@ _MAX_TRIES = 32
 TAGS = "_routing_request_tags"
 _TEXT, _HEADERS = "original_response", "response_headers"
 _RECEIVED = "headers as they came"
+# With this in the environment, LiteLLM prints payloads.
+_PRINTS = "LITELLM_PRINT_STANDARD_LOGGING_PAYLOAD"
 # The header that holds the price where the provider states one. LiteLLM believes it.
 STATED_PRICE = "llm_provider-x-litellm-response-cost"
 
@@ -374,8 +378,11 @@ class Feeds:
         slots = second.slots()
         if pair.fresh is not None:
             slots[_FRESH_ID] = pair.fresh[1]
+        objects = feed.read(arguments)
+        if objects is None:
+            raise Unlearnable("arguments that share their parts")
         try:
-            begun = feed.begin(messages, arguments, {name: slots[name] for name in _FIRST if name in slots})
+            begun = feed.begin(messages, arguments, objects, {name: slots[name] for name in _FIRST if name in slots})
         except KeyError as error:
             raise Unlearnable(f"arguments that are told of {error} before it is there") from None
         begun.slots.update(slots)
@@ -440,28 +447,33 @@ class Feed:
         self._lists = tuple(pair.lists)
         self._paths = tuple(pair.paths)
         self._receives = pair.receives
+        self._needs_id = pair.fresh is not None
+        self._numbered = tuple(f"noted {number}" for number in range(self._noted.count))
         self._values = tuple(pair.values)
         self._model = result._hidden_params.get("litellm_model_name")
         self._model_id = result._hidden_params.get("model_id")
         self._rates = _rates(pair)
         self._payloads = Payloads(feeds.sources, feeds.fault, self.shown is not None)
 
-    def fits(self, arguments: Mapping[str, Any]) -> bool:
-        """Return whether a call differs from those learned from in nothing but what may vary."""
-        return self.shown is None or self._noted.read(arguments) is not None
+    def read(self, arguments: Mapping[str, Any]) -> list[Any] | None:
+        """Return the dictionaries and lists in a call's arguments by number, for ``send``.
+
+        None if it differs from those learned from in more than may vary.
+        """
+        return self._noted.read(arguments)
 
     def may_widen(self) -> bool:
         """Return whether it is worth another call's learning to let more vary."""
         self.tries += 1
         return self.tries <= _MAX_TRIES
 
-    def begin(self, messages: Any, arguments: Mapping[str, Any], slots: dict[str, Any]) -> Begun:
+    def begin(self, messages: Any, arguments: Mapping[str, Any], objects: list[Any], slots: dict[str, Any]) -> Begun:
         """Return a call that will be sent now, with LiteLLM's notes in its arguments; ``slots`` are as far as known."""
-        objects = self._noted.objects(arguments)
-        slots.update((f"noted {number}", value) for number, value in enumerate(objects))
+        slots.update(zip(self._numbered, objects, strict=True))
         if _LOGGING in arguments:
             slots[_LOGGING] = arguments[_LOGGING]
-        slots.setdefault(_FRESH_ID, str(uuid.uuid4()))
+        if self._needs_id:
+            slots.setdefault(_FRESH_ID, str(uuid.uuid4()))
         slots[TAGS] = tuple(self._feeds.tags(objects[0], "metadata"))
         for slot, path in self._values:
             slots[slot] = at(path, objects[0])
@@ -492,6 +504,7 @@ class Feed:
         begun.write()
         logging.__dict__ = self._root.build([], slots)
         logging.payloads, logging.routed, logging.ends = self._payloads, None, None
+        logging.is_own = slots[_LOGGING] is logging
         return logging
 
     def pricer(self, logging: Any, total: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
@@ -515,19 +528,17 @@ class Feed:
 
         return price
 
-    def send(self, messages: Any, arguments: Mapping[str, Any], started: float, report: Any) -> Begun:
-        """Return a call that began at ``started`` (``time.time()``) and will be sent now.
-
-        ``report`` is how its deployment was chosen, None if nobody says.
-        """
+    def send(self, call: Any) -> Begun:
+        """Return a ``Call`` that has been read and will be sent now."""
+        arguments = call.kwargs
         slots = {
-            REPORT: report,
-            "start": datetime.datetime.fromtimestamp(started),
+            REPORT: None if call.reported is None else call.reported[1],
+            "start": datetime.datetime.fromtimestamp(call.started),
             "sent": datetime.datetime.now(),
             _CALL_ID: arguments.get(_CALL_ID) or str(uuid.uuid4()),
             _TRACE_ID: arguments.get(_TRACE_ID) or str(uuid.uuid4()),
         }
-        return self.begin(messages, arguments, slots)
+        return self.begin(call.messages, arguments, call.objects, slots)
 
     def told(self, answer: Any, begun: Begun, started: float, sent: float) -> Told | None:
         """Return the result of a call with ``answer``, and what callbacks are to be told; None if stock must do that.
@@ -582,10 +593,61 @@ class Told:
 
 
 def _fed_class(logging_class: Any) -> Any:
+    litellm = importlib.import_module("litellm")
+    can_be_brief = "build_logging_payload" in inspect.signature(
+        logging_class._success_handler_helper_fn
+    ).parameters and hasattr(logging_class, "_restore_correlation_context")
+
     class Fed(logging_class):  # type: ignore[misc]
         """A call's ``Logging`` object, made by the lane."""
 
-        __slots__ = ("ends", "payloads", "routed")  # all else is in the dictionary, as stock has it
+        __slots__ = ("ends", "is_own", "payloads", "routed")  # all else is in the dictionary, as stock has it
+
+        async def async_success_handler(
+            self, result: Any = None, start_time: Any = None, end_time: Any = None, cache_hit: Any = None, **more: Any
+        ) -> None:
+            callbacks = self.dynamic_async_success_callbacks, litellm._async_success_callback
+            routers = None if more else self._routers(*callbacks, result, "async_success_handler")
+            if routers is None:
+                await super().async_success_handler(result, start_time, end_time, cache_hit, **more)
+            else:
+                self._succeed("async_success", routers, result, start_time, end_time, cache_hit)
+
+        def success_handler(
+            self, result: Any = None, start_time: Any = None, end_time: Any = None, cache_hit: Any = None, **more: Any
+        ) -> None:
+            callbacks = self.dynamic_success_callbacks, litellm.success_callback
+            routers = None if more else self._routers(*callbacks, result, "success_handler")
+            if routers is None:
+                super().success_handler(result, start_time, end_time, cache_hit, **more)
+            else:
+                self._succeed("sync_success", routers, result, start_time, end_time, cache_hit)
+
+        def _routers(self, own: Any, common: list[Any], result: Any, hook: str) -> list[Any] | None:
+            """Return the callbacks to be told of a success, if these are routers that have counted it already.
+
+            None if somebody would see what LiteLLM makes of it.
+            """
+            if not can_be_brief or self.ends is not None or not self.is_own or os.environ.get(_PRINTS):
+                return None
+            callbacks = super().get_combined_callback_list(own, common)
+            if self.routed is None:
+                return None if callbacks else []
+            params = self.model_call_details["litellm_params"]
+            if not self.routed.has_counted(callbacks, params["metadata"], result):
+                return None
+            return [held for held in callbacks if self.should_run_callback(held, params, hook)]
+
+        def _succeed(self, event: str, routers: list[Any], result: Any, start: Any, end: Any, cache_hit: Any) -> None:
+            """Do what LiteLLM's success handlers do where nobody reads a payload."""
+            try:
+                if self.should_run_logging(event):
+                    self._success_handler_helper_fn(result, start, end, cache_hit, build_logging_payload=False)
+                    self.mark_logging_complete(event)
+                    if self.routed is not None:
+                        self.routed.succeed(routers)
+            finally:
+                self._restore_correlation_context()
 
         def get_combined_callback_list(self, *args: Any, **kwargs: Any) -> list[Any]:
             callbacks: list[Any] = super().get_combined_callback_list(*args, **kwargs)

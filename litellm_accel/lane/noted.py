@@ -218,6 +218,11 @@ class Noted:
 
     # --- serving
 
+    @property
+    def count(self) -> int:
+        """How many dictionaries and lists ``read`` returns."""
+        return len(self._found)
+
     def read(self, arguments: Mapping[str, Any]) -> list[Any] | None:
         """Return the dictionaries and lists of a call by number, or None if it differs in what is not free."""
         objects: list[Any] = [held_by(arguments)]
@@ -238,13 +243,6 @@ class Noted:
         if any(not same(at(path, objects[0]), at(other, objects[0])) for path, other in self._tied):
             return None
         return objects if len(set(map(id, objects))) == len(objects) else None
-
-    def objects(self, arguments: Mapping[str, Any]) -> list[Any]:
-        """Return the dictionaries and lists by number of a call that has been read."""
-        objects: list[Any] = [held_by(arguments)]
-        for parent, key, _, _ in self._found[1:]:
-            objects.append(objects[parent][key])
-        return objects
 
     def earlier(self, objects: list[Any], key: Any) -> Any:
         """Return what is at ``key`` where ``write_late`` writes there, or None."""

@@ -274,6 +274,10 @@ class RoutedPlan:
         """Note that the start of ``stream`` is counted."""
         stream.logging_obj.litellm_params["metadata"][self._mark] = 0
 
+    def has_counted(self, callbacks: list[Any], metadata: dict[str, Any], result: Any) -> bool:
+        """Return whether ``callbacks`` are routers', and those have counted the call that got ``result``."""
+        return metadata.get(self._mark) == _tokens(result) and None not in map(self._told, callbacks)
+
     def tell(self, told: Any, tell: Callable[[], None]) -> None:
         """Tell callbacks of a success, and that it is counted."""
         told.logging.routed = self
