@@ -588,7 +588,7 @@ cdef class Answer:
         """Return the response object for a call that began at ``started`` (``time.time()``).
 
         ``provider_ms`` is how long the provider took, in milliseconds; ``price`` prices the response instead of the
-        plan's own pricing.
+        plan's own pricing. Who prices it has an identifier for the call, too; else one is made up.
         """
         cdef dict hidden = {}
         cdef list values = [*self.headers.values(), self._stated]
@@ -623,7 +623,7 @@ cdef class Answer:
                 hidden[key] = round(total - provider_ms, 4)
             elif source == "call":
                 cost = (price or self._plan.cost)(made)
-                hidden[key] = str(uuid4())
+                hidden[key] = str(uuid4()) if price is None else None
             elif source == "cost":
                 hidden[key] = cost
             else:

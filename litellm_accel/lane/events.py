@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel
 
 from litellm_accel._backend import load
-from litellm_accel.lane.learn import Unlearnable
+from litellm_accel.lane.learn import HIDDEN, Unlearnable
 from litellm_accel.lane.noted import Noted, Path, Pictures, at, mark, same, undo
 from litellm_accel.lane.payload import Payloads, Sources
 from litellm_accel.lane.pictures import UNREAD, Held, alike, picture, plain, within
@@ -516,7 +516,7 @@ class Feed:
         def price(result: Any) -> Any:
             made_up = None
             if total is not None and self._rates is not None and self._rates.apply(result):
-                made_up = self._rates.made_up(result.usage, total(result))
+                made_up = self._rates.made_up(extra(result, "usage"), total(result))
             if made_up is None:
                 return logging.response_cost_calculator(
                     result=result, litellm_model_name=self._model, router_model_id=self._model_id
@@ -553,7 +553,7 @@ class Feed:
         begun.end(sent, ended)
         logging = self.open(answer, begun)
         result = answer.result(started, slots["provider_ms"], self.pricer(logging, self._total))
-        hidden = result._hidden_params
+        hidden = result.__pydantic_private__[HIDDEN]
         end = start + datetime.timedelta(milliseconds=hidden["_response_ms"])
         hidden.update(self._feeds.timing(start, end, logging))
         result.__dict__["_response_ms"] = hidden["_response_ms"]
@@ -681,7 +681,7 @@ class Rates:
 
     def apply(self, result: Any) -> bool:
         """Return whether ``result`` comes from the same model and counts tokens of prompt and completion alone."""
-        return self._answered == pricing_facts(result) and is_plain(getattr(result, "usage", None))
+        return self._answered == pricing_facts(result) and is_plain(extra(result, "usage"))
 
     def make_up(self, usage: Any, told: dict[str, Any]) -> bool:
         """Return whether there is nothing in the breakdown ``told`` but tokens at these rates."""
@@ -712,21 +712,27 @@ def _rates(pair: Pair) -> Rates | None:
             return None
         told = dict(breakdown.named())
         rates = Rates(shown.known["billed_token_rates"], told, shown.answered)
-        if shown.answered != pair.second.answered or not is_plain(getattr(shown.result, "usage", None)):
+        if shown.answered != pair.second.answered or not is_plain(extra(shown.result, "usage")):
             return None
-        if not rates.make_up(shown.result.usage, told):
+        if not rates.make_up(extra(shown.result, "usage"), told):
             return None
     return rates
 
 
 def pricing_facts(result: Any) -> tuple[Any, ...]:
     """Return what an answer says about itself that prices depend on, its usage aside."""
-    return result.model, getattr(result, "service_tier", None), stated_price(result)
+    return result.model, extra(result, "service_tier"), stated_price(result)
+
+
+def extra(result: Any, name: str) -> Any:
+    """Return what an answer has besides the fields of its class under ``name``, or None: sooner than pydantic does."""
+    held = result.__pydantic_extra__
+    return held.get(name) if held is not None and name in held else result.__dict__.get(name)
 
 
 def stated_price(result: Any) -> Any:
     """Return the price that an answer has come with, in its body or its headers, as LiteLLM keeps it; None without."""
-    return (result._hidden_params.get("additional_headers") or {}).get(STATED_PRICE)
+    return (result.__pydantic_private__[HIDDEN].get("additional_headers") or {}).get(STATED_PRICE)
 
 
 def is_plain(usage: Any) -> bool:

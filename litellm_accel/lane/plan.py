@@ -23,7 +23,7 @@ from yarl import URL
 from litellm_accel._backend import load
 from litellm_accel.lane import learn
 from litellm_accel.lane.clients import Client
-from litellm_accel.lane.events import STATED_PRICE, is_plain, pricing_facts, stated_price
+from litellm_accel.lane.events import STATED_PRICE, extra, is_plain, pricing_facts, stated_price
 from litellm_accel.lane.exchange import Conversion, Recording, Reply, Sent
 from litellm_accel.lane.learn import NotShown, Unlearnable
 from litellm_accel.lane.rules import JUDGED, SUMMING, Rules
@@ -431,7 +431,7 @@ class _Coster:
 
     def _facts(self, result: Any) -> tuple[Any, ...] | None:
         """Return what a price depends on besides the tokens of prompt and completion; None if on other usage, too."""
-        return pricing_facts(result) if is_plain(getattr(result, "usage", None)) else None
+        return pricing_facts(result) if is_plain(extra(result, "usage")) else None
 
 
 def _masked(result: Any) -> Any:

@@ -386,7 +386,9 @@ def shown(**differences: Any) -> events.Shown:
     }
     watched = noted.Pictures(said, {})
     watched.succeed(SimpleNamespace(**state))
-    return events.Shown(watched, {}, SimpleNamespace(_response_headers=headers, _hidden_params={}, model="m"), None)
+    answer = litellm.ModelResponse(model="m")
+    answer._response_headers = headers
+    return events.Shown(watched, {}, answer, None)
 
 
 def learned(one: events.Shown, two: events.Shown) -> Any:
