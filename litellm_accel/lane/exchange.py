@@ -81,6 +81,15 @@ class Reply:
         self.live = live
         self.request = request
 
+    def read(self, response: httpx.Response) -> None:
+        """Take the body of ``response`` as it came, or what went wrong with it, and close it."""
+        try:
+            self.body = b"".join(response.iter_raw())
+        except Exception as error:
+            self.body_error = error
+        finally:
+            response.close()
+
 
 class Sent:
     """One request as stock handed it to its transport, and the reply to it."""
@@ -348,12 +357,7 @@ def _sync_transport(stock: FunctionType) -> Callable[..., Any]:
                 live=response if now.streams else None,
             )
             if not now.streams:
-                try:
-                    reply.body = b"".join(response.iter_raw())
-                except Exception as error:
-                    reply.body_error = error
-                finally:
-                    response.close()
+                reply.read(response)
             now.sent.append(Sent(transport, request, (), reply))
         if reply.error is not None:
             raise reply.error

@@ -130,13 +130,8 @@ class Post:
         reply = Reply(sent, response.status_code, response.headers.raw, extensions=response.extensions)
         if response.status_code == 200:
             reply.live, reply.request = response, request
-            return reply
-        try:
-            reply.body = b"".join(response.iter_raw())
-        except Exception as error:
-            reply.body_error = error
-        finally:
-            response.close()
+        else:
+            reply.read(response)
         return reply
 
 
