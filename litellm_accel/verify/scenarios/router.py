@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from typing import Any
 
@@ -55,27 +56,44 @@ async def _same_deployment(stage: Any) -> None:
     stage.observe("contents", [r.choices[0].message.content for r in responses])
 
 
-def _counters(router: Any) -> dict[str, Any]:
-    """What strategies have counted: requests in flight, and those of the minute."""
-    held = router.cache.in_memory_cache.cache_dict
-    return {name.rpartition(":")[0]: held[name] for name in sorted(held) if "request_count" in name or ":rpm:" in name}
+async def _arrived(stage: Any, requests: int) -> None:
+    """Wait until the provider has received so many requests."""
+    end = time.monotonic() + 10
+    while len(stage.provider.requests()) < requests and time.monotonic() < end:
+        await asyncio.sleep(0.02)
+
+
+async def _counted(router: Any) -> dict[str, int]:
+    """What strategies have counted, requests in flight and those of the minute, when it no longer changes."""
+    shown: list[dict[str, int]] = []
+    while len(shown) < 4 or shown[-1] != shown[-4]:
+        counts: Counter[str] = Counter()
+        for name, count in router.cache.in_memory_cache.cache_dict.items():
+            if "request_count" in name or ":rpm:" in name:
+                counts[name.rpartition(":")[0]] += count  # in this minute and the one before
+        shown.append(dict(counts))
+        await asyncio.sleep(0.05)
+    return shown[-1]
 
 
 async def _in_flight(stage: Any) -> None:
-    """What strategies count while calls are on their way, and when they are cancelled; the provider never answers."""
+    """What strategies count while calls are on their way, and when they are cancelled; the provider never answers.
+
+    Each deployment of the router is called once by each.
+    """
     router = stage.router()
     for _ in range(4):
         await stage.acall(router.acompletion, stage.arguments())
         await stage.settled()
     tasks = [asyncio.ensure_future(router.acompletion(**stage.arguments())) for _ in range(3)]
-    await asyncio.sleep(0.4)
-    stage.observe("in flight", _counters(router))
+    await _arrived(stage, 4 + len(tasks) * len(router.model_list))
+    stage.observe("in flight", await _counted(router))
     for task in tasks:
         task.cancel()
     for result in await asyncio.gather(*tasks, return_exceptions=True):
         stage.finished(result)
     await stage.settled()
-    stage.observe("in the end", _counters(router))
+    stage.observe("in the end", await _counted(router))
 
 
 async def _strategies_together(stage: Any) -> None:
