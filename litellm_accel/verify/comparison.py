@@ -6,12 +6,14 @@ order against the same address, stock first. Several pairs work at a time.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import math
 import os
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -29,6 +31,8 @@ STOCK_PLAYS = 8
 #: What a worker calls the calls that an accelerator left to stock because it failed.
 FAULT = "internal fault"
 SHOWN = 12
+#: Starting a pair takes about as long as these many runs.
+RUNS_WORTH_A_PAIR = 10
 
 LaneTaken = Literal["served", "declined", "mixed", "unknown"]
 
@@ -105,12 +109,13 @@ def run(
     patterns: Sequence[str] = ("*",),
     accelerator: str = ACCELERATED,
     pairs: int | None = None,
+    forked: ForkServer | None = None,
     progress: Callable[[Verdict, int], None] = lambda verdict, total: None,
 ) -> Result:
     """Play and compare all runs of `component` whose id or scenario name matches one of the `patterns`.
 
-    `accelerator` names what accelerates LiteLLM (see ``worker``); `progress` is called with each verdict as it comes
-    and with how many are to come in all.
+    `accelerator` names what accelerates LiteLLM (see ``worker``). `forked` is what the sides are forked from; without
+    it this call starts its own. `progress` is called with each verdict as it comes and with how many come in all.
     Raises ValueError when nothing matches and RuntimeError when a side cannot start.
     """
     begin = time.monotonic()
@@ -119,31 +124,35 @@ def run(
     ]
     if not wanted:
         raise ValueError(f"no scenario of {component} matches {', '.join(patterns)}")
-    # The slow ones first, so that they do not keep the others waiting at the end.
-    pending: queue.SimpleQueue[Run] = queue.SimpleQueue()
-    for item in sorted(wanted, key=lambda r: -r.scenario.seconds):
-        pending.put(item)
+    # Those that wait, the longest first, are taken from the left; the others, which keep a processor busy, meanwhile
+    # from the right.
+    pending = deque(sorted(wanted, key=lambda r: -r.scenario.seconds))
     verdicts: dict[str, Verdict] = {}
     failures: list[BaseException] = []
     lock = threading.Lock()
 
-    def work() -> None:
+    def work(following: Callable[[], Run]) -> None:
         try:
             with _Pair(component, accelerator, server) as pair:
-                while not failures:
-                    verdict = pair.compare(pending.get_nowait())
+                while pending and not failures:
+                    try:
+                        item = following()
+                    except IndexError:  # another pair has taken the last one
+                        return
+                    verdict = pair.compare(item)
                     with lock:
                         verdicts[verdict.run.id] = verdict
                         progress(verdict, len(wanted))
-        except queue.Empty:
-            return
         except BaseException as error:
             failures.append(error)
 
     # More than there are processors: a run waits for the provider and for LiteLLM's background work half of its time.
-    count = min(len(wanted), pairs or min(8, 2 * (os.cpu_count() or 1)))
-    threads = [threading.Thread(target=work, name=f"verify-{i}") for i in range(count)]
-    with fork_server(component) as server:
+    count = pairs or min(9, 3 * (os.cpu_count() or 1), math.ceil(len(wanted) / RUNS_WORTH_A_PAIR))
+    threads = [
+        threading.Thread(target=work, args=(pending.pop if i % 3 else pending.popleft,), name=f"verify-{i}")
+        for i in range(count)
+    ]
+    with contextlib.nullcontext(forked) if forked else fork_server(component) as server:
         for thread in threads:
             thread.start()
         for thread in threads:

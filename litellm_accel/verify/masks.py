@@ -99,11 +99,7 @@ def mask(description: Any) -> Any:
         if kind is list:
             return [shown[item] if type(item) is str else walk(item) for item in value]
         if kind is dict:
-            keys = _in_order(tuple(value))
-            return {
-                shown[key]: shown[item] if type(item := value[key]) is str else walk(item)  # numbers go by this order
-                for key in keys
-            }
+            return {shown[key]: walk(value[key]) for key in _in_order(tuple(value))}
         return value
 
     return walk(description)
@@ -195,21 +191,21 @@ def clock(key: object, value: Any) -> str | None:
     """What stands for a clock's reading; None where the value is something else."""
     if isinstance(value, (datetime.datetime, datetime.timedelta)):
         return f"<{type(value).__name__}>"
-    if not timed(key):
+    if not TIMED[key]:
         return None
     if key == "created":
         return "<now>" if type(value) is int and _recent(value) else None
     return f"<{type(value).__name__}>" if type(value) in (int, float, str) else None
 
 
-def timed(key: object) -> bool:
-    """Whether a number or text that is called so may be a clock's reading."""
-    return isinstance(key, str) and _is_clock(key)
+class _Timed(dict[object, bool]):
+    def __missing__(self, key: object) -> bool:
+        timed = self[key] = isinstance(key, str) and (key == "created" or key.partition(":")[0] in CLOCKS)
+        return timed
 
 
-@lru_cache(10_000)
-def _is_clock(key: str) -> bool:
-    return key == "created" or key.partition(":")[0] in CLOCKS
+#: Whether a number or a text that is called so may be a clock's reading.
+TIMED = _Timed()
 
 
 def _recent(moment: int) -> bool:

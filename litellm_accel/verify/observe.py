@@ -23,8 +23,10 @@ PLAIN = frozenset({type(None), bool, int, float, str})
 def describe(value: Any, key: object = None, depth: int = DEPTH) -> Any:
     """A comparable description of any object, as it is now; `key` is what it is called where it was found."""
     kind = type(value)
-    if kind in PLAIN and not masks.timed(key):
-        return value
+    if kind is dict:
+        return _mapping(value, depth) if depth else _too_deep(kind)
+    if kind is list:
+        return _listing(value, key, depth) if depth else _too_deep(kind)
     if (masked := masks.clock(key, value)) is not None:
         return masked
     if kind in PLAIN:
@@ -32,22 +34,29 @@ def describe(value: Any, key: object = None, depth: int = DEPTH) -> Any:
     if kind is bytes:
         return {"<bytes>": value.decode("latin-1")}
     if depth == 0:
-        return f"<{_name(kind)}, too deep>"
-    if kind is dict:
-        return _mapping(value, depth)
-    if kind is list:
-        return [describe(item, key, depth - 1) for item in value]
+        return _too_deep(kind)
     return {f"<{_name(kind)}>": _object(value, key, depth - 1)}
 
 
 def _mapping(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
     depth -= 1
+    timed = masks.TIMED
     return {
         name if isinstance(name, str) else repr(name): (
-            item if type(item) in PLAIN and not masks.timed(name) else describe(item, name, depth)
+            item if type(item) in PLAIN and not timed[name] else describe(item, name, depth)
         )
         for name, item in value.items()
     }
+
+
+def _listing(value: list[Any], key: object, depth: int) -> list[Any]:
+    depth -= 1
+    plain = frozenset() if masks.TIMED[key] else PLAIN
+    return [item if type(item) in plain else describe(item, key, depth) for item in value]
+
+
+def _too_deep(kind: type) -> str:
+    return f"<{_name(kind)}, too deep>"
 
 
 def _object(value: Any, key: object, depth: int) -> Any:

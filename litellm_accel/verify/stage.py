@@ -132,6 +132,12 @@ class Stage:
         """Compare something else of this run too."""
         self.observed[name] = describe(value)
 
+    async def requested(self, number: int) -> None:
+        """Wait until the provider has received so many requests of this run, and their callers wait for answers."""
+        while len(self.provider.requests()) < number:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)
+
     async def settled(self) -> None:
         """Wait until callbacks and bookkeeping have run, but for one task no longer than SETTLE_SECONDS."""
         end = time.monotonic() + SETTLE_SECONDS

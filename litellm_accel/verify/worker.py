@@ -147,6 +147,7 @@ def fork(component: str) -> None:
     from litellm_accel.verify import scenarios
     from litellm_accel.verify.sides import PID_BYTES
 
+    gc.disable()  # what is imported is there to stay
     components.get(component)
     scenarios.runs(component)
     _import_what_is_used()

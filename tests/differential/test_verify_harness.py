@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from litellm_accel.verify import comparison, masks, scenarios
+from litellm_accel.verify import comparison, masks, scenarios, sides
 from litellm_accel.verify.comparison import STOCK, Difference, differ
 
 PLAIN = "parameters/none@acompletion"
@@ -246,14 +246,21 @@ def not_starting(component: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def verdicts() -> dict[str, comparison.Verdict]:
+def forked() -> Iterator[sides.ForkServer | None]:
+    """What all these tests fork their processes from: LiteLLM is imported once."""
+    with sides.fork_server("chat") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def verdicts(forked: sides.ForkServer | None) -> dict[str, comparison.Verdict]:
     """What the harness says of the wrong accelerator, by scenario."""
     names = [*FAULTS, CRASH, HANG, AFTERWARDS]
     before, threads = comparison.RUN_SECONDS, threading.active_count()
     comparison.RUN_SECONDS = 8.0
     try:
         patterns = [f"{name}@acompletion" for name in names]
-        result = comparison.run("chat", patterns=patterns, accelerator=f"{__name__}:wrong", pairs=1)
+        result = comparison.run("chat", patterns=patterns, accelerator=f"{__name__}:wrong", pairs=1, forked=forked)
     finally:
         comparison.RUN_SECONDS = before
     assert threading.active_count() == threads
@@ -280,30 +287,32 @@ def test_a_right_call_passes(verdicts):
     assert verdicts[AFTERWARDS].ok and verdicts[AFTERWARDS].lane == "served", str(verdicts[AFTERWARDS])
 
 
-def test_the_state_of_a_router_and_what_must_be_served():
-    result = comparison.run("chat", patterns=("parameters/none@arouter",), accelerator=f"{__name__}:miscounting")
+def test_the_state_of_a_router_and_what_must_be_served(forked):
+    patterns = ("parameters/none@arouter",)
+    result = comparison.run("chat", patterns=patterns, accelerator=f"{__name__}:miscounting", forked=forked)
     (verdict,) = result.verdicts
     assert verdict.lane == "declined" and verdict.reasons == {"unknown argument": 4}
     wheres = [difference.where for difference in verdict.differences]
     assert verdict.unserved and any("total_calls" in where for where in wheres)
 
 
-def test_an_internal_fault_is_a_difference():
-    (verdict,) = comparison.run("chat", patterns=(PLAIN,), accelerator=f"{__name__}:faulting").verdicts
+def test_an_internal_fault_is_a_difference(forked):
+    result = comparison.run("chat", patterns=(PLAIN,), accelerator=f"{__name__}:faulting", forked=forked)
+    (verdict,) = result.verdicts
     assert verdict.unserved and [str(difference.accelerated) for difference in verdict.differences] == [
         "3 internal faults"
     ]
 
 
-def test_an_accelerator_that_cannot_start_is_reported():
+def test_an_accelerator_that_cannot_start_is_reported(forked):
     with pytest.raises(RuntimeError, match="this accelerator is broken"):
-        comparison.run("chat", patterns=("parameters/none@arouter",), accelerator=f"{__name__}:not_starting")
+        comparison.run("chat", patterns=(PLAIN,), accelerator=f"{__name__}:not_starting", forked=forked)
 
 
-def test_stock_equals_stock():
+def test_stock_equals_stock(forked):
     """A few of each theme; all of them in the slow test below."""
     patterns = ("parameters/t*", "errors/status-4*", "callbacks/both*", "router/fallback-error*", "caching/hit*")
-    result = comparison.run("chat", patterns=patterns, accelerator=STOCK)
+    result = comparison.run("chat", patterns=patterns, accelerator=STOCK, forked=forked)
     assert "\n".join(map(str, result.failed)) == ""
     assert len(result.verdicts) > 50
 

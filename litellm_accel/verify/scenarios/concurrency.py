@@ -75,7 +75,7 @@ async def _cancelled(stage: Any) -> None:
     """Cancelled while the provider thinks; the next call is as if nothing had been."""
     function = await stage.warm()
     task = asyncio.ensure_future(function(**stage.arguments()))
-    await asyncio.sleep(0.1)
+    await stage.requested(3)
     task.cancel()
     await stage.acall(lambda: task, {})
     await stage.settled()
@@ -94,7 +94,7 @@ async def _cancelled_among_others(stage: Any) -> None:
     """One of three is cancelled; the others are not disturbed."""
     function = await stage.warm()
     tasks = [asyncio.ensure_future(function(**stage.arguments())) for _ in range(3)]
-    await asyncio.sleep(0.2)
+    await stage.requested(2 + len(tasks))
     tasks[1].cancel()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     for result in results:

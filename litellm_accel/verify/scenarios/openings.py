@@ -239,7 +239,7 @@ async def _cancelled(stage: Any) -> None:
     """Cancelled before the answer's head is here; the next call is as if nothing had been."""
     function = await _warm(stage)
     task = asyncio.ensure_future(function(**stage.arguments(messages=_as(plain(delay=5)))))
-    await asyncio.sleep(0.2)
+    await stage.requested(4)
     task.cancel()
     try:
         await task
@@ -310,7 +310,7 @@ SCRIPTS = (
     Scenario("ends-usage", USAGE, script=_ends, via=ASYNC),
     Scenario("ends-logger", USAGE, callbacks={"_async_success_callback": ("async",)}, script=_ends, via=ASYNC),
     Scenario("made-of-sync", script=_made_of_sync, via=SYNC),
-    Scenario("cancelled", {"max_retries": 0}, script=_cancelled, via=ASYNC, seconds=0.3),
+    Scenario("cancelled", {"max_retries": 0}, script=_cancelled, via=ASYNC),
     Scenario("let-go", script=_let_go, via=ASYNC, logs=False),
     Scenario("let-go-sync", script=_let_go_sync, via=SYNC, logs=False),
     Scenario("at-once", script=_at_once, via=ASYNC, ordered=False),
