@@ -388,7 +388,8 @@ class Streams:
 
     def _assembled(self, chunks: list[Any], logging_obj: Any) -> Any:
         """Return the response for condensed ``chunks``, not yet priced; None if stock must put them together."""
-        if logging_obj is None:
+        details = getattr(logging_obj, "model_call_details", None)
+        if type(details) is not dict:
             return None
         if self.end_settings.changed():
             self.review()
@@ -396,7 +397,7 @@ class Streams:
             return None
         if self.assembler is None:
             self.assembler = Assembler(self.stock[_BUILDER], self._kinds)
-        return self.assembler.assembled(chunks, logging_obj.model_call_details.get("custom_llm_provider"))
+        return self.assembler.assembled(chunks, details.get("custom_llm_provider"))
 
     def _priced(self, made: Any, logging_obj: Any) -> Any:
         """Return the response ``made`` with its price, of which ``logging_obj`` is told."""
@@ -435,7 +436,9 @@ class Streams:
             return None
         if getattr(wrapper.logging_obj, "_on_deferred_stream_complete", None) is not None:
             return None
-        if self.package.stream_chunk_builder is not self._main.stream_chunk_builder or type(wrapper.chunks) is not list:
+        if self.package.stream_chunk_builder is not self._main.stream_chunk_builder:
+            return None
+        if type(wrapper.chunks) is not list or len(wrapper.chunks) > _LITTLE[0]:
             return None
         return self._assembled(streaming.condensed(wrapper.chunks, self._kinds), wrapper.logging_obj)
 

@@ -45,7 +45,9 @@ class Text:
         self.hidden: dict[str, Any] = {}
         shape = [self._chunk(chunk, chunk is chunks[-1]) for chunk in chunks]
         found, usage = self._first, self.usage
-        if type(found.get("id")) is not str or type(found.get("created")) is not int or usage is None:
+        if type(found["id"]) is not str or type(found["created"]) is not int or usage is None:
+            raise Unlearnable("no plain text")
+        if type(found["system_fingerprint"]) not in (str, type(None)):
             raise Unlearnable("no plain text")
         tokens = counted(usage)
         is_sum = usage.prompt_tokens + usage.completion_tokens == usage.total_tokens
@@ -54,7 +56,7 @@ class Text:
         content = "".join(self.texts)
         self.leaves = [found["id"], found["created"], found["system_fingerprint"], content]
         self.leaves += [getattr(usage, name) for name in _COUNTS]
-        self.shape = (*shape, tokens, tuple(map(bool, self.leaves)), found["model"], found["object"])
+        self.shape = (*shape, type(usage), tokens, tuple(map(bool, self.leaves)), found["model"], found["object"])
 
     def _chunk(self, chunk: Any, is_last: bool) -> tuple[Any, ...]:
         """Return the shape of a chunk."""
@@ -70,7 +72,7 @@ class Text:
             shape.append(name)
             if name == _USAGE and is_last and value is not None:
                 self.usage = value
-            elif name == "choices":
+            elif name == "choices" and len(value) <= 1:
                 shape.append(tuple(map(self._choice, value)))
             elif name not in _SAME and value is not None:
                 raise Unlearnable("more than text")
@@ -80,7 +82,8 @@ class Text:
 
     def _choice(self, choice: Any) -> tuple[Any, ...]:
         delta = choice.__pydantic_extra__["delta"]
-        if (type(choice), type(delta)) != self._kinds[1:] or vars(choice) or any(vars(delta).values()):
+        is_plain = all(value is None for value in vars(delta).values()) and not vars(choice)
+        if not is_plain or (type(choice), type(delta)) != self._kinds[1:]:
             raise Unlearnable("more than text")
         shape: list[Any] = [tuple(vars(delta))]
         for name, value in (*choice.__pydantic_extra__.items(), *delta.__pydantic_extra__.items()):

@@ -117,7 +117,8 @@ def counted(usage: Any) -> Any:
             found = {kind: number for kind, number in value.__dict__.items() if number}
             if found and found != {"text_tokens": getattr(usage, count)}:
                 return None
-            shape.append((name, *((kind, type(number)) for kind, number in value.__dict__.items())))
+            kinds = ((kind, type(number), bool(number)) for kind, number in value.__dict__.items())
+            shape.append((name, type(value), *kinds))
     return None if any((usage.__pydantic_private__ or {}).values()) else tuple(shape)
 
 

@@ -19,7 +19,8 @@ from litellm.litellm_core_utils import streaming_handler
 
 import litellm_accel
 from litellm_accel.components import get
-from litellm_accel.lane import openings
+from litellm_accel.lane import assembly, ends, openings, payload
+from litellm_accel.lane.assembly import Assembler
 from litellm_accel.lane.learn import state
 from litellm_accel.provider import Provider
 from litellm_accel.verify import comparison, records, scenarios
@@ -291,6 +292,93 @@ def test_few_chunks_are_left_of_a_plain_stream(provider: Provider, hot: Any) -> 
     assert hot("streaming").bearing_usage(chunks, kinds[0]) == [c for c in chunks if getattr(c, "usage", None)]
 
 
+def spoken(chunks: list[Any]) -> list[Any]:
+    """Return ``chunks`` of a text and texts like it that somebody has changed, or that come with another usage."""
+
+    def changed(change: Any) -> list[Any]:
+        copied = copy.deepcopy(chunks)
+        change(copied)
+        return copied
+
+    def another_usage(**members: Any) -> Any:
+        def change(copied: list[Any]) -> None:
+            copied[-1]._hidden_params["usage"] = litellm.Usage(**members)
+
+        return change
+
+    def another_choice(copied: list[Any]) -> None:
+        copied[3].choices *= 2
+
+    return [
+        chunks,
+        [*chunks[4:], *chunks[:4]],
+        chunks[:-1],
+        chunks[-1:],
+        changed(lambda copied: setattr(copied[3].choices[0].delta, "content", "<|im_end|>")),
+        changed(lambda copied: setattr(copied[3].choices[0].delta, "reasoning_content", "Hmm.")),
+        changed(lambda copied: setattr(copied[3].choices[0], "finish_reason", "length")),
+        changed(lambda copied: setattr(copied[0].choices[0].delta, "role", "user")),
+        changed(lambda copied: setattr(copied[0], "id", "")),
+        changed(lambda copied: setattr(copied[3], "model", "another")),
+        changed(lambda copied: setattr(copied[-1], "service_tier", "priority")),
+        changed(lambda copied: setattr(copied[-1], "choices", [])),
+        changed(lambda copied: copied[-1]._hidden_params.update(provider_specific_fields={"a": 1})),
+        changed(lambda copied: copied[-1]._hidden_params.update(extra={"b": [2]})),
+        changed(lambda copied: copied[2]._hidden_params.update(provider_response_model="another")),
+        changed(another_choice),
+        changed(another_usage(prompt_tokens=3, completion_tokens=0, total_tokens=3)),
+        changed(another_usage(prompt_tokens=3, completion_tokens=4, total_tokens=8)),
+        changed(another_usage(prompt_tokens=3, completion_tokens=4, total_tokens=7, cost=0.25)),
+        changed(another_usage(prompt_tokens=3, completion_tokens=4, total_tokens=7, cache_read_input_tokens=0)),
+        changed(another_usage(prompt_tokens=3, completion_tokens=4, total_tokens=7, reasoning_tokens=1)),
+        changed(
+            another_usage(
+                prompt_tokens=3, completion_tokens=4, total_tokens=7, completion_tokens_details={"text_tokens": 4}
+            )
+        ),
+    ]
+
+
+class Unpriced:
+    """As much of a call's ``Logging`` object as the end of a stream needs."""
+
+    def __init__(self) -> None:
+        self.model_call_details = {"custom_llm_provider": "openai"}
+        self.asked: list[Any] = []
+
+    def response_cost_calculator(self, result: Any) -> float:
+        self.asked.append(state(result))
+        return 0.5
+
+
+def test_texts_are_put_together_as_stock_does(
+    provider: Provider, accelerated: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+    assembled = Assembler.assembled
+
+    def remember(self: Assembler, *args: Any) -> Any:
+        made.append(assembled(self, *args))
+        return made[-1]
+
+    def whole(chunks: list[Any]) -> Any:
+        logging = Unpriced()
+        response = litellm.stream_chunk_builder(chunks, messages=HELLO, logging_obj=logging)
+        last = max(chunks, key=lambda chunk: chunk._hidden_params["created_at"])._hidden_params
+        shares = [n for n, value in response._hidden_params.items() if type(value) is not str and value is last.get(n)]
+        return state(response), logging.asked, shares, response._hidden_params is last
+
+    monkeypatch.setattr(Assembler, "assembled", remember)
+    cases = [*spoken(chunks_of(provider, 'plain{"chunks": 6, "size": 60}')), *spoken(chunks_of(provider, "plain"))]
+    stock = [whole(case) for case in cases]
+    with accelerated():
+        assert [whole(case) for case in cases] == stock
+        assert [whole(case) for case in cases] == stock
+        assert litellm_accel.status()["streaming"].faults == 0
+    served = sum(each is not None for each in made)
+    assert len(cases) / 3 < served / 2 < len(cases) - 4
+
+
 # --- opening ----------------------------------------------------------------------------------------------------------
 
 
@@ -384,6 +472,75 @@ def test_an_internal_fault_while_opening_leaves_the_answer_to_stock(
         status = litellm_accel.status()["chat"]
         assert status.faults == 1
         assert status.declined["reply left to stock"] == 1
+
+
+# --- ending -----------------------------------------------------------------------------------------------------------
+
+
+async def ended(provider: Provider, change: Any = None) -> Any:
+    """Return the ``Logging`` object of a stream that has ended; ``change`` is called when it has begun."""
+    usage = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
+    answer = raw([event({"role": "assistant", "content": "Hi"}), event({}, "stop"), event({}, usage=usage)])
+    more = {"stream_options": {"include_usage": True}}
+    stream: Any = await litellm.acompletion(**arguments(provider, answer, **more))
+    await anext(stream)
+    if change is not None:
+        change()
+    async for _ in stream:
+        pass
+    while "standard_logging_object" not in stream.logging_obj.model_call_details:
+        await asyncio.sleep(0.001)
+    return stream.logging_obj
+
+
+def told(logging: Any) -> Any:
+    payload = logging.model_call_details["standard_logging_object"]
+    return logging.cost_breakdown, payload["response_cost"], payload["total_tokens"], payload["model_map_information"]
+
+
+def test_a_price_that_changes_in_mid_stream_holds_at_its_end(
+    provider: Provider, opening: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def change() -> None:
+        entry = {**litellm.model_cost["gpt-4o"], "input_cost_per_token": 0.5}
+        monkeypatch.setitem(litellm.model_cost, "gpt-4o", entry)
+        litellm.utils._invalidate_model_cost_lowercase_map()
+
+    async def play() -> list[Any]:
+        found = [told(await ended(provider)) for _ in range(6)]
+        return [*found, told(await ended(provider, change)), told(await ended(provider))]
+
+    with opening():
+        found = asyncio.run(play())
+        assert litellm_accel.status()["chat"].faults == litellm_accel.status()["streaming"].faults == 0
+    monkeypatch.undo()
+    litellm.utils._invalidate_model_cost_lowercase_map()
+    assert found[:6] == [found[0]] * 6
+    assert found[6][0]["input_cost"] == 7 * 0.5
+    assert found == asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "component"),
+    [(ends._Price, "told", "chat"), (assembly.Text, "__init__", "streaming"), (payload.Payloads, "_build", "chat")],
+)
+def test_an_internal_fault_at_the_end_leaves_it_to_stock(
+    provider: Provider, opening: Any, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, component: str
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("broken")
+
+    stock = told(asyncio.run(ended(provider)))
+
+    async def play() -> None:
+        for _ in range(5):
+            await ended(provider)
+        monkeypatch.setattr(owner, name, fail)
+        assert told(await ended(provider)) == stock
+        assert litellm_accel.status()[component].faults > 0
+
+    with opening():
+        asyncio.run(play())
 
 
 # --- verify -----------------------------------------------------------------------------------------------------------
