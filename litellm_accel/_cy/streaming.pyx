@@ -231,19 +231,21 @@ cdef bint _may_hold_usage(object chunk) except -1:
 cdef object _moment(object chunk, object kind):
     """Return when a chunk was made; None if it does not say so."""
     private = PyObject_GenericGetAttr(chunk, "__pydantic_private__") if type(chunk) is kind else None
-    hidden = private.get("_hidden_params") if type(private) is dict else None
-    moment = hidden.get("created_at") if type(hidden) is dict else None
+    hidden = (<dict>private).get("_hidden_params") if type(private) is dict else None
+    moment = (<dict>hidden).get("created_at") if type(hidden) is dict else None
     return moment if type(moment) is float and moment > 0 else None
 
 
 cdef object _text(object chunk, tuple kinds):
     """Return the text of a chunk that holds nothing else, None for any other chunk."""
-    fields = PyObject_GenericGetAttr(chunk, "__dict__")
+    cdef dict fields = PyObject_GenericGetAttr(chunk, "__dict__")
+    cdef dict held
     extra = PyObject_GenericGetAttr(chunk, "__pydantic_extra__")
     choices = fields.get("choices")
     if type(choices) is not list or len(choices) != 1 or type(choices[0]) is not kinds[1] or type(extra) is not dict:
         return None
-    for item in extra.values():
+    held = extra
+    for item in held.values():
         if item is not None and type(item) is not str:
             return None
     if fields.get("provider_specific_fields") is not None:
@@ -252,29 +254,34 @@ cdef object _text(object chunk, tuple kinds):
     extra = PyObject_GenericGetAttr(choice, "__pydantic_extra__")
     if type(extra) is not dict or PyObject_GenericGetAttr(choice, "__dict__"):
         return None
-    for name, item in extra.items():
+    held = extra
+    for name, item in held.items():
         if item is not None and name != "delta" and name != "index":
             return None
-    delta = extra.get("delta")
+    delta = held.get("delta")
     if type(delta) is not kinds[2] or type(PyObject_GenericGetAttr(delta, "__pydantic_extra__")) is not dict:
         return None
-    for item in PyObject_GenericGetAttr(delta, "__dict__").values():
+    held = PyObject_GenericGetAttr(delta, "__dict__")
+    for item in held.values():
         if item is not None:
             return None
-    extra = PyObject_GenericGetAttr(delta, "__pydantic_extra__")
-    for name, item in extra.items():
+    held = PyObject_GenericGetAttr(delta, "__pydantic_extra__")
+    for name, item in held.items():
         if item is not None and name != "content":
             return None
-    text = extra.get("content")
+    text = held.get("content")
     return text if type(text) is str else None
 
 
 cdef bint _alike(object one, object other) except -1:
     """Return whether two chunks that hold a text alone are otherwise alike."""
-    first = PyObject_GenericGetAttr(one, "__dict__")
-    second = PyObject_GenericGetAttr(other, "__dict__")
+    cdef dict first = PyObject_GenericGetAttr(one, "__dict__")
+    cdef dict second = PyObject_GenericGetAttr(other, "__dict__")
+    cdef dict hidden, hidden_too
     for name in _MEMBERS:
-        if first.get(name) != second.get(name):
+        item = first.get(name)
+        found = second.get(name)
+        if found is not item and found != item:
             return False
     if PyObject_GenericGetAttr(one, "__pydantic_extra__") != PyObject_GenericGetAttr(other, "__pydantic_extra__"):
         return False

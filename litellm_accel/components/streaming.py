@@ -1,8 +1,9 @@
 """Component ``streaming``: the chunks of a stream, made from the bytes that come, without the SDK's objects between.
 
-LiteLLM sets a stream up and ends it; the component makes the chunks in the middle. It takes the place of the event
-decoder in the SDK's stream and of the two methods by which LiteLLM's stream is iterated, so that each event can be
-served here or be left to stock, which goes on from where the stream is.
+With component ``chat`` active as well, the chat lane opens the streams; otherwise LiteLLM does. The component takes the
+place of the event decoder in the SDK's stream and of the two methods by which LiteLLM's stream is iterated, so that each
+event can be served here or be left to stock, which goes on from where the stream is. When a stream has ended, its chunks
+are put together here; LiteLLM's success handlers do the rest.
 """
 
 from __future__ import annotations
@@ -131,7 +132,10 @@ _AT_END: Mapping[str, tuple[str, ...]] = {
 
 
 class Streams:
-    """The middle of every stream: serves chunks by templates that are learned from stock, shape by shape."""
+    """The chunks of every stream, from the first to the last, by templates that are learned from stock, shape by shape.
+
+    And what they make together when the stream has ended.
+    """
 
     def __init__(self, gate: Any) -> None:
         self.gate = gate
@@ -518,7 +522,7 @@ def _owner(place: str) -> Any:
 
 
 class Streaming(Component):
-    """Serves the chunks in the middle of streams."""
+    """Serves the chunks of streams, and has the chat lane open them."""
 
     name: ClassVar[str] = "streaming"
     summary: ClassVar[str] = "streamed chunks made directly from the bytes that come"
@@ -533,7 +537,7 @@ class Streaming(Component):
         self._streams: Streams | None = None
 
     def replacements(self, gate: Any) -> Sequence[Replacement]:
-        """Return the two ways in which LiteLLM's stream is iterated, and what it does at its end."""
+        """Return the two ways in which LiteLLM's stream is iterated, and what is done at its end."""
         streams = self._streams = Streams(gate)
 
         def serve(target: str, method: Any) -> Replacement:
