@@ -1,9 +1,9 @@
 """Component ``streaming``: the chunks of a stream, made from the bytes that come, without the SDK's objects between.
 
-With component ``chat`` active as well, the chat lane opens the streams; otherwise LiteLLM does. The component takes the
-place of the event decoder in the SDK's stream and of the two methods by which LiteLLM's stream is iterated, so that each
-event can be served here or be left to stock, which goes on from where the stream is. When a stream has ended, its chunks
-are put together here; LiteLLM's success handlers do the rest.
+With component ``chat`` active as well, the chat lane opens the streams; otherwise LiteLLM does. The component takes
+the place of the event decoder in the SDK's stream and of the two methods by which LiteLLM's stream is iterated, so that
+each event can be served here or be left to stock, which goes on from where the stream is. When a stream has ended, its
+chunks are put together here; LiteLLM's success handlers do the rest.
 """
 
 from __future__ import annotations
