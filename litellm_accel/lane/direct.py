@@ -11,7 +11,10 @@ from litellm_accel.lane.core import LEARN, Lane
 
 
 class Direct:
-    """Serves a call or leaves it to ``stock`` or ``astock``, LiteLLM's own functions."""
+    """Serves a call or leaves it to ``stock`` or ``astock``, LiteLLM's own functions.
+
+    Any name may be an argument's, ``self`` as well: LiteLLM's own ``LiteLLM().chat.completions.create`` passes that.
+    """
 
     stock: FunctionType
     astock: FunctionType
@@ -19,7 +22,7 @@ class Direct:
     def __init__(self, lane: Lane) -> None:
         self.lane = lane
 
-    async def acompletion(self, *args: Any, **kwargs: Any) -> Any:
+    async def acompletion(self, /, *args: Any, **kwargs: Any) -> Any:
         """Serve ``litellm.acompletion``."""
         lane, stock = self.lane, self.astock
         started = time.time()
@@ -46,7 +49,7 @@ class Direct:
         lane.gate.serve()
         return result
 
-    def completion(self, *args: Any, **kwargs: Any) -> Any:
+    def completion(self, /, *args: Any, **kwargs: Any) -> Any:
         """Serve ``litellm.completion``."""
         lane, stock = self.lane, self.stock
         started = time.time()

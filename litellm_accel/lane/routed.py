@@ -32,7 +32,7 @@ class Routed:
         self.lane = lane
         self.routers = Routers()
 
-    async def acompletion(self, router: Any, model: str, messages: Any, stream: bool = False, **kwargs: Any) -> Any:
+    async def acompletion(self, router: Any, model: str, messages: Any, stream: bool = False, /, **kwargs: Any) -> Any:
         """Serve ``Router.acompletion``."""
         lane, stock = self.lane, self.astock
         args = (model, messages, stream)
@@ -110,7 +110,7 @@ class Routed:
         lane.gate.serve()
         return result
 
-    def completion(self, router: Any, model: str, messages: Any, **kwargs: Any) -> Any:
+    def completion(self, router: Any, model: str, messages: Any, /, **kwargs: Any) -> Any:
         """Serve ``Router.completion``."""
         lane, stock = self.lane, self.stock
         args = (model, messages)

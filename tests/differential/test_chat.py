@@ -181,6 +181,38 @@ def test_arguments_served(provider: Provider, switch: Switch, mode: str, argumen
     assert same(provider, switch, mode, arguments, HELLO) == (0 if refused else 4)
 
 
+@pytest.mark.parametrize("name", ["self", "router", "stock", "started"])
+@pytest.mark.parametrize("routed", [False, True])
+def test_an_argument_may_have_any_name(provider: Provider, switch: Switch, routed: bool, name: str) -> None:
+    deployment = {"model": "openai/gpt-4o", "api_key": "sk-1", "api_base": provider.url}
+
+    async def calls() -> Any:
+        provider.clear()
+        server: Any = litellm
+        given: dict[str, Any] = {**deployment, "messages": HELLO, name: "mine"}
+        if routed:
+            server = Router(model_list=[{"model_name": "group", "litellm_params": deployment}])
+            given = {"model": "group", "messages": HELLO, name: "mine"}
+        if routed and name == "self":
+            del given[name]  # Router's methods have a parameter of this name
+        first = await outcome(lambda: server.acompletion(**given))
+        return first, await outcome(lambda: asyncio.to_thread(server.completion, **given)), sent(provider)
+
+    expected = asyncio.run(calls())
+    with switch.on():
+        assert asyncio.run(calls()) == expected
+
+
+def test_litellms_own_client(provider: Provider, switch: Switch) -> None:
+    def call() -> Any:
+        client = litellm.LiteLLM(api_key="sk-1", base_url=provider.url)
+        return client.chat.completions.create(messages=HELLO, model="openai/gpt-4o").choices[0].message.content
+
+    expected = call()
+    with switch.on():
+        assert [call() for _ in range(3)] == [expected] * 3
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("arguments", some(DECLINED_ARGUMENTS, *DECLINED_ARGUMENTS[:2]))
 def test_arguments_declined(provider: Provider, switch: Switch, mode: str, arguments: dict[str, Any]) -> None:
