@@ -665,6 +665,8 @@ def _fed_class(logging_class: Any) -> Any:
                 return stock(*args, **kwargs)
             return self.payloads.build(self, *args, stock)
 
+    for name in ("__module__", "__name__", "__qualname__"):
+        setattr(Fed, name, getattr(logging_class, name))  # it calls itself what stock's does
     return Fed
 
 

@@ -130,7 +130,7 @@ def _parts(stream: Any) -> dict[str, Any]:
     """What a stream is made of, as far as an application can get at it."""
     logging = stream.logging_obj
     found = {
-        "type": type(stream).__name__,
+        "types": [repr(type(part)) for part in (stream, logging, logging.llm_caching_handler)],
         "logging": {name: value for name, value in vars(logging).items() if name not in _TIMED},
         "handler": vars(logging.llm_caching_handler),
     }
