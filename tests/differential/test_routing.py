@@ -624,9 +624,10 @@ def test_random_lives_are_equal(strategy: str, gate: Any, clock: Clock, prices: 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("first", range(1000, 1300, 50))
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_thousands_of_random_lives_are_equal(strategy: str, gate: Any, clock: Clock, prices: None) -> None:
-    for seed in range(1000, 1300):
+def test_thousands_of_random_lives_are_equal(strategy: str, first: int, gate: Any, clock: Clock, prices: None) -> None:
+    for seed in range(first, first + 50):
         live(strategy, seed, 100, gate, clock)
     assert gate.faults == 0, gate.last_fault
-    assert gate.served > 2000, gate.declined
+    assert gate.served > 300, gate.declined
