@@ -35,6 +35,7 @@ __all__ = [
     "kinds_of",
     "messages_of",
     "minute",
+    "shape_of",
     "value_of",
 ]
 
@@ -383,15 +384,26 @@ cdef bytes _inflated(bytes body):
     return inflate.decompress(body) + inflate.flush()
 
 
-cdef bint _adds_up(value: Any):
-    """Return whether the total in an answer's usage, if there is one, is that of prompt and completion."""
-    usage = value.get("usage")
-    if type(usage) is not dict:
-        return True
+def shape_of(value: Any, sums: bool) -> tuple[tuple[Any, ...], list[Any]] | None:
+    """Return the shape of an answer and its leaves, see ``leaves_of``; None if LiteLLM may treat it by its content.
+
+    With ``sums`` LiteLLM looks whether the tokens add up. Those of reasoning may be counted apart: it adds them to the
+    completion's, and so that sum is one more leaf.
+    """
+    found = leaves_of(value)
+    usage = value.get("usage") if sums and type(value) is dict else None
+    if found is None or type(usage) is not dict:
+        return found
     prompt, completion, total = usage.get("prompt_tokens"), usage.get("completion_tokens"), usage.get("total_tokens")
     if type(prompt) is not int or type(completion) is not int or type(total) is not int:
-        return False
-    return prompt + completion == total
+        return None
+    if prompt + completion == total:
+        return found
+    details = usage.get("completion_tokens_details")
+    reasoning = details.get("reasoning_tokens") if type(details) is dict else None
+    if type(reasoning) is not int or reasoning <= 0 or prompt + completion + reasoning != total:
+        return None
+    return (*found[0], "reasoning apart"), [*found[1], completion + reasoning]
 
 
 cdef class Plan:
@@ -530,8 +542,8 @@ cdef class Plan:
         if held.get("content-type") != self.content_type:
             return None
         value = value_of(body, held.get("content-encoding"))
-        found = None if value is None else leaves_of(value)
-        if found is None or (self.sums and not _adds_up(value)):
+        found = None if value is None else shape_of(value, self.sums)
+        if found is None:
             return None
         template = self.templates.get(found[0])
         price = self.prices.get(found[0])

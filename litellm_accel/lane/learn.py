@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from litellm_accel._backend import load
 
+chat = load("chat")
 template = load("template")
 
 HIDDEN, HEADERS, MILLISECONDS = "_hidden_params", "_response_headers", "_response_ms"
@@ -70,8 +71,11 @@ def marked(value: Any, salt: int) -> Any:
         if type(item) is dict:
             made = {name: mark(inner, name) for name, inner in item.items()}
             parts = [item.get(name) for name in _TOKENS]
-            if all(type(part) is int for part in parts) and parts[0] + parts[1] == parts[2]:
-                made[_TOKENS[2]] = made[_TOKENS[0]] + made[_TOKENS[1]]
+            if all(type(part) is int for part in parts):
+                for apart in (lambda usage: 0, _reasoning):
+                    if parts[0] + parts[1] + apart(item) == parts[2]:
+                        made[_TOKENS[2]] = made[_TOKENS[0]] + made[_TOKENS[1]] + apart(made)
+                        break
             return made
         if type(item) is list:
             return [mark(inner, key) for inner in item]
@@ -87,12 +91,22 @@ def marked(value: Any, salt: int) -> Any:
     return mark(value, "")
 
 
-def learn_template(convert: Callable[[Any], Any], value: Any) -> Any:
-    """Return the template of ``convert`` for values shaped like ``value``. Raises ``Unlearnable``."""
+def _reasoning(usage: dict[str, Any]) -> int:
+    """Return how many tokens of reasoning a usage counts."""
+    details = usage.get("completion_tokens_details")
+    count = details.get("reasoning_tokens") if type(details) is dict else None
+    return count if type(count) is int else 0
+
+
+def learn_template(convert: Callable[[Any], Any], value: Any, sums: bool = False) -> Any:
+    """Return the template of ``convert``, which ``sums`` tokens up or not, for values shaped like ``value``.
+
+    Raises ``Unlearnable``.
+    """
     examples = []
     for salt in (1, 2):
         example = marked(value, salt)
-        found = template.leaves_of(example)
+        found = chat.shape_of(example, sums)
         if found is None:
             raise Unlearnable("shape")
         places: dict[Any, int] = {}

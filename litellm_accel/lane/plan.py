@@ -219,7 +219,7 @@ class Maker:
         """
         headers = headers_of(reply.headers)
         value = chat.value_of(reply.body, dict(headers).get("content-encoding"))
-        found = None if value is None else template.leaves_of(value)
+        found = None if value is None else chat.shape_of(value, plan.sums)
         if found is None:
             raise Unlearnable("an answer that is treated by its content")
         names = tuple(name for name, _ in headers)
@@ -255,10 +255,10 @@ class Maker:
             members = (part for part in shape if type(part) is tuple)
             if not all(map(JUDGED.isdisjoint, members)) or not _states_number(value):
                 raise Unlearnable("an answer that is treated by its content")
-            price = learn.learn_template(lambda example: stated_price(convert(example)), value)
+            price = learn.learn_template(lambda example: stated_price(convert(example)), value, plan.sums)
             if price.root != (template.CONSTANT, None):
                 plan.prices[shape] = price
-        plan.templates[shape] = learn.learn_template(convert, value)
+        plan.templates[shape] = learn.learn_template(convert, value, plan.sums)
 
     def _learn_text(self, plan: Any, answer: Any, value: Any, text: Any, result: Any) -> None:
         """Learn how callbacks are told an answer: as it came, written again, or as the result."""

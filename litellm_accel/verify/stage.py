@@ -128,6 +128,14 @@ class Stage:
             response = error
         self.outcomes.append(await astreamed(response)) if _is_stream(response) else self.finished(response)
 
+    async def cancel(self, task: asyncio.Task[Any]) -> None:
+        """Cancel a task, and observe how it ends."""
+        task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError as error:
+            self.observe("cancelled", str(error))
+
     def observe(self, name: str, value: Any) -> None:
         """Compare something else of this run too."""
         self.observed[name] = describe(value)

@@ -254,3 +254,33 @@ def test_tally_sums_what_is_alive(hot: Any) -> None:
         "x-ratelimit-remaining-requests": -2,
         "x-ratelimit-limit-requests": 3,
     }
+
+
+@pytest.mark.parametrize(
+    ("usage", "apart"),
+    [
+        ({"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}, ()),
+        ({"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 20}, None),
+        ({"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 20, "completion_tokens_details": None}, None),
+        (
+            {
+                "prompt_tokens": 9,
+                "completion_tokens": 4,
+                "total_tokens": 20,
+                "completion_tokens_details": {"reasoning_tokens": 7},
+            },
+            (11,),
+        ),
+        ({"prompt_tokens": 9, "completion_tokens": None, "total_tokens": 9}, None),
+        (None, ()),
+    ],
+)
+def test_tokens_of_reasoning_are_one_more_leaf(hot: Any, usage: Any, apart: Any) -> None:
+    value = {"id": "a", "usage": usage}
+    shape, leaves = hot("template").leaves_of(value)
+    assert hot("chat").shape_of(value, sums=False) == (shape, leaves)
+    found = hot("chat").shape_of(value, sums=True)
+    assert (found is None) == (apart is None)
+    if found is not None:
+        assert (found[0] == shape) == (apart == ())
+        assert found[1] == [*leaves, *apart]

@@ -240,11 +240,7 @@ async def _cancelled(stage: Any) -> None:
     function = await _warm(stage)
     task = asyncio.ensure_future(function(**stage.arguments(messages=_as(plain(delay=5)))))
     await stage.requested(4)
-    task.cancel()
-    try:
-        await task
-    except asyncio.CancelledError as error:
-        stage.observe("cancelled", str(error))
+    await stage.cancel(task)
     await stage.acall(function, stage.arguments(messages=PLAIN))
 
 

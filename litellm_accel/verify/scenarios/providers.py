@@ -100,7 +100,7 @@ def more(provider: str) -> dict[str, Any]:
     return AZURE if provider == "azure" else {}
 
 
-def _details(reasoning: int) -> dict[str, Any]:
+def _details(reasoning: Any) -> dict[str, Any]:
     return {"completion_tokens_details": {"reasoning_tokens": reasoning}}
 
 
@@ -121,7 +121,9 @@ LATER = (
 EACH_ITS_OWN = ("users", "users-odd", "seeds-and-users", "max-tokens-each")
 _TOKENS = {"prompt_tokens": 9, "completion_tokens": 4}
 XAI_USAGES: tuple[tuple[str, Any, Lane], ...] = (
-    ("reasoning-apart", {**_TOKENS, "total_tokens": 20, **_details(7)}, "declined"),
+    ("reasoning-apart", {**_TOKENS, "total_tokens": 20, **_details(7)}, "served"),
+    ("reasoning-half", {**_TOKENS, "total_tokens": 15, **_details(7)}, "declined"),
+    ("reasoning-text", {**_TOKENS, "total_tokens": 20, **_details("7")}, "declined"),
     ("reasoning-within", {**_TOKENS, "total_tokens": 13, **_details(2)}, "served"),
     ("reasoning-lost", {**_TOKENS, "total_tokens": 13, **_details(7)}, "served"),
     ("total-too-small", {**_TOKENS, "total_tokens": 5}, "declined"),

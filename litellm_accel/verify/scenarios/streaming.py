@@ -558,11 +558,7 @@ async def _cancelled(stage: Any) -> None:
 
     task = asyncio.ensure_future(read())
     await asyncio.sleep(0.2)
-    task.cancel()
-    try:
-        await task
-    except asyncio.CancelledError as error:
-        stage.observe("cancelled", str(error))
+    await stage.cancel(task)
     stage.observe("seen", seen)
     try:
         await anext(stream)
