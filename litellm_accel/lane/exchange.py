@@ -438,15 +438,15 @@ def functions() -> tuple[Shared, ...]:
             (SYNC_TRANSPORT, _sync_transport),
             (COST, _cost),
             (METADATA, _metadata),
-            (COUNTING, _counting),
             (ASYNC_TIMING, functools.partial(_async_timing, 2)),
         )
     ) + tuple(_present())
 
 
 def _present() -> Iterator[Shared]:
-    """Yield the functions of other providers; where the installed LiteLLM has them not, no such call is served."""
+    """Yield the functions of other providers and of a strategy; what the installed LiteLLM lacks, no call runs into."""
     builders: dict[str, Callable[[FunctionType], Callable[..., Any]]] = {
+        COUNTING: _counting,
         ASYNC_AZURE_TIMING: functools.partial(_async_timing, 2),
         ASYNC_HTTP_TIMING: functools.partial(_async_timing, 3),
         **dict.fromkeys(CONVERSIONS, _conversion),

@@ -96,6 +96,26 @@ ROUTERS = (
     ),
     Scenario("limits", deployments=(deployment(rpm=100, tpm=100_000),), via=ROUTED, calls=4),
     Scenario("two", deployments=(deployment(), deployment("reasoning")), via=ROUTED, calls=8),
+    *(
+        Scenario(
+            f"{strategy}{what}",
+            router={"routing_strategy": strategy, **router},
+            deployments=deployments,
+            via=ROUTED,
+            calls=6,
+            logs=False,
+            lane="declined" if strategy == "latency-based-routing" else "served",
+        )
+        for strategy in ("least-busy", "usage-based-routing-v2", "latency-based-routing")
+        for what, router, deployments in (
+            ("", {}, (deployment(rpm=100),)),
+            (
+                "-fallback",
+                FALLBACKS,
+                (deployment(plain(plain_first=4, status=500), max_retries=0), deployment(group="other")),
+            ),
+        )
+    ),
 )
 
 
