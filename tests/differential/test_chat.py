@@ -285,7 +285,6 @@ ROUTED: dict[str, tuple[dict[str, Any], dict[str, Any], Any, int]] = {
     "timeout": ({"timeout": 0.2, "num_retries": 0}, LIMITS, asked("delay-2"), 4),
     "broken answer": ({"num_retries": 0}, LIMITS, asked("broken-json"), 4),
     "least busy": ({"routing_strategy": RoutingStrategy.LEAST_BUSY.value}, LIMITS, HELLO, 4),
-    "usage": ({"routing_strategy": RoutingStrategy.USAGE_BASED_ROUTING_V2.value}, LIMITS, HELLO, 2),
     "mocked": ({}, {"mock_response": "hi"}, HELLO, 0),
 }
 
