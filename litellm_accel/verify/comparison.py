@@ -167,8 +167,8 @@ class _Pair:
 
     def __init__(self, component: str, accelerator: str, server: ForkServer | None) -> None:
         self.provider = Provider()
-        self.stock = Side(component, STOCK, server)
-        self.accelerated = Side(component, accelerator, server)
+        self.stock = Side(component, STOCK, server, self.provider)
+        self.accelerated = Side(component, accelerator, server, self.provider)
 
     def __enter__(self) -> _Pair:
         try:
@@ -198,12 +198,12 @@ class _Pair:
         accelerated: str | None = None
         differences: list[Difference] | None = None
         for _ in range(STOCK_PLAYS):
-            stock, _counted, error = self.stock.play(run, self.provider, RUN_SECONDS)
+            stock, _counted, error = self.stock.play(run, RUN_SECONDS)
             if error:
                 error = f"stock: {error}"
                 break
             if accelerated is None:
-                accelerated, (served, declined), error = self.accelerated.play(run, self.provider, RUN_SECONDS)
+                accelerated, (served, declined), error = self.accelerated.play(run, RUN_SECONDS)
                 if error:
                     error = f"accelerated: {error}"
                     break

@@ -31,10 +31,11 @@ CAN_FORK = sys.platform == "linux"
 class Side:
     """A worker process, stock or accelerated; started anew after a run in which it did not answer."""
 
-    def __init__(self, component: str, accelerator: str, server: ForkServer | None) -> None:
+    def __init__(self, component: str, accelerator: str, server: ForkServer | None, provider: Address) -> None:
         self.component = component
         self.accelerator = accelerator
         self.server = server
+        self.provider = provider
         self.process: Forked | subprocess.Popen[bytes] | None = None
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the side
 
@@ -42,21 +43,22 @@ class Side:
         """Start the process. Raises RuntimeError if that is not possible."""
         if self.server is not None:
             self.process = self.server.fork(self.accelerator, self.errors)
-            return
-        self.process = subprocess.Popen(
-            [*WORKER, "play", self.component, self.accelerator],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            env=clean_environment(),
-        )
+        else:
+            self.process = subprocess.Popen(
+                [*WORKER, "play", self.component, self.accelerator],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self.errors,
+                env=clean_environment(),
+            )
+        self._send((self.provider.host, self.provider.port))
 
     def ready(self) -> None:
         """Wait until the process can play. Raises RuntimeError if it cannot."""
         if error := self._receive(START_SECONDS):
             raise RuntimeError(error)
 
-    def play(self, run: Run, provider: Address, seconds: float) -> tuple[str, tuple[int, dict[str, int]], str]:
+    def play(self, run: Run, seconds: float) -> tuple[str, tuple[int, dict[str, int]], str]:
         """The description of a run as JSON, what the lane counted, and an error text instead of both.
 
         The process is ended if it does not answer within `seconds`.
@@ -64,14 +66,17 @@ class Side:
         if self.process is None:
             self.start()
             self.ready()
-        assert self.process is not None and self.process.stdin is not None
-        pickle.dump((run.id, provider.host, provider.port), self.process.stdin)
-        self.process.stdin.flush()
+        self._send(run.id)
         try:
             return self._receive(seconds)  # type: ignore[no-any-return]
         except RuntimeError as error:
             self.stop()
             return "", (0, {}), str(error)
+
+    def _send(self, value: Any) -> None:
+        assert self.process is not None and self.process.stdin is not None
+        pickle.dump(value, self.process.stdin)
+        self.process.stdin.flush()
 
     def _receive(self, seconds: float) -> Any:
         assert self.process is not None and self.process.stdout is not None

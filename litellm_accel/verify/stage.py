@@ -27,7 +27,7 @@ from litellm_accel.verify.observe import KINDS, Recorder, astreamed, describe, o
 from litellm_accel.verify.scenario import GROUP, HELLO, KEY, ROUTED, At, Made, Run
 
 SETTLE_SECONDS = 2.0
-STEADY_SECONDS = 1.0
+STEADY_SECONDS = 3.0
 
 
 class Stage:

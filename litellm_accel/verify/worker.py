@@ -1,7 +1,8 @@
 """What the processes of ``sides`` run: ``play COMPONENT ACCELERATOR``, or ``fork COMPONENT`` to fork such players.
 
-A player is stock, or has LiteLLM accelerated for its whole life. It answers each pickled (run id, provider's host and
-port) on its standard input with (JSON of the masked description, (calls served, calls declined by reason), error text).
+A player is stock, or has LiteLLM accelerated for its whole life. It reads pickled values from its standard input: the
+provider's (host, port), which it answers with "" when it is warm, then ids of runs. Each of them it answers with (JSON
+of the masked description, (calls served, calls declined by reason), error text).
 An accelerator is a context manager, named ``module:function``, that accelerates LiteLLM and yields a function that
 returns how many calls were served and how many were declined for which reason.
 """
@@ -97,18 +98,18 @@ def _serve(orders: BinaryIO, answers: BinaryIO, component: str, accelerator: Acc
     runs = {run.id: run for run in scenarios.runs(component)}
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
+    provider = Address(*pickle.load(orders))
     with accelerator(component) as counters:
+        _warm_up(provider, loop)
+        gc.freeze()  # what is there to stay is not looked at again by the collections
         answer("")
         for number in itertools.count():
-            name, host, port = pickle.load(orders)
-            if number == 0:
-                _warm_up(Address(host, port), loop)
-                gc.freeze()  # what is there to stay is not looked at again by the collections
+            name = pickle.load(orders)
             if number % RUNS_BETWEEN_COLLECTIONS == 0:
                 gc.collect()
             served, declined = counters()
             try:
-                description = json.dumps(masks.mask(Stage(runs[name], Address(host, port), loop).play()))
+                description = json.dumps(masks.mask(Stage(runs[name], provider, loop).play()))
             except Exception:
                 answer(("", (0, {}), traceback.format_exc()))
                 continue

@@ -59,32 +59,31 @@ def provider() -> Iterator[Provider]:
         yield provider
 
 
-def test_worker_in_stock_serves_nothing(provider: Provider) -> None:
-    row = next(row for row in ROWS if row.name == "acompletion")
+@pytest.fixture(scope="module")
+def stock() -> Iterator[Worker]:
+    """A worker that is ready."""
     with Worker("stock") as worker:
         worker.answer()
-        worker.send(row, provider.url)
-        answer = worker.answer()
+        yield worker
+
+
+def test_worker_in_stock_serves_nothing(stock: Worker, provider: Provider) -> None:
+    stock.send(next(row for row in ROWS if row.name == "acompletion"), provider.url)
+    answer = stock.answer()
     assert answer["units"] == len(answer["results"])
     assert answer["served"] == 0 and answer["declined"] == {}
 
 
-def test_worker_tells_what_raised_and_goes_on(provider: Provider) -> None:
-    unknown = Row("unknown", "Unknown", (), ROWS[0].prepare)
-    with Worker("stock") as worker:
-        worker.answer()
-        worker.send(unknown, provider.url)
-        assert "KeyError: 'unknown'" in worker.answer()["error"]
-        worker.send(ROWS[0], provider.url)
-        assert worker.answer()["results"]
+def test_worker_tells_what_raised_and_goes_on(stock: Worker, provider: Provider) -> None:
+    stock.send(Row("unknown", "Unknown", (), ROWS[0].prepare), provider.url)
+    assert "KeyError: 'unknown'" in stock.answer()["error"]
+    stock.send(ROWS[0], provider.url)
+    assert stock.answer()["results"]
 
 
-def test_provider_that_is_gone_is_told_as_the_error_of_the_row() -> None:
-    row = next(row for row in ROWS if row.name == "completion")
-    with Worker("stock") as worker:
-        worker.answer()
-        worker.send(row, "http://127.0.0.1:9/v1")
-        assert "Connection error" in worker.answer()["error"]
+def test_provider_that_is_gone_is_told_as_the_error_of_the_row(stock: Worker) -> None:
+    stock.send(next(row for row in ROWS if row.name == "completion"), "http://127.0.0.1:9/v1")
+    assert "Connection error" in stock.answer()["error"]
 
 
 def test_worker_that_dies_is_told() -> None:
