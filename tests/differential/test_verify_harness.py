@@ -6,6 +6,7 @@ The wrong accelerators below are loaded by the worker processes under this modul
 from __future__ import annotations
 
 import asyncio
+import datetime
 import os
 import threading
 import time
@@ -383,12 +384,34 @@ def test_what_is_not_random_is_not_masked(text):
     assert masks.mask(text) == text
 
 
+def test_clocks_are_described_by_their_types():
+    from litellm_accel.verify.observe import describe
+
+    moment = datetime.datetime(2024, 1, 1)
+    held = {"start_time": 1.5, "latency:x": [1, "a", None], "temperature": 1.5, "moment": moment, "created": [1, True]}
+    assert describe(held) == {
+        "start_time": "<float>",
+        "latency:x": ["<int>", "<str>", None],
+        "temperature": 1.5,
+        "moment": "<datetime>",
+        "created": [1, True],
+    }
+    assert describe({"a": {"b": [1]}}, depth=1) == {"a": "<builtins.dict, too deep>"}
+
+
 def test_clocks_are_masked_by_name_and_type():
     assert masks.clock("start_time", 1.5) == "<float>"
     assert masks.clock("start_time", None) is None
     assert masks.clock("temperature", 1.5) is None
     assert masks.clock("created", 1_700_000_000) is None
     assert masks.clock("created", int(time.time())) == "<now>"
+
+
+@pytest.mark.parametrize("text", [ONE, ONE.replace("-", ""), f"x-{TWO}", "a" * 5000 + ONE, f"created: 1 {TWO}"])
+def test_every_kind_of_identifier_is_masked(text):
+    assert masks.mask([text, text]) == [masks.mask(text)] * 2
+    assert ONE[:8] not in masks.mask(text) and TWO[:8] not in masks.mask(text)
+    assert masks.mask({text: 1}) == {masks.mask(text): 1}
 
 
 def test_long_texts_are_compared_whole():
