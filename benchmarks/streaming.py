@@ -49,7 +49,8 @@ class Chunks:
         self.streams = AT_ONCE if kind == "apart" else STREAMS
         self.firsts: list[float] = []  # seconds to the first chunk of each stream
         self.long, self.short = (self._work(kind, chunks) for chunks in (CHUNKS, 4))
-        for _ in range(4):  # plans and templates are learned here
+        self.turns = 1 if kind == "apart" else 5
+        for _ in range(1 if backend == STOCK else 4):  # plans and templates are learned here
             self.long()
             self.short()
 
@@ -105,24 +106,24 @@ class Chunks:
         self.long()
 
     def track_cpu_per_chunk(self, kind: str, backend: str) -> float:
-        turns = [(_cpu(self.long), _cpu(self.short)) for _ in range(5)]
+        turns = [(_cpu(self.long), _cpu(self.short)) for _ in range(self.turns)]
         return 1e6 * (min(long for long, _ in turns) - min(short for _, short in turns)) / self.streams / (CHUNKS - 4)
 
     track_cpu_per_chunk.unit = "µs"  # type: ignore[attr-defined]
 
     def track_cpu_per_chunk_of_whole_streams(self, kind: str, backend: str) -> float:
-        return 1e6 * min(_cpu(self.long) for _ in range(5)) / self.streams / CHUNKS
+        return 1e6 * min(_cpu(self.long) for _ in range(self.turns)) / self.streams / CHUNKS
 
     track_cpu_per_chunk_of_whole_streams.unit = "µs"  # type: ignore[attr-defined]
 
     def track_cpu_per_short_stream(self, kind: str, backend: str) -> float:
-        return 1e6 * min(_cpu(self.short) for _ in range(5)) / self.streams
+        return 1e6 * min(_cpu(self.short) for _ in range(self.turns)) / self.streams
 
     track_cpu_per_short_stream.unit = "µs"  # type: ignore[attr-defined]
 
     def track_time_to_first_chunk(self, kind: str, backend: str) -> float:
         self.firsts.clear()
-        for _ in range(5):
+        for _ in range(self.turns):
             self.long()
         return 1e3 * statistics.median(self.firsts)
 
