@@ -21,6 +21,9 @@ template = load("template")
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 # The leaves of a text, in their order: what its chunks say of themselves, all its content, and its tokens.
 _LEAVES = ("id", "created", "system_fingerprint", "content", *_COUNTS)
+# What all chunks of a text say alike; and what its response may show of a choice.
+_SAME = ("id", "created", "model", "object", "system_fingerprint")
+_SHOWN = ("finish_reason", "index", "role")
 _USAGE, _MODEL = "usage", "provider_response_model"
 _MAX_CHUNKS = 8
 _MAX_TEMPLATES = 256
@@ -95,11 +98,6 @@ class Text:
             elif name != "delta" and value is not None:
                 raise Unlearnable("more than text")
         return tuple(shape)
-
-
-# What all chunks of a text say alike; and what its response may show of a choice.
-_SAME = ("id", "created", "model", "object", "system_fingerprint")
-_SHOWN = ("finish_reason", "index", "role")
 
 
 class Assembler:

@@ -60,8 +60,7 @@ class Lane:
 
     def known(self, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any], started: float) -> Call | None:
         """Return a call that began at ``started`` (``time.time()``) as the lane knows it, or None to decline."""
-        environment = self.environment
-        reason = environment.refresh() if environment.watch.changed() else environment.reason
+        reason = self.environment.judged()
         if reason is None and self._internal.get():
             reason = "internal call"
         streaming = bool(kwargs.get("stream"))
@@ -164,9 +163,7 @@ class Lane:
 
     def _is_epoch(self, epoch: int) -> bool:
         """Return whether the lane is on, and may serve under the settings of this epoch."""
-        environment = self.environment
-        reason = environment.refresh() if environment.watch.changed() else environment.reason
-        return bool(self.gate.on and reason is None and environment.epoch == epoch)
+        return bool(self.gate.on and self.environment.judged() is None and self.environment.epoch == epoch)
 
     # --- learning
 

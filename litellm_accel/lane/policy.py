@@ -416,6 +416,10 @@ class Environment:
         watched.mark()
         self.watch = watched
 
+    def judged(self) -> str | None:
+        """Return why the lane may not serve now, or None."""
+        return self.refresh() if self.watch.changed() else self.reason
+
     def refresh(self) -> str | None:
         """Look again after ``watch.changed()``; return why the lane may not serve now, or None."""
         now = time.monotonic()
