@@ -152,84 +152,64 @@ def recording(router: Any, strategy: str, failure: bool) -> Callable[[], Awaitab
     return fail if failure else succeed
 
 
-class Choosing:
+class _Choice:
+    """One choice, as ``chooser`` makes them for a row of ``params``, whose last is the backend."""
+
+    def chooser(self, *row: Any) -> Callable[[], Awaitable[Any]]:
+        raise NotImplementedError
+
+    def setup(self, *row: Any) -> None:
+        accelerate("routing", row[-1])
+        self.loop = asyncio.new_event_loop()
+        self.choose = self.chooser(*row[:-1])
+
+    def time_choice(self, *row: Any) -> None:
+        self.loop.run_until_complete(self.choose())
+
+    def teardown(self, *row: Any) -> None:
+        self.loop.close()
+        if row[-1] != "stock":
+            require_served("routing")
+
+
+class Choosing(_Choice):
     """One choice."""
 
     params = (list(STRATEGIES), list(SIZES), list(SHIPPED))
     param_names = ("strategy", "deployments", "backend")
 
-    def setup(self, strategy: str, deployments: int, backend: str) -> None:
-        accelerate("routing", backend)
-        self.loop = asyncio.new_event_loop()
-        self.choose = choosing(router_of(strategy, deployments))
-
-    def time_choice(self, strategy: str, deployments: int, backend: str) -> None:
-        self.loop.run_until_complete(self.choose())
-
-    def teardown(self, strategy: str, deployments: int, backend: str) -> None:
-        self.loop.close()
-        if backend != "stock":
-            require_served("routing")
+    def chooser(self, strategy: str, deployments: int) -> Callable[[], Awaitable[Any]]:
+        return choosing(router_of(strategy, deployments))
 
 
-class Writing:
+class Writing(_Choice):
     """One choice of the least busy deployment after a change of what is in flight."""
 
     params = (list(SIZES), list(SHIPPED))
     param_names = ("deployments", "backend")
 
-    def setup(self, deployments: int, backend: str) -> None:
-        accelerate("routing", backend)
-        self.loop = asyncio.new_event_loop()
-        self.choose = writing(router_of("least-busy", deployments))
-
-    def time_choice(self, deployments: int, backend: str) -> None:
-        self.loop.run_until_complete(self.choose())
-
-    def teardown(self, deployments: int, backend: str) -> None:
-        self.loop.close()
-        if backend != "stock":
-            require_served("routing")
+    def chooser(self, deployments: int) -> Callable[[], Awaitable[Any]]:
+        return writing(router_of("least-busy", deployments))
 
 
-class Narrowing:
+class Narrowing(_Choice):
     """One choice within tags, pre-call checks or a wildcard."""
 
     params = (list(DEMANDS), list(SIZES), list(SHIPPED))
     param_names = ("demand", "deployments", "backend")
 
-    def setup(self, demand: str, deployments: int, backend: str) -> None:
-        accelerate("routing", backend)
-        self.loop = asyncio.new_event_loop()
-        self.choose = narrowing(demand, deployments)
-
-    def time_choice(self, demand: str, deployments: int, backend: str) -> None:
-        self.loop.run_until_complete(self.choose())
-
-    def teardown(self, demand: str, deployments: int, backend: str) -> None:
-        self.loop.close()
-        if backend != "stock":
-            require_served("routing")
+    def chooser(self, demand: str, deployments: int) -> Callable[[], Awaitable[Any]]:
+        return narrowing(demand, deployments)
 
 
-class Groups:
+class Groups(_Choice):
     """One choice in one of many model groups of ten deployments."""
 
     params = ([1, 1000], list(SHIPPED))
     param_names = ("groups", "backend")
 
-    def setup(self, groups: int, backend: str) -> None:
-        accelerate("routing", backend)
-        self.loop = asyncio.new_event_loop()
-        self.choose = choosing(router_of("simple-shuffle", 10, groups), f"g{groups // 2}")
-
-    def time_choice(self, groups: int, backend: str) -> None:
-        self.loop.run_until_complete(self.choose())
-
-    def teardown(self, groups: int, backend: str) -> None:
-        self.loop.close()
-        if backend != "stock":
-            require_served("routing")
+    def chooser(self, groups: int) -> Callable[[], Awaitable[Any]]:
+        return choosing(router_of("simple-shuffle", 10, groups), f"g{groups // 2}")
 
 
 class Recording:
