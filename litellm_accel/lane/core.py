@@ -46,6 +46,7 @@ class Lane:
         self.feeds = events.Feeds(self.maker.texts, gate.fault)
         self.openings = openings.Openings(self.feeds, self.maker.total)
         self.plans: dict[Any, Any] = {}
+        self._plans_of = 0
         self.sighted: set[bytes] = set()
         self.fresh: set[bytes] = set()
         self.bound: set[bytes] = set()
@@ -61,6 +62,9 @@ class Lane:
     def known(self, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any], started: float) -> Call | None:
         """Return a call that began at ``started`` (``time.time()``) as the lane knows it, or None to decline."""
         reason = self.environment.judged()
+        if self._plans_of != self.environment.epoch:  # those of other settings only hold what is gone
+            self._plans_of = self.environment.epoch
+            self.plans.clear()
         if reason is None and self._internal.get():
             reason = "internal call"
         streaming = bool(kwargs.get("stream"))

@@ -9,7 +9,6 @@ import itertools
 import json
 import marshal
 import time
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +21,7 @@ from yarl import URL
 
 from litellm_accel._backend import load
 from litellm_accel.lane import learn
+from litellm_accel.lane.attached import Attached
 from litellm_accel.lane.clients import Client
 from litellm_accel.lane.events import STATED_PRICE, extra, is_plain, pricing_facts, stated_price
 from litellm_accel.lane.exchange import Conversion, Recording, Reply, Sent
@@ -199,7 +199,9 @@ class Maker:
         held = (transport, self.client(transport))
         if kind == "sync":
             return {None: held}
-        return weakref.WeakKeyDictionary({asyncio.get_running_loop(): held})
+        transports = Attached()
+        transports[asyncio.get_running_loop()] = held
+        return transports
 
     def client(self, transport: Any) -> Client:
         """Return LiteLLM's client of ``transport``. Raises ``Unlearnable``."""
@@ -391,7 +393,7 @@ def _request(sent: Sent, kind: str) -> dict[str, Any]:
         "timeout": ClientTimeout(sock_connect=timeout.connect, sock_read=timeout.read, connect=timeout.pool),
         "proxy": proxy,
         "server_hostname": server_hostname,
-        "prepared": weakref.WeakKeyDictionary(),
+        "prepared": Attached(),
     }
     if ssl_verify is not None:
         options["ssl"] = ssl_verify

@@ -48,7 +48,7 @@ class Pools:
     async def asend(self, session: aiohttp.ClientSession, options: Mapping[str, Any], body: bytes) -> Reply | None:
         """Send one request as ``session.request("POST", **options)`` would.
 
-        In ``options["prepared"]`` sessions are mapped, weakly, to what has been prepared for the other options.
+        In ``options["prepared"]`` (``Attached``) sessions are mapped to what has been prepared for the other options.
         """
         if not self._gate.on:
             return None

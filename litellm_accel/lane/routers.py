@@ -8,7 +8,6 @@ state, which chooses the given deployment first.
 from __future__ import annotations
 
 import importlib
-import weakref
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from litellm_accel._backend import load
 from litellm_accel.components.base import Unavailable
 from litellm_accel.lane import exchange
+from litellm_accel.lane.attached import Attached
 from litellm_accel.lane.events import REPORT
 from litellm_accel.lane.learn import Unlearnable
 
@@ -66,7 +66,7 @@ _LIMITING = frozenset(("max_parallel_requests", "rpm", "tpm"))
 
 
 class Routers:
-    """The routers that were seen, weakly held."""
+    """What is known of each router that was seen; it hangs on the router's ``chat``, which refers to the router."""
 
     def __init__(self) -> None:
         self.module = importlib.import_module("litellm.router")
@@ -82,17 +82,19 @@ class Routers:
         self.io_limits = self.module.deployment_has_io_token_limits
         if type(self.module.Router) is not type:
             raise Unavailable("Router is not a plain class in the installed LiteLLM")
-        self._known: weakref.WeakKeyDictionary[Any, Known] = weakref.WeakKeyDictionary()
+        self._known = Attached()
         self._pinned = _pinned_class(self.module.Router, self.limit or object)
 
     def known(self, router: Any) -> Known:
         """Return what is known of ``router``, looked up again if it has changed."""
-        found = self._known.get(router)
-        if found is None or found.watch.changed():
-            if found is not None and not found.watch.differences():
+        found: Known | None = self._known.get(router.chat)
+        if found is not None and found.attributes is vars(router):  # not a copy's, which has the same chat
+            if not found.watch.changed():
+                return found
+            if not found.watch.differences():
                 found.watch.mark()
                 return found
-            found = self._known[router] = Known(self, router)
+        found = self._known[router.chat] = Known(self, router)
         return found
 
     def pinned(
@@ -128,6 +130,7 @@ class Known:
 
     def __init__(self, routers: Routers, router: Any) -> None:
         self.plans: dict[tuple[Any, ...], Any] = {}
+        self.attributes = vars(router)
         self._formats = routers.formats
         self._tallies: dict[str, tuple[Any, Any]] = {}
         self.watch = watch.Watch()

@@ -267,7 +267,7 @@ def test_cancellation_releases_the_connection(provider: Provider, lane: Lane, af
         with pytest.raises(asyncio.CancelledError):
             await task
         assert not asyncio.all_tasks() - before
-        transport, _ = next(iter(lane.plans.values())).transports[asyncio.get_running_loop()]
+        transport, _ = next(iter(lane.plans.values())).transports.get(asyncio.get_running_loop())
         assert not transport.get_valid_client_session().connector._acquired
         assert (await litellm.acompletion(**arguments(provider))).choices
 
@@ -347,7 +347,7 @@ def test_cancellation_at_every_await(
             assert left <= {"LoggingWorker._worker_loop"}
             transports = [plan.transports for plan in lane.plans.values() if hasattr(plan, "transports")]
             for held in transports:
-                transport, _ = held[asyncio.get_running_loop()]
+                transport, _ = held.get(asyncio.get_running_loop())
                 assert not transport.get_valid_client_session().connector._acquired
             assert (await call("plain")).choices
         return number
