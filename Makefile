@@ -58,7 +58,7 @@ verify: build
 
 # The records that the wheel brings along, of this Python.
 records: build
-	$(bin)/litellm-accel verify --records litellm_accel/verify/records
+	$(bin)/litellm-accel verify --thorough --records litellm_accel/verify/records
 
 wheel: build
 	$(wish) PIP_CONSTRAINT=$(abspath constraints.txt) $(bin)/python -m build --outdir dist

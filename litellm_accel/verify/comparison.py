@@ -34,6 +34,8 @@ SHOWN = 12
 #: Starting a pair takes about as long as these many runs.
 RUNS_WORTH_A_PAIR = 10
 
+_GLOBBING = frozenset("*?[")
+
 LaneTaken = Literal["served", "declined", "mixed", "unknown"]
 
 
@@ -106,22 +108,26 @@ class Result:
 def run(
     component: str,
     *,
-    patterns: Sequence[str] = ("*",),
+    patterns: Sequence[str] = (),
+    thorough: bool = False,
     accelerator: str = ACCELERATED,
     pairs: int | None = None,
     forked: ForkServer | None = None,
     progress: Callable[[Verdict, int], None] = lambda verdict, total: None,
 ) -> Result:
-    """Play and compare all runs of `component` whose id or scenario name matches one of the `patterns`.
+    """Play and compare the runs of a short proof of `component`, or with `thorough` all its runs.
+
+    With `patterns` it is those of all runs whose id or scenario name matches one of them.
 
     `accelerator` names what accelerates LiteLLM (see ``worker``). `forked` is what the sides are forked from; without
     it this call starts its own. `progress` is called with each verdict as it comes and with how many come in all.
     Raises ValueError when nothing matches and RuntimeError when a side cannot start.
     """
     begin = time.monotonic()
-    wanted = [
-        r for r in scenarios.runs(component) if any(fnmatch(r.id, p) or fnmatch(r.scenario.name, p) for p in patterns)
-    ]
+    wanted = scenarios.runs(component) if patterns or thorough else scenarios.short(component)
+    if patterns:
+        globs = [pattern for pattern in patterns if not _GLOBBING.isdisjoint(pattern)]
+        wanted = [r for r in wanted if _matches(r.id, patterns, globs) or _matches(r.scenario.name, patterns, globs)]
     if not wanted:
         raise ValueError(f"no scenario of {component} matches {', '.join(patterns)}")
     # Those that wait, the longest first, are taken from the left; the others, which keep a processor busy, meanwhile
@@ -152,7 +158,7 @@ def run(
         threading.Thread(target=work, args=(pending.pop if i % 3 else pending.popleft,), name=f"verify-{i}")
         for i in range(count)
     ]
-    with contextlib.nullcontext(forked) if forked else fork_server(component) as server:
+    with contextlib.nullcontext(forked) if forked else fork_server() as server:
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -160,6 +166,10 @@ def run(
     if failures:
         raise failures[0]
     return Result(component, tuple(verdicts[r.id] for r in wanted), time.monotonic() - begin)
+
+
+def _matches(name: str, exact: Sequence[str], globs: Sequence[str]) -> bool:
+    return name in exact or any(fnmatch(name, pattern) for pattern in globs)
 
 
 class _Pair:

@@ -1,6 +1,6 @@
 """What a scenario is: one call, described as data, and what must be true of the lane that serves it.
 
-A scenario is played through each of its entry points (``via``); one such pair is a ``Run``. Everything the provider,
+A scenario can be played through each of its entry points (``via``); such a pair is a ``Run``. Everything the provider,
 the application, the callbacks and the router show is compared with stock; see ``masks`` for what is set aside.
 """
 
@@ -60,6 +60,7 @@ class Scenario:
     gap: tuple[float, float] | None = None  # seconds before a repeated attempt, at least and at most, on both sides
     seconds: float = 0.0  # how long it waits, about; long ones are played first
     script: Callable[[Any], Any] | None = None  # plays on the Stage instead of the plain calls; may be async
+    crossing: bool = False  # others' subjects once more, together
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,11 @@ def after_plain(*scenarios: Scenario, via: tuple[Via, ...] | None = None) -> tup
         )
         for scenario in scenarios
     )
+
+
+def crossed(*scenarios: Scenario) -> tuple[Scenario, ...]:
+    """The same scenarios as crossings, which only a thorough ``verify`` plays."""
+    return tuple(replace(scenario, crossing=True) for scenario in scenarios)
 
 
 def with_fields(answer: str, **fields: Any) -> str:

@@ -42,7 +42,7 @@ class Side:
     def start(self) -> None:
         """Start the process. Raises RuntimeError if that is not possible."""
         if self.server is not None:
-            self.process = self.server.fork(self.accelerator, self.errors)
+            self.process = self.server.fork(self.component, self.accelerator, self.errors)
         else:
             self.process = subprocess.Popen(
                 [*WORKER, "play", self.component, self.accelerator],
@@ -103,12 +103,12 @@ class Side:
 
 
 @contextlib.contextmanager
-def fork_server(component: str) -> Iterator[ForkServer | None]:
+def fork_server() -> Iterator[ForkServer | None]:
     """A process to fork sides from, or None where that is not safe."""
     if not CAN_FORK:
         yield None
         return
-    server = ForkServer(component)
+    server = ForkServer()
     try:
         yield server
     finally:
@@ -118,27 +118,28 @@ def fork_server(component: str) -> Iterator[ForkServer | None]:
 class ForkServer:
     """A process that has everything imported and forks a side when asked to."""
 
-    def __init__(self, component: str) -> None:
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process
         self._socket, theirs = socket.socketpair()
         self._socket.settimeout(START_SECONDS)
         with theirs:
             self._process = subprocess.Popen(
-                [*WORKER, "fork", component],
+                [*WORKER, "fork"],
                 stdin=theirs,
                 stdout=self._errors,
                 stderr=self._errors,
                 env=clean_environment(),
             )
 
-    def fork(self, accelerator: str, errors: IO[bytes]) -> Forked:
+    def fork(self, component: str, accelerator: str, errors: IO[bytes]) -> Forked:
         """Start a side, whose standard error is `errors`. Raises RuntimeError if this process has ended instead."""
         orders, stdin = os.pipe()
         stdout, answers = os.pipe()
         try:
             with self._lock:
-                socket.send_fds(self._socket, [accelerator.encode()], [orders, answers, errors.fileno()])
+                names = f"{component} {accelerator}".encode()
+                socket.send_fds(self._socket, [names], [orders, answers, errors.fileno()])
                 pid = int.from_bytes(self._socket.recv(PID_BYTES), "big")
         except OSError:
             pid = 0

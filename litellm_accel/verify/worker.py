@@ -1,4 +1,4 @@
-"""What the processes of ``sides`` run: ``play COMPONENT ACCELERATOR``, or ``fork COMPONENT`` to fork such players.
+"""What the processes of ``sides`` run: ``play COMPONENT ACCELERATOR``, or ``fork`` to fork such players.
 
 A player is stock, or has LiteLLM accelerated for its whole life. It reads pickled values from its standard input: the
 provider's (host, port), which it answers with "" when it is warm, then ids of runs. Each of them it answers with (JSON
@@ -100,7 +100,8 @@ def _serve(orders: BinaryIO, answers: BinaryIO, component: str, accelerator: Acc
     asyncio.set_event_loop(loop)
     provider = Address(*pickle.load(orders))
     with accelerator(component) as counters:
-        _warm_up(provider, loop)
+        for _ in _warm_up(provider, loop):
+            pass
         gc.freeze()  # what is there to stay is not looked at again by the collections
         answer("")
         for number in itertools.count():
@@ -118,8 +119,8 @@ def _serve(orders: BinaryIO, answers: BinaryIO, component: str, accelerator: Acc
             answer((description, (served_after - served, reasons), ""))
 
 
-def _warm_up(provider: Any, loop: asyncio.AbstractEventLoop) -> None:
-    """Play what makes LiteLLM import, cache and warn about all that it does when it is first used."""
+def _warm_up(provider: Any, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Play what makes LiteLLM import, cache and warn about all that it does when it is first used, step by step."""
     from litellm_accel.verify.scenario import ALL, Run, Scenario
     from litellm_accel.verify.scenarios.parameters import WEATHER
     from litellm_accel.verify.stage import Stage
@@ -134,34 +135,36 @@ def _warm_up(provider: Any, loop: asyncio.AbstractEventLoop) -> None:
     ):
         for via in scenario.via:
             Stage(Run(scenario, via), provider, loop).play()
+            yield
 
 
 # --- forking ----------------------------------------------------------------------------------------------------------
 
 
-def fork(component: str) -> None:
-    """Fork a player of `component` for each accelerator that is named through the socket that standard input is.
+def fork() -> None:
+    """Fork a player for each component and accelerator that are named through the socket that standard input is.
 
-    With the name come the player's standard input, output and error; what goes back is the number of its process.
+    With the names come the player's standard input, output and error; what goes back is the number of its process.
     """
     from litellm_accel import components
     from litellm_accel.verify import scenarios
     from litellm_accel.verify.sides import PID_BYTES
 
     gc.disable()  # what is imported is there to stay
-    components.get(component)
-    scenarios.runs(component)
+    for component in scenarios.THEMES:
+        components.get(component)
+        scenarios.runs(component)
     _import_what_is_used()
     gc.freeze()
     with socket.socket(fileno=os.dup(0)) as connection:
         while (received := socket.recv_fds(connection, 4096, 3))[0]:
-            accelerator, files, _, _ = received
+            names, files, _, _ = received
             if not (pid := os.fork()):
                 connection.close()
                 for number, file in enumerate(files):
                     os.dup2(file, number)
                     os.close(file)
-                play(component, accelerator.decode())
+                play(*names.decode().split())
             for file in files:
                 os.close(file)
             connection.sendall(pid.to_bytes(PID_BYTES, "big"))
@@ -177,23 +180,24 @@ def _import_what_is_used() -> None:
     if not os.fork():
         _report_what_is_used(writing)
     os.close(writing)
-    with open(reading, "rb") as report:
-        for name in pickle.load(report):
+    with open(reading) as report:
+        for line in report:
             with contextlib.suppress(ImportError):
-                importlib.import_module(name)
+                importlib.import_module(line.rstrip())
 
 
 def _report_what_is_used(writing: int) -> None:
     from litellm_accel.provider import Provider
 
     known = set(sys.modules)
-    with Provider() as provider:
+    with open(writing, "w") as report, Provider() as provider:
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
-        _warm_up(provider, loop)
-    names = [name for name in sys.modules if name not in known]
-    with open(writing, "wb") as report:
-        pickle.dump(names, report)
+        for _ in _warm_up(provider, loop):
+            names = [name for name in sys.modules if name not in known]
+            known.update(names)
+            report.writelines(f"{name}\n" for name in names)
+            report.flush()
     os._exit(0)
 
 

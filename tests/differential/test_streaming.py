@@ -566,8 +566,8 @@ def test_the_component_relies_on_the_modules_it_passes_by() -> None:
     assert "litellm.types.utils" in get("streaming").relies_on
 
 
-@pytest.mark.slow
-def test_verify_finds_no_difference() -> None:
-    result = comparison.run("streaming")
+@pytest.mark.parametrize("thorough", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["short", "thorough"])
+def test_verify_finds_no_difference(thorough: bool) -> None:
+    result = comparison.run("streaming", thorough=thorough)
     assert result.ok, "\n".join(map(str, result.failed))
     assert not [verdict.run.id for verdict in result.verdicts if verdict.unserved]

@@ -1,4 +1,7 @@
-"""The scenarios of the chat lane, each as a test: stock against accelerated LiteLLM."""
+"""The scenarios of the chat lane, each as a test: stock against accelerated LiteLLM.
+
+By default those of a short proof.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,10 @@ import pytest
 
 from litellm_accel.verify import comparison, scenarios
 
-pytestmark = pytest.mark.slow
-RUNS = [run.id for run in scenarios.runs("chat")]
+SHORT = {run.id for run in scenarios.short("chat")}
+RUNS = [
+    pytest.param(run.id, marks=() if run.id in SHORT else pytest.mark.slow, id=run.id) for run in scenarios.runs("chat")
+]
 
 
 @pytest.fixture(scope="module")

@@ -249,7 +249,7 @@ def not_starting(component: str) -> Any:
 @pytest.fixture(scope="module")
 def forked() -> Iterator[sides.ForkServer | None]:
     """What all these tests fork their processes from: LiteLLM is imported once."""
-    with sides.fork_server("chat") as server:
+    with sides.fork_server() as server:
         yield server
 
 
@@ -320,7 +320,7 @@ def test_stock_equals_stock(forked):
 
 @pytest.mark.slow
 def test_all_of_stock_equals_stock():
-    result = comparison.run("chat", accelerator=STOCK)
+    result = comparison.run("chat", thorough=True, accelerator=STOCK)
     assert "\n".join(map(str, result.failed)) == ""
 
 
@@ -423,3 +423,27 @@ def test_every_scenario_is_named_once_and_can_be_listed():
     assert len({run.id for run in runs}) == len(runs)
     assert len({run.scenario.name for run in runs}) >= 150
     assert {run.via for run in runs} == {"completion", "acompletion", "router", "arouter"}
+
+
+@pytest.mark.parametrize("component", sorted(scenarios.THEMES))
+def test_a_short_proof_plays_every_subject_once_and_every_entry_point(component):
+    short, runs = scenarios.short(component), scenarios.runs(component)
+    ids = [run.id for run in short]
+    assert len(set(ids)) == len(ids)
+    assert set(ids) < {run.id for run in runs}
+    subjects = {run.scenario.name for run in runs if not run.scenario.crossing}
+    assert {run.scenario.name for run in short} == subjects
+    assert len(subjects) >= 150
+    assert {run.via for run in short} == {run.via for run in runs}
+    assert {name.partition("/")[0] for name in subjects} == set(scenarios.THEMES[component])
+
+
+def test_a_short_proof_plays_every_provider_argument_message_answer_and_status():
+    from litellm_accel.verify.scenarios import messages, parameters, providers, responses
+
+    names = {run.scenario.name for run in scenarios.short("chat")}
+    assert {f"providers/{name}" for name, _, _ in providers.PROVIDERS} <= names
+    assert {scenario.name for theme in (parameters, messages) for scenario in theme.SCENARIOS} <= names
+    assert {f"responses/{shape.name}" for shape in responses.SHAPES} <= names
+    statuses = (400, 401, 403, 404, 408, 409, 422, 429, 500, 502, 503, 504, 529)
+    assert {f"errors/status-{status}-after-plain" for status in statuses} <= names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -112,12 +113,14 @@ def test_require_says_what_is_missing(monkeypatch):
 
 
 def run_command(monkeypatch: pytest.MonkeyPatch, result: Result, *arguments: str):
-    def play(component, *, patterns, progress):
+    def play(component, *, patterns, thorough, forked, progress):
+        assert thorough == ("--thorough" in arguments)
         for verdict in result.verdicts:
             progress(verdict, len(result.verdicts))
         return result
 
     monkeypatch.setattr(comparison, "run", play)
+    monkeypatch.setattr(command, "fork_server", contextlib.nullcontext)
     return CliRunner().invoke(command.verify_command, ["--component", "chat", *arguments])
 
 
@@ -156,7 +159,7 @@ def test_a_part_is_not_recorded(monkeypatch):
 
 
 def test_records_go_where_they_are_wanted(monkeypatch, here):
-    assert run_command(monkeypatch, PROVEN, "--records", str(here / "shipped")).exit_code == 0
+    assert run_command(monkeypatch, PROVEN, "--thorough", "--records", str(here / "shipped")).exit_code == 0
     assert [path.parent.name for path in here.rglob("*.json")] == ["shipped"]
 
 

@@ -5,15 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from litellm_accel.verify.scenario import (
-    ALL,
-    DIRECT,
-    ROUTED,
-    Scenario,
-    deployment,
-    themed,
-    with_fields,
-)
+from litellm_accel.verify.scenario import ALL, DIRECT, ROUTED, Scenario, crossed, deployment, themed, with_fields
 from litellm_accel.verify.scenarios import messages, parameters, responses
 
 # Conversations that stock changes as it goes.
@@ -254,39 +246,41 @@ SCENARIOS = themed(
         answer='error-400{"plain_first": 2}',
         lane="either",
     ),
-    *(
-        replace(
-            shape,
-            name=f"answer-{shape.name}",
-            callbacks={"callbacks": ("success",)},
-            answer=with_fields(shape.answer, plain_first=4, times=3),
-            calls=PREPARED,
-            via=("acompletion",),
-        )
-        for shape in responses.SHAPES
-    ),
-    *(
-        replace(
-            shape,
-            name=f"messages-{shape.name}",
-            lane="either" if shape.name in _OBJECTS else "served",
-            callbacks={"callbacks": ("success",)},
-            calls=6,
-            via=("acompletion",),
-        )
-        for shape in messages.SHAPES
-        if shape.lane == "served" and shape.calls > 1
-    ),
-    *(
-        replace(
-            scenario,
-            name=f"argument-{scenario.name.partition('/')[2]}",
-            callbacks={"callbacks": ("success",)},
-            calls=6,
-            via=("acompletion",),
-        )
-        for scenario in parameters.SCENARIOS
-        if scenario.lane == "served" and any(type(value) in (dict, list) for value in scenario.arguments.values())
+    *crossed(
+        *(
+            replace(
+                shape,
+                name=f"answer-{shape.name}",
+                callbacks={"callbacks": ("success",)},
+                answer=with_fields(shape.answer, plain_first=4, times=3),
+                calls=PREPARED,
+                via=("acompletion",),
+            )
+            for shape in responses.SHAPES
+        ),
+        *(
+            replace(
+                shape,
+                name=f"messages-{shape.name}",
+                lane="either" if shape.name in _OBJECTS else "served",
+                callbacks={"callbacks": ("success",)},
+                calls=6,
+                via=("acompletion",),
+            )
+            for shape in messages.SHAPES
+            if shape.lane == "served" and shape.calls > 1
+        ),
+        *(
+            replace(
+                scenario,
+                name=f"argument-{scenario.name.partition('/')[2]}",
+                callbacks={"callbacks": ("success",)},
+                calls=6,
+                via=("acompletion",),
+            )
+            for scenario in parameters.SCENARIOS
+            if scenario.lane == "served" and any(type(value) in (dict, list) for value in scenario.arguments.values())
+        ),
     ),
     *(
         Scenario(

@@ -59,7 +59,7 @@ SCENARIOS = themed(
     "errors",
     # For a caller that has had no answer yet, and for one that has had two.
     *(
-        replace(fault, via=("completion",) if fault.via is DIRECT else fault.via, lane="either", calls=3)
+        replace(fault, via=("completion",) if fault.via is DIRECT else fault.via, lane="either", calls=3, crossing=True)
         for fault in FAULTS
         if not fault.name.startswith("status-") or fault.name in ("status-400", "status-429", "status-500")
     ),

@@ -7,7 +7,7 @@ import gc
 from dataclasses import replace
 from typing import Any
 
-from litellm_accel.verify.scenario import ALL, DIRECT, ROUTED, Made, Scenario, deployment, themed, with_fields
+from litellm_accel.verify.scenario import ALL, DIRECT, ROUTED, Made, Scenario, crossed, deployment, themed, with_fields
 from litellm_accel.verify.scenarios.errors import FAULTS
 from litellm_accel.verify.scenarios.parameters import WEATHER
 from litellm_accel.verify.scenarios.streaming import ASYNC, FIRST, LAST, SYNC, chunk, plain, raw, told
@@ -105,6 +105,7 @@ ROUTERS = (
             calls=6,
             logs=False,
             lane="declined" if strategy == "latency-based-routing" else "served",
+            crossing=strategy == "usage-based-routing-v2",
         )
         for strategy in ("least-busy", "usage-based-routing-v2", "latency-based-routing")
         for what, router, deployments in (
@@ -323,8 +324,10 @@ SCRIPTS = (
     Scenario("made-of", script=_made_of, via=ASYNC),
     Scenario("made-of-usage", USAGE, script=_made_of, via=ASYNC),
     Scenario("ends", script=_ends, via=ASYNC),
-    Scenario("ends-usage", USAGE, script=_ends, via=ASYNC),
-    Scenario("ends-logger", USAGE, callbacks={"_async_success_callback": ("async",)}, script=_ends, via=ASYNC),
+    *crossed(
+        Scenario("ends-usage", USAGE, script=_ends, via=ASYNC),
+        Scenario("ends-logger", USAGE, callbacks={"_async_success_callback": ("async",)}, script=_ends, via=ASYNC),
+    ),
     Scenario("made-of-sync", script=_made_of_sync, via=SYNC),
     Scenario("cancelled", {"max_retries": 0}, script=_cancelled, via=ASYNC),
     Scenario("let-go", script=_let_go, via=ASYNC, logs=False),
@@ -346,7 +349,7 @@ SCENARIOS = themed(
         for scenario in (
             *ARGUMENTS,
             *_after(*ANSWERS),
-            *_after(*FAULTS),
+            *crossed(*_after(*FAULTS)),
             *CALLBACKS,
             *ROUTERS,
             *SCRIPTS,

@@ -11,6 +11,7 @@ from litellm_accel.verify.scenario import (
     Lane,
     Scenario,
     after_plain,
+    crossed,
     deployment,
     themed,
     with_fields,
@@ -183,126 +184,130 @@ SCENARIOS = themed(
         )
         for provider, model, lane in PROVIDERS
     ),
-    *(
-        Scenario(
-            f"{provider}-{answer}",
-            {"max_retries": 0, **({"tools": [WEATHER]} if answer == "tools" else {}), **more(provider)},
-            model=f"{provider}/{model}",
-            answer=answer,
-            via=DIRECT,
-            lane="either",
-        )
-        for provider, model, _ in PROVIDERS
-        if provider in COMMON
-        for answer in ("error-429", "tools", "vendor-fields")
-    ),
-    *(
-        Scenario(
-            f"{provider}-routed",
-            via=ROUTED,
-            lane=lane,
-            deployments=(
-                deployment(
-                    ANSWERS.get(provider, "plain"),
-                    model=f"{provider}/{model}",
-                    rpm=1000,
-                    tpm=10**6,
-                    **more(provider),
-                ),
-            ),
-        )
-        for provider, model, lane in PROVIDERS
-        if provider in COMMON
-    ),
-    *(
-        Scenario(
-            f"{provider}-{kind}-logged",
-            more(provider),
-            model=f"{provider}/{model}",
-            answer=ANSWERS.get(provider, "plain"),
-            via=via,
-            callbacks={"callbacks": (kind,)},
-            calls=5,
-            lane=lane,
-        )
-        for provider, model, lane in PROVIDERS
-        if provider in COMMON
-        for kind, via in (("success", ("completion",)), ("payload", ("acompletion",)))
-    ),
-    *(
-        Scenario(
-            f"{provider}-headers",
-            {
-                "extra_headers": {"X-Team": "blue"},
-                "timeout": 30,
-                "user": "u",
-                **more(provider),
-            },
-            model=f"{provider}/{model}",
-            answer=ANSWERS.get(provider, "plain"),
-            via=DIRECT,
-            lane="either",
-        )
-        for provider, model, lane in PROVIDERS
-        if provider in COMMON
-    ),
-    # What it answers when the lane knows a plain answer; groq's is not plain, and stock fails over one that is.
-    *after_plain(
+    *crossed(
         *(
             Scenario(
-                f"{provider}-{name}",
-                {"max_retries": 0, **({"tools": [WEATHER]} if "tools" in name else {}), **more(provider)},
+                f"{provider}-{answer}",
+                {"max_retries": 0, **({"tools": [WEATHER]} if answer == "tools" else {}), **more(provider)},
                 model=f"{provider}/{model}",
                 answer=answer,
+                via=DIRECT,
+                lane="either",
+            )
+            for provider, model, _ in PROVIDERS
+            if provider in COMMON
+            for answer in ("error-429", "tools", "vendor-fields")
+        ),
+        *(
+            Scenario(
+                f"{provider}-routed",
+                via=ROUTED,
+                lane=lane,
+                deployments=(
+                    deployment(
+                        ANSWERS.get(provider, "plain"),
+                        model=f"{provider}/{model}",
+                        rpm=1000,
+                        tpm=10**6,
+                        **more(provider),
+                    ),
+                ),
+            )
+            for provider, model, lane in PROVIDERS
+            if provider in COMMON
+        ),
+        *(
+            Scenario(
+                f"{provider}-{kind}-logged",
+                more(provider),
+                model=f"{provider}/{model}",
+                answer=ANSWERS.get(provider, "plain"),
+                via=via,
+                callbacks={"callbacks": (kind,)},
+                calls=5,
+                lane=lane,
+            )
+            for provider, model, lane in PROVIDERS
+            if provider in COMMON
+            for kind, via in (("success", ("completion",)), ("payload", ("acompletion",)))
+        ),
+        *(
+            Scenario(
+                f"{provider}-headers",
+                {
+                    "extra_headers": {"X-Team": "blue"},
+                    "timeout": 30,
+                    "user": "u",
+                    **more(provider),
+                },
+                model=f"{provider}/{model}",
+                answer=ANSWERS.get(provider, "plain"),
+                via=DIRECT,
                 lane="either",
             )
             for provider, model, lane in PROVIDERS
-            if provider in COMMON - LIKE_VLLM - {"groq"} and lane == "served"
-            for name, answer in LATER
+            if provider in COMMON
         ),
-        via=("acompletion",),
-    ),
-    # Values that come with each call, where requests are written by the json module.
-    *(
-        replace(scenario, name=f"hosted_vllm-{scenario.name.replace('/', '-')}", model="hosted_vllm/qwen", via=DIRECT)
-        for scenario in parameters.SCENARIOS
-        if scenario.name.partition("/")[2] in EACH_ITS_OWN
-    ),
-    # Two themes for one of them, as its callers meet them that are served.
-    *(
-        replace(
-            scenario,
-            name=f"hosted_vllm-{scenario.name.replace('/', '-')}",
-            model="hosted_vllm/qwen",
+        # What it answers when the lane knows a plain answer; groq's is not plain, and stock fails over one that is.
+        *after_plain(
+            *(
+                Scenario(
+                    f"{provider}-{name}",
+                    {"max_retries": 0, **({"tools": [WEATHER]} if "tools" in name else {}), **more(provider)},
+                    model=f"{provider}/{model}",
+                    answer=answer,
+                    lane="either",
+                )
+                for provider, model, lane in PROVIDERS
+                if provider in COMMON - LIKE_VLLM - {"groq"} and lane == "served"
+                for name, answer in LATER
+            ),
             via=("acompletion",),
-            lane="either",
-        )
-        for scenario in (*responses.SCENARIOS, *errors.SCENARIOS)
-        if scenario.name.endswith("-after-plain") and scenario.seconds < 1 and scenario.gap is None
-    ),
-    # Providers with rules of their own for messages, which leave texts alone.
-    *(
-        Scenario(
-            f"{provider}-{shape}",
-            {"messages": conversation},
-            model=f"{provider}/{MODELS[provider]}",
-            via=("acompletion",),
-            lane=lane,
-            warm_up=2,
-            calls=2,
-        )
-        for provider in (
-            "dashscope",
-            "deepinfra",
-            "litellm_proxy",
-            "moonshot",
-            "sambanova",
-            "vercel_ai_gateway",
-            "aiml",
-            "nano-gpt",
-            *sorted(COMMON - {"azure", "groq", "openai_like"}),
-        )
-        for shape, conversation, lane in CONVERSATIONS
+        ),
+        # Values that come with each call, where requests are written by the json module.
+        *(
+            replace(
+                scenario, name=f"hosted_vllm-{scenario.name.replace('/', '-')}", model="hosted_vllm/qwen", via=DIRECT
+            )
+            for scenario in parameters.SCENARIOS
+            if scenario.name.partition("/")[2] in EACH_ITS_OWN
+        ),
+        # Two themes for one of them, as its callers meet them that are served.
+        *(
+            replace(
+                scenario,
+                name=f"hosted_vllm-{scenario.name.replace('/', '-')}",
+                model="hosted_vllm/qwen",
+                via=("acompletion",),
+                lane="either",
+            )
+            for scenario in (*responses.SCENARIOS, *errors.SCENARIOS)
+            if scenario.name.endswith("-after-plain") and scenario.seconds < 1 and scenario.gap is None
+        ),
+        # Providers with rules of their own for messages, which leave texts alone.
+        *(
+            Scenario(
+                f"{provider}-{shape}",
+                {"messages": conversation},
+                model=f"{provider}/{MODELS[provider]}",
+                via=("acompletion",),
+                lane=lane,
+                warm_up=2,
+                calls=2,
+            )
+            for provider in (
+                "dashscope",
+                "deepinfra",
+                "litellm_proxy",
+                "moonshot",
+                "sambanova",
+                "vercel_ai_gateway",
+                "aiml",
+                "nano-gpt",
+                *sorted(COMMON - {"azure", "groq", "openai_like"}),
+            )
+            for shape, conversation, lane in CONVERSATIONS
+        ),
     ),
     Scenario("azure-token", {**AZURE, "api_key": None, "azure_ad_token": "token"}, model="azure/gpt-4o", lane="either"),
     Scenario("azure-no-version", model="azure/gpt-4o", lane="either"),
@@ -360,17 +365,19 @@ SCENARIOS = themed(
         )
         for name, usage, lane in PRICES
     ),
-    *after_plain(
-        *(
-            Scenario(
-                f"openrouter-price-{name}",
-                model=f"openrouter/{MODELS['openrouter']}",
-                answer=with_fields("plain", usage=usage),
-                lane="served",
-            )
-            for name, usage, _ in PRICES
+    *crossed(
+        *after_plain(
+            *(
+                Scenario(
+                    f"openrouter-price-{name}",
+                    model=f"openrouter/{MODELS['openrouter']}",
+                    answer=with_fields("plain", usage=usage),
+                    lane="served",
+                )
+                for name, usage, _ in PRICES
+            ),
+            via=("acompletion",),
         ),
-        via=("acompletion",),
     ),
     Scenario(
         "openrouter-price-unknown-model",
@@ -410,6 +417,7 @@ SCENARIOS = themed(
             callbacks={"callbacks": ("payload",)} if logged else {},
             calls=5 if logged else 3,
             lane=lane,
+            crossing=bool(logged),
         )
         for model in ("litellm_proxy/gpt-4o", "hosted_vllm/qwen")
         for price, lane in (("0.00025", "served"), ("0.0", "served"), ("None", "either"))

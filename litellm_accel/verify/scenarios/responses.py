@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from litellm_accel.verify.scenario import ALL, DIRECT, Scenario, after_plain, themed
+from litellm_accel.verify.scenario import ALL, DIRECT, Scenario, after_plain, crossed, themed
 
 
 def plain(**fields: Any) -> str:
@@ -227,6 +227,5 @@ SCENARIOS = themed(
     "responses",
     *(replace(shape, via=shape.via if shape.via == ALL else ("acompletion",)) for shape in SHAPES),
     *TRAVELS,
-    *after_plain(*SHAPES, via=("completion",)),
-    *after_plain(*TRAVELS),
+    *crossed(*after_plain(*SHAPES, via=("completion",)), *after_plain(*TRAVELS)),
 )

@@ -174,7 +174,13 @@ SCENARIOS = themed(
         for strategy in STRATEGIES
     ),
     *(
-        Scenario(f"{strategy}-{name}", via=via, router={"routing_strategy": strategy, **router}, **changes)
+        Scenario(
+            f"{strategy}-{name}",
+            via=via,
+            router={"routing_strategy": strategy, **router},
+            crossing=strategy != ACTING[0],
+            **changes,
+        )
         for strategy in ACTING
         for name, via, router, changes in (
             ("logged", ROUTED, {}, {"callbacks": {"callbacks": ("payload",)}, "calls": 5}),
