@@ -8,7 +8,7 @@ from benchmarks import BACKENDS, STOCK
 from benchmarks.counting import ENCODINGS, our_encoding, stock_encoding
 from benchmarks.texts import text
 
-KINDS = ("prose 60", "prose 10k", "python 2M", "mixed 2M")
+KINDS = ("prose 60", "prose 10k", "mixed 2M")
 
 
 class Encode:

@@ -50,7 +50,8 @@ class Chunks:
         self.firsts: list[float] = []  # seconds to the first chunk of each stream
         self.long, self.short = (self._work(kind, chunks) for chunks in (CHUNKS, 4))
         self.turns = 1 if kind == "apart" else 5
-        for _ in range(1 if backend == STOCK else 4):  # plans and templates are learned here
+        self.short()
+        for _ in range(0 if backend == STOCK else 4):  # plans and templates are learned here
             self.long()
             self.short()
 

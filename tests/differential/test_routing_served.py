@@ -170,7 +170,7 @@ def test_threads_choose_while_another_changes_the_list(
     for thread in threads:
         thread.start()
     error = litellm.RateLimitError("slow down", "openai", "m")
-    for turn in range(15):
+    for turn in range(8):
         router.add_deployment(Deployment(**model(f"new{turn}")))
         router.cooldown_cache.add_deployment_to_cooldown(f"d{turn % 10}", error, 429, 0.01)
         stop.wait(0.002)
