@@ -18,7 +18,7 @@ from types import FunctionType
 from typing import Any, ClassVar
 
 from litellm_accel._backend import load
-from litellm_accel.components.base import Component, Replaced, Replacement
+from litellm_accel.components.base import Component, Replaced, Replacement, Unavailable
 from litellm_accel.components.chat import COMPONENT as chat
 from litellm_accel.lane import streams as lane
 from litellm_accel.lane.assembly import Assembler
@@ -156,6 +156,10 @@ class Streams:
         self._redacts = importlib.import_module(
             "litellm.litellm_core_utils.redact_messages"
         ).should_redact_message_logging
+        for place, names in (*_NAMES.items(), *_AT_END.items()):
+            for name in names:
+                if not hasattr(_owner(place), name):
+                    raise Unavailable(f"{place} has no {name} in the installed LiteLLM")
         self.review()
 
     # --- what is admitted

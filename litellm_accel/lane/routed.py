@@ -185,8 +185,8 @@ class Routed:
             if call is None:
                 return None
             known = self.routers.known(router)
-            if known.reason is not None:
-                lane.gate.decline(known.reason)
+            if known is None or known.reason is not None:
+                lane.gate.decline("router class" if known is None else known.reason)
                 return None
             if not known.plans and not lane.sight(call.key):
                 return None

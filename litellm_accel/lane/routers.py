@@ -85,16 +85,19 @@ class Routers:
         self._known = Attached()
         self._pinned = _pinned_class(self.module.Router, self.limit or object)
 
-    def known(self, router: Any) -> Known:
-        """Return what is known of ``router``, looked up again if it has changed."""
-        found: Known | None = self._known.get(router.chat)
+    def known(self, router: Any) -> Known | None:
+        """Return what is known of ``router``, looked up again if it has changed; None if that can be kept nowhere."""
+        holder = vars(router).get("chat")
+        if not hasattr(holder, "__dict__"):
+            return None
+        found: Known | None = self._known.get(holder)
         if found is not None and found.attributes is vars(router):  # not a copy's, which has the same chat
             if not found.watch.changed():
                 return found
             if not found.watch.differences():
                 found.watch.mark()
                 return found
-        found = self._known[router.chat] = Known(self, router)
+        found = self._known[holder] = Known(self, router)
         return found
 
     def pinned(

@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from litellm.litellm_core_utils import streaming_handler
 
 import litellm_accel
-from litellm_accel.components import get
+from litellm_accel import _backend
+from litellm_accel.components import get, streaming
+from litellm_accel.components.base import Unavailable
 from litellm_accel.lane import assembly, ends, openings, payload
 from litellm_accel.lane.assembly import Assembler
 from litellm_accel.lane.learn import state
@@ -571,3 +573,9 @@ def test_verify_finds_no_difference(thorough: bool) -> None:
     result = comparison.run("streaming", thorough=thorough)
     assert result.ok, "\n".join(map(str, result.failed))
     assert not [verdict.run.id for verdict in result.verdicts if verdict.unserved]
+
+
+def test_a_litellm_without_something_it_needs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(streaming._NAMES, "litellm.types.utils", ("Delta", "no_such_name"))  # type: ignore[index]
+    with pytest.raises(Unavailable, match=r"litellm\.types\.utils has no no_such_name in the installed LiteLLM"):
+        streaming.Streaming().replacements(_backend.load("gate").Gate("streaming", 10))

@@ -163,7 +163,7 @@ async def _shared_in_flight(stage: Any) -> None:
         await asyncio.gather(*(stage.acall(function, arguments) for arguments in calls))
         await stage.settled()
         # Whose notes are the last is a race, and so is whose identifier stands in them, and whose deployment's.
-        metadata.pop("llm_api_timing_windows")
+        metadata.pop("llm_api_timing_windows", None)
         notes = metadata.get("hidden_params") or {}
         racing = ("litellm_call_id", "model_id") if stage.scenario.deployments else ("litellm_call_id",)
         shown = {**metadata, "hidden_params": {k: v for k, v in notes.items() if k not in racing}}
@@ -237,8 +237,8 @@ def _proxied(user: Callable[[int], str | None] = lambda number: f"u{number % 3}"
 
 
 def _of(logging: Any) -> list[Any]:
-    state = {name: value for name, value in vars(logging).items() if name != "message_copy_duration_ms"}
-    state["llm_caching_handler"] = type(state["llm_caching_handler"]).__name__ * 0  # read by nobody
+    unread = ("message_copy_duration_ms", "llm_caching_handler")
+    state = {name: None if name in unread else value for name, value in vars(logging).items()}
     return [state, laid_out(state)]
 
 

@@ -150,10 +150,11 @@ async def _warm(stage: Any) -> Any:
 def _parts(stream: Any) -> dict[str, Any]:
     """What a stream is made of, as far as an application can get at it."""
     logging = stream.logging_obj
+    handler = getattr(logging, "llm_caching_handler", None)
     found = {
-        "types": [repr(type(part)) for part in (stream, logging, logging.llm_caching_handler)],
+        "types": [repr(type(part)) for part in (stream, logging, handler)],
         "logging": {name: value for name, value in vars(logging).items() if name not in _TIMED},
-        "handler": vars(logging.llm_caching_handler),
+        "handler": vars(handler) if handler else None,
     }
     sdk = stream.completion_stream
     response = getattr(sdk, "response", None)
