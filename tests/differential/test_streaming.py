@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from litellm.litellm_core_utils import streaming_handler
 
 import litellm_accel
+import replayed
 from litellm_accel import _backend
 from litellm_accel.components import get, streaming
 from litellm_accel.components.base import Unavailable
@@ -25,7 +26,7 @@ from litellm_accel.lane import assembly, ends, openings, payload
 from litellm_accel.lane.assembly import Assembler
 from litellm_accel.lane.learn import state
 from litellm_accel.provider import Provider
-from litellm_accel.verify import comparison, records, scenarios
+from litellm_accel.verify import records, scenarios
 
 HELLO = [{"role": "user", "content": "Hello"}]
 
@@ -570,9 +571,9 @@ def test_the_component_relies_on_the_modules_it_passes_by() -> None:
 
 @pytest.mark.parametrize("thorough", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["short", "thorough"])
 def test_verify_finds_no_difference(thorough: bool) -> None:
-    result = comparison.run("streaming", thorough=thorough)
-    assert result.ok, "\n".join(map(str, result.failed))
-    assert not [verdict.run.id for verdict in result.verdicts if verdict.unserved]
+    verdicts = replayed.verdicts("streaming", thorough=thorough).values()
+    assert "\n".join(str(verdict) for verdict in verdicts if not verdict.ok) == ""
+    assert not [verdict.run.id for verdict in verdicts if verdict.unserved]
 
 
 def test_a_litellm_without_something_it_needs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+import replayed
 from litellm_accel.verify import comparison, scenarios
 
 SHORT = {run.id for run in scenarios.short("chat")}
@@ -23,8 +24,7 @@ def verdicts(request: pytest.FixtureRequest) -> dict[str, comparison.Verdict]:
         for item in request.session.items
         if item.module is request.module and hasattr(item, "callspec")
     ]
-    result = comparison.run("chat", patterns=selected)
-    return {verdict.run.id: verdict for verdict in result.verdicts}
+    return replayed.verdicts("chat", selected)
 
 
 @pytest.mark.parametrize("run", RUNS)
