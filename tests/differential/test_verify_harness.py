@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 
-import replayed
 from litellm_accel.verify import comparison, masks, scenarios, sides
 from litellm_accel.verify.comparison import STOCK, Difference, differ
 
@@ -314,15 +313,15 @@ def test_an_accelerator_that_cannot_start_is_reported(forked):
 def test_stock_equals_stock(forked):
     """A few of each theme; all of them in the slow test below."""
     patterns = ("parameters/t*", "errors/status-4*", "callbacks/both*", "router/fallback-error*", "caching/hit*")
-    verdicts = replayed.verdicts("chat", patterns, accelerator=STOCK, forked=forked)
-    assert "\n".join(str(verdict) for verdict in verdicts.values() if not verdict.ok) == ""
-    assert len(verdicts) > 50
+    result = comparison.run("chat", patterns=patterns, accelerator=STOCK, forked=forked)
+    assert "\n".join(map(str, result.failed)) == ""
+    assert len(result.verdicts) > 50
 
 
 @pytest.mark.slow
 def test_all_of_stock_equals_stock():
-    verdicts = replayed.verdicts("chat", thorough=True, accelerator=STOCK)
-    assert "\n".join(str(verdict) for verdict in verdicts.values() if not verdict.ok) == ""
+    result = comparison.run("chat", thorough=True, accelerator=STOCK)
+    assert "\n".join(map(str, result.failed)) == ""
 
 
 def test_unknown_names_are_refused():
