@@ -150,7 +150,7 @@ class Stage:
         """Wait until callbacks and bookkeeping have run, but for one task no longer than SETTLE_SECONDS."""
         end = time.monotonic() + SETTLE_SECONDS
         quiet = 0
-        while quiet < 2 and time.monotonic() < end:
+        while quiet < 3 and time.monotonic() < end:
             before = (time.process_time(), len(self.recorder))
             await asyncio.sleep(0.003)
             idle = time.process_time() - before[0] < 0.002 and len(self.recorder) == before[1]
