@@ -195,12 +195,15 @@ class Stage:
             cache = self._cache_state()
             if self.scenario.script is not None:
                 _collect()  # so that what a script leaves behind is warned about here
+        # A router has a callback of its own that is called in threads.
+        threads = self.run.via in ROUTED or self.routers or self.recorder.elsewhere
+        racing = masks.RACING_IN_THREADS if threads else masks.RACING
         return {
             "outcomes": self.outcomes,
             "observed": self.observed,
             "arguments after the call": describe(arguments),
-            "callbacks": masks.without_races(self.recorder.here),
-            "callbacks in threads": masks.without_races(self.recorder.elsewhere),
+            "callbacks": masks.without_races(self.recorder.here, racing),
+            "callbacks in threads": masks.without_races(self.recorder.elsewhere, racing),
             "router": state,
             "cache": cache,
             "printed": printed.getvalue() if self.scenario.logs else "not compared",

@@ -324,6 +324,42 @@ def test_all_of_stock_equals_stock():
     assert "\n".join(map(str, result.failed)) == ""
 
 
+EQUAL, OTHER = '{"logged": []}', '{"logged": ["other"]}'
+COLLIDED = f'{{"logged": ["RuntimeError: {comparison.COLLISION}"]}}'
+
+
+class Played:
+    """A side that shows prepared descriptions, the last one again and again."""
+
+    def __init__(self, *shown: str) -> None:
+        self.shown = list(shown)
+        self.plays = 0
+
+    def play(self, run: Any, seconds: float) -> Any:
+        self.plays += 1
+        return self.shown.pop(0) if len(self.shown) > 1 else self.shown[0], (1, {}), ""
+
+
+@pytest.mark.parametrize(
+    ("stock", "accelerated", "ok", "tries"),
+    [
+        ([EQUAL], [EQUAL], True, 1),
+        ([OTHER, OTHER, EQUAL], [EQUAL], True, 1),
+        ([EQUAL], [COLLIDED, EQUAL], True, 2),
+        ([EQUAL, COLLIDED], [COLLIDED, COLLIDED, EQUAL], True, 2),
+        ([EQUAL], [OTHER, EQUAL], False, 1),
+        ([EQUAL], [COLLIDED, OTHER, EQUAL], False, 2),
+        ([EQUAL], [COLLIDED], False, comparison.PLAYS),
+    ],
+)
+def test_the_accelerated_side_plays_again_only_where_threads_collided(stock, accelerated, ok, tries):
+    (run,) = [run for run in scenarios.runs("chat") if run.id == PLAIN]
+    pair = comparison._Pair("chat", STOCK, None)
+    pair.stock, pair.accelerated = Played(*stock), Played(*accelerated)  # type: ignore[assignment]
+    assert pair.compare(run).ok == ok
+    assert pair.accelerated.plays == tries
+
+
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="no scenarios for 'nothing'"):
         comparison.run("nothing")
@@ -397,6 +433,12 @@ def test_clocks_are_described_by_their_types():
         "created": [1, True],
     }
     assert describe({"a": {"b": [1]}}, depth=1) == {"a": "<builtins.dict, too deep>"}
+
+
+def test_what_threads_race_for_is_left_out():
+    heard = [{"event": "x", "kwargs": {"log_event_type": "post_api_call", "has_logged_sync_success": True, "n": 1}}]
+    assert masks.without_races(heard) == [{"event": "x", "kwargs": {"log_event_type": "post_api_call", "n": 1}}]
+    assert masks.without_races(heard, masks.RACING_IN_THREADS) == [{"event": "x", "kwargs": {"n": 1}}]
 
 
 def test_clocks_are_masked_by_name_and_type():
