@@ -22,8 +22,8 @@ COMPONENTS = ("chat", "connection_pool", "cost", "routing", "streaming")
 
 
 class Chunks:
-    """Streams of `CHUNKS` chunks: time for all of them; CPU time for one chunk, with its part of set-up and end and
-    without; and time to the first chunk. And CPU time for a stream of 4 chunks, which is mostly set-up and end.
+    """Streams of `CHUNKS` chunks: CPU time for one chunk, with its part of set-up and end and without; and time to the
+    first chunk. And CPU time for a stream of 4 chunks, which is mostly set-up and end.
 
     `apart` receives each event in a packet of its own, `AT_ONCE` streams at a time; the others one stream at a time.
     """
@@ -32,7 +32,6 @@ class Chunks:
     params = (list(kinds), list(SHIPPED))
     param_names = ("kind", "backend")
     timeout = 600
-    number = 1
 
     def setup(self, kind: str, backend: str) -> None:
         prefer(backend)
@@ -102,9 +101,6 @@ class Chunks:
         self.firsts.append(time.perf_counter() - begin)
         for _ in stream:
             pass
-
-    def time_streams(self, kind: str, backend: str) -> None:
-        self.long()
 
     def track_cpu_per_chunk(self, kind: str, backend: str) -> float:
         turns = [(_cpu(self.long), _cpu(self.short)) for _ in range(self.turns)]
