@@ -69,11 +69,12 @@ build: $(VENV)/installed
 	@for module in litellm_accel/_cy/*.so; do [ -e "$${module%%.*}.pyx" ] || rm -f "$$module"; done
 	@$(wish) $(bin)/python setup.py --quiet build_ext --inplace
 
+# Of the package the twins alone: `build` compiles.
 $(VENV)/installed: constraints.txt pyproject.toml
 	@[ -n "$(PYTHON)" ] || { echo "make: no Python 3.10 to 3.13 with ensurepip found; name one with PYTHON=…" >&2; exit 1; }
 	[ -x $(bin)/python ] || $(PYTHON) -m venv $(VENV)
 	$(pip) install --quiet --constraint constraints.txt cython setuptools
-	$(wish) $(pip) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[$(EXTRAS)]'
+	LITELLM_ACCEL_PURE=1 $(pip) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[$(EXTRAS)]'
 	touch $@
 
 clean:
