@@ -50,10 +50,14 @@ def verify_command(chosen: tuple[str, ...], patterns: tuple[str, ...], thorough:
     """
     # LiteLLM fetches its price list on import unless told otherwise.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    components = chosen or tuple(scenarios.THEMES)
+    played = [name for name in components if not patterns or comparison.matching(name, patterns)]
+    if not played:
+        raise click.ClickException(f"no scenario of {' or '.join(components)} matches {' or '.join(patterns)}")
     console = Console()
     equal = True
     with fork_server() as server:
-        for component in chosen or tuple(scenarios.THEMES):
+        for component in played:
             result = _run(component, patterns, thorough, server, console)
             _show(result, console)
             equal = equal and result.ok

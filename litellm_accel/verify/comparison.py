@@ -126,10 +126,10 @@ def run(
     Raises ValueError when nothing matches and RuntimeError when a side cannot start.
     """
     begin = time.monotonic()
-    wanted = scenarios.runs(component) if patterns or thorough else scenarios.short(component)
     if patterns:
-        globs = [pattern for pattern in patterns if not _GLOBBING.isdisjoint(pattern)]
-        wanted = [r for r in wanted if _matches(r.id, patterns, globs) or _matches(r.scenario.name, patterns, globs)]
+        wanted = matching(component, patterns)
+    else:
+        wanted = scenarios.runs(component) if thorough else scenarios.short(component)
     if not wanted:
         raise ValueError(f"no scenario of {component} matches {', '.join(patterns)}")
     # Those that wait, the longest first, are taken from the left; the others, which keep a processor busy, meanwhile
@@ -168,6 +168,13 @@ def run(
     if failures:
         raise failures[0]
     return Result(component, tuple(verdicts[r.id] for r in wanted), time.monotonic() - begin)
+
+
+def matching(component: str, patterns: Sequence[str]) -> list[Run]:
+    """The runs of `component` whose id or scenario name matches one of `patterns`. Raises ValueError as `run` does."""
+    globs = [pattern for pattern in patterns if not _GLOBBING.isdisjoint(pattern)]
+    runs = scenarios.runs(component)
+    return [r for r in runs if _matches(r.id, patterns, globs) or _matches(r.scenario.name, patterns, globs)]
 
 
 def _matches(name: str, exact: Sequence[str], globs: Sequence[str]) -> bool:

@@ -154,7 +154,7 @@ def test_nothing_served_proves_nothing(monkeypatch):
 
 
 def test_a_part_is_not_recorded(monkeypatch):
-    assert run_command(monkeypatch, PROVEN, "--scenario", "theme/*").exit_code == 0
+    assert run_command(monkeypatch, PROVEN, "--scenario", "parameters/*").exit_code == 0
     assert records.fitting("chat") is None
 
 
@@ -172,6 +172,19 @@ def test_a_record_that_cannot_be_written_is_an_error(monkeypatch, here):
 def test_a_pattern_that_matches_nothing_is_an_error():
     outcome = CliRunner().invoke(command.verify_command, ["--component", "chat", "--scenario", "nowhere"])
     assert outcome.exit_code == 1 and "no scenario of chat matches nowhere" in outcome.output
+
+
+def test_a_pattern_need_not_match_in_every_component(monkeypatch):
+    played = []
+
+    def play(component: str, **options: object) -> Result:
+        played.append(component)
+        return PROVEN
+
+    monkeypatch.setattr(comparison, "run", play)
+    monkeypatch.setattr(command, "fork_server", contextlib.nullcontext)
+    outcome = CliRunner().invoke(command.verify_command, ["--scenario", "parameters/temperature*"])
+    assert outcome.exit_code == 0 and played == ["chat"]
 
 
 def test_with_fields():
