@@ -14,6 +14,7 @@ from benchmarks import BACKENDS, SHIPPED, STOCK, accelerate, hot, prefer
 
 MESSAGES = [{"role": "user", "content": "Say hello to the world."}]
 CHUNKS = 200
+SHORT = 4
 STREAMS = 5
 AT_ONCE = 100
 
@@ -31,43 +32,97 @@ class Chunks:
     kinds = ("completion", "acompletion", "router", "apart")
     params = (list(kinds), list(SHIPPED))
     param_names = ("kind", "backend")
-    timeout = 600
 
-    def setup(self, kind: str, backend: str) -> None:
-        prefer(backend)
-        from litellm_accel.provider import Provider
-        from litellm_accel.verify import records
+    def setup_cache(self) -> dict[tuple[str, str], dict[str, float]]:
+        """Measure everything, stock and accelerated in turn."""
+        return {(kind, backend): figures for kind in self.kinds for backend, figures in _Streams(kind).measured()}
 
-        with records.proving("streaming"), records.proving("chat"):  # measured here, whether or not proven here
-            for component in COMPONENTS:
-                accelerate(component, backend)
+    setup_cache.timeout = 600  # type: ignore[attr-defined]
 
-        self.provider = Provider()
-        self.provider.__enter__()
-        self.loop = asyncio.new_event_loop()
-        self.streams = AT_ONCE if kind == "apart" else STREAMS
+    def track_cpu_per_chunk(self, figures: Any, kind: str, backend: str) -> float:
+        found = figures[kind, backend]
+        return 1e6 * (CHUNKS * found["whole"] - found["short"]) / (CHUNKS - SHORT)
+
+    track_cpu_per_chunk.unit = "µs"  # type: ignore[attr-defined]
+
+    def track_cpu_per_chunk_of_whole_streams(self, figures: Any, kind: str, backend: str) -> float:
+        return 1e6 * figures[kind, backend]["whole"]
+
+    track_cpu_per_chunk_of_whole_streams.unit = "µs"  # type: ignore[attr-defined]
+
+    def track_cpu_per_short_stream(self, figures: Any, kind: str, backend: str) -> float:
+        return 1e6 * figures[kind, backend]["short"]
+
+    track_cpu_per_short_stream.unit = "µs"  # type: ignore[attr-defined]
+
+    def track_time_to_first_chunk(self, figures: Any, kind: str, backend: str) -> float:
+        return 1e3 * figures[kind, backend]["first"]
+
+    track_time_to_first_chunk.unit = "ms"  # type: ignore[attr-defined]
+
+
+class _Streams:
+    """Streams of one kind, some at a time."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.streams, self.turns = (AT_ONCE, 1) if kind == "apart" else (STREAMS, 5)
         self.firsts: list[float] = []  # seconds to the first chunk of each stream
-        self.long, self.short = (self._work(kind, chunks) for chunks in (CHUNKS, 4))
-        self.turns = 1 if kind == "apart" else 5
-        self.short()
-        for _ in range(0 if backend == STOCK else 4):  # plans and templates are learned here
-            self.long()
-            self.short()
 
-    def _work(self, kind: str, chunks: int) -> Callable[[], Any]:
-        fields = f'"chunks": {chunks}, "size": {8 * chunks}, "packet": {1 if kind == "apart" else 40}'
+    def measured(self) -> list[tuple[str, dict[str, float]]]:
+        """For stock and compiled seconds of CPU time for a chunk of whole streams and for a short stream.
+
+        And the seconds to the first chunk.
+        """
+        prefer("compiled")
+        import litellm_accel
+        from litellm_accel.provider import Provider
+
+        self.loop = asyncio.new_event_loop()
+        turns: dict[str, list[tuple[float, float, float]]] = {backend: [] for backend in SHIPPED}
+        with Provider() as self.provider:
+            self.long, self.short = (self._work(chunks) for chunks in (CHUNKS, SHORT))
+            self.short()
+            for _ in range(self.turns):
+                turns[STOCK].append(self._turn())
+                _accelerate()
+                for _ in range(4):  # plans and templates are learned here
+                    self.long()
+                    self.short()
+                before = _served()
+                turns["compiled"].append(self._turn())
+                served = [after - counted for after, counted in zip(_served(), before, strict=True)]
+                expected = [2 * self.streams, self.streams * (CHUNKS + SHORT)]
+                assert served[0] == expected[0], f"the lane has opened {served[0]} streams, not {expected[0]}"
+                assert served[1] >= expected[1], f"{served[1]} chunks have been served, not {expected[1]}"
+                litellm_accel.restore()
+        self.loop.close()
+        names = ("whole", "short", "first")
+        return [
+            (backend, dict(zip(names, map(min, zip(*found, strict=True)), strict=True)))
+            for backend, found in turns.items()
+        ]
+
+    def _turn(self) -> tuple[float, float, float]:
+        self.firsts.clear()
+        whole = _cpu(self.long) / self.streams / CHUNKS
+        first = statistics.median(self.firsts)
+        return whole, _cpu(self.short) / self.streams, first
+
+    def _work(self, chunks: int) -> Callable[[], Any]:
+        fields = f'"chunks": {chunks}, "size": {8 * chunks}, "packet": {1 if self.kind == "apart" else 40}'
         deployment = {
             "model": "openai/gpt-4o-mini",
             "api_base": self.provider.at(f"plain{{{fields}}}"),
             "api_key": "sk",
         }
         call = {**deployment, "messages": MESSAGES, "stream": True}
-        if kind == "completion":
+        if self.kind == "completion":
             return lambda: [self._consume(lambda: litellm.completion(**call)) for _ in range(self.streams)]
-        if kind == "router":
+        if self.kind == "router":
             router = litellm.Router(model_list=[{"model_name": "g", "litellm_params": deployment}])
             return lambda: self._one_by_one(lambda: router.acompletion("g", MESSAGES, stream=True))
-        if kind == "acompletion":
+        if self.kind == "acompletion":
             return lambda: self._one_by_one(lambda: litellm.acompletion(**call))
         return lambda: self._at_once(lambda: litellm.acompletion(**call))
 
@@ -101,42 +156,6 @@ class Chunks:
         self.firsts.append(time.perf_counter() - begin)
         for _ in stream:
             pass
-
-    def track_cpu_per_chunk(self, kind: str, backend: str) -> float:
-        turns = [(_cpu(self.long), _cpu(self.short)) for _ in range(self.turns)]
-        return 1e6 * (min(long for long, _ in turns) - min(short for _, short in turns)) / self.streams / (CHUNKS - 4)
-
-    track_cpu_per_chunk.unit = "µs"  # type: ignore[attr-defined]
-
-    def track_cpu_per_chunk_of_whole_streams(self, kind: str, backend: str) -> float:
-        return 1e6 * min(_cpu(self.long) for _ in range(self.turns)) / self.streams / CHUNKS
-
-    track_cpu_per_chunk_of_whole_streams.unit = "µs"  # type: ignore[attr-defined]
-
-    def track_cpu_per_short_stream(self, kind: str, backend: str) -> float:
-        return 1e6 * min(_cpu(self.short) for _ in range(self.turns)) / self.streams
-
-    track_cpu_per_short_stream.unit = "µs"  # type: ignore[attr-defined]
-
-    def track_time_to_first_chunk(self, kind: str, backend: str) -> float:
-        self.firsts.clear()
-        for _ in range(self.turns):
-            self.long()
-        return 1e3 * statistics.median(self.firsts)
-
-    track_time_to_first_chunk.unit = "ms"  # type: ignore[attr-defined]
-
-    def teardown(self, kind: str, backend: str) -> None:
-        if backend != STOCK:
-            chunks, streams = _served(backend, "streaming"), _served(backend, "chat")
-            self.long()
-            self.short()
-            expected = chunks + self.streams * (CHUNKS + 4)
-            assert _served(backend, "streaming") >= expected, "the chunks have not been served"
-            opened = _served(backend, "chat") - streams
-            assert opened == 2 * self.streams, "the streams have not been opened by the lane"
-        self.loop.close()
-        self.provider.__exit__(None, None, None)
 
 
 class End:
@@ -198,10 +217,20 @@ class Parts:
             splitter.next()
 
 
-def _served(backend: str, component: str) -> int:
+def _accelerate() -> None:
+    from litellm_accel.verify import records
+
+    with records.proving("streaming"), records.proving("chat"):  # measured here, whether or not proven here
+        for component in COMPONENTS:
+            accelerate(component, "compiled")
+
+
+def _served() -> tuple[int, int]:
+    """Return how many streams have been opened and how many chunks served."""
     import litellm_accel
 
-    return 0 if backend == STOCK else litellm_accel.status()[component].served
+    status = litellm_accel.status()
+    return status["chat"].served, status["streaming"].served
 
 
 def _cpu(work: Callable[[], Any]) -> float:
