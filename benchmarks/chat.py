@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +17,8 @@ from benchmarks import SHIPPED, STOCK, accelerate, hot, prefer
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say hello to the world."}]
 AZURE = {"model": "azure/gpt-4o", "api_version": "2024-10-21"}
 IN_FLIGHT = 20
-CALLS = 200
+CALLS = 100
+COMPONENTS = ("cost", "routing", "connection_pool", "chat")
 
 
 class Reader(CustomLogger):  # type: ignore[misc]
@@ -42,13 +45,8 @@ class Calls:
     timeout = 300
 
     def setup(self, kind: str, backend: str) -> None:
-        prefer(backend)
+        _accelerate(backend)
         from litellm_accel.provider import Provider
-        from litellm_accel.verify import records
-
-        with records.proving("chat"):  # measured here, whether or not it is proven here
-            for component in ("cost", "routing", "connection_pool", "chat"):
-                accelerate(component, backend)
 
         self.provider = Provider()
         self.provider.__enter__()
@@ -87,10 +85,7 @@ class Calls:
         if backend != STOCK:
             self.work()
             assert _served(backend) >= self.served + CALLS, "the calls that were measured have not been served"
-        for task in asyncio.all_tasks(self.loop):  # LiteLLM's worker for events
-            task.cancel()
-        self.loop.run_until_complete(asyncio.sleep(0.001))
-        self.loop.close()
+        _close(self.loop)
         self.provider.__exit__(None, None, None)
 
 
@@ -121,6 +116,85 @@ class LoggedCalls(Calls):
         assert self.reader.tokens > 0
 
 
+class Admission:
+    """Whether the lane serves a prepared call, and by which plan: all that comes before the request is put together."""
+
+    params = (["compiled", "pure"],)
+    param_names = ("backend",)
+
+    def setup(self, backend: str) -> None:
+        _accelerate(backend)
+        from litellm_accel import components
+        from litellm_accel.provider import Provider
+
+        with Provider() as provider:
+            self.call = {
+                "model": "openai/gpt-4o-mini",
+                "messages": MESSAGES,
+                "api_base": provider.url,
+                "api_key": "sk-bench",
+                "temperature": 0.5,
+            }
+            for _ in range(5):
+                litellm.completion(**self.call)
+        assert _served(backend) > 1, "the call is not prepared"
+        self.lane = components.get("chat").lane
+
+    def time_admit(self, backend: str) -> None:
+        assert self.lane.admit("sync", (), self.call, time.time())
+
+
+class Declined:
+    """How much longer than in stock a call takes that the lane leaves to stock, in percent of processor time.
+
+    Stock and accelerated take turns. The call passes an argument that the lane does not know.
+    """
+
+    params = (["completion", "acompletion"],)
+    param_names = ("kind",)
+    turns = 7
+    calls = 20
+
+    def track_overhead(self, kind: str) -> float:
+        import litellm_accel
+        from litellm_accel.provider import Provider
+
+        with Provider() as provider:
+            call = {
+                "model": "openai/gpt-4o-mini",
+                "messages": MESSAGES,
+                "api_base": provider.url,
+                "api_key": "sk-bench",
+                "caching": False,
+            }
+            loop = asyncio.new_event_loop()
+
+            def play() -> float:
+                begin = time.process_time()
+                for _ in range(self.calls):
+                    if kind == "completion":
+                        litellm.completion(**call)
+                    else:
+                        loop.run_until_complete(litellm.acompletion(**call))
+                return time.process_time() - begin
+
+            ratios = []
+            for _ in range(self.turns):
+                litellm_accel.restore()
+                play()
+                stock = play()
+                _accelerate("compiled")
+                play()
+                ratios.append(play() / stock)
+                declined = litellm_accel.status()["chat"].declined
+                assert declined == {"arguments": 2 * self.calls}, f"not what would be measured: {declined}"
+            litellm_accel.restore()
+            _close(loop)
+        return 100 * (statistics.median(ratios) - 1)
+
+    track_overhead.unit = "%"  # type: ignore[attr-defined]
+
+
 class Parts:
     """The lane's own work on one call."""
 
@@ -146,10 +220,26 @@ class Parts:
         self.template.leaves_of(self.answer)
 
 
+def _accelerate(backend: str) -> None:
+    prefer(backend)
+    from litellm_accel.verify import records
+
+    with records.proving("chat"):  # measured here, whether or not it is proven here
+        for component in COMPONENTS:
+            accelerate(component, backend)
+
+
 def _served(backend: str) -> int:
     import litellm_accel
 
     return 0 if backend == STOCK else litellm_accel.status()["chat"].served
+
+
+def _close(loop: asyncio.AbstractEventLoop) -> None:
+    for task in asyncio.all_tasks(loop):  # LiteLLM's worker for events
+        task.cancel()
+    loop.run_until_complete(asyncio.sleep(0.001))
+    loop.close()
 
 
 async def _in_flight(call: Callable[[], Any]) -> None:

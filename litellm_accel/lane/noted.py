@@ -18,6 +18,7 @@ from litellm_accel.lane.pictures import Held, picture, plain
 chat = load("chat")
 template = load("template")
 
+_NAMES = frozenset(chat.NOTED)
 _LOGGING = "litellm_logging_obj"
 _HELD = (*chat.NOTED, *sorted(chat.FREE))
 # Written when an exchange ends, however it does.
@@ -36,6 +37,8 @@ Written = list[tuple[dict[Any, Any], Any, Any, Any]]
 
 def are_in(arguments: Mapping[str, Any]) -> bool:
     """Return whether a call passes any of these arguments."""
+    if _NAMES.isdisjoint(arguments):  # most calls; a fifth of the time
+        return False
     return any(arguments.get(name) is not None for name in chat.NOTED)
 
 
