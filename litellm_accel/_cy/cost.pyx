@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.string cimport memset
 
 from litellm_accel._cy.bindings cimport Bindings
@@ -29,6 +30,8 @@ cdef str _ABSENT = "\0"
 
 cdef extern from "Python.h":
     Py_ssize_t PyObject_Size(object container) except -1
+    dict PyObject_GenericGetDict(object owner, void *context)
+    object PyObject_GenericGetAttr(object owner, object name)
 
 
 class _Unserved(Exception):
@@ -169,12 +172,17 @@ cdef double _completion_cost(
     return cost
 
 
-cdef dict _extra(object model):
-    return model.__pydantic_extra__ or {}
+# A pydantic model asks its class for a `__getattr__` first; these do not, at a third of the price.
+cdef inline dict _fields(object model):
+    return PyObject_GenericGetDict(model, NULL)
 
 
-cdef object _hidden_params(object model):
-    return (model.__pydantic_private__ or {}).get("_hidden_params")
+cdef inline dict _extra(object model):
+    return PyObject_GenericGetAttr(model, "__pydantic_extra__") or {}
+
+
+cdef inline object _hidden_params(object model):
+    return (PyObject_GenericGetAttr(model, "__pydantic_private__") or {}).get("_hidden_params")
 
 
 cdef Py_ssize_t _count(object value) except -1:
@@ -188,7 +196,7 @@ cdef int _read_usage(Counts *counts, object usage, tuple types) except -1:
     usage_type, prompt_type, completion_type, written_type = types
     if type(usage) is not usage_type:
         raise _Unserved("unusual usage")
-    for name, value in (<dict>usage.__dict__).items():
+    for name, value in _fields(usage).items():
         if name == "prompt_tokens":
             counts.prompt = _count(value)
         elif name == "completion_tokens":
@@ -235,7 +243,7 @@ _MIRRORED = frozenset(
 cdef int _read_prompt_details(Counts *counts, object details, object written_type) except -1:
     cdef Py_ssize_t created = 0
     counts.has_prompt_details = True
-    for name, value in (<dict>details.__dict__).items():
+    for name, value in _fields(details).items():
         if value is None or name == "tool_use_tokens":
             continue
         if name == "cached_tokens":
@@ -276,7 +284,7 @@ _OTHER_UNITS = frozenset(
 
 cdef int _read_written_details(Counts *counts, object details) except -1:
     counts.has_written_details = True
-    for name, value in (<dict>details.__dict__).items():
+    for name, value in _fields(details).items():
         if name == "ephemeral_5m_input_tokens":
             counts.written_5m = 0 if value is None else _count(value)
         elif name == "ephemeral_1h_input_tokens":
@@ -288,7 +296,7 @@ cdef int _read_written_details(Counts *counts, object details) except -1:
 
 cdef int _read_completion_details(Counts *counts, object details) except -1:
     counts.has_completion_details = True
-    for name, value in (<dict>details.__dict__).items():
+    for name, value in _fields(details).items():
         if value is None or name == "accepted_prediction_tokens" or name == "rejected_prediction_tokens":
             continue
         if name == "reasoning_tokens":
@@ -317,19 +325,27 @@ cdef class Plan:
     cdef readonly Tariff tariff
     cdef Bindings _bindings
     cdef tuple _registries
-    cdef tuple _sizes
+    cdef Py_ssize_t *_sizes
 
     def __init__(self, tariff: Tariff, bindings: Bindings, registries: object) -> None:
+        cdef Py_ssize_t index
         self.tariff = tariff
         self._bindings = bindings
         self._registries = tuple(registries)
-        self._sizes = tuple(map(len, self._registries))
+        self._sizes = <Py_ssize_t *>PyMem_Realloc(self._sizes, len(self._registries) * sizeof(Py_ssize_t))
+        if self._sizes is NULL:
+            raise MemoryError()
+        for index in range(len(self._registries)):
+            self._sizes[index] = PyObject_Size(self._registries[index])
+
+    def __dealloc__(self) -> None:
+        PyMem_Free(self._sizes)
 
     cpdef bint outdated(self) except -1:
         """Return whether something has changed that the plan depends on."""
         cdef Py_ssize_t index
         for index in range(len(self._registries)):
-            if PyObject_Size(self._registries[index]) != <Py_ssize_t>self._sizes[index]:
+            if PyObject_Size(self._registries[index]) != self._sizes[index]:
                 return True
         return self._bindings.changed()
 
@@ -465,7 +481,7 @@ cdef class CostCalculator:
                 data_residency,
                 vertex_location,
                 requested_tier,
-                completion_response.__dict__.get("model"),
+                _fields(completion_response).get("model"),
                 extra.get("service_tier"),
                 hidden.get("custom_llm_provider", _ABSENT),
                 hidden.get("region_name", _ABSENT),
@@ -473,25 +489,26 @@ cdef class CostCalculator:
                 hidden.get("model"),
                 hidden.get("litellm_model_name"),
             )
-            plan = self._plan(
-                prices,
-                key,
-                call_type,
-                "completion_cost",
-                {
-                    "completion_response": completion_response,
-                    "model": model,
-                    "call_type": call_type,
-                    "custom_llm_provider": custom_llm_provider,
-                    "region_name": region_name,
-                    "optional_params": optional_params,
-                    "base_model": base_model,
-                    "router_model_id": router_model_id,
-                    "service_tier": service_tier,
-                    "data_residency": data_residency,
-                    "vertex_location": vertex_location,
-                },
-            )
+            plan = self._plan(prices, key, call_type)
+            if plan is None:
+                plan = self._make_plan(
+                    prices,
+                    key,
+                    "completion_cost",
+                    {
+                        "completion_response": completion_response,
+                        "model": model,
+                        "call_type": call_type,
+                        "custom_llm_provider": custom_llm_provider,
+                        "region_name": region_name,
+                        "optional_params": optional_params,
+                        "base_model": base_model,
+                        "router_model_id": router_model_id,
+                        "service_tier": service_tier,
+                        "data_residency": data_residency,
+                        "vertex_location": vertex_location,
+                    },
+                )
             _read_usage(&counts, extra.get("usage"), self._usage_types)
             prompt_cost, completion_cost = plan.tariff._cost(&counts)
             return prompt_cost + completion_cost
@@ -546,22 +563,23 @@ cdef class CostCalculator:
                 vertex_location,
                 request_model,
             )
-            plan = self._plan(
-                prices,
-                key,
-                call_type,
-                "cost_per_token",
-                {
-                    "model": model,
-                    "custom_llm_provider": custom_llm_provider,
-                    "region_name": region_name,
-                    "call_type": call_type,
-                    "service_tier": service_tier,
-                    "data_residency": data_residency,
-                    "vertex_location": vertex_location,
-                    "request_model": request_model,
-                },
-            )
+            plan = self._plan(prices, key, call_type)
+            if plan is None:
+                plan = self._make_plan(
+                    prices,
+                    key,
+                    "cost_per_token",
+                    {
+                        "model": model,
+                        "custom_llm_provider": custom_llm_provider,
+                        "region_name": region_name,
+                        "call_type": call_type,
+                        "service_tier": service_tier,
+                        "data_residency": data_residency,
+                        "vertex_location": vertex_location,
+                        "request_model": request_model,
+                    },
+                )
             if usage_object is not None:
                 _read_usage(&counts, usage_object, self._usage_types)
                 return plan.tariff._cost(&counts)
@@ -607,8 +625,8 @@ cdef class CostCalculator:
                 raise _Unserved("discount or margin")
         return prices
 
-    cdef Plan _plan(self, Prices prices, tuple key, object call_type, str function, dict arguments):
-        """Return the plan of a kind of call, made when stock has priced one of the kind. Raises ``_Unserved``."""
+    cdef Plan _plan(self, Prices prices, tuple key, object call_type):
+        """Return the plan of a kind of call, or None if it is to be made. Raises ``_Unserved``."""
         for part in key:
             if part is not None and type(part) is not str:
                 raise _Unserved("unusual arguments")
@@ -623,6 +641,10 @@ cdef class CostCalculator:
             raise _Unserved(str(plan))
         if key not in prices.seen:
             raise _Unserved("first call of its kind", key)
+        return None
+
+    cdef Plan _make_plan(self, Prices prices, tuple key, str function, dict arguments):
+        """Return a new plan for a kind of call that stock has priced. Raises ``_Unserved``."""
         if len(prices.plans) >= MAX_PLANS:
             prices.plans.clear()
         plan = self._prepare(function, arguments)
@@ -633,11 +655,11 @@ cdef class CostCalculator:
 
     cdef int _require_no_annotations(self, object response) except -1:
         """Raise ``_Unserved`` if a message has annotations: searches are billed by them."""
-        choices = response.__dict__.get("choices")
+        choices = _fields(response).get("choices")
         if type(choices) is not list:
             raise _Unserved("unusual choices")
         for choice in <list>choices:
-            message = choice.__dict__.get("message") if type(choice) is self._choice_type else None
-            if type(message) is not self._message_type or message.__dict__.get("annotations"):
+            message = _fields(choice).get("message") if type(choice) is self._choice_type else None
+            if type(message) is not self._message_type or _fields(message).get("annotations"):
                 raise _Unserved("unusual choices")
         return 0

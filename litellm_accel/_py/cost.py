@@ -432,25 +432,26 @@ class CostCalculator:
                 hidden.get("model"),
                 hidden.get("litellm_model_name"),
             )
-            plan = self._plan(
-                prices,
-                key,
-                call_type,
-                "completion_cost",
-                {
-                    "completion_response": completion_response,
-                    "model": model,
-                    "call_type": call_type,
-                    "custom_llm_provider": custom_llm_provider,
-                    "region_name": region_name,
-                    "optional_params": optional_params,
-                    "base_model": base_model,
-                    "router_model_id": router_model_id,
-                    "service_tier": service_tier,
-                    "data_residency": data_residency,
-                    "vertex_location": vertex_location,
-                },
-            )
+            plan = self._plan(prices, key, call_type)
+            if plan is None:
+                plan = self._make_plan(
+                    prices,
+                    key,
+                    "completion_cost",
+                    {
+                        "completion_response": completion_response,
+                        "model": model,
+                        "call_type": call_type,
+                        "custom_llm_provider": custom_llm_provider,
+                        "region_name": region_name,
+                        "optional_params": optional_params,
+                        "base_model": base_model,
+                        "router_model_id": router_model_id,
+                        "service_tier": service_tier,
+                        "data_residency": data_residency,
+                        "vertex_location": vertex_location,
+                    },
+                )
             prompt_cost, completion_cost = plan.tariff._cost(_read_usage(extra.get("usage"), self._usage_types))
             return prompt_cost + completion_cost
         except _Unserved as unserved:
@@ -500,22 +501,23 @@ class CostCalculator:
                 vertex_location,
                 request_model,
             )
-            plan = self._plan(
-                prices,
-                key,
-                call_type,
-                "cost_per_token",
-                {
-                    "model": model,
-                    "custom_llm_provider": custom_llm_provider,
-                    "region_name": region_name,
-                    "call_type": call_type,
-                    "service_tier": service_tier,
-                    "data_residency": data_residency,
-                    "vertex_location": vertex_location,
-                    "request_model": request_model,
-                },
-            )
+            plan = self._plan(prices, key, call_type)
+            if plan is None:
+                plan = self._make_plan(
+                    prices,
+                    key,
+                    "cost_per_token",
+                    {
+                        "model": model,
+                        "custom_llm_provider": custom_llm_provider,
+                        "region_name": region_name,
+                        "call_type": call_type,
+                        "service_tier": service_tier,
+                        "data_residency": data_residency,
+                        "vertex_location": vertex_location,
+                        "request_model": request_model,
+                    },
+                )
             if usage_object is not None:
                 return plan.tariff._cost(_read_usage(usage_object, self._usage_types))
             counts = _Counts()
@@ -561,10 +563,8 @@ class CostCalculator:
                 raise _Unserved("discount or margin")
         return prices
 
-    def _plan(
-        self, prices: Prices, key: tuple[Any, ...], call_type: Any, function: str, arguments: dict[str, Any]
-    ) -> Plan:
-        """Return the plan of a kind of call, made when stock has priced one of the kind. Raises ``_Unserved``."""
+    def _plan(self, prices: Prices, key: tuple[Any, ...], call_type: Any) -> Plan | None:
+        """Return the plan of a kind of call, or None if it is to be made. Raises ``_Unserved``."""
         for part in key:
             if part is not None and type(part) is not str:
                 raise _Unserved("unusual arguments")
@@ -579,6 +579,10 @@ class CostCalculator:
             raise _Unserved(str(plan))
         if key not in prices.seen:
             raise _Unserved("first call of its kind", key)
+        return None
+
+    def _make_plan(self, prices: Prices, key: tuple[Any, ...], function: str, arguments: dict[str, Any]) -> Plan:
+        """Return a new plan for a kind of call that stock has priced. Raises ``_Unserved``."""
         if len(prices.plans) >= _MAX_PLANS:
             prices.plans.clear()
         plan = self._prepare(function, arguments)
