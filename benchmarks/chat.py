@@ -17,7 +17,7 @@ from benchmarks import SHIPPED, STOCK, accelerate, hot, prefer
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say hello to the world."}]
 AZURE = {"model": "azure/gpt-4o", "api_version": "2024-10-21"}
 IN_FLIGHT = 20
-CALLS = 100
+CALLS = 120
 COMPONENTS = ("cost", "routing", "connection_pool", "chat")
 
 
