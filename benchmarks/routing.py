@@ -206,7 +206,7 @@ class Narrowing(_Choice):
 class Groups(_Choice):
     """One choice in one of many model groups of ten deployments."""
 
-    params = ([1, 1000], list(SHIPPED))
+    params = ([1, 100], list(SHIPPED))
     param_names = ("groups", "backend")
 
     def chooser(self, groups: int) -> Callable[[], Awaitable[Any]]:
