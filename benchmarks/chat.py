@@ -12,7 +12,7 @@ from typing import Any
 import litellm
 from litellm.integrations.custom_logger import CustomLogger
 
-from benchmarks import SHIPPED, STOCK, accelerate, hot, prefer
+from benchmarks import SHIPPED, STOCK, accelerate, close, hot
 
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say hello to the world."}]
 AZURE = {"model": "azure/gpt-4o", "api_version": "2024-10-21"}
@@ -85,7 +85,7 @@ class Calls:
         if backend != STOCK:
             self.work()
             assert _served(backend) >= self.served + CALLS, "the calls that were measured have not been served"
-        _close(self.loop)
+        close(self.loop)
         self.provider.__exit__(None, None, None)
 
 
@@ -189,7 +189,7 @@ class Declined:
                 declined = litellm_accel.status()["chat"].declined
                 assert declined == {"arguments": 2 * self.calls}, f"not what would be measured: {declined}"
             litellm_accel.restore()
-            _close(loop)
+            close(loop)
         return 100 * (statistics.median(ratios) - 1)
 
     track_overhead.unit = "%"  # type: ignore[attr-defined]
@@ -221,25 +221,14 @@ class Parts:
 
 
 def _accelerate(backend: str) -> None:
-    prefer(backend)
-    from litellm_accel.verify import records
-
-    with records.proving("chat"):  # measured here, whether or not it is proven here
-        for component in COMPONENTS:
-            accelerate(component, backend)
+    for component in COMPONENTS:
+        accelerate(component, backend)
 
 
 def _served(backend: str) -> int:
     import litellm_accel
 
     return 0 if backend == STOCK else litellm_accel.status()["chat"].served
-
-
-def _close(loop: asyncio.AbstractEventLoop) -> None:
-    for task in asyncio.all_tasks(loop):  # LiteLLM's worker for events
-        task.cancel()
-    loop.run_until_complete(asyncio.sleep(0.001))
-    loop.close()
 
 
 async def _in_flight(call: Callable[[], Any]) -> None:

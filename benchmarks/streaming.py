@@ -10,7 +10,7 @@ from typing import Any
 
 import litellm
 
-from benchmarks import BACKENDS, SHIPPED, STOCK, accelerate, hot, prefer
+from benchmarks import BACKENDS, SHIPPED, STOCK, accelerate, close, hot, prefer
 
 MESSAGES = [{"role": "user", "content": "Say hello to the world."}]
 CHUNKS = 200
@@ -85,7 +85,8 @@ class _Streams:
             self.short()
             for _ in range(self.turns):
                 turns[STOCK].append(self._turn())
-                _accelerate()
+                for component in COMPONENTS:
+                    accelerate(component, "compiled")
                 for _ in range(4):  # plans and templates are learned here
                     self.long()
                     self.short()
@@ -96,7 +97,7 @@ class _Streams:
                 assert served[0] == expected[0], f"the lane has opened {served[0]} streams, not {expected[0]}"
                 assert served[1] >= expected[1], f"{served[1]} chunks have been served, not {expected[1]}"
                 litellm_accel.restore()
-        self.loop.close()
+        close(self.loop)
         names = ("whole", "short", "first")
         return [
             (backend, dict(zip(names, map(min, zip(*found, strict=True)), strict=True)))
@@ -165,12 +166,8 @@ class End:
     param_names = ("backend",)
 
     def setup(self, backend: str) -> None:
-        prefer(backend)
+        accelerate("streaming", backend)
         from litellm_accel.provider import Provider
-        from litellm_accel.verify import records
-
-        with records.proving("streaming"):
-            accelerate("streaming", backend)
 
         async def play(url: str) -> list[Any]:
             stream: Any = await litellm.acompletion(
@@ -215,14 +212,6 @@ class Parts:
         for packet in self.apart:
             splitter.feed(packet)
             splitter.next()
-
-
-def _accelerate() -> None:
-    from litellm_accel.verify import records
-
-    with records.proving("streaming"), records.proving("chat"):  # measured here, whether or not proven here
-        for component in COMPONENTS:
-            accelerate(component, "compiled")
 
 
 def _served() -> tuple[int, int]:

@@ -171,7 +171,10 @@ def run(
 
 
 def matching(component: str, patterns: Sequence[str]) -> list[Run]:
-    """The runs of `component` whose id or scenario name matches one of `patterns`. Raises ValueError as `run` does."""
+    """The runs of `component` whose id or scenario name matches one of `patterns`, of which none need be.
+
+    Raises ValueError for a component that is not proven by scenarios.
+    """
     globs = [pattern for pattern in patterns if not _GLOBBING.isdisjoint(pattern)]
     runs = scenarios.runs(component)
     return [r for r in runs if _matches(r.id, patterns, globs) or _matches(r.scenario.name, patterns, globs)]
