@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.object cimport PyObject
 from libc.string cimport memset
 
 from litellm_accel._cy.bindings cimport Bindings
@@ -29,7 +30,14 @@ cdef object _DEBUG = 10
 cdef str _ABSENT = "\0"
 
 cdef extern from "Python.h":
-    Py_ssize_t PyObject_Size(object container) except -1
+    bint PyAnySet_CheckExact(PyObject *container)
+    bint PyDict_CheckExact(PyObject *container)
+    bint PyList_CheckExact(PyObject *container)
+    Py_ssize_t PySet_GET_SIZE(PyObject *container)
+    Py_ssize_t PyDict_GET_SIZE(PyObject *container)
+    Py_ssize_t PyList_GET_SIZE(PyObject *container)
+    PyObject *PyTuple_GET_ITEM(PyObject *container, Py_ssize_t index)
+    Py_ssize_t PyObject_Size(PyObject *container) except -1
     dict PyObject_GenericGetDict(object owner, void *context)
     object PyObject_GenericGetAttr(object owner, object name)
 
@@ -316,6 +324,17 @@ cdef int _read_completion_details(Counts *counts, object details) except -1:
     return 0
 
 
+# There are a hundred, and each call looks at all of them: `len` asks their types for a function first.
+cdef inline Py_ssize_t _size(PyObject *registry) except -1:
+    if PyAnySet_CheckExact(registry):
+        return PySet_GET_SIZE(registry)
+    if PyDict_CheckExact(registry):
+        return PyDict_GET_SIZE(registry)
+    if PyList_CheckExact(registry):
+        return PyList_GET_SIZE(registry)
+    return PyObject_Size(registry)
+
+
 cdef class Plan:
     """How one kind of call is priced: by ``tariff``, until ``bindings`` or the size of one of ``registries`` changes.
 
@@ -336,7 +355,7 @@ cdef class Plan:
         if self._sizes is NULL:
             raise MemoryError()
         for index in range(len(self._registries)):
-            self._sizes[index] = PyObject_Size(self._registries[index])
+            self._sizes[index] = _size(PyTuple_GET_ITEM(<PyObject *>self._registries, index))
 
     def __dealloc__(self) -> None:
         PyMem_Free(self._sizes)
@@ -344,8 +363,9 @@ cdef class Plan:
     cpdef bint outdated(self) except -1:
         """Return whether something has changed that the plan depends on."""
         cdef Py_ssize_t index
+        cdef PyObject *registries = <PyObject *>self._registries
         for index in range(len(self._registries)):
-            if PyObject_Size(self._registries[index]) != self._sizes[index]:
+            if _size(PyTuple_GET_ITEM(registries, index)) != self._sizes[index]:
                 return True
         return self._bindings.changed()
 

@@ -135,7 +135,7 @@ def cost(url: str) -> Batch:
             model=MODEL,
             usage=litellm.Usage(prompt_tokens=number, completion_tokens=2 * number, total_tokens=3 * number),
         )
-        for number in range(1, 201)
+        for number in range(1, 1001)
     ]
     return lambda: [litellm.completion_cost(completion_response=response, model=MODEL) for response in responses]
 
