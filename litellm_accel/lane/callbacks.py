@@ -2,7 +2,8 @@
 
 A callback is admitted if all it takes part in is a call's end: a plain function, or a ``CustomLogger`` that overrides
 nothing but the events of success and failure. What happens on failure is stock's in any case. Whoever takes part in a
-request, in routing or before a call is sent is stock's to serve.
+request, in routing or before a call is sent is stock's to serve. LiteLLM's own loggers, which it might treat otherwise,
+are admitted by name.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _HEARD = frozenset(
         "log_success_event",
         "logging_hook",
         "redact_standard_logging_payload_from_model_call_details",
+        "redacts_messages_itself",
     ]
 )
 # What LiteLLM calls when a call has failed, for streams, or not at all.
@@ -40,6 +42,7 @@ _ELSEWHERE = frozenset(
         "async_log_pre_api_call",
         "async_log_stream_event",
         "async_post_call_failure_deployment_hook",
+        "get_proxy_server_request_from_cold_storage_with_object_key",
         "log_failure_event",
         "log_failure_fallback_event",
         "log_stream_event",
@@ -72,9 +75,47 @@ _PROXY = frozenset(
         "async_pre_call_hook",
     ]
 )
-# LiteLLM's own loggers that its proxy registers. The names are hooks that take part in a call, and leave every call
-# that the lane serves as it is.
+# LiteLLM's integrations that hear of a call's end and take no other part in it, by what they are called in its lists.
+_INTEGRATIONS = {
+    "argilla": "litellm.integrations.argilla.ArgillaLogger",
+    "aws_sqs": "litellm.integrations.sqs.SQSLogger",
+    "azure_sentinel": "litellm.integrations.azure_sentinel.azure_sentinel.AzureSentinelLogger",
+    "azure_storage": "litellm.integrations.azure_storage.azure_storage.AzureBlobStorageLogger",
+    "braintrust": "litellm.integrations.braintrust_logging.BraintrustLogger",
+    "datadog": "litellm.integrations.datadog.datadog.DataDogLogger",
+    "datadog_metrics": "litellm.integrations.datadog.datadog_metrics.DatadogMetricsLogger",
+    "deepeval": "litellm.integrations.deepeval.deepeval.DeepEvalLogger",
+    "galileo": "litellm.integrations.galileo.GalileoObserve",
+    "gcs_bucket": "litellm.integrations.gcs_bucket.gcs_bucket.GCSBucketLogger",
+    "gcs_pubsub": "litellm.integrations.gcs_pubsub.pub_sub.GcsPubSubLogger",
+    "generic_api": "litellm.integrations.generic_api.generic_api_callback.GenericAPILogger",
+    "lago": "litellm.integrations.lago.LagoLogger",
+    "langfuse": "litellm.integrations.langfuse.langfuse_prompt_management.LangfusePromptManagement",
+    "langsmith": "litellm.integrations.langsmith.LangsmithLogger",
+    "literalai": "litellm.integrations.literal_ai.LiteralAILogger",
+    "mlflow": "litellm.integrations.mlflow.MlflowLogger",
+    "openmeter": "litellm.integrations.openmeter.OpenMeterLogger",
+    "opik": "litellm.integrations.opik.opik.OpikLogger",
+    "posthog": "litellm.integrations.posthog.PostHogLogger",
+    "prometheus": "litellm.integrations.prometheus.PrometheusLogger",
+    "s3_v2": "litellm.integrations.s3_v2.S3Logger",
+}
+# What others build their loggers on.
+_BASES = frozenset(
+    (
+        "litellm.integrations.additional_logging_utils.AdditionalLoggingUtils",
+        "litellm.integrations.custom_batch_logger.CustomBatchLogger",
+    )
+)
+# LiteLLM's own loggers: those integrations, and what its proxy registers. The names are hooks that take part in a call,
+# and leave every call that the lane serves as it is.
 _OWN: dict[str, frozenset[str]] = {
+    **dict.fromkeys(_INTEGRATIONS.values(), frozenset()),
+    # Looks prompts up for calls that name one, which a key does not admit.
+    _INTEGRATIONS["langfuse"]: frozenset(["async_get_chat_completion_prompt", "get_chat_completion_prompt"]),
+    # Made anew whenever it is called by its name.
+    "litellm.integrations.datadog.datadog_llm_obs.DataDogLLMObsLogger": frozenset(),
+    "litellm.integrations.SlackAlerting.slack_alerting.SlackAlerting": frozenset(),
     "litellm._service_logger.ServiceLogging": frozenset(),
     "litellm.proxy.hooks.cache_control_check._PROXY_CacheControlCheck": frozenset(),
     # Runs code if the metadata say so, which a key does not admit.
@@ -108,6 +149,8 @@ class Listeners:
         self._router = importlib.import_module("litellm.router").Router
         self._logger = importlib.import_module("litellm.integrations.custom_logger").CustomLogger
         self._strategies = {getattr(importlib.import_module(module), name) for module, name in _STRATEGIES}
+        #: The integrations that LiteLLM has made.
+        self.made: list[Any] = importlib.import_module("litellm.litellm_core_utils.litellm_logging")._in_memory_loggers
         self._is_async = importlib.import_module(
             "litellm.litellm_core_utils.coroutine_checker"
         ).coroutine_checker.is_async_callable
@@ -137,7 +180,7 @@ class Listeners:
         if name == "service_callback":
             return "callback of a service"
         if isinstance(callback, str):
-            return f"callback {callback}"
+            return None if name == "callbacks" and self._is_settled(callback) else f"callback {callback}"
         if type(callback) in (FunctionType, MethodType):
             if name in EARLY:
                 return "callback before the call"
@@ -154,18 +197,25 @@ class Listeners:
                     return "callback out of place"
         return None
 
+    def _is_settled(self, name: str) -> bool:
+        """Return whether LiteLLM has already made the logger that it calls ``name``, and told its lists of it."""
+        path = _INTEGRATIONS.get(name)
+        lists = self.made, self.litellm._async_success_callback
+        return path is not None and all(any(_path(type(held)) == path for held in loggers) for loggers in lists)
+
     def _part(self, logger: Any) -> str | None:
         """Return the name of something by which ``logger`` may take part in more than a call's end."""
         kind = type(logger)
         hooks = {name for name in vars(self._logger) if not name.startswith("__")} - _HEARD - _ELSEWHERE - _PROXY
-        own = _OWN.get(f"{kind.__module__}.{kind.__qualname__}")
+        own = _OWN.get(_path(kind))
         if own is not None:
             held = (name for name in hooks if getattr(kind, name) is not getattr(self._logger, name))
             return next((name for name in held if name not in own or name in vars(logger)), None)
         for owner in kind.__mro__:
             if owner is self._logger:
                 break
-            if owner.__module__.partition(".")[0] == "litellm" and owner not in self._strategies:
+            is_known = owner in self._strategies or _path(owner) in _BASES
+            if not is_known and owner.__module__.partition(".")[0] == "litellm":
                 return owner.__name__
             acting = hooks - _BEFORE if owner in self._strategies else hooks
             for member in vars(owner):
@@ -181,3 +231,7 @@ class Listeners:
             getattr(type(callback), name) is getattr(self._logger, name) and name not in vars(callback)
             for name in _HEARD
         )
+
+
+def _path(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"

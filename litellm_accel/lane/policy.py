@@ -409,6 +409,7 @@ class Environment:
             watched.add(f"levels {name}", logging.getLogger(name)._cache)  # type: ignore[attr-defined]
         watched.add("logging", logging.root.manager)
         watched.add("model_cost", self.litellm.model_cost)
+        watched.add("integrations", self.listeners.made)
         for name, default in self._defaults.items():
             held = getattr(self.litellm, name, None)
             if isinstance(default, list | dict) and type(held) in (list, dict):

@@ -14,6 +14,7 @@ THEMES: dict[str, tuple[str, ...]] = {
         "responses",
         "errors",
         "callbacks",
+        "integrations",
         "metadata",
         "router",
         "providers",

@@ -1,0 +1,96 @@
+"""Which callbacks the lane admits, by what they are."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
+import litellm
+import pytest
+from litellm.integrations.custom_batch_logger import CustomBatchLogger
+from litellm.litellm_core_utils import litellm_logging
+
+from lane_switch import without_callbacks
+from litellm_accel.lane import callbacks
+from litellm_accel.lane.callbacks import Listeners
+from litellm_accel.lane.policy import Environment
+
+
+@pytest.fixture(autouse=True)
+def alone() -> Iterator[None]:
+    """Nobody else listens, and LiteLLM has made no integration."""
+    made = litellm_logging._in_memory_loggers[:]
+    with without_callbacks():
+        litellm_logging._in_memory_loggers.clear()
+        yield
+    litellm_logging._in_memory_loggers[:] = made
+
+
+def logger_of(path: str) -> Any:
+    """Return an object of the class at ``path`` that nothing was done to."""
+    module, _, name = path.rpartition(".")
+    try:
+        return object.__new__(getattr(importlib.import_module(module), name))
+    except ImportError as error:
+        pytest.skip(f"needs more of LiteLLM's optional packages: {error}")
+
+
+@pytest.mark.parametrize("path", callbacks._OWN)
+def test_litellms_own_loggers_take_no_other_part_in_a_call(path: str) -> None:
+    logger = logger_of(path)
+    assert callbacks._path(type(logger)) == path
+    assert Listeners()._part(logger) is None
+
+
+@pytest.mark.parametrize("name", callbacks._INTEGRATIONS)
+def test_integrations_are_called_as_litellm_calls_them(name: str) -> None:
+    assert name in litellm._known_custom_logger_compatible_callbacks
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "litellm.integrations.opentelemetry.OpenTelemetry",
+        "litellm.integrations.newrelic.newrelic.NewRelicLogger",
+        "litellm.integrations.anthropic_cache_control_hook.AnthropicCacheControlHook",
+    ],
+)
+def test_others_of_litellms_are_left_to_stock(path: str) -> None:
+    assert Listeners()._part(logger_of(path)) is not None
+
+
+def test_what_is_built_on_an_integration_is_left_to_stock() -> None:
+    base = type(logger_of(callbacks._INTEGRATIONS["langsmith"]))
+    assert Listeners()._part(object.__new__(type("Own", (base,), {}))) == "LangsmithLogger"
+
+
+def test_a_batching_logger_of_an_application_is_admitted_unless_it_acts_before_a_call() -> None:
+    class Batching(CustomBatchLogger):  # type: ignore[misc]
+        async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+            self.log_queue.append(kwargs)
+
+    class Acting(Batching):
+        def log_pre_api_call(self, model: Any, messages: Any, kwargs: Any) -> None:
+            pass
+
+    assert Listeners()._part(Batching()) is None
+    assert Listeners()._part(Acting()) == "log_pre_api_call"
+
+
+async def test_a_name_is_admitted_when_litellm_has_made_its_logger(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANGSMITH_API_KEY", "k")
+    environment = Environment(lambda: 0)
+    litellm.callbacks.append("langsmith")
+    assert environment.judged() == "callback langsmith"
+    await litellm.acompletion("gpt-4o", [{"role": "user", "content": "Hello"}], mock_response="Hello")
+    assert environment.judged() is None
+    assert environment.listening
+    litellm_logging._in_memory_loggers.clear()  # stock makes another with the next call
+    assert environment.judged() == "callback langsmith"
+
+
+def test_names_of_other_integrations_are_left_to_stock() -> None:
+    environment = Environment(lambda: 0)
+    litellm.callbacks.append("otel")
+    assert environment.judged() == "callback otel"
