@@ -26,8 +26,8 @@ from typing import IO, Any
 from litellm_accel.demo.comparison import comparable
 from litellm_accel.demo.work import ROWS, Batch
 
-# The process is idle when it has used less than a twentieth of a CPU for so long that a busy machine would have given each
-# of its threads a turn.
+# The process is idle when it used less than a twentieth of a CPU for so long that even a busy machine would have given
+# each of its threads a turn.
 IDLE_INTERVAL = 0.005
 IDLE_SHARE = 0.05
 IDLE_TIMES = 12
