@@ -107,7 +107,7 @@ cdef class Response:
                     return _UNUSUAL
                 self._length = int(value)
             elif lower == b"transfer-encoding":
-                if self._chunked or value.lower() != b"chunked":
+                if self._chunked or value != b"chunked":  # h11 says it in lower case
                     return _UNUSUAL
                 self._chunked = True
             elif lower == b"connection":
@@ -159,7 +159,7 @@ cdef bint _may_go_on(bytes head):
     for line in lines:
         if len(line) > _MAX_LINE or b"\n" in line:
             return False
-    for line in lines[1:-1]:
+    for line in lines[1:len(lines) - 1]:
         if line.find(b":") <= 0:
             return False
     return True

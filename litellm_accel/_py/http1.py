@@ -99,7 +99,7 @@ class Response:
                     return UNUSUAL
                 self._length = int(value)
             elif lower == b"transfer-encoding":
-                if self._chunked or value.lower() != b"chunked":
+                if self._chunked or value != b"chunked":  # h11 says it in lower case
                     return UNUSUAL
                 self._chunked = True
             elif lower == b"connection":

@@ -169,24 +169,28 @@ class PreparedRequest:
 
     async def _read_again(self, exchange: _Exchange) -> Reply:
         """Return what aiohttp makes of what has come and is still to come."""
-        protocol = exchange.hand_back(**self._params)
+        protocol = exchange.protocol(**self._params)
+        # aiohttp names the cause of an error to those only who are waiting when it comes.
+        reading = asyncio.ensure_future(protocol.read())
         try:
-            while True:
+            await asyncio.sleep(0)
+            exchange.hand_back()
+            message, payload = await reading
+            while 100 <= message.code <= 199 and message.code != 101:
                 message, payload = await protocol.read()
-                if not 100 <= message.code <= 199 or message.code == 101:
-                    break
         except HttpProcessingError as error:
             said = {"status": error.code, "message": error.message, "headers": error.headers}
             return Reply(0.0, error=_caused(aiohttp.ClientResponseError(self._request.request_info, (), **said), error))
         except aiohttp.ClientError as error:
-            # aiohttp names the cause to those only who were waiting when the connection was lost
-            return Reply(0.0, error=_caused(error, exchange.cause) if error.__cause__ is None else error)
+            return Reply(0.0, error=error)
         except OSError as error:
             return Reply(
                 0.0, error=error if error.errno is None else _caused(aiohttp.ClientOSError(*error.args), error)
             )
         except Exception as error:
             return Reply(0.0, error=error)
+        finally:
+            reading.cancel()
         reply = Reply(0.0, message.code, message.headers)
         parts = []
         try:
@@ -221,11 +225,6 @@ class _Exchange(asyncio.Protocol):
             self._heard = self._loop.time()
             self._timer = self._loop.call_later(read_timeout, self._look_at_the_clock)
 
-    @property
-    def cause(self) -> BaseException | None:
-        """What ended the connection, if it did not end by itself."""
-        return None if self._lost is None else self._lost[0]
-
     async def reply(self) -> Reply | None:
         """Return the reply once it is complete, or None if it is for aiohttp to read."""
         if not await self._answered or self.response.status != 200:
@@ -245,9 +244,13 @@ class _Exchange(asyncio.Protocol):
                 self._protocol.connection_lost(*self._lost)
         return self._lost is None
 
-    def hand_back(self, **params: Any) -> Any:
-        """Return aiohttp's protocol after it has been told of everything that has happened so far."""
+    def protocol(self, **params: Any) -> Any:
+        """Return aiohttp's protocol, which will read a response."""
         self._protocol.set_response_params(**params)
+        return self._protocol
+
+    def hand_back(self) -> None:
+        """Tell aiohttp's protocol of everything that has happened so far, and let it go on."""
         if self.response.received:
             self._protocol.data_received(self.response.received)
         else:
@@ -255,7 +258,6 @@ class _Exchange(asyncio.Protocol):
         self.stop()
         if self._timed_out:
             self._protocol._on_read_timeout()
-        return self._protocol
 
     def data_received(self, data: bytes) -> None:
         """Read on."""

@@ -26,6 +26,7 @@ class Pools:
     def __init__(self, gate: Any) -> None:
         self._gate = gate
         self._thread_pools: weakref.WeakKeyDictionary[httpx.HTTPTransport, ThreadPool | None]
+        self._thread_pools = weakref.WeakKeyDictionary()
         self._loop_pools: weakref.WeakKeyDictionary[aiohttp.BaseConnector, LoopPool]
         self.forget()
 
@@ -82,13 +83,17 @@ class Pools:
 
     def close(self, reason: str) -> None:
         """Close what belongs to threads. An event loop's connections are those of LiteLLM's own session."""
-        pools = [pool for pool in list(self._thread_pools.values()) if pool is not None]
+        pools = list(self._thread_pools.values())
         self.forget()
         for pool in pools:
-            pool.close(reason)
+            if pool is not None:
+                pool.close(reason)
 
     def forget(self) -> None:
         """Begin anew and close nothing: a forked child must not touch its parent's connections."""
+        for pool in list(self._thread_pools.values()):
+            if pool is not None:
+                pool.finalizer.detach()
         self._thread_pools = weakref.WeakKeyDictionary()
         self._loop_pools = weakref.WeakKeyDictionary()
 
@@ -128,4 +133,4 @@ if hasattr(os, "register_at_fork"):
 def _thread_pool(transport: httpx.HTTPTransport) -> ThreadPool | None:
     pool = transport._pool
     more = type(pool) is not httpcore.ConnectionPool or pool._proxy or pool._uds or pool._http2 or pool._retries
-    return None if more else ThreadPool(pool)
+    return None if more else ThreadPool(pool, transport)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+import weakref
 from collections import deque
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import h11
@@ -65,10 +65,11 @@ class _Connection:
 class ThreadPool:
     """Connections made with the settings of one httpcore pool, for any number of threads.
 
-    The connection that has been idle longest goes first. Nothing is sent on one that is too old or was closed.
+    The connection that has been idle longest goes first. Nothing is sent on one that is too old or was closed. They are
+    closed when their ``owner`` is gone, as httpx closes its own.
     """
 
-    def __init__(self, pool: httpcore.ConnectionPool) -> None:
+    def __init__(self, pool: httpcore.ConnectionPool, owner: httpx.HTTPTransport) -> None:
         self.tallies = Tallies()
         self._pool = pool
         self._idle_seconds: float | None = pool._keepalive_expiry
@@ -77,6 +78,7 @@ class ThreadPool:
         self._open = 0
         self._closed = False
         self._lock = threading.Lock()
+        self.finalizer = weakref.finalize(owner, self.close, "client gone")
 
     def send(self, head: Head, body: bytes, timeout: Mapping[str, float | None]) -> Reply | None:
         """Send one request and return what came of it; None, with nothing sent, if all connections are in use.
@@ -153,10 +155,14 @@ class ThreadPool:
         connection.stream.close()
 
 
-def _errors() -> AbstractContextManager[None]:
-    """Turn httpcore's errors into httpx's, as LiteLLM's client does."""
-    mapping: AbstractContextManager[None] = httpx._transports.default.map_httpcore_exceptions()
-    return mapping
+@contextlib.contextmanager
+def _errors() -> Iterator[None]:
+    """Turn httpcore's errors into httpx's, as LiteLLM's client does; its pool hides what is behind them."""
+    with httpx._transports.default.map_httpcore_exceptions():
+        try:
+            yield
+        except Exception as error:
+            raise error from None
 
 
 def _connect(pool: httpcore.ConnectionPool, head: Head, timeout: Mapping[str, float | None]) -> httpcore.NetworkStream:

@@ -9,6 +9,8 @@ import re
 import select
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -138,9 +140,12 @@ def described(reply: Reply, names: Callable[[Any], list[tuple[str, str]]]) -> An
     return reply.status, names(reply.headers), None if body_error else reply.body, body_error, extensions
 
 
-def _error(error: BaseException) -> Any:
-    cause = error.__cause__
-    return type(error), str(error), cause and (type(cause), str(cause))
+def _error(error: BaseException | None) -> Any:
+    """An error and what a traceback shows behind it."""
+    if error is None:
+        return None
+    behind = error.__cause__ if error.__suppress_context__ else error.__context__
+    return type(error), str(error), _error(behind)
 
 
 # --- threads ----------------------------------------------------------------------------------------------------------
@@ -242,6 +247,36 @@ def test_many_threads_share_few_connections_and_all_are_closed_in_the_end(host: 
         pools.close("restored")
     for connection in host.connections:
         assert connection.fileno() < 0 or select.select([connection], [], [], 2)[0]
+
+
+def test_connections_are_closed_when_their_client_is_gone(host: Host, pools: Pools) -> None:
+    transport = httpx.HTTPTransport()
+    assert pools.send(transport, head_for(host, "plain"), BODY, TIMEOUT).status == 200  # type: ignore[union-attr]
+    pool = pools._thread_pools[transport]
+    assert pool is not None
+    del transport
+    gc.collect()
+    (tally,) = pool.tallies.values()
+    assert (tally.idle, dict(tally.closed)) == (0, {"client gone": 1})
+    assert select.select(host.connections, [], [], 2)[0] == host.connections
+
+
+def test_nothing_is_left_open_at_the_end_of_a_program(host: Host) -> None:
+    program = f"""
+import httpx
+from litellm_accel._backend import load
+from litellm_accel.lane.pools import Pools
+from litellm_accel.lane.thread_pool import Head
+
+gate = load("gate").Gate("connection_pool", 10)
+gate.switch(True)
+pools, transport = Pools(gate), httpx.HTTPTransport()
+url = httpx.URL("{host.address}/plain")
+head = Head(url, httpx.Request("POST", url, content=b"1").headers.raw)
+print(pools.send(transport, head, b"1", {TIMEOUT!r}).status)
+"""
+    done = subprocess.run([sys.executable, "-X", "dev", "-c", program], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("200\n", "")
 
 
 def test_a_proxy_is_left_to_litellms_own_client(pools: Pools, host: Host) -> None:
