@@ -82,7 +82,7 @@ class Scenario:
 
     # The fault.
     status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str | None] = field(default_factory=dict)  # over the usual ones; null: left out
     body: str | None = None  # sent instead of the JSON the other fields describe
     error: Json = None  # body of an error status; default is OpenAI's shape
     delay: float = 0.0  # seconds before the first byte
@@ -704,9 +704,9 @@ class _Connection(asyncio.Protocol):
             self.hang_up(plan)
             return
         streaming = bool(request.get("stream")) and plan.status == 200 and plan.body is None
-        headers = dict(RATE_LIMIT_HEADERS)
-        headers["content-type"] = "text/event-stream; charset=utf-8" if streaming else "application/json"
-        headers.update(plan.headers)
+        kind = "text/event-stream; charset=utf-8" if streaming else "application/json"
+        given = {**RATE_LIMIT_HEADERS, "content-type": kind, **plan.headers}
+        headers = {name: value for name, value in given.items() if value is not None}
         if plan.after == "close":
             headers["connection"] = "close"
         if streaming:

@@ -55,7 +55,7 @@ def leaves_of(value: Any) -> tuple[tuple[Any, ...], list[Any]] | None:
 
     Two values of one shape differ in nothing but their leaves, and those agree in being empty, zero, positive or
     negative. Returns None for what may be treated by content: reasoning inside tags, the made-up tool of parallel
-    calls, unknown finish reasons, enormous numbers, minus zero, more leaves than a template is worth.
+    calls, unknown finish reasons, details of them, enormous numbers, minus zero, more leaves than a template is worth.
     """
     cdef list shape = []
     cdef list leaves = []
@@ -75,7 +75,9 @@ cdef bint _walk(object value, object key, list shape, list leaves) except -1:
         if not <str>value:
             shape.append(_EMPTY)
         else:
-            if ((<str>value)[0] == u"<" and key == "content") or <str>value == "multi_tool_use.parallel":
+            if (<str>value)[0] == u"<" and key == "content":
+                return False
+            if key == "finish_details" or <str>value == "multi_tool_use.parallel":
                 return False
             shape.append(_TEXT)
         leaves.append(value)

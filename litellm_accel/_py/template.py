@@ -37,7 +37,7 @@ def leaves_of(value: Any) -> tuple[tuple[Any, ...], list[Any]] | None:
 
     Two values of one shape differ in nothing but their leaves, and those agree in being empty, zero, positive or
     negative. Returns None for what may be treated by content: reasoning inside tags, the made-up tool of parallel
-    calls, unknown finish reasons, enormous numbers, minus zero, more leaves than a template is worth.
+    calls, unknown finish reasons, details of them, enormous numbers, minus zero, more leaves than a template is worth.
     """
     shape: list[Any] = []
     leaves: list[Any] = []
@@ -54,7 +54,9 @@ def _walk(value: Any, key: str, shape: list[Any], leaves: list[Any]) -> bool:
                 return False
             shape.append(value)
             return True
-        if (key == "content" and value.startswith("<")) or value == "multi_tool_use.parallel":
+        if key == "content" and value.startswith("<"):
+            return False
+        if key == "finish_details" or value == "multi_tool_use.parallel":
             return False
         shape.append(_TEXT if value else _EMPTY)
         leaves.append(value)

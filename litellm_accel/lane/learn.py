@@ -59,10 +59,12 @@ def state(value: Any) -> Any:
     raise Unlearnable(f"a {type(value).__name__} in the response")
 
 
-def marked(value: Any, salt: int) -> Any:
+def marked(value: Any, salt: int, sums: bool = False) -> Any:
     """Return a JSON value of the same shape whose leaves are all different, and different for each ``salt``.
 
-    Tokens that add up still do.
+    Of two numbers the first is the smaller with one salt, the greater with the next, and they are another distance
+    apart, lest what LiteLLM computes or chooses by comparing them looks constant. With ``sums``, tokens that add up
+    still do.
     """
     count = 0
 
@@ -71,7 +73,7 @@ def marked(value: Any, salt: int) -> Any:
         if type(item) is dict:
             made = {name: mark(inner, name) for name, inner in item.items()}
             parts = [item.get(name) for name in _TOKENS]
-            if all(type(part) is int for part in parts):
+            if sums and all(type(part) is int for part in parts):
                 for apart in (lambda usage: 0, _reasoning):
                     if parts[0] + parts[1] + apart(item) == parts[2]:
                         made[_TOKENS[2]] = made[_TOKENS[0]] + made[_TOKENS[1]] + apart(made)
@@ -83,9 +85,9 @@ def marked(value: Any, salt: int) -> Any:
             return item
         count += 1
         if type(item) is int:
-            return (1_000_003 * salt + 17 * count) * (1 if item > 0 else -1)
+            return (1_000_003 * salt + (17 if salt % 2 else -19) * count) * (1 if item > 0 else -1)
         if type(item) is float:
-            return (salt + count / 1024) * (1 if item > 0 else -1)
+            return (salt + (count if salt % 2 else 1023 - count) / 1024) * (1 if item > 0 else -1)
         return item if key in template.KINDS else f"~{salt}~{count}~"
 
     return mark(value, "")
@@ -105,7 +107,7 @@ def learn_template(convert: Callable[[Any], Any], value: Any, sums: bool = False
     """
     examples = []
     for salt in (1, 2):
-        example = marked(value, salt)
+        example = marked(value, salt, sums)
         found = chat.shape_of(example, sums)
         if found is None:
             raise Unlearnable("shape")

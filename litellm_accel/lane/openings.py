@@ -83,6 +83,7 @@ class _Pair(events.Pair):
         self._shown = first, second
         self._conversions = conversions
         self.copied: dict[int, tuple[str, Any]] = {}
+        self._given: dict[str, Any] = {}
 
     def node(self, one: Any, two: Any, name: object) -> tuple[Any, ...]:
         """Return the template node for what is ``one`` in the first call and ``two`` in the second."""
@@ -116,10 +117,13 @@ class _Pair(events.Pair):
 
     def _additional(self, one: Any, two: Any) -> tuple[Any, ...]:
         for slot, convert in self._conversions.items():
+            if self._given.get(slot, one.original) is not one.original:
+                continue  # where both conversions come to the same, each dictionary has its own
             if all(
                 list(plain(found).items()) == list(convert(shown.headers).items())
                 for found, shown in zip((one, two), self._shown, strict=True)
             ):
+                self._given[slot] = one.original
                 return (template.SLOT, slot)
         raise Unlearnable("response headers")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 import importlib
 import itertools
@@ -124,6 +125,8 @@ class Maker:
             raise NotShown("an error")
         if recording.warned:
             raise Unlearnable("LiteLLM warns of each such call")
+        if type(result._hidden_params) is not dict:  # the answer has put something else there
+            raise Unlearnable("an answer with hidden parameters")
         conversion = recording.conversion
         spaced = conversion is not None
         prefix, suffix = _around(sent.request.content, messages, spaced)
@@ -242,20 +245,24 @@ class Maker:
                 raise Unlearnable("a result that the lane builds differently")
             if text is not None:
                 self._learn_text(plan, answer, value, text, result)
-        except BaseException:
+        except BaseException as error:
             if new_shape:
                 plan.templates.pop(found[0], None)
                 plan.prices.pop(found[0], None)
             if new_names:
                 plan.header_maps.pop(names, None)
+            if isinstance(error, RecursionError):
+                raise Unlearnable("an answer that is nested too deep") from None
             raise
 
     def _learn_shape(self, plan: Any, shape: Any, value: Any) -> None:
         """Learn how an answer like ``value`` becomes a response, and the price that it states, if it does."""
+        if not _states_number(value):  # pydantic warns of it wherever it is dumped
+            raise Unlearnable("an answer that is treated by its content")
         convert = self._converter(plan)
         if plan.conversion is not None:
             members = (part for part in shape if type(part) is tuple)
-            if not all(map(JUDGED.isdisjoint, members)) or not _states_number(value):
+            if not all(map(JUDGED.isdisjoint, members)):
                 raise Unlearnable("an answer that is treated by its content")
             price = learn.learn_template(lambda example: stated_price(convert(example)), value, plan.sums)
             if price.root != (template.CONSTANT, None):
@@ -287,7 +294,9 @@ class Maker:
         if plan.conversion is not None:
             return functools.partial(_converted, plan.conversion)
         constants = {key: value for key, source, value in plan.hidden if source == "constant"}
-        provider = constants["custom_llm_provider"]
+        provider = constants.get("custom_llm_provider")
+        if provider is None:  # the answer has put its own hidden parameters there
+            raise Unlearnable("an answer with hidden parameters")
 
         def convert(value: Any) -> Any:
             made = self.litellm.ModelResponse()
@@ -409,7 +418,9 @@ class _Coster:
 
     def __init__(self, total: Callable[[Any], Any], logging: Any, hidden: dict[str, Any]) -> None:
         self._total = total
-        self._logging = logging
+        # A copy: this call's own object has yet to tell its callbacks, and warns once.
+        self._logging = copy.copy(logging)
+        self._logging.model_call_details = dict(logging.model_call_details)
         self._names = {
             "litellm_model_name": hidden.get("litellm_model_name"),
             "router_model_id": hidden.get("model_id"),

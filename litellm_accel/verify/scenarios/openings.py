@@ -7,6 +7,7 @@ import gc
 from dataclasses import replace
 from typing import Any
 
+from litellm_accel.provider import RATE_LIMIT_HEADERS
 from litellm_accel.verify.scenario import ALL, DIRECT, ROUTED, Made, Scenario, crossed, deployment, themed, with_fields
 from litellm_accel.verify.scenarios.errors import FAULTS
 from litellm_accel.verify.scenarios.parameters import WEATHER
@@ -14,6 +15,7 @@ from litellm_accel.verify.scenarios.streaming import ASYNC, FIRST, LAST, SYNC, c
 
 PLAIN = [{"role": "user", "content": "answer as: plain"}]
 USAGE = {"stream_options": {"include_usage": True}}
+FEW = dict.fromkeys(RATE_LIMIT_HEADERS)  # the usual ones are left out
 
 
 def _timeout() -> Any:
@@ -330,6 +332,7 @@ SCRIPTS = (
         Scenario("ends-logger", USAGE, callbacks={"_async_success_callback": ("async",)}, script=_ends, via=ASYNC),
     ),
     Scenario("made-of-sync", script=_made_of_sync, via=SYNC),
+    Scenario("made-of-few-headers", answer=plain(headers=FEW), script=_made_of, via=ASYNC),
     Scenario("cancelled", {"max_retries": 0}, script=_cancelled, via=ASYNC),
     Scenario("let-go", script=_let_go, via=ASYNC, logs=False),
     Scenario("let-go-sync", script=_let_go_sync, via=SYNC, logs=False),

@@ -13,6 +13,24 @@ def plain(**fields: Any) -> str:
     return "plain" + json.dumps(fields)
 
 
+def _in_turn(*answers: str) -> Any:
+    """Return a script that makes calls which are alike and gets these answers."""
+
+    async def script(stage: Any) -> None:
+        function = stage.entry()
+        for answer in answers:
+            messages = [{"role": "user", "content": f"answer as: {answer}"}]
+            await stage.acall(function, stage.arguments(messages=messages))
+            await stage.settled()
+
+    return script
+
+
+def _counting(prompt: int, completion: int, total: int, **more: Any) -> str:
+    usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total, **more}
+    return plain(usage=usage)
+
+
 SHAPES = (
     Scenario("echo", answer="echo", via=ALL),
     Scenario("large", answer="large", via=ALL),
@@ -58,6 +76,7 @@ SHAPES = (
     Scenario("length", answer="length"),
     Scenario("content-filter", answer="content-filter"),
     Scenario("finish-null", answer=plain(finish=None)),
+    Scenario("finish-details", answer=plain(finish=None, choice={"finish_details": "max_tokens"}), lane="either"),
     Scenario("finish-unknown", answer=plain(finish="eos_token"), lane="either"),
     Scenario("no-usage", answer="no-usage", via=ALL),
     Scenario("usage-details", answer="details", via=ALL),
@@ -86,6 +105,9 @@ SHAPES = (
         lane="either",
     ),
     Scenario("usage-text", answer=plain(usage="many"), lane="either"),
+    Scenario("usage-cost-text", answer=_counting(20, 2, 22, cost="0.25"), lane="either"),
+    Scenario("hidden-params", answer=plain(merge={"_hidden_params": "x", "hidden_params": "y"}), lane="either"),
+    Scenario("nested", answer=plain(body='{"a":' * 900 + "1" + "}" * 900), lane="either"),
     Scenario(
         "usage-deepseek",
         answer=plain(
@@ -202,6 +224,20 @@ SHAPES = (
     ),
 )
 
+# Answers of one shape, which LiteLLM treats by what their numbers come to.
+ALIKE = (
+    Scenario(
+        "reasoning-exceeds",
+        script=_in_turn(
+            *[_counting(9, 20, 29, reasoning_tokens=50)] * 3,
+            _counting(9, 50, 59, reasoning_tokens=20),
+        ),
+        lane="either",
+    ),
+    Scenario("prompt-of-none", script=_in_turn(*[_counting(0, 5, 5)] * 3, _counting(0, 5, 9))),
+    Scenario("completion-of-none", script=_in_turn(*[_counting(5, 0, 5)] * 3, _counting(5, 0, 30))),
+    Scenario("total-is-other", script=_in_turn(*[_counting(5, 2, 7)] * 3, _counting(5, 2, 30), _counting(5, 200, 3))),
+)
 MANY = tuple(f"x-{number}" for number in range(130))  # more than aiohttp takes
 TRAVELS = (
     Scenario("gzip", answer="gzip", via=ALL),
@@ -226,6 +262,7 @@ TRAVELS = (
 SCENARIOS = themed(
     "responses",
     *(replace(shape, via=shape.via if shape.via == ALL else ("acompletion",)) for shape in SHAPES),
+    *(replace(alike, via=("acompletion",)) for alike in ALIKE),
     *TRAVELS,
     *crossed(*after_plain(*SHAPES, via=("completion",)), *after_plain(*TRAVELS)),
 )
