@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import orjson
+
 from litellm_accel._backend import load
 from litellm_accel.lane import events, exchange, noted, openings, streams, wire
 from litellm_accel.lane.exchange import Recording, Replay, Reply
@@ -263,6 +265,13 @@ class Lane:
             plans[place] = begun.plan
         else:
             plans.pop(place, None)
+
+    def messages_as_sent(self, call: Call) -> Any:
+        """Return the messages that have been sent for ``call``, if its caller has changed them since; else None."""
+        with contextlib.suppress(Exception):  # they may be anything now
+            if self.encoded(call.messages, self.is_told(call.kwargs)) == call.encoded:
+                return None
+        return orjson.loads(call.encoded)
 
     @contextmanager
     def handing_over(self, plan: Any, post: Post, reply: Reply) -> Iterator[Replay]:

@@ -41,6 +41,7 @@ class Direct:
         reply = await post.asend()
         result, told = lane.result(plan, post, reply, call)
         if result is None:
+            args, kwargs = _as_sent(args, kwargs, lane.messages_as_sent(call))
             with lane.handing_over(plan, post, reply) as replay:
                 result = replay.result = await stock(*args, **kwargs)
             return result
@@ -68,6 +69,7 @@ class Direct:
         reply = post.send()
         result, told = lane.result(plan, post, reply, call)
         if result is None:
+            args, kwargs = _as_sent(args, kwargs, lane.messages_as_sent(call))
             with lane.handing_over(plan, post, reply) as replay:
                 result = replay.result = stock(*args, **kwargs)
             return result
@@ -75,3 +77,10 @@ class Direct:
             told.tell()
         lane.gate.serve()
         return result
+
+
+def _as_sent(args: tuple[Any, ...], kwargs: dict[str, Any], messages: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return a call's arguments, with ``messages`` in the place of its own if there are any."""
+    if messages is None:
+        return args, kwargs
+    return ((args[0], messages), kwargs) if len(args) > 1 else (args, {**kwargs, "messages": messages})

@@ -90,7 +90,7 @@ class Routed:
                 result, told = self._result(router, model, plan, post, reply, call, request)
             if result is None:
                 router.total_calls[routed.model] -= 1  # stock counts it again
-                pinned = self.routers.pinned(router, deployment, call.reported, limit=limit, tracked=True, checked=True)
+                pinned = self._as_sent(router, known, routed, call, limit=limit, tracked=True, checked=True)
                 limit = None
                 with lane.handing_over(plan, post, reply) as replay:
                     result = replay.result = await stock(pinned, *args, **kwargs)
@@ -141,9 +141,8 @@ class Routed:
         if routed is not None and (not is_checked or self._checked(deployment)):
             checked = is_checked
             post = lane.ready(wire.post, routed.plan, call)
-        pinned = self.routers.pinned(router, deployment, call.reported, checked=checked)
         if post is None:
-            return stock(pinned, *args, **kwargs)
+            return stock(self.routers.pinned(router, deployment, call.reported, checked=checked), *args, **kwargs)
         plan = routed.plan
         stream = plan.opening is not None
         self._count(routed, call)
@@ -154,6 +153,7 @@ class Routed:
         else:
             result, told = self._result(router, model, plan, post, reply, call, request)
         if result is None:
+            pinned = self._as_sent(router, known, routed, call, checked=checked)
             with lane.handing_over(plan, post, reply) as replay:
                 result = replay.result = stock(pinned, *args, **kwargs)
             return result
@@ -230,6 +230,13 @@ class Routed:
         """Let strategies count a call that is sent now."""
         for logger in self.lane.environment.listeners.counting:
             logger.log_pre_api_call(routed.model, call.messages, routed.details)
+
+    def _as_sent(self, router: Any, known: Known, routed: RoutedPlan, call: Call, **how: Any) -> Any:
+        """Return ``router`` pinned to what ``call`` was sent with, whatever was done to it or the messages since."""
+        is_current = self.routers.known(router) is known
+        deployment = routed.deployment if is_current else routed.as_learned
+        messages = self.lane.messages_as_sent(call)
+        return self.routers.pinned(router, deployment, call.reported, messages=messages, **how)
 
     def _learning(self, router: Any, known: Known, call: Call, deployment: Any, group: str) -> Any:
         place = _place(call, deployment)

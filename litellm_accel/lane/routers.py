@@ -109,12 +109,14 @@ class Routers:
         limit: Any = None,
         tracked: bool = False,
         checked: bool = False,
+        messages: Any = None,
     ) -> Any:
         """Return ``router`` as one that chooses ``deployment`` first.
 
         ``reported`` is among which metadata the choice has said something, and what. ``limit`` is a slot that is held
         already and will be released by it; ``tracked`` says that the choice is counted already, ``checked`` that its
-        limits have been checked and the call counted towards them.
+        limits have been checked and the call counted towards them. ``messages`` are those that have been sent, if
+        they are not the caller's any more.
         """
         made = object.__new__(self._pinned)
         made.pins = {
@@ -123,6 +125,7 @@ class Routers:
             "limit": limit,
             "tracked": tracked,
             "checked": checked,
+            "messages": messages,
         }
         made.__dict__ = router.__dict__
         return made
@@ -147,13 +150,18 @@ class Known:
             if hasattr(held, "__dict__"):
                 self.watch.add(name, held)
         self.watch.add("model_list", router.model_list)
+        self._watch_within("defaults", router.default_litellm_params)
         for index, deployment in enumerate(router.model_list):
-            self.watch.add(f"deployment {index}", deployment)
-            for part in ("litellm_params", "model_info"):
-                if type(deployment.get(part)) is dict:
-                    self.watch.add(f"deployment {index} {part}", deployment[part])
+            self._watch_within(f"deployment {index}", deployment)
         self.watch.mark()
         self.reason = self._judge(routers, router)
+
+    def _watch_within(self, name: str, held: Any) -> None:
+        """Watch ``held`` and all dictionaries and lists in it: requests are made of them."""
+        if type(held) is dict or type(held) is list:
+            self.watch.add(name, held)
+            for item in held.values() if type(held) is dict else held:
+                self._watch_within(name, item)
 
     def finish(self, router: Any, group: str, result: Any) -> None:
         """Add to ``result`` what a router adds to the headers of a first, successful attempt."""
@@ -219,6 +227,7 @@ class RoutedPlan:
         self.kinds = plan.kinds
         self.covers = plan.covers
         self.deployment = deployment
+        self.as_learned = {name: value.copy() if type(value) is dict else value for name, value in deployment.items()}
         self.model = deployment["litellm_params"]["model"]
         self.model_id = deployment["model_info"]["id"]
         if router._is_prompt_management_model(group):
@@ -226,7 +235,10 @@ class RoutedPlan:
         if listening and routers.mark is None:
             raise Unlearnable("callbacks of routers are told otherwise in this LiteLLM")
         info = router.get_deployment(model_id=self.model_id)
-        known = router.get_router_model_info(deployment=info, received_model_name=group)
+        try:
+            known = router.get_router_model_info(deployment=info, received_model_name=group)
+        except Exception:  # stock fails likewise after each call, and takes back that it has counted it
+            raise Unlearnable("a model without an entry in the price list") from None
         self.counted = any(
             limit is not None
             for limit in (
@@ -350,6 +362,12 @@ def _pinned_class(router_class: Any, limit_class: Any) -> Any:
             if chosen is not None:
                 return self._given(*chosen, **kwargs)
             return super().get_available_deployment(*args, **kwargs)
+
+        def _update_kwargs_with_deployment(self, deployment: Any, kwargs: Any, function_name: Any = None) -> None:
+            messages = self.pins.pop("messages", None)
+            if messages is not None:
+                kwargs["messages"] = messages  # of this attempt alone
+            super()._update_kwargs_with_deployment(deployment=deployment, kwargs=kwargs, function_name=function_name)
 
         def _given(self, deployment: Any, reported: tuple[str, Any] | None, request_kwargs: Any, **_: Any) -> Any:
             if reported is not None:

@@ -102,6 +102,40 @@ async def _cancelled_among_others(stage: Any) -> None:
     await stage.settled()
 
 
+def _say_more(stage: Any, router: Any, messages: list[Any]) -> None:
+    messages.append({"role": "user", "content": "later"})
+
+
+def _other_temperature(stage: Any, router: Any, messages: list[Any]) -> None:
+    router.model_list[0]["litellm_params"]["temperature"] = len(stage.provider.requests()) / 100
+
+
+def _other_address(stage: Any, router: Any, messages: list[Any]) -> None:
+    router.model_list[0]["litellm_params"]["api_base"] = stage.at("echo")
+
+
+def _changed_in_flight(change: Any) -> Any:
+    """Return a script in which ``change(stage, router, messages)`` changes something while the provider thinks."""
+
+    async def script(stage: Any) -> None:
+        router = stage.router() if stage.run.via == "arouter" else None
+        function = stage.litellm.acompletion if router is None else router.acompletion
+        for number in range(4):
+            said = [{"role": "user", "content": f"number {number}"}]
+            await stage.acall(function, stage.arguments(messages=said))
+            await stage.settled()
+        for answer in ('plain{"delay": 0.2}', 'error-400{"delay": 0.2}', 'content-filter{"delay": 0.2}'):
+            messages = [{"role": "user", "content": f"answer as: {answer}"}]
+            sent = len(stage.provider.requests())
+            task = asyncio.ensure_future(function(**{**stage.arguments(), "messages": messages}))
+            await stage.requested(sent + 1)
+            change(stage, router, messages)
+            await stage.acall(lambda task=task: task, {})
+            await stage.settled()
+
+    return script
+
+
 async def _waited_for(stage: Any) -> None:
     """asyncio.wait_for gives up before the provider answers."""
     function = await stage.warm()
@@ -180,6 +214,21 @@ SCENARIOS = themed(
         script=_waited_for,
         answer='stall{"plain_first": 2}',
         lane="either",
+    ),
+    Scenario(
+        "messages-in-flight",
+        {"max_retries": 0},
+        via=("acompletion", "arouter"),
+        script=_changed_in_flight(_say_more),
+    ),
+    *(
+        Scenario(
+            f"{name}-in-flight",
+            via=("arouter",),
+            script=_changed_in_flight(change),
+            deployments=(deployment("plain", max_retries=0),),
+        )
+        for name, change in (("temperature", _other_temperature), ("address", _other_address))
     ),
     Scenario("sync-inside-loop", via=("completion", "router"), script=_sync_inside_loop, lane="either"),
     Scenario("closed-connection", via=("acompletion", "arouter"), script=_reused_connection, answer="hangup"),

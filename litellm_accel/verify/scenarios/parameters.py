@@ -87,6 +87,17 @@ def _one_after_the_other(*calls: dict[str, Any]) -> Any:
     return script
 
 
+async def _header_in_place(stage: Any) -> None:
+    """Headers of LiteLLM's settings that are changed where they are."""
+    function, headers = stage.entry(), {"X-Module": "1"}
+    stage.litellm.headers = headers
+    for value in "1122":
+        headers["X-Module"] = value
+        for _ in range(2):
+            await stage.acall(function, stage.arguments())
+            await stage.settled()
+
+
 def _users(*users: Any) -> Any:
     return _one_after_the_other(*({"user": user} for user in users))
 
@@ -249,6 +260,7 @@ PARAMETERS = (
     Scenario("openai-key-from-module", {"api_key": None}, settings={"openai_key": "sk-openai-module"}, lane="either"),
     Scenario("base-from-module", {"api_base": None}, settings={"api_base": At()}, lane="either"),
     Scenario("organization-from-module", settings={"organization": "org-2"}, lane="either"),
+    Scenario("headers-in-place", via=("acompletion", "arouter"), script=_header_in_place),
     Scenario("headers-from-module", settings={"headers": {"X-Module": "1"}}, lane="either"),
     Scenario("no-key", {"api_key": None}, lane="either"),
     Scenario("own-client", {"client": Made(_openai_client), "max_retries": 0}, via=("completion",), lane="declined"),

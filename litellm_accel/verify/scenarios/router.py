@@ -131,6 +131,24 @@ async def _deployments_change(stage: Any) -> None:
     await stage.acall(router.acompletion, stage.arguments())
 
 
+async def _changed_inside(stage: Any) -> None:
+    """What deployments and defaults hold is changed where it is."""
+    router = stage.router(default_litellm_params={"temperature": 0.5, "metadata": {"a": "b"}})
+    function, parameters = router.acompletion, router.model_list[0]["litellm_params"]
+    changes = (
+        lambda: None,
+        lambda: parameters["extra_headers"].update({"X-Dep": "new"}),
+        lambda: router.default_litellm_params.update(temperature=0.9),
+        lambda: router.default_litellm_params["metadata"].update(a="c"),
+        lambda: parameters.update(api_key="sk-rotated"),
+    )
+    for change in changes:
+        change()
+        for _ in range(4):
+            await stage.acall(function, stage.arguments())
+            await stage.settled()
+
+
 async def _settings_change(stage: Any) -> None:
     """Router settings that are changed between calls take effect."""
     router = stage.router()
@@ -626,6 +644,26 @@ SCENARIOS = themed(
     # state and change
     Scenario("usage", via=("arouter",), script=_same_deployment, ordered=False),
     Scenario("deployments-change", via=("arouter",), lane="either", script=_deployments_change),
+    Scenario(
+        "changed-inside",
+        via=("arouter",),
+        script=_changed_inside,
+        deployments=(deployment("plain", extra_headers={"X-Dep": "old"}),),
+    ),
+    Scenario(
+        "changed-inside-told",
+        via=("arouter",),
+        script=_changed_inside,
+        callbacks={"callbacks": ("payload",)},
+        deployments=(deployment("plain", extra_headers={"X-Dep": "old"}),),
+    ),
+    Scenario(
+        "wildcard-without-price",
+        {"model": "nobody-knows-me"},
+        via=ROUTED,
+        deployments=(deployment("plain", group="*", model="openai/*"),),
+        lane="either",
+    ),
     Scenario(
         "settings-change",
         via=("arouter",),
