@@ -22,15 +22,15 @@ class Bindings:
     """Names in other modules and what each was bound to when this object was made.
 
     Each point is ``(owner, names)``: a module, class or dict, and names in it, of which a missing one counts as
-    ``None``. Where ``names`` is ``None`` the whole content counts, compared by equality. At most 16 points.
+    ``None``. Where ``names`` is ``None`` the whole content counts, compared by equality. At most 24 points.
     """
 
     __slots__ = ("_missing", "_objects", "_values", "_whole")
 
     def __init__(self, points: Iterable[tuple[Any, tuple[Any, ...] | None]]) -> None:
         points = [(_namespace(owner), names) for owner, names in points]
-        if len(points) > 16:
-            raise ValueError(f"at most 16 points can be watched, got {len(points)}")
+        if len(points) > 24:
+            raise ValueError(f"at most 24 points can be watched, got {len(points)}")
         self._missing: list[tuple[Mapping[Any, Any], Any]] = []
         self._objects: list[tuple[Any, Mapping[Any, Any], Any]] = []
         self._values: list[tuple[Any, Mapping[Any, Any], Any, Any]] = []

@@ -23,6 +23,7 @@ from litellm_accel.components.base import (
     Unavailable,
     require_same_parameters,
 )
+from litellm_accel.genuine import is_genuine
 
 _CALCULATOR = "litellm.cost_calculator"
 _ARITHMETIC = "litellm.litellm_core_utils.llm_cost_calc.utils"
@@ -103,24 +104,30 @@ class _LiteLLM:
         self.functions = {
             name: patching.stock_copy(value)
             for name, value in vars(self.calculator).items()
-            if isinstance(value, FunctionType) and value.__globals__ is vars(self.calculator)
+            if type(value) is FunctionType and value.__globals__ is vars(self.calculator)
         }
         for module, names in _SETTINGS.items():
             for name in names:
                 _attribute(_module(module), name)
         for name in _LAST_STEPS:
             _attribute(self.calculator, name)
+        # The last steps are elsewhere, and so is what they call.
+        homes = {getattr(self.calculator, name).__module__ for name in _LAST_STEPS} | {_CALCULATOR, _ARITHMETIC}
+        self.homes = [_module(home) for home in sorted(homes)]
         self._own = [
-            (vars(module), name, value)
-            for module in (self.calculator, self.arithmetic)
-            for name, value in vars(module).items()
-            if isinstance(value, FunctionType)
+            (vars(owner), name, value)
+            for owner in (*self.homes, self.tracking)
+            for name, value in vars(owner).items()
+            if _is_function(value) and not name.startswith("__")
         ] + [
             (vars(_module(module)), name, vars(_module(module))[name])
             for module, names in _SETTINGS.items()
             for name in names
             if callable(vars(_module(module)).get(name))
         ]
+        for _, name, value in self._own:
+            if not is_genuine(value):
+                raise Unavailable(f"{name} of LiteLLM's pricing has been replaced")
         types = _module("litellm.types.utils")
         self.response_types = tuple(_attribute(types, name) for name in ("ModelResponse", "Choices", "Message"))
         self.usage_types = tuple(
@@ -138,7 +145,7 @@ class _LiteLLM:
         points: list[tuple[Any, tuple[str, ...]]] = [
             (_module(module), names) for module, names in _SETTINGS.items() if module != _CALCULATOR
         ]
-        for module in (self.calculator, self.arithmetic):
+        for module in self.homes:
             functions = (name for namespace, name, _ in self._own if namespace is vars(module))
             points.append((module, (*functions, "verbose_logger")))
         points.append((self.tracking, tuple(vars(self.tracking))))
@@ -203,6 +210,11 @@ class _LiteLLM:
             made.__kwdefaults__ = function.__kwdefaults__
             names[name] = made
         return names
+
+
+def _is_function(value: Any) -> bool:
+    """Return whether ``value`` is a function, or behaves like one."""
+    return (callable(value) or isinstance(value, (staticmethod, classmethod))) and not issubclass(type(value), type)
 
 
 def _module(name: str) -> ModuleType:

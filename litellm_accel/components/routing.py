@@ -262,6 +262,11 @@ class Reader:
         self.log: logging.Logger = _logging.verbose_logger
         self.random: random.Random = random._inst  # type: ignore[attr-defined]  # what the module's functions draw from
         self.code = around()
+        for owner, names in self.code:
+            for name in names:
+                value = vars(owner).get(name)
+                if isinstance(value, FunctionType) and type(value) is not FunctionType:  # a wrapper says it is one
+                    raise Unavailable(f"{name} of LiteLLM's routing has been wrapped")
         self._strange = strange(self.code, litellm.Router)
         self.callback_type = CustomLogger
         self.compaction_type = CompactionState

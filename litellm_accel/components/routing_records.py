@@ -20,6 +20,8 @@ from litellm_accel.components.routing_filters import MAPPED_PROVIDERS
 _hot = load("routing")
 
 _NUMBERS = (int, float)
+# What stock calls on the router itself when it counts.
+_METHODS = ("_increment_deployment_usage", "get_deployment", "get_router_model_info")
 _MINUTE = 60  # how long the successes and failures of a deployment are counted, in seconds
 
 
@@ -105,7 +107,7 @@ class Records:
             return self._gate.decline(str(reason))
 
     def _success(self, router: Any, kwargs: Any) -> str | None:
-        memory = self._chooser.check(router)
+        memory = self._checked(router)
         call_type = kwargs.get("call_type")
         if call_type in ("_aresponses_websocket", "_arealtime") or self._not_live(call_type):
             raise _hot.Unserved("a record of another kind")
@@ -142,7 +144,7 @@ class Records:
     ) -> str | object | None:
         """Count tokens and calls as ``Router._increment_deployment_usage`` does, or return ``DECLINED``."""
         try:
-            memory = self._chooser.check(router)
+            memory = self._checked(router)
             if type(deployment_id) is not str or type(model_group) is not str:
                 raise _hot.Unserved("a record of another kind")
             if type(total_tokens) not in _NUMBERS or type(rpm_increment) is not int:
@@ -155,6 +157,16 @@ class Records:
             )
         except _hot.Unserved as reason:
             return self._gate.decline(str(reason))
+
+    def _checked(self, router: Any) -> Any:
+        """Return the memory cache of a router that is understood, and counts by LiteLLM's own methods.
+
+        Raises ``Unserved``.
+        """
+        memory, held = self._chooser.check(router), router.__dict__
+        if any([method in held for method in _METHODS]):
+            raise _hot.Unserved("a router with methods of its own")
+        return memory
 
     def _planned(
         self, router: Any, memory: Any, model_id: str, name: str | None, model_group: str, tokens: float, calls: int

@@ -13,13 +13,13 @@ import datetime
 import importlib
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import FunctionType
 from typing import Any, ClassVar
 
 from litellm_accel._backend import load
 from litellm_accel.components.base import Component, Replaced, Replacement, Unavailable
 from litellm_accel.components.chat import COMPONENT as chat
+from litellm_accel.genuine import is_genuine
 from litellm_accel.lane import streams as lane
 from litellm_accel.lane.assembly import Assembler
 from litellm_accel.lane.learn import Unlearnable
@@ -105,6 +105,9 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "openai._streaming:Stream": ("__init__", "__iter__", "__next__", "__stream__", "_iter_events"),
     "openai._base_client:BaseClient": ("_process_response_data",),
     "openai._models": ("construct_type", "BaseModel"),
+    "openai._models:BaseModel": ("construct",),
+    # What stock's job for each chunk begins with, where that is not begun.
+    "litellm.litellm_core_utils.litellm_logging:Logging": ("success_handler",),
 }
 
 # The same, for the end of a stream.
@@ -180,16 +183,9 @@ class Streams:
             return "setting set_verbose"
         if owners["litellm.constants"].LITELLM_MAX_STREAMING_DURATION_SECONDS is not None:
             return "setting LITELLM_MAX_STREAMING_DURATION_SECONDS"
-        sources = tuple(
-            str(Path(str(importlib.import_module(n).__file__)).parent) for n in ("litellm", "openai", "pydantic")
-        )
         for place, names in (*_NAMES.items(), *_AT_END.items()):
             for name in names:
-                value = vars(owners[place]).get(name)
-                code = getattr(value, "__code__", None)
-                if (callable(value) and code is None and not isinstance(value, type)) or (
-                    code is not None and not code.co_filename.startswith(sources)
-                ):
+                if not is_genuine(vars(owners[place]).get(name)):
                     return f"patched {name}"
         return None
 

@@ -146,9 +146,12 @@ class Listeners:
         self.litellm = importlib.import_module("litellm")
         self.counting: list[Any] = []
         self.checking: list[Any] = []
+        self._attributes: list[_Attributes] = []
         self._router = importlib.import_module("litellm.router").Router
         self._logger = importlib.import_module("litellm.integrations.custom_logger").CustomLogger
         self._strategies = {getattr(importlib.import_module(module), name) for module, name in _STRATEGIES}
+        #: What makes a logger another one, on its class or on itself.
+        self.hooks = frozenset(name for name in vars(self._logger) if not name.startswith("__")) | _HOOKED
         #: The integrations that LiteLLM has made.
         self.made: list[Any] = importlib.import_module("litellm.litellm_core_utils.litellm_logging")._in_memory_loggers
         self._is_async = importlib.import_module(
@@ -158,6 +161,7 @@ class Listeners:
     def judge(self) -> tuple[str | None, bool]:
         """Return why calls are stock's to serve, or None; and whether anybody listens to those that are not."""
         listening = False
+        self._attributes = [_Attributes(vars(logger), self.hooks) for logger in self._loggers()]
         self.counting = self._acting(self.litellm.input_callback, _COUNTING)
         self.checking = self._acting(self.litellm.callbacks, _CHECKING)
         for name in (*SUCCESS, *EARLY, "service_callback"):
@@ -170,6 +174,18 @@ class Listeners:
                 if name in SUCCESS and not self._is_deaf(callback):
                     listening = True
         return None, listening
+
+    def moved(self) -> bool:
+        """Return whether a logger has got a hook of its own since it was judged, or lost one: under a test, say."""
+        return any([attributes.moved(self.hooks) for attributes in self._attributes])
+
+    def classes(self) -> set[type]:
+        """Return the classes of the loggers in LiteLLM's lists, and those that these are built on."""
+        return {owner for logger in self._loggers() for owner in type(logger).__mro__ if owner is not object}
+
+    def _loggers(self) -> list[Any]:
+        held = (callback for name in (*SUCCESS, *EARLY) for callback in getattr(self.litellm, name))
+        return list({id(callback): callback for callback in held if isinstance(callback, self._logger)}.values())
 
     def _acting(self, callbacks: list[Any], hook: str) -> list[Any]:
         """Return the loggers among ``callbacks`` that override ``hook``."""
@@ -231,6 +247,27 @@ class Listeners:
             getattr(type(callback), name) is getattr(self._logger, name) and name not in vars(callback)
             for name in _HEARD
         )
+
+
+class _Attributes:
+    """What a logger holds for itself, and which ``hooks`` were among it: a mock's, or an application's."""
+
+    __slots__ = ("_held", "_hidden", "_size")
+
+    def __init__(self, held: dict[str, Any], hooks: frozenset[str]) -> None:
+        self._held = held
+        self._size = len(held)
+        self._hidden = hooks & held.keys()
+
+    def moved(self, hooks: frozenset[str]) -> bool:
+        """Return whether there are other hooks now. One cannot come without another attribute more, or less."""
+        size = len(self._held)
+        if size == self._size:
+            return False
+        if hooks & self._held.keys() != self._hidden:
+            return True
+        self._size = size
+        return False
 
 
 def _path(kind: type) -> str:

@@ -8,19 +8,18 @@ effect. Any change of a watched value starts a new *epoch*: all plans are droppe
 from __future__ import annotations
 
 import ast
-import contextlib
 import functools
 import importlib
 import logging
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FunctionType, MethodType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from litellm_accel._backend import load
+from litellm_accel.genuine import PACKAGES, is_genuine
 from litellm_accel.lane.callbacks import EARLY, SUCCESS, Listeners
 
 watch = load("watch")
@@ -259,6 +258,9 @@ SHOWN_BY_LEARNING = frozenset(
         "api_base",
         "api_key",
         "api_version",
+        "azure_key",
+        "cloudflare_api_key",
+        "cometapi_key",
         "content_policy_fallbacks",
         "context_window_fallbacks",
         "cost_discount_config",
@@ -274,12 +276,20 @@ SHOWN_BY_LEARNING = frozenset(
         "expose_router_debug_in_errors",
         "failure_callback",
         "force_ipv4",
+        "groq_key",
         "headers",
+        "heroku_key",
         "initialized_langfuse_clients",
         "log_client_error_tracebacks",
         "max_fallbacks",
+        "nebius_key",
+        "novita_api_key",
         "num_retries",
+        "openai_key",
+        "openai_like_key",
+        "openrouter_key",
         "organization",
+        "ovhcloud_key",
         "project",
         "redact_messages_in_exceptions",
         "retry",
@@ -289,10 +299,36 @@ SHOWN_BY_LEARNING = frozenset(
         "ssl_security_level",
         "ssl_verify",
         "suppress_debug_info",
+        "togetherai_api_key",
         "token",
+        "vercel_ai_gateway_key",
+        "xai_key",
         "_async_failure_callback",
         "_async_client_cleanup_registered",
         "config_path",
+    ]
+)
+# Settings that nothing reads in a call: a router does when it is made, a proxy when it manages users, keys and models,
+# integrations do for themselves.
+READ_ELSEWHERE = frozenset(
+    [
+        "custom_prometheus_metadata_labels",
+        "custom_prometheus_tags",
+        "default_internal_user_params",
+        "default_max_internal_user_budget",
+        "default_team_params",
+        "default_team_settings",
+        "fallbacks",
+        "internal_user_budget_duration",
+        "key_generation_settings",
+        "langfuse_default_tags",
+        "max_end_user_budget",
+        "max_internal_user_budget",
+        "prometheus_initialize_budget_metrics",
+        "prometheus_metrics_config",
+        "public_model_groups",
+        "store_audit_logs",
+        "upperbound_key_generate_params",
     ]
 )
 # Callback lists; what may be in them is for ``callbacks`` to say.
@@ -306,22 +342,6 @@ _LOGGERS = (
     ("LiteLLM Proxy", logging.INFO),
 )
 
-_PACKAGES = ("litellm", "openai", "httpx", "httpcore", "aiohttp", "pydantic")
-# Where else what these modules import comes from.
-_BORROWED = sys.stdlib_module_names | {
-    "click",
-    "dotenv",
-    "importlib_metadata",
-    "jsonschema",
-    "litellm_enterprise",
-    "multidict",
-    "propcache",
-    "pydantic_core",
-    "tiktoken",
-    "tokenizers",
-    "typing_extensions",
-    "yarl",
-}
 # Objects through which calls go; somebody may put a function into one of them.
 _HANDLERS = (
     "litellm.main:azure_chat_completions",
@@ -336,6 +356,8 @@ _OBJECTS = (
     "litellm.litellm_core_utils.thread_pool_executor:executor",
     *(f"logger {name}" for name, _ in _LOGGERS),
 )
+# What the classes of loggers are watched as.
+_CLASS = "logger's class "
 # Where settings change faster than plans pay, no plan is learned for a while.
 _WASTED_BEFORE_REST = 50
 _REST_SECONDS = 5.0
@@ -374,11 +396,8 @@ class Environment:
     def __init__(self, served: Callable[[], int]) -> None:
         self.litellm = importlib.import_module("litellm")
         self._defaults = defaults(self.litellm)
-        packages = [importlib.import_module(name) for name in _PACKAGES]
-        borrowed = (contextlib.contextmanager, os._check_methods)  # type: ignore[attr-defined]
-        files = (function.__code__.co_filename for function in borrowed)
-        self._sources = (*files, *(str(Path(str(found.__file__)).parent) for found in packages))
-        self._roots = _BORROWED.union(_PACKAGES)
+        for name in PACKAGES:
+            importlib.import_module(name)
         self._rested_until = 0.0
         self._served = served
         self._served_before = 0
@@ -410,27 +429,30 @@ class Environment:
         watched.add("logging", logging.root.manager)
         watched.add("model_cost", self.litellm.model_cost)
         watched.add("integrations", self.listeners.made)
-        for name, default in self._defaults.items():
+        for kind in self.listeners.classes():
+            watched.add(f"{_CLASS}{kind.__qualname__}", kind)
+        for name in self._defaults:
             held = getattr(self.litellm, name, None)
-            if isinstance(default, list | dict) and type(held) in (list, dict):
+            if type(held) in (list, dict):  # some are None until somebody sets them, like `headers`
                 watched.add(name, held)
         watched.mark()
         self.watch = watched
 
     def judged(self) -> str | None:
         """Return why the lane may not serve now, or None."""
-        return self.refresh() if self.watch.changed() else self.reason
+        return self.refresh() if self.watch.changed() or self.listeners.moved() else self.reason
 
     def refresh(self) -> str | None:
         """Look again after ``watch.changed()``; return why the lane may not serve now, or None."""
         now = time.monotonic()
         if now < self._rested_until:
             return "settings keep changing"
-        differences = self.watch.differences()
-        if not differences:
+        differences, moved = self.watch.differences(), self.listeners.moved()
+        if not differences and not moved:
             self.watch.mark()
             return self.reason
-        if self.reason is None and all(map(self._is_state, differences)) and self._loggers() is None:
+        is_state = not moved and all(map(self._is_state, differences))
+        if self.reason is None and is_state and self._loggers() is None:
             self.watch.mark()
             return None
         if self._is_too_often():
@@ -447,6 +469,8 @@ class Environment:
     def _is_state(self, difference: tuple[str, Any]) -> bool:
         """Return whether all that has changed is what an object holds for itself, like a logger's effective level."""
         name, key = difference
+        if name.startswith(_CLASS):
+            return key not in self.listeners.hooks
         return name.startswith("levels ") or (name in _OBJECTS and not callable(vars(self._owners[name]).get(key)))
 
     def _is_too_often(self) -> bool:
@@ -465,7 +489,7 @@ class Environment:
 
     def _settings(self) -> str | None:
         for name, default in self._defaults.items():
-            if name in SHOWN_BY_LEARNING or name in CALLBACK_LISTS:
+            if name in SHOWN_BY_LEARNING or name in READ_ELSEWHERE or name in CALLBACK_LISTS:
                 continue
             value = getattr(self.litellm, name, default)
             if isinstance(value, ModuleType):
@@ -491,7 +515,7 @@ class Environment:
         owner = self._owners.get(target)
         if owner is None:
             return
-        if not self._genuine(vars(owner).get(key)):
+        if not is_genuine(vars(owner).get(key)):
             self._patched[target, key] = f"patched {target.rpartition(':')[2]}.{key}"
 
     def _owner(self, target: str) -> Any:
@@ -503,28 +527,3 @@ class Environment:
         except ModuleNotFoundError:
             return None
         return getattr(found, name, None) if name else found
-
-    def _genuine(self, value: Any) -> bool:
-        """Return whether ``value``, if it can be called, comes from a package relied on, or was borrowed by one.
-
-        A mock, a wrapper that pretends to be what it wraps, a function or a class of the application's do not.
-        """
-        kind = type(value)
-        if kind in (staticmethod, classmethod, MethodType):
-            return self._genuine(value.__func__)
-        if kind is functools.partial:
-            return self._genuine(value.func)
-        if kind is FunctionType or kind is functools._lru_cache_wrapper:
-            if _root(value) in _BORROWED and getattr(sys.modules.get(value.__module__), value.__name__, None) is value:
-                return True
-            if kind is not FunctionType:
-                return self._genuine(value.__wrapped__)
-            source = value.__code__.co_filename
-            return source.startswith(self._sources) or (source[0] == "<" and value.__name__.startswith("__"))
-        if issubclass(kind, type):
-            return _root(value) in self._roots
-        return not callable(value) or (_root(kind) in self._roots and not kind.__module__.startswith("unittest"))
-
-
-def _root(named: Any) -> str:
-    return str(named.__module__).partition(".")[0]

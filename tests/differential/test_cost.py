@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import itertools
 import logging
 from collections import Counter
@@ -13,6 +14,7 @@ from unittest import mock
 
 import litellm
 import pytest
+import wrapt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from litellm import cost_calculator
@@ -29,6 +31,7 @@ from litellm.types.utils import (
 import litellm_accel
 from litellm_accel import _backend, patching
 from litellm_accel.components import cost
+from litellm_accel.components.base import Unavailable
 
 
 def outcome(function: Callable[..., Any], arguments: dict[str, Any]) -> tuple[Any, ...]:
@@ -471,7 +474,31 @@ def test_whoever_replaces_what_we_bypass_wins(pair: Pair, monkeypatch: pytest.Mo
     with mock.patch.object(litellm.utils, "get_model_info", wraps=litellm.utils.get_model_info) as spy:
         assert pair.completion(response(), served=False) == before
         assert not spy.call_count  # stock does not ask it
+    with mock.patch("litellm.llms.openai.cost_calculation.generic_cost_per_token", return_value=(1.0, 2.0)) as last:
+        assert pair.completion(response(), served=False) == "3.0"
+        assert last.call_count == 6  # three calls of each
+    tools = "litellm.litellm_core_utils.llm_cost_calc.tool_call_cost_tracking.StandardBuiltInToolCostTracking"
+    with mock.patch(f"{tools}.get_cost_for_built_in_tools", side_effect=[0.0, 0.0, 5.0, 5.0, 7.0, 7.0]):
+        assert float(pair.completion(response(), served=False)) == float(before) + 7.0
     assert pair.completion(response(), served=True) == before
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["litellm.cost_calculator.generic_cost_per_token", "litellm.llms.openai.cost_calculation.generic_cost_per_token"],
+)
+@pytest.mark.parametrize(
+    "wrap", [lambda function: wrapt.FunctionWrapper(function, _through), lambda function: mock.Mock()]
+)
+def test_what_was_wrapped_before_is_asked(place: str, wrap: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, _, name = place.rpartition(".")
+    monkeypatch.setattr(place, wrap(getattr(importlib.import_module(module), name)))
+    with pytest.raises(Unavailable, match="generic_cost_per_token of LiteLLM's pricing has been replaced"):
+        Pair()
+
+
+def _through(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    return wrapped(*args, **kwargs)
 
 
 def test_debug_logging_goes_on(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import litellm
 import pytest
 from litellm.integrations.custom_batch_logger import CustomBatchLogger
+from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils import litellm_logging
 
 from lane_switch import without_callbacks
@@ -94,3 +96,40 @@ def test_names_of_other_integrations_are_left_to_stock() -> None:
     environment = Environment(lambda: 0)
     litellm.callbacks.append("otel")
     assert environment.judged() == "callback otel"
+
+
+class Silent(CustomLogger):  # type: ignore[misc]
+    """A logger that overrides nothing, and notes something for itself with each event."""
+
+    def note(self) -> None:
+        self.noted = getattr(self, "noted", 0) + 1
+        type(self).noted_by_all = self.noted
+
+
+@pytest.mark.parametrize("on", ["logger", "class", "base class"])
+@pytest.mark.parametrize("hook", ["log_pre_api_call", "async_pre_call_check", "async_pre_call_deployment_hook"])
+def test_a_hook_that_a_logger_gets_later_is_noticed(on: str, hook: str) -> None:
+    logger = type("Derived", (Silent,), {})()
+    for name in ("callbacks", "input_callback", "success_callback", "failure_callback"):
+        getattr(litellm, name).append(logger)
+    litellm._async_success_callback.append(logger)
+    litellm._async_failure_callback.append(logger)
+    environment = Environment(lambda: 0)
+    assert environment.judged() is None
+    for _ in range(2):
+        logger.note()
+        assert environment.judged() is None
+    assert environment.epoch == 0
+    with mock.patch.object({"logger": logger, "class": type(logger), "base class": Silent}[on], hook):
+        assert environment.judged() == f"callback {hook}"
+    assert environment.judged() is None
+
+
+def test_an_event_that_a_deaf_logger_gets_later_is_told() -> None:
+    logger = Silent()
+    litellm._async_success_callback.append(logger)
+    environment = Environment(lambda: 0)
+    assert not environment.listening
+    with mock.patch.object(logger, "async_log_success_event"):
+        assert environment.judged() is None
+        assert environment.listening

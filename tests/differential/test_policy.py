@@ -9,6 +9,7 @@ from unittest import mock
 
 import litellm
 import pytest
+import wrapt
 
 from litellm_accel.lane import policy
 from litellm_accel.lane.policy import Environment
@@ -52,6 +53,7 @@ def _own(*args: Any, **kwargs: Any) -> None:
         mock.Mock(),
         mock.AsyncMock(),
         mock.create_autospec(litellm.utils.get_optional_params),
+        wrapt.FunctionWrapper(litellm.utils.get_optional_params, _own),
         types.MethodType(_own, object()),
         type("Other", (litellm.ModelResponse,), {"__module__": __name__}),
     ],
@@ -88,6 +90,23 @@ def test_a_mock_where_a_test_may_put_one_is_noticed(place: str) -> None:
         assert environment.watch.changed()
         assert str(environment.refresh()).startswith("patched ")
     assert environment.refresh() is None
+
+
+def test_settings_that_are_none_at_first_are_watched_when_they_hold_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = Environment(lambda: 0)
+    monkeypatch.setattr(litellm, "headers", {"x-team": "blue"})
+    assert environment.judged() is None
+    before = environment.epoch
+    litellm.headers["x-team"] = "red"
+    assert environment.judged() is None
+    assert environment.epoch == before + 1
+
+
+@pytest.mark.parametrize("name", policy.READ_ELSEWHERE)
+def test_settings_that_no_call_reads_may_be_anything(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    environment = Environment(lambda: 0)
+    monkeypatch.setattr(litellm, name, ["set"])
+    assert environment.judged() is None
 
 
 @pytest.mark.parametrize("place", ["litellm.utils.executor", "litellm.verbose_logger"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import operator
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import litellm
 import pytest
+import wrapt
 from litellm import Router
 
 import litellm_accel
@@ -42,12 +44,12 @@ def status(
 def test_it_passes_and_leaves_nothing_behind(status: Callable[[], tuple[str, str]]) -> None:
     names = [name for name in vars(litellm) if name.endswith("callback") or name == "callbacks"]
     before = {name: list(getattr(litellm, name)) for name in names}
-    prices, drawn, threads = dict(litellm.model_cost), random.getstate(), threading.active_count()
+    prices, drawn, threads = dict(litellm.model_cost), random.getstate(), set(threading.enumerate())
     assert status()[0] == "active"
     assert {name: list(getattr(litellm, name)) for name in names} == before
     assert litellm.model_cost == prices
     assert random.getstate() == drawn
-    assert threading.active_count() == threads
+    assert set(threading.enumerate()) <= threads  # some may have ended
     assert litellm_accel.status()["routing"].served == 0
 
 
@@ -135,3 +137,25 @@ def test_every_word_of_this_release_is_known(restored: None, monkeypatch: pytest
 
 def test_every_setting_of_this_release_is_known() -> None:
     assert set(list(inspect.signature(Router.__init__).parameters)[1:]) == routing_probe._SETTINGS
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "litellm.router.filter_team_based_models",
+        "litellm.Router._filter_blocked_deployments",
+        "litellm.router_strategy.least_busy.LeastBusyLoggingHandler.get_available_deployments",
+    ],
+)
+def test_what_was_wrapped_before_is_asked(
+    status: Callable[[], tuple[str, str]], place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, _, name = place.rpartition(".")
+    held = operator.attrgetter(owner.removeprefix("litellm."))(litellm)
+    monkeypatch.setattr(held, name, wrapt.FunctionWrapper(getattr(held, name), _through))
+    state, reason = status()
+    assert (state, reason) == ("off", f"{name} of LiteLLM's routing has been wrapped")
+
+
+def _through(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    return wrapped(*args, **kwargs)

@@ -797,6 +797,19 @@ def test_mocks_in_the_process_and_the_router_are_heeded(strategy: str, place: st
     assert gate.declined == declined
 
 
+@pytest.mark.parametrize("name", ["_increment_deployment_usage", "get_deployment", "get_router_model_info"])
+async def test_a_mock_in_a_router_is_asked_when_it_counts(name: str, gate: Any) -> None:
+    router = router_of(1)
+    calls = []
+    for on in (False, True):
+        gate.switch(on)
+        with mock.patch.object(router, name, wraps=getattr(router, name)) as spy:
+            await router.acompletion("chat", MESSAGES, mock_response="Hello")
+            await asyncio.sleep(0.2)  # LiteLLM's worker tells the router
+        calls.append(spy.call_count)
+    assert calls[0] == calls[1] > 0
+
+
 def test_a_router_can_be_collected(gate: Any) -> None:
     router = router_of(5, "latency-based-routing")
     choose(router)

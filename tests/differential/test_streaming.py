@@ -7,12 +7,14 @@ import copy
 import gc
 import itertools
 import json
+import pydoc
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import litellm
 import pytest
+import wrapt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from litellm.litellm_core_utils import streaming_handler
@@ -580,3 +582,24 @@ def test_a_litellm_without_something_it_needs_is_refused(monkeypatch: pytest.Mon
     monkeypatch.setitem(streaming._NAMES, "litellm.types.utils", ("Delta", "no_such_name"))  # type: ignore[index]
     with pytest.raises(Unavailable, match=r"litellm\.types\.utils has no no_such_name in the installed LiteLLM"):
         streaming.Streaming().replacements(_backend.load("gate").Gate("streaming", 10))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "litellm.CustomStreamWrapper.model_response_creator",
+        "litellm.litellm_core_utils.litellm_logging.Logging.success_handler",
+        "openai._models.BaseModel.construct",
+        "litellm.litellm_core_utils.streaming_handler.Delta.__init__",
+    ],
+)
+def test_whoever_wraps_what_is_passed_by_is_asked(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = streaming.Streams(_backend.load("gate").Gate("streaming", 10))
+    assert streams.admitted() is None
+    owner, _, name = place.rpartition(".")
+    held = pydoc.locate(owner)
+    through = wrapt.FunctionWrapper(vars(held)[name], lambda wrapped, instance, args, kwargs: wrapped(*args, **kwargs))
+    with monkeypatch.context() as patched:
+        patched.setattr(held, name, through)
+        assert streams.admitted() == f"patched {name}"
+    assert streams.admitted() is None
