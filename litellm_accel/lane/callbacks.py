@@ -190,7 +190,7 @@ class Listeners:
     def _acting(self, callbacks: list[Any], hook: str) -> list[Any]:
         """Return the loggers among ``callbacks`` that override ``hook``."""
         held = (logger for logger in callbacks if isinstance(logger, self._logger))
-        return [logger for logger in held if getattr(type(logger), hook) is not getattr(self._logger, hook)]
+        return [logger for logger in held if getattr(type(logger), hook, None) is not getattr(self._logger, hook)]
 
     def _refusal(self, name: str, callback: Any) -> str | None:
         if name == "service_callback":

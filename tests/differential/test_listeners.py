@@ -133,3 +133,9 @@ def test_an_event_that_a_deaf_logger_gets_later_is_told() -> None:
     with mock.patch.object(logger, "async_log_success_event"):
         assert environment.judged() is None
         assert environment.listening
+
+
+@pytest.mark.parametrize("place", ["callbacks", "input_callback", "success_callback", "_async_success_callback"])
+def test_a_mock_of_a_logger_is_left_to_stock(place: str) -> None:
+    getattr(litellm, place).append(mock.MagicMock(spec=CustomLogger))
+    assert str(Environment(lambda: 0).reason).startswith("callback ")
