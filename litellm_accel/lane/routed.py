@@ -233,8 +233,10 @@ class Routed:
 
     def _as_sent(self, router: Any, known: Known, routed: RoutedPlan, call: Call, **how: Any) -> Any:
         """Return ``router`` pinned to what ``call`` was sent with, whatever was done to it or the messages since."""
-        is_current = self.routers.known(router) is known
-        deployment = routed.deployment if is_current else routed.as_learned
+        deployment = routed.as_learned
+        with contextlib.suppress(Exception):  # the router is being changed right now
+            if self.routers.known(router) is known:
+                deployment = routed.deployment
         messages = self.lane.messages_as_sent(call)
         return self.routers.pinned(router, deployment, call.reported, messages=messages, **how)
 
