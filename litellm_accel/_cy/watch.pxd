@@ -14,3 +14,14 @@ cdef class Watch:
 
     cpdef bint changed(self)
     cdef bint _written(self, Py_ssize_t i)
+
+
+cdef class Classes:
+    cdef tuple _classes
+    cdef tuple _names
+    cdef list _held
+    cdef bytearray _held_versions
+    cdef unsigned int *_versions
+
+    cdef tuple _now(self, object kind)
+    cpdef bint changed(self)

@@ -1,8 +1,9 @@
 # cython: language_level=3, binding=True, boundscheck=False, wraparound=False
-"""Notices that one of many dictionaries has changed since it was last looked at."""
+"""Notices that one of many dictionaries or classes has changed since it was last looked at."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import MappingProxyType
 from typing import Any
 
@@ -24,7 +25,15 @@ cdef extern from *:
     PyObject *PyTuple_GET_ITEM(PyObject *held, Py_ssize_t i) nogil
     PyObject *PyDict_GetItemWithError(object held, object key) except? NULL
 
-__all__ = ["Watch", "namespace"]
+cdef extern from *:
+    """
+    #define accel_class_version(kind) (((PyTypeObject *)(kind))->tp_version_tag)
+    #define accel_class_lookup(kind, name) _PyType_Lookup((PyTypeObject *)(kind), name)
+    """
+    unsigned int accel_class_version(object kind)  # 0 until an attribute is looked up
+    PyObject *accel_class_lookup(object kind, object name)
+
+__all__ = ["Classes", "Watch", "namespace"]
 
 
 def namespace(owner: Any) -> dict[str, Any] | MappingProxyType[str, Any]:
@@ -124,6 +133,46 @@ cdef class Watch:
     cdef bint _written(self, Py_ssize_t i):
         # An instance's attributes may change without a new version.
         return ACCEL_HAS_WATCHERS or accel_dict_version(<PyObject *>self._dicts[i]) != self._versions[i]
+
+
+cdef class Classes:
+    """The attributes by some names of classes, wherever among their bases they come from; others may change.
+
+    ``changed()`` is true if any of them is another object than when this was made. Compiled, CPython's own version of a
+    class, which each write to it or to a base renews, says whether there is anything to compare.
+    """
+
+    def __init__(self, classes: Iterable[type], names: Iterable[str]) -> None:
+        cdef Py_ssize_t i
+        self._classes = tuple(classes)
+        self._names = tuple(names)
+        self._held = [self._now(kind) for kind in self._classes]
+        self._held_versions = bytearray(len(self._classes) * sizeof(unsigned int))
+        self._versions = <unsigned int *><char *>self._held_versions
+        for i in range(len(self._classes)):
+            self._versions[i] = accel_class_version(self._classes[i])
+
+    cdef tuple _now(self, object kind):
+        cdef PyObject *found
+        cdef list held = []
+        for name in self._names:
+            found = accel_class_lookup(kind, name)
+            held.append(None if found == NULL else <object>found)
+        return tuple(held)
+
+    cpdef bint changed(self):
+        """Return whether any of the attributes is another object now."""
+        cdef Py_ssize_t i
+        cdef unsigned int version
+        for i in range(len(self._classes)):
+            version = accel_class_version(self._classes[i])
+            if version and version == self._versions[i]:
+                continue
+            for before, now in zip(self._held[i], self._now(self._classes[i])):
+                if before is not now:
+                    return True
+            self._versions[i] = accel_class_version(self._classes[i])
+        return False
 
 
 cdef bint _same(PyObject *now, PyObject *before):

@@ -1,11 +1,12 @@
-"""Notices that one of many dictionaries has changed since it was last looked at."""
+"""Notices that one of many dictionaries or classes has changed since it was last looked at."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["Watch", "namespace"]
+__all__ = ["Classes", "Watch", "namespace"]
 
 
 def namespace(owner: Any) -> dict[str, Any] | MappingProxyType[str, Any]:
@@ -85,3 +86,30 @@ _MISSING = object()
 
 def _same(now: list[Any], before: tuple[Any, ...]) -> bool:
     return len(now) == len(before) and all(one is other for one, other in zip(now, before, strict=True))
+
+
+class Classes:
+    """The attributes by some names of classes, wherever among their bases they come from; others may change.
+
+    ``changed()`` is true if any of them is another object than when this was made. Compiled, CPython's own version of a
+    class, which each write to it or to a base renews, says whether there is anything to compare.
+    """
+
+    def __init__(self, classes: Iterable[type], names: Iterable[str]) -> None:
+        self._classes = tuple(classes)
+        self._names = tuple(names)
+        self._held = [self._now(kind) for kind in self._classes]
+
+    def _now(self, kind: type) -> tuple[Any, ...]:
+        found: dict[str, Any] = {}
+        for owner in reversed(kind.__mro__):
+            found.update(vars(owner))
+        return tuple(map(found.get, self._names))
+
+    def changed(self) -> bool:
+        """Return whether any of the attributes is another object now."""
+        for kind, held in zip(self._classes, self._held, strict=True):
+            for before, now in zip(held, self._now(kind), strict=True):
+                if before is not now:
+                    return True
+        return False

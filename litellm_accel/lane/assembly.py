@@ -59,7 +59,8 @@ class Text:
         content = "".join(self.texts)
         self.leaves = [found["id"], found["created"], found["system_fingerprint"], content]
         self.leaves += [getattr(usage, name) for name in _COUNTS]
-        self.shape = (*shape, type(usage), tokens, tuple(map(bool, self.leaves)), found["model"], found["object"])
+        kinds = tuple((type(leaf), bool(leaf)) for leaf in self.leaves)
+        self.shape = (*shape, type(usage), tokens, kinds, found["model"], found["object"])
 
     def _chunk(self, chunk: Any, is_last: bool) -> tuple[Any, ...]:
         """Return the shape of a chunk."""

@@ -12,6 +12,10 @@ import importlib
 from types import FunctionType, MethodType
 from typing import Any
 
+from litellm_accel._backend import load
+
+watch = load("watch")
+
 # Lists whose members hear of a success.
 SUCCESS = ("success_callback", "_async_success_callback")
 # Lists through which a callback may take part in a call before it has succeeded.
@@ -93,7 +97,6 @@ _INTEGRATIONS = {
     "langfuse": "litellm.integrations.langfuse.langfuse_prompt_management.LangfusePromptManagement",
     "langsmith": "litellm.integrations.langsmith.LangsmithLogger",
     "literalai": "litellm.integrations.literal_ai.LiteralAILogger",
-    "mlflow": "litellm.integrations.mlflow.MlflowLogger",
     "openmeter": "litellm.integrations.openmeter.OpenMeterLogger",
     "opik": "litellm.integrations.opik.opik.OpikLogger",
     "posthog": "litellm.integrations.posthog.PostHogLogger",
@@ -146,12 +149,17 @@ class Listeners:
         self.litellm = importlib.import_module("litellm")
         self.counting: list[Any] = []
         self.checking: list[Any] = []
-        self._attributes: list[_Attributes] = []
+        # The loggers that were judged: their classes, what they hold for themselves, how much that is, and which hooks.
+        self._classes = watch.Classes((), ())
+        self._held: list[dict[str, Any]] = []
+        self._sizes: list[int] = []
+        self._hidden: list[frozenset[str]] = []
         self._router = importlib.import_module("litellm.router").Router
         self._logger = importlib.import_module("litellm.integrations.custom_logger").CustomLogger
         self._strategies = {getattr(importlib.import_module(module), name) for module, name in _STRATEGIES}
-        #: What makes a logger another one, on its class or on itself.
-        self.hooks = frozenset(name for name in vars(self._logger) if not name.startswith("__")) | _HOOKED
+        members = (name for name in vars(self._logger) if not name.startswith("__"))
+        # What makes a logger another one, in its class or in itself.
+        self._hooks = _HOOKED.union(members) - _ELSEWHERE - _PROXY
         #: The integrations that LiteLLM has made.
         self.made: list[Any] = importlib.import_module("litellm.litellm_core_utils.litellm_logging")._in_memory_loggers
         self._is_async = importlib.import_module(
@@ -161,7 +169,11 @@ class Listeners:
     def judge(self) -> tuple[str | None, bool]:
         """Return why calls are stock's to serve, or None; and whether anybody listens to those that are not."""
         listening = False
-        self._attributes = [_Attributes(vars(logger), self.hooks) for logger in self._loggers()]
+        loggers = self._loggers()
+        self._classes = watch.Classes(set(map(type, loggers)), self._hooks)
+        self._held = list(map(vars, loggers))
+        self._sizes = list(map(len, self._held))
+        self._hidden = self._hiding()
         self.counting = self._acting(self.litellm.input_callback, _COUNTING)
         self.checking = self._acting(self.litellm.callbacks, _CHECKING)
         for name in (*SUCCESS, *EARLY, "service_callback"):
@@ -176,12 +188,22 @@ class Listeners:
         return None, listening
 
     def moved(self) -> bool:
-        """Return whether a logger has got a hook of its own since it was judged, or lost one: under a test, say."""
-        return any([attributes.moved(self.hooks) for attributes in self._attributes])
+        """Return whether a logger has got a hook since it was judged, or lost one: from a test, say.
 
-    def classes(self) -> set[type]:
-        """Return the classes of the loggers in LiteLLM's lists, and those that these are built on."""
-        return {owner for logger in self._loggers() for owner in type(logger).__mro__ if owner is not object}
+        Of what a logger holds for itself the number is looked at: a hook comes without another attribute's going.
+        """
+        if self._classes.changed():
+            return True
+        sizes = list(map(len, self._held))
+        if sizes != self._sizes:
+            if self._hiding() != self._hidden:
+                return True
+            self._sizes = sizes
+        return False
+
+    def _hiding(self) -> list[frozenset[str]]:
+        """Return which hooks loggers hold for themselves, in the place of their class's."""
+        return [self._hooks & held.keys() for held in self._held]
 
     def _loggers(self) -> list[Any]:
         held = (callback for name in (*SUCCESS, *EARLY) for callback in getattr(self.litellm, name))
@@ -222,7 +244,7 @@ class Listeners:
     def _part(self, logger: Any) -> str | None:
         """Return the name of something by which ``logger`` may take part in more than a call's end."""
         kind = type(logger)
-        hooks = {name for name in vars(self._logger) if not name.startswith("__")} - _HEARD - _ELSEWHERE - _PROXY
+        hooks = self._hooks - _HEARD - _HOOKED
         own = _OWN.get(_path(kind))
         if own is not None:
             held = (name for name in hooks if getattr(kind, name) is not getattr(self._logger, name))
@@ -244,30 +266,9 @@ class Listeners:
         if not isinstance(callback, self._logger):
             return False
         return all(
-            getattr(type(callback), name) is getattr(self._logger, name) and name not in vars(callback)
+            getattr(type(callback), name, None) is getattr(self._logger, name) and name not in vars(callback)
             for name in _HEARD
         )
-
-
-class _Attributes:
-    """What a logger holds for itself, and which ``hooks`` were among it: a mock's, or an application's."""
-
-    __slots__ = ("_held", "_hidden", "_size")
-
-    def __init__(self, held: dict[str, Any], hooks: frozenset[str]) -> None:
-        self._held = held
-        self._size = len(held)
-        self._hidden = hooks & held.keys()
-
-    def moved(self, hooks: frozenset[str]) -> bool:
-        """Return whether there are other hooks now. One cannot come without another attribute more, or less."""
-        size = len(self._held)
-        if size == self._size:
-            return False
-        if hooks & self._held.keys() != self._hidden:
-            return True
-        self._size = size
-        return False
 
 
 def _path(kind: type) -> str:

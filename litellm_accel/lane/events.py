@@ -140,6 +140,8 @@ class Pair:
             number = self.noted.number(one, two)
             if number is not None:
                 return (template.SLOT, f"noted {number}")
+            if self._are_headers(one, two):
+                return (template.SLOT, _HEADERS)
         found = self.named(one, two, name) if type(name) is str else None
         if found is not None:
             return found
@@ -182,11 +184,14 @@ class Pair:
             return self._held(one, two, self._messages)
         return None
 
-    def headers(self, one: Any, two: Any) -> tuple[Any, ...]:
-        """Return the node for the headers of the answer."""
+    def _are_headers(self, one: Held, two: Held) -> bool:
+        """Return whether these are the answers' headers, wherever: they may be equal in both calls by chance."""
         shown = (one, self.first.result), (two, self.second.result)
-        if all(type(held) is Held and held.original is result._response_headers for held, result in shown):
-            return (template.SLOT, _HEADERS)
+        return all(result is not None and held.original is result._response_headers for held, result in shown)
+
+    def headers(self, one: Any, two: Any) -> tuple[Any, ...]:
+        """Return the node for the headers of the answer as LiteLLM's own client has them."""
+        shown = (one, self.first.result), (two, self.second.result)
         if all(held is result._hidden_params.get("headers") for held, result in shown):
             self.receives = True
             return (template.SLOT, _RECEIVED)
@@ -678,7 +683,7 @@ class Rates:
 
     def __init__(self, billed: Any, breakdown: dict[str, Any], answered: Any) -> None:
         self.billed = billed
-        self._breakdown = breakdown
+        self._breakdown = dict(breakdown)  # a callback may write into this call's own
         self._answered = answered
 
     def apply(self, result: Any) -> bool:

@@ -189,8 +189,11 @@ class Openings:
         sent = recording.sent[0]
         headers = headers_of(sent.reply.headers)
         made.extend(headers)
+        heads = made.mapped(headers)
+        if heads is None:  # empty, repeated or not ASCII
+            raise Unlearnable("headers of a stream")
         slots = second.slots()
-        opened = made.fill(made.mapped(headers), plain(second.messages), second.given, slots)
+        opened = made.fill(heads, plain(second.messages), second.given, slots)
         if not alike(picture(opened), second.state, {}):
             raise Unlearnable("a stream that the lane opens differently")
         stream = recording.stream.completion_stream

@@ -71,6 +71,7 @@ class Sources:
             "response_time": self._setup.get_response_time(started, ended, begun, details.get("stream", False)),
             "cache_hit": details["cache_hit"],
             "response_cost": cost,
+            "cost_breakdown": logging.cost_breakdown,  # there is none where the answer states its price
             **{name: usage.get(name, 0) for name in _OF_USAGE},
             _USAGE: usage,
             "messages": messages,
@@ -120,7 +121,9 @@ class Sources:
         prices = self.litellm.model_cost
         metadata = logging.model_call_details["litellm_params"].get("metadata") or {}
         deployed = metadata.get("deployment"), metadata.get("model_info")
-        return result.model, prices.get(key), prices.get(result._hidden_params.get("model_id")), deployed
+        hidden = result._hidden_params  # a stream's response is of the model that was asked for, whichever answered
+        answered = result.model, hidden.get("provider_response_model")
+        return answered, prices.get(key), prices.get(hidden.get("model_id")), deployed
 
 
 class Payloads:

@@ -312,21 +312,31 @@ SHOWN_BY_LEARNING = frozenset(
 # integrations do for themselves.
 READ_ELSEWHERE = frozenset(
     [
+        "argilla_batch_size",
+        "argilla_transformation_object",
+        "aws_sqs_callback_params",
         "custom_prometheus_metadata_labels",
         "custom_prometheus_tags",
+        "datadog_params",
+        "datadog_use_v1",
         "default_internal_user_params",
         "default_max_internal_user_budget",
         "default_team_params",
         "default_team_settings",
         "fallbacks",
+        "gcs_pub_sub_use_v1",
+        "generic_api_use_v1",
         "internal_user_budget_duration",
         "key_generation_settings",
         "langfuse_default_tags",
+        "langsmith_batch_size",
         "max_end_user_budget",
         "max_internal_user_budget",
         "prometheus_initialize_budget_metrics",
         "prometheus_metrics_config",
         "public_model_groups",
+        "s3_audit_callback_params",
+        "s3_callback_params",
         "store_audit_logs",
         "upperbound_key_generate_params",
     ]
@@ -356,8 +366,6 @@ _OBJECTS = (
     "litellm.litellm_core_utils.thread_pool_executor:executor",
     *(f"logger {name}" for name, _ in _LOGGERS),
 )
-# What the classes of loggers are watched as.
-_CLASS = "logger's class "
 # Where settings change faster than plans pay, no plan is learned for a while.
 _WASTED_BEFORE_REST = 50
 _REST_SECONDS = 5.0
@@ -429,8 +437,6 @@ class Environment:
         watched.add("logging", logging.root.manager)
         watched.add("model_cost", self.litellm.model_cost)
         watched.add("integrations", self.listeners.made)
-        for kind in self.listeners.classes():
-            watched.add(f"{_CLASS}{kind.__qualname__}", kind)
         for name in self._defaults:
             held = getattr(self.litellm, name, None)
             if type(held) in (list, dict):  # some are None until somebody sets them, like `headers`
@@ -459,6 +465,7 @@ class Environment:
             self._rested_until = now + _REST_SECONDS
             return "settings keep changing"
         self.epoch += 1
+        self.reason = "settings not understood"  # if what follows fails
         before = self.watch
         self._build()
         for name, key in before.differences():
@@ -469,8 +476,6 @@ class Environment:
     def _is_state(self, difference: tuple[str, Any]) -> bool:
         """Return whether all that has changed is what an object holds for itself, like a logger's effective level."""
         name, key = difference
-        if name.startswith(_CLASS):
-            return key not in self.listeners.hooks
         return name.startswith("levels ") or (name in _OBJECTS and not callable(vars(self._owners[name]).get(key)))
 
     def _is_too_often(self) -> bool:

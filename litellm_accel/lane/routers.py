@@ -227,7 +227,7 @@ class RoutedPlan:
         self.kinds = plan.kinds
         self.covers = plan.covers
         self.deployment = deployment
-        self.as_learned = {name: value.copy() if type(value) is dict else value for name, value in deployment.items()}
+        self.as_learned = _copy(deployment)
         self.model = deployment["litellm_params"]["model"]
         self.model_id = deployment["model_info"]["id"]
         if router._is_prompt_management_model(group):
@@ -323,6 +323,13 @@ class RoutedPlan:
         """Return the router that counts successes by this callback, None if it is somebody else's."""
         router = getattr(callback, "__self__", None)
         return router if type(router) is self._router and callback.__name__ in _SUCCESSES else None
+
+
+def _copy(held: Any) -> Any:
+    """Return ``held`` with new dictionaries and lists, and all else the same."""
+    if type(held) is dict:
+        return {name: _copy(item) for name, item in held.items()}
+    return [_copy(item) for item in held] if type(held) is list else held
 
 
 def _tokens(result: Any) -> int:

@@ -85,3 +85,31 @@ def test_equal_but_other_objects_differ(hot: Any) -> None:
 def test_what_has_no_namespace_is_refused(hot: Any) -> None:
     with pytest.raises(TypeError):
         hot("watch").Watch().add("number", 3)
+
+
+def test_classes_are_watched_for_some_names_through_their_bases(hot: Any) -> None:
+    class Base:
+        def hook(self) -> None: ...
+
+    class Derived(Base):
+        count = 0
+
+    watched = hot("watch").Classes([Derived], ["hook", "other"])
+    for _ in range(3):
+        Derived.count += 1
+        Base.other_count = Derived.count  # type: ignore[attr-defined]
+        assert not watched.changed()
+    original = Base.hook
+    for owner in (Base, Derived):
+        owner.hook = lambda self: None  # type: ignore[method-assign]
+        assert watched.changed()
+        assert watched.changed(), "until it is undone"
+        if owner is Base:
+            Base.hook = original  # type: ignore[method-assign]
+        else:
+            del Derived.hook
+        assert not watched.changed()
+    Derived.other = None  # type: ignore[attr-defined]  # as good as missing
+    assert not watched.changed()
+    Derived.other = 1  # type: ignore[attr-defined]
+    assert watched.changed()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -129,6 +130,11 @@ async def _slow_in_flight(stage: Any) -> None:
         await asyncio.sleep(0.02)
         await stage.settled()
     stage.observe("told", sorted(seen, key=str))
+
+
+def _headed(*values: str) -> list[str]:
+    """Answers that differ in the value of a header."""
+    return ["plain" + json.dumps({"headers": {"x-request-id": value}}) for value in values]
 
 
 SCENARIOS = themed(
@@ -358,6 +364,25 @@ SCENARIOS = themed(
                 "model_name": "other",
                 "litellm_params": {"model": "openai/gpt-4o", "api_key": "a", "mock_response": "ok"},
             },
+        ),
+    ),
+    *(
+        Scenario(
+            f"headers-that-change-{provider}",
+            {"api_version": "2024-10-21"} if provider == "azure" else {},
+            model=f"{provider}/gpt-4o",
+            callbacks={"callbacks": ("payload",)},
+            via=("completion",),
+            script=responses.in_turn_sync(*_headed("a", "a", "a", "a", "a", "b", "c")),
+        )
+        for provider in ("openai", "azure")
+    ),
+    Scenario(
+        "price-stated-at-first",
+        callbacks={"callbacks": ("payload",)},
+        via=("acompletion",),
+        script=responses.in_turn(
+            *["plain" + json.dumps({"headers": {"x-litellm-response-cost": "0.5"}})] * 6, "plain", "plain"
         ),
     ),
     Scenario("context", via=("acompletion", "arouter"), script=_callback_context),

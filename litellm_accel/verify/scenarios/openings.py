@@ -11,6 +11,7 @@ from litellm_accel.provider import RATE_LIMIT_HEADERS
 from litellm_accel.verify.scenario import ALL, DIRECT, ROUTED, Made, Scenario, crossed, deployment, themed, with_fields
 from litellm_accel.verify.scenarios.errors import FAULTS
 from litellm_accel.verify.scenarios.parameters import WEATHER
+from litellm_accel.verify.scenarios.responses import in_turn
 from litellm_accel.verify.scenarios.streaming import ASYNC, FIRST, LAST, SYNC, chunk, plain, raw, told
 
 PLAIN = [{"role": "user", "content": "answer as: plain"}]
@@ -332,6 +333,21 @@ SCRIPTS = (
         Scenario("ends-logger", USAGE, callbacks={"_async_success_callback": ("async",)}, script=_ends, via=ASYNC),
     ),
     Scenario("made-of-sync", script=_made_of_sync, via=SYNC),
+    Scenario("header-empty", answer=plain(headers={"x-empty": ""}), lane="either", calls=5),
+    Scenario(
+        "models-that-change",
+        callbacks={"callbacks": ("payload",)},
+        via=("acompletion",),
+        script=in_turn(
+            *[plain(merge={"model": m}) for m in (*["gpt-3.5-turbo"] * 6, "gpt-4", "nobody-knows-me", "gpt-4")]
+        ),
+    ),
+    Scenario(
+        "fingerprints-that-vanish",
+        callbacks={"callbacks": ("payload",)},
+        via=("acompletion",),
+        script=in_turn(*[plain(merge={"system_fingerprint": f}) for f in ("", "", "", "", "", None, "fp", None)]),
+    ),
     Scenario("made-of-few-headers", answer=plain(headers=FEW), script=_made_of, via=ASYNC),
     Scenario("cancelled", {"max_retries": 0}, script=_cancelled, via=ASYNC),
     Scenario("let-go", script=_let_go, via=ASYNC, logs=False),

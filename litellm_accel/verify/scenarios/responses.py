@@ -13,17 +13,32 @@ def plain(**fields: Any) -> str:
     return "plain" + json.dumps(fields)
 
 
-def _in_turn(*answers: str) -> Any:
+def in_turn(*answers: str) -> Any:
     """Return a script that makes calls which are alike and gets these answers."""
 
     async def script(stage: Any) -> None:
         function = stage.entry()
         for answer in answers:
-            messages = [{"role": "user", "content": f"answer as: {answer}"}]
-            await stage.acall(function, stage.arguments(messages=messages))
+            await stage.acall(function, stage.arguments(messages=_as(answer)))
             await stage.settled()
 
     return script
+
+
+def in_turn_sync(*answers: str) -> Any:
+    """The same for threads."""
+
+    def script(stage: Any) -> None:
+        function = stage.entry()
+        for answer in answers:
+            stage.call(function, stage.arguments(messages=_as(answer)))
+            stage.loop.run_until_complete(stage.settled())
+
+    return script
+
+
+def _as(answer: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": f"answer as: {answer}"}]
 
 
 def _counting(prompt: int, completion: int, total: int, **more: Any) -> str:
@@ -228,15 +243,15 @@ SHAPES = (
 ALIKE = (
     Scenario(
         "reasoning-exceeds",
-        script=_in_turn(
+        script=in_turn(
             *[_counting(9, 20, 29, reasoning_tokens=50)] * 3,
             _counting(9, 50, 59, reasoning_tokens=20),
         ),
         lane="either",
     ),
-    Scenario("prompt-of-none", script=_in_turn(*[_counting(0, 5, 5)] * 3, _counting(0, 5, 9))),
-    Scenario("completion-of-none", script=_in_turn(*[_counting(5, 0, 5)] * 3, _counting(5, 0, 30))),
-    Scenario("total-is-other", script=_in_turn(*[_counting(5, 2, 7)] * 3, _counting(5, 2, 30), _counting(5, 200, 3))),
+    Scenario("prompt-of-none", script=in_turn(*[_counting(0, 5, 5)] * 3, _counting(0, 5, 9))),
+    Scenario("completion-of-none", script=in_turn(*[_counting(5, 0, 5)] * 3, _counting(5, 0, 30))),
+    Scenario("total-is-other", script=in_turn(*[_counting(5, 2, 7)] * 3, _counting(5, 2, 30), _counting(5, 200, 3))),
 )
 MANY = tuple(f"x-{number}" for number in range(130))  # more than aiohttp takes
 TRAVELS = (
