@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from litellm.integrations.custom_batch_logger import CustomBatchLogger
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils import litellm_logging
+from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
 from lane_switch import without_callbacks
 from litellm_accel.lane import callbacks
@@ -86,6 +88,8 @@ async def test_a_name_is_admitted_when_litellm_has_made_its_logger(monkeypatch: 
     litellm.callbacks.append("langsmith")
     assert environment.judged() == "callback langsmith"
     await litellm.acompletion("gpt-4o", [{"role": "user", "content": "Hello"}], mock_response="Hello")
+    await asyncio.sleep(0.05)
+    await GLOBAL_LOGGING_WORKER.flush()  # what waits would be told to the next test's callbacks
     assert environment.judged() is None
     assert environment.listening
     litellm_logging._in_memory_loggers.clear()  # stock makes another with the next call

@@ -29,6 +29,7 @@ from litellm import Router
 from litellm.caching.dual_cache import DualCache
 from litellm.caching.in_memory_cache import InMemoryCache
 from litellm.integrations.custom_logger import CustomLogger
+from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 from litellm.router_strategy.complexity_router.context_compaction import CompactionState
 from litellm.types.router import Deployment, RouterRateLimitError
 
@@ -805,7 +806,8 @@ async def test_a_mock_in_a_router_is_asked_when_it_counts(name: str, gate: Any) 
         gate.switch(on)
         with mock.patch.object(router, name, wraps=getattr(router, name)) as spy:
             await router.acompletion("chat", MESSAGES, mock_response="Hello")
-            await asyncio.sleep(0.2)  # LiteLLM's worker tells the router
+            await asyncio.sleep(0.05)
+            await GLOBAL_LOGGING_WORKER.flush()  # by which the router is told
         calls.append(spy.call_count)
     assert calls[0] == calls[1] > 0
 
