@@ -125,8 +125,7 @@ class Maker:
             raise NotShown("an error")
         if recording.warned:
             raise Unlearnable("LiteLLM warns of each such call")
-        if type(result._hidden_params) is not dict:  # the answer has put something else there
-            raise Unlearnable("an answer with hidden parameters")
+        _require_hidden(result)
         conversion = recording.conversion
         spaced = conversion is not None
         prefix, suffix = _around(sent.request.content, messages, spaced)
@@ -222,6 +221,7 @@ class Maker:
         ``text`` is the answer as stock tells it to callbacks, None if nobody listens. Raises ``Unlearnable``; then the
         plan is as it was.
         """
+        _require_hidden(result)
         headers = headers_of(reply.headers)
         value = chat.value_of(reply.body, dict(headers).get("content-encoding"))
         found = None if value is None else chat.shape_of(value, plan.sums)
@@ -335,6 +335,12 @@ class Maker:
             else:
                 raise Unlearnable(f"hidden parameter {key}")
         return tuple(hidden)
+
+
+def _require_hidden(result: Any) -> None:
+    """Raise ``Unlearnable`` if an answer has put something of its own in the place of the hidden parameters."""
+    if type(result._hidden_params) is not dict:
+        raise Unlearnable("an answer with hidden parameters")
 
 
 def _around(body: bytes, messages: bytes, spaced: bool) -> tuple[bytes, bytes]:
