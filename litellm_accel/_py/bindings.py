@@ -7,7 +7,7 @@ compares at every look.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from operator import itemgetter
+from operator import is_not, itemgetter
 from types import ModuleType
 from typing import Any
 
@@ -25,15 +25,14 @@ class Bindings:
     ``None``. Where ``names`` is ``None`` the whole content counts, compared by equality. At most 24 points.
     """
 
-    __slots__ = ("_missing", "_objects", "_values", "_whole")
+    __slots__ = ("_bound", "_missing", "_whole")
 
     def __init__(self, points: Iterable[tuple[Any, tuple[Any, ...] | None]]) -> None:
         points = [(_namespace(owner), names) for owner, names in points]
         if len(points) > 24:
             raise ValueError(f"at most 24 points can be watched, got {len(points)}")
         self._missing: list[tuple[Mapping[Any, Any], Any]] = []
-        self._objects: list[tuple[Any, Mapping[Any, Any], Any]] = []
-        self._values: list[tuple[Any, Mapping[Any, Any], Any, Any]] = []
+        self._bound: list[tuple[Any, Mapping[Any, Any], tuple[Any, ...]]] = []
         self._whole: list[tuple[Mapping[Any, Any], dict[Any, Any]]] = []
         for namespace, names in points:
             if names is None:
@@ -41,25 +40,15 @@ class Bindings:
                 continue
             self._missing += [(namespace, name) for name in names if namespace.get(name) is None]
             present = [name for name in names if namespace.get(name) is not None]
-            # Where equality is identity, comparing tuples is the fastest; elsewhere the addresses are compared.
-            objects = [name for name in present if _is_compared_by_identity(namespace[name])]
-            values = [name for name in present if name not in objects]
-            if objects:
-                read = itemgetter(objects[0], *objects)
-                self._objects.append((read, namespace, read(namespace)))
-            if values:
-                read = itemgetter(values[0], *values)
-                held = read(namespace)
-                self._values.append((read, namespace, list(map(id, held)), held))
+            if present:
+                read = itemgetter(present[0], *present)
+                self._bound.append((read, namespace, read(namespace)))
 
     def changed(self) -> bool:
         """Return whether any of the names is now bound to another object, or a whole content differs."""
         try:
-            for read, namespace, objects in self._objects:
-                if read(namespace) != objects:
-                    return True
-            for read, namespace, addresses, _ in self._values:
-                if list(map(id, read(namespace))) != addresses:
+            for read, namespace, held in self._bound:
+                if any(map(is_not, read(namespace), held)):  # a wrapper may say that it equals what it wraps
                     return True
         except KeyError:  # a name is gone
             return True
@@ -67,7 +56,3 @@ class Bindings:
             if namespace.get(name) is not None:
                 return True
         return any(namespace != content for namespace, content in self._whole)
-
-
-def _is_compared_by_identity(value: object) -> bool:
-    return getattr(type(value), "__eq__", None) is object.__eq__

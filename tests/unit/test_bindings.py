@@ -94,3 +94,15 @@ def test_many_bindings_of_one_dict_are_independent(bindings: Any, module: Any) -
         module.number = number
         made.append(bindings([(module, ("number",))]))
     assert [one.changed() for one in made] == [True] * 99 + [False]
+
+
+def test_a_wrapper_that_claims_to_equal_what_it_wraps_is_noticed(bindings: Any, module: ModuleType) -> None:
+    class Equal:
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        __hash__ = None  # type: ignore[assignment]
+
+    made = bindings([(module, ("number", "items"))])
+    module.number = Equal()  # type: ignore[attr-defined]
+    assert made.changed()
