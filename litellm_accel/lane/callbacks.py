@@ -266,8 +266,8 @@ class Listeners:
         if not isinstance(callback, self._logger):
             return False
         return all(
-            getattr(type(callback), name, None) is getattr(self._logger, name) and name not in vars(callback)
-            for name in _HEARD
+            getattr(type(callback), name, None) is getattr(self._logger, name, None) and name not in vars(callback)
+            for name in _HEARD  # of which other releases lack some
         )
 
 
