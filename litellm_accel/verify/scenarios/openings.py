@@ -11,7 +11,7 @@ from litellm_accel.provider import RATE_LIMIT_HEADERS
 from litellm_accel.verify.scenario import ALL, DIRECT, ROUTED, Made, Scenario, crossed, deployment, themed, with_fields
 from litellm_accel.verify.scenarios.errors import FAULTS
 from litellm_accel.verify.scenarios.parameters import WEATHER
-from litellm_accel.verify.scenarios.responses import in_turn
+from litellm_accel.verify.scenarios.responses import asking, in_turn
 from litellm_accel.verify.scenarios.streaming import ASYNC, FIRST, LAST, SYNC, chunk, plain, raw, told
 
 PLAIN = [{"role": "user", "content": "answer as: plain"}]
@@ -227,7 +227,7 @@ async def _ends(stage: Any) -> None:
     """What is told and left when streams have ended, by one who has changed what he received, too."""
     function = await _warm(stage)
     for number, answer in enumerate((plain(), *_ENDS)):
-        stream = await function(**stage.arguments(messages=_as(answer)))
+        stream = await function(**stage.arguments(messages=asking(answer)))
         received = [each async for each in stream]
         await stage.settled()
         stage.observe(f"ended {number}", [_parts(stream), received[-1]._hidden_params, stream.chunks])
@@ -263,7 +263,7 @@ def _made_of_sync(stage: Any) -> None:
 async def _cancelled(stage: Any) -> None:
     """Cancelled before the answer's head is here; the next call is as if nothing had been."""
     function = await _warm(stage)
-    task = asyncio.ensure_future(function(**stage.arguments(messages=_as(plain(delay=5)))))
+    task = asyncio.ensure_future(function(**stage.arguments(messages=asking(plain(delay=5)))))
     await stage.requested(4)
     await stage.cancel(task)
     await stage.acall(function, stage.arguments(messages=PLAIN))
@@ -318,10 +318,6 @@ async def _full(stage: Any) -> None:
     async for _ in stream:
         pass
     await stage.acall(function, stage.arguments())
-
-
-def _as(answer: str) -> list[dict[str, str]]:
-    return [{"role": "user", "content": f"answer as: {answer}"}]
 
 
 SCRIPTS = (

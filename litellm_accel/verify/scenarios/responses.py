@@ -19,7 +19,7 @@ def in_turn(*answers: str) -> Any:
     async def script(stage: Any) -> None:
         function = stage.entry()
         for answer in answers:
-            await stage.acall(function, stage.arguments(messages=_as(answer)))
+            await stage.acall(function, stage.arguments(messages=asking(answer)))
             await stage.settled()
 
     return script
@@ -31,13 +31,14 @@ def in_turn_sync(*answers: str) -> Any:
     def script(stage: Any) -> None:
         function = stage.entry()
         for answer in answers:
-            stage.call(function, stage.arguments(messages=_as(answer)))
+            stage.call(function, stage.arguments(messages=asking(answer)))
             stage.loop.run_until_complete(stage.settled())
 
     return script
 
 
-def _as(answer: str) -> list[dict[str, str]]:
+def asking(answer: str) -> list[dict[str, str]]:
+    """A conversation that the provider answers so."""
     return [{"role": "user", "content": f"answer as: {answer}"}]
 
 
