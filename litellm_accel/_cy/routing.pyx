@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
+from asyncio import _get_running_loop as running_loop
 import weakref
 from heapq import heappop, heappush
 from math import ceil
@@ -1199,6 +1200,7 @@ cdef class Chooser:
     cdef object router_type
     cdef object cache_type
     cdef object memory_type
+    cdef frozenset cache_fields
     cdef frozenset memory_fields
     cdef object callback_type
     cdef object compaction_type
@@ -1217,6 +1219,7 @@ cdef class Chooser:
         self.router_type = reader.router_type
         self.cache_type = reader.cache_type
         self.memory_type = reader.memory_type
+        self.cache_fields = reader.cache_fields
         self.memory_fields = reader.memory_fields
         self.callback_type = reader.callback_type
         self.compaction_type = reader.compaction_type
@@ -1277,7 +1280,7 @@ cdef class Chooser:
         store = cache.in_memory_cache
         if type(cache) is not self.cache_type or type(store) is not self.memory_type:
             raise Unserved("a cache of another kind")
-        if not store.__dict__.keys() <= self.memory_fields:
+        if not cache.__dict__.keys() <= self.cache_fields or not store.__dict__.keys() <= self.memory_fields:
             raise Unserved("a part with methods of its own")
         if cache.redis_cache is not None:
             raise Unserved("Redis")
@@ -1312,8 +1315,13 @@ cdef class Chooser:
         return group.deployments.copy()
 
     cdef object settled(self, router, model, messages, input, specific, request, bint asynchronous):
-        """Serve a call. While a deployment is being removed, wait, but once only for lists that go on to disagree."""
+        """Serve a call. While another thread removes a deployment, wait, once only for lists that go on to disagree.
+
+        In an event loop nobody may wait: such a choice is left to stock.
+        """
         cdef Index index
+        if running_loop() is not None:
+            return self.serve(router, model, messages, input, specific, request, asynchronous)
         for _ in range(PATIENCE):
             try:
                 return self.serve(router, model, messages, input, specific, request, asynchronous)

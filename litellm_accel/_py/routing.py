@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 import weakref
+from asyncio import _get_running_loop as running_loop
 from collections.abc import Collection
 from math import ceil, inf
 from operator import is_
@@ -560,7 +561,8 @@ class Chooser:
         store = cache.in_memory_cache
         if type(cache) is not self._reader.cache_type or type(store) is not self._reader.memory_type:
             raise Unserved("a cache of another kind")
-        if not store.__dict__.keys() <= self._reader.memory_fields:
+        reader = self._reader
+        if not cache.__dict__.keys() <= reader.cache_fields or not store.__dict__.keys() <= reader.memory_fields:
             raise Unserved("a part with methods of its own")
         if cache.redis_cache is not None:
             raise Unserved("Redis")
@@ -595,7 +597,12 @@ class Chooser:
     def _settled(
         self, router: Any, model: Any, messages: Any, input: Any, specific: Any, request: Any, asynchronous: bool
     ) -> Deployment:
-        """Serve a call. While a deployment is being removed, wait, but once only for lists that go on to disagree."""
+        """Serve a call. While another thread removes a deployment, wait, once only for lists that go on to disagree.
+
+        In an event loop nobody may wait: such a choice is left to stock.
+        """
+        if running_loop() is not None:
+            return self._serve(router, model, messages, input, specific, request, asynchronous)
         for _ in range(_PATIENCE):
             try:
                 return self._serve(router, model, messages, input, specific, request, asynchronous)

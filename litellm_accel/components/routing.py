@@ -250,6 +250,7 @@ class Reader:
         self.router_type = litellm.Router
         self.cache_type = DualCache
         self.memory_type = InMemoryCache
+        self.cache_fields = frozenset(vars(DualCache()))
         self.memory_fields = frozenset(vars(InMemoryCache()))
         self.cooldown_type = CooldownCache
         self.pattern_type = pattern_match_deployments.PatternMatchRouter

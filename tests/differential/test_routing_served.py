@@ -241,9 +241,25 @@ def test_a_removal_under_way_is_waited_for(removed: Callable[[Router], None], ga
     rest = {"model_id": "d0", "removal_idx": 0}
     other = threading.Timer(0.005, router._update_deployment_indices_after_removal, kwargs=rest)
     other.start()
-    assert choose(router) in ("d1", "d2")
+    assert router.get_available_deployment("chat", MESSAGES)["model_info"]["id"] in ("d1", "d2")
     other.join()
     assert (gate.served, gate.declined) == (2, {})
+
+
+@pytest.mark.parametrize("removed", [_popped, _popped_and_counted])
+def test_nobody_waits_for_a_removal_in_an_event_loop(
+    removed: Callable[[Router], None], gate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    router = router_of(3)
+    assert choose(router) in ("d0", "d1", "d2")
+    removed(router)
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("somebody waits"))
+    with pytest.raises(IndexError):  # stock's own
+        choose(router)
+    assert gate.served == 1 and gate.declined
+    router._update_deployment_indices_after_removal(model_id="d0", removal_idx=0)
+    assert choose(router) in ("d1", "d2")
+    assert gate.served == 2
 
 
 def test_lists_that_go_on_to_disagree_are_waited_for_once(gate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,6 +270,21 @@ def test_lists_that_go_on_to_disagree_are_waited_for_once(gate: Any, monkeypatch
         router.get_available_deployment("chat", MESSAGES)
     assert len(pauses) == 20
     assert set(gate.declined) == {"deployments that share an id"}
+
+
+def test_a_method_put_onto_a_cache_is_called(gate: Any) -> None:
+    """As LiteLLM's own tests do: a record that went past it would count into a cache that nobody reads."""
+    router = router_of(1)
+    failed = {
+        "call_type": "acompletion",
+        "litellm_params": {"metadata": {"model_group": "chat", "deployment": "d"}, "model_info": {"id": "d0"}},
+    }
+    with mock.patch.object(router.cache, "async_increment_cache") as counted:
+        asyncio.run(router.async_deployment_callback_on_failure(failed, None, 0.0, 1.0))
+    counted.assert_called_once()
+    assert gate.declined == {"a part with methods of its own": 1}
+    asyncio.run(router.async_deployment_callback_on_failure(failed, None, 0.0, 1.0))
+    assert sum(gate.declined.values()) == 1 and gate.served == 1
 
 
 def test_what_others_change_is_seen_at_the_next_choice(gate: Any) -> None:
