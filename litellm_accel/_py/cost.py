@@ -179,7 +179,7 @@ def _read_usage(usage: Any, types: tuple[type, type, type, type]) -> _Counts:
             counts.prompt = _count(value)
         elif name == "completion_tokens":
             counts.completion = _count(value)
-        elif value is None or name == "total_tokens" or name == "cost":
+        elif value is None or name == "total_tokens":
             continue
         elif name == "prompt_tokens_details" and type(value) is prompt_type:
             _read_prompt_details(counts, value, written_type)
@@ -245,6 +245,8 @@ def _read_prompt_details(counts: _Counts, details: Any, written_type: type) -> N
     if _extra(details):
         raise _Unserved("unusual usage")
     counts.written = counts.written or created
+    if counts.has_written_details and counts.written > counts.written_5m + counts.written_1h:
+        raise _Unserved("unusual usage")  # releases differ in what writes of no known lifetime cost
 
 
 _OTHER_UNITS = frozenset(

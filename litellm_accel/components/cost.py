@@ -8,7 +8,9 @@ and a plan serves only if it prices a dozen different usages, and the call at ha
 
 from __future__ import annotations
 
+import functools
 import importlib
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
@@ -21,7 +23,7 @@ from litellm_accel.components.base import (
     Replaced,
     Replacement,
     Unavailable,
-    require_same_parameters,
+    with_parameters_of,
 )
 from litellm_accel.genuine import is_genuine
 
@@ -298,15 +300,20 @@ class _Planner:
         )
         lengths = [0, *(int(threshold) + (not inclusive) for threshold in thresholds)]
         now = arithmetic.current_billing_time()
+        modality = functools.partial(arithmetic._modality_token_cost, info)
+        by_length = "prompt_tokens" in inspect.signature(arithmetic._modality_token_cost).parameters
         rates = []
         for length in lengths:
             usage = SimpleNamespace(prompt_tokens=length)
-            base, output, write, write_1h, read = arithmetic._get_token_base_cost(
-                model_info=info,
-                usage=usage,
-                service_tier=tier,
-                current_time=now,
-                threshold_is_inclusive=inclusive,
+            long = {"prompt_tokens": length, "threshold_is_inclusive": inclusive} if by_length else {}
+            base, output, write, write_1h, read = _base_rates(
+                arithmetic._get_token_base_cost(
+                    model_info=info,
+                    usage=usage,
+                    service_tier=tier,
+                    current_time=now,
+                    threshold_is_inclusive=inclusive,
+                )
             )
             output_audio = arithmetic.get_cost_per_unit(info, "output_cost_per_audio_token", None)
             output_image = arithmetic.get_cost_per_unit(info, "output_cost_per_image_token", None)
@@ -317,8 +324,8 @@ class _Planner:
                     write,
                     write_1h,
                     read,
-                    arithmetic._modality_token_cost(info, "input_cost_per_audio_token", 1, base, tier),
-                    arithmetic._modality_token_cost(info, "input_cost_per_image_token", 1, base, tier),
+                    modality("input_cost_per_audio_token", 1, base, tier, **long),
+                    modality("input_cost_per_image_token", 1, base, tier, **long),
                     output if output_audio is None else output_audio,
                     output if output_image is None else output_image,
                     arithmetic._resolve_billed_reasoning_rate(
@@ -330,8 +337,10 @@ class _Planner:
                     ),
                 )
             )
+        fedramp = getattr(arithmetic, "get_fedramp_uplift_multiplier", None)
+        residency = asked.get("data_residency")
         multipliers = (
-            arithmetic.get_regional_uplift_multiplier(info, asked.get("data_residency")),
+            arithmetic.get_regional_uplift_multiplier(info, residency) * (fedramp(info, residency) if fedramp else 1.0),
             arithmetic.get_vertex_regional_endpoint_uplift(info, asked.get("vertex_location")),
         )
         tariff = load("cost").Tariff(thresholds, inclusive, rates, [each for each in multipliers if each != 1.0])
@@ -346,6 +355,19 @@ class _Planner:
         names.update([f"{provider}/{name}" for name in names])
         entries = [(model_cost[name], None) for name in sorted(names) if type(model_cost.get(name)) is dict]
         return load("bindings").Bindings([(model_cost, tuple(sorted(names))), *entries[:15]])
+
+
+def _base_rates(found: Any) -> tuple[float, float, float, float, float]:
+    """Return the rates of input, output, cache writes, cache writes for an hour and cache reads.
+
+    LiteLLM before 1.110 returns these five, later ones an object with a rate for each lifetime of a cache write.
+    """
+    if isinstance(found, tuple):
+        base, output, write, write_1h, read = found
+        return base, output, write, write_1h, read
+    by_lifetime = found.cache_creation_rates_by_ttl
+    write = found.cache_creation_rate
+    return found.input_rate, found.output_rate, write, by_lifetime.get("1hr", write), found.cache_read_rate
 
 
 def _usages(litellm: _LiteLLM, length: int) -> Iterator[Any]:
@@ -394,8 +416,8 @@ class Cost(Component):
                     calculator.priced(stock.__name__)
                     return result
 
-                require_same_parameters(fast, stock)
-                call: Callable[..., Any] = gate.pure(fast, observed)
+                declined = functools.partial(gate.decline, "unusual arguments")
+                call: Callable[..., Any] = gate.pure(with_parameters_of(stock, fast, declined), observed)
                 return call
 
             return Replacement(f"{_CALCULATOR}:{fast.__name__}", build)

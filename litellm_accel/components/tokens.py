@@ -6,6 +6,7 @@ gain by it. Models with other tokenizers (Anthropic's packaged one, Hugging Face
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FunctionType, ModuleType
@@ -18,7 +19,7 @@ from litellm_accel.components.base import (
     Replaced,
     Replacement,
     Unavailable,
-    require_same_parameters,
+    with_parameters_of,
 )
 from litellm_accel.encodings import get_encoding
 
@@ -238,8 +239,8 @@ class Tokens(Component):
 
         def served(fast: Callable[..., Any]) -> Callable[[FunctionType], Callable[..., Any]]:
             def build(stock: FunctionType) -> Callable[..., Any]:
-                require_same_parameters(fast, stock)
-                call: Callable[..., Any] = gate.pure(fast, stock)
+                declined = functools.partial(gate.decline, "unusual arguments")
+                call: Callable[..., Any] = gate.pure(with_parameters_of(stock, fast, declined), stock)
                 return call
 
             return build

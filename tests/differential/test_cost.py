@@ -468,8 +468,13 @@ def test_whoever_replaces_what_we_bypass_wins(pair: Pair, monkeypatch: pytest.Mo
     with monkeypatch.context() as patched:
         patched.setattr(cost_calculator, "select_model_name_for_cost_calc", lambda **keywords: "gpt-4")
         assert pair.completion(response(), served=False) != before
+    own = cost._module(cost._ARITHMETIC)._get_token_base_cost
+
+    def dear(model_info: Any, **keywords: Any) -> Any:
+        return own(model_info={**model_info, "input_cost_per_token": 1.0, "output_cost_per_token": 1.0}, **keywords)
+
     with monkeypatch.context() as patched:
-        patched.setattr(cost._module(cost._ARITHMETIC), "_get_token_base_cost", lambda **keywords: (1.0,) * 5)
+        patched.setattr(cost._module(cost._ARITHMETIC), "_get_token_base_cost", dear)
         assert pair.completion(response(), served=False) == "1200.0"
     with mock.patch.object(litellm.utils, "get_model_info", wraps=litellm.utils.get_model_info) as spy:
         assert pair.completion(response(), served=False) == before
