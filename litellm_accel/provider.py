@@ -27,6 +27,9 @@ those of ``Scenario``: ``gpt-4o``, ``tools``, ``error-429-retry-after-0.5``, ``p
 model must keep its real name, the scenario is put in the address instead: ``provider.at("error-500-then-ok")``. Where
 calls that are alike must be answered differently, the last message asks for it: ``answer as: error-500-then-ok``.
 
+Where a program's own words decide, a script does: ``Provider(script=(path, argument))`` loads a Python file whose
+``script(argument)`` returns a function from a chat request to a scenario, or to ``""`` where the above shall hold.
+
 ``error-STATUS[-retry-after-SECONDS][-then-ok[-TIMES]]`` answers with an error, for ever or the first TIMES (1) requests
 of one path, key and model. ``delay-SECONDS`` answers plainly after a while.
 """
@@ -43,6 +46,7 @@ import itertools
 import json
 import os
 import re
+import runpy
 import signal
 import socket
 import struct
@@ -51,7 +55,7 @@ import sys
 import time
 import zlib
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -485,10 +489,23 @@ def _parse(body: bytes) -> Json:
             return None
 
 
+#: From a chat request to the scenario that answers it, or to "" where its model or its last message says.
+Script = Callable[[Json], str]
+
+
+def _no_script(request: Json) -> str:
+    return ""
+
+
+def _loaded(path: str, argument: str) -> Script:
+    return cast(Script, runpy.run_path(path)["script"](argument))
+
+
 class _Server:
     """What the connections share: the record, the counts, and how often each scenario was asked for."""
 
-    def __init__(self, record: int) -> None:
+    def __init__(self, record: int, script: Script) -> None:
+        self.script = script
         self.recorded: deque[tuple[Any, ...]] = deque(maxlen=record)
         self.recording = record > 0
         self.counts: Counter[tuple[str, ...]] = Counter()
@@ -653,7 +670,7 @@ class _Connection(asyncio.Protocol):
             model = unquote(match.group(1))
         model = str(model)
         addressed = _ADDRESSED.search(path)
-        named = _asked(request) or (unquote(addressed.group(1)) if addressed else model)
+        named = self.server.script(request) or _asked(request) or (unquote(addressed.group(1)) if addressed else model)
         try:
             plan = scenario(named)
         except ValueError as error:
@@ -759,10 +776,10 @@ class _Connection(asyncio.Protocol):
             self.transport.write(b"0\r\n\r\n")
 
 
-async def _run(host: str, port: int, record: int, until_eof: bool) -> None:
+async def _run(host: str, port: int, record: int, until_eof: bool, script: Script) -> None:
     """Serve until a signal arrives or, for the child of a `Provider`, until the parent closes its end of stdin."""
     loop = asyncio.get_running_loop()
-    server = _Server(record)
+    server = _Server(record, script)
     listener = await loop.create_server(lambda: _Connection(server), host, port, backlog=4096)
     address = listener.sockets[0].getsockname()
     print(f"http://{address[0]}:{address[1]}/v1", flush=True)
@@ -848,12 +865,21 @@ class Address:
 class Provider(Address):
     """The provider in a child process; ends with the `with` block, or with this process, whichever is first.
 
-    `record` is how many requests it remembers (0: none, for benchmarks).
+    `record` is how many requests it remembers (0: none, for benchmarks), `script` a Python file and what its function
+    `script` is called with.
     """
 
-    def __init__(self, *, record: int = 10_000, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        record: int = 10_000,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        script: tuple[str | Path, str] | None = None,
+    ) -> None:
         super().__init__(host, port)
         self.record = record
+        self.script = script
         self._child: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Provider:
@@ -871,6 +897,8 @@ class Provider(Address):
         root = str(Path(__file__).resolve().parent.parent)
         path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
         options = ["--host", self.host, "--port", str(self.port), "--record", str(self.record), "--until-eof"]
+        if self.script is not None:
+            options += ["--script", *map(str, self.script)]
         child = subprocess.Popen(
             [sys.executable, "-m", "litellm_accel.provider", *options],
             stdin=subprocess.PIPE,
@@ -915,8 +943,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=0, help="0: any free port")
     parser.add_argument("--record", type=int, default=10_000, help="requests remembered (0: none)")
     parser.add_argument("--until-eof", action="store_true", help="end when standard input ends")
+    parser.add_argument("--script", nargs=2, metavar=("FILE", "ARGUMENT"), help="a Python file that chooses scenarios")
     options = parser.parse_args(arguments)
-    asyncio.run(_run(options.host, options.port, options.record, options.until_eof))
+    script = _no_script if options.script is None else _loaded(*options.script)
+    asyncio.run(_run(options.host, options.port, options.record, options.until_eof, script))
 
 
 if __name__ == "__main__":

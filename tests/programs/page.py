@@ -1,0 +1,95 @@
+"""The page of results, ``docs/programs.md``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from sides import Outcome, reasons
+
+HEAD = """# Programs of the ecosystem
+
+Written by `make programs`; do not edit. Each program does what its documentation shows (tools, streams, structured
+answers, failures, histories with results of tools, synchronous and asynchronous calls, several in flight), twice, each
+time in a process of its own: on stock LiteLLM and after `litellm_accel.accelerate()`. Compared are results, exceptions,
+warnings, log records, changes of the environment, and every request as the provider received it: order, path, headers
+and bytes. Identifiers and clocks are masked.
+
+- *requests*: what the provider received from one side.
+- *served*: of the calls that were neither learned from nor handed over; in brackets what the program's file demands.
+- *learned*: calls by which the lane learned. *handed over*: calls whose reply was stock's to judge (errors; answers of a
+  new shape).
+- *CPU a request*: CPU time of the program's process for a request, the framework's own work included; both sides in
+  turn, the first two rounds left out.
+"""
+
+
+def summary(outcome: Outcome) -> str:
+    """Return an outcome in a line."""
+    if outcome.error:
+        return "cannot run"
+    stock, accelerated = cpu(outcome)
+    ratio = f"{stock / accelerated:.1f}×" if accelerated else ""
+    return (
+        f"{outcome.requests} requests, {outcome.served} served = {outcome.share:.1f} %, {outcome.learning} learned, "
+        f"{outcome.handed_over} handed over, CPU {stock:.2f} → {accelerated:.2f} ms a request {ratio}"
+    )
+
+
+def cpu(outcome: Outcome) -> tuple[float, float]:
+    """Return the milliseconds of CPU for a request, stock and accelerated."""
+    if not outcome.measured:
+        return 0.0, 0.0
+    stock, accelerated = (outcome.seconds[side] * 1000 / outcome.measured for side in ("stock", "accelerated"))
+    return stock, accelerated
+
+
+def written(results: Path, programs: Iterable[str]) -> str:
+    """Return the page, from the last result of each program."""
+    held = [json.loads(path.read_text()) for name in programs if (path := results / f"{name}.json").exists()]
+    lines = [HEAD, *_notes(held)]
+    lines += [
+        "| program | on | equal | requests | served | learned | handed over | CPU a request: stock, accelerated | |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [_row(one) for one in held]
+    lines += ["", "## What was left to stock", ""]
+    for one in held:
+        outcome = _outcome(one)
+        if outcome.left or any(reason.startswith("unlearnable") for reason in outcome.declined):
+            besides = {reason: n for reason, n in outcome.declined.items() if reason.startswith("unlearnable")}
+            lines.append(f"- {outcome.name}: " + ", ".join(f"{text}" for text in reasons(outcome.left | besides)))
+    lines += ["", "## Versions", ""]
+    for one in held:
+        lines.append(f"- {one['name']}: " + ", ".join(f"{name} {version}" for name, version in one["versions"].items()))
+    return "\n".join(lines) + "\n"
+
+
+def _notes(held: list[Any]) -> list[str]:
+    unproven = [one["name"] for one in held if not one["proven"]]
+    if not unproven:
+        return []
+    return [
+        "Records of `verify` hold for exact versions, which are not those that these programs bring along. They ran "
+        "without asking for records, as `verify` itself does; with `--require-records` the runner asks for them.",
+        "",
+    ]
+
+
+def _outcome(one: dict[str, Any]) -> Outcome:
+    return Outcome(**{name: value for name, value in one.items() if name not in ("day", "proven")})
+
+
+def _row(one: dict[str, Any]) -> str:
+    outcome = _outcome(one)
+    if outcome.error:
+        return f"| {outcome.name} | {one['day']} | cannot run | | | | | | |"
+    stock, accelerated = cpu(outcome)
+    ratio = f"{stock / accelerated:.1f}×" if accelerated else ""
+    equal = "yes" if not outcome.differences else f"**{len(outcome.differences)} differences**"
+    return (
+        f"| {outcome.name} | {one['day']} | {equal} | {outcome.requests} | {outcome.share:.1f} % | {outcome.learning} | "
+        f"{outcome.handed_over} | {stock:.2f}, {accelerated:.2f} ms | {ratio} |"
+    )
