@@ -118,5 +118,3 @@ def _shape(value: Any, depth: int = 4) -> str:
     if isinstance(value, dict):
         members = dict(value)
     return _type(value) + (_shape(dict(members), depth - 1) if members and depth else "")
-
-

@@ -11,7 +11,10 @@ ROUNDS = 5
 ENVIRONMENT = {"CREWAI_DISABLE_TELEMETRY": "true", "CREWAI_TRACING_ENABLED": "false", "CREWAI_TESTING": "true"}
 ANSWERS = [
     {"in": ["weather task", "Snow in Oslo"], "answer": "Thought: I know.\nFinal Answer: It snows in Oslo."},
-    {"in": ["weather task", '"name": "get_weather"'], "answer": "Thought: look\nAction: get_weather\nAction Input: {\"city\": \"Oslo\"}"},
+    {
+        "in": ["weather task", '"name": "get_weather"'],
+        "answer": 'Thought: look\nAction: get_weather\nAction Input: {"city": "Oslo"}',
+    },
     {"in": "weather task", "answer": [{"call": ["get_weather", {"city": "Oslo"}]}, "It snows in Oslo."]},
 ]
 

@@ -10,10 +10,19 @@ SERVED = 0
 ROUNDS = 6
 UNORDERED = ["several in flight", "several threads"]
 ANSWERS = [
-    {"in": ["next_thought", "Snow in Oslo"], "answer": "[[ ## next_thought ## ]]\nI know.\n\n[[ ## next_tool_name ## ]]\nfinish\n\n[[ ## next_tool_args ## ]]\n{}\n\n[[ ## completed ## ]]"},
-    {"in": "next_thought", "answer": "[[ ## next_thought ## ]]\nLook.\n\n[[ ## next_tool_name ## ]]\nget_weather\n\n[[ ## next_tool_args ## ]]\n{\"city\": \"Oslo\"}\n\n[[ ## completed ## ]]"},
+    {
+        "in": ["next_thought", "Snow in Oslo"],
+        "answer": "[[ ## next_thought ## ]]\nI know.\n\n[[ ## next_tool_name ## ]]\nfinish\n\n[[ ## next_tool_args ## ]]\n{}\n\n[[ ## completed ## ]]",
+    },
+    {
+        "in": "next_thought",
+        "answer": '[[ ## next_thought ## ]]\nLook.\n\n[[ ## next_tool_name ## ]]\nget_weather\n\n[[ ## next_tool_args ## ]]\n{"city": "Oslo"}\n\n[[ ## completed ## ]]',
+    },
     {"in": "[[ ## score ## ]]", "answer": "[[ ## answer ## ]]\nyes\n\n[[ ## score ## ]]\n3\n\n[[ ## completed ## ]]"},
-    {"in": "[[ ## reasoning ## ]]", "answer": "[[ ## reasoning ## ]]\nThink.\n\n[[ ## answer ## ]]\nyes, it is so\n\n[[ ## completed ## ]]"},
+    {
+        "in": "[[ ## reasoning ## ]]",
+        "answer": "[[ ## reasoning ## ]]\nThink.\n\n[[ ## answer ## ]]\nyes, it is so\n\n[[ ## completed ## ]]",
+    },
     {"in": "[[ ## answer ## ]]", "answer": "[[ ## answer ## ]]\nyes, it is so\n\n[[ ## completed ## ]]"},
 ]
 
@@ -33,7 +42,13 @@ def get_weather(city: str) -> str:
 
 def tasks(address):
     lm = dspy.LM(
-        "openai/gpt-4o", api_base=address, api_key="sk-test", cache=False, num_retries=1, temperature=0.2, engine="litellm"
+        "openai/gpt-4o",
+        api_base=address,
+        api_key="sk-test",
+        cache=False,
+        num_retries=1,
+        temperature=0.2,
+        engine="litellm",
     )
     dspy.configure(lm=lm)
     predict = dspy.Predict("question -> answer")
@@ -54,7 +69,9 @@ def tasks(address):
         return lm(f"{number}: hello"), lm(messages=[{"role": "user", "content": f"{number}: hello again"}])
 
     def threads(number):
-        examples = [(predict, dspy.Example(question=f"{number}: thread {turn}").with_inputs("question")) for turn in range(4)]
+        examples = [
+            (predict, dspy.Example(question=f"{number}: thread {turn}").with_inputs("question")) for turn in range(4)
+        ]
         return [dict(one) for one in dspy.Parallel(num_threads=2, disable_progress_bar=True)(examples)]
 
     async def in_flight(number):

@@ -57,7 +57,9 @@ def tasks(address):
         return [asked.invoke(f"{number}: report {turn}") for turn in range(3)]
 
     def streams(number):
-        return [chunk.content for chunk in model.stream([SystemMessage("Be brief."), HumanMessage(f"{number}: stream")])]
+        return [
+            chunk.content for chunk in model.stream([SystemMessage("Be brief."), HumanMessage(f"{number}: stream")])
+        ]
 
     def batches(number):
         return [answer.content for answer in model.batch([f"{number}: batch {turn}" for turn in range(4)])]

@@ -23,9 +23,7 @@ ANSWERS = [{"last": "Input:", "answer": '{"facts": ["Likes snow"]}'}]
 
 
 def tasks(address):
-    made = LiteLLM(
-        BaseLlmConfig(model="openai/gpt-4o", api_key="sk-test", temperature=0.1, max_tokens=200, top_p=0.1)
-    )
+    made = LiteLLM(BaseLlmConfig(model="openai/gpt-4o", api_key="sk-test", temperature=0.1, max_tokens=200, top_p=0.1))
 
     def facts(number):
         return [

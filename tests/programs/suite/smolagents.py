@@ -10,8 +10,17 @@ SHOWN = ["smolagents"]
 SERVED = 0
 ROUNDS = 6
 ANSWERS = [
-    {"in": "code agent", "answer": ["<code>\nweather = get_weather(city='Oslo')\nprint(weather)\n</code>", "<code>\nfinal_answer(weather)\n</code>"]},
-    {"in": "tool agent", "answer": [{"call": ["get_weather", {"city": "Oslo"}]}, {"call": ["final_answer", {"answer": "Snow"}]}]},
+    {
+        "in": "code agent",
+        "answer": [
+            "<code>\nweather = get_weather(city='Oslo')\nprint(weather)\n</code>",
+            "<code>\nfinal_answer(weather)\n</code>",
+        ],
+    },
+    {
+        "in": "tool agent",
+        "answer": [{"call": ["get_weather", {"city": "Oslo"}]}, {"call": ["final_answer", {"answer": "Snow"}]}],
+    },
     {"in": "Snow in Oslo", "answer": {"call": ["final_answer", {"answer": "Snow"}]}},
 ]
 
@@ -61,7 +70,9 @@ def tasks(address):
         shown = []
         for words in ("fail with 500", "refuse the key"):
             try:
-                shown.append(model.generate([{"role": "user", "content": [{"type": "text", "text": f"{number}: {words}"}]}]))
+                shown.append(
+                    model.generate([{"role": "user", "content": [{"type": "text", "text": f"{number}: {words}"}]}])
+                )
             except Exception as error:
                 shown.append(error)
         return shown

@@ -44,7 +44,9 @@ def tasks(address):
         return [str(one(f"{number}: use get_weather, turn {turn}")) for turn in range(2)], one.messages
 
     def structured(number):
-        return [agent()(f"{number}: report {turn}", structured_output_model=Report).structured_output for turn in range(2)]
+        return [
+            agent()(f"{number}: report {turn}", structured_output_model=Report).structured_output for turn in range(2)
+        ]
 
     async def asynchronous(number):
         one = agent(get_weather)
