@@ -4,9 +4,9 @@ A program's file may hold ``ANSWERS``, a list of rules. The first rule whose wor
 
     {"in": "words of any message", "last": "words of the last message", "answer": …}
 
-``in`` may be a list of words that must all be there. An answer is the text to say, ``{"call": [name, {arguments}]}`` for
-the call of a tool, or the fields of a ``provider.Scenario``. A list of answers is gone through as the conversation grows:
-the n-th answers a conversation with n messages of an assistant after the last of a user.
+``in`` may be a list of words that must all be there. An answer is the text to say, ``{"call": [name, {arguments}]}``
+for the call of a tool, or the fields of a ``provider.Scenario``. A list of answers is gone through as the conversation
+grows: the n-th answers a conversation with n messages of an assistant after the last of a user.
 
 Without a rule, what the request asks for: an object of the schema in ``response_format``, the call of a tool that
 ``tool_choice`` demands or the user's message names (once for each), else a text. A user's message that holds

@@ -19,8 +19,8 @@ and bytes. Identifiers and clocks are masked.
 
 - *requests*: what the provider received from one side.
 - *served*: of the calls that were neither learned from nor handed over; in brackets what the program's file demands.
-- *learned*: calls by which the lane learned. *handed over*: calls whose reply was stock's to judge (errors; answers of a
-  new shape).
+- *learned*: calls by which the lane learned. *handed over*: calls whose reply was stock's to judge (errors; answers of
+  a new shape).
 - *CPU a request*: CPU time of the program's process for a request, the framework's own work included; both sides in
   turn, the first two rounds left out.
 """
@@ -79,7 +79,7 @@ def _notes(held: list[Any]) -> list[str]:
 
 
 def _outcome(one: dict[str, Any]) -> Outcome:
-    return Outcome(**{name: value for name, value in one.items() if name not in ("day", "proven")})
+    return Outcome(**{name: value for name, value in one.items() if name not in ("day", "demanded", "proven")})
 
 
 def _row(one: dict[str, Any]) -> str:
@@ -90,6 +90,6 @@ def _row(one: dict[str, Any]) -> str:
     ratio = f"{stock / accelerated:.1f}×" if accelerated else ""
     equal = "yes" if not outcome.differences else f"**{len(outcome.differences)} differences**"
     return (
-        f"| {outcome.name} | {one['day']} | {equal} | {outcome.requests} | {outcome.share:.1f} % | {outcome.learning} | "
-        f"{outcome.handed_over} | {stock:.2f}, {accelerated:.2f} ms | {ratio} |"
+        f"| {outcome.name} | {one['day']} | {equal} | {outcome.requests} | "
+        f"{outcome.share:.1f} % ({one['demanded']} %) | {outcome.learning} | {outcome.handed_over} | {stock:.2f}, {accelerated:.2f} ms | {ratio} |"
     )

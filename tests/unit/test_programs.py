@@ -134,10 +134,10 @@ def test_a_page_names_results_versions_and_what_was_left(tmp_path: Path) -> None
 
     one = outcome(requests=10, served=8, declined={"messages": 2}, versions={"litellm": "1.2.3"}, measured=5)
     one.seconds = {"stock": 0.02, "accelerated": 0.005}
-    held = {"day": "2026-12-01", "proven": False, **asdict(one)}
+    held = {"day": "2026-12-01", "demanded": 75, "proven": False, **asdict(one)}
     (tmp_path / "program.json").write_text(json.dumps(held))
     page = written(tmp_path, ["program", "absent"])
-    assert "| program | 2026-12-01 | yes | 10 | 80.0 % | 0 | 0 | 4.00, 1.00 ms | 4.0× |" in page
+    assert "| program | 2026-12-01 | yes | 10 | 80.0 % (75 %) | 0 | 0 | 4.00, 1.00 ms | 4.0× |" in page
     assert "- program: 2 messages" in page and "litellm 1.2.3" in page and "absent" not in page
 
 

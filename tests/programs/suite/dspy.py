@@ -12,11 +12,13 @@ UNORDERED = ["several in flight", "several threads"]
 ANSWERS = [
     {
         "in": ["next_thought", "Snow in Oslo"],
-        "answer": "[[ ## next_thought ## ]]\nI know.\n\n[[ ## next_tool_name ## ]]\nfinish\n\n[[ ## next_tool_args ## ]]\n{}\n\n[[ ## completed ## ]]",
+        "answer": "[[ ## next_thought ## ]]\nI know.\n\n[[ ## next_tool_name ## ]]\nfinish\n\n"
+        "[[ ## next_tool_args ## ]]\n{}\n\n[[ ## completed ## ]]",
     },
     {
         "in": "next_thought",
-        "answer": '[[ ## next_thought ## ]]\nLook.\n\n[[ ## next_tool_name ## ]]\nget_weather\n\n[[ ## next_tool_args ## ]]\n{"city": "Oslo"}\n\n[[ ## completed ## ]]',
+        "answer": "[[ ## next_thought ## ]]\nLook.\n\n[[ ## next_tool_name ## ]]\nget_weather\n\n"
+        '[[ ## next_tool_args ## ]]\n{"city": "Oslo"}\n\n[[ ## completed ## ]]',
     },
     {"in": "[[ ## score ## ]]", "answer": "[[ ## answer ## ]]\nyes\n\n[[ ## score ## ]]\n3\n\n[[ ## completed ## ]]"},
     {

@@ -1,4 +1,4 @@
-"""langchain-litellm: ChatLiteLLM in chains, with tools, structured answers, an agent of LangGraph, streams, a router."""
+"""langchain-litellm: ChatLiteLLM in chains, with tools, structured answers, an agent, streams, a router."""
 
 from langchain.agents import create_agent
 from langchain_core.messages import HumanMessage, SystemMessage, ToolMessage
