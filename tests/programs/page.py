@@ -89,7 +89,8 @@ def _row(one: dict[str, Any]) -> str:
     stock, accelerated = cpu(outcome)
     ratio = f"{stock / accelerated:.1f}×" if accelerated else ""
     equal = "yes" if not outcome.differences else f"**{len(outcome.differences)} differences**"
+    share = f"{outcome.share:.1f} % ({one['demanded']} %)"
     return (
-        f"| {outcome.name} | {one['day']} | {equal} | {outcome.requests} | "
-        f"{outcome.share:.1f} % ({one['demanded']} %) | {outcome.learning} | {outcome.handed_over} | {stock:.2f}, {accelerated:.2f} ms | {ratio} |"
+        f"| {outcome.name} | {one['day']} | {equal} | {outcome.requests} | {share} | {outcome.learning} | "
+        f"{outcome.handed_over} | {stock:.2f}, {accelerated:.2f} ms | {ratio} |"
     )
