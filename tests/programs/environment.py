@@ -14,6 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 #: What a wheel is made of.
 SOURCES = ("litellm_accel", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
+#: LiteLLM reads such a file when it is imported, from its own folder or any above, unless the application forbids it.
+DOTENV = "PROGRAMS_DOTENV=read\n"
 GENERATED = {".c", ".so", ".pyd", ".pyc", ".html"}
 
 
@@ -140,4 +142,5 @@ class Environment:
             run(*install, "--force-reinstall", "--no-deps", wheel, log=self.folder / "wheel.log")
             run(*install, wheel, log=self.folder / "wheel.log")
             ours.write_text(digest)
+        (self.folder / ".env").write_text(DOTENV)
         return self.python

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Explained:
-    """Counts kinds of declined calls."""
+    """Counts kinds of declined calls; of each, also what else would have made it one."""
 
     def __init__(self) -> None:
         from litellm_accel.lane import core
@@ -31,17 +31,14 @@ class Explained:
 
     def explain(self, lane: Any, kind: str, args: Any, kwargs: Any, reason: str) -> None:
         """Count a declined call with what it was about."""
-        what: Any = ""
+        what: list[Any] = []
         try:
-            if reason == "arguments":
-                what = self.arguments(kind, args, kwargs)
-            elif reason == "messages":
-                what = self.messages(lane, args, kwargs)
-            elif reason == "logging" or reason.startswith(("setting", "callback", "patched")):
-                what = self.surroundings(reason)
+            if reason == "logging" or reason.startswith(("setting", "callback", "patched")):
+                what.append(self.surroundings(reason))
+            what += filter(None, (self.arguments(kind, args, kwargs), self.messages(lane, args, kwargs)))
         except Exception as error:
-            what = traceback.format_exception_only(error)
-        shown = f"{reason} | {what}"
+            what += traceback.format_exception_only(error)
+        shown = f"{reason} | {' | '.join(map(str, what))}"
         self.counts[shown] += 1
         self.kinds[:] = [[count, text] for text, count in self.counts.most_common(40)]
 
@@ -55,7 +52,7 @@ class Explained:
         for name, value in rest.items():
             if key(kind, (), {"model": "m", "stream": rest.get("stream"), name: value}) is None:
                 refused[name] = _brief(value)
-        return refused or ("together only", {name: _brief(value) for name, value in rest.items()})
+        return {"arguments": refused} if refused else None
 
     def messages(self, lane: Any, args: Any, kwargs: Any) -> Any:
         """The shapes of those messages that have no body."""
@@ -64,7 +61,7 @@ class Explained:
             return _type(messages)
         told = lane.is_told(kwargs)
         shapes = [_shape(message) for message in messages if lane.encoded([message], told) is None]
-        return [f"told={told}", *dict.fromkeys(shapes)]
+        return [f"messages, told={told}", *dict.fromkeys(shapes)] if shapes else None
 
     def surroundings(self, reason: str) -> Any:
         """The value of the setting, the callbacks, the loggers' levels, and who may have set them."""

@@ -36,8 +36,6 @@ ENVIRONMENT = {
     "NO_COLOR": "1",
     "COLUMNS": "120",
 }
-#: Read by an application that imports LiteLLM in its usual mode.
-DOTENV = "PROGRAMS_DOTENV=read\n"
 IDENTIFIER = re.compile(r"<id \d+>")
 
 
@@ -52,7 +50,6 @@ class Side:
         self.home = home
         shutil.rmtree(home, ignore_errors=True)
         (home / "work").mkdir(parents=True)
-        (home / "work" / ".env").write_text(DOTENV)
         self.provider = Provider(script=(HERE / "answers.py", str(program)), record=5_000).start()
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("LITELLM_", "PYTHON"))}
         environ |= ENVIRONMENT | {"HOME": str(home), "OPENAI_API_BASE": self.provider.url}
@@ -160,7 +157,7 @@ def compare(program: Path, python: Path, cache: Path, *, proven: bool, explain: 
         "accelerated": Side(program, python, mode, home / "b", explain),
     }
     try:
-        _play(outcome, program, sides, rounds or literal(program, "ROUNDS", 6))
+        _play(outcome, program, sides, rounds or literal(program, "ROUNDS", 6), cache)
     except Broken as error:
         outcome.error = str(error)
     finally:
@@ -169,7 +166,7 @@ def compare(program: Path, python: Path, cache: Path, *, proven: bool, explain: 
     return outcome
 
 
-def _play(outcome: Outcome, program: Path, sides: dict[str, Side], rounds: int) -> None:
+def _play(outcome: Outcome, program: Path, sides: dict[str, Side], rounds: int, cache: Path) -> None:
     begun = {name: side.answer() for name, side in sides.items()}
     outcome.states, outcome.versions = begun["accelerated"].pop("states"), begun["accelerated"].pop("versions")
     begun["stock"].pop("states"), begun["stock"].pop("versions")
@@ -178,6 +175,7 @@ def _play(outcome: Outcome, program: Path, sides: dict[str, Side], rounds: int) 
     unordered = literal(program, "UNORDERED", [])
     _note(outcome, "start", begun, sides, ignored, False)
     spent: Counter[str] = Counter()
+    seen: dict[str, Any] = {}  # in the last round, for who looks into a difference
     for number in range(rounds):
         for place, task in enumerate(tasks):
             order = list(sides) if (number + place) % 2 else list(sides)[::-1]
@@ -189,6 +187,9 @@ def _play(outcome: Outcome, program: Path, sides: dict[str, Side], rounds: int) 
                 spent.update(seconds)
                 outcome.measured += requests
             _note(outcome, f"{task}, round {number}", played, sides, ignored, task in unordered)
+            seen[task] = played
+    (cache / "seen").mkdir(exist_ok=True)
+    (cache / "seen" / f"{outcome.name}.json").write_text(json.dumps(seen, indent=1))
     told = sides["accelerated"].ask(report=True)
     outcome.seconds = dict(spent)
     outcome.served, outcome.declined, outcome.explained = told["served"], told["declined"], told["explained"]
