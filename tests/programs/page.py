@@ -18,11 +18,12 @@ warnings, log records, changes of the environment, and every request as the prov
 and bytes. Identifiers and clocks are masked.
 
 - *requests*: what the provider received from one side.
-- *served*: of the calls that were neither learned from nor handed over; in brackets what the program's file demands.
-- *learned*: calls by which the lane learned. *handed over*: calls whose reply was stock's to judge (errors; answers of
-  a new shape).
+- *served*: of the calls after the first two rounds, without those handed over; in brackets what the program's file
+  demands.
+- *learned*: calls by which the lane learned, in all rounds. *handed over*: calls whose reply was stock's to judge
+  (errors; answers of a new shape).
 - *CPU a request*: CPU time of the program's process for a request, the framework's own work included; both sides in
-  turn, the first two rounds left out.
+  turn, after the first two rounds.
 """
 
 
@@ -55,7 +56,7 @@ def written(results: Path, programs: Iterable[str]) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [_row(one) for one in held]
-    lines += ["", "## What was left to stock", ""]
+    lines += ["", "## What was left to stock after the first two rounds", ""]
     for one in held:
         outcome = _outcome(one)
         if outcome.left or any(reason.startswith("unlearnable") for reason in outcome.declined):

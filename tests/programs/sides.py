@@ -22,7 +22,7 @@ from litellm_accel.verify.comparison import differ
 
 HERE = Path(__file__).parent
 TASK_SECONDS = 180.0
-#: Rounds in which plans are learned; CPU is measured after them.
+#: Rounds in which plans are learned; CPU and the share of served calls are measured after them.
 LEARNING_ROUNDS = 2
 #: Reasons of calls by which the lane learns, and of replies that stock judges: errors, and answers of a new shape.
 LEARNING = ("learned from", "first of its kind")
@@ -118,6 +118,8 @@ class Outcome:
     requests: int = 0
     served: int = 0
     declined: dict[str, int] = field(default_factory=dict)
+    first_served: int = 0  # of these, in the learning rounds
+    first_declined: dict[str, int] = field(default_factory=dict)
     faults: int = 0
     explained: list[Any] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)  # of CPU, each side, after the learning rounds
@@ -136,15 +138,20 @@ class Outcome:
 
     @property
     def left(self) -> dict[str, int]:
-        """The other declined calls, by reason; what could not be learned is said besides."""
-        aside = {*LEARNING, HANDED_OVER}
-        return {r: n for r, n in self.declined.items() if r not in aside and not r.startswith("unlearnable")}
+        """The calls declined after the learning rounds, by reason, without those that were handed over.
+
+        What could not be learned is a reason that is counted besides the call's own.
+        """
+        later = {reason: count - self.first_declined.get(reason, 0) for reason, count in self.declined.items()}
+        later.pop(HANDED_OVER, None)
+        return {reason: count for reason, count in later.items() if count and not reason.startswith("unlearnable")}
 
     @property
     def share(self) -> float:
-        """Per cent served of the calls that were neither learned from nor handed over."""
-        rest = self.served + sum(self.left.values())
-        return 100.0 * self.served / rest if rest else 0.0
+        """Per cent served of the calls after the learning rounds, without those that were handed over."""
+        served = self.served - self.first_served
+        rest = served + sum(self.left.values())
+        return 100.0 * served / rest if rest else 0.0
 
 
 def compare(program: Path, python: Path, cache: Path, *, proven: bool, explain: bool, rounds: int | None) -> Outcome:
@@ -177,6 +184,9 @@ def _play(outcome: Outcome, program: Path, sides: dict[str, Side], rounds: int, 
     spent: Counter[str] = Counter()
     seen: dict[str, Any] = {}  # in the last round, for who looks into a difference
     for number in range(rounds):
+        if number == LEARNING_ROUNDS:
+            told = sides["accelerated"].ask(report=True)
+            outcome.first_served, outcome.first_declined = told["served"], told["declined"]
         for place, task in enumerate(tasks):
             order = list(sides) if (number + place) % 2 else list(sides)[::-1]
             played = {name: sides[name].ask(task=task, round=number) for name in order}
@@ -210,7 +220,7 @@ def _masked(seen: Any, side: Side, ignored: list[Any], unordered: bool) -> Any:
     """What was seen, without addresses, homes, clocks and identifiers; in a fixed order where there is none."""
     text = json.dumps(seen).replace(str(side.home), "<home>").replace(f":{side.provider.port}", ":<port>")
     for pattern in ignored:
-        text = pattern.sub("<masked>", text)
+        text = pattern.sub("0", text)
     found = json.loads(text)
     for request in found.get("requests", ()):
         for header in request["headers"]:

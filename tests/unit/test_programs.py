@@ -102,11 +102,13 @@ def outcome(**members: Any) -> Any:
     return Outcome("program", states={"chat": "active"}, **members)
 
 
-def test_learning_and_handed_over_calls_are_left_out_of_the_share() -> None:
+def test_what_is_learned_after_the_first_rounds_was_not_served() -> None:
     one = outcome(
         served=90, declined={"learned from": 20, "reply left to stock": 7, "messages": 10, "unlearnable: x": 1}
     )
-    assert (one.share, one.learning, one.handed_over, one.left) == (90.0, 20, 7, {"messages": 10})
+    one.first_served, one.first_declined = 0, {"learned from": 15, "messages": 5}
+    assert (one.share, one.learning, one.handed_over) == (90.0, 20, 7)
+    assert one.left == {"learned from": 5, "messages": 5}
 
 
 @pytest.mark.parametrize(

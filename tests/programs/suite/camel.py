@@ -6,7 +6,7 @@ from camel.toolkits import FunctionTool
 from camel.types import ModelPlatformType
 from pydantic import BaseModel
 
-REQUIREMENTS = ["camel-ai", "mcp"]
+REQUIREMENTS = ["camel-ai", "mcp<2"]
 SHOWN = ["camel-ai"]
 SERVED = 0
 ROUNDS = 6

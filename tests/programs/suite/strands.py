@@ -8,6 +8,7 @@ REQUIREMENTS = ["strands-agents[litellm]", "mcp"]
 SHOWN = ["strands-agents"]
 SERVED = 0
 ROUNDS = 6
+MASKS = ['(?<="timeToFirstByteMs": )[0-9]+', '(?<="latencyMs": )[0-9]+']
 
 
 class Report(BaseModel):
