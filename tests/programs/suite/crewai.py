@@ -9,13 +9,15 @@ SHOWN = ["crewai"]
 SERVED = 0
 ROUNDS = 5
 ENVIRONMENT = {"CREWAI_DISABLE_TELEMETRY": "true", "CREWAI_TRACING_ENABLED": "false", "CREWAI_TESTING": "true"}
+# CrewAI wants a release of mcp with which LiteLLM refuses every call with tools: its agents ask for tools in words.
 ANSWERS = [
     {"in": ["weather task", "Snow in Oslo"], "answer": "Thought: I know.\nFinal Answer: It snows in Oslo."},
     {
-        "in": ["weather task", '"name": "get_weather"'],
-        "answer": 'Thought: look\nAction: get_weather\nAction Input: {"city": "Oslo"}',
+        "in": ["weather task", "get_weather"],
+        "answer": 'Thought: I look.\nAction: get_weather\nAction Input: {"city": "Oslo"}',
     },
-    {"in": "weather task", "answer": [{"call": ["get_weather", {"city": "Oslo"}]}, "It snows in Oslo."]},
+    {"in": "line", "answer": "Thought: I know.\nFinal Answer: A line."},
+    {"in": "a report", "answer": 'Final Answer: {"city": "Oslo", "degrees": -3}'},
 ]
 
 
@@ -31,7 +33,7 @@ def get_weather(city: str) -> str:
 
 
 def tasks(address):
-    options = {"model": "openai/gpt-4o", "is_litellm": True, "base_url": address, "api_key": "sk-test"}
+    options = {"model": "openai/team-model", "is_litellm": True, "base_url": address, "api_key": "sk-test"}
     llm = LLM(**options, temperature=0.2)
 
     def crew(words, tools, **expected):

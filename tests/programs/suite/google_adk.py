@@ -14,6 +14,7 @@ SHOWN = ["google-adk"]
 SERVED = 0
 ROUNDS = 6
 UNORDERED = ["several in flight"]
+ANSWERS = [{"in": "think hard", "answer": {"content": "auto", "reasoning": "First, think."}}]
 
 
 class Report(BaseModel):
@@ -55,6 +56,9 @@ def tasks(address):
     async def talk(number):
         return await ask(with_tools, f"talk {number}", *(f"{number}: question {turn}" for turn in range(4)))
 
+    async def thoughts(number):
+        return await ask(with_tools, f"thoughts {number}", *(f"{number}: think hard {turn}" for turn in range(3)))
+
     async def streams(number):
         config = RunConfig(streaming_mode=StreamingMode.SSE)
         return await ask(with_tools, f"stream {number}", f"{number}: use get_weather", f"{number}: more", config=config)
@@ -78,6 +82,7 @@ def tasks(address):
     return {
         "tools": tools,
         "conversation": talk,
+        "thoughts": thoughts,
         "streams": streams,
         "structured": structured,
         "several in flight": in_flight,
