@@ -21,6 +21,7 @@ from litellm_accel.lane.learn import NotShown, Unlearnable
 from litellm_accel.lane.plan import Maker, headers_of
 from litellm_accel.lane.policy import Environment
 from litellm_accel.lane.rules import ANYTHING
+from litellm_accel.lane.unheard import UnheardCalls
 from litellm_accel.lane.wire import Post
 
 chat = load("chat")
@@ -47,6 +48,7 @@ class Lane:
         self.maker = Maker()
         self.feeds = events.Feeds(self.maker.texts, gate.fault)
         self.openings = openings.Openings(self.feeds, self.maker.total)
+        self.unheard = UnheardCalls(gate.fault)
         self.plans: dict[Any, Any] = {}
         self._plans_of = 0
         self.sighted: set[bytes] = set()

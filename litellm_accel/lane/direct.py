@@ -47,6 +47,8 @@ class Direct:
             return result
         if told is not None:
             told.atell()
+        elif post.opening is None:
+            lane.unheard.note()
         lane.gate.serve()
         return result
 

@@ -104,6 +104,7 @@ class Routed:
             routed.mark(result)
         elif told is None:
             routed.succeed(lane.environment.litellm._async_success_callback)
+            lane.unheard.note()
         else:
             routed.tell(told, told.atell)
         known.finish(router, model, result)
