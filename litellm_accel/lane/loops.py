@@ -1,14 +1,13 @@
 """LiteLLM's client for the calls of a plan, by event loop.
 
-LiteLLM keeps a client for each event loop. In a loop in which a plan has not been used yet, LiteLLM's own function finds
-or makes it, with the arguments that the watched call gave it, just as it does in a stock call: so LiteLLM's cache holds
-the same clients under the same keys, and closes and forgets them as ever.
+LiteLLM keeps a client for each event loop. In a loop in which a plan has not been used yet, LiteLLM's own function
+finds or makes it, with the arguments that the watched call gave it, just as it does in a stock call: so LiteLLM's cache
+holds the same clients under the same keys, and closes and forgets them as ever.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from enum import Enum
 from types import FunctionType
 from typing import Any
 
@@ -71,7 +70,7 @@ class Transports(Attached):
         self._guard = guard
 
     def obtain(self, loop: Any) -> Held | None:
-        """Let LiteLLM find or make its client for the running ``loop``; return what the loop is mapped to now, or None."""
+        """Let LiteLLM find or make its client for the running ``loop``; return what that is mapped to now, or None."""
         if self._source is None:
             return None
         try:
@@ -86,7 +85,7 @@ class Transports(Attached):
 
 
 def source_of(found: list[tuple[FunctionType, tuple[Any, ...], Any]], transport: Any) -> ClientSource | None:
-    """Return how LiteLLM came by its client of ``transport``, None if it was not by a function that can be called again.
+    """Return how LiteLLM came by its client of ``transport``, None if not by a function that can be called again.
 
     ``found`` are the functions that the call was given clients by, with their arguments and those clients.
     """
@@ -126,5 +125,8 @@ def _facts(part: Any) -> tuple[Any, ...]:
         name: value
         for name, value in vars(part).items()
         if name not in (*_FILLED_IN, _LOOKED_UP)
-        and (type(value) in _COMPARED or (type(value) is dict and all(type(item) in _COMPARED for item in value.values())))
+        and (
+            type(value) in _COMPARED
+            or (type(value) is dict and all(type(item) in _COMPARED for item in value.values()))
+        )
     }

@@ -395,6 +395,10 @@ def defaults(package: ModuleType) -> dict[str, Any]:
     return found
 
 
+# What Python notes in a module when it warns of something there, and in a class when it copies one of its objects.
+_PYTHONS_OWN = frozenset(("__slotnames__", "__warningregistry__"))
+
+
 class Environment:
     """Everything outside a call's own arguments that decides whether and how the lane serves it.
 
@@ -476,7 +480,11 @@ class Environment:
     def _is_state(self, difference: tuple[str, Any]) -> bool:
         """Return whether all that has changed is what an object holds for itself, like a logger's effective level."""
         name, key = difference
-        return name.startswith("levels ") or (name in _OBJECTS and not callable(vars(self._owners[name]).get(key)))
+        return (
+            key in _PYTHONS_OWN
+            or name.startswith("levels ")
+            or (name in _OBJECTS and not callable(vars(self._owners[name]).get(key)))
+        )
 
     def _is_too_often(self) -> bool:
         """Return whether too many epochs have come to nothing; counts the one that ends."""
