@@ -12,6 +12,7 @@ from typing import Any
 import litellm
 import pytest
 from litellm.integrations.custom_logger import CustomLogger
+from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
 import litellm_accel
 from lane_switch import Switch, without_callbacks
@@ -30,7 +31,7 @@ class Heard(CustomLogger):
         super().__init__()
         self.payloads: list[Any] = []
 
-    async def async_log_success_event(self, kwargs: Any, response: Any, start: Any, end: Any) -> None:
+    async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
         payload = kwargs["standard_logging_object"]
         self.payloads.append((payload["response_cost"], payload["model"], payload["messages"]))
 
@@ -89,12 +90,13 @@ def test_the_second_wave_is_served(provider: Provider, stream: bool, metadata: b
     heard = Heard()
 
     async def waves() -> list[list[str]]:
+        await GLOBAL_LOGGING_WORKER.flush()  # of earlier calls
+        heard.payloads.clear()
         said = [await wave(direct(provider), 20, stream, metadata) for _ in range(3)]
         await asyncio.sleep(0.3)
         return said
 
     def play() -> Any:
-        heard.payloads.clear()
         return asyncio.run(waves()), sorted(heard.payloads, key=str)
 
     if listens:
