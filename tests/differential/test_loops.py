@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import importlib.util
 import logging
@@ -332,3 +333,49 @@ def test_warnings_of_a_program_in_development_mode_are_stocks(provider: Provider
     found, served = warned("accelerated")
     assert served == 6
     assert found == expected
+
+
+@pytest.mark.parametrize("listens", [False, True])
+def test_a_sync_router_inside_a_running_loop(provider: Provider, clients: Any, listens: bool) -> None:
+    """As in a notebook: LiteLLM runs the call in a thread, without the caller's context, and so does the lane."""
+    mine: contextvars.ContextVar[str] = contextvars.ContextVar("mine", default="nobody's")
+    told: list[tuple[Any, ...]] = []
+    heard = threading.Event()
+
+    def listener(kwargs: Any, result: Any, start: Any, end: Any) -> None:
+        told.append((mine.get(), kwargs["model"], kwargs["response_cost"], result.choices[0].message.content))
+        heard.set()
+
+    def play() -> tuple[Any, ...]:
+        litellm.success_callback = [listener] if listens else []
+        told.clear()
+        provider.clear()
+        deployment = {"model": "openai/gpt-4o-mini", "api_key": "sk-1", "api_base": provider.url, "rpm": 1000}
+        router = litellm.Router([{"model_name": "group", "litellm_params": deployment}], num_retries=0)
+        said: list[Any] = []
+
+        async def calls() -> None:
+            mine.set("the caller's")
+            for number in range(6):
+                heard.clear()
+                asked = "answer as: error-400" if number == 4 else "Hello"
+                try:
+                    found = router.completion("group", [{"role": "user", "content": asked}])
+                    said.append(found.choices[0].message.content)
+                    if listens:
+                        assert heard.wait(5)
+                except litellm.BadRequestError as error:
+                    said.append(str(error))
+                said.append(asyncio.get_running_loop() is asyncio.get_event_loop())
+
+        asyncio.run(calls())
+        counted = sorted(len(key) for key in router.cache.in_memory_cache.cache_dict)
+        router.discard()
+        return said, told.copy(), counted, [(r.headers, r.body) for r in provider.requests()]
+
+    expected = play()
+    with warm(provider) as lane:
+        assert play() == expected
+    assert lane.gate.faults == 0, lane.gate.last_fault
+    assert lane.gate.served >= (2 if listens else 3)
+    assert "running event loop" not in lane.gate.declined
