@@ -201,6 +201,8 @@ class Lane:
             recording.forget()
             raise
         try:
+            if recording.fault is not None:
+                raise recording.fault
             if begun is None or plans.get(place) is not begun or begun.epoch != self.environment.epoch:
                 raise NotShown("settings have changed meanwhile")
             given = (headers, kwargs.get("headers"), kwargs.get("extra_headers"), self.maker.litellm.headers)
@@ -302,6 +304,12 @@ class Lane:
                 self.gate.fault(error)
         finally:
             replay.forget()
+
+    def meeting(self, plan: Any, post: Post, reply: Reply) -> Any:
+        """Return a context in which stock meets ``reply`` as its first exchange; nothing is learned."""
+        if post.begun is not None:
+            post.begun.undo()
+        return exchange.scripted(Replay(str(plan.request["url"]), post.body, reply))
 
     def _check(self, replay: Replay) -> None:
         """Count a fault unless stock, which was not cancelled, has sent the very request that the lane had sent."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from litellm_accel.lane import wire
 from litellm_accel.lane.core import LEARN, Lane
+from litellm_accel.lane.guard import Passage
 
 
 class Direct:
@@ -24,7 +25,16 @@ class Direct:
 
     async def acompletion(self, /, *args: Any, **kwargs: Any) -> Any:
         """Serve ``litellm.acompletion``."""
-        lane, stock = self.lane, self.astock
+        passage = Passage(self.astock, self.lane.gate.fault)
+        try:
+            return await self._acompletion(passage, args, kwargs)
+        except BaseException as error:
+            if passage.passes(error):
+                raise
+        return await passage.aresume(*args, **kwargs)
+
+    async def _acompletion(self, passage: Passage, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        lane, stock = self.lane, passage.arun
         started = time.time()
         admitted = lane.admit("async", args, kwargs, started) if lane.open() else None
         if admitted is None:
@@ -39,12 +49,16 @@ class Direct:
             with lane.connecting(plan):
                 return await stock(*args, **kwargs)
         reply = await post.asend()
+        passage.answered(
+            lambda: (*_as_sent(args, kwargs, lane.messages_as_sent(call)), lane.meeting(plan, post, reply))
+        )
         result, told = lane.result(plan, post, reply, call)
         if result is None:
             args, kwargs = _as_sent(args, kwargs, lane.messages_as_sent(call))
             with lane.handing_over(plan, post, reply) as replay:
                 result = replay.result = await stock(*args, **kwargs)
             return result
+        passage.made(result, told and told.atell)
         if told is not None:
             told.atell()
         lane.gate.serve()
@@ -52,7 +66,16 @@ class Direct:
 
     def completion(self, /, *args: Any, **kwargs: Any) -> Any:
         """Serve ``litellm.completion``."""
-        lane, stock = self.lane, self.stock
+        passage = Passage(self.stock, self.lane.gate.fault)
+        try:
+            return self._completion(passage, args, kwargs)
+        except BaseException as error:
+            if passage.passes(error):
+                raise
+        return passage.resume(*args, **kwargs)
+
+    def _completion(self, passage: Passage, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        lane, stock = self.lane, passage.run
         started = time.time()
         # LiteLLM's own acompletion calls completion with this argument.
         admitted = lane.admit("sync", args, kwargs, started) if lane.open() and "acompletion" not in kwargs else None
@@ -67,12 +90,16 @@ class Direct:
         if post is None:
             return stock(*args, **kwargs)
         reply = post.send()
+        passage.answered(
+            lambda: (*_as_sent(args, kwargs, lane.messages_as_sent(call)), lane.meeting(plan, post, reply))
+        )
         result, told = lane.result(plan, post, reply, call)
         if result is None:
             args, kwargs = _as_sent(args, kwargs, lane.messages_as_sent(call))
             with lane.handing_over(plan, post, reply) as replay:
                 result = replay.result = stock(*args, **kwargs)
             return result
+        passage.made(result, told and told.tell)
         if told is not None:
             told.tell()
         lane.gate.serve()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from types import FunctionType
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from litellm_accel.lane import wire
 from litellm_accel.lane.core import LEARN, Call, Lane
 from litellm_accel.lane.events import REPORT
+from litellm_accel.lane.guard import Passage
 from litellm_accel.lane.routers import CREDENTIALS, Known, RoutedPlan, Routers
 
 # Where LiteLLM keeps its notes of a call.
@@ -34,7 +36,18 @@ class Routed:
 
     async def acompletion(self, router: Any, model: str, messages: Any, stream: bool = False, /, **kwargs: Any) -> Any:
         """Serve ``Router.acompletion``."""
-        lane, stock = self.lane, self.astock
+        passage = Passage(self.astock, self.lane.gate.fault)
+        try:
+            return await self._acompletion(passage, router, model, messages, stream, kwargs)
+        except BaseException as error:
+            if passage.passes(error):
+                raise
+        return await passage.aresume(router, model, messages, stream, **kwargs)
+
+    async def _acompletion(
+        self, passage: Passage, router: Any, model: str, messages: Any, stream: bool, kwargs: dict[str, Any]
+    ) -> Any:
+        lane, stock = self.lane, passage.arun
         args = (model, messages, stream)
         started = time.time()
         passed = {**kwargs, "stream": stream} if stream else kwargs
@@ -82,6 +95,8 @@ class Routed:
                 await asyncio.sleep(0)  # others choose before this call is counted, as in stock
                 self._count(routed, call)
             reply = await post.asend()
+            again = functools.partial(self._again, router, known, routed, call, args, kwargs, post, reply)
+            passage.answered(functools.partial(again, tracked=True, checked=True))
             if stream:
                 opened, told = lane.opened(plan, reply, call), None
                 result = opened and await self._aopened(router, messages, opened, limit)
@@ -98,6 +113,7 @@ class Routed:
         finally:
             if limit is not None:
                 limit.release()
+        passage.made(result, told and functools.partial(routed.tell, told, told.atell))
         router.success_calls[routed.model] += 1
         routed.count(router, result)
         if stream:
@@ -112,7 +128,16 @@ class Routed:
 
     def completion(self, router: Any, model: str, messages: Any, /, **kwargs: Any) -> Any:
         """Serve ``Router.completion``."""
-        lane, stock = self.lane, self.stock
+        passage = Passage(self.stock, self.lane.gate.fault)
+        try:
+            return self._completion(passage, router, model, messages, kwargs)
+        except BaseException as error:
+            if passage.passes(error):
+                raise
+        return passage.resume(router, model, messages, **kwargs)
+
+    def _completion(self, passage: Passage, router: Any, model: str, messages: Any, kwargs: dict[str, Any]) -> Any:
+        lane, stock = self.lane, passage.run
         args = (model, messages)
         started = time.time()
         admitted = self._admit("router", router, model, messages, kwargs, started) if lane.open() else None
@@ -147,6 +172,8 @@ class Routed:
         stream = plan.opening is not None
         self._count(routed, call)
         reply = post.send()
+        again = functools.partial(self._again, router, known, routed, call, args, kwargs, post, reply)
+        passage.answered(functools.partial(again, checked=checked))
         if stream:
             opened, told = lane.opened(plan, reply, call), None
             result = opened and self._opened(router, messages, opened)
@@ -157,6 +184,7 @@ class Routed:
             with lane.handing_over(plan, post, reply) as replay:
                 result = replay.result = stock(pinned, *args, **kwargs)
             return result
+        passage.made(result, told and functools.partial(routed.tell, told, told.tell))
         routed.count(router, result)
         if stream:
             routed.mark(result)
@@ -239,6 +267,22 @@ class Routed:
                 deployment = routed.deployment
         messages = self.lane.messages_as_sent(call)
         return self.routers.pinned(router, deployment, call.reported, messages=messages, **how)
+
+    def _again(
+        self,
+        router: Any,
+        known: Known,
+        routed: RoutedPlan,
+        call: Call,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        post: Any,
+        reply: Any,
+        **how: bool,
+    ) -> tuple[Any, Any, Any]:
+        """Return what stock is called with to meet the ``reply`` to ``call`` after a fault, and in which context."""
+        pinned = self._as_sent(router, known, routed, call, **how)
+        return (pinned, *args), kwargs, self.lane.meeting(routed.plan, post, reply)
 
     def _learning(self, router: Any, known: Known, call: Call, deployment: Any, group: str) -> Any:
         place = _place(call, deployment)
