@@ -31,7 +31,7 @@ class ImportWatch:
 
     def stop(self) -> None:
         """Wait no longer."""
-        while self in sys.meta_path:
+        while self in (sys.meta_path or ()):  # there is none when the interpreter ends
             sys.meta_path.remove(self)
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:

@@ -305,8 +305,12 @@ class Lane:
         finally:
             replay.forget()
 
-    def meeting(self, plan: Any, post: Post, reply: Reply) -> Any:
-        """Return a context in which stock meets ``reply`` as its first exchange; nothing is learned."""
+    def meeting(self, plan: Any, post: Post, reply: Reply | None) -> Any:
+        """Return a context in which stock meets ``reply`` as its first exchange; nothing is learned.
+
+        What has been sent is not sent again: where the reply to it is lost, the connection is said to be.
+        """
+        reply = reply or wire.lost(plan)
         if post.begun is not None:
             post.begun.undo()
         return exchange.scripted(Replay(str(plan.request["url"]), post.body, reply))

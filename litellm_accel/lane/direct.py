@@ -48,17 +48,17 @@ class Direct:
         if post is None:
             with lane.connecting(plan):
                 return await stock(*args, **kwargs)
-        reply = await post.asend()
-        passage.answered(
-            lambda: (*_as_sent(args, kwargs, lane.messages_as_sent(call)), lane.meeting(plan, post, reply))
+        passage.sends(
+            lambda reply: (*_as_sent(args, kwargs, lane.messages_as_sent(call)), lane.meeting(plan, post, reply))
         )
+        reply = await post.asend()
         result, told = lane.result(plan, post, reply, call)
         if result is None:
             args, kwargs = _as_sent(args, kwargs, lane.messages_as_sent(call))
             with lane.handing_over(plan, post, reply) as replay:
                 result = replay.result = await stock(*args, **kwargs)
             return result
-        passage.made(result, told and told.atell)
+        passage.made(result, None if told is None else told.atell)
         if told is not None:
             told.atell()
         lane.gate.serve()
@@ -89,17 +89,17 @@ class Direct:
         post = lane.ready(wire.post, plan, call)
         if post is None:
             return stock(*args, **kwargs)
-        reply = post.send()
-        passage.answered(
-            lambda: (*_as_sent(args, kwargs, lane.messages_as_sent(call)), lane.meeting(plan, post, reply))
+        passage.sends(
+            lambda reply: (*_as_sent(args, kwargs, lane.messages_as_sent(call)), lane.meeting(plan, post, reply))
         )
+        reply = post.send()
         result, told = lane.result(plan, post, reply, call)
         if result is None:
             args, kwargs = _as_sent(args, kwargs, lane.messages_as_sent(call))
             with lane.handing_over(plan, post, reply) as replay:
                 result = replay.result = stock(*args, **kwargs)
             return result
-        passage.made(result, told and told.tell)
+        passage.made(result, None if told is None else told.tell)
         if told is not None:
             told.tell()
         lane.gate.serve()

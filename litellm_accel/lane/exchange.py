@@ -83,6 +83,14 @@ class Reply:
         self.live = live
         self.request = request
 
+    def note(self, part: bytes) -> None:
+        """Add a part of the body, which somebody else reads."""
+        self.body += part
+
+    def fail(self, error: Exception) -> None:
+        """Note how somebody else's reading ended."""
+        self.body_error = error
+
     def read(self, response: httpx.Response) -> None:
         """Take the body of ``response`` as it came, or what went wrong with it, and close it."""
         try:
@@ -332,41 +340,6 @@ class _Body(httpx.SyncByteStream):
             raise self._reply.body_error
 
 
-class _Noting:
-    """Bytes as they are read by stock, noted as the body of a ``reply``."""
-
-    def __init__(self, source: Any, reply: Reply) -> None:
-        self._source = source
-        self._reply = reply
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._source, name)
-
-    async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
-        """As aiohttp's own."""
-        try:
-            async for chunk in self._source.iter_chunked(size):
-                self._reply.body += chunk
-                yield chunk
-        except Exception as error:
-            self._reply.body_error = error
-            raise
-
-
-class _NotingStream(_Noting, httpx.SyncByteStream):
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            for chunk in self._source:
-                self._reply.body += chunk
-                yield chunk
-        except Exception as error:
-            self._reply.body_error = error
-            raise
-
-    def close(self) -> None:
-        self._source.close()
-
-
 def _taken(request: httpx.Request) -> Reply | None:
     """Return what answers ``request`` in the place of a host, if it is not to be sent."""
     now = None
@@ -427,7 +400,7 @@ def _async_transport(stock: FunctionType) -> Callable[..., Any]:
             reply = Reply(0.0, response.status, response.headers, live=response if now.streams else None)
             now.sent.append(Sent(transport, request, options, reply))
             if not now.streams:
-                response.content = _Noting(response.content, reply)
+                response.content = guard.Overheard(response.content, reply.note, reply.fail)
 
     return guard.aaround(stock, before, _after(after))
 
@@ -449,7 +422,7 @@ def _sync_transport(stock: FunctionType) -> Callable[..., Any]:
             reply = Reply(0.0, response.status_code, raw, extensions=response.extensions, live=live)
             now.sent.append(Sent(transport, request, (), reply))
             if not now.streams:
-                response.stream = _NotingStream(response.stream, reply)
+                response.stream = guard.OverheardStream(response.stream, reply.note, reply.fail)
 
     return guard.around(stock, before, _after(after))
 
@@ -483,27 +456,21 @@ def _conversion(stock: FunctionType) -> Callable[..., Any]:
 
 
 def _counting(stock: FunctionType) -> Callable[..., Any]:
-    def log_pre_api_call(*args: Any, **kwargs: Any) -> None:
+    def before(*args: Any, **kwargs: Any) -> tuple[None, None] | None:
         now = _script.get()
-        if not (isinstance(now, Replay) and now.live):  # what is answered again has been counted
-            stock(*args, **kwargs)
+        return (None, None) if isinstance(now, Replay) and now.live else None  # what is answered again has been counted
 
-    return log_pre_api_call
+    return guard.around(stock, before)
 
 
 def _async_timing(digits: int, stock: FunctionType) -> Callable[..., Any]:
-    async def request(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return await stock(*args, **kwargs)
-        except openai.APITimeoutError as error:
-            now = _script.get()
-            if isinstance(now, Replay) and now.used:
-                error.message = _TIME_TAKEN.sub(
-                    lambda shown: str(round(float(shown[0]) + now.waited, digits)), error.message
-                )
-            raise
+    def failed(error: Exception) -> None:
+        now = _script.get()
+        if isinstance(error, openai.APITimeoutError) and isinstance(now, Replay) and now.used:
+            waited = now.waited
+            error.message = _TIME_TAKEN.sub(lambda shown: str(round(float(shown[0]) + waited, digits)), error.message)
 
-    return request
+    return guard.aaround(stock, failed=failed)
 
 
 @functools.cache

@@ -8,24 +8,58 @@ sent again, and nobody is told twice. Cancellation and other ``BaseException`` p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextvars import ContextVar
+from pathlib import Path
+from types import TracebackType
 from typing import Any
+
+import httpx
 
 _NONE: Any = object()
 Hook = Callable[..., Any]
 
 
+_PACKAGE = Path(__file__).parents[1].name
+
+
+class Progress:
+    """How far the sending of a request has got: whether it has ``left``, and the ``reply`` as soon as there is one.
+
+    Each is set by the statement that makes it true.
+    """
+
+    __slots__ = ("left", "reply")
+
+    def __init__(self) -> None:
+        self.left = False
+        self.reply: Any = None
+
+
+#: That of the request which is being sent here.
+progress: ContextVar[Progress] = ContextVar("litellm_accel_progress")
+
+
+def is_ours(error: BaseException) -> bool:
+    """Return whether ``error`` was raised in this package, and not in what it called."""
+    trace: TracebackType | None = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and f"{_PACKAGE}/" in trace.tb_frame.f_code.co_filename.replace("\\", "/")
+
+
 class Passage:
     """One call of ``stock``, a function of LiteLLM's; ``fault`` counts what goes wrong in our part of it."""
 
-    __slots__ = ("_again", "_error", "_fault", "_made", "_result", "_stock", "_tell")
+    __slots__ = ("_again", "_error", "_fault", "_made", "_progress", "_result", "_stock", "_tell")
 
     def __init__(self, stock: Callable[..., Any], fault: Callable[[BaseException], None]) -> None:
         self._stock = stock
         self._fault = fault
         self._result = self._made = _NONE
         self._error: BaseException | None = None
-        self._again: Callable[[], tuple[Any, Any, Any]] | None = None
+        self._again: Callable[[Any], tuple[Any, Any, Any]] | None = None
+        self._progress = Progress()
         self._tell: Callable[[], None] | None = None
 
     def run(self, /, *args: Any, **kwargs: Any) -> Any:
@@ -46,12 +80,14 @@ class Passage:
             raise
         return result
 
-    def answered(self, again: Callable[[], tuple[Any, Any, Any]]) -> None:
-        """Note that the provider has answered: ``again()`` gives stock's arguments, by place and by name, and how.
+    def sends(self, again: Callable[[Any], tuple[Any, Any, Any]]) -> None:
+        """Note that a request will be sent now.
 
-        How is a context manager in which stock meets the answer.
+        ``again``, given the reply or None if that is lost, returns stock's arguments, by place and by name, and a
+        context manager in which stock meets the reply.
         """
         self._again = again
+        progress.set(self._progress)
 
     def made(self, result: Any, tell: Callable[[], None] | None) -> None:
         """Note that ``result`` is what the call returns; ``tell()`` tells callbacks, unless they have been told."""
@@ -70,9 +106,9 @@ class Passage:
         """Return what the call comes to after a fault; with these arguments if stock has not run for it."""
         if self._is_over():
             return self._outcome()
-        if self._again is None:
+        if self._again is None or not self._progress.left:
             return self._stock(*args, **kwargs)
-        args, kwargs, meeting = self._again()
+        args, kwargs, meeting = self._again(self._progress.reply)
         with meeting:
             return self._stock(*args, **kwargs)
 
@@ -80,9 +116,9 @@ class Passage:
         """As ``resume``, for a coroutine function."""
         if self._is_over():
             return self._outcome()
-        if self._again is None:
+        if self._again is None or not self._progress.left:
             return await self._stock(*args, **kwargs)
-        args, kwargs, meeting = self._again()
+        args, kwargs, meeting = self._again(self._progress.reply)
         with meeting:
             return await self._stock(*args, **kwargs)
 
@@ -121,17 +157,62 @@ def around(stock: Callable[..., Any], before: Hook | None = None, after: Hook | 
     return looked_on
 
 
-def aaround(stock: Callable[..., Any], before: Hook | None = None, after: Hook | None = None) -> Callable[..., Any]:
-    """As ``around``, for a coroutine function."""
+def aaround(
+    stock: Callable[..., Any], before: Hook | None = None, after: Hook | None = None, failed: Hook | None = None
+) -> Callable[..., Any]:
+    """As ``around``, for a coroutine function. ``failed`` is told of an exception that stock raises."""
 
     async def looked_on(*args: Any, **kwargs: Any) -> Any:
         instead = _quietly(before, args, kwargs, None)
         if instead is not None:
             return _outcome(instead)
-        result = await stock(*args, **kwargs)
+        try:
+            result = await stock(*args, **kwargs)
+        except Exception as error:
+            _quietly(failed, (error,), {}, None)
+            raise
         return _quietly(after, (result, *args), kwargs, result)
 
     return looked_on
+
+
+class Overheard:
+    """The body of a response, read by stock from ``source``; ``note`` is told what comes, ``failed`` how it breaks."""
+
+    def __init__(self, source: Any, note: Hook, failed: Hook) -> None:
+        self._source = source
+        self._note = note
+        self._failed = failed
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
+        """As aiohttp's own."""
+        try:
+            async for chunk in self._source.iter_chunked(size):
+                _quietly(self._note, (chunk,), {}, None)
+                yield chunk
+        except Exception as error:
+            _quietly(self._failed, (error,), {}, None)
+            raise
+
+
+class OverheardStream(Overheard, httpx.SyncByteStream):
+    """As ``Overheard``, for httpx."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            for chunk in self._source:
+                _quietly(self._note, (chunk,), {}, None)
+                yield chunk
+        except Exception as error:
+            _quietly(self._failed, (error,), {}, None)
+            raise
+
+    def close(self) -> None:
+        """As the source's own."""
+        self._source.close()
 
 
 def _quietly(hook: Hook | None, args: tuple[Any, ...], kwargs: dict[str, Any], otherwise: Any) -> Any:

@@ -94,9 +94,9 @@ class Routed:
             if lane.environment.listeners.counting:
                 await asyncio.sleep(0)  # others choose before this call is counted, as in stock
                 self._count(routed, call)
+            again = functools.partial(self._again, router, known, routed, call, args, kwargs, post)
+            passage.sends(functools.partial(again, tracked=True, checked=True))
             reply = await post.asend()
-            again = functools.partial(self._again, router, known, routed, call, args, kwargs, post, reply)
-            passage.answered(functools.partial(again, tracked=True, checked=True))
             if stream:
                 opened, told = lane.opened(plan, reply, call), None
                 result = opened and await self._aopened(router, messages, opened, limit)
@@ -113,7 +113,7 @@ class Routed:
         finally:
             if limit is not None:
                 limit.release()
-        passage.made(result, told and functools.partial(routed.tell, told, told.atell))
+        passage.made(result, None if told is None else functools.partial(routed.tell, told, told.atell))
         router.success_calls[routed.model] += 1
         routed.count(router, result)
         if stream:
@@ -171,9 +171,9 @@ class Routed:
         plan = routed.plan
         stream = plan.opening is not None
         self._count(routed, call)
+        again = functools.partial(self._again, router, known, routed, call, args, kwargs, post)
+        passage.sends(functools.partial(again, checked=checked))
         reply = post.send()
-        again = functools.partial(self._again, router, known, routed, call, args, kwargs, post, reply)
-        passage.answered(functools.partial(again, checked=checked))
         if stream:
             opened, told = lane.opened(plan, reply, call), None
             result = opened and self._opened(router, messages, opened)
@@ -184,7 +184,7 @@ class Routed:
             with lane.handing_over(plan, post, reply) as replay:
                 result = replay.result = stock(pinned, *args, **kwargs)
             return result
-        passage.made(result, told and functools.partial(routed.tell, told, told.tell))
+        passage.made(result, None if told is None else functools.partial(routed.tell, told, told.tell))
         routed.count(router, result)
         if stream:
             routed.mark(result)

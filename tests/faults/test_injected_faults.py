@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -35,8 +34,13 @@ FILES = {
     for path in (*(ROOT / "lane").glob("*.py"), *(ROOT / "components").glob("streaming.py"))
     if str(path) != guard.__file__
 }
-# Lines that make the guard, or that cannot fail.
-EXEMPT = ("passage = Passage(", "try:", "finally:", "else:")
+# What applications call: a guard and nothing else.
+DOORS = {
+    *((name, door) for name in ("direct", "routed") for door in ("acompletion", "completion")),
+    *(("streaming", door) for door in ("anext", "snext", "finish", "build", "total", "asyncified")),
+}
+# Lines that cannot fail, and are outside the block that they begin.
+EXEMPT = ("try:", "finally:", "else:")
 HELLO = [{"role": "user", "content": "Hello"}]
 
 Place = tuple[CodeType, int]
@@ -78,8 +82,8 @@ class Injector:
         sys.settrace(None)
 
 
-def lines_of(code: CodeType) -> str:
-    return Path(code.co_filename).read_text().splitlines()
+# What is raised shall come from a line of ours, not from the tracer's.
+Injector._line.__code__ = Injector._line.__code__.replace(co_filename=str(ROOT / "traced.py"))  # type: ignore[attr-defined]
 
 
 class Listener(CustomLogger):  # type: ignore[misc]
@@ -119,7 +123,6 @@ class World:
         lane.sighted.clear()
         lane.fresh.clear()
         lane.bound.clear()
-        lane.openings.feeds.texts  # noqa: B018
         self.made[Streams].templates.clear()
         for router in self.routers.values():
             known = self.made[Routed].routers.known(router)
@@ -234,6 +237,8 @@ def places(world: World, play: Callable[[], Any]) -> list[Place]:
     found = []
     for code, line in injector.reached:
         lines = texts.setdefault(code.co_filename, Path(code.co_filename).read_text().splitlines())
+        if (Path(code.co_filename).stem, code.co_name) in DOORS:
+            continue
         if not lines[line - 1].strip().startswith(EXEMPT):
             found.append((code, line))
     return found
@@ -305,7 +310,7 @@ PHASES = ("watch", "serve", "hand over")
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_a_fault_at_any_line_never_shows(world: World, scenario: Scenario, phase: str) -> None:
-    tried, wrong = run(world, scenario, phase, step=23, first=hash((scenario.name, phase)) % 1)
+    tried, wrong = run(world, scenario, phase, step=29, first=len(scenario.name) % 29)
     assert tried
     assert not wrong, "\n".join(wrong)
 
