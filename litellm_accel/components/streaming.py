@@ -23,7 +23,7 @@ from litellm_accel.genuine import is_genuine
 from litellm_accel.lane import streams as lane
 from litellm_accel.lane.assembly import Assembler
 from litellm_accel.lane.learn import Unlearnable
-from litellm_accel.lane.streams import Events, Learner, busy
+from litellm_accel.lane.streams import Events, Learner, aagain, again, busy
 from litellm_accel.verify.records import require
 
 streaming = load("streaming")
@@ -224,7 +224,8 @@ class Streams:
             return "changed stream"
         if type(stream._decoder) is not self._decoder or stream._cast_to is not self._chunk:
             return "another decoder"
-        if stream._options is not None and stream._options.synthesize_event_and_data:
+        options = getattr(stream, "_options", None)  # earlier releases have none
+        if options is not None and options.synthesize_event_and_data:
             return "another decoder"
         if stream._client._strict_response_validation:
             return "strict validation"
@@ -232,25 +233,25 @@ class Streams:
             return "begun before"
         return None
 
-    def next(self, wrapper: Any, events: Events) -> Any:
-        """Return the next chunk, or a text where there is none, as ``Reader.chunk`` does."""
+    def next(self, wrapper: Any, events: Events, taken: list[Any]) -> None:
+        """Add the next chunk to what is ``taken``, or a text where there is none, as ``Reader.chunk`` does."""
         reason = self.admitted()
+        if reason is None and events.packets is None:
+            reason = "first or last chunk"
         if reason is not None:
-            return reason
-        if events.packets is None:
-            return "first or last chunk"
+            taken.append(reason)
+            return
         reader = events.reader
         if reader.templates is not self.templates:
             reader.renew(self.templates)
         state = vars(wrapper)
         begins = not state["sent_first_chunk"]
-        chunk = reader.chunk(state)
-        if chunk is streaming.UNKNOWN:
+        taken.append(reader.chunk(state))
+        if taken[-1] is streaming.UNKNOWN:
             self.learn(wrapper, reader)
-            chunk = reader.chunk(state)
-        if begins and type(chunk) is not str:
-            self._guarded(self._begin, wrapper.logging_obj)
-        return chunk
+            taken.append(reader.chunk(state))
+        if begins and type(taken[-1]) is not str:
+            self._begin(wrapper.logging_obj)
 
     def _begin(self, logging_obj: Any) -> None:
         """Note when the first chunk has come."""
@@ -313,10 +314,14 @@ class Streams:
         if events.reading:
             return RuntimeError("anext(): asynchronous generator is already running")
         if not events.begun:
-            await anext(wrapper.completion_stream._iterator)
+            stream = wrapper.completion_stream
+            first = await anext(stream._iterator)
+            if first is not None:  # no event comes to None; the decoder has gone on by itself
+                stream._iterator = aagain(first, stream._iterator)
+                return None
         while True:
             events.take()
-            taken.append(self.next(wrapper, events))
+            self.next(wrapper, events, taken)
             if type(taken[-1]) is not str:
                 self.gate.serve()
                 return None
@@ -364,10 +369,14 @@ class Streams:
         if events.reading:
             return ValueError("generator already executing")
         if not events.begun:
-            next(wrapper.completion_stream._iterator)
+            stream = wrapper.completion_stream
+            first = next(stream._iterator)
+            if first is not None:
+                stream._iterator = again(first, stream._iterator)
+                return None
         while True:
             events.take()
-            taken.append(self.next(wrapper, events))
+            self.next(wrapper, events, taken)
             if type(taken[-1]) is not str:
                 self.gate.serve()
                 return None

@@ -53,9 +53,9 @@ class Events:
 
     async def aiter_bytes(self, packets: AsyncIterator[bytes]) -> AsyncIterator[Any]:
         """Yield the events in ``packets`` that the reader has not taken. After a fault of ours the decoder goes on."""
-        self.packets = packets
-        splitter = self.reader.splitter
         try:
+            self.packets = packets
+            splitter = self.reader.splitter
             if not self.begun:
                 self.begun = True
                 yield _NO_EVENT
@@ -70,8 +70,8 @@ class Events:
                     if self.packet is None:
                         break
         except Exception as error:
+            self.packets, self.begun = None, True
             if not guard.is_ours(error):
-                self.packets = None
                 raise
         except BaseException:
             self.packets = None
@@ -84,9 +84,9 @@ class Events:
 
     def iter_bytes(self, packets: Iterator[bytes]) -> Iterator[Any]:
         """Yield the events in ``packets`` that the reader has not taken. After a fault of ours the decoder goes on."""
-        self.packets = packets
-        splitter = self.reader.splitter
         try:
+            self.packets = packets
+            splitter = self.reader.splitter
             if not self.begun:
                 self.begun = True
                 yield _NO_EVENT
@@ -101,8 +101,8 @@ class Events:
                     if self.packet is None:
                         break
         except Exception as error:
+            self.packets, self.begun = None, True
             if not guard.is_ours(error):
-                self.packets = None
                 raise
         except BaseException:
             self.packets = None
@@ -171,6 +171,19 @@ def busy(stream: Any, error: Exception) -> Iterator[None]:
         yield
     finally:
         stream._iterator = iterator
+
+
+async def aagain(first: Any, rest: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """Yield what was taken from an SDK stream's iterator once more, and the ``rest``."""
+    yield first
+    async for item in rest:
+        yield item
+
+
+def again(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
+    """As ``aagain``."""
+    yield first
+    yield from rest
 
 
 async def _arest(events: Events, packets: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

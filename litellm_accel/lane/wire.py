@@ -69,10 +69,9 @@ class Post:
             headers["content-length"] = str(len(self.body))
             given = {name: value for name, value in options.items() if name != "prepared"}
             given["headers"] = headers
-            response = await self.transport.request(
-                "POST", data=self.body, allow_redirects=False, auto_decompress=False, **given
-            )
-            progress.left = True
+            given.update(data=self.body, allow_redirects=False, auto_decompress=False)
+            reply = progress.reply = Reply(sent)
+            reply.live, progress.left = await self.transport.request("POST", **given), True
         except asyncio.CancelledError as error:
             if _cancelled():
                 raise
@@ -81,8 +80,8 @@ class Post:
             if guard.is_ours(error):
                 raise
             return Reply(sent, error=error)
-        # Until it has been read, stock may read it.
-        reply = progress.reply = Reply(sent, response.status, response.headers, live=response)
+        response = reply.live  # which stock may read as well, until it has been read
+        reply.status, reply.headers = response.status, response.headers
         if self.opening is not None and response.status == 200:
             reply.request = self.opening.request(self.body)
             return reply
@@ -133,17 +132,15 @@ class Post:
         sent = time.time()
         request = self.opening.request(self.body)
         progress = guard.progress.get()
+        reply = progress.reply = Reply(sent)
         try:
-            response = self.transport.handle_request(request)
-            progress.left = True
+            reply.live, progress.left = self.transport.handle_request(request), True
         except Exception as error:
             if guard.is_ours(error):
                 raise
             return Reply(sent, error=error)
-        # Until it has been read, stock may read it.
-        reply = progress.reply = Reply(
-            sent, response.status_code, response.headers.raw, extensions=response.extensions, live=response
-        )
+        response = reply.live  # which stock may read as well, until it has been read
+        reply.status, reply.headers, reply.extensions = response.status_code, response.headers.raw, response.extensions
         if response.status_code == 200:
             reply.request = request
         else:
