@@ -58,7 +58,7 @@ class Direct:
             with lane.handing_over(plan, post, reply) as replay:
                 result = replay.result = await stock(*args, **kwargs)
             return result
-        passage.made(result, None if told is None else told.atell)
+        passage.made(result, told, None if told is None else told.atell)
         if told is not None:
             told.atell()
         lane.gate.serve()
@@ -99,7 +99,7 @@ class Direct:
             with lane.handing_over(plan, post, reply) as replay:
                 result = replay.result = stock(*args, **kwargs)
             return result
-        passage.made(result, None if told is None else told.tell)
+        passage.made(result, told, None if told is None else told.tell)
         if told is not None:
             told.tell()
         lane.gate.serve()

@@ -51,7 +51,7 @@ def is_ours(error: BaseException) -> bool:
 class Passage:
     """One call of ``stock``, a function of LiteLLM's; ``fault`` counts what goes wrong in our part of it."""
 
-    __slots__ = ("_again", "_error", "_fault", "_made", "_progress", "_result", "_stock", "_tell")
+    __slots__ = ("_again", "_error", "_fault", "_made", "_progress", "_result", "_stock", "_tell", "_told")
 
     def __init__(self, stock: Callable[..., Any], fault: Callable[[BaseException], None]) -> None:
         self._stock = stock
@@ -61,6 +61,7 @@ class Passage:
         self._again: Callable[[Any], tuple[Any, Any, Any]] | None = None
         self._progress = Progress()
         self._tell: Callable[[], None] | None = None
+        self._told: Any = None
 
     def run(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run stock and keep what comes of it."""
@@ -89,10 +90,11 @@ class Passage:
         self._again = again
         progress.set(self._progress)
 
-    def made(self, result: Any, tell: Callable[[], None] | None) -> None:
-        """Note that ``result`` is what the call returns; ``tell()`` tells callbacks, unless they have been told."""
-        self._made = result
+    def made(self, result: Any, told: Any, tell: Callable[[], None] | None = None) -> None:
+        """Note that ``result`` is what the call returns; ``tell()`` tells callbacks, unless ``told.is_told``."""
+        self._told = told
         self._tell = tell
+        self._made = result
 
     def passes(self, error: BaseException) -> bool:
         """Return whether the caller is to meet ``error``; if not, it is a fault, which is counted here."""
@@ -131,7 +133,7 @@ class Passage:
             raise error
         if self._made is _NONE:
             return self._result
-        if self._tell is not None:
+        if self._tell is not None and not self._told.is_told:
             try:
                 self._tell()
             except Exception as error:  # nobody is told, since somebody might be told twice

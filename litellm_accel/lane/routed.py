@@ -113,7 +113,7 @@ class Routed:
         finally:
             if limit is not None:
                 limit.release()
-        passage.made(result, None if told is None else functools.partial(routed.tell, told, told.atell))
+        passage.made(result, told, None if told is None else functools.partial(routed.tell, told, told.atell))
         router.success_calls[routed.model] += 1
         routed.count(router, result)
         if stream:
@@ -184,7 +184,7 @@ class Routed:
             with lane.handing_over(plan, post, reply) as replay:
                 result = replay.result = stock(pinned, *args, **kwargs)
             return result
-        passage.made(result, None if told is None else functools.partial(routed.tell, told, told.tell))
+        passage.made(result, told, None if told is None else functools.partial(routed.tell, told, told.tell))
         routed.count(router, result)
         if stream:
             routed.mark(result)
