@@ -36,8 +36,12 @@ class Progress:
         self.reply: Any = None
 
 
-#: That of the request which is being sent here.
-progress: ContextVar[Progress] = ContextVar("litellm_accel_progress")
+_progress: ContextVar[Progress | None] = ContextVar("litellm_accel_progress", default=None)
+
+
+def sending() -> Progress:
+    """Return how far the request has got that is being sent here."""
+    return _progress.get() or Progress()
 
 
 def is_ours(error: BaseException) -> bool:
@@ -88,7 +92,7 @@ class Passage:
         context manager in which stock meets the reply.
         """
         self._again = again
-        progress.set(self._progress)
+        _progress.set(self._progress)
 
     def made(self, result: Any, told: Any, tell: Callable[[], None] | None = None) -> None:
         """Note that ``result`` is what the call returns; ``tell()`` tells callbacks, unless ``told.is_told``."""

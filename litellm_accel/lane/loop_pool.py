@@ -224,7 +224,7 @@ class _Exchange(asyncio.Protocol):
         self._over = False
         self._timer: asyncio.TimerHandle | None = None
         self._parts: list[bytes] = []
-        self.progress = guard.progress.get()
+        self.progress = guard.sending()
 
     def start(self, request: bytes, read_timeout: float | None) -> None:
         """Send ``request`` and read; ``read_timeout`` is how long the host may be silent, in seconds."""

@@ -180,7 +180,7 @@ def _exchange(
     state = http1.MORE
     parts: list[bytes] = []
     failure: Exception | None = None
-    progress = guard.progress.get()
+    progress = guard.sending()
     request = head.around(body)
     try:
         with contextlib.suppress(httpcore.WriteError):  # the host may have answered before it had read all

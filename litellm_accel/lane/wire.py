@@ -58,7 +58,7 @@ class Post:
     async def _asend(self) -> Reply:
         sent = time.time()
         options = self.options
-        progress = guard.progress.get()
+        progress = guard.sending()
         pool = pools.current() if self.opening is None else None
         try:
             if pool is not None:
@@ -131,7 +131,7 @@ class Post:
     def _open(self) -> Reply:
         sent = time.time()
         request = self.opening.request(self.body)
-        progress = guard.progress.get()
+        progress = guard.sending()
         reply = progress.reply = Reply(sent)
         try:
             reply.live, progress.left = self.transport.handle_request(request), True
