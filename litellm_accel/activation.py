@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import importlib.util
 import logging
 import os
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from litellm_accel import _backend, components, patching, settings
+from litellm_accel import _backend, components, import_watch, patching, settings
 from litellm_accel.components.base import Component, ProbeMismatch, Replaced, Unavailable, Unproven
+from litellm_accel.quiet import quiet
 from litellm_accel.report import AccelerationError, ComponentStatus, Report, State
 
 _logger = logging.getLogger("litellm_accel")
+_HOST = "litellm"
+_WANTED = ("active", "waiting")
 
 
 class _Activation:
@@ -28,11 +33,12 @@ class _Activation:
         self.patches: list[patching.Patch] = []
         self.gate: Any = _backend.load("gate").Gate(name, settings.max_faults())
 
-    def start(self) -> None:
-        """Activate the component, or record why that is impossible. Leaves nothing half done."""
+    def start(self) -> bool:
+        """Activate the component, or record why that is impossible. Leaves nothing half done. Returns whether it is."""
         try:
-            component = components.get(self.name)
-            self.patches = self._prepare(component)
+            with quiet():
+                component = components.get(self.name)
+                self.patches = self._prepare(component)
             patching.install(self.patches)
             component.started()
         except Unproven as error:
@@ -46,6 +52,11 @@ class _Activation:
             self._settle("failed", f"{type(error).__name__}: {error}")
         else:
             self.state, self.reason = "active", component.summary
+        return self.state == "active"
+
+    def wait(self) -> None:
+        """Note that the component is to be activated when LiteLLM is there."""
+        self.state, self.reason = "waiting", "waits for LiteLLM to be imported"
 
     def _prepare(self, component: Component) -> list[patching.Patch]:
         replaced: dict[str, Replaced] = {}
@@ -69,6 +80,9 @@ class _Activation:
 
     def stop(self) -> None:
         """Give back every function; what somebody else has changed meanwhile runs stock through our closed gate."""
+        if self.state == "waiting":
+            self.state, self.reason = "off", "restored"
+            return
         self.gate.switch(False)
         for kept in patching.uninstall(self.patches):
             _logger.warning("litellm-accel: %s was changed by somebody else and keeps that change", kept)
@@ -78,6 +92,8 @@ class _Activation:
 
     def status(self) -> ComponentStatus:
         """Return the component's state and counters now."""
+        if self.state == "waiting":  # to say more, the component would have to be imported
+            return ComponentStatus(self.name, self.state, self.reason, backend="")
         gate = self.gate
         state, reason = self.state, self.reason
         if state == "active" and not gate.on:
@@ -110,55 +126,60 @@ if hasattr(os, "register_at_fork"):
 
 
 def accelerate(components: str | Iterable[str] | None = None, *, strict: bool = False) -> Report:
-    """Install accelerated components into LiteLLM, which is imported if it is not yet.
+    """Install accelerated components into LiteLLM: now, or as soon as the application has imported it.
 
     ``components`` is a name, several names, or None for all. A component that cannot be activated stays
-    off, and the report says why; active ones stay as they are. With ``strict`` the call activates all it was asked for
-    or changes nothing and raises ``AccelerationError``.
+    off, and the report says why; active ones stay as they are. LiteLLM is not imported for this: where it is not there
+    yet, the components are ``waiting``, and are activated when its import is complete.
+
+    With ``strict`` the call activates all it was asked for or changes nothing and raises ``AccelerationError``. Only an
+    imported LiteLLM can tell, so that it is imported then.
 
     Returns the ``Report`` of all components. Raises ``ValueError`` for an unknown name, ``TypeError`` for something
     else than names, ``ImportError`` if LiteLLM is not installed.
     """
     names = _names(components)
-    _require_litellm()
+    is_there = _meet_litellm(strict)
     with _lock:
-        started = _start(names)
-        for name in started:
-            _activations[name].gate.clear()  # of the calls by which other components proved themselves
-        failures = {name: _activations[name].status().reason for name in names if not _is_active(name)}
-        if strict and failures:
-            _stop(started)
-            raise AccelerationError(failures)
-        return status()
+        _want(names, is_there, strict)
+    _catch_up()
+    return status()
 
 
 def restore() -> None:
-    """Give LiteLLM back exactly as it was. Does nothing where nothing is accelerated."""
+    """Give LiteLLM back exactly as it was, and wait for it no longer. Does nothing where nothing is accelerated."""
     with _lock:
-        _stop([name for name, activation in _activations.items() if activation.state == "active"])
+        _stop([name for name, activation in _activations.items() if activation.state in _WANTED])
 
 
 @contextmanager
 def accelerated(components: str | Iterable[str] | None = None, *, strict: bool = False) -> Iterator[Report]:
     """Accelerate LiteLLM inside a ``with`` block; afterwards what the block switched on is off again.
 
-    Arguments, result and errors are those of ``accelerate()``.
+    Arguments, result and errors are those of ``accelerate()``. LiteLLM may be imported inside the block.
     """
     names = _names(components)
+    is_there = _meet_litellm(strict)
     with _lock:
-        before = {name for name in names if _is_active(name)}
-        report = accelerate(names, strict=strict)
-        started = [name for name in names if name not in before and _is_active(name)]
+        before = {name for name in names if _is_wanted(name)}
+        _want(names, is_there, strict)
+        started = [name for name in names if name not in before and _is_wanted(name)]
+    _catch_up()
     try:
-        yield report
+        yield status()
     finally:
         with _lock:
-            _stop([name for name in started if _activations[name].state == "active"])
+            _stop([name for name in started if _activations[name].state in _WANTED])
 
 
 def status() -> Report:
-    """Return the state and counters of every component, without changing anything."""
+    """Return the state and counters of every component.
+
+    Nothing is changed, unless LiteLLM was imported in a way that could not be seen: what waits for it is activated now.
+    """
     with _lock:
+        if _waiting() and import_watch.is_imported(_HOST):
+            _start(_waiting())
         rows = [
             _activations[name].status() if name in _activations else _never_started(name) for name in components.NAMES
         ]
@@ -188,32 +209,95 @@ def _names(wanted: str | Iterable[str] | None) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _require_litellm() -> None:
-    if importlib.util.find_spec("litellm") is None:
+def _meet_litellm(strict: bool) -> bool:
+    """Return whether LiteLLM is there and whole; with ``strict`` it is imported. Raises ``ImportError``.
+
+    Not to be called with the lock held: whoever imports LiteLLM meanwhile takes that at the end.
+    """
+    if _HOST not in sys.modules and importlib.util.find_spec(_HOST) is None:
         raise ImportError("litellm-accel accelerates LiteLLM, which is not installed: pip install litellm")
-    import litellm  # noqa: F401  # components expect the package to be whole before they resolve its functions
+    if strict:
+        _ = importlib.import_module(_HOST).__spec__  # a module that is loaded lazily is loaded by that
+    elif import_watch.is_being_imported(_HOST):
+        importlib.import_module(_HOST)  # another thread's import is waited for
+    return import_watch.is_imported(_HOST)
+
+
+def _catch_up() -> None:
+    """Activate what waits if another thread began to import LiteLLM before anybody watched."""
+    if import_watch.is_being_imported(_HOST):
+        importlib.import_module(_HOST)
+    with _lock:
+        if _waiting() and import_watch.is_imported(_HOST):
+            _start(_waiting())
+
+
+def _litellm_imported() -> None:
+    """Activate what waits for LiteLLM. The import that has just ended must not fail of it."""
+    try:
+        with _lock:
+            _start(_waiting())
+    except Exception:
+        _logger.debug("litellm-accel: nothing can be activated", exc_info=True)
+
+
+_watch = import_watch.ImportWatch(_HOST, _litellm_imported)
+
+
+def _want(names: list[str], is_there: bool, strict: bool) -> None:
+    """Activate components, or have them wait for LiteLLM. Raises ``AccelerationError``."""
+    if not is_there and strict:
+        raise AccelerationError(dict.fromkeys(names, "LiteLLM is being imported by the caller"))
+    if not is_there:
+        for name in names:
+            if (activation := _activation(name)).state != "active":
+                activation.wait()
+        _watch.start()
+        return
+    waiting = _waiting()
+    started = _start(dict.fromkeys([*names, *waiting]))
+    failures = {name: _activations[name].status().reason for name in names if not _is_active(name)}
+    if strict and failures:
+        _stop([name for name in started if name not in waiting])
+        raise AccelerationError(failures)
+
+
+def _waiting() -> list[str]:
+    return [name for name in components.NAMES if name in _activations and _activations[name].state == "waiting"]
 
 
 def _start(names: Iterable[str]) -> list[str]:
-    started = []
+    """Activate components that are not active; return which of them are now. Nothing is waited for any longer."""
+    _watch.stop()
+    started: list[str] = []
     for name in names:
-        if name not in _activations:
-            _activations[name] = _Activation(name)
-        activation = _activations[name]
-        if activation.state != "active":
-            activation.start()
-            if activation.state == "active":
-                started.append(name)
+        activation = _activation(name)
+        if activation.state != "active" and activation.start():
+            started.append(name)
+    for name in started:
+        _activations[name].gate.clear()  # of the calls by which other components proved themselves
     return started
 
 
 def _stop(names: Iterable[str]) -> None:
     for name in reversed(list(names)):
         _activations[name].stop()
+    if not _waiting():
+        _watch.stop()
+
+
+def _activation(name: str) -> _Activation:
+    if name not in _activations:
+        _activations[name] = _Activation(name)
+    return _activations[name]
 
 
 def _is_active(name: str) -> bool:
     return name in _activations and _activations[name].status().state == "active"
+
+
+def _is_wanted(name: str) -> bool:
+    return name in _activations and _activations[name].status().state in _WANTED
 
 
 def _never_started(name: str) -> ComponentStatus:

@@ -132,4 +132,7 @@ def _accelerate_offline() -> Any:
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     import litellm_accel
 
+    litellm_accel.accelerate()
+    import litellm  # noqa: F401  # for which the components wait, and which nobody else imports here
+
     return litellm_accel.accelerate()

@@ -36,10 +36,10 @@ class Program:
     is_module: bool
 
     def run(self) -> None:
-        """Accelerate LiteLLM and run the program as ``__main__``; whatever the program raises passes through.
+        """Run the program as ``__main__`` with LiteLLM accelerated, which the program imports itself, if at all.
 
-        ``sys.argv`` and ``sys.path`` are the program's own before LiteLLM is imported. An uncaught exception is
-        reported without the frames of this package.
+        Whatever it raises passes through. ``sys.argv`` and ``sys.path`` are its own before LiteLLM is looked for. An
+        uncaught exception is reported without the frames of this package.
         """
         sys.argv[:] = ["-m" if self.is_module else self.target, *self.arguments]
         if not getattr(sys.flags, "safe_path", False):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from rich.table import Table
 
-State = Literal["active", "off", "unproven", "failed"]
+State = Literal["active", "waiting", "off", "unproven", "failed"]
 
 
 @dataclass(frozen=True)

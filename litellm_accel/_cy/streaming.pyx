@@ -99,7 +99,7 @@ cdef class Reader:
         """Return the next chunk of the stream whose attributes are ``state``, which are brought up to date.
 
         Where there is none, nothing has changed, and what is returned is a text: ``MORE``, ``UNKNOWN``, or why stock
-        must go on.
+        must go on. Nor has it after an exception.
         """
         cdef Splitter splitter = self.splitter
         cdef bint begins
@@ -111,9 +111,20 @@ cdef class Reader:
         line = splitter.next()
         if line is None:
             return "other fields" if splitter.odd else _MORE
-        found = self._template(<bytes>line, begins)
-        if type(found) is not ChunkTemplate:
+        try:
+            made = self._made(<bytes>line, begins, state)
+        except BaseException:
             splitter.back()
+            if begins:
+                state["created"] = None
+            raise
+        if type(made) is str:
+            splitter.back()
+        return made
+
+    cdef object _made(self, bytes line, bint begins, dict state):
+        found = self._template(line, begins)
+        if type(found) is not ChunkTemplate:
             return found
         template = <ChunkTemplate>found
         chunks = state["chunks"]
@@ -121,16 +132,16 @@ cdef class Reader:
         if template.guarded:
             repeated = _repeated(chunks, repeated)
             if repeated is None or repeated >= self._package["REPEATED_STREAMING_CHUNK_LIMIT"]:
-                splitter.back()
                 return "repeated chunk"
         if begins:
             state["created"] = int(_time())
         response = template.response.build(self._leaves, state)
         text = content_of(response)
-        state.update(template.noted.build(self._leaves, state))
-        state["_repeated_messages_count"] = repeated
+        noted = template.noted.build(self._leaves, state)
+        noted["_repeated_messages_count"] = repeated
         if text:
-            state["response_uptil_now"] += text
+            noted["response_uptil_now"] = noted.get("response_uptil_now", state["response_uptil_now"]) + text
+        state.update(noted)
         chunks.append(response)
         return response
 

@@ -86,7 +86,7 @@ class Reader:
         """Return the next chunk of the stream whose attributes are ``state``, which are brought up to date.
 
         Where there is none, nothing has changed, and what is returned is a text: ``MORE``, ``UNKNOWN``, or why stock
-        must go on.
+        must go on. Nor has it after an exception.
         """
         splitter = self.splitter
         begins = state.get("sent_first_chunk") is False
@@ -97,25 +97,36 @@ class Reader:
         line = splitter.next()
         if line is None:
             return "other fields" if splitter.odd else MORE
+        try:
+            made = self._made(line, begins, state)
+        except BaseException:
+            splitter.back()
+            if begins:
+                state["created"] = None
+            raise
+        if type(made) is str:
+            splitter.back()
+        return made
+
+    def _made(self, line: bytes, begins: bool, state: dict[str, Any]) -> Any:
         template = self._template(line, begins)
         if type(template) is not ChunkTemplate:
-            splitter.back()
             return template
         chunks = state["chunks"]
         repeated = state["_repeated_messages_count"]
         if template.guarded:
             repeated = _repeated(chunks, repeated)
             if repeated is None or repeated >= self._package["REPEATED_STREAMING_CHUNK_LIMIT"]:
-                splitter.back()
                 return "repeated chunk"
         if begins:
             state["created"] = int(time.time())
         response = template.response.build(self._leaves, state)
         text = content_of(response)
-        state.update(template.noted.build(self._leaves, state))
-        state["_repeated_messages_count"] = repeated
+        noted = template.noted.build(self._leaves, state)
+        noted["_repeated_messages_count"] = repeated
         if text:
-            state["response_uptil_now"] += text
+            noted["response_uptil_now"] = noted.get("response_uptil_now", state["response_uptil_now"]) + text
+        state.update(noted)
         chunks.append(response)
         return response
 

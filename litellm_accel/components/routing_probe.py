@@ -20,6 +20,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from litellm_accel.components.base import ProbeMismatch, Replaced, Unproven
+from litellm_accel.quiet import quiet
 
 # The settings of a Router that a choice reads, or that have no part in it.
 _SETTINGS = frozenset(
@@ -68,7 +69,8 @@ def probe(reader: Any, replaced: Mapping[str, Replaced]) -> None:
             for _ in range(2):
                 minute = time.time() // 60
                 try:
-                    asyncio.run(_compare(reader, replaced))
+                    with quiet():
+                        asyncio.run(_compare(reader, replaced))
                     return
                 except ProbeMismatch:
                     if time.time() // 60 == minute:  # else the two sides may have counted in different minutes

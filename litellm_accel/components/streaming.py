@@ -23,7 +23,7 @@ from litellm_accel.genuine import is_genuine
 from litellm_accel.lane import streams as lane
 from litellm_accel.lane.assembly import Assembler
 from litellm_accel.lane.learn import Unlearnable
-from litellm_accel.lane.streams import Events, Learner, busy
+from litellm_accel.lane.streams import Events, Learner, aagain, again, busy
 from litellm_accel.verify.records import require
 
 streaming = load("streaming")
@@ -224,7 +224,8 @@ class Streams:
             return "changed stream"
         if type(stream._decoder) is not self._decoder or stream._cast_to is not self._chunk:
             return "another decoder"
-        if stream._options is not None and stream._options.synthesize_event_and_data:
+        options = getattr(stream, "_options", None)  # earlier releases have none
+        if options is not None and options.synthesize_event_and_data:
             return "another decoder"
         if stream._client._strict_response_validation:
             return "strict validation"
@@ -232,25 +233,30 @@ class Streams:
             return "begun before"
         return None
 
-    def next(self, wrapper: Any, events: Events) -> Any:
-        """Return the next chunk, or a text where there is none, as ``Reader.chunk`` does."""
+    def next(self, wrapper: Any, events: Events, taken: list[Any]) -> None:
+        """Add the next chunk to what is ``taken``, or a text where there is none, as ``Reader.chunk`` does."""
         reason = self.admitted()
+        if reason is None and events.packets is None:
+            reason = "first or last chunk"
         if reason is not None:
-            return reason
-        if events.packets is None:
-            return "first or last chunk"
+            taken.append(reason)
+            return
         reader = events.reader
         if reader.templates is not self.templates:
             reader.renew(self.templates)
         state = vars(wrapper)
         begins = not state["sent_first_chunk"]
-        chunk = reader.chunk(state)
-        if chunk is streaming.UNKNOWN:
+        taken.append(reader.chunk(state))
+        if taken[-1] is streaming.UNKNOWN:
             self.learn(wrapper, reader)
-            chunk = reader.chunk(state)
-        if begins and type(chunk) is not str and wrapper.logging_obj.completion_start_time is None:
-            wrapper.logging_obj.update_completion_start_time(completion_start_time=datetime.datetime.now())
-        return chunk
+            taken.append(reader.chunk(state))
+        if begins and type(taken[-1]) is not str:
+            self._begin(wrapper.logging_obj)
+
+    def _begin(self, logging_obj: Any) -> None:
+        """Note when the first chunk has come."""
+        if logging_obj.completion_start_time is None:
+            logging_obj.update_completion_start_time(completion_start_time=datetime.datetime.now())
 
     def end(self, wrapper: Any, chunk: Any) -> None:
         """Note the usage so far with a stream's last ``chunk``."""
@@ -279,93 +285,125 @@ class Streams:
 
     async def anext(self, wrapper: Any) -> Any:
         """Serve the next chunk of an asynchronous stream, or leave it to stock."""
-        stock = self.stock[_ASYNC]
-        if not self.gate.on:
-            return await stock(wrapper)
+        taken: list[Any] = []
+        clash = None
+        try:
+            if self.gate.on:
+                clash = await self._atake(wrapper, taken)
+        except Exception as error:
+            self.gate.fault(error)
+        if clash is not None:
+            with busy(wrapper.completion_stream, clash):
+                return await self.stock[_ASYNC](wrapper)
+        if not taken or type(taken[-1]) is str:
+            return await self.stock[_ASYNC](wrapper)
+        if not wrapper.sent_last_chunk:
+            return taken[-1]
+        self._guarded(self.end, wrapper, taken[-1])
+        chunk = await wrapper._call_post_streaming_deployment_hook(taken[-1])
+        return wrapper._add_mcp_metadata_to_final_chunk(chunk)
+
+    async def _atake(self, wrapper: Any, taken: list[Any]) -> Exception | None:
+        """Put the next chunk into ``taken``, or a text where stock must go on.
+
+        Returns what stock raises where somebody else is waiting for a chunk of this stream.
+        """
         events = self.events(wrapper, self._async)
         if events is None:
-            return await stock(wrapper)
+            return None
         if events.reading:
-            with busy(wrapper.completion_stream, RuntimeError("anext(): asynchronous generator is already running")):
-                return await stock(wrapper)
+            return RuntimeError("anext(): asynchronous generator is already running")
         if not events.begun:
-            await anext(wrapper.completion_stream._iterator)
+            stream = wrapper.completion_stream
+            first = await anext(stream._iterator)
+            if first is not None:  # no event comes to None; the decoder has gone on by itself
+                stream._iterator = aagain(first, stream._iterator)
+                return None
         while True:
-            try:
-                chunk = self.next(wrapper, events)
-            except Exception as error:
-                self.gate.fault(error)
-                return await stock(wrapper)
-            if type(chunk) is not str:
+            events.take()
+            self.next(wrapper, events, taken)
+            if type(taken[-1]) is not str:
                 self.gate.serve()
-                return await self._aended(wrapper, chunk) if wrapper.sent_last_chunk else chunk
-            if chunk is not streaming.MORE:
-                self.gate.decline(chunk)
-                return await stock(wrapper)
+                return None
+            if taken[-1] is not streaming.MORE:
+                self.gate.decline(taken[-1])
+                return None
             events.reading = True
             try:
-                packet = await anext(events.packets, None)
+                events.packet = await anext(events.packets, None)
             except BaseException as error:
                 events.error = error
-                packet = None
             finally:
                 events.reading = False
-            if packet is None:
-                return await stock(wrapper)
-            events.reader.splitter.feed(packet)
-
-    async def _aended(self, wrapper: Any, chunk: Any) -> Any:
-        """Return a stream's last chunk as stock leaves it."""
-        self.end(wrapper, chunk)
-        chunk = await wrapper._call_post_streaming_deployment_hook(chunk)
-        return wrapper._add_mcp_metadata_to_final_chunk(chunk)
+            if events.packet is None:
+                return None
 
     # --- synchronous
 
     def snext(self, wrapper: Any) -> Any:
         """Serve the next chunk of a synchronous stream, or leave it to stock."""
-        stock = self.stock[_SYNC]
-        if not self.gate.on:
-            return stock(wrapper)
+        taken: list[Any] = []
+        clash = None
+        begins = not wrapper.sent_first_chunk
+        try:
+            if self.gate.on:
+                clash = self._take(wrapper, taken)
+        except Exception as error:
+            self.gate.fault(error)
+        if clash is not None:
+            with busy(wrapper.completion_stream, clash):
+                return self.stock[_SYNC](wrapper)
+        if not taken or type(taken[-1]) is str:
+            return self.stock[_SYNC](wrapper)
+        self._guarded(self._tell, wrapper, taken[-1], begins)
+        if not wrapper.sent_last_chunk:
+            return taken[-1]
+        self._guarded(self.end, wrapper, taken[-1])
+        return taken[-1] if wrapper.stream_options is not None else wrapper._add_mcp_metadata_to_final_chunk(taken[-1])
+
+    def _take(self, wrapper: Any, taken: list[Any]) -> Exception | None:
+        """As ``_atake``."""
         events = self.events(wrapper, self._sync)
         if events is None:
-            return stock(wrapper)
+            return None
         if events.reading:
-            with busy(wrapper.completion_stream, ValueError("generator already executing")):
-                return stock(wrapper)
+            return ValueError("generator already executing")
         if not events.begun:
-            next(wrapper.completion_stream._iterator)
+            stream = wrapper.completion_stream
+            first = next(stream._iterator)
+            if first is not None:
+                stream._iterator = again(first, stream._iterator)
+                return None
         while True:
-            begins = not wrapper.sent_first_chunk
-            try:
-                chunk = self.next(wrapper, events)
-            except Exception as error:
-                self.gate.fault(error)
-                return stock(wrapper)
-            if type(chunk) is not str:
-                if not self.package.disable_streaming_logging and (begins or not self._counted(wrapper, chunk)):
-                    self._executor.submit(wrapper.run_success_logging_and_cache_storage, chunk, False)
+            events.take()
+            self.next(wrapper, events, taken)
+            if type(taken[-1]) is not str:
                 self.gate.serve()
-                return self._ended(wrapper, chunk) if wrapper.sent_last_chunk else chunk
-            if chunk is not streaming.MORE:
-                self.gate.decline(chunk)
-                return stock(wrapper)
+                return None
+            if taken[-1] is not streaming.MORE:
+                self.gate.decline(taken[-1])
+                return None
             events.reading = True
             try:
-                packet = next(events.packets, None)
+                events.packet = next(events.packets, None)
             except BaseException as error:
                 events.error = error
-                packet = None
             finally:
                 events.reading = False
-            if packet is None:
-                return stock(wrapper)
-            events.reader.splitter.feed(packet)
+            if events.packet is None:
+                return None
 
-    def _ended(self, wrapper: Any, chunk: Any) -> Any:
-        """Return a stream's last chunk as stock leaves it."""
-        self.end(wrapper, chunk)
-        return chunk if wrapper.stream_options is not None else wrapper._add_mcp_metadata_to_final_chunk(chunk)
+    def _tell(self, wrapper: Any, chunk: Any, begins: bool) -> None:
+        """Tell callbacks of a synchronous stream's chunk, as stock does."""
+        if not self.package.disable_streaming_logging and (begins or not self._counted(wrapper, chunk)):
+            self._executor.submit(wrapper.run_success_logging_and_cache_storage, chunk, False)
+
+    def _guarded(self, function: Any, *args: Any) -> None:
+        """Do what belongs to a chunk that has been made: it is the caller's whatever goes wrong here."""
+        try:
+            function(*args)
+        except Exception as error:
+            self.gate.fault(error)
 
     # --- the end
 
@@ -382,13 +420,16 @@ class Streams:
         made = None
         if type(chunks) is list and self.gate.on:
             try:
-                chunks = streaming.condensed(chunks, self._kinds)
-                made = self._assembled(chunks, logging_obj)
+                condensed = streaming.condensed(chunks, self._kinds)
+                made = self._assembled(condensed, logging_obj)
+                chunks = condensed
+                made = None if made is None else self._priced(made, logging_obj)
             except Exception as error:
                 self.gate.fault(error)
+                made = None
         if made is None:
             return self.stock[_BUILDER](chunks, messages, start_time, end_time, logging_obj, count_prompt_tokens)
-        return self._priced(made, logging_obj)
+        return made
 
     def _assembled(self, chunks: list[Any], logging_obj: Any) -> Any:
         """Return the response for condensed ``chunks``, not yet priced; None if stock must put them together."""
@@ -411,13 +452,19 @@ class Streams:
 
     async def finish(self, wrapper: Any, cache_hit: Any) -> Any:
         """End an asynchronous stream as stock does, without the copy that a cache would get if there were one."""
+        is_told = False
         try:
             made = self._whole(wrapper)
+            is_told = made is not None and self._finished(wrapper, made, cache_hit)
         except Exception as error:
             self.gate.fault(error)
-            made = None
-        if made is None:
+        if not is_told:
             return await self.stock[_FINISH](wrapper, cache_hit)
+        wrapper._restore_consumer_correlation_context()
+        raise StopAsyncIteration
+
+    def _finished(self, wrapper: Any, made: Any, cache_hit: Any) -> bool:
+        """Price what a stream has come to and tell its callbacks, in the end; true from then on."""
         logged = wrapper.logging_obj
         self._priced(made, logged)
         wrapper._propagate_usage_cost_to_hidden_params(made, wrapper.custom_llm_provider)
@@ -426,9 +473,7 @@ class Streams:
         told = logged.dispatch_success_handlers(
             made, cache_hit=cache_hit, start_time=None, end_time=None, prefer_async_handlers=True
         )
-        asyncio.create_task(told)  # noqa: RUF006
-        wrapper._restore_consumer_correlation_context()
-        raise StopAsyncIteration
+        return asyncio.create_task(told) is not None
 
     def _whole(self, wrapper: Any) -> Any:
         """Return what the chunks of an ended stream make together, not yet priced; None if stock must end it."""
@@ -453,9 +498,12 @@ class Streams:
             return stock
 
         async def build(*args: Any, **kwargs: Any) -> Any:
-            if self._is_little(kwargs.get("chunks"), kwargs.get("messages")):
-                return function(*args, **kwargs)
-            return await stock(*args, **kwargs)
+            is_little = False
+            try:
+                is_little = self._is_little(kwargs.get("chunks"), kwargs.get("messages"))
+            except Exception as error:
+                self.gate.fault(error)
+            return function(*args, **kwargs) if is_little else await stock(*args, **kwargs)
 
         return build
 

@@ -211,6 +211,8 @@ class Lane:
             raise
         others = begun and begun.ended()
         try:
+            if recording.fault is not None:
+                raise recording.fault
             if begun is None or plans.get(place) is not begun or begun.epoch != self.environment.epoch:
                 raise NotShown("settings have changed meanwhile")
             if begun.is_final:
@@ -322,6 +324,16 @@ class Lane:
                 self.gate.fault(error)
         finally:
             replay.forget()
+
+    def meeting(self, plan: Any, post: Post, reply: Reply | None) -> Any:
+        """Return a context in which stock meets ``reply`` as its first exchange; nothing is learned.
+
+        What has been sent is not sent again: where the reply to it is lost, the connection is said to be.
+        """
+        reply = reply or wire.lost(plan)
+        if post.begun is not None:
+            post.begun.undo()
+        return exchange.scripted(Replay(str(plan.request["url"]), post.body, reply))
 
     def _check(self, replay: Replay) -> None:
         """Count a fault unless stock, which was not cancelled, has sent the very request that the lane had sent."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from litellm_accel.lane import wire
 from litellm_accel.lane.core import LEARN, Lane
+from litellm_accel.lane.guard import Passage
 
 
 class Direct:
@@ -24,7 +25,16 @@ class Direct:
 
     async def acompletion(self, /, *args: Any, **kwargs: Any) -> Any:
         """Serve ``litellm.acompletion``."""
-        lane, stock = self.lane, self.astock
+        passage = Passage(self.astock, self.lane.gate.fault)
+        try:
+            return await self._acompletion(passage, args, kwargs)
+        except BaseException as error:
+            if passage.passes(error):
+                raise
+        return await passage.aresume(*args, **kwargs)
+
+    async def _acompletion(self, passage: Passage, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        lane, stock = self.lane, passage.arun
         started = time.time()
         admitted = lane.admit("async", args, kwargs, started) if lane.open() else None
         if admitted is None:
@@ -38,6 +48,9 @@ class Direct:
         if post is None:
             with lane.connecting(plan):
                 return await stock(*args, **kwargs)
+        passage.sends(
+            lambda reply: (*_as_sent(args, kwargs, lane.messages_as_sent(call)), lane.meeting(plan, post, reply))
+        )
         reply = await post.asend()
         result, told = lane.result(plan, post, reply, call)
         if result is None:
@@ -45,6 +58,7 @@ class Direct:
             with lane.handing_over(plan, post, reply) as replay:
                 result = replay.result = await stock(*args, **kwargs)
             return result
+        passage.made(result, told, None if told is None else told.atell)
         if told is not None:
             told.atell()
         elif post.opening is None:
@@ -54,7 +68,16 @@ class Direct:
 
     def completion(self, /, *args: Any, **kwargs: Any) -> Any:
         """Serve ``litellm.completion``."""
-        lane, stock = self.lane, self.stock
+        passage = Passage(self.stock, self.lane.gate.fault)
+        try:
+            return self._completion(passage, args, kwargs)
+        except BaseException as error:
+            if passage.passes(error):
+                raise
+        return passage.resume(*args, **kwargs)
+
+    def _completion(self, passage: Passage, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        lane, stock = self.lane, passage.run
         started = time.time()
         # LiteLLM's own acompletion calls completion with this argument.
         admitted = lane.admit("sync", args, kwargs, started) if lane.open() and "acompletion" not in kwargs else None
@@ -68,6 +91,9 @@ class Direct:
         post = lane.ready(wire.post, plan, call)
         if post is None:
             return stock(*args, **kwargs)
+        passage.sends(
+            lambda reply: (*_as_sent(args, kwargs, lane.messages_as_sent(call)), lane.meeting(plan, post, reply))
+        )
         reply = post.send()
         result, told = lane.result(plan, post, reply, call)
         if result is None:
@@ -75,6 +101,7 @@ class Direct:
             with lane.handing_over(plan, post, reply) as replay:
                 result = replay.result = stock(*args, **kwargs)
             return result
+        passage.made(result, told, None if told is None else told.tell)
         if told is not None:
             told.tell()
         lane.gate.serve()

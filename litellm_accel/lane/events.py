@@ -601,7 +601,7 @@ class Feed:
 class Told:
     """One served call: its result, and what its callbacks are told."""
 
-    __slots__ = ("_feeds", "end", "logging", "result", "start")
+    __slots__ = ("_feeds", "end", "is_told", "logging", "result", "start")
 
     def __init__(self, feeds: Feeds, logging: Any, result: Any, start: Any, end: Any) -> None:
         self._feeds = feeds
@@ -609,22 +609,25 @@ class Told:
         self.result = result
         self.start = start
         self.end = end
+        self.is_told = False  # set by the statement that tells
 
     def atell(self) -> None:
         """Hand the success to LiteLLM's worker for events, and to its threads if there are callbacks for them."""
-        self._feeds.dispatch(
-            logging_obj=self.logging,
-            result=self.result,
-            start_time=self.start,
-            end_time=self.end,
-            is_completion_with_fallbacks=False,
-            is_litellm_internal_call=False,
-        )
+        arguments = {
+            "logging_obj": self.logging,
+            "result": self.result,
+            "start_time": self.start,
+            "end_time": self.end,
+            "is_completion_with_fallbacks": False,
+            "is_litellm_internal_call": False,
+        }
+        self.is_told = self._feeds.dispatch(**arguments) is None
 
     def tell(self) -> None:
         """Hand the success to LiteLLM's threads, with the caller's context."""
         context = contextvars.copy_context()
-        self._feeds.utils.executor.submit(context.run, self.logging.success_handler, self.result, self.start, self.end)
+        success = self.logging.success_handler, self.result, self.start, self.end
+        self.is_told = self._feeds.utils.executor.submit(context.run, *success) is not None
 
 
 def _fed_class(logging_class: Any) -> Any:

@@ -17,11 +17,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from types import FunctionType
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
+import aiohttp
 import httpx
 import openai
 
+from litellm_accel.lane import guard
 from litellm_accel.lane.noted import Pictures
 from litellm_accel.lane.pictures import picture, stream_parts
 from litellm_accel.patching import PatchError, Shared, resolve
@@ -86,6 +88,14 @@ class Reply:
         self.extensions = extensions
         self.live = live
         self.request = request
+
+    def note(self, part: bytes) -> None:
+        """Add a part of the body, which somebody else reads."""
+        self.body += part
+
+    def fail(self, error: Exception) -> None:
+        """Note how somebody else's reading ended."""
+        self.body_error = error
 
     def read(self, response: httpx.Response) -> None:
         """Take the body of ``response`` as it came, or what went wrong with it, and close it."""
@@ -163,11 +173,17 @@ class Recording:
         self.pricing: dict[str, Any] | None = None
         self.result: Any = None
         self.clients: list[tuple[FunctionType, tuple[Any, ...], Any]] = []
+        self.fault: Exception | None = None
 
     def take(self, request: httpx.Request) -> Reply | None:
         if self.pictures is not None and not self.sent:
             self.pictures.send()
         return None
+
+    def fail(self, error: Exception) -> None:
+        """Record no more, for ``error`` has come in between."""
+        self.live = False
+        self.fault = error
 
     def note(self, logging: Any, result: Any) -> None:
         """Keep what ``logging`` holds now that its call has succeeded."""
@@ -221,9 +237,17 @@ class Replay:
         self.differs = not (is_there and is_this)
         return self.reply
 
+    def fail(self, error: Exception) -> Reply:
+        """Return the reply all the same: what it answers has been sent."""
+        self.live = False
+        self.used = self.differs = True
+        return self.reply
+
     def forget(self) -> None:
-        """Let go of all, as a recording does."""
-        self.result = self.reply.live = None
+        """Let go of all, as a recording does; of a reply that was not used, someone may yet be in need."""
+        self.result = None
+        if self.used:
+            self.reply.live = None
 
     def note(self, logging: Any, result: Any) -> None:
         """Keep the text of the answer as LiteLLM tells it to callbacks."""
@@ -282,6 +306,8 @@ def _heard(recording: Recording) -> Iterator[None]:
 
 
 class _Content:
+    """A body that is here, as LiteLLM's transport reads it."""
+
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
 
@@ -292,16 +318,21 @@ class _Content:
             raise self._reply.body_error
 
 
-class _Answered:
-    """As much of an aiohttp response as LiteLLM's transport uses."""
+class _Answered(aiohttp.ClientResponse):
+    """A response of aiohttp's whose connection went back when its body had been read."""
 
     def __init__(self, reply: Reply) -> None:
         self.status = reply.status
-        self.headers = reply.headers
-        self.content = _Content(reply)
+        self._headers = reply.headers
+        self._cache = {}  # type: ignore[misc]  # of other releases' properties
+        self.content = _Content(reply)  # type: ignore[assignment]
+
+    @property
+    def headers(self) -> Any:
+        return self._headers
 
     def close(self) -> None:
-        """Nothing is left open: the connection went back when the body had been read."""
+        """Nothing is left open."""
 
     async def __aexit__(self, *error: object) -> None:
         """As ``close``."""
@@ -318,136 +349,145 @@ class _Body(httpx.SyncByteStream):
             raise self._reply.body_error
 
 
+def _taken(request: httpx.Request) -> Reply | None:
+    """Return what answers ``request`` in the place of a host, if it is not to be sent."""
+    now = None
+    try:
+        now = _script.get()
+        return now.take(request) if now is not None and now.live else None
+    except Exception as error:
+        return None if now is None else now.fail(error)
+
+
+def _before(hear: Callable[..., Any]) -> guard.Hook:
+    """Return a hook that lets ``hear`` know of a call in a script that records; a fault ends the recording."""
+
+    def heard(*args: Any) -> None:
+        now = _script.get()
+        if isinstance(now, Recording) and now.live:
+            try:
+                hear(now, *args)
+            except Exception as error:
+                now.fail(error)
+
+    return heard
+
+
+def _after(hear: Callable[..., Any]) -> guard.Hook:
+    """Return a hook that lets ``hear`` know of a result in a script; a fault ends the script."""
+
+    def heard(result: Any, *args: Any) -> Any:
+        now = _script.get()
+        if now is not None:
+            try:
+                hear(now, result, *args)
+            except Exception as error:
+                now.fail(error)
+        return result
+
+    return heard
+
+
 def _async_transport(stock: FunctionType) -> Callable[..., Any]:
-    async def make_request(
+    def before(
+        transport: Any, client_session: Any, request: httpx.Request, *options: Any
+    ) -> tuple[Any, BaseException | None] | None:
+        reply = _taken(request)
+        if reply is None:
+            return None
+        return reply.live or _Answered(reply), reply.error
+
+    def after(
+        now: Recording | Replay,
+        response: Any,
         transport: Any,
         client_session: Any,
         request: httpx.Request,
-        timeout: Any,
-        proxy: Any,
-        sni_hostname: Any,
-        ssl_verify: Any = None,
-    ) -> Any:
-        now = _script.get()
-        if now is None or not now.live:
-            return await stock(transport, client_session, request, timeout, proxy, sni_hostname, ssl_verify)
-        reply = now.take(request)
-        if reply is None:
-            response = await stock(transport, client_session, request, timeout, proxy, sni_hostname, ssl_verify)
-            if not isinstance(now, Recording):
-                return response
+        *options: Any,
+    ) -> None:
+        if isinstance(now, Recording) and now.live:
             reply = Reply(0.0, response.status, response.headers, live=response if now.streams else None)
+            now.sent.append(Sent(transport, request, options, reply))
             if not now.streams:
-                try:
-                    reply.body = await response.read()
-                except Exception as error:
-                    reply.body_error = error
-            now.sent.append(Sent(transport, request, (timeout, proxy, sni_hostname, ssl_verify), reply))
-        if reply.error is not None:
-            raise reply.error
-        return _Answered(reply) if reply.live is None else reply.live
+                response.content = guard.Overheard(response.content, reply.note, reply.fail)
 
-    return make_request
+    return guard.aaround(stock, before, _after(after))
 
 
 def _sync_transport(stock: FunctionType) -> Callable[..., Any]:
-    def handle_request(transport: Any, request: httpx.Request) -> httpx.Response:
-        now = _script.get()
-        if now is None or not now.live:
-            return cast(httpx.Response, stock(transport, request))
-        reply = now.take(request)
+    def before(transport: Any, request: httpx.Request) -> tuple[Any, BaseException | None] | None:
+        reply = _taken(request)
         if reply is None:
-            response: httpx.Response = stock(transport, request)
-            if not isinstance(now, Recording):
-                return response
-            reply = Reply(
-                0.0,
-                response.status_code,
-                response.headers.raw,
-                extensions=response.extensions,
-                live=response if now.streams else None,
-            )
-            if not now.streams:
-                reply.read(response)
-            now.sent.append(Sent(transport, request, (), reply))
-        if reply.error is not None:
-            raise reply.error
-        if reply.live is not None:
-            return cast(httpx.Response, reply.live)
-        return httpx.Response(reply.status, headers=reply.headers, stream=_Body(reply), extensions=reply.extensions)
+            return None
+        if reply.error is not None or reply.live is not None:
+            return reply.live, reply.error
+        stream = _Body(reply)
+        return httpx.Response(reply.status, headers=reply.headers, stream=stream, extensions=reply.extensions), None
 
-    return handle_request
+    def after(now: Recording | Replay, response: Any, transport: Any, request: httpx.Request) -> None:
+        if isinstance(now, Recording) and now.live:
+            live = response if now.streams else None
+            raw = response.headers.raw
+            reply = Reply(0.0, response.status_code, raw, extensions=response.extensions, live=live)
+            now.sent.append(Sent(transport, request, (), reply))
+            if not now.streams:
+                response.stream = guard.OverheardStream(response.stream, reply.note, reply.fail)
+
+    return guard.around(stock, before, _after(after))
 
 
 def _cost(stock: FunctionType) -> Callable[..., Any]:
     names = stock.__code__.co_varnames[: stock.__code__.co_argcount]
 
-    def response_cost_calculator(*arguments: Any) -> Any:
-        now = _script.get()
-        if isinstance(now, Recording) and now.live:
-            now.pricing = dict(zip(names, arguments, strict=True))
-        return stock(*arguments)
+    def before(now: Recording, *arguments: Any) -> None:
+        now.pricing = dict(zip(names, arguments, strict=True))
 
-    return response_cost_calculator
+    return guard.around(stock, _before(before))
 
 
 def _metadata(stock: FunctionType) -> Callable[..., Any]:
     places = [stock.__code__.co_varnames.index(name) for name in ("logging_obj", "result")]
 
-    def update_response_metadata(*arguments: Any) -> None:
-        stock(*arguments)
-        now = _script.get()
-        if now is not None:
-            now.note(*(arguments[place] for place in places))
+    def after(now: Recording | Replay, result: None, *arguments: Any) -> None:
+        now.note(*(arguments[place] for place in places))
 
-    return update_response_metadata
+    return guard.around(stock, None, _after(after))
 
 
 def _conversion(stock: FunctionType) -> Callable[..., Any]:
     names = stock.__code__.co_varnames[1 : stock.__code__.co_argcount]
 
-    def transform_response(config: Any, *arguments: Any) -> Any:
-        now = _script.get()
-        if isinstance(now, Recording) and now.live and now.conversion is None:
+    def before(now: Recording, config: Any, *arguments: Any) -> None:
+        if now.conversion is None:
             now.conversion = Conversion(config, dict(zip(names, arguments, strict=True)))
-        return stock(config, *arguments)
 
-    return transform_response
+    return guard.around(stock, _before(before))
 
 
 def _client(function: FunctionType, stock: FunctionType) -> Callable[..., Any]:
-    def get_client(*arguments: Any) -> Any:
-        found = stock(*arguments)
-        now = _script.get()
+    def after(now: Recording | Replay, found: Any, *arguments: Any) -> None:
         if isinstance(now, Recording) and now.live:
             now.clients.append((function, arguments, found))
-        return found
 
-    return get_client
+    return guard.around(stock, None, _after(after))
 
 
 def _counting(stock: FunctionType) -> Callable[..., Any]:
-    def log_pre_api_call(*args: Any, **kwargs: Any) -> None:
+    def before(*args: Any, **kwargs: Any) -> tuple[None, None] | None:
         now = _script.get()
-        if not (isinstance(now, Replay) and now.live):  # what is answered again has been counted
-            stock(*args, **kwargs)
+        return (None, None) if isinstance(now, Replay) and now.live else None  # what is answered again has been counted
 
-    return log_pre_api_call
+    return guard.around(stock, before)
 
 
 def _async_timing(digits: int, stock: FunctionType) -> Callable[..., Any]:
-    async def request(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return await stock(*args, **kwargs)
-        except openai.APITimeoutError as error:
-            now = _script.get()
-            if isinstance(now, Replay) and now.used:
-                error.message = _TIME_TAKEN.sub(
-                    lambda shown: str(round(float(shown[0]) + now.waited, digits)), error.message
-                )
-            raise
+    def failed(error: Exception) -> None:
+        now = _script.get()
+        if isinstance(error, openai.APITimeoutError) and isinstance(now, Replay) and now.used:
+            waited = now.waited
+            error.message = _TIME_TAKEN.sub(lambda shown: str(round(float(shown[0]) + waited, digits)), error.message)
 
-    return request
+    return guard.aaround(stock, failed=failed)
 
 
 @functools.cache

@@ -21,6 +21,7 @@ from httpcore._utils import is_socket_readable
 from multidict import CIMultiDict
 
 from litellm_accel._backend import load
+from litellm_accel.lane import guard
 from litellm_accel.lane.exchange import Reply
 from litellm_accel.lane.head import OpenHead
 from litellm_accel.lane.tally import MAX_AGE, Tallies
@@ -149,15 +150,22 @@ class PreparedRequest:
         try:
             connection = await self._pool.take(self._host, self._request, self._timeout)
         except Exception as error:
+            if guard.is_ours(error):
+                raise
             return Reply(sent, error=error)
         exchange = _Exchange(connection)
         unfit = "broken off"
         try:
-            exchange.start(self._head.around(body), self._timeout.sock_read)
-            reply = await exchange.reply()
+            try:
+                exchange.start(self._head.around(body), self._timeout.sock_read)
+                reply = await exchange.reply()
+            except Exception:
+                if not exchange.progress.left:
+                    raise
+                reply = None
             if reply is None:
                 unfit = "unusual response"
-                reply = await self._read_again(exchange)
+                reply = exchange.progress.reply = await self._read_again(exchange)
             else:
                 unfit = "" if exchange.response.keep_alive else "as the host asked"
             reply.sent = sent
@@ -215,11 +223,13 @@ class _Exchange(asyncio.Protocol):
         self._timed_out = False
         self._over = False
         self._timer: asyncio.TimerHandle | None = None
+        self._parts: list[bytes] = []
+        self.progress = guard.sending()
 
     def start(self, request: bytes, read_timeout: float | None) -> None:
         """Send ``request`` and read; ``read_timeout`` is how long the host may be silent, in seconds."""
         self._transport.set_protocol(self)
-        self._transport.write(request)
+        self.progress.left = self._transport.write(request) is None
         if read_timeout:
             self._read_timeout = read_timeout
             self._heard = self._loop.time()
@@ -230,7 +240,8 @@ class _Exchange(asyncio.Protocol):
         if not await self._answered or self.response.status != 200:
             return None
         fields = [(name.decode(*_DECODING), value.decode(*_DECODING)) for name, value in self.response.headers]
-        return Reply(0.0, self.response.status, CIMultiDict(fields), self.response.body)
+        self.progress.reply = Reply(0.0, self.response.status, CIMultiDict(fields), self.response.body)
+        return self.progress.reply
 
     def stop(self) -> bool:
         """Give the connection back to aiohttp's protocol. Returns whether it is still there."""
@@ -251,8 +262,8 @@ class _Exchange(asyncio.Protocol):
 
     def hand_back(self) -> None:
         """Tell aiohttp's protocol of everything that has happened so far, and let it go on."""
-        if self.response.received:
-            self._protocol.data_received(self.response.received)
+        if self._parts:
+            self._protocol.data_received(b"".join(self._parts))
         else:
             self._protocol.start_timeout()
         self.stop()
@@ -260,12 +271,19 @@ class _Exchange(asyncio.Protocol):
             self._protocol._on_read_timeout()
 
     def data_received(self, data: bytes) -> None:
-        """Read on."""
-        if self._timer is not None:
-            self._heard = self._loop.time()
-        state = self.response.feed(data)
-        if state != http1.MORE:
-            self._end(state == http1.DONE)
+        """Read on; where that goes wrong, aiohttp reads all that has come."""
+        try:
+            self._parts.append(data)
+            if self._timer is not None:
+                self._heard = self._loop.time()
+            state = self.response.feed(data)
+            if state != http1.MORE:
+                self._end(state == http1.DONE)
+        except Exception:
+            if not any(part is data for part in self._parts):
+                self._parts.append(data)
+            if not self._answered.done():
+                self._answered.set_result(False)
 
     def connection_lost(self, error: BaseException | None) -> None:
         """Note how the connection ended."""

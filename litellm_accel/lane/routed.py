@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from concurrent.futures import ThreadPoolExecutor
 from types import FunctionType
@@ -16,6 +17,7 @@ from typing import Any
 from litellm_accel.lane import wire
 from litellm_accel.lane.core import LEARN, Call, Lane
 from litellm_accel.lane.events import REPORT
+from litellm_accel.lane.guard import Passage
 from litellm_accel.lane.routers import CREDENTIALS, Known, RoutedPlan, Routers
 
 # Where LiteLLM keeps its notes of a call.
@@ -35,7 +37,18 @@ class Routed:
 
     async def acompletion(self, router: Any, model: str, messages: Any, stream: bool = False, /, **kwargs: Any) -> Any:
         """Serve ``Router.acompletion``."""
-        lane, stock = self.lane, self.astock
+        passage = Passage(self.astock, self.lane.gate.fault)
+        try:
+            return await self._acompletion(passage, router, model, messages, stream, kwargs)
+        except BaseException as error:
+            if passage.passes(error):
+                raise
+        return await passage.aresume(router, model, messages, stream, **kwargs)
+
+    async def _acompletion(
+        self, passage: Passage, router: Any, model: str, messages: Any, stream: bool, kwargs: dict[str, Any]
+    ) -> Any:
+        lane, stock = self.lane, passage.arun
         args = (model, messages, stream)
         started = time.time()
         passed = {**kwargs, "stream": stream} if stream else kwargs
@@ -82,6 +95,8 @@ class Routed:
             if lane.environment.listeners.counting:
                 await asyncio.sleep(0)  # others choose before this call is counted, as in stock
                 self._count(routed, call)
+            again = functools.partial(self._again, router, known, routed, call, args, kwargs, post)
+            passage.sends(functools.partial(again, tracked=True, checked=True))
             reply = await post.asend()
             if stream:
                 opened, told = lane.opened(plan, reply, call), None
@@ -99,6 +114,7 @@ class Routed:
         finally:
             if limit is not None:
                 limit.release()
+        passage.made(result, told, None if told is None else functools.partial(routed.tell, told, told.atell))
         router.success_calls[routed.model] += 1
         routed.count(router, result)
         if stream:
@@ -114,21 +130,37 @@ class Routed:
 
     def completion(self, router: Any, model: str, messages: Any, /, **kwargs: Any) -> Any:
         """Serve ``Router.completion``."""
-        lane = self.lane
-        started = time.time()
-        admitted = self._admit("router", router, model, messages, kwargs, started) if lane.open() else None
-        if admitted is None:
-            return self.stock(router, model, messages, **kwargs)
+        passage = Passage(self.stock, self.lane.gate.fault)
+        try:
+            started = time.time()
+            admitted = self._admit("router", router, model, messages, kwargs, started) if self.lane.open() else None
+            if admitted is None:
+                return passage.run(router, model, messages, **kwargs)
+        except BaseException as error:
+            if passage.passes(error):
+                raise
+            return passage.resume(router, model, messages, **kwargs)
+        arguments = passage, router, model, messages, kwargs, *admitted
         if asyncio._get_running_loop() is None:
-            return self._complete(router, model, messages, kwargs, *admitted)
+            return self._guarded(*arguments)
         with ThreadPoolExecutor(max_workers=1) as thread:  # as stock does in an event loop
-            return thread.submit(self._complete, router, model, messages, kwargs, *admitted).result()
+            return thread.submit(self._guarded, *arguments).result()
 
-    def _complete(
-        self, router: Any, model: str, messages: Any, kwargs: dict[str, Any], known: Known, call: Call
+    def _guarded(
+        self, passage: Passage, router: Any, model: str, messages: Any, kwargs: dict[str, Any], known: Known, call: Call
     ) -> Any:
         """Return the result of a call that has been admitted, in a thread without a running event loop."""
-        lane, stock = self.lane, self.stock
+        try:
+            return self._completion(passage, router, model, messages, kwargs, known, call)
+        except BaseException as error:
+            if passage.passes(error):
+                raise
+        return passage.resume(router, model, messages, **kwargs)
+
+    def _completion(
+        self, passage: Passage, router: Any, model: str, messages: Any, kwargs: dict[str, Any], known: Known, call: Call
+    ) -> Any:
+        lane, stock = self.lane, passage.run
         args = (model, messages)
         request = _request(model, messages, kwargs)
         size = _size(request)
@@ -157,6 +189,8 @@ class Routed:
         plan = routed.plan
         stream = plan.opening is not None
         self._count(routed, call)
+        again = functools.partial(self._again, router, known, routed, call, args, kwargs, post)
+        passage.sends(functools.partial(again, checked=checked))
         reply = post.send()
         if stream:
             opened, told = lane.opened(plan, reply, call), None
@@ -168,6 +202,7 @@ class Routed:
             with lane.handing_over(plan, post, reply) as replay:
                 result = replay.result = stock(pinned, *args, **kwargs)
             return result
+        passage.made(result, told, None if told is None else functools.partial(routed.tell, told, told.tell))
         routed.count(router, result)
         if stream:
             routed.mark(result)
@@ -247,6 +282,22 @@ class Routed:
                 deployment = routed.deployment
         messages = self.lane.messages_as_sent(call)
         return self.routers.pinned(router, deployment, call.reported, messages=messages, **how)
+
+    def _again(
+        self,
+        router: Any,
+        known: Known,
+        routed: RoutedPlan,
+        call: Call,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        post: Any,
+        reply: Any,
+        **how: bool,
+    ) -> tuple[Any, Any, Any]:
+        """Return what stock is called with to meet the ``reply`` to ``call`` after a fault, and in which context."""
+        pinned = self._as_sent(router, known, routed, call, **how)
+        return (pinned, *args), kwargs, self.lane.meeting(routed.plan, post, reply)
 
     def _learning(self, router: Any, known: Known, call: Call, deployment: Any, group: str) -> Any:
         place = _place(call, deployment)

@@ -14,7 +14,7 @@ from typing import Any
 
 from litellm_accel._backend import load
 from litellm_accel.components.base import Unavailable
-from litellm_accel.lane import exchange
+from litellm_accel.lane import exchange, guard
 from litellm_accel.lane.attached import Attached
 from litellm_accel.lane.events import REPORT
 from litellm_accel.lane.learn import Unlearnable
@@ -336,6 +336,34 @@ def _tokens(result: Any) -> int:
     return int(getattr(getattr(result, "usage", None), "total_tokens", 0) or 0)
 
 
+# What a pinned router does before the router's own methods, or in their place, see ``guard.around``.
+
+
+def _chosen(router: Any, *args: Any, **kwargs: Any) -> tuple[Any, None] | None:
+    chosen = router.pins.pop("deployment", None)
+    if chosen is None:
+        return None
+    deployment, reported = chosen
+    if reported is not None:
+        bucket, report = reported
+        kwargs["request_kwargs"][bucket][REPORT] = report
+    return deployment, None
+
+
+def _with_messages(router: Any, deployment: Any, kwargs: Any, function_name: Any = None) -> None:
+    messages = router.pins.pop("messages", None)
+    if messages is not None:
+        kwargs["messages"] = messages  # of this attempt alone
+
+
+def _done(name: str) -> Callable[..., tuple[None, None] | None]:
+    return lambda router, *args, **kwargs: (None, None) if router.pins.pop(name, False) else None
+
+
+def _noted(router: Any, model_response: Any, messages: Any, initial_kwargs: Any, deployment_slot: Any = None) -> None:
+    exchange.note_stream(model_response, initial_kwargs)
+
+
 def _pinned_class(router_class: Any, limit_class: Any) -> Any:
     class Held(limit_class):  # type: ignore[misc]
         """A slot that is held already: entering it takes nothing, leaving it gives the slot back."""
@@ -349,6 +377,13 @@ def _pinned_class(router_class: Any, limit_class: Any) -> Any:
         def release(self) -> None:
             self.limit.release()
 
+    def held(router: Any, deployment: Any, kwargs: Any, client_type: Any = None) -> tuple[Any, None] | None:
+        limit = router.pins.pop("limit", None) if client_type == "max_parallel_requests" else None
+        return None if limit is None else (Held(limit), None)
+
+    def stock(name: str) -> Callable[..., Any]:
+        return lambda *args, **kwargs: getattr(router_class, name)(*args, **kwargs)
+
     class Pinned(router_class):  # type: ignore[misc]
         __slots__ = ("pins",)  # all else is the router's own, held in its shared dictionary
 
@@ -358,64 +393,16 @@ def _pinned_class(router_class: Any, limit_class: Any) -> Any:
         def __eq__(self, other: object) -> bool:
             return getattr(other, "__dict__", None) is self.__dict__
 
-        async def async_get_available_deployment(self, *args: Any, **kwargs: Any) -> Any:
-            chosen = self.pins.pop("deployment", None)
-            if chosen is not None:
-                return self._given(*chosen, **kwargs)
-            return await super().async_get_available_deployment(*args, **kwargs)
-
-        def get_available_deployment(self, *args: Any, **kwargs: Any) -> Any:
-            chosen = self.pins.pop("deployment", None)
-            if chosen is not None:
-                return self._given(*chosen, **kwargs)
-            return super().get_available_deployment(*args, **kwargs)
-
-        def _update_kwargs_with_deployment(self, deployment: Any, kwargs: Any, function_name: Any = None) -> None:
-            messages = self.pins.pop("messages", None)
-            if messages is not None:
-                kwargs["messages"] = messages  # of this attempt alone
-            super()._update_kwargs_with_deployment(deployment=deployment, kwargs=kwargs, function_name=function_name)
-
-        def _given(self, deployment: Any, reported: tuple[str, Any] | None, request_kwargs: Any, **_: Any) -> Any:
-            if reported is not None:
-                bucket, report = reported
-                request_kwargs[bucket][REPORT] = report
-            return deployment
-
-        async def async_routing_strategy_pre_call_checks(self, *args: Any, **kwargs: Any) -> None:
-            if not self.pins.pop("checked", False):
-                await super().async_routing_strategy_pre_call_checks(*args, **kwargs)
-
-        def routing_strategy_pre_call_checks(self, *args: Any, **kwargs: Any) -> None:
-            if not self.pins.pop("checked", False):
-                super().routing_strategy_pre_call_checks(*args, **kwargs)
-
-        def _track_deployment_metrics(self, deployment: Any, parent_otel_span: Any, response: Any = None) -> None:
-            if not self.pins.pop("tracked", False):
-                super()._track_deployment_metrics(deployment, parent_otel_span, response)
-
-        def _get_client(self, deployment: Any, kwargs: Any, client_type: Any = None) -> Any:
-            if client_type == "max_parallel_requests":
-                limit = self.pins.pop("limit", None)
-                if limit is not None:
-                    return Held(limit)
-            return super()._get_client(deployment, kwargs, client_type)
-
-        async def _acompletion_streaming_iterator(
-            self, model_response: Any, messages: Any, initial_kwargs: Any, deployment_slot: Any = None
-        ) -> Any:
-            exchange.note_stream(model_response, initial_kwargs)
-            return await super()._acompletion_streaming_iterator(
-                model_response=model_response,
-                messages=messages,
-                initial_kwargs=initial_kwargs,
-                deployment_slot=deployment_slot,
-            )
-
-        def _completion_streaming_iterator(self, model_response: Any, messages: Any, initial_kwargs: Any) -> Any:
-            exchange.note_stream(model_response, initial_kwargs)
-            return super()._completion_streaming_iterator(
-                model_response=model_response, messages=messages, initial_kwargs=initial_kwargs
-            )
+        async_get_available_deployment = guard.aaround(stock("async_get_available_deployment"), _chosen)
+        get_available_deployment = guard.around(stock("get_available_deployment"), _chosen)
+        _update_kwargs_with_deployment = guard.around(stock("_update_kwargs_with_deployment"), _with_messages)
+        async_routing_strategy_pre_call_checks = guard.aaround(
+            stock("async_routing_strategy_pre_call_checks"), _done("checked")
+        )
+        routing_strategy_pre_call_checks = guard.around(stock("routing_strategy_pre_call_checks"), _done("checked"))
+        _track_deployment_metrics = guard.around(stock("_track_deployment_metrics"), _done("tracked"))
+        _get_client = guard.around(stock("_get_client"), held)
+        _acompletion_streaming_iterator = guard.aaround(stock("_acompletion_streaming_iterator"), _noted)
+        _completion_streaming_iterator = guard.around(stock("_completion_streaming_iterator"), _noted)
 
     return Pinned

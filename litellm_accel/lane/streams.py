@@ -11,6 +11,7 @@ from types import FunctionType, SimpleNamespace
 from typing import Any
 
 from litellm_accel._backend import load
+from litellm_accel.lane import guard
 from litellm_accel.lane.learn import Pair, Unlearnable, marked, state
 
 streaming = load("streaming")
@@ -45,63 +46,93 @@ class Events:
         self.decoder = decoder
         self.reader = reader
         self.packets: Any = None  # while there may be more
+        self.packet: Any = None  # that has come, and that the splitter has not been given yet
         self.error: BaseException | None = None  # of reading a packet, for the SDK to raise
         self.reading = False  # a packet is awaited
         self.begun = False  # the SDK's own loop is suspended here, at an event or before the first
 
     async def aiter_bytes(self, packets: AsyncIterator[bytes]) -> AsyncIterator[Any]:
-        """Yield the events in ``packets`` that the reader has not taken."""
-        self.packets = packets
-        splitter = self.reader.splitter
+        """Yield the events in ``packets`` that the reader has not taken. After a fault of ours the decoder goes on."""
         try:
+            self.packets = packets
+            splitter = self.reader.splitter
             if not self.begun:
                 self.begun = True
                 yield _NO_EVENT
             while not splitter.odd:
                 self._raise()
+                self.take()
                 line = splitter.next()
                 if line is not None:
                     yield self._event(line)
                 elif not splitter.odd:
-                    packet = await anext(packets, None)
-                    if packet is None:
+                    self.packet = await anext(packets, None)
+                    if self.packet is None:
                         break
-                    splitter.feed(packet)
-            async for event in self.decoder.aiter_bytes(_arest(splitter, packets)):
+        except Exception as error:
+            self.packets, self.begun = None, True
+            if not guard.is_ours(error):
+                raise
+        except BaseException:
+            self.packets = None
+            raise
+        try:
+            async for event in self.decoder.aiter_bytes(_arest(self, packets)):
                 yield event
         finally:
             self.packets = None
 
     def iter_bytes(self, packets: Iterator[bytes]) -> Iterator[Any]:
-        """Yield the events in ``packets`` that the reader has not taken."""
-        self.packets = packets
-        splitter = self.reader.splitter
+        """Yield the events in ``packets`` that the reader has not taken. After a fault of ours the decoder goes on."""
         try:
+            self.packets = packets
+            splitter = self.reader.splitter
             if not self.begun:
                 self.begun = True
                 yield _NO_EVENT
             while not splitter.odd:
                 self._raise()
+                self.take()
                 line = splitter.next()
                 if line is not None:
                     yield self._event(line)
                 elif not splitter.odd:
-                    packet = next(packets, None)
-                    if packet is None:
+                    self.packet = next(packets, None)
+                    if self.packet is None:
                         break
-                    splitter.feed(packet)
-            yield from self.decoder.iter_bytes(_rest(splitter, packets))
+        except Exception as error:
+            self.packets, self.begun = None, True
+            if not guard.is_ours(error):
+                raise
+        except BaseException:
+            self.packets = None
+            raise
+        try:
+            yield from self.decoder.iter_bytes(_rest(self, packets))
         finally:
             self.packets = None
+
+    def rest(self) -> list[bytes]:
+        """Return what has come and has not become an event."""
+        return [*self.reader.splitter.rest(), *([] if self.packet is None else [self.packet])]
 
     def _raise(self) -> None:
         if self.error is not None:
             error, self.error = self.error, None
             raise error
 
+    def take(self) -> None:
+        """Give the splitter the packet that has come."""
+        if self.packet is not None:
+            self.packet = self.reader.splitter.feed(self.packet)
+
     def _event(self, line: bytes) -> Any:
-        self.decoder.decode(line.decode("utf-8"))
-        return self.decoder.decode("")
+        try:
+            self.decoder.decode(line.decode("utf-8"))
+            return self.decoder.decode("")
+        except Exception:
+            self.reader.splitter.back()
+            raise
 
 
 class _NoEvent:
@@ -142,15 +173,28 @@ def busy(stream: Any, error: Exception) -> Iterator[None]:
         stream._iterator = iterator
 
 
-async def _arest(splitter: Any, packets: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    for packet in splitter.rest():
+async def aagain(first: Any, rest: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """Yield what was taken from an SDK stream's iterator once more, and the ``rest``."""
+    yield first
+    async for item in rest:
+        yield item
+
+
+def again(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
+    """As ``aagain``."""
+    yield first
+    yield from rest
+
+
+async def _arest(events: Events, packets: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    for packet in events.rest():
         yield packet
     async for packet in packets:
         yield packet
 
 
-def _rest(splitter: Any, packets: Iterator[bytes]) -> Iterator[bytes]:
-    yield from splitter.rest()
+def _rest(events: Events, packets: Iterator[bytes]) -> Iterator[bytes]:
+    yield from events.rest()
     yield from packets
 
 

@@ -19,6 +19,7 @@ import httpcore
 import httpx
 
 from litellm_accel._backend import load
+from litellm_accel.lane import guard
 from litellm_accel.lane.exchange import Reply
 from litellm_accel.lane.head import OpenHead
 from litellm_accel.lane.tally import MAX_AGE, Tallies
@@ -100,7 +101,7 @@ class ThreadPool:
             except BaseException as error:
                 with self._lock:
                     self._open -= 1
-                if isinstance(error, Exception):
+                if isinstance(error, Exception) and not guard.is_ours(error):
                     return Reply(sent, error=error)
                 raise
             with self._lock:
@@ -177,22 +178,30 @@ def _exchange(
     """Send one request; return the reply, and why the connection cannot be used again (an empty text if it can)."""
     response = http1.Response()
     state = http1.MORE
+    parts: list[bytes] = []
     failure: Exception | None = None
+    progress = guard.sending()
+    request = head.around(body)
     try:
         with contextlib.suppress(httpcore.WriteError):  # the host may have answered before it had read all
-            stream.write(head.around(body), timeout["write"])
+            progress.left = stream.write(request, timeout["write"]) is None
+        progress.left = True
         while state == http1.MORE:
-            data = stream.read(_READ_BYTES, timeout["read"])
-            if not data:
+            parts.append(stream.read(_READ_BYTES, timeout["read"]))
+            if not parts[-1]:
                 break
-            state = response.feed(data)
+            state = response.feed(parts[-1])
+        if state == http1.DONE:
+            said = {"http_version": b"HTTP/1.1", "reason_phrase": response.reason}
+            progress.reply = Reply(0.0, response.status, response.headers, response.body, extensions=said)
+            return progress.reply, "" if response.keep_alive else "as the host asked"
     except Exception as error:
-        failure = error
-    if state == http1.DONE:
-        said = {"http_version": b"HTTP/1.1", "reason_phrase": response.reason}
-        reply = Reply(0.0, response.status, response.headers, response.body, extensions=said)
-        return reply, "" if response.keep_alive else "as the host asked"
-    return _read_again(_Replayed(stream, response.received, failure), head, body, timeout), "unusual response"
+        if not guard.is_ours(error):
+            failure = error
+        elif not progress.left:
+            raise
+    progress.reply = _read_again(_Replayed(stream, b"".join(parts), failure), head, body, timeout)
+    return progress.reply, "unusual response"
 
 
 def _read_again(stream: _Replayed, head: Head, body: bytes, timeout: Mapping[str, float | None]) -> Reply:

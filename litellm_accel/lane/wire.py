@@ -11,11 +11,12 @@ import asyncio
 import time
 from typing import Any
 
+import aiohttp
 import httpcore
 import httpx
 from httpcore._utils import is_socket_readable
 
-from litellm_accel.lane import pools
+from litellm_accel.lane import guard, pools
 from litellm_accel.lane.exchange import Reply
 
 _map_errors = httpx._transports.default.map_httpcore_exceptions
@@ -56,6 +57,7 @@ class Post:
     async def _asend(self) -> Reply:
         sent = time.time()
         options = self.options
+        progress = guard.sending()
         pool = pools.current() if self.opening is None else None
         try:
             if pool is not None:
@@ -65,23 +67,29 @@ class Post:
             headers = options["headers"].copy()
             headers["content-length"] = str(len(self.body))
             given = {name: value for name, value in options.items() if name != "prepared"}
-            response = await self.transport.request(
-                "POST", data=self.body, allow_redirects=False, auto_decompress=False, **{**given, "headers": headers}
-            )
+            given["headers"] = headers
+            given.update(data=self.body, allow_redirects=False, auto_decompress=False)
+            reply = progress.reply = Reply(sent)
+            reply.live, progress.left = await self.transport.request("POST", **given), True
         except asyncio.CancelledError as error:
             if _cancelled():
                 raise
             return Reply(sent, error=error)
         except Exception as error:
+            if guard.is_ours(error):
+                raise
             return Reply(sent, error=error)
-        reply = Reply(sent, response.status, response.headers)
+        response = reply.live  # which stock may read as well, until it has been read
+        reply.status, reply.headers = response.status, response.headers
         if self.opening is not None and response.status == 200:
-            reply.live, reply.request = response, self.opening.request(self.body)
+            reply.request = self.opening.request(self.body)
             return reply
         try:
-            reply.body = await response.read()
+            reply.body, reply.live = await response.read(), None
         except Exception as error:
-            reply.body_error = error
+            if guard.is_ours(error):
+                raise
+            reply.body_error, reply.live = error, None
         return reply
 
     def send(self) -> Reply:
@@ -122,16 +130,28 @@ class Post:
     def _open(self) -> Reply:
         sent = time.time()
         request = self.opening.request(self.body)
+        progress = guard.sending()
+        reply = progress.reply = Reply(sent)
         try:
-            response = self.transport.handle_request(request)
+            reply.live, progress.left = self.transport.handle_request(request), True
         except Exception as error:
+            if guard.is_ours(error):
+                raise
             return Reply(sent, error=error)
-        reply = Reply(sent, response.status_code, response.headers.raw, extensions=response.extensions)
+        response = reply.live  # which stock may read as well, until it has been read
+        reply.status, reply.headers, reply.extensions = response.status_code, response.headers.raw, response.extensions
         if response.status_code == 200:
-            reply.live, reply.request = response, request
+            reply.request = request
         else:
-            reply.read(response)
+            reply.live = reply.read(response)
         return reply
+
+
+def lost(plan: Any) -> Reply:
+    """Return what stands for the reply to a request that has left, where a fault of ours has lost it."""
+    if None in plan.transports:
+        return Reply(time.time(), error=httpx.RemoteProtocolError("Server disconnected without sending a response."))
+    return Reply(time.time(), error=aiohttp.ServerDisconnectedError())
 
 
 def apost(plan: Any, body: bytes) -> Post | str:

@@ -44,6 +44,8 @@ def accelerated(component: str) -> Iterator[Counters]:
 
     Raises AccelerationError if the component itself cannot be.
     """
+    import litellm  # noqa: F401  # is accelerated at once then
+
     import litellm_accel
     from litellm_accel import components
     from litellm_accel.verify import records, scenarios

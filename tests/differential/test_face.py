@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -19,7 +21,9 @@ import litellm_accel
 
 pytestmark = pytest.mark.usefixtures("restored")
 
+ROOT = str(Path(litellm_accel.__file__).parents[1])
 ACCELERATE = "import litellm_accel; litellm_accel.accelerate('tokens', strict=True)"
+WAIT = "import litellm_accel; litellm_accel.accelerate('tokens')"
 TEXT = "The quick brown fox jumps over the lazy dog."
 
 
@@ -38,6 +42,8 @@ def _run(code: str) -> str:
     "order",
     [
         f"{ACCELERATE}; import litellm; count = litellm.token_counter",
+        f"{WAIT}; import litellm; count = litellm.token_counter",
+        f"{WAIT}; from litellm.utils import token_counter as count",
         f"import litellm; {ACCELERATE}; count = litellm.token_counter",
         f"from litellm import token_counter as count; {ACCELERATE}",
         f"from litellm.main import token_counter as count; {ACCELERATE}",
@@ -46,6 +52,60 @@ def _run(code: str) -> str:
 def test_any_import_order_is_served(order: str) -> None:
     printed = _run(f"{order}\nprint(count(model='gpt-4o', text={TEXT!r}), litellm_accel.status()['tokens'].served)")
     assert printed == "10 1"
+
+
+SEEN = """
+import logging, os, sys, warnings
+logging.basicConfig(level=logging.DEBUG, format="%(name)s %(levelname)s %(message)s")
+warnings.simplefilter("always")
+if {wait}:
+    import litellm_accel
+    assert {{row.state for row in litellm_accel.accelerate().components}} == {{"waiting"}}
+    logging.getLogger("litellm_accel").setLevel(logging.CRITICAL)
+print(sorted(name for name in sys.modules if name.partition(".")[0] in ("litellm", "openai", "httpx", "aiohttp")))
+{late}
+import litellm
+print(sorted(os.environ.items()), litellm.__spec__, litellm.__loader__)
+print([type(finder) for finder in sys.meta_path if "litellm_accel" not in type(finder).__module__])
+assert not any("litellm_accel" in type(finder).__module__ for finder in sys.meta_path)
+if {wait}:
+    found = {{row.name: row.state for row in litellm_accel.status().components}}
+    assert found["cost"] == "active" and "waiting" not in found.values(), found
+"""
+
+
+@pytest.mark.parametrize("mode", ["", "PRODUCTION"])
+def test_importing_litellm_is_left_to_the_application(tmp_path: Path, mode: str) -> None:
+    """As it would be without us: no sooner, under the settings of that moment, with the same log and warnings."""
+    (tmp_path / ".env").write_text("READ_FROM_A_FILE=yes\n")
+    (tmp_path / "app.py").touch()
+    late = f"os.environ['LITELLM_MODE'] = {mode!r}" if mode else ""
+    seen = []
+    for wait in (False, True):
+        (tmp_path / "app.py").write_text(SEEN.format(wait=wait, late=late))
+        ran = subprocess.run(
+            [sys.executable, "app.py"],
+            cwd=tmp_path,
+            env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": ROOT},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        )
+        seen.append([re.sub(r"\d\d:\d\d:\d\d|0x\w+", "", output) for output in (ran.stdout, ran.stderr)])
+    assert seen[0] == seen[1]
+    assert ("READ_FROM_A_FILE" in seen[1][0]) == (mode != "PRODUCTION")
+
+
+def test_nothing_heavy_is_imported_to_wait() -> None:
+    code = """
+import sys
+import litellm_accel
+litellm_accel.accelerate(); litellm_accel.status(); litellm_accel.restore()
+roots = {name.partition(".")[0] for name in sys.modules}
+print(sorted(roots & {"litellm", "openai", "httpx", "aiohttp", "pydantic", "numpy", "orjson", "tiktoken", "rich"}))
+"""
+    assert _run(code) == "[]"
 
 
 def test_references_captured_early_are_served() -> None:

@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 import litellm_accel
-from litellm_accel import activation, components
+from litellm_accel import activation, components, import_watch
 from litellm_accel.components.base import Component, ProbeMismatch, Replaced, Replacement, Unproven
 
 MISSING = "victim:missing does not exist in the installed LiteLLM"
@@ -69,7 +70,7 @@ def victim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTy
     (tmp_path / "victim" / "__init__.py").write_text(SOURCE)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield importlib.import_module("victim")
-    del sys.modules["victim"]
+    sys.modules.pop("victim", None)
 
 
 @pytest.fixture
@@ -80,7 +81,8 @@ def register(victim: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[Re
         monkeypatch.setattr(components, "get", known.__getitem__)
 
     monkeypatch.setattr(activation, "_activations", {})
-    monkeypatch.setattr(activation, "_require_litellm", lambda: None)
+    monkeypatch.setattr(activation, "_HOST", "victim")
+    monkeypatch.setattr(activation, "_watch", import_watch.ImportWatch("victim", activation._litellm_imported))
     yield use
     activation.restore()
 
@@ -238,7 +240,120 @@ def test_reports_print_as_a_table_and_become_plain_data(victim: ModuleType, regi
         report["two"]
 
 
+@pytest.fixture
+def absent(victim: ModuleType, register: Register) -> Iterator[None]:
+    """The made-up package is installed, but has not been imported."""
+    del sys.modules["victim"]
+    before = list(sys.meta_path)
+    yield
+    activation.restore()
+    assert sys.meta_path == before
+
+
+def states() -> list[str]:
+    return [row.state for row in litellm_accel.status().components]
+
+
+def test_what_is_not_imported_yet_is_waited_for(absent: None, register: Register) -> None:
+    register(Part("one", "double"), Part("two", "triple"))
+    row = litellm_accel.accelerate("one")["one"]
+    assert (row.state, row.reason, row.backend) == ("waiting", "waits for LiteLLM to be imported", "")
+    assert "victim" not in sys.modules
+    assert [row.state for row in litellm_accel.accelerate("one").components] == ["waiting", "off"]
+    victim = importlib.import_module("victim")
+    assert states() == ["active", "off"]
+    assert victim.double(4) == 8
+    assert litellm_accel.status()["one"].served == 1
+
+
+def test_wishes_add_up_until_the_import(absent: None, register: Register) -> None:
+    register(Part("one", "double"), Part("two", "missing"), Part("three", "triple"))
+    litellm_accel.accelerate("one")
+    litellm_accel.accelerate("two")
+    assert states() == ["waiting", "waiting", "off"]
+    importlib.import_module("victim")
+    assert states() == ["active", "off", "off"]
+    assert litellm_accel.status()["two"].reason == MISSING
+
+
+def test_strict_imports_and_knows(absent: None, register: Register) -> None:
+    register(Part("one", "double"), Part("two", "missing"))
+    litellm_accel.accelerate("one")
+    with pytest.raises(litellm_accel.AccelerationError, match=MISSING):
+        litellm_accel.accelerate(strict=True)
+    assert "victim" in sys.modules
+    assert states() == ["active", "off"], "what was asked for before stays"
+
+
+def test_restore_ends_the_waiting(absent: None, register: Register) -> None:
+    part = Part("one", "double")
+    register(part)
+    litellm_accel.accelerate()
+    litellm_accel.restore()
+    assert (litellm_accel.status()["one"].state, litellm_accel.status()["one"].reason) == ("off", "restored")
+    importlib.import_module("victim")
+    assert (states(), part.stops) == (["off"], 0)
+
+
+def test_the_with_block_waits_too(absent: None, register: Register) -> None:
+    register(Part("one", "double"), Part("two", "triple"))
+    litellm_accel.accelerate("two")
+    with litellm_accel.accelerated() as report:
+        assert [row.state for row in report.components] == ["waiting", "waiting"]
+    assert states() == ["off", "waiting"]
+    with litellm_accel.accelerated("one"):
+        importlib.import_module("victim")
+        assert states() == ["active", "active"]
+    assert states() == ["off", "active"]
+
+
+def test_an_import_that_was_not_seen_is_found_later(absent: None, register: Register) -> None:
+    register(Part("one", "double"))
+    litellm_accel.accelerate()
+    activation._watch.stop()  # as a tool that puts an older sys.meta_path back
+    importlib.import_module("victim")
+    assert states() == ["active"]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_accelerate_inside_the_import(absent: None, register: Register, tmp_path: Path, strict: bool) -> None:
+    register(Part("one", "double"))
+    call = "import litellm_accel\nassert litellm_accel.accelerate()['one'].state == 'waiting'\n"
+    if strict:
+        call = "import litellm_accel as accel, pytest\n"
+        call += "with pytest.raises(accel.AccelerationError, match='by the caller'): accel.accelerate(strict=True)\n"
+    (tmp_path / "victim" / "__init__.py").write_text(call + SOURCE)
+    importlib.invalidate_caches()
+    importlib.import_module("victim")
+    assert states() == ["off" if strict else "active"]
+
+
+def test_threads_that_ask_while_another_imports(absent: None, register: Register, tmp_path: Path) -> None:
+    """Whoever asks in the middle of an import waits for it, and holds nothing that the import needs at its end."""
+    register(Part("one", "double"), Part("two", "triple"))
+    (tmp_path / "victim" / "__init__.py").write_text("import time\ntime.sleep(0.3)\n" + SOURCE)
+    importlib.invalidate_caches()
+    litellm_accel.accelerate("one")
+    importing = threading.Thread(target=importlib.import_module, args=("victim",))
+    reports: list[Any] = []
+    asking = [
+        threading.Thread(target=lambda ask=ask: reports.append(ask()))
+        for ask in (litellm_accel.accelerate, litellm_accel.status, litellm_accel.accelerate)
+    ]
+    importing.start()
+    while "victim" not in sys.modules:
+        time.sleep(0.001)
+    for thread in asking:
+        thread.start()
+    for thread in (importing, *asking):
+        thread.join(10)
+        assert not thread.is_alive()
+    assert len(reports) == 3
+    assert states() == ["active", "active"]
+
+
 def test_litellm_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "litellm", raising=False)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImportError, match="pip install litellm"):
         litellm_accel.accelerate()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from click.testing import CliRunner
@@ -280,13 +281,19 @@ class StubReport:
         return "the table"
 
 
-def test_status_prints_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for LiteLLM, which these commands import."""
+    monkeypatch.setitem(sys.modules, "litellm", ModuleType("litellm"))
+
+
+def test_status_prints_the_report(monkeypatch: pytest.MonkeyPatch, imported: None) -> None:
     monkeypatch.setattr("litellm_accel.accelerate", lambda: StubReport("active"))
     assert CliRunner().invoke(cli.commands, ["status"]).output == "the table\n"
     assert '"state": "active"' in CliRunner().invoke(cli.commands, ["status", "--json"]).output
 
 
-def test_doctor_exits_by_its_findings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_exits_by_its_findings(monkeypatch: pytest.MonkeyPatch, imported: None) -> None:
     monkeypatch.setattr("litellm_accel.backend", lambda: {"bpe": Backend("compiled", "it imports")})
     monkeypatch.setattr("litellm_accel.accelerate", lambda: StubReport("active"))
     monkeypatch.delenv("LITELLM_ACCEL_PURE", raising=False)

@@ -1,0 +1,327 @@
+"""A fault at every line of ours that a call runs through: the application sees what stock gives, sent once, told once.
+
+A tracer raises an exception at one line, once, while a call is watched, served, or handed over. The guard itself, which
+is there to meet these exceptions, is left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import litellm
+import pytest
+from litellm.integrations.custom_logger import CustomLogger
+
+import litellm_accel
+from lane_switch import without_callbacks
+from litellm_accel.components.streaming import Streams
+from litellm_accel.lane import guard
+from litellm_accel.lane.direct import Direct
+from litellm_accel.lane.routed import Routed
+from litellm_accel.provider import Provider
+from litellm_accel.verify.worker import accelerated
+
+ROOT = Path(litellm_accel.__file__).parent
+FILES = {
+    str(path)
+    for path in (*(ROOT / "lane").glob("*.py"), *(ROOT / "components").glob("streaming.py"))
+    if str(path) != guard.__file__
+}
+# What applications call: a guard and nothing else.
+DOORS = {
+    *((name, door) for name in ("direct", "routed") for door in ("acompletion", "completion")),
+    *(("streaming", door) for door in ("anext", "snext", "finish", "build", "total", "asyncified")),
+}
+# Lines that cannot fail, and are outside the block that they begin.
+EXEMPT = ("try:", "finally:", "else:", "events.reading = False")
+HELLO = [{"role": "user", "content": "Hello"}]
+
+Place = tuple[CodeType, int]
+
+
+class Injected(RuntimeError):
+    """An internal error."""
+
+
+class Injector:
+    """Notes the places that are reached while it is on, or raises at the first visit to one of them."""
+
+    def __init__(self) -> None:
+        self.reached: dict[Place, None] = {}
+        self.target: Place | None = None
+        self.fired = False
+        self._on = False
+
+    def trace(self, frame: FrameType, event: str, argument: Any) -> Any:
+        return self._line if self._on and frame.f_code.co_filename in FILES else None
+
+    def _line(self, frame: FrameType, event: str, argument: Any) -> Any:
+        if event == "line" and self._on:
+            place = frame.f_code, frame.f_lineno
+            if self.target is None:
+                self.reached[place] = None
+            elif place == self.target:
+                self._on = False
+                self.fired = True
+                raise Injected(f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}")
+        return self._line
+
+    def __enter__(self) -> None:
+        self._on, self.fired = True, False
+        sys.settrace(self.trace)
+
+    def __exit__(self, *error: object) -> None:
+        self._on = False
+        sys.settrace(None)
+
+
+# What is raised shall come from a line of ours, not from the tracer's.
+Injector._line.__code__ = Injector._line.__code__.replace(co_filename=str(ROOT / "traced.py"))  # type: ignore[attr-defined]
+
+
+class Listener(CustomLogger):  # type: ignore[misc]
+    """Counts what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+
+    async def async_log_success_event(self, kwargs: Any, response: Any, start: Any, end: Any) -> None:
+        self.told.append(f"async success {kwargs['standard_logging_object']['total_tokens']}")
+
+    def log_success_event(self, kwargs: Any, response: Any, start: Any, end: Any) -> None:
+        self.told.append(f"success {kwargs['standard_logging_object']['total_tokens']}")
+
+    async def async_log_failure_event(self, kwargs: Any, response: Any, start: Any, end: Any) -> None:
+        self.told.append("async failure")
+
+    def log_failure_event(self, kwargs: Any, response: Any, start: Any, end: Any) -> None:
+        self.told.append("failure")
+
+
+@dataclass
+class World:
+    """The accelerated LiteLLM and what the test looks at."""
+
+    provider: Provider
+    made: dict[type, Any]
+    listener: Listener = field(default_factory=Listener)
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
+    routers: dict[str, Any] = field(default_factory=dict)
+    expected: int = 0  # how many events stock tells of
+
+    def forget(self) -> None:
+        """Learn anew."""
+        lane = self.made[Direct].lane
+        lane.plans.clear()
+        lane.sighted.clear()
+        lane.fresh.clear()
+        lane.bound.clear()
+        self.made[Streams].templates.clear()
+        for router in self.routers.values():
+            known = self.made[Routed].routers.known(router)
+            if known is not None:
+                known.plans.clear()
+        litellm_accel.reset_errors()
+
+    def router(self, answer: str) -> Any:
+        if answer not in self.routers:
+            params = {"model": "openai/gpt-4o-mini", "api_key": "sk-1", "api_base": self.provider.at(answer)}
+            self.routers[answer] = litellm.Router(
+                model_list=[{"model_name": "group", "litellm_params": params}], num_retries=0
+            )
+        return self.routers[answer]
+
+    def call(self, scenario: Scenario, answer: str | None = None) -> Any:
+        """Return what the application sees of one call, ids and clocks aside."""
+        self.provider.clear()
+        self.listener.told.clear()
+        answer = answer or scenario.answer
+        try:
+            seen = self._outcome(scenario, answer)
+        except Exception as error:
+            seen = type(error), str(error)
+        deadline = time.monotonic() + (1 if scenario.listening else 0)
+        while len(self.listener.told) < self.expected and time.monotonic() < deadline:
+            self.loop.run_until_complete(asyncio.sleep(0.001))
+        self.loop.run_until_complete(asyncio.sleep(0.002))
+        return seen, len(self.provider.requests()), sorted(self.listener.told)
+
+    def _outcome(self, scenario: Scenario, answer: str) -> Any:
+        given: dict[str, Any] = {"messages": HELLO}
+        if scenario.stream:
+            given["stream"] = True
+        if scenario.entry.endswith("router"):
+            target, given["model"] = self.router(answer), "group"
+        else:
+            target = litellm
+            given.update(model="openai/gpt-4o-mini", api_key="sk-1", api_base=self.provider.at(answer), max_retries=0)
+        if scenario.entry.startswith("a"):
+            return self.loop.run_until_complete(self._aplay(target.acompletion, given, scenario.stream))
+        response = target.completion(**given)
+        if scenario.stream:
+            return [plain(chunk) for chunk in response]
+        return plain(response)
+
+    async def _aplay(self, function: Callable[..., Any], given: dict[str, Any], stream: bool) -> Any:
+        response = await function(**given)
+        if stream:
+            return [plain(chunk) async for chunk in response]
+        return plain(response)
+
+
+def plain(response: Any) -> Any:
+    found = response.model_dump()
+    found.pop("id"), found.pop("created")
+    return found
+
+
+@dataclass(frozen=True)
+class Scenario:
+    entry: str
+    answer: str = "plain"
+    stream: bool = False
+    listening: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.entry}{' stream' * self.stream}{' listener' * self.listening}"
+
+
+STREAM = 'plain{"chunks": 4, "size": 40}'
+SCENARIOS = [
+    *(Scenario(entry) for entry in ("acompletion", "completion", "arouter", "router")),
+    *(Scenario(entry, STREAM, stream=True) for entry in ("acompletion", "completion", "arouter")),
+    *(Scenario(entry, listening=True) for entry in ("acompletion", "completion", "arouter")),
+]
+
+
+@pytest.fixture(scope="module")
+def world(provider: Provider) -> Iterator[World]:
+    made: dict[type, Any] = {}
+    originals = {kind: kind.__init__ for kind in (Direct, Routed, Streams)}
+
+    def remember(kind: Any) -> Any:
+        def initialise(self: Any, *given: Any) -> None:
+            originals[kind](self, *given)
+            made[kind] = self
+
+        return initialise
+
+    for kind in originals:
+        kind.__init__ = remember(kind)
+    litellm.suppress_debug_info = True
+    try:
+        with without_callbacks(), accelerated("chat"):
+            yield World(provider, made)
+    finally:
+        litellm.suppress_debug_info = False
+        for kind, original in originals.items():
+            kind.__init__ = original
+
+
+def places(world: World, play: Callable[[], Any]) -> list[Place]:
+    """Return what of ours is reached by what is played."""
+    injector = Injector()
+    with injector:
+        play()
+    texts: dict[str, list[str]] = {}
+    found = []
+    for code, line in injector.reached:
+        lines = texts.setdefault(code.co_filename, Path(code.co_filename).read_text().splitlines())
+        if (Path(code.co_filename).stem, code.co_name) in DOORS:
+            continue
+        if not lines[line - 1].strip().startswith(EXEMPT):
+            found.append((code, line))
+    return found
+
+
+def stock(world: World, scenario: Scenario, answer: str) -> Any:
+    lane = world.made[Direct].lane
+    lane.gate.switch(False)
+    world.made[Streams].gate.switch(False)
+    try:
+        world.expected = 9
+        world.call(scenario, answer)
+        seen = world.call(scenario, answer)
+        world.expected = len(seen[2])
+        return seen
+    finally:
+        lane.gate.switch(True)
+        world.made[Streams].gate.switch(True)
+
+
+def served(world: World) -> int:
+    return int(world.made[Direct].lane.gate.served)
+
+
+def run(world: World, scenario: Scenario, phase: str, step: int, first: int) -> tuple[int, list[str]]:
+    """Inject at every ``step``-th place that ``phase`` reaches; return how many, and what the application saw of it."""
+    litellm.callbacks = [world.listener] if scenario.listening else []
+    answer = "error-429" if phase == "hand over" else scenario.answer
+    expected = stock(world, scenario, answer)
+    calls = 3 if phase == "watch" else 1
+
+    def prepare() -> None:
+        if phase == "watch":
+            world.forget()
+            return
+        litellm_accel.reset_errors()
+        for _ in range(8):
+            before = served(world)
+            world.call(scenario)
+            if served(world) > before:
+                return
+        raise AssertionError(f"{scenario.name} is not served: {litellm_accel.status()}")
+
+    def play() -> list[Any]:
+        return [world.call(scenario, answer) for _ in range(calls)]
+
+    prepare()
+    play()
+    prepare()
+    found = places(world, play)
+    wrong = []
+    injector = Injector()
+    tried = 0
+    for place in found[first::step]:
+        prepare()
+        injector.target = place
+        with injector:
+            results = play()
+        tried += injector.fired
+        if any(result != expected for result in results):
+            code, line = place
+            shown = next(result for result in results if result != expected)
+            text = Path(code.co_filename).read_text().splitlines()[line - 1].strip()
+            wrong.append(f"{Path(code.co_filename).name}:{line} {text!r}: {str(shown)[:300]}")
+    litellm.callbacks = []
+    return tried, wrong
+
+
+PHASES = ("watch", "serve", "hand over")
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_a_fault_at_any_line_never_shows(world: World, scenario: Scenario, phase: str) -> None:
+    step = 131 if phase == "watch" else 41
+    tried, wrong = run(world, scenario, phase, step, first=len(scenario.name))
+    assert tried
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_a_fault_at_every_line_never_shows(world: World, scenario: Scenario, phase: str) -> None:
+    tried, wrong = run(world, scenario, phase, step=1, first=0)
+    assert tried
+    assert not wrong, "\n".join(wrong)
