@@ -2,7 +2,8 @@
 
 Settings are admitted by allow-list. Every setting that LiteLLM's package defines with a literal must still have that
 value, unless it is known to shape the request alone, in which case the call that the lane learned from has shown its
-effect. Any change of a watched value starts a new *epoch*: all plans are dropped and learned again.
+effect. Plans hold for one *epoch*, in which all settings and the environment have certain values: when these values come
+back, so does the epoch. Any other change, like a function that was patched and restored, ends all epochs.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
+import itertools
 import logging
 import os
-import time
-from collections.abc import Callable
+import threading
+from collections import OrderedDict
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from litellm_accel._backend import load
 from litellm_accel.genuine import PACKAGES, is_genuine
-from litellm_accel.lane.callbacks import EARLY, SUCCESS, Listeners
+from litellm_accel.lane.callbacks import EARLY, FAILURE, SUCCESS, Listeners
 
 watch = load("watch")
 
@@ -366,9 +368,21 @@ _OBJECTS = (
     "litellm.litellm_core_utils.thread_pool_executor:executor",
     *(f"logger {name}" for name, _ in _LOGGERS),
 )
-# Where settings change faster than plans pay, no plan is learned for a while.
-_WASTED_BEFORE_REST = 50
-_REST_SECONDS = 5.0
+# What is watched besides modules, classes and objects: dictionaries, where they are held, and how others are called.
+_ENVIRON, _PRICES, _MANAGER, _MADE = "variables of the environment", "prices", "manager of loggers", "integrations made"
+_HELD = {_ENVIRON: ("os", "environ"), _PRICES: ("litellm", "model_cost")}
+_LEVELS, _WITHIN = "levels ", "in "
+# Lists of callbacks: what is in them does not tell epochs apart.
+_TOLD = frozenset((*CALLBACK_LISTS, *FAILURE, _MADE))
+# So many epochs are remembered, those that were left longest ago are forgotten; and so many values that differ from
+# those at first.
+_MAX_EPOCHS = 16
+_MAX_APART = 256
+# Another thread that looks at the settings is waited for so long.
+_PATIENCE_SECONDS = 0.1
+_MAX_FIRST = 4096
+_PLAIN = (type(None), bool, int, str, bytes)
+_MAX_LEAVES = 200
 
 
 @functools.cache
@@ -395,118 +409,291 @@ def defaults(package: ModuleType) -> dict[str, Any]:
     return found
 
 
+def _environ() -> dict[Any, Any]:
+    return getattr(os.environ, "_data", os.environ)  # type: ignore[return-value]
+
+
+class _Same:
+    """An object that is nothing but itself."""
+
+    __slots__ = ("held",)
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is _Same and other.held is self.held
+
+    def __hash__(self) -> int:
+        return id(self.held)
+
+
+def token(value: Any) -> Any:
+    """Return what equals the token of another value if both are the same to whoever reads them.
+
+    That is what a plain value, or a container of such, says; any other object is only the same as itself.
+    """
+    made = _plain_token(value, [_MAX_LEAVES])
+    return _Same(value) if made is None else made
+
+
+def _plain_token(value: Any, left: list[int]) -> Any:
+    kind = type(value)
+    left[0] -= 1
+    if left[0] < 0:
+        return None
+    if kind in _PLAIN:
+        return kind, value
+    if kind is float:
+        return kind, repr(value)
+    if kind is dict:
+        items = [
+            token for pair in value.items() for token in (_plain_token(pair[0], left), _plain_token(pair[1], left))
+        ]
+    elif kind in (list, tuple):
+        items = [_plain_token(item, left) for item in value]
+    else:
+        return None
+    return None if None in items else (kind, *items)
+
+
+def _shown(value: Any) -> str:
+    """Return how a setting's value is told: no secrets, and nothing that has many values."""
+    return f"={value!r}" if value is None or type(value) is bool else f" of type {type(value).__name__}"
+
+
 class Environment:
     """Everything outside a call's own arguments that decides whether and how the lane serves it.
 
-    ``served`` tells how many calls have been served, ``learned`` is how many were watched since the last change.
+    ``epoch`` is the number of the present settings, ``changes`` counts how often they have changed, ``gone`` how often
+    epochs were forgotten. While ``reason`` is not None, the number is that of the last settings that were served.
     """
 
-    def __init__(self, served: Callable[[], int]) -> None:
+    def __init__(self) -> None:
         self.litellm = importlib.import_module("litellm")
         self._defaults = defaults(self.litellm)
         for name in PACKAGES:
             importlib.import_module(name)
-        self._rested_until = 0.0
-        self._served = served
-        self._served_before = 0
-        self._wasted = 0  # epochs in a row in which more calls were watched than served
         self.epoch = 0
-        self.learned = 0
+        self.changes = 0
         self.listening = False
         self.listeners = Listeners()
-        self._owners: dict[str, Any] = {}
-        self._patched: dict[tuple[str, Any], str] = {}
+        self._lock = threading.Lock()
+        os.register_at_fork(after_in_child=self._lock._at_fork_reinit)  # type: ignore[attr-defined]
+        self._looking: int | None = None  # the thread that looks at what has changed
+        self._numbers = itertools.count(1)
+        self._epochs: OrderedDict[Any, int] = OrderedDict()
+        self._ends = 0  # of all epochs
+        self.gone = 0
+        self._was: Any = None
         self._build()
-        self.reason = self._judge()
+        self._epochs[self._fingerprint()] = self.epoch
+        self._was = self._fingerprint(), self.reason
 
     def _build(self) -> None:
-        watched = watch.Watch()
-        for target in (*MODULES, *BYPASSED, *CLASSES, *_HANDLERS, *_OBJECTS):
-            owner = self._owner(target)
-            if owner is None:
-                continue  # other releases lack it
-            watched.add(target, owner)
-            if owner is not self._owners.get(target):
-                self._owners[target] = owner
-                self._patched = {place: reason for place, reason in self._patched.items() if place[0] != target}
-                for key in vars(owner):
-                    self._look(target, key)
-        watched.add("environ", os.environ._data)  # type: ignore[attr-defined]
+        self._is_broken = True  # if what follows fails
+        self.reason: str | None = "settings not understood"
+        self.watch = watch.Watch()
+        self._owners: dict[str, Any] = {}
+        self._patched: dict[tuple[str, Any], str] = {}
+        for target in dict.fromkeys((*MODULES, *BYPASSED, *CLASSES, *_HANDLERS, *_OBJECTS)):
+            self._watch_owner(target)
+        modules = (target.partition(":")[0] for target, owner in self._owners.items() if owner is not None)
+        for module in dict.fromkeys(modules):  # in which others may be put into the places of these classes and objects
+            if module not in self._owners and not module.startswith("logger "):
+                self.watch.add(f"{_WITHIN}{module}", importlib.import_module(module))
+        for held in _HELD:
+            self._watch_held(held)
         for name, _ in _LOGGERS:
-            watched.add(f"levels {name}", logging.getLogger(name)._cache)  # type: ignore[attr-defined]
-        watched.add("logging", logging.root.manager)
-        watched.add("model_cost", self.litellm.model_cost)
-        watched.add("integrations", self.listeners.made)
-        for name in self._defaults:
-            held = getattr(self.litellm, name, None)
-            if type(held) in (list, dict):  # some are None until somebody sets them, like `headers`
-                watched.add(name, held)
-        watched.mark()
-        self.watch = watched
+            self.watch.add(f"{_LEVELS}{name}", logging.getLogger(name)._cache)  # type: ignore[attr-defined]
+        self.watch.add(_MANAGER, logging.root.manager)
+        self.watch.add(_MADE, self.listeners.made)
+        self._refused: dict[str, str] = {}
+        for name in (*self._defaults, "set_verbose"):
+            self._watch_setting(name)
+            self._judge_setting(name)
+        # Values of settings and of the environment at first, and those that are others now.
+        self._first: dict[tuple[str, Any], Any] = {}
+        self._apart: dict[tuple[str, Any], Any] = {}
+        self._begin_anew()
+        self._judge_callbacks()
+        self.reason = self._judge()
+        self._is_broken = False
 
     def judged(self) -> str | None:
         """Return why the lane may not serve now, or None."""
-        return self.refresh() if self.watch.changed() or self.listeners.moved() else self.reason
-
-    def refresh(self) -> str | None:
-        """Look again after ``watch.changed()``; return why the lane may not serve now, or None."""
-        now = time.monotonic()
-        if now < self._rested_until:
-            return "settings keep changing"
-        differences, moved = self.watch.differences(), self.listeners.moved()
-        if not differences and not moved:
-            self.watch.mark()
-            return self.reason
-        is_state = not moved and all(map(self._is_state, differences))
-        if self.reason is None and is_state and self._loggers() is None:
-            self.watch.mark()
-            return None
-        if self._is_too_often():
-            self._rested_until = now + _REST_SECONDS
-            return "settings keep changing"
-        self.epoch += 1
-        self.reason = "settings not understood"  # if what follows fails
-        before = self.watch
-        self._build()
-        for name, key in before.differences():
-            self._look(name, key)
-        self.reason = self._judge()
+        if self.watch.changed() or self._looking is not None or self.listeners.moved():
+            return self.refresh()
         return self.reason
 
-    def _is_state(self, difference: tuple[str, Any]) -> bool:
-        """Return whether all that has changed is what an object holds for itself, like a logger's effective level."""
-        name, key = difference
-        return name.startswith("levels ") or (name in _OBJECTS and not callable(vars(self._owners[name]).get(key)))
+    def refresh(self) -> str | None:
+        """Look at what has changed; return why the lane may not serve now, or None."""
+        if self._looking == threading.get_ident() or not self._lock.acquire(timeout=_PATIENCE_SECONDS):
+            return "settings that are being changed"
+        self._looking = threading.get_ident()
+        try:
+            if self._is_broken:
+                self._build()
+            else:
+                self._is_broken = True
+                self._refresh()
+                self._is_broken = False
+            now = self._fingerprint(), self.reason
+            if now != self._was:
+                self._was = now
+                self.changes += 1
+            if self.reason is None:
+                self._enter(now[0])
+            return self.reason
+        except BaseException:
+            self._is_broken, self.reason = True, "settings not understood"
+            raise
+        finally:
+            self._looking = None
+            self._lock.release()
 
-    def _is_too_often(self) -> bool:
-        """Return whether too many epochs have come to nothing; counts the one that ends."""
-        served = self._served()
-        if self.learned:
-            self._wasted = self._wasted + 1 if self.learned > served - self._served_before else 0
-        self.learned, self._served_before = 0, served
-        if self._wasted <= _WASTED_BEFORE_REST:
-            return False
-        self._wasted = 0
-        return True
+    def is_kept(self, epoch: int) -> bool:
+        """Return whether the settings of ``epoch`` may come back."""
+        return epoch in self._epochs.values()
+
+    def _refresh(self) -> None:
+        is_told = self.listeners.moved()
+        for name, key, before in self.watch.take():
+            if name.startswith(_LEVELS):
+                continue
+            elif name in _TOLD:
+                is_told = True
+            elif name in self._defaults:
+                self._set(name, before)
+            elif name == "litellm" and self._is_setting(key, before):
+                is_told = is_told or key in _TOLD
+                self._set(key, before)
+                self.watch.drop(key)
+                self._watch_setting(key)
+                self._look(name, key)
+            elif name == _ENVIRON:
+                self._note((name, key), _environ().get(key, watch.MISSING), before)
+            elif name == _MANAGER:
+                self._note((name, key), vars(logging.root.manager).get(key, watch.MISSING), before)
+            elif name.startswith(_WITHIN):
+                if f"{name.removeprefix(_WITHIN)}:{key}" in self._owners:
+                    self._end_all(name.removeprefix(_WITHIN), key)
+            elif not self._is_state(name, key, before):
+                self._end_all(name, key)
+        if is_told:
+            self._judge_callbacks()
+        self.reason = self._judge()
+        if len(self._apart) > _MAX_APART or len(self._first) > _MAX_FIRST:
+            self._begin_anew()
+
+    def _is_setting(self, key: Any, before: Any) -> bool:
+        """Return whether a name of LiteLLM's package is one of its settings, which may come back to what they were."""
+        if key in self._defaults:
+            return True
+        now = vars(self.litellm).get(key, watch.MISSING)
+        return type(token(now)) is not _Same and type(token(before)) is not _Same
+
+    def _is_state(self, name: str, key: Any, before: Any) -> bool:
+        """Return whether all that has changed is what an object holds for itself, like a count."""
+        return name in _OBJECTS and not callable(vars(self._owners[name]).get(key)) and not callable(before)
+
+    def _set(self, setting: str, before: Any) -> None:
+        self._judge_setting(setting)
+        if setting not in READ_ELSEWHERE and setting not in _TOLD:
+            self._note(("litellm", setting), getattr(self.litellm, setting, watch.MISSING), before)
+
+    def _note(self, place: tuple[str, Any], now: Any, before: Any) -> None:
+        value = token(now)
+        if value == self._first.setdefault(place, token(before)):
+            self._apart.pop(place, None)
+        else:
+            self._apart[place] = value
+
+    def _end_all(self, name: str, key: Any) -> None:
+        """End all epochs: what has changed under ``key`` in ``name`` may have left more behind than can be seen."""
+        self._ends += 1
+        self.gone += 1
+        self._epochs.clear()
+        target = f"{name}:{key}"
+        if target in self._owners:
+            self.watch.drop(target)
+            self._watch_owner(target)
+        for held, place in _HELD.items():
+            if place == (name, key):
+                self.watch.drop(held)
+                self._watch_held(held)
+        self._look(name, key)
+
+    def _begin_anew(self) -> None:
+        """Take the present values as those at first: where many have changed, it takes long to compare them."""
+        self._ends += 1
+        self.gone += 1
+        self._epochs.clear()
+        self._first = {("litellm", name): token(getattr(self.litellm, name, watch.MISSING)) for name in self._defaults}
+        self._apart = {}
+
+    def _enter(self, fingerprint: Any) -> None:
+        epoch = self._epochs.get(fingerprint)
+        if epoch is None:
+            epoch = self._epochs[fingerprint] = next(self._numbers)
+            if len(self._epochs) > _MAX_EPOCHS:
+                self._epochs.popitem(last=False)
+                self.gone += 1
+        else:
+            self._epochs.move_to_end(fingerprint)
+        self.epoch = epoch
+
+    def _fingerprint(self) -> Any:
+        """Return what tells one epoch's settings from another's."""
+        return self._ends, self.listening, frozenset(self._apart.items())
 
     def _judge(self) -> str | None:
-        return self._settings() or self._loggers() or next(iter(self._patched.values()), None)
+        found = (self._refused, self._patched)
+        settings, patched = (next(iter(reasons.values()), None) for reasons in found)
+        return settings or self._callbacks or self._loggers() or patched
 
-    def _settings(self) -> str | None:
-        for name, default in self._defaults.items():
-            if name in SHOWN_BY_LEARNING or name in READ_ELSEWHERE or name in CALLBACK_LISTS:
-                continue
-            value = getattr(self.litellm, name, default)
-            if isinstance(value, ModuleType):
-                continue  # a submodule has taken the name
-            if value != default or type(value) is not type(default):
-                return f"setting {name}"
-        reason, self.listening = self.listeners.judge()
-        if reason is not None:
-            return reason
-        if self.litellm.set_verbose or self.litellm.modify_params:
-            return "setting set_verbose" if self.litellm.set_verbose else "setting modify_params"
-        return None
+    def _judge_setting(self, name: str) -> None:
+        """Note whether a setting that calls read has a value that stock must honour."""
+        self._refused.pop(name, None)
+        if name == "set_verbose":
+            if self.litellm.set_verbose:
+                self._refused[name] = "setting set_verbose"
+            return
+        if name not in self._defaults or name in SHOWN_BY_LEARNING or name in READ_ELSEWHERE or name in _TOLD:
+            return
+        default = self._defaults[name]
+        value = getattr(self.litellm, name, default)
+        if isinstance(value, ModuleType):
+            return  # a submodule has taken the name
+        if value != default or type(value) is not type(default):
+            self._refused[name] = f"setting {name}{_shown(value)}"
+
+    def _judge_callbacks(self) -> None:
+        self._callbacks, self.listening = self.listeners.judge()
+
+    def _watch_setting(self, name: str) -> None:
+        held = getattr(self.litellm, name, None)
+        if type(held) in (list, dict):  # some are None until somebody sets them, like `headers`
+            self.watch.add(name, held)
+
+    def _watch_held(self, name: str) -> None:
+        self.watch.add(name, _environ() if name == _ENVIRON else self.litellm.model_cost)
+
+    def _watch_owner(self, target: str) -> None:
+        """Watch a module, class or object by which calls go, and note what of it is not its package's own."""
+        for place in [place for place in self._patched if place[0] == target]:
+            del self._patched[place]
+        owner = self._owners[target] = self._owner(target)
+        if owner is None:
+            return  # other releases lack it
+        if not hasattr(owner, "__dict__"):
+            self._patched[target, None] = f"patched {target.rpartition(':')[2]}"
+            return
+        self.watch.add(target, owner)
+        for key in vars(owner):
+            self._look(target, key)
+        if not is_genuine(owner):
+            self._patched[target, None] = f"patched {target.rpartition(':')[2]}"
 
     def _loggers(self) -> str | None:
         for name, level in _LOGGERS:
