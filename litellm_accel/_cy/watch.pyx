@@ -95,17 +95,17 @@ cdef class Watch:
     def drop(self, name: str) -> None:
         """Watch what was added as ``name`` no longer."""
         cdef Py_ssize_t i
-        for i in reversed(range(len(self._list_names))):
-            if self._list_names[i] == name:
-                del self._list_names[i], self._lists[i], self._items[i]
-        for i in range(len(self._names)):
-            if self._names[i] == name:
-                address = <size_t><PyObject *>self._dicts[i]
-                self._places[address].remove(i)
-                if not self._places[address]:
-                    del self._places[address]
-                self._put(i, None, {})  # in its place, so that others keep theirs
-                self._free.append(i)
+        while name in self._list_names:
+            i = self._list_names.index(name)
+            del self._list_names[i], self._lists[i], self._items[i]
+        while name in self._names:
+            i = self._names.index(name)
+            address = <size_t><PyObject *>self._dicts[i]
+            self._places[address].remove(i)
+            if not self._places[address]:
+                del self._places[address]
+            self._put(i, None, {})  # in its place, so that others keep theirs
+            self._free.append(i)
 
     cdef int _put(self, Py_ssize_t i, name, dict held) except -1:
         self._names[i], self._dicts[i] = name, held

@@ -6,7 +6,8 @@ import ctypes
 import gc
 import sys
 from collections.abc import Callable, Iterable
-from operator import is_
+from itertools import compress
+from operator import is_, is_not, ne
 from types import MappingProxyType
 from typing import Any
 
@@ -19,7 +20,8 @@ _TAG_OFFSET = 24  # of a dictionary's version, after its reference count, its ty
 
 def namespace(owner: Any) -> dict[str, Any] | MappingProxyType[str, Any]:
     """Return the dictionary that holds the attributes of a module, class or instance."""
-    return vars(owner)
+    held: dict[str, Any] | MappingProxyType[str, Any] = vars(owner)
+    return held
 
 
 def _tag_of(held: dict[Any, Any]) -> Any:
@@ -96,14 +98,14 @@ class Watch:
 
     def drop(self, name: str) -> None:
         """Watch what was added as ``name`` no longer."""
-        for i in reversed(range(len(self._list_names))):
-            if self._list_names[i] == name:
-                del self._list_names[i], self._lists[i], self._items[i]
-        for i in range(len(self._names)):
-            if self._names[i] == name:
-                self._untagged = [number for number in self._untagged if number != i]
-                self._put(i, None, {})  # in its place, so that others keep theirs
-                self._free.append(i)
+        while name in self._list_names:
+            i = self._list_names.index(name)
+            del self._list_names[i], self._lists[i], self._items[i]
+        while name in self._names:
+            i = self._names.index(name)
+            self._untagged = [number for number in self._untagged if number != i]
+            self._put(i, None, {})  # in its place, so that others keep theirs
+            self._free.append(i)
 
     def _put(self, i: int, name: str | None, held: dict[Any, Any]) -> None:
         self._names[i], self._dicts[i] = name, held
@@ -142,16 +144,14 @@ class Watch:
         found: list[tuple[str, Any, Any]] = []
         # Versions first: what another thread writes while the copies are made counts as a change.
         versions = [tag.value for tag in self._tags]
-        for i, now in enumerate(map(tuple, self._lists)):
-            before = self._items[i]
-            if len(now) != len(before) or not all(map(is_, now, before)):
-                found.append((self._list_names[i], None, before))
+        for i, (now, before) in enumerate(zip(self._lists, self._items, strict=True)):
+            if (now or before) and (len(now) != len(before) or not all(map(is_, now, before))):
                 if marking:
-                    self._items[i] = now
+                    self._items[i] = tuple(now)
+                found.append((self._list_names[i], None, before))
         written = self._untagged
         if versions != self._versions:
-            tagged = (i for i, (now, before) in enumerate(zip(versions, self._versions, strict=True)) if now != before)
-            written = [*written, *tagged]
+            written = [*written, *compress(range(len(versions)), map(ne, versions, self._versions))]
         for i in written:
             held = self._dicts[i].copy()
             self._compare(i, held, found)
@@ -163,7 +163,10 @@ class Watch:
 
     def _compare(self, i: int, held: dict[Any, Any], found: list[tuple[str, Any, Any]]) -> None:
         seen, name = self._seen[i], self._names[i]
-        if _same(held, seen):
+        # Values change more often than keys: as long as both have the same ones, they come in the same order.
+        if list(held) == list(seen):
+            differing = compress(seen.items(), map(is_not, held.values(), seen.values()))
+            found += [(name, key, before) for key, before in differing]
             return
         for key, value in held.items():
             before = seen.get(key, MISSING)

@@ -155,6 +155,7 @@ class Listeners:
         self._kinds: set[type] = set()
         self._classes = watch.Classes((), ())
         self._parts: dict[type, str | None] = {}
+        self._unheard: set[type] = set()
         # What its loggers hold for themselves, how much that is, and which hooks.
         self._held: list[dict[str, Any]] = []
         self._sizes: list[int] = []
@@ -184,10 +185,12 @@ class Listeners:
                 return f"setting {name}", False
         self._is_due = True
         heard = [callback for name in (*SUCCESS, *EARLY) for callback in lists[name]]
-        loggers = list({id(callback): callback for callback in heard if self._is_logger(callback)}.values())
         kinds = set(map(type, heard))
+        of_loggers = {kind for kind in kinds if issubclass(kind, self._logger)}
+        loggers = list({id(callback): callback for callback in heard if type(callback) in of_loggers}.values())
         if kinds != self._kinds or self._classes.changed():
             self._kinds, self._parts = kinds, {}
+            self._unheard = {kind for kind in kinds if self._is_unheard(kind)}
             self._classes = watch.Classes(kinds, self._hooks)
         self._held = list(map(vars, loggers))
         self._sizes = list(map(len, self._held))
@@ -196,11 +199,13 @@ class Listeners:
         self.checking = self._acting(lists["callbacks"], _CHECKING)
         if lists["service_callback"]:
             return f"callback {_name(lists['service_callback'][0])} of a service", False
-        if lists["callbacks"] and any(len(lists[name]) >= self._most for name in _PLACES):
+        if lists["callbacks"] and any(len(lists[name]) >= self._most for name in (*SUCCESS, *FAILURE)):
             return "callbacks beyond LiteLLM's limit", False
         listening = False
         for name in (*SUCCESS, *EARLY):
             for callback in lists[name]:
+                if type(callback) in self._unheard:
+                    continue
                 if type(callback) is MethodType and type(callback.__self__) is self._router:
                     continue
                 reason = self._refusal(name, callback)
@@ -235,7 +240,19 @@ class Listeners:
     def _are_in_place(self) -> bool:
         lists = [getattr(self.litellm, name) for name in _PLACES]
         found = (callback for callback in self.litellm.callbacks if type(callback) is not str)
-        return all(callback in callbacks for callback in found for callbacks in lists)
+        return all(
+            any(callback is held for held in reversed(callbacks)) or callback in callbacks
+            for callback in found
+            for callbacks in lists
+        )
+
+    def _is_unheard(self, kind: type) -> bool:
+        """Return whether objects of this class are passed by wherever they are: there may be many, and none is placed.
+
+        One that compares itself is looked at each time.
+        """
+        can_be_told = issubclass(kind, (self._logger, str)) or any("__call__" in vars(owner) for owner in kind.__mro__)
+        return not can_be_told and kind.__eq__ is object.__eq__ and kind.__hash__ is not None and self._can_be_placed()
 
     def moved(self) -> bool:
         """Return whether a logger has got a hook since it was judged, or lost one: from a test, say.
@@ -286,7 +303,7 @@ class Listeners:
     def _oddity(self, callback: Any) -> str | None:
         """Return the method by which a callback would not be told from LiteLLM's own names or break its lists."""
         kind = type(callback)
-        if kind.__eq__ is not object.__eq__:
+        if getattr(kind, "__eq__", None) is not object.__eq__:
             try:
                 if callback == _NOBODY:
                     return "__eq__"

@@ -27,20 +27,19 @@ def placing(setup: Any) -> Callable[[], Any] | None:
         return None
     try:
         definition = ast.parse(textwrap.dedent(inspect.getsource(setup))).body[0]
+        assert isinstance(definition, ast.FunctionDef)
         body = next(node.body for node in ast.walk(definition) if isinstance(node, ast.Try))
         end = next(number for number, statement in enumerate(body) if _END in _names(statement))
-    except (OSError, SyntaxError, StopIteration):
+    except (AssertionError, OSError, SyntaxError, StopIteration):
         return None
     body = body[:end]
-    if not _LISTS <= set().union(*map(_attributes, body)):
+    if not set().union(*map(_attributes, body)).issuperset(_LISTS):
         return None
-    arguments = ast.arguments(
-        posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[], kwarg=ast.arg("kwargs")
-    )
-    function = ast.FunctionDef(name="placing", args=arguments, body=body, decorator_list=[], type_params=[])
-    module = ast.fix_missing_locations(ast.Module([function], type_ignores=[]))
+    definition.name, definition.body, definition.decorator_list, definition.returns = "placing", body, [], None
+    definition.args = ast.arguments([], [], None, [], [], ast.arg("kwargs"), [])
+    module = ast.fix_missing_locations(ast.Module([definition], type_ignores=[]))
     made: dict[str, Callable[[], Any]] = {}
-    exec(compile(module, setup.__code__.co_filename, "exec"), setup.__globals__, made)  # noqa: S102  LiteLLM's own statements
+    exec(compile(module, setup.__code__.co_filename, "exec"), setup.__globals__, made)  # LiteLLM's own statements
     return made["placing"]
 
 

@@ -2,8 +2,8 @@
 
 Settings are admitted by allow-list. Every setting that LiteLLM's package defines with a literal must still have that
 value, unless it is known to shape the request alone, in which case the call that the lane learned from has shown its
-effect. Plans hold for one *epoch*, in which all settings and the environment have certain values: when these values come
-back, so does the epoch. Any other change, like a function that was patched and restored, ends all epochs.
+effect. Plans hold for one *epoch*, in which all settings and the environment have certain values: when these values
+come back, so does the epoch. Any other change, like a function that was patched and restored, ends all epochs.
 """
 
 from __future__ import annotations
@@ -410,7 +410,8 @@ def defaults(package: ModuleType) -> dict[str, Any]:
 
 
 def _environ() -> dict[Any, Any]:
-    return getattr(os.environ, "_data", os.environ)  # type: ignore[return-value]
+    held: dict[Any, Any] = getattr(os.environ, "_data", os.environ)  # type: ignore[arg-type]
+    return held
 
 
 class _Same:
@@ -568,7 +569,8 @@ class Environment:
             elif name == "litellm" and self._is_setting(key, before):
                 is_told = is_told or key in _TOLD
                 self._set(key, before)
-                self.watch.drop(key)
+                if type(before) in (list, dict):
+                    self.watch.drop(key)
                 self._watch_setting(key)
                 self._look(name, key)
             elif name == _ENVIRON:
