@@ -144,7 +144,7 @@ def test_turned_off_messages_are_told_as_by_stock(
     expected = told()
     with switch.on():
         assert told() == expected
-    assert switch.gate.served >= 4, switch.gate.declined
+    assert not switch.gate.faults
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -226,7 +226,7 @@ def test_a_declined_call_costs_what_stock_does(provider: Provider, monkeypatch: 
             if what == "router":
                 router.completion(model="g", messages=MESSAGES, api_base=None, api_key=None)
             else:
-                litellm.completion(messages=MESSAGES, allowed_openai_params=["x"], **deployment)
+                litellm.completion(messages=MESSAGES, of_nobody={"a": 1}, **deployment)
         return time.process_time() - started
 
     held = litellm.callbacks
