@@ -89,6 +89,50 @@ class Calls:
         self.provider.__exit__(None, None, None)
 
 
+class Handler:
+    """What CrewAI puts into `litellm.callbacks`: LiteLLM calls nothing of it."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Handler
+
+    def __hash__(self) -> int:
+        return 0
+
+
+class ChangedCalls(Calls):
+    """The same, with `litellm.callbacks` assigned before each call, or a setting toggled."""
+
+    kinds = ("callbacks assigned before each call", "a toggled setting")
+    params = (list(kinds), list(SHIPPED))
+
+    def setup(self, kind: str, backend: str) -> None:
+        self.changed = kind
+        super().setup("completion", backend)
+
+    def prepare(self) -> None:
+        call = {
+            "model": "openai/gpt-4o-mini",
+            "api_base": self.provider.url,
+            "messages": MESSAGES,
+            "api_key": "sk-bench",
+        }
+
+        def changed() -> None:
+            for number in range(CALLS):
+                if self.changed == "a toggled setting":
+                    litellm.drop_params = bool(number % 2)
+                else:
+                    litellm.callbacks = [Handler()]
+                litellm.completion(**call)
+
+        self.work = changed
+        self.work()
+
+    def teardown(self, kind: str, backend: str) -> None:
+        super().teardown(kind, backend)
+        litellm.callbacks, litellm.drop_params = [], False
+
+
 class LoggedCalls(Calls):
     """The same, each call told to one `CustomLogger` that reads the standard payload."""
 

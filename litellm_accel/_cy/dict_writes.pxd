@@ -2,9 +2,9 @@
 
 Up to 3.13 every dictionary carries a version, which each write renews (PEP 509); on 3.13 not so the dictionary of an
 instance that keeps its attributes in itself. From 3.12 on a watcher counts the writes to all watched dictionaries of a
-module together, those included: while that count stands still, no version has to be looked at. Later CPythons have the
-watcher alone. A process has eight of them; where all are taken, versions serve, or, without those, every look finds a
-write.
+module together, those included, and keeps which the last ones were: while that count stands still, no version has to be
+looked at. Later CPythons have the watcher alone. A process has eight of them; where all are taken, versions serve, or,
+without those, every look finds a write.
 """
 
 from cpython.object cimport PyObject
@@ -16,13 +16,16 @@ cdef extern from *:
     #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
     #pragma GCC diagnostic ignored "-Wunused-function"
     #endif
+    #define ACCEL_LAST_WRITES 64
     static uint64_t accel_writes = 1;
     #if PY_VERSION_HEX >= 0x030C0000
     #define ACCEL_HAS_WATCHERS 1
     static int accel_watcher = -1;
+    static void *accel_last_writes[ACCEL_LAST_WRITES];  /* the written dicts, by the count of the write */
     static int accel_on_write(PyDict_WatchEvent event, PyObject *dict, PyObject *key, PyObject *value)
     {
         accel_writes++;
+        accel_last_writes[accel_writes % ACCEL_LAST_WRITES] = dict;
         return 0;
     }
     /* 1 if writes to the dict are counted from now on, as long as it lives, 0 if they cannot be. */
@@ -36,6 +39,7 @@ cdef extern from *:
     }
     #else
     #define ACCEL_HAS_WATCHERS 0
+    #define accel_last_writes ((void **)0)
     static int accel_watch(PyObject *dict) { return 0; }
     #endif
     #if PY_VERSION_HEX >= 0x030E0000
@@ -56,7 +60,9 @@ cdef extern from *:
     }
     """
     const bint ACCEL_HAS_WATCHERS
+    const uint64_t ACCEL_LAST_WRITES
     uint64_t accel_writes
+    void *accel_last_writes[64]
     int accel_watch(object mapping) except -1
     uint64_t accel_dict_version(PyObject *mapping) noexcept nogil
     object accel_class_dict(object owner)

@@ -5,6 +5,8 @@ cdef class Watch:
     cdef list _names
     cdef list _dicts
     cdef list _seen
+    cdef dict _places  # the numbers of each dictionary, by its address
+    cdef list _free  # numbers without a dictionary
     cdef list _list_names
     cdef list _lists
     cdef list _items
@@ -13,7 +15,10 @@ cdef class Watch:
     cdef uint64_t _writes
 
     cpdef bint changed(self)
-    cdef bint _written(self, Py_ssize_t i)
+    cdef int _put(self, Py_ssize_t i, name, dict held) except -1
+    cdef list _find(self, bint marking)
+    cdef list _written(self)
+    cdef int _compare(self, Py_ssize_t i, dict held, list found) except -1
 
 
 cdef class Classes:

@@ -12,8 +12,10 @@ from libc.stdint cimport uint64_t
 
 from litellm_accel._cy.dict_writes cimport (
     ACCEL_HAS_WATCHERS,
+    ACCEL_LAST_WRITES,
     accel_class_dict,
     accel_dict_version,
+    accel_last_writes,
     accel_watch,
     accel_writes,
 )
@@ -24,6 +26,7 @@ cdef extern from *:
     PyObject *PyList_GET_ITEM(PyObject *held, Py_ssize_t i) nogil
     PyObject *PyTuple_GET_ITEM(PyObject *held, Py_ssize_t i) nogil
     PyObject *PyDict_GetItemWithError(object held, object key) except? NULL
+    int PyDict_Next(object held, Py_ssize_t *position, PyObject **key, PyObject **value)
 
 cdef extern from *:
     """
@@ -33,7 +36,10 @@ cdef extern from *:
     unsigned int accel_class_version(object kind)  # 0 until an attribute is looked up
     PyObject *accel_class_lookup(object kind, object name)
 
-__all__ = ["Classes", "Watch", "namespace"]
+__all__ = ["MISSING", "Classes", "Watch", "namespace"]
+
+#: What was there before something was added.
+MISSING = object()
 
 
 def namespace(owner: Any) -> dict[str, Any] | MappingProxyType[str, Any]:
@@ -47,14 +53,16 @@ cdef class Watch:
     """A set of dictionaries and lists that are expected to stay as they are.
 
     ``changed()`` is true if any of them may have changed since ``mark()``; ``differences()`` then tells what really
-    did. Compiled, CPython itself tells whether a dictionary was written to, and only then is anything compared; the
-    pure twin compares every value, by identity.
+    did, and so does ``take()``, which marks what it tells. CPython itself says which dictionaries were written to, and
+    only these are compared, value by value, by identity.
     """
 
     def __init__(self) -> None:
         self._names = []
         self._dicts = []
         self._seen = []
+        self._places = {}
+        self._free = []
         self._list_names = []
         self._lists = []
         self._items = []
@@ -62,7 +70,7 @@ cdef class Watch:
         self._writes = accel_writes
 
     def __len__(self) -> int:
-        return len(self._dicts) + len(self._lists)
+        return len(self._dicts) - len(self._free) + len(self._lists)
 
     def add(self, name: str, owner: Any) -> None:
         """Watch ``owner``: a dictionary, a list, or a module, class or instance for its attributes."""
@@ -76,12 +84,36 @@ cdef class Watch:
             raise TypeError(f"cannot watch a {type(held).__name__}")
         if not accel_watch(held) and ACCEL_HAS_WATCHERS:
             raise RuntimeError("all of this process's dictionary watchers are taken")
-        self._names.append(name)
-        self._dicts.append(held)
-        self._held_versions = self._held_versions + bytes(sizeof(uint64_t))
-        self._versions = <uint64_t *><char *>self._held_versions
-        self._versions[len(self._dicts) - 1] = accel_dict_version(<PyObject *>held)
-        self._seen.append(dict(held))
+        if not self._free:
+            self._free.append(len(self._dicts))
+            for values in (self._names, self._dicts, self._seen):
+                values.append(None)
+            self._held_versions = self._held_versions + bytes(sizeof(uint64_t))
+            self._versions = <uint64_t *><char *>self._held_versions
+        self._put(self._free.pop(), name, held)
+
+    def drop(self, name: str) -> None:
+        """Watch what was added as ``name`` no longer."""
+        cdef Py_ssize_t i
+        while name in self._list_names:
+            i = self._list_names.index(name)
+            del self._list_names[i], self._lists[i], self._items[i]
+        while name in self._names:
+            i = self._names.index(name)
+            address = <size_t><PyObject *>self._dicts[i]
+            self._places[address].remove(i)
+            if not self._places[address]:
+                del self._places[address]
+            self._put(i, None, {})  # in its place, so that others keep theirs
+            self._free.append(i)
+
+    cdef int _put(self, Py_ssize_t i, name, dict held) except -1:
+        self._names[i], self._dicts[i] = name, held
+        if name is not None:
+            self._places.setdefault(<size_t><PyObject *>held, []).append(i)
+        self._versions[i] = accel_dict_version(<PyObject *>held)
+        self._seen[i] = dict(held)
+        return 0
 
     cpdef bint changed(self):
         """Return whether something may have been written since ``mark()``."""
@@ -104,35 +136,83 @@ cdef class Watch:
 
         For a list the key is None.
         """
-        cdef Py_ssize_t i
-        found = []
-        for name, now, items in zip(self._list_names, self._lists, self._items):
-            if not _same(<PyObject *>now, <PyObject *>items):
-                found.append((name, None))
-        for i in range(len(self._dicts)):
-            if self._written(i):
-                name, seen, held = self._names[i], self._seen[i], dict(self._dicts[i])
-                for key, value in held.items():
-                    if PyDict_GetItemWithError(seen, key) != <PyObject *>value:
-                        found.append((name, key))
-                found += [(name, key) for key in seen if key not in held]
-        return found
+        return [(name, key) for name, key, _ in self._find(False)]
+
+    def take(self) -> list[tuple[str, Any, Any]]:
+        """Return ``(name, key, before)`` of each difference and mark it; ``before`` is ``MISSING`` for what was added.
+
+        What is written from now on differs again.
+        """
+        return self._find(True)
 
     def mark(self) -> None:
         """Take what is there now as unchanged."""
-        cdef Py_ssize_t i
-        written = [i for i in range(len(self._dicts)) if self._written(i)]
-        # Versions first: what another thread writes while the copies are made counts as a change.
-        self._writes = accel_writes
-        for i in range(len(self._dicts)):
-            self._versions[i] = accel_dict_version(<PyObject *>self._dicts[i])
-        self._items = [tuple(held) for held in self._lists]
-        for i in written:
-            self._seen[i] = dict(self._dicts[i])
+        self._find(True)
 
-    cdef bint _written(self, Py_ssize_t i):
-        # An instance's attributes may change without a new version.
-        return ACCEL_HAS_WATCHERS or accel_dict_version(<PyObject *>self._dicts[i]) != self._versions[i]
+    cdef list _find(self, bint marking):
+        cdef Py_ssize_t i
+        cdef list found = []
+        # Versions first: what another thread writes while the copies are made counts as a change.
+        cdef uint64_t writes = accel_writes
+        for i in range(len(self._lists)):
+            before = self._items[i]
+            if not _same(<PyObject *>self._lists[i], <PyObject *>before):
+                if marking:
+                    self._items[i] = tuple(self._lists[i])
+                found.append((self._list_names[i], None, before))
+        for i, version in self._written():
+            held = dict(self._dicts[i])
+            self._compare(i, held, found)
+            if marking:
+                self._seen[i] = held
+                self._versions[i] = version
+        if marking:
+            self._writes = writes
+        return found
+
+    cdef list _written(self):
+        """Return the numbers of the dictionaries that may have been written to, and their versions."""
+        cdef Py_ssize_t i
+        cdef uint64_t writes = accel_writes, version
+        cdef list found = []
+        cdef set places
+        if ACCEL_HAS_WATCHERS and writes - self._writes < ACCEL_LAST_WRITES:
+            places = set()
+            while writes != self._writes:
+                places.update(self._places.get(<size_t>accel_last_writes[writes % ACCEL_LAST_WRITES], ()))
+                writes -= 1
+            return [(i, 0) for i in sorted(places)]
+        for i in range(len(self._dicts)):
+            version = accel_dict_version(<PyObject *>self._dicts[i])
+            if ACCEL_HAS_WATCHERS or version != self._versions[i]:
+                found.append((i, version))
+        return found
+
+    cdef int _compare(self, Py_ssize_t i, dict held, list found) except -1:
+        cdef Py_ssize_t here = 0, there = 0
+        cdef PyObject *key
+        cdef PyObject *value
+        cdef PyObject *seen_key
+        cdef PyObject *seen_value
+        cdef dict seen = self._seen[i]
+        cdef list differing = []
+        name = self._names[i]
+        # Values change more often than keys: as long as both have the same ones, they come in the same order.
+        while PyDict_Next(held, &here, &key, &value):
+            if not PyDict_Next(seen, &there, &seen_key, &seen_value) or key != seen_key:
+                break
+            if value != seen_value:
+                differing.append((name, <object>key, <object>seen_value))
+        else:
+            if len(held) == len(seen):
+                found += differing
+                return 0
+        for held_key, held_value in held.items():
+            seen_value = PyDict_GetItemWithError(seen, held_key)
+            if seen_value != <PyObject *>held_value:
+                found.append((name, held_key, MISSING if seen_value == NULL else <object>seen_value))
+        found += [(name, gone, before) for gone, before in seen.items() if gone not in held]
+        return 0
 
 
 cdef class Classes:

@@ -1,18 +1,20 @@
-"""Who listens to successful calls, and whether the lane can feed them exactly.
+"""Who listens to calls, and whether the lane can have them told exactly what stock tells them.
 
-A callback is admitted if all it takes part in is a call's end: a plain function, or a ``CustomLogger`` that overrides
-nothing but the events of success and failure. What happens on failure is stock's in any case. Whoever takes part in a
-request, in routing or before a call is sent is stock's to serve. LiteLLM's own loggers, which it might treat otherwise,
-are admitted by name.
+LiteLLM tells a ``CustomLogger`` by its methods and calls whatever can be called; other objects in its lists it passes
+by. A callback is admitted if all it takes part in is a call's end: its own success handlers tell it. What happens on
+failure is stock's in any case. Whoever takes part in a request, in routing or before a call is sent is stock's to
+serve. LiteLLM's own loggers, which it might treat otherwise, are admitted by name.
 """
 
 from __future__ import annotations
 
 import importlib
-from types import FunctionType, MethodType
+from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
 from litellm_accel._backend import load
+from litellm_accel.lane.placing import placing
 
 watch = load("watch")
 
@@ -20,14 +22,10 @@ watch = load("watch")
 SUCCESS = ("success_callback", "_async_success_callback")
 # Lists through which a callback may take part in a call before it has succeeded.
 EARLY = ("callbacks", "input_callback", "_async_input_callback")
-# Where LiteLLM puts a logger that it finds among ``callbacks``.
-_PLACES = (
-    "input_callback",
-    "success_callback",
-    "failure_callback",
-    "_async_success_callback",
-    "_async_failure_callback",
-)
+# Lists whose members hear of a failure, from stock.
+FAILURE = ("failure_callback", "_async_failure_callback")
+# Where LiteLLM puts a callback that it finds among ``callbacks``.
+_PLACES = ("input_callback", *SUCCESS, *FAILURE)
 # What LiteLLM's success handlers call, as the lane has them do.
 _HEARD = frozenset(
     [
@@ -136,7 +134,11 @@ _OWN: dict[str, frozenset[str]] = {
     "litellm.proxy.hooks.responses_id_security.ResponsesIDSecurity": frozenset(),
     "litellm.proxy.hooks.sensitive_data_routing._PROXY_SensitiveDataRoutingHandler": frozenset(),
 }
-_HOOKED = frozenset(["__call__", "__getattr__", "__getattribute__"])
+# Where attributes are made when they are asked for, nobody can say which there are.
+_DYNAMIC = frozenset(["__getattr__", "__getattribute__"])
+_HOOKED = _DYNAMIC | {"__call__"}
+# A name that none of LiteLLM's integrations has.
+_NOBODY = "litellm-accel"
 
 
 class Listeners:
@@ -149,8 +151,12 @@ class Listeners:
         self.litellm = importlib.import_module("litellm")
         self.counting: list[Any] = []
         self.checking: list[Any] = []
-        # The loggers that were judged: their classes, what they hold for themselves, how much that is, and which hooks.
+        # The classes of the callbacks that were judged, and which part in a call makes them stock's to serve.
+        self._kinds: set[type] = set()
         self._classes = watch.Classes((), ())
+        self._parts: dict[type, str | None] = {}
+        self._unheard: set[type] = set()
+        # What its loggers hold for themselves, how much that is, and which hooks.
         self._held: list[dict[str, Any]] = []
         self._sizes: list[int] = []
         self._hidden: list[frozenset[str]] = []
@@ -165,27 +171,88 @@ class Listeners:
         self._is_async = importlib.import_module(
             "litellm.litellm_core_utils.coroutine_checker"
         ).coroutine_checker.is_async_callable
+        self._utils = importlib.import_module("litellm.utils")
+        self._most = importlib.import_module("litellm.constants").MAX_CALLBACKS
+        self._placing: Callable[[], Any] | None = None
+        self._is_placing_known = False
+        self._is_due = False
 
     def judge(self) -> tuple[str | None, bool]:
         """Return why calls are stock's to serve, or None; and whether anybody listens to those that are not."""
-        listening = False
-        loggers = self._loggers()
-        self._classes = watch.Classes(set(map(type, loggers)), self._hooks)
+        lists = {name: getattr(self.litellm, name) for name in (*SUCCESS, *EARLY, *FAILURE, "service_callback")}
+        for name, callbacks in lists.items():
+            if type(callbacks) is not list:
+                return f"setting {name}", False
+        self._is_due = True
+        heard = [callback for name in (*SUCCESS, *EARLY) for callback in lists[name]]
+        kinds = set(map(type, heard))
+        of_loggers = {kind for kind in kinds if issubclass(kind, self._logger)}
+        loggers = list({id(callback): callback for callback in heard if type(callback) in of_loggers}.values())
+        if kinds != self._kinds or self._classes.changed():
+            self._kinds, self._parts = kinds, {}
+            self._unheard = {kind for kind in kinds if self._is_unheard(kind)}
+            self._classes = watch.Classes(kinds, self._hooks)
         self._held = list(map(vars, loggers))
         self._sizes = list(map(len, self._held))
         self._hidden = self._hiding()
-        self.counting = self._acting(self.litellm.input_callback, _COUNTING)
-        self.checking = self._acting(self.litellm.callbacks, _CHECKING)
-        for name in (*SUCCESS, *EARLY, "service_callback"):
-            for callback in getattr(self.litellm, name):
-                if type(getattr(callback, "__self__", None)) is self._router:
+        self.counting = self._acting(lists["input_callback"], _COUNTING)
+        self.checking = self._acting(lists["callbacks"], _CHECKING)
+        if lists["service_callback"]:
+            return f"callback {_name(lists['service_callback'][0])} of a service", False
+        if lists["callbacks"] and any(len(lists[name]) >= self._most for name in (*SUCCESS, *FAILURE)):
+            return "callbacks beyond LiteLLM's limit", False
+        listening = False
+        for name in (*SUCCESS, *EARLY):
+            for callback in lists[name]:
+                if type(callback) in self._unheard:
+                    continue
+                if type(callback) is MethodType and type(callback.__self__) is self._router:
                     continue
                 reason = self._refusal(name, callback)
                 if reason is not None:
                     return reason, False
-                if name in SUCCESS and not self._is_deaf(callback):
+                if name in (*SUCCESS, "callbacks") and not self._is_deaf(callback):
                     listening = True
         return None, listening
+
+    def place(self) -> None:
+        """Have LiteLLM put callbacks where it wants them, as it does when a call begins; again while any is not there.
+
+        Raises what LiteLLM raises.
+        """
+        if not self._is_due:
+            return
+        before = self._all()
+        if self._placing is not None:
+            self._placing()
+        after = self._all()
+        self._is_due = (
+            any(
+                len(one) != len(two) or any(a is not b for a, b in zip(one, two, strict=True))
+                for one, two in zip(before, after, strict=True)
+            )
+            or not self._are_in_place()
+        )
+
+    def _all(self) -> list[list[Any]]:
+        return [list(getattr(self.litellm, name)) for name in (*SUCCESS, *EARLY, *FAILURE)]
+
+    def _are_in_place(self) -> bool:
+        lists = [getattr(self.litellm, name) for name in _PLACES]
+        found = (callback for callback in self.litellm.callbacks if type(callback) is not str)
+        return all(
+            any(callback is held for held in reversed(callbacks)) or callback in callbacks
+            for callback in found
+            for callbacks in lists
+        )
+
+    def _is_unheard(self, kind: type) -> bool:
+        """Return whether objects of this class are passed by wherever they are: there may be many, and none is placed.
+
+        One that compares itself is looked at each time.
+        """
+        can_be_told = issubclass(kind, (self._logger, str)) or any("__call__" in vars(owner) for owner in kind.__mro__)
+        return not can_be_told and kind.__eq__ is object.__eq__ and kind.__hash__ is not None and self._can_be_placed()
 
     def moved(self) -> bool:
         """Return whether a logger has got a hook since it was judged, or lost one: from a test, say.
@@ -205,35 +272,52 @@ class Listeners:
         """Return which hooks loggers hold for themselves, in the place of their class's."""
         return [self._hooks & held.keys() for held in self._held]
 
-    def _loggers(self) -> list[Any]:
-        held = (callback for name in (*SUCCESS, *EARLY) for callback in getattr(self.litellm, name))
-        return list({id(callback): callback for callback in held if isinstance(callback, self._logger)}.values())
+    def _is_logger(self, callback: Any) -> bool:
+        return issubclass(type(callback), self._logger)
 
     def _acting(self, callbacks: list[Any], hook: str) -> list[Any]:
         """Return the loggers among ``callbacks`` that override ``hook``."""
-        held = (logger for logger in callbacks if isinstance(logger, self._logger))
+        held = (logger for logger in callbacks if self._is_logger(logger))
         return [logger for logger in held if getattr(type(logger), hook, None) is not getattr(self._logger, hook)]
 
     def _refusal(self, name: str, callback: Any) -> str | None:
-        if name == "service_callback":
-            return "callback of a service"
         if isinstance(callback, str):
             return None if name == "callbacks" and self._is_settled(callback) else f"callback {callback}"
-        if type(callback) in (FunctionType, MethodType):
-            if name in EARLY:
-                return "callback before the call"
-            # An async function in the list of others is moved by the next call on stock.
-            return "callback out of place" if name == "success_callback" and self._is_async(callback) else None
-        if not isinstance(callback, self._logger):
-            return f"callback of type {type(callback).__name__}"
-        part = self._part(callback)
-        if part is not None:
-            return f"callback {part}"
-        if name == "callbacks":
-            for place in _PLACES:
-                if not any(callback is held for held in getattr(self.litellm, place)):
-                    return "callback out of place"
+        if not self._can_be_placed():
+            return "callback out of place"
+        kind = type(callback)
+        reason = self._oddity(callback)
+        if reason is not None:
+            return f"callback {_name(callback)}.{reason}"
+        if self._is_logger(callback):
+            if kind not in self._parts:
+                self._parts[kind] = self._part(kind)
+            part = self._parts[kind] or self._held_part(callback)
+            return None if part is None else f"callback {part if part == kind.__name__ else f'{kind.__name__}.{part}'}"
+        if isinstance(callback, self._logger):
+            return f"callback {kind.__name__} in a logger's place"
+        if name in ("callbacks", "input_callback") and callable(callback) and not self._is_async(callback):
+            return f"callback {_name(callback)} before the call"
         return None
+
+    def _oddity(self, callback: Any) -> str | None:
+        """Return the method by which a callback would not be told from LiteLLM's own names or break its lists."""
+        kind = type(callback)
+        if getattr(kind, "__eq__", None) is not object.__eq__:
+            try:
+                if callback == _NOBODY:
+                    return "__eq__"
+            except Exception:
+                return "__eq__"
+        if kind.__hash__ is None and not self._utils.callback_list:
+            return "__hash__"
+        return None
+
+    def _can_be_placed(self) -> bool:
+        """Return whether what LiteLLM does with its lists could be taken from its source; looked at when needed."""
+        if not self._is_placing_known:
+            self._placing, self._is_placing_known = placing(self._utils.function_setup), True
+        return self._placing is not None
 
     def _is_settled(self, name: str) -> bool:
         """Return whether LiteLLM has already made the logger that it calls ``name``, and told its lists of it."""
@@ -241,14 +325,13 @@ class Listeners:
         lists = self.made, self.litellm._async_success_callback
         return path is not None and all(any(_path(type(held)) == path for held in loggers) for loggers in lists)
 
-    def _part(self, logger: Any) -> str | None:
-        """Return the name of something by which ``logger`` may take part in more than a call's end."""
-        kind = type(logger)
+    def _part(self, kind: type) -> str | None:
+        """Return the name of something by which loggers of this class may take part in more than a call's end."""
         hooks = self._hooks - _HEARD - _HOOKED
         own = _OWN.get(_path(kind))
         if own is not None:
             held = (name for name in hooks if getattr(kind, name) is not getattr(self._logger, name))
-            return next((name for name in held if name not in own or name in vars(logger)), None)
+            return next((name for name in held if name not in own), None)
         for owner in kind.__mro__:
             if owner is self._logger:
                 break
@@ -257,18 +340,29 @@ class Listeners:
                 return owner.__name__
             acting = hooks - _BEFORE if owner in self._strategies else hooks
             for member in vars(owner):
-                if member in _HOOKED or member in acting:
+                if member in _DYNAMIC or member in acting:
                     return member
+        return None
+
+    def _held_part(self, logger: Any) -> str | None:
+        """Return the name of a hook that ``logger`` holds for itself."""
+        hooks = self._hooks - _HEARD - _HOOKED
         return next((member for member in vars(logger) if member in hooks), None)
 
     def _is_deaf(self, callback: Any) -> bool:
-        """Return whether ``callback`` is a logger to which successes mean nothing."""
-        if not isinstance(callback, self._logger):
+        """Return whether successes mean nothing to ``callback``: LiteLLM passes it by, or has nothing to call in it."""
+        if callable(callback) or isinstance(callback, str):
             return False
-        return all(
+        return not self._is_logger(callback) or all(
             getattr(type(callback), name, None) is getattr(self._logger, name, None) and name not in vars(callback)
             for name in _HEARD  # of which other releases lack some
         )
+
+
+def _name(callback: Any) -> str:
+    """Return what a callback is called: its own name if it is a function or a class, else its class's."""
+    name = getattr(callback, "__qualname__", None) if callable(callback) else None
+    return callback if isinstance(callback, str) else name if type(name) is str else type(callback).__name__
 
 
 def _path(kind: type) -> str:

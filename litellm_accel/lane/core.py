@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from litellm_accel._backend import load
-from litellm_accel.lane import events, exchange, noted, openings, streams, wire
+from litellm_accel.lane import cut, events, exchange, noted, openings, streams, wire
 from litellm_accel.lane.exchange import Recording, Replay, Reply
 from litellm_accel.lane.free import widen
 from litellm_accel.lane.learn import NotShown, Unlearnable
@@ -45,13 +45,14 @@ class Lane:
 
     def __init__(self, gate: Any) -> None:
         self.gate = gate
-        self.environment = Environment(lambda: gate.served)
+        self.environment = Environment()
         self.maker = Maker()
         self.feeds = events.Feeds(self.maker.texts, gate.fault)
         self.openings = openings.Openings(self.feeds, self.maker.total)
         self.unheard = UnheardCalls(gate.fault)
         self.plans: dict[Any, Any] = {}
-        self._plans_of = 0
+        self.forgotten = 0
+        self.cut = cut.Cut()
         self.sighted: set[bytes] = set()
         self.fresh: set[bytes] = set()
         self.bound: set[bytes] = set()
@@ -66,15 +67,16 @@ class Lane:
 
     def known(self, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any], started: float) -> Call | None:
         """Return a call that began at ``started`` (``time.time()``) as the lane knows it, or None to decline."""
-        reason = self.environment.judged()
-        if self._plans_of != self.environment.epoch:  # those of other settings only hold what is gone
-            self._plans_of = self.environment.epoch
-            self.plans.clear()
+        reason, epoch = self.environment.judged(), self.environment.epoch
+        self.forgotten = self.forget(self.plans, self.forgotten)
         if reason is None and self._internal.get():
             reason = "internal call"
         streaming = bool(kwargs.get("stream"))
         if reason is None and streaming:
             reason = streams.refusal()
+        if reason is None and kind in ("sync", "async") and "max_tokens" in kwargs:
+            model = args[0] if args else kwargs.get("model")
+            reason = self.cut.reason(model, chat.messages_of(args, kwargs), kwargs["max_tokens"])
         if reason is None:
             found = chat.call_key(kind, args, kwargs)
             messages = chat.messages_of(args, kwargs)
@@ -82,6 +84,7 @@ class Lane:
             encoded = None if found is None else self.encoded(messages, is_told)
             if found is not None and encoded is not None and not (streaming and noted.are_in(kwargs)):
                 key, free = found
+                key = b"%d " % epoch + key
                 if free and (streaming or key in self.bound):
                     key += b",".join(free.values())
                 return Call(key + events.nested(messages) if is_told else key, messages, encoded, free, kwargs, started)
@@ -131,7 +134,6 @@ class Lane:
             if len(plans) >= _MAX_PLANS:
                 plans.clear()
             epoch = self.environment.epoch
-            self.environment.learned += 1
             plans[place] = Refused(epoch, shown=plan.shown if type(plan) is ShownOnce and plan.of == epoch else None)
             return LEARN
         if type(plan) is Refused:
@@ -153,7 +155,6 @@ class Lane:
             self.gate.decline("being learned" if widening else "not learned")
             return None
         self.gate.decline("learned from")
-        self.environment.learned += 1
         plans[place] = Refused(plan.epoch, None if feed is None else feed.shown, plan)
         return LEARN
 
@@ -173,6 +174,18 @@ class Lane:
     def outdated(self, plan: Any) -> bool:
         """Return whether a plan must be learned again."""
         return bool(plan.epoch != self.environment.epoch or plan.expires < time.time())
+
+    def forget(self, plans: dict[Any, Any], since: int) -> int:
+        """Drop plans of settings that will not come back, which only hold what is gone.
+
+        Nothing is to be dropped if as many settings as ``since`` are gone; returns how many are.
+        """
+        gone = self.environment.gone
+        if gone != since:
+            for place, plan in list(plans.items()):
+                if not self.environment.is_kept(plan.of if type(plan) is ShownOnce else plan.epoch):
+                    plans.pop(place, None)
+        return gone
 
     def _is_epoch(self, epoch: int) -> bool:
         """Return whether the lane is on, and may serve under the settings of this epoch."""
@@ -195,7 +208,7 @@ class Lane:
         ``headers`` are names of request headers that are the user's own, besides those in the call and in LiteLLM's
         settings.
         """
-        begun, kwargs = plans.get(place), call.kwargs
+        begun, kwargs, since = plans.get(place), call.kwargs, self.environment.changes
         if type(begun) is not Refused:  # somebody has dropped all plans since
             begun = None
         streaming = bool(kwargs.get("stream"))
@@ -213,7 +226,9 @@ class Lane:
         try:
             if recording.fault is not None:
                 raise recording.fault
-            if begun is None or plans.get(place) is not begun or begun.epoch != self.environment.epoch:
+            if begun is None or plans.get(place) is not begun or not self._is_epoch(begun.epoch):
+                raise NotShown("settings have changed meanwhile")
+            if since != self.environment.changes:
                 raise NotShown("settings have changed meanwhile")
             if begun.is_final:
                 return
@@ -366,6 +381,8 @@ class Lane:
         """
         try:
             made = post(plan, plan.body(call.encoded, call.free))
+            if type(made) is not str:
+                self.environment.listeners.place()
             if type(made) is not str and plan.feed is not None:
                 made.begun = plan.feed.send(call)
                 if post is wire.apost:

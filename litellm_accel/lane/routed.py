@@ -231,6 +231,7 @@ class Routed:
             if known is None or known.reason is not None:
                 lane.gate.decline("router class" if known is None else known.reason)
                 return None
+            known.forgotten = lane.forget(known.plans, known.forgotten)
             if not known.plans and not lane.sight(call.key):
                 return None
             return known, call
@@ -242,6 +243,12 @@ class Routed:
         """Return the deployment's plan, ``LEARN``, or None to leave the call to stock."""
         if _size(request) != size or (call.reported is not None and call.kwargs.get("stream")):
             self.lane.gate.decline("routing")  # the choice has told the rest of the call something
+            return None
+        limits = call.kwargs, deployment["litellm_params"], known.attributes["default_litellm_params"]
+        limit = next((found for held in limits if (found := held.get("max_tokens")) is not None), None)
+        reason = self.lane.cut.reason(deployment["litellm_params"]["model"], call.messages, limit)
+        if reason is not None:
+            self.lane.gate.decline(reason)
             return None
         routed = self.lane.find(known.plans, _place(call, deployment), call)
         if type(routed) is RoutedPlan and routed.deployment is not deployment:

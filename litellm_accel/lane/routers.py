@@ -136,6 +136,7 @@ class Known:
 
     def __init__(self, routers: Routers, router: Any) -> None:
         self.plans: dict[tuple[Any, ...], Any] = {}
+        self.forgotten = 0
         self.attributes = vars(router)
         self._formats = routers.formats
         self._tallies: dict[str, tuple[Any, Any]] = {}

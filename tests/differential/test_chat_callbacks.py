@@ -241,6 +241,13 @@ async def _event(self: Any, *args: Any, **kwargs: Any) -> None:
     """Hears."""
 
 
+class Unheard:
+    """LiteLLM calls its loggers and what can be called, and nothing else."""
+
+    def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        raise AssertionError("nobody calls this")
+
+
 @pytest.mark.parametrize(
     "callback, reason, listening",
     [
@@ -248,20 +255,20 @@ async def _event(self: Any, *args: Any, **kwargs: Any) -> None:
         (logger_with(log_success_event=lambda *a: None), None, True),
         (logger_with(async_log_failure_event=_event, own_method=1), None, False),
         (logger_with(async_logging_hook=_event), None, True),
-        (logger_with(log_pre_api_call=lambda *a: None), "callback log_pre_api_call", False),
-        (logger_with(log_post_api_call=lambda *a: None), "callback log_post_api_call", False),
-        (logger_with(async_pre_call_deployment_hook=_event), "callback async_pre_call_deployment_hook", False),
-        (logger_with(async_filter_deployments=_event), "callback async_filter_deployments", False),
-        (logger_with(async_should_run_agentic_loop=_event), "callback async_should_run_agentic_loop", False),
-        (logger_with(__call__=lambda *a: None), "callback __call__", False),
-        (logger_with(__getattribute__=object.__getattribute__), "callback __getattribute__", False),
+        (logger_with(log_pre_api_call=lambda *a: None), "callback Made.log_pre_api_call", False),
+        (logger_with(log_post_api_call=lambda *a: None), "callback Made.log_post_api_call", False),
+        (logger_with(async_pre_call_deployment_hook=_event), "callback Made.async_pre_call_deployment_hook", False),
+        (logger_with(async_filter_deployments=_event), "callback Made.async_filter_deployments", False),
+        (logger_with(async_should_run_agentic_loop=_event), "callback Made.async_should_run_agentic_loop", False),
+        (logger_with(__call__=lambda *a: None), None, True),
+        (logger_with(__getattribute__=object.__getattribute__), "callback Made.__getattribute__", False),
         (lambda *args: None, None, True),
         (logger_with(async_pre_call_hook=_event), None, False),  # the proxy's own affair
         (logger_with(async_post_call_success_hook=_event, async_log_success_event=_event), None, True),
         (ServiceLogging(), None, True),
         ("langfuse", "callback langfuse", False),
-        (SimpleNamespace(log_success_event=print), "callback of type SimpleNamespace", False),
-        (print, "callback of type builtin_function_or_method", False),
+        (Unheard(), None, False),
+        (print, None, True),
     ],
 )
 def test_admission(callback: Any, reason: str | None, listening: bool) -> None:
@@ -273,7 +280,7 @@ def test_a_hook_on_the_object_itself_is_seen() -> None:
     logger = logger_with(async_log_success_event=_event)
     logger.async_pre_call_deployment_hook = _event
     litellm._async_success_callback.append(logger)
-    assert Listeners().judge() == ("callback async_pre_call_deployment_hook", False)
+    assert Listeners().judge() == ("callback Made.async_pre_call_deployment_hook", False)
 
 
 def test_a_logger_of_litellm_is_left_to_stock() -> None:
@@ -290,20 +297,19 @@ def test_a_strategy_that_somebody_has_made_another_of_is_left_to_stock() -> None
         def log_pre_api_call(self, model: Any, messages: Any, kwargs: Any) -> None:
             raise AssertionError("nobody calls this")
 
-    for strategy, reason in ((LeastBusyLoggingHandler, None), (Other, "callback log_pre_api_call")):
+    for strategy, reason in ((LeastBusyLoggingHandler, None), (Other, "callback Made.log_pre_api_call")):
         litellm._async_success_callback[:] = [strategy(router_cache=None)]
         assert Listeners().judge() == (reason, reason is None)
 
 
-def test_a_logger_that_stock_must_put_into_its_lists_waits() -> None:
+def test_a_logger_is_put_where_stock_puts_it() -> None:
     logger = logger_with(async_log_success_event=_event)
     litellm.callbacks.append(logger)
-    assert Listeners().judge() == ("callback out of place", False)
-    for name in ("input_callback", "success_callback", "failure_callback"):
-        getattr(litellm, name).append(logger)
-    litellm._async_success_callback.append(logger)
-    litellm._async_failure_callback.append(logger)
-    assert Listeners().judge() == (None, True)
+    listeners = Listeners()
+    assert listeners.judge() == (None, True)
+    listeners.place()
+    assert all(getattr(litellm, name) == [logger] for name in LISTS if name != "_async_input_callback")
+    assert listeners.judge() == (None, True)
 
 
 def test_nobody_pays_who_has_no_callbacks(provider: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch) -> None:

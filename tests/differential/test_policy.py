@@ -1,8 +1,10 @@
-"""What the lane notices of LiteLLM's settings, and when it stops learning because they change too often."""
+"""What the lane notices of LiteLLM's settings, and which plans it forgets for them."""
 
 from __future__ import annotations
 
 import functools
+import threading
+import time
 import types
 from typing import Any
 from unittest import mock
@@ -16,7 +18,7 @@ from litellm_accel.lane.policy import Environment
 
 
 def test_a_function_of_somebody_else_is_noticed_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    environment = Environment(lambda: 0)
+    environment = Environment()
     assert environment.reason is None
     with monkeypatch.context() as patched:
         patched.setattr(litellm.Router, "flush_cache", lambda *args: None)
@@ -26,7 +28,7 @@ def test_a_function_of_somebody_else_is_noticed_and_forgotten(monkeypatch: pytes
 
 
 def test_so_are_classes_in_the_place_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    environment = Environment(lambda: 0)
+    environment = Environment()
 
     class Other(litellm.utils.Rules):  # type: ignore[name-defined,misc]
         def post_call_rules(self, *args: Any) -> bool:
@@ -63,7 +65,7 @@ def _own(*args: Any, **kwargs: Any) -> None:
 def test_whatever_can_be_called_and_is_not_the_packages_own_is_noticed(
     monkeypatch: pytest.MonkeyPatch, owner: Any, value: Any
 ) -> None:
-    environment = Environment(lambda: 0)
+    environment = Environment()
     name = "completion" if owner is not litellm.main else "get_optional_params"
     with monkeypatch.context() as patched:
         patched.setattr(owner, name, value)
@@ -85,7 +87,7 @@ def test_whatever_can_be_called_and_is_not_the_packages_own_is_noticed(
     ],
 )
 def test_a_mock_where_a_test_may_put_one_is_noticed(place: str) -> None:
-    environment = Environment(lambda: 0)
+    environment = Environment()
     with mock.patch(place):
         assert environment.watch.changed()
         assert str(environment.refresh()).startswith("patched ")
@@ -93,7 +95,7 @@ def test_a_mock_where_a_test_may_put_one_is_noticed(place: str) -> None:
 
 
 def test_settings_that_are_none_at_first_are_watched_when_they_hold_something(monkeypatch: pytest.MonkeyPatch) -> None:
-    environment = Environment(lambda: 0)
+    environment = Environment()
     monkeypatch.setattr(litellm, "headers", {"x-team": "blue"})
     assert environment.judged() is None
     before = environment.epoch
@@ -104,14 +106,14 @@ def test_settings_that_are_none_at_first_are_watched_when_they_hold_something(mo
 
 @pytest.mark.parametrize("name", policy.READ_ELSEWHERE)
 def test_settings_that_no_call_reads_may_be_anything(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    environment = Environment(lambda: 0)
+    environment = Environment()
     monkeypatch.setattr(litellm, name, ["set"])
     assert environment.judged() is None
 
 
 @pytest.mark.parametrize("place", ["litellm.utils.executor", "litellm.verbose_logger"])
 def test_what_an_object_holds_for_itself_may_change(place: str) -> None:
-    environment = Environment(lambda: 0)
+    environment = Environment()
     with mock.patch(f"{place}.counted", 1, create=True):
         assert environment.watch.changed()
         assert environment.refresh() is None
@@ -120,19 +122,113 @@ def test_what_an_object_holds_for_itself_may_change(place: str) -> None:
     assert environment.epoch == 0
 
 
-@pytest.mark.parametrize(("served", "rests"), [(0, True), (2, False)])
-def test_changes_that_waste_what_was_learned_bring_a_rest(
-    monkeypatch: pytest.MonkeyPatch, served: int, rests: bool
+def test_values_that_come_back_bring_their_epoch_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = Environment()
+    found: dict[Any, set[int]] = {}
+    for number in range(30):
+        value = {"x-team": str(number % 3)} if number % 3 else None  # a new one each time
+        monkeypatch.setattr(litellm, "headers", value)
+        monkeypatch.setenv("SOME_VARIABLE", str(number % 2))
+        monkeypatch.setattr(litellm, "drop_params", bool(number % 2))
+        assert environment.judged() is None
+        found.setdefault((number % 2, number % 3), set()).add(environment.epoch)
+    assert sorted(map(len, found.values())) == [1] * 6
+    assert len(set.union(*found.values())) == 6
+
+
+def test_values_of_other_types_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = Environment()
+    seen = set()
+    for value in (1, 1.0, True, "1", [1], [1.0], (1,), {1: 1}, object(), object()):
+        monkeypatch.setattr(litellm, "request_timeout", value)
+        assert environment.judged() is None
+        seen.add(environment.epoch)
+    assert len(seen) == 10
+
+
+def test_what_was_patched_in_between_leaves_no_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = Environment()
+    before = environment.epoch
+    with mock.patch("litellm.utils.get_optional_params"):
+        assert environment.judged() == "patched litellm.utils.get_optional_params"
+    assert environment.judged() is None
+    assert environment.epoch != before
+    assert not environment.is_kept(before)
+
+
+def test_settings_that_never_come_back_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = Environment()
+    epochs = []
+    for number in range(5000):
+        monkeypatch.setenv(f"VARIABLE_{number}", "1")
+        assert environment.judged() is None
+        epochs.append(environment.epoch)
+    assert len(set(epochs)) == 5000
+    assert sum(map(environment.is_kept, epochs)) <= policy._MAX_EPOCHS
+    assert len(environment._apart) <= policy._MAX_APART + 1
+
+
+@pytest.mark.parametrize(("value", "told"), [(True, "=True"), ([print], " of type list"), ("secret", " of type str")])
+def test_a_setting_that_is_stocks_is_told_without_secrets(
+    monkeypatch: pytest.MonkeyPatch, value: Any, told: str
 ) -> None:
-    total = 0
-    environment = Environment(lambda: total)
-    monkeypatch.setattr(litellm, "request_timeout", 10.0)
-    environment.refresh()
-    reasons = []
-    for number in range(policy._WASTED_BEFORE_REST + 1):
-        environment.learned += 1
-        total += served
-        monkeypatch.setattr(litellm, "request_timeout", 20.0 + number)
-        reasons.append(environment.refresh())
-    assert reasons[-1] == ("settings keep changing" if rests else None)
-    assert set(reasons[:-1]) == {None}
+    environment = Environment()
+    monkeypatch.setattr(litellm, "cache", value)
+    assert environment.judged() == f"setting cache{told}"
+    monkeypatch.undo()
+    assert environment.judged() is None
+
+
+def test_a_look_that_fails_serves_nothing_until_the_next_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = Environment()
+
+    def broken(*args: Any) -> Any:
+        raise RuntimeError("injected")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(environment, "_judge_setting", broken)
+        patched.setattr(litellm, "drop_params", "changed")
+        for _ in range(2):
+            with pytest.raises(RuntimeError):
+                environment.refresh()
+        assert environment.judged() == "settings not understood"
+    assert environment.judged() is None
+    assert environment.refresh() is None
+
+
+def test_threads_wait_for_a_look_and_a_look_within_a_look_declines(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = Environment()
+    judge, within, others = environment._judge, [], []
+
+    def slow() -> Any:
+        within.append(environment.judged())
+        thread = threading.Thread(target=lambda: others.append((environment.judged(), environment.epoch)))
+        thread.start()
+        time.sleep(0.02)
+        assert not others
+        threads.append(thread)
+        return judge()
+
+    threads: list[threading.Thread] = []
+    monkeypatch.setattr(environment, "_judge", slow)
+    monkeypatch.setattr(litellm, "drop_params", "changed")
+    assert environment.judged() is None
+    monkeypatch.setattr(environment, "_judge", judge)
+    threads[0].join()
+    assert within == ["settings that are being changed"]
+    assert others == [(None, environment.epoch)]
+
+
+def test_objects_in_the_places_of_others_are_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = Environment()
+    prices = dict(litellm.model_cost)
+    monkeypatch.setattr(litellm, "model_cost", prices)
+    assert environment.judged() is None
+    before = environment.epoch
+    prices["made-up"] = {}
+    assert environment.judged() is None
+    assert environment.epoch != before
+    with monkeypatch.context() as patched:
+        patched.setattr("litellm._service_logger.ServiceLogging", mock.Mock())
+        assert str(environment.judged()).startswith("patched ")
+    assert environment.judged() is None
