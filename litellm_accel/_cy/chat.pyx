@@ -94,6 +94,22 @@ ARGUMENTS = _ARGUMENTS = frozenset(
         "drop_params",
         "additional_drop_params",
         "allowed_openai_params",
+        "thinking",
+        "prompt_cache_retention",
+        # The provider's, of names that LiteLLM uses for something else, too.
+        "extra_query",
+        "models",
+        "plugins",
+        "provider",
+        "reasoning",
+        "route",
+        "top_k",
+        "usage",
+        # LiteLLM's own: read only before a request is made, where there is a cache, or once a call has failed.
+        "_skip_mcp_handler",
+        "cache",
+        "context_window_fallback_dict",
+        "retry_strategy",
     ]
 )
 # Those whose values LiteLLM puts into the request as they are and that do nothing else: two watched calls must show it.
@@ -145,12 +161,13 @@ def messages_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def call_key(
-    kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    kind: str, args: tuple[Any, ...], kwargs: dict[str, Any], others: Any = None
 ) -> tuple[bytes, dict[str, bytes]] | None:
     """Return a key for what a call passes but its messages, and its free arguments by name, in JSON.
 
     Calls with equal keys pass equal values of equal types, but for free arguments, which have equal names and types,
-    and ``NOTED`` ones, which are of equal kinds. None if the lane does not know the call's arguments.
+    and ``NOTED`` ones, which are of equal kinds. None if the lane does not know the call's arguments. An argument that
+    is None asks for nothing, whatever its name. ``others`` knows those that are the provider's, and more values.
     """
     stream = kwargs.get("stream")
     if len(args) > 2 or (stream and stream is not True):
@@ -166,7 +183,9 @@ def call_key(
             value = _kind(value)
         elif name == "shared_session":
             value = _session_number(value)
-        elif name not in _ARGUMENTS:
+        elif value is None:
+            pass
+        elif name not in _ARGUMENTS and (others is None or not others.are_providers(name)):
             return None
         elif name in _FREE and value and (type(value) is str or type(value) is int):
             try:
@@ -178,15 +197,15 @@ def call_key(
             value = ..., "timeout", value.as_dict()
         elif name == "response_format" and isinstance(value, type):
             value = _class_number(value)
-        elif name == "stream_options" and value is not None and not stream:
+        elif name == "stream_options" and not stream:
             return None
         passed.append(name)
         passed.append(value)
     try:
         key = _marshal(passed, 2)
     except ValueError:
-        return None
-    return (key, free) if len(key) <= _MAX_KEY else None
+        key = None if others is None else others.key(passed)
+    return (key, free) if key is not None and len(key) <= _MAX_KEY else None
 
 
 cdef object _kind(object value):

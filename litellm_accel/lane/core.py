@@ -16,6 +16,7 @@ import orjson
 
 from litellm_accel._backend import load
 from litellm_accel.lane import events, exchange, noted, openings, streams, wire
+from litellm_accel.lane.arguments import SHARED, Arguments
 from litellm_accel.lane.exchange import Recording, Replay, Reply
 from litellm_accel.lane.free import widen
 from litellm_accel.lane.learn import NotShown, Unlearnable
@@ -46,6 +47,7 @@ class Lane:
     def __init__(self, gate: Any) -> None:
         self.gate = gate
         self.environment = Environment(lambda: gate.served)
+        self.arguments = Arguments()
         self.maker = Maker()
         self.feeds = events.Feeds(self.maker.texts, gate.fault)
         self.openings = openings.Openings(self.feeds, self.maker.total)
@@ -76,16 +78,23 @@ class Lane:
         if reason is None and streaming:
             reason = streams.refusal()
         if reason is None:
-            found = chat.call_key(kind, args, kwargs)
+            found = chat.call_key(kind, args, kwargs, self.arguments)
             messages = chat.messages_of(args, kwargs)
             is_told = self.is_told(kwargs)
             encoded = None if found is None else self.encoded(messages, is_told)
-            if found is not None and encoded is not None and not (streaming and noted.are_in(kwargs)):
+            if found is None:
+                reason = self.arguments.refusal(kind, kwargs)
+            elif is_told and found[0].startswith(SHARED):
+                reason = self.arguments.told(kwargs)
+            elif encoded is None:
+                reason = "messages"
+            elif streaming and noted.are_in(kwargs):
+                reason = "stream with metadata"
+            else:
                 key, free = found
                 if free and (streaming or key in self.bound):
                     key += b",".join(free.values())
                 return Call(key + events.nested(messages) if is_told else key, messages, encoded, free, kwargs, started)
-            reason = "messages" if found is not None and encoded is None else "arguments"
         self.gate.decline(reason)
         return None
 

@@ -83,6 +83,7 @@ class Routers:
         if type(self.module.Router) is not type:
             raise Unavailable("Router is not a plain class in the installed LiteLLM")
         self._known = Attached()
+        self._own = Attached()
         self._pinned = _pinned_class(self.module.Router, self.limit or object)
 
     def known(self, router: Any) -> Known | None:
@@ -126,6 +127,7 @@ class Routers:
             "tracked": tracked,
             "checked": checked,
             "messages": messages,
+            "own": self._own,
         }
         made.__dict__ = router.__dict__
         return made
@@ -229,17 +231,19 @@ class RoutedPlan:
         self.deployment = deployment
         self.as_learned = _copy(deployment)
         self.model = deployment["litellm_params"]["model"]
-        self.model_id = deployment["model_info"]["id"]
+        # A call with credentials of its own has a deployment of its own, of which the router knows nothing.
+        told = (value for key, source, value in plan.hidden if key == "model_id" and source == "constant")
+        self.model_id = next(told, deployment["model_info"]["id"])
         if router._is_prompt_management_model(group):
             raise Unlearnable("prompt management")
         if listening and routers.mark is None:
             raise Unlearnable("callbacks of routers are told otherwise in this LiteLLM")
         info = router.get_deployment(model_id=self.model_id)
         try:
-            known = router.get_router_model_info(deployment=info, received_model_name=group)
+            known = {} if info is None else router.get_router_model_info(deployment=info, received_model_name=group)
         except Exception:  # stock fails likewise after each call, and takes back that it has counted it
             raise Unlearnable("a model without an entry in the price list") from None
-        self.counted = any(
+        self.counted = info is not None and any(
             limit is not None
             for limit in (
                 info.get("tpm", None),
@@ -375,6 +379,27 @@ def _pinned_class(router_class: Any, limit_class: Any) -> Any:
             if messages is not None:
                 kwargs["messages"] = messages  # of this attempt alone
             super()._update_kwargs_with_deployment(deployment=deployment, kwargs=kwargs, function_name=function_name)
+
+        def _handle_clientside_credential(self, deployment: Any, kwargs: Any, function_name: Any = None) -> Any:
+            """Return the deployment of a call with credentials of its own.
+
+            LiteLLM writes the price of it into its price list each time, which would undo all that was learned. Where
+            the very price is there already, it is not written again.
+            """
+            prices = importlib.import_module("litellm").model_cost
+            own = self.pins["own"].get(self.chat)
+            if own is None:
+                own = self.pins["own"][self.chat] = {}
+            credentials = [(name, kwargs[name]) for name in sorted(CREDENTIALS.intersection(kwargs))]
+            group = kwargs.get("metadata", {}).get("model_group")
+            given = _copy([credentials, deployment["litellm_params"], deployment["model_info"], group, function_name])
+            held = own.get(deployment["model_info"]["id"])
+            if held is not None and held[0] == given and prices.get(held[1].model_info.id) is held[2]:
+                return held[1]
+            made = super()._handle_clientside_credential(deployment, kwargs, function_name)
+            if all(value is None for _, value in credentials):
+                own[deployment["model_info"]["id"]] = given, made, prices.get(made.model_info.id)
+            return made
 
         def _given(self, deployment: Any, reported: tuple[str, Any] | None, request_kwargs: Any, **_: Any) -> Any:
             if reported is not None:
