@@ -422,7 +422,7 @@ class Plan:
     request is written as the ``json`` module writes it, else as the provider SDK does. ``conversion`` is how LiteLLM
     makes a response of an answer, None where the SDK has a hand in it; with ``sums`` it looks whether tokens add up.
     With ``tells_headers`` a response has the headers that it came with. ``prices`` makes the price that an answer
-    states, by its shape.
+    states, by its shape. ``rewriting`` knows what becomes of other messages than ``body_of`` takes.
 
     ``free`` are the free arguments of the call it was learned from. It holds for calls with the same, but for those
     in ``places``, which names the member of the request's body that holds each (None if it is not sent).
@@ -446,6 +446,7 @@ class Plan:
         "prefix",
         "prices",
         "request",
+        "rewriting",
         "spaced",
         "suffix",
         "sums",
@@ -488,6 +489,7 @@ class Plan:
         self.opening: Any = None
         self.kinds = -1
         self.conversion: Any = None
+        self.rewriting: Any = None
         self.prices: dict[Any, Any] = {}
         self.sums = False
         self.tells_headers = True

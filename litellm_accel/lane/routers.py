@@ -227,6 +227,7 @@ class RoutedPlan:
         self.plan = plan
         self.epoch = plan.epoch
         self.kinds = plan.kinds
+        self.rewriting = plan.rewriting
         self.covers = plan.covers
         self.deployment = deployment
         self.as_learned = _copy(deployment)

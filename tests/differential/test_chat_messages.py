@@ -1,0 +1,212 @@
+"""Messages as programs send them: dumped answers, LiteLLM's own objects, members of the provider's, enumerations."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import enum
+import re
+import warnings
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import litellm
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from litellm import Router
+
+from lane_switch import Switch, without_callbacks
+from litellm_accel.provider import Provider
+
+CALLS = 6
+MASKED = ("_response_ms", "litellm_overhead_time_ms", "litellm_call_id")
+ASKED = {"role": "user", "content": "Hello"}
+CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+TEXT = {"type": "text", "text": "x"}
+CACHED = {"type": "ephemeral"}
+
+
+class Role(str, enum.Enum):
+    USER = "user"
+    ASSISTANT = "assistant"
+    SYSTEM = "system"
+
+
+class Message(dict[str, Any]):
+    """A message of a framework's own."""
+
+
+def answered(**more: Any) -> Any:
+    """LiteLLM's object of an answer that has OpenAI's ``"refusal": null``."""
+    return litellm.Message(role="assistant", provider_specific_fields={"refusal": None}, **{"content": "Hi", **more})
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(litellm, "suppress_debug_info", True)
+    with without_callbacks():
+        yield
+
+
+@pytest.fixture
+def switch(quiet: None) -> Switch:
+    return Switch()
+
+
+MESSAGES: dict[str, Callable[[], list[Any]]] = {
+    "a dumped answer": lambda: [ASKED, answered().model_dump(), ASKED],
+    "a dumped answer with calls": lambda: [
+        ASKED,
+        answered(content=None, tool_calls=[CALL], annotations=[]).model_dump(),
+        {"role": "tool", "tool_call_id": "call_1", "content": "1"},
+    ],
+    "an answer": lambda: [ASKED, answered(), ASKED],
+    "an answer with calls": lambda: [
+        ASKED,
+        answered(content=None, tool_calls=[CALL]),
+        {"role": "tool", "tool_call_id": "call_1", "content": "1", "name": "f"},
+    ],
+    "an answer with thoughts": lambda: [
+        ASKED,
+        answered(reasoning_content="r", thinking_blocks=[{"type": "thinking", "thinking": "t", "signature": "s"}]),
+        ASKED,
+    ],
+    "calls that are objects": lambda: [
+        ASKED,
+        {"role": "assistant", "content": None, "tool_calls": answered(tool_calls=[CALL]).tool_calls},
+        {"role": "tool", "tool_call_id": "call_1", "content": "1"},
+    ],
+    "an index in calls": lambda: [ASKED, {"role": "assistant", "content": "", "tool_calls": [{**CALL, "index": 0}]}],
+    "no calls": lambda: [ASKED, {"role": "assistant", "content": "a", "tool_calls": []}, ASKED],
+    "an enumeration": lambda: [
+        {"role": Role.SYSTEM, "content": [TEXT]},
+        {"role": Role.USER, "content": [TEXT, TEXT]},
+        {"role": Role.ASSISTANT, "content": [TEXT]},
+        {"role": Role.USER, "content": "b"},
+    ],
+    "a developer": lambda: [{"role": "developer", "content": "Be brief."}, ASKED],
+    "a function": lambda: [
+        ASKED,
+        {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
+        {"role": "function", "name": "f", "content": "1"},
+    ],
+    "a breakpoint": lambda: [{"role": "system", "content": "a", "cache_breakpoint": True}, ASKED],
+    "a cache": lambda: [
+        {"role": "system", "content": [{**TEXT, "cache_control": CACHED}]},
+        {**ASKED, "cache_control": CACHED},
+    ],
+    "members of all types": lambda: [{**ASKED, "x": {"y": [1, 1e16, 0.1, True, None, "z", {}], "n": -(2**63)}}],
+    "empty contents": lambda: [{"role": "user", "content": []}, {"role": "assistant", "content": None, "a": 1}, ASKED],
+    "an image by its address": lambda: [
+        {"role": "user", "content": [TEXT, {"type": "image_url", "image_url": "https://a/b.png"}]}
+    ],
+    "an image with a format": lambda: [
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://a/b", "format": "png"}}]}
+    ],
+    "an image in a result": lambda: [
+        ASKED,
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {"role": "tool", "tool_call_id": "call_1", "content": [{"type": "image_url", "image_url": {"url": "u"}}]},
+    ],
+    "sound": lambda: [
+        {"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}]}
+    ],
+    "a file": lambda: [{"role": "user", "content": [{"type": "file", "file": {"file_data": "data:a;base64,AA"}}]}],
+    "a dictionary that is more": lambda: [Message(ASKED), Message(role="assistant", content="a", x=1), ASKED],
+    "a tuple of parts": lambda: [{"role": "assistant", "content": (TEXT, TEXT)}, ASKED],
+}
+LEFT: dict[str, Callable[[], list[Any]]] = {
+    "a file elsewhere": lambda: [{"role": "user", "content": [{"type": "file", "file": {"file_id": "file-1"}}]}],
+    "a large number": lambda: [{**ASKED, "x": 2**70}],
+    "no number": lambda: [{**ASKED, "x": float("nan")}],
+    "an object": lambda: [{**ASKED, "x": object()}],
+    "a thought": lambda: [ASKED, {"role": "assistant", "content": "", "tool_calls": [{**CALL, "id": "a__thought__b"}]}],
+    "no role": lambda: [{"content": "a"}],
+    "an unknown part": lambda: [{"role": "user", "content": [{"type": "hologram"}]}],
+}
+PROVIDERS = ["openai/gpt-4o-mini", "hosted_vllm/m", "deepseek/deepseek-chat", "groq/llama-3.1-8b-instant"]
+
+
+def sent(provider: Provider) -> list[Any]:
+    return [(r.method, r.path, r.body) for r in provider.requests()]
+
+
+def plain(value: Any) -> Any:
+    """What a caller sees of its own messages."""
+    if isinstance(value, litellm.Message):
+        return type(value), plain(vars(value)), plain(value.__pydantic_extra__)
+    if isinstance(value, dict):
+        return type(value), [(name, plain(item)) for name, item in value.items()]
+    if isinstance(value, (list, tuple)):
+        return type(value), [plain(item) for item in value]
+    return type(value) if type(value) is object else repr(value)
+
+
+async def outcome(call: Callable[[], Awaitable[Any]]) -> Any:
+    """What an application sees of a call, but its id and its times."""
+    try:
+        result = await call()
+    except Exception as error:
+        return type(error), re.sub(r"0x[0-9a-f]+", "", str(error))
+    hidden = {name: type(held) if name in MASKED else held for name, held in result._hidden_params.items()}
+    return re.sub(r"chatcmpl-[0-9a-f-]{36}|'created': \d+", "", repr((result.model_dump(), sorted(hidden.items()))))
+
+
+def play(provider: Provider, via: str, model: str, made: Callable[[], list[Any]]) -> Any:
+    provider.clear()
+
+    async def calls() -> list[Any]:
+        deployment = {"model": model, "api_key": "sk-1", "api_base": provider.url}
+        server: Any = litellm
+        arguments: dict[str, Any] = deployment
+        if "router" in via:
+            server = Router(model_list=[{"model_name": "g", "litellm_params": deployment, "model_info": {"id": "d"}}])
+            arguments = {"model": "g"}
+        outcomes = []
+        for number in range(CALLS):
+            messages = [ASKED] if number == 0 else copy.deepcopy(made())
+            call = getattr(server, "acompletion" if via in ("acompletion", "arouter") else "completion")
+            with warnings.catch_warnings(record=True) as warned:
+                warnings.simplefilter("always")
+                if call.__name__ == "acompletion":
+                    shown = await outcome(lambda call=call, messages=messages: call(messages=messages, **arguments))
+                else:
+                    shown = await outcome(
+                        lambda call=call, messages=messages: asyncio.to_thread(call, messages=messages, **arguments)
+                    )
+            told = sorted(str(warning.message) for warning in warned if "UnexpectedValue" in str(warning.message))
+            outcomes.append((shown, plain(messages), told))
+        return outcomes
+
+    return asyncio.run(calls()), sent(provider)
+
+
+def served(provider: Provider, switch: Switch, via: str, model: str, made: Callable[[], list[Any]]) -> int:
+    """Assert that stock and the lane are equal; return how many calls the lane has served."""
+    expected = play(provider, via, model, made)
+    with switch.on():
+        found = play(provider, via, model, made)
+    assert found[1] == expected[1]
+    for one, other in zip(found[0], expected[0], strict=True):
+        assert one == other
+    assert switch.gate.faults == 0, switch.gate.last_fault
+    return int(switch.gate.served)
+
+
+@pytest.mark.parametrize("via", ["acompletion", "router"])
+@pytest.mark.parametrize("name", MESSAGES)
+def test_messages_are_served(provider: Provider, switch: Switch, via: str, name: str) -> None:
+    assert served(provider, switch, via, PROVIDERS[0], MESSAGES[name]) >= CALLS - 3
+
+
+@pytest.mark.parametrize("name", LEFT)
+def test_other_messages_are_left_to_stock(provider: Provider, switch: Switch, name: str) -> None:
+    assert served(provider, switch, "acompletion", PROVIDERS[0], LEFT[name]) == 0
+    assert switch.gate.declined["messages"] == CALLS - 1
+
+
+@pytest.mark.parametrize("name", ["a dumped answer with calls", "an enumeration", "an answer", "a developer", "a cache"])
+@pytest.mark.parametrize("model", PROVIDERS[1:])
+def test_a_providers_own_rules_are_followed(provider: Provider, switch: Switch, model: str, name: str) -> None:
+    print(model,name, served(provider, switch, "completion", model, MESSAGES[name]), switch.gate.declined)
