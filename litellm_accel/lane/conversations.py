@@ -81,13 +81,13 @@ def _cleaned(message: Any) -> tuple[dict[str, Any], bool]:
     if calls:
         if type(calls) is not list:
             raise ValueError("no calls")
-        if not all(type(call) is dict for call in calls):
-            if members["role"] != "assistant":
-                raise ValueError("calls of somebody else")
-            is_plain = False
-            members["tool_calls"] = [
-                call.model_dump(warnings="error") if isinstance(call, BaseModel) else dict(call) for call in calls
-            ]
+        are_plain = all(type(call) is dict for call in calls)
+        if not are_plain and members["role"] != "assistant":
+            raise ValueError("calls of somebody else")
+        is_plain = is_plain and are_plain
+        members["tool_calls"] = [
+            call.model_dump(warnings="error") if isinstance(call, BaseModel) else dict(call) for call in calls
+        ]
     return members, is_plain
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import litellm
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from litellm import Router
 
@@ -206,7 +206,93 @@ def test_other_messages_are_left_to_stock(provider: Provider, switch: Switch, na
     assert switch.gate.declined["messages"] == CALLS - 1
 
 
-@pytest.mark.parametrize("name", ["a dumped answer with calls", "an enumeration", "an answer", "a developer", "a cache"])
+OWN_RULES = ("a dumped answer with calls", "an enumeration", "an answer", "a developer", "a cache")
+
+
+@pytest.mark.parametrize("name", OWN_RULES)
 @pytest.mark.parametrize("model", PROVIDERS[1:])
 def test_a_providers_own_rules_are_followed(provider: Provider, switch: Switch, model: str, name: str) -> None:
-    print(model,name, served(provider, switch, "completion", model, MESSAGES[name]), switch.gate.declined)
+    # LiteLLM fails on answers of groq without a service tier.
+    asked = {"role": "user", "content": "answer as: vendor-fields"}
+    assert served(provider, switch, "completion", model, lambda: [*MESSAGES[name](), asked]) >= CALLS - 3
+
+
+# --- any messages -----------------------------------------------------------------------------------------------------
+
+TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
+NAMES = st.sampled_from(["name", "x", "index", "cache_control", "refusal", "annotations", "reasoning_content", "audio"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES | TEXTS, inner, max_size=3),
+    max_leaves=6,
+)
+PARTS = st.builds(
+    lambda part, more: {**more, **part},
+    st.builds(lambda text: {"type": "text", "text": text}, TEXTS)
+    | st.builds(lambda url: {"type": "image_url", "image_url": url}, TEXTS | st.builds(lambda url: {"url": url}, TEXTS))
+    | st.builds(lambda data: {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}, TEXTS)
+    | st.builds(lambda data: {"type": "file", "file": {"file_data": data}}, TEXTS),
+    st.dictionaries(NAMES, VALUES, max_size=1),
+)
+CALLED = st.builds(
+    lambda identifier, more: {**CALL, "id": identifier, **more}, TEXTS, st.dictionaries(NAMES, VALUES, max_size=2)
+)
+ANY_MESSAGE = st.builds(
+    lambda role, content, more: {"role": role, "content": content, **more},
+    st.sampled_from(["system", "user", "assistant", "tool", "developer", "function", Role.USER, Role.ASSISTANT]),
+    TEXTS | st.none() | st.lists(PARTS, max_size=3),
+    st.dictionaries(NAMES, VALUES, max_size=2) | st.builds(lambda calls: {"tool_calls": calls}, st.lists(CALLED)),
+)
+
+
+def varied(value: Any, name: str = "") -> Any:
+    """The same messages with other texts and numbers."""
+    if isinstance(value, dict):
+        return {key: varied(item, key) for key, item in value.items()}
+    if isinstance(value, list):
+        return [varied(item) for item in value]
+    if name in ("role", "type") or not value or isinstance(value, bool):
+        return value
+    return f"\u00e9{value}" if isinstance(value, str) else value / 3 if isinstance(value, float) else value - 1
+
+
+@pytest.mark.parametrize("model", PROVIDERS[:3])
+def test_any_messages_are_sent_as_stock_sends_them(provider: Provider, switch: Switch, model: str) -> None:
+    """Shapes that one call has shown are served for others of it."""
+    answered_by_lane = []
+
+    def play_pair(conversation: list[Any]) -> Any:
+        provider.clear()
+        left, outcomes = [], []
+        for messages in (conversation, varied(conversation)):
+            mine = copy.deepcopy(messages)
+            arguments = {"model": model, "messages": mine, "api_key": "sk-1", "api_base": provider.url}
+            try:
+                outcomes.append(litellm.completion(**arguments, max_retries=0).choices[0].message.model_dump())
+            except Exception as error:
+                outcomes.append((type(error), str(error)))
+            left.append(plain(mine))
+        return left, outcomes, sent(provider)
+
+    @given(st.lists(ANY_MESSAGE, min_size=1, max_size=4))
+    @settings(
+        max_examples=60,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        derandomize=True,
+    )
+    def compare(conversation: list[Any]) -> None:
+        switch.gate.switch(False)
+        expected = play_pair(conversation)
+        switch.gate.switch(True)
+        switch.lane.plans.clear()
+        before = switch.gate.served
+        found = play_pair(conversation)
+        answered_by_lane.append(switch.gate.served - before)
+        assert found == expected
+
+    with switch.on():
+        compare()
+    assert switch.gate.faults == 0, switch.gate.last_fault
+    assert sum(answered_by_lane) >= 20
