@@ -1,9 +1,9 @@
 """Messages beyond the plainest: with members that LiteLLM does not know, as its own objects, of any JSON-like value.
 
 LiteLLM makes dictionaries of messages, leaves out members that are None, and lets the provider's configuration rewrite
-the rest. Most of what programs put into messages it passes on as it is. Which messages it does, a watched call shows: of
-each *shape* of message one must have been sent as it is. Shapes that are rewritten are rewritten by the very
-methods of LiteLLM, if these have come to what was sent.
+the rest. Most of what programs put into messages it passes on as it is. Which messages these are, watched calls show: of
+each *shape* of message one must have been sent as it is. Others are rewritten by LiteLLM's own methods, if these
+have come to what was sent in a watched call.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ _MAX_SHAPES = 64
 
 
 class Conversation:
-    """Messages as LiteLLM's configurations get them, in JSON, and their shapes. ``has_objects`` if some were objects."""
+    """Messages as LiteLLM's configurations get them, in JSON, and their shapes.
+
+    With ``has_objects`` the caller's are not all dictionaries.
+    """
 
     __slots__ = ("cleaned", "encoded", "has_objects", "shapes")
 

@@ -441,8 +441,9 @@ class Lane:
 class Call:
     """A call as the lane knows it: its key, its messages, what is sent of it in JSON, and what it passes by name.
 
-    ``conversation`` says more of messages that are not of the plainest, ``started`` is when it began (``time.time()``), ``reported`` among which metadata a router's strategy has said how
-    it chose, and what; None if it has not. ``objects`` is what the feed of its plan has read of what it passes.
+    ``conversation`` says more of messages that are not of the plainest. ``started`` is when the call began
+    (``time.time()``), ``reported`` among which metadata a router's strategy has said how it chose, and what; None if it
+    has not. ``objects`` is what the feed of its plan has read of what it passes.
     """
 
     __slots__ = ("conversation", "encoded", "free", "key", "kwargs", "messages", "objects", "reported", "started")

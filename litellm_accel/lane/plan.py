@@ -24,8 +24,8 @@ from litellm_accel._backend import load
 from litellm_accel.lane import learn
 from litellm_accel.lane.attached import Attached
 from litellm_accel.lane.clients import Client
-from litellm_accel.lane.events import STATED_PRICE, extra, is_plain, pricing_facts, stated_price
 from litellm_accel.lane.conversations import Conversation, Rewriting
+from litellm_accel.lane.events import STATED_PRICE, extra, is_plain, pricing_facts, stated_price
 from litellm_accel.lane.exchange import Conversion, Recording, Reply, Sent
 from litellm_accel.lane.learn import NotShown, Unlearnable
 <<<<<<< HEAD

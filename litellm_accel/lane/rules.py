@@ -121,9 +121,9 @@ class Rules:
         self._json_providers = importlib.import_module("litellm.llms.openai_like.json_loader").JSONProviderRegistry
 
     def sdk(self, provider: str, model: str, api_base: str | None = None) -> tuple[int, Rewrite]:
-        """Return the kinds of messages that reach a provider of the OpenAI handler as they are, and what rewrites others.
+        """Return the kinds of messages that reach a provider of the OpenAI handler as they are.
 
-        ``ANYTHING`` if these are those that reach OpenAI as they are. Raises ``Unlearnable`` if not even texts do.
+        And what rewrites others. ``ANYTHING`` if these are those that reach OpenAI as they are. Raises ``Unlearnable`` if not even texts do.
         """
         litellm = self._litellm
         model = model.removeprefix(f"{provider}/")
