@@ -1,8 +1,8 @@
 """Messages beyond the plainest: with members that LiteLLM does not know, as its own objects, of any JSON-like value.
 
 LiteLLM makes dictionaries of messages, leaves out members that are None, and lets the provider's configuration rewrite
-the rest. Most of what programs put into messages it passes on as it is. Which messages these are, watched calls show: of
-each *shape* of message one must have been sent as it is. Others are rewritten by LiteLLM's own methods, if these
+the rest. Most of what programs put into messages it passes on as it is. Which messages these are, watched calls show:
+of each *shape* of message one must have been sent as it is. Others are rewritten by LiteLLM's own methods, if these
 have come to what was sent in a watched call.
 """
 

@@ -123,7 +123,9 @@ class Rules:
     def sdk(self, provider: str, model: str, api_base: str | None = None) -> tuple[int, Rewrite]:
         """Return the kinds of messages that reach a provider of the OpenAI handler as they are.
 
-        And what rewrites others. ``ANYTHING`` if these are those that reach OpenAI as they are. Raises ``Unlearnable`` if not even texts do.
+        And what rewrites others.
+
+        ``ANYTHING`` if these are those that reach OpenAI as they are. Raises ``Unlearnable`` if not even texts do.
         """
         litellm = self._litellm
         model = model.removeprefix(f"{provider}/")

@@ -31,15 +31,23 @@ def conversion(provider: str, model: str, **params: Any) -> Conversion:
 
 
 def test_providers_that_share_openai_rules_take_anything() -> None:
-    assert Rules().sdk("openai", "gpt-4o") == ANYTHING
-    assert Rules().sdk("perplexity", "perplexity/sonar") == ANYTHING
+    assert Rules().sdk("openai", "gpt-4o")[0] == ANYTHING
+    assert Rules().sdk("perplexity", "perplexity/sonar")[0] == ANYTHING
+
+
+def test_other_messages_are_rewritten_by_the_providers_configuration() -> None:
+    developer = {"role": "developer", "content": "a", "cache_control": {"type": "ephemeral"}}
+    rewrite = Rules().sdk("openai", "gpt-4o", "https://api.openai.com/v1")[1]
+    assert rewrite([dict(developer)]) == [{"role": "system", "content": "a"}]
+    assert Rules().sdk("openai", "gpt-4o", "https://other")[1]([dict(developer)]) == [{**developer, "role": "system"}]
+    assert Rules().sdk("openai", "o3-mini", "https://other")[1]([dict(developer)]) == [developer]
 
 
 def test_kinds_that_rules_alter_are_left_out() -> None:
-    assert kinds(Rules().http("hosted_vllm", conversion("hosted_vllm", "m"), None)) == set(KINDS) - {"other parts"}
-    mistral = kinds(Rules().http("mistral", conversion("mistral", "mistral-small-latest"), 1.0))
+    assert kinds(Rules().http("hosted_vllm", conversion("hosted_vllm", "m"), None)[0]) == set(KINDS) - {"other parts"}
+    mistral = kinds(Rules().http("mistral", conversion("mistral", "mistral-small-latest"), 1.0)[0])
     assert not mistral & {"names", "parts", "empty"}
-    assert not kinds(Rules().http("xai", conversion("xai", "grok-3"), 1.0)) & {"names"}
+    assert not kinds(Rules().http("xai", conversion("xai", "grok-3"), 1.0)[0]) & {"names"}
 
 
 def test_a_prompt_that_is_added_is_noticed() -> None:
