@@ -86,7 +86,7 @@ class Lane:
             encoded = None if found is None else chat.body_of(messages)
             if encoded is None and found is not None:
                 conversation = self._reader.read(messages, len(args) < 2 or kind.endswith("router"))
-                if conversation is not None and not (is_told and conversation.has_objects):
+                if conversation is not None:
                     encoded = conversation.encoded
             if found is None:
                 reason = self.arguments.refusal(kind, kwargs)
@@ -94,6 +94,8 @@ class Lane:
                 reason = self.arguments.told(kwargs)
             elif encoded is None:
                 reason = "messages"
+            elif is_told and conversation is not None and conversation.has_objects:
+                reason = "message objects"
             elif streaming and noted.are_in(kwargs):
                 reason = "stream with metadata"
             else:
