@@ -14,6 +14,7 @@ from litellm_accel.lane.learn import Unlearnable
 from litellm_accel.lane.rules import ANYTHING, Rules
 
 KINDS = load("chat").KINDS
+HELLO = {"role": "user", "content": "a"}
 
 
 def kinds(found: int) -> set[str]:
@@ -36,11 +37,15 @@ def test_providers_that_share_openai_rules_take_anything() -> None:
 
 
 def test_other_messages_are_rewritten_by_the_providers_configuration() -> None:
-    developer = {"role": "developer", "content": "a", "cache_control": {"type": "ephemeral"}}
-    rewrite = Rules().sdk("openai", "gpt-4o", "https://api.openai.com/v1")[1]
-    assert rewrite([dict(developer)]) == [{"role": "system", "content": "a"}]
-    assert Rules().sdk("openai", "gpt-4o", "https://other")[1]([dict(developer)]) == [{**developer, "role": "system"}]
-    assert Rules().sdk("openai", "o3-mini", "https://other")[1]([dict(developer)]) == [developer]
+    developer, cached = {"role": "developer", "content": "a"}, {**HELLO, "cache_control": {"type": "ephemeral"}}
+
+    def rewritten(model: str, address: str, message: dict[str, Any]) -> Any:
+        return Rules().sdk("openai", model, address)[1]([dict(message)])
+
+    assert rewritten("gpt-4o", "https://other", developer) == [{"role": "system", "content": "a"}]
+    assert rewritten("o3-mini", "https://other", developer) == [developer]
+    assert rewritten("gpt-4o", "https://other", cached) == [cached]
+    assert rewritten("gpt-4o", "https://api.openai.com/v1", cached) == [HELLO]
 
 
 def test_kinds_that_rules_alter_are_left_out() -> None:
