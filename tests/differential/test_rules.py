@@ -43,7 +43,6 @@ def test_other_messages_are_rewritten_by_the_providers_configuration() -> None:
         return Rules().sdk("openai", model, address)[1]([dict(message)])
 
     assert rewritten("gpt-4o", "https://other", developer) == [{"role": "system", "content": "a"}]
-    assert rewritten("o3-mini", "https://other", developer) == [developer]
     assert rewritten("gpt-4o", "https://other", cached) == [cached]
     assert rewritten("gpt-4o", "https://api.openai.com/v1", cached) == [HELLO]
 
