@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from litellm import Router
+from litellm.integrations.custom_logger import CustomLogger
 
 from lane_switch import Switch, without_callbacks
 from litellm_accel.provider import Provider
@@ -204,6 +205,49 @@ def test_messages_are_served(provider: Provider, switch: Switch, via: str, name:
 def test_other_messages_are_left_to_stock(provider: Provider, switch: Switch, name: str) -> None:
     assert served(provider, switch, "acompletion", PROVIDERS[0], LEFT[name]) == 0
     assert switch.gate.declined["messages"] == CALLS - 1
+
+
+class Told(CustomLogger):  # type: ignore[misc]
+    """Keeps which messages it is told of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+
+    async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        payload = kwargs["standard_logging_object"]["messages"]
+        self.told.append(repr((kwargs["messages"], kwargs.get("input"), payload)))
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_callbacks_are_told_the_same_messages(provider: Provider, switch: Switch, name: str) -> None:
+    def told() -> list[str]:
+        logger = Told()
+
+        async def calls() -> None:
+            for number in range(CALLS):
+                arguments = {"model": PROVIDERS[0], "api_key": "sk-1", "api_base": provider.url}
+                await litellm.acompletion(messages=copy.deepcopy(MESSAGES[name]()), **arguments)
+                for _ in range(500):
+                    if len(logger.told) > number:
+                        break
+                    await asyncio.sleep(0.01)
+
+        with without_callbacks():
+            litellm.callbacks.append(logger)
+            asyncio.run(calls())
+        return [re.sub(r"0x[0-9a-f]+", "", text) for text in logger.told]
+
+    expected = told()
+    assert len(expected) == CALLS
+    with switch.on():
+        assert told() == expected
+    assert switch.gate.faults == 0, switch.gate.last_fault
+    assert (
+        switch.gate.served >= 1
+        or switch.gate.declined.keys() & {"message objects"}
+        or "unlearnable" in str(switch.gate.declined)
+    )
 
 
 OWN_RULES = ("a dumped answer with calls", "an enumeration", "an answer", "a developer", "a cache")
