@@ -28,12 +28,8 @@ from litellm_accel.lane.conversations import Conversation, Rewriting
 from litellm_accel.lane.events import STATED_PRICE, extra, is_plain, pricing_facts, stated_price
 from litellm_accel.lane.exchange import Conversion, Recording, Reply, Sent
 from litellm_accel.lane.learn import NotShown, Unlearnable
-<<<<<<< HEAD
 from litellm_accel.lane.loops import Transports, source_of
-from litellm_accel.lane.rules import JUDGED, SUMMING, Rules
-=======
 from litellm_accel.lane.rules import ANYTHING, JUDGED, SUMMING, Rules
->>>>>>> d2276b0 (Chat: dumped answers, message objects and members that LiteLLM does not know are served)
 from litellm_accel.lane.thread_pool import Head
 
 chat = load("chat")
