@@ -94,6 +94,22 @@ ARGUMENTS = _ARGUMENTS = frozenset(
         "drop_params",
         "additional_drop_params",
         "allowed_openai_params",
+        "thinking",
+        "prompt_cache_retention",
+        # The provider's, of names that LiteLLM uses for something else, too.
+        "extra_query",
+        "models",
+        "plugins",
+        "provider",
+        "reasoning",
+        "route",
+        "top_k",
+        "usage",
+        # LiteLLM's own: read only before a request is made, where there is a cache, or once a call has failed.
+        "_skip_mcp_handler",
+        "cache",
+        "context_window_fallback_dict",
+        "retry_strategy",
     ]
 )
 # Those whose values LiteLLM puts into the request as they are and that do nothing else: two watched calls must show it.
@@ -145,12 +161,13 @@ def messages_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def call_key(
-    kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    kind: str, args: tuple[Any, ...], kwargs: dict[str, Any], others: Any = None
 ) -> tuple[bytes, dict[str, bytes]] | None:
     """Return a key for what a call passes but its messages, and its free arguments by name, in JSON.
 
     Calls with equal keys pass equal values of equal types, but for free arguments, which have equal names and types,
-    and ``NOTED`` ones, which are of equal kinds. None if the lane does not know the call's arguments.
+    and ``NOTED`` ones, which are of equal kinds. None if the lane does not know the call's arguments. An argument that
+    is None asks for nothing, whatever its name. ``others`` knows those that are the provider's, and more values.
     """
     stream = kwargs.get("stream")
     if len(args) > 2 or (stream and stream is not True):
@@ -166,7 +183,9 @@ def call_key(
             value = _kind(value)
         elif name == "shared_session":
             value = _session_number(value)
-        elif name not in _ARGUMENTS:
+        elif value is None:
+            pass
+        elif name not in _ARGUMENTS and (others is None or not others.are_providers(name)):
             return None
         elif name in _FREE and value and (type(value) is str or type(value) is int):
             try:
@@ -178,15 +197,15 @@ def call_key(
             value = ..., "timeout", value.as_dict()
         elif name == "response_format" and isinstance(value, type):
             value = _class_number(value)
-        elif name == "stream_options" and value is not None and not stream:
+        elif name == "stream_options" and not stream:
             return None
         passed.append(name)
         passed.append(value)
     try:
         key = _marshal(passed, 2)
     except ValueError:
-        return None
-    return (key, free) if len(key) <= _MAX_KEY else None
+        key = None if others is None else others.key(passed)
+    return (key, free) if key is not None and len(key) <= _MAX_KEY else None
 
 
 cdef object _kind(object value):
@@ -418,7 +437,7 @@ cdef class Plan:
     request is written as the ``json`` module writes it, else as the provider SDK does. ``conversion`` is how LiteLLM
     makes a response of an answer, None where the SDK has a hand in it; with ``sums`` it looks whether tokens add up.
     With ``tells_headers`` a response has the headers that it came with. ``prices`` makes the price that an answer
-    states, by its shape.
+    states, by its shape. ``rewriting`` knows what becomes of other messages than ``body_of`` takes.
 
     ``free`` are the free arguments of the call it was learned from. It holds for calls with the same, but for those
     in ``places``, which names the member of the request's body that holds each (None if it is not sent).
@@ -442,6 +461,7 @@ cdef class Plan:
     cdef public object opening
     cdef public int kinds
     cdef public object conversion
+    cdef public object rewriting
     cdef public dict prices
     cdef public bint sums
     cdef public bint tells_headers
@@ -482,6 +502,7 @@ cdef class Plan:
         self.opening = None
         self.kinds = -1
         self.conversion = None
+        self.rewriting = None
         self.prices = {}
         self.sums = False
         self.tells_headers = True

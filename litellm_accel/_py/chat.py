@@ -86,6 +86,22 @@ ARGUMENTS = frozenset(
         "drop_params",
         "additional_drop_params",
         "allowed_openai_params",
+        "thinking",
+        "prompt_cache_retention",
+        # The provider's, of names that LiteLLM uses for something else, too.
+        "extra_query",
+        "models",
+        "plugins",
+        "provider",
+        "reasoning",
+        "route",
+        "top_k",
+        "usage",
+        # LiteLLM's own: read only before a request is made, where there is a cache, or once a call has failed.
+        "_skip_mcp_handler",
+        "cache",
+        "context_window_fallback_dict",
+        "retry_strategy",
     ]
 )
 # Those whose values LiteLLM puts into the request as they are and that do nothing else: two watched calls must show it.
@@ -133,11 +149,14 @@ def messages_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return kwargs.get("messages")
 
 
-def call_key(kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, dict[str, bytes]] | None:
+def call_key(
+    kind: str, args: tuple[Any, ...], kwargs: dict[str, Any], others: Any = None
+) -> tuple[bytes, dict[str, bytes]] | None:
     """Return a key for what a call passes but its messages, and its free arguments by name, in JSON.
 
     Calls with equal keys pass equal values of equal types, but for free arguments, which have equal names and types,
-    and ``NOTED`` ones, which are of equal kinds. None if the lane does not know the call's arguments.
+    and ``NOTED`` ones, which are of equal kinds. None if the lane does not know the call's arguments. An argument that
+    is None asks for nothing, whatever its name. ``others`` knows those that are the provider's, and more values.
     """
     stream = kwargs.get("stream")
     if len(args) > 2 or (stream and stream is not True):
@@ -153,7 +172,9 @@ def call_key(kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[
             value = _kind(value)
         elif name == "shared_session":
             value = _session_number(value)
-        elif name not in ARGUMENTS:
+        elif value is None:
+            pass
+        elif name not in ARGUMENTS and (others is None or not others.are_providers(name)):
             return None
         elif name in FREE and value and (type(value) is str or type(value) is int):
             try:
@@ -165,15 +186,15 @@ def call_key(kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[
             value = ..., "timeout", value.as_dict()
         elif name == "response_format" and isinstance(value, type):
             value = _class_number(value)
-        elif name == "stream_options" and value is not None and not stream:
+        elif name == "stream_options" and not stream:
             return None
         passed.append(name)
         passed.append(value)
     try:
         key = marshal.dumps(passed, 2)
     except ValueError:
-        return None
-    return (key, free) if len(key) <= _MAX_KEY else None
+        key = None if others is None else others.key(passed)
+    return (key, free) if key is not None and len(key) <= _MAX_KEY else None
 
 
 def _kind(value: Any) -> Any:
@@ -401,7 +422,7 @@ class Plan:
     request is written as the ``json`` module writes it, else as the provider SDK does. ``conversion`` is how LiteLLM
     makes a response of an answer, None where the SDK has a hand in it; with ``sums`` it looks whether tokens add up.
     With ``tells_headers`` a response has the headers that it came with. ``prices`` makes the price that an answer
-    states, by its shape.
+    states, by its shape. ``rewriting`` knows what becomes of other messages than ``body_of`` takes.
 
     ``free`` are the free arguments of the call it was learned from. It holds for calls with the same, but for those
     in ``places``, which names the member of the request's body that holds each (None if it is not sent).
@@ -425,6 +446,7 @@ class Plan:
         "prefix",
         "prices",
         "request",
+        "rewriting",
         "spaced",
         "suffix",
         "sums",
@@ -467,6 +489,7 @@ class Plan:
         self.opening: Any = None
         self.kinds = -1
         self.conversion: Any = None
+        self.rewriting: Any = None
         self.prices: dict[Any, Any] = {}
         self.sums = False
         self.tells_headers = True

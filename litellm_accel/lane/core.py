@@ -16,6 +16,8 @@ import orjson
 
 from litellm_accel._backend import load
 from litellm_accel.lane import cut, events, exchange, noted, openings, streams, wire
+from litellm_accel.lane.arguments import SHARED, Arguments
+from litellm_accel.lane.conversations import Conversation, Reader
 from litellm_accel.lane.exchange import Recording, Replay, Reply
 from litellm_accel.lane.free import widen
 from litellm_accel.lane.learn import NotShown, Unlearnable
@@ -46,6 +48,7 @@ class Lane:
     def __init__(self, gate: Any) -> None:
         self.gate = gate
         self.environment = Environment()
+        self.arguments = Arguments()
         self.maker = Maker()
         self.feeds = events.Feeds(self.maker.texts, gate.fault)
         self.openings = openings.Openings(self.feeds, self.maker.total)
@@ -56,7 +59,7 @@ class Lane:
         self.sighted: set[bytes] = set()
         self.fresh: set[bytes] = set()
         self.bound: set[bytes] = set()
-        self._message = self.maker.litellm.Message
+        self._reader = Reader()
         self._internal = importlib.import_module("litellm._internal_context").is_internal_call
 
     # --- admission
@@ -78,35 +81,41 @@ class Lane:
             model = args[0] if args else kwargs.get("model")
             reason = self.cut.reason(model, chat.messages_of(args, kwargs), kwargs["max_tokens"])
         if reason is None:
-            found = chat.call_key(kind, args, kwargs)
+            found = chat.call_key(kind, args, kwargs, self.arguments)
             messages = chat.messages_of(args, kwargs)
             is_told = self.is_told(kwargs)
-            encoded = None if found is None else self.encoded(messages, is_told)
-            if found is not None and encoded is not None and not (streaming and noted.are_in(kwargs)):
+            conversation: Conversation | None = None
+            encoded = None if found is None else chat.body_of(messages)
+            if encoded is None and found is not None:
+                conversation = self._reader.read(messages, len(args) < 2 or kind.endswith("router"))
+                if conversation is not None:
+                    encoded = conversation.encoded
+            if found is None:
+                reason = self.arguments.refusal(kind, kwargs)
+            elif is_told and found[0].startswith(SHARED):
+                reason = self.arguments.told(kwargs)
+            elif encoded is None:
+                reason = "messages"
+            elif is_told and conversation is not None and conversation.has_objects:
+                reason = "message objects"
+            elif streaming and noted.are_in(kwargs):
+                reason = "stream with metadata"
+            else:
                 key, free = found
                 key = b"%d " % epoch + key
                 if free and (streaming or key in self.bound):
                     key += b",".join(free.values())
-                return Call(key + events.nested(messages) if is_told else key, messages, encoded, free, kwargs, started)
-            reason = "messages" if found is not None and encoded is None else "arguments"
+                if is_told:
+                    key += events.nested(messages)
+                    if conversation is not None:
+                        key += repr(sorted(map(repr, conversation.shapes))).encode()
+                return Call(key, messages, encoded, free, kwargs, started, conversation)
         self.gate.decline(reason)
         return None
 
     def is_told(self, kwargs: dict[str, Any]) -> bool:
         """Return whether what a call passes is told to somebody: callbacks, its own arguments, or a stream's end."""
         return bool(kwargs.get("stream")) or self.environment.listening or noted.are_in(kwargs)
-
-    def encoded(self, messages: Any, is_told: bool) -> bytes | None:
-        """Return ``messages`` as they are sent, or None to decline.
-
-        Where somebody is told of them, LiteLLM's own message objects may not be among them.
-        """
-        encoded: bytes | None = chat.body_of(messages)
-        if encoded is None and type(messages) is list and not is_told:
-            message = self._message
-            if message in map(type, messages):
-                encoded = chat.body_of([m.model_dump(exclude_none=True) if type(m) is message else m for m in messages])
-        return encoded
 
     def admit(
         self, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any], started: float
@@ -143,13 +152,18 @@ class Lane:
             self.gate.decline("learned from")
             self.environment.learned += 1
             return LEARN
-        if plan.kinds != ANYTHING and chat.kinds_of(call.messages) & ~plan.kinds:
+        fits: bool | None = True
+        if call.conversation is not None:
+            fits = plan.rewriting.fits(call.conversation)
+        elif plan.kinds != ANYTHING and chat.kinds_of(call.messages) & ~plan.kinds:
+            fits = False
+        if fits is False:
             self.gate.decline("messages")
             return None
         self.fresh.discard(call.key)
         feed = plan.feed
         call.objects = None if feed is None else feed.read(call.kwargs)
-        if plan.covers(call.free) and (feed is None or call.objects is not None):
+        if fits and plan.covers(call.free) and (feed is None or call.objects is not None):
             return plan
         if widening or (feed is not None and not feed.may_widen()):
             self.gate.decline("being learned" if widening else "not learned")
@@ -234,10 +248,20 @@ class Lane:
                 return
             given = (headers, kwargs.get("headers"), kwargs.get("extra_headers"), self.maker.litellm.headers)
             added = {name.lower() for names in given for name in names or ()}
-            plan = self.maker.plan(recording, recording.result, call.encoded, call.free, frozenset(added), begun.epoch)
+            plan = self.maker.plan(
+                recording,
+                recording.result,
+                call.encoded,
+                call.free,
+                frozenset(added),
+                begun.epoch,
+                call.conversation,
+            )
             before = getattr(begun.plan, "plan", begun.plan) or (begun.shown and begun.shown.plan)
             if before is not None and not self._widened(plan, before, call.key):
                 raise NotShown("free arguments that matter")
+            if before is not None:
+                plan.rewriting.take(before.rewriting)
             made = plan if routed is None else routed(plan)
             if recording.pictures is not None:
                 shown: Any
@@ -251,7 +275,7 @@ class Lane:
                         plans[place] = ShownOnce(begun.epoch, shown)
                     return
             if streaming:
-                body = plan.body(call.encoded, call.free)
+                body = recording.sent[0].request.content
                 are_current = functools.partial(self._is_epoch, plan.epoch)
                 plan.opening = self.openings.opening(begun.shown, shown, recording, body, are_current)
             elif recording.pictures is not None:
@@ -306,7 +330,11 @@ class Lane:
     def messages_as_sent(self, call: Call) -> Any:
         """Return the messages that have been sent for ``call``, if its caller has changed them since; else None."""
         with contextlib.suppress(Exception):  # they may be anything now
-            if self.encoded(call.messages, self.is_told(call.kwargs)) == call.encoded:
+            if call.conversation is None:
+                encoded = chat.body_of(call.messages)
+            else:
+                encoded = self._reader.read(call.messages, True).encoded
+            if encoded == call.encoded:
                 return None
         return orjson.loads(call.encoded)
 
@@ -380,7 +408,7 @@ class Lane:
         What LiteLLM writes into the arguments before it sends is written.
         """
         try:
-            made = post(plan, plan.body(call.encoded, call.free))
+            made = post(plan, plan.body(self._written(plan, call), call.free))
             if type(made) is not str:
                 self.environment.listeners.place()
             if type(made) is not str and plan.feed is not None:
@@ -394,6 +422,13 @@ class Lane:
             self.gate.decline(made)
             return None
         return made
+
+    def _written(self, plan: Any, call: Call) -> bytes:
+        """Return the messages of ``call`` as they are sent, and leave the caller's as stock leaves them."""
+        if call.conversation is None:
+            return call.encoded
+        sent: bytes = plan.rewriting.written(call.conversation)
+        return sent
 
     def result(self, plan: Any, post: Post, reply: Reply, call: Call) -> tuple[Any, events.Told | None]:
         """Return what ``call`` returns for ``reply``, or None if stock must judge it.
@@ -437,11 +472,12 @@ class Lane:
 class Call:
     """A call as the lane knows it: its key, its messages, what is sent of it in JSON, and what it passes by name.
 
-    ``started`` is when it began (``time.time()``), ``reported`` among which metadata a router's strategy has said how
-    it chose, and what; None if it has not. ``objects`` is what the feed of its plan has read of what it passes.
+    ``conversation`` says more of messages that are not of the plainest. ``started`` is when the call began
+    (``time.time()``), ``reported`` among which metadata a router's strategy has said how it chose, and what; None if it
+    has not. ``objects`` is what the feed of its plan has read of what it passes.
     """
 
-    __slots__ = ("encoded", "free", "key", "kwargs", "messages", "objects", "reported", "started")
+    __slots__ = ("conversation", "encoded", "free", "key", "kwargs", "messages", "objects", "reported", "started")
 
     def __init__(
         self,
@@ -451,6 +487,7 @@ class Call:
         free: dict[str, bytes],
         kwargs: dict[str, Any],
         started: float,
+        conversation: Conversation | None,
     ) -> None:
         self.key = key
         self.messages = messages
@@ -458,6 +495,7 @@ class Call:
         self.free = free
         self.kwargs = kwargs
         self.started = started
+        self.conversation = conversation
         self.objects: list[Any] | None = None
         self.reported: tuple[str, Any] | None = None
 

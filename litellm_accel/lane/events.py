@@ -361,7 +361,7 @@ def nested(messages: list[dict[str, Any]]) -> bytes:
                 marks.add("no content" if name == "content" else "none")
             elif type(value) is list:
                 marks.add(name)
-                if name == "content" and any("image_url" in part for part in value):
+                if name == "content" and any(type(part) is dict and "image_url" in part for part in value):
                     marks.add("image_url")
     return ",".join(sorted(marks)).encode()
 

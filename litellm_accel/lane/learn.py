@@ -56,6 +56,8 @@ def state(value: Any) -> Any:
         return (Headers, value.raw)
     if type(value) in _ATOMS:
         return (type(value), value)
+    if isinstance(value, str):  # the caller's own name for the model
+        return (type(value), str.__str__(value))
     raise Unlearnable(f"a {type(value).__name__} in the response")
 
 

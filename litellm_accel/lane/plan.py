@@ -24,11 +24,12 @@ from litellm_accel._backend import load
 from litellm_accel.lane import learn
 from litellm_accel.lane.attached import Attached
 from litellm_accel.lane.clients import Client
+from litellm_accel.lane.conversations import Conversation, Rewriting
 from litellm_accel.lane.events import STATED_PRICE, extra, is_plain, pricing_facts, stated_price
 from litellm_accel.lane.exchange import Conversion, Recording, Reply, Sent
 from litellm_accel.lane.learn import NotShown, Unlearnable
 from litellm_accel.lane.loops import Transports, source_of
-from litellm_accel.lane.rules import JUDGED, SUMMING, Rules
+from litellm_accel.lane.rules import ANYTHING, JUDGED, SUMMING, Rules
 from litellm_accel.lane.thread_pool import Head
 
 chat = load("chat")
@@ -114,6 +115,7 @@ class Maker:
         free: dict[str, bytes],
         added_headers: frozenset[str],
         epoch: int,
+        conversation: Conversation | None = None,
     ) -> Any:
         """Return the plan that repeats a recorded call, proven on its ``result``. Raises ``Unlearnable``.
 
@@ -129,18 +131,23 @@ class Maker:
         _require_hidden(result)
         conversion = recording.conversion
         spaced = conversion is not None
-        prefix, suffix = _around(sent.request.content, messages, spaced)
         names = {name.lower().decode("latin-1") for name, _ in sent.request.headers.raw}
         pricing = recording.stream.logging_obj.model_call_details if recording.streams else recording.pricing
         provider = str(pricing["custom_llm_provider"])
         if recording.streams and conversion is not None:
             raise Unlearnable("a stream without the SDK")
         if conversion is None:
-            kinds = self._rules.sdk(provider, str(result._hidden_params.get("litellm_model_name")))
+            logging = recording.stream.logging_obj if recording.streams else pricing["litellm_logging_obj"]
+            api_base = logging.model_call_details["litellm_params"].get("api_base")
+            kinds, rewrite = self._rules.sdk(provider, str(result._hidden_params.get("litellm_model_name")), api_base)
         else:
-            kinds = self._rules.http(provider, conversion, result._hidden_params.get("response_cost"))
-        if chat.kinds_of(orjson.loads(messages)) & ~kinds:
+            kinds, rewrite = self._rules.http(provider, conversion, result._hidden_params.get("response_cost"))
+        rewriting = Rewriting(rewrite, kinds != ANYTHING)
+        if conversation is not None:
+            messages = rewriting.learn(conversation, json.loads(sent.request.content)["messages"])
+        elif chat.kinds_of(orjson.loads(messages)) & ~kinds:
             raise NotShown("a provider with its own messages")
+        prefix, suffix = _around(sent.request.content, messages, spaced)
         if not names <= _HEADERS | added_headers or "cookie" in names:
             raise Unlearnable("request headers")
         if provider == "azure" and "authorization" in names:
@@ -170,6 +177,7 @@ class Maker:
             free,
         )
         plan.kinds = kinds
+        plan.rewriting = rewriting
         plan.conversion = conversion
         plan.prices = self.prices.setdefault(shared, {})
         plan.sums = provider in SUMMING

@@ -221,8 +221,14 @@ class Routed:
         """Return what is known of the router and of the call, or None to decline."""
         lane = self.lane
         try:
-            if not CREDENTIALS.isdisjoint(kwargs) or any(kwargs.get(name, _ABSENT) is None for name in _BUCKETS):
-                lane.gate.decline("arguments")
+            if not CREDENTIALS.isdisjoint(kwargs):
+                # With those of None as well LiteLLM builds a deployment for one call; who hears of it is not learned.
+                given = [name for name in CREDENTIALS.intersection(kwargs) if kwargs[name] is not None]
+                if given or lane.is_told(kwargs):
+                    lane.gate.decline(f"argument {min(given or CREDENTIALS.intersection(kwargs))!r} of a router's call")
+                    return None
+            if any(kwargs.get(name, _ABSENT) is None for name in _BUCKETS):
+                lane.gate.decline("metadata of None")
                 return None
             call = lane.known(kind, (model, messages), kwargs, started)
             if call is None:

@@ -83,6 +83,7 @@ class Routers:
         if type(self.module.Router) is not type:
             raise Unavailable("Router is not a plain class in the installed LiteLLM")
         self._known = Attached()
+        self._own = Attached()
         self._pinned = _pinned_class(self.module.Router, self.limit or object)
 
     def known(self, router: Any) -> Known | None:
@@ -126,6 +127,7 @@ class Routers:
             "tracked": tracked,
             "checked": checked,
             "messages": messages,
+            "own": self._own,
         }
         made.__dict__ = router.__dict__
         return made
@@ -226,21 +228,24 @@ class RoutedPlan:
         self.plan = plan
         self.epoch = plan.epoch
         self.kinds = plan.kinds
+        self.rewriting = plan.rewriting
         self.covers = plan.covers
         self.deployment = deployment
         self.as_learned = _copy(deployment)
         self.model = deployment["litellm_params"]["model"]
-        self.model_id = deployment["model_info"]["id"]
+        # A call with credentials of its own has a deployment of its own, of which the router knows nothing.
+        told = (value for key, source, value in plan.hidden if key == "model_id" and source == "constant")
+        self.model_id = next(told, deployment["model_info"]["id"])
         if router._is_prompt_management_model(group):
             raise Unlearnable("prompt management")
         if listening and routers.mark is None:
             raise Unlearnable("callbacks of routers are told otherwise in this LiteLLM")
         info = router.get_deployment(model_id=self.model_id)
         try:
-            known = router.get_router_model_info(deployment=info, received_model_name=group)
+            known = {} if info is None else router.get_router_model_info(deployment=info, received_model_name=group)
         except Exception:  # stock fails likewise after each call, and takes back that it has counted it
             raise Unlearnable("a model without an entry in the price list") from None
-        self.counted = any(
+        self.counted = info is not None and any(
             limit is not None
             for limit in (
                 info.get("tpm", None),
@@ -361,6 +366,38 @@ def _done(name: str) -> Callable[..., tuple[None, None] | None]:
     return lambda router, *args, **kwargs: (None, None) if router.pins.pop(name, False) else None
 
 
+def _own(router: Any, deployment: Any, kwargs: Any, function_name: Any = None) -> tuple[Any, None] | None:
+    """Return the deployment of a call that passes credentials of None, if the router has made the very one before.
+
+    LiteLLM writes the price of such a deployment into its price list each time, which would undo all that was learned.
+    Where that price is there already, it is not written again.
+    """
+    made = router.pins["own"].get(router.chat)
+    if made is None:
+        made = router.pins["own"][router.chat] = {}
+    credentials = [(name, kwargs[name]) for name in sorted(CREDENTIALS.intersection(kwargs))]
+    if any(value is not None for _, value in credentials):
+        return None
+    group = kwargs.get("metadata", {}).get("model_group")
+    given = _copy([credentials, deployment["litellm_params"], deployment["model_info"], group, function_name])
+    held = made.get(deployment["model_info"]["id"])
+    if held is not None and held[0] == given and _price(held[1]) is held[2]:
+        return held[1], None
+    router.pins["given"] = given
+    return None
+
+
+def _made_own(own: Any, router: Any, deployment: Any, kwargs: Any, function_name: Any = None) -> Any:
+    given = router.pins.pop("given", None)
+    if given is not None:
+        router.pins["own"].get(router.chat)[deployment["model_info"]["id"]] = given, own, _price(own)
+    return own
+
+
+def _price(deployment: Any) -> Any:
+    return importlib.import_module("litellm").model_cost.get(deployment.model_info.id)
+
+
 def _noted(router: Any, model_response: Any, messages: Any, initial_kwargs: Any, deployment_slot: Any = None) -> None:
     exchange.note_stream(model_response, initial_kwargs)
 
@@ -405,5 +442,6 @@ def _pinned_class(router_class: Any, limit_class: Any) -> Any:
         _get_client = guard.around(stock("_get_client"), held)
         _acompletion_streaming_iterator = guard.aaround(stock("_acompletion_streaming_iterator"), _noted)
         _completion_streaming_iterator = guard.around(stock("_completion_streaming_iterator"), _noted)
+        _handle_clientside_credential = guard.around(stock("_handle_clientside_credential"), _own, _made_own)
 
     return Pinned

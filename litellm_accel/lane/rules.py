@@ -14,6 +14,8 @@ from litellm_accel.lane.learn import Unlearnable
 
 chat = load("chat")
 
+Rewrite = Callable[[list[Any]], Any]
+
 ANYTHING = -1  # instead of a sum of kinds
 
 # Whose rules look at nothing but one message at a time, and whose answers are converted by their shape. Each was read.
@@ -118,8 +120,10 @@ class Rules:
         self._litellm = importlib.import_module("litellm")
         self._json_providers = importlib.import_module("litellm.llms.openai_like.json_loader").JSONProviderRegistry
 
-    def sdk(self, provider: str, model: str) -> int:
+    def sdk(self, provider: str, model: str, api_base: str | None = None) -> tuple[int, Rewrite]:
         """Return the kinds of messages that reach a provider of the OpenAI handler as they are.
+
+        And what rewrites others.
 
         ``ANYTHING`` if these are those that reach OpenAI as they are. Raises ``Unlearnable`` if not even texts do.
         """
@@ -132,20 +136,26 @@ class Rules:
         except ValueError:
             config = None
         base = litellm.OpenAIGPTConfig
+        used = config or litellm.OpenAIConfig()  # as the handler does
+
+        def transform(messages: list[Any]) -> Any:
+            asked = used.transform_request(
+                model=model, messages=messages, optional_params={}, litellm_params=dict(known), headers={}
+            )
+            return asked["messages"]
+
+        known = {"custom_llm_provider": provider, "api_base": api_base}
+        rewrite = _after_roles(config, transform)
         if all(getattr(type(config), name, None) is getattr(base, name) for name in _TRANSFORMS):
-            return ANYTHING
+            return ANYTHING, rewrite
         if provider not in _SDK_PROVIDERS and not self._json_providers.exists(provider):
             raise Unlearnable("a provider with its own messages")
-        if config is None:
-            config = litellm.OpenAIConfig()  # as the handler does
-        return _tried(
-            lambda messages: config.transform_request(
-                model=model, messages=messages, optional_params={}, litellm_params={}, headers={}
-            )["messages"]
-        )
+        return _tried(transform), rewrite
 
-    def http(self, provider: str, conversion: Conversion, price: float | None) -> int:
+    def http(self, provider: str, conversion: Conversion, price: float | None) -> tuple[int, Rewrite]:
         """Return the kinds of messages that reach a provider as they are which LiteLLM calls without an SDK.
+
+        And what rewrites others.
 
         The rest of the request must not depend on them; ``price`` is what the call cost. Raises ``Unlearnable`` if not
         even texts reach it.
@@ -170,7 +180,14 @@ class Rules:
             said = asked.pop("messages")
             return said if asked.items() <= rest.items() else None
 
-        return _tried(transform)
+        return _tried(transform), _after_roles(conversion.config, transform)
+
+
+def _after_roles(config: Any, transform: Rewrite) -> Rewrite:
+    """Return ``transform``, of messages whose roles ``config`` has put into the provider's words."""
+    return lambda messages: transform(
+        messages if config is None else config.translate_developer_role_to_system_role(messages=messages)
+    )
 
 
 def _tried(transform: Callable[[list[Any]], Any]) -> int:

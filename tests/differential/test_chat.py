@@ -165,7 +165,7 @@ SERVED_ARGUMENTS: list[dict[str, Any]] = [
     {"model": "openai/unknown-model"},
 ]
 DECLINED_ARGUMENTS: list[dict[str, Any]] = [
-    {"bogus": 1},
+    {"no-log": True},
     {"mock_response": "hi"},
     {"caching": True},
     {"fallbacks": ["openai/gpt-4o"]},

@@ -14,6 +14,7 @@ from litellm_accel.lane.learn import Unlearnable
 from litellm_accel.lane.rules import ANYTHING, Rules
 
 KINDS = load("chat").KINDS
+HELLO = {"role": "user", "content": "a"}
 
 
 def kinds(found: int) -> set[str]:
@@ -31,15 +32,26 @@ def conversion(provider: str, model: str, **params: Any) -> Conversion:
 
 
 def test_providers_that_share_openai_rules_take_anything() -> None:
-    assert Rules().sdk("openai", "gpt-4o") == ANYTHING
-    assert Rules().sdk("perplexity", "perplexity/sonar") == ANYTHING
+    assert Rules().sdk("openai", "gpt-4o")[0] == ANYTHING
+    assert Rules().sdk("perplexity", "perplexity/sonar")[0] == ANYTHING
+
+
+def test_other_messages_are_rewritten_by_the_providers_configuration() -> None:
+    developer, cached = {"role": "developer", "content": "a"}, {**HELLO, "cache_control": {"type": "ephemeral"}}
+
+    def rewritten(model: str, address: str, message: dict[str, Any]) -> Any:
+        return Rules().sdk("openai", model, address)[1]([dict(message)])
+
+    assert rewritten("gpt-4o", "https://other", developer) == [{"role": "system", "content": "a"}]
+    assert rewritten("gpt-4o", "https://other", cached) == [cached]
+    assert rewritten("gpt-4o", "https://api.openai.com/v1", cached) == [HELLO]
 
 
 def test_kinds_that_rules_alter_are_left_out() -> None:
-    assert kinds(Rules().http("hosted_vllm", conversion("hosted_vllm", "m"), None)) == set(KINDS) - {"other parts"}
-    mistral = kinds(Rules().http("mistral", conversion("mistral", "mistral-small-latest"), 1.0))
+    assert kinds(Rules().http("hosted_vllm", conversion("hosted_vllm", "m"), None)[0]) == set(KINDS) - {"other parts"}
+    mistral = kinds(Rules().http("mistral", conversion("mistral", "mistral-small-latest"), 1.0)[0])
     assert not mistral & {"names", "parts", "empty"}
-    assert not kinds(Rules().http("xai", conversion("xai", "grok-3"), 1.0)) & {"names"}
+    assert not kinds(Rules().http("xai", conversion("xai", "grok-3"), 1.0)[0]) & {"names"}
 
 
 def test_a_prompt_that_is_added_is_noticed() -> None:

@@ -42,6 +42,41 @@ def _pydantic_messages() -> Any:
     return [USER, ChatCompletionMessage(role="assistant", content="Hi"), USER]
 
 
+def _answer_with_null_refusal(**more: Any) -> Any:
+    import litellm
+
+    fields = {"content": "Hi", "provider_specific_fields": {"refusal": None}, **more}
+    return litellm.ModelResponse(choices=[{"message": fields}]).choices[0].message
+
+
+def _answers_appended() -> Any:
+    return [USER, _answer_with_null_refusal(), USER]
+
+
+def _answers_dumped() -> Any:
+    called = _answer_with_null_refusal(content=None, tool_calls=[CALL], annotations=[])
+    return [USER, _answer_with_null_refusal().model_dump(), USER, called.model_dump(), RESULT]
+
+
+def _call_objects() -> Any:
+    called = _answer_with_null_refusal(content=None, tool_calls=[CALL])
+    return [USER, {"role": "assistant", "content": None, "tool_calls": called.tool_calls}, RESULT]
+
+
+def _enumerated() -> Any:
+    from enum import Enum
+
+    roles = Enum("Role", {"SYSTEM": "system", "USER": "user", "ASSISTANT": "assistant"}, type=str)
+    text = [{"type": "text", "text": "Hello"}]
+    return [{"role": roles.SYSTEM, "content": text}, {"role": roles.USER, "content": text}]
+
+
+def _subclassed() -> Any:
+    from collections import defaultdict
+
+    return [defaultdict(str, USER), USER]
+
+
 SHAPES = (
     Scenario("one", said(USER), via=ALL),
     Scenario("empty-list", said(), lane="either"),
@@ -143,6 +178,21 @@ SHAPES = (
     Scenario("message-objects", {"messages": Made(_message_objects)}, via=ALL),
     Scenario("message-with-nones", {"messages": Made(_dumped_message)}, via=ALL),
     Scenario("pydantic-messages", {"messages": Made(_pydantic_messages)}, lane="either"),
+    Scenario("answers-appended", {"messages": Made(_answers_appended)}, via=ALL, calls=4),
+    Scenario("answers-dumped", {"messages": Made(_answers_dumped)}, via=ALL, calls=4),
+    Scenario(
+        "answers-dumped-heard", {"messages": Made(_answers_dumped)}, callbacks={"callbacks": ("payload",)}, calls=5
+    ),
+    Scenario("call-objects", {"messages": Made(_call_objects)}, calls=4),
+    Scenario("enumerated-roles", {"messages": Made(_enumerated)}, via=ALL, calls=4),
+    Scenario("subclassed", {"messages": Made(_subclassed)}, calls=4),
+    Scenario(
+        "call-index",
+        said(USER, {"role": "assistant", "content": "", "tool_calls": [{**CALL, "index": 0}]}, RESULT),
+        via=ALL,
+        calls=4,
+    ),
+    Scenario("cache-breakpoint", said({"role": "system", "content": "a", "cache_breakpoint": True}, USER), calls=4),
     Scenario("not-a-dict", said("Hello"), lane="either"),
     Scenario("content-number", said({"role": "user", "content": 42}), lane="either"),
     Scenario("tuple", {"messages": Made(lambda: (USER,))}, lane="either"),
@@ -155,7 +205,7 @@ SCENARIOS = themed(
         replace(
             shape,
             warm_up=2,
-            calls=min(shape.calls, 2),
+            calls=min(shape.calls, 2) if shape.calls <= 3 else shape.calls,
             via=("acompletion",) if shape.lane == "either" else shape.via,
         )
         for shape in SHAPES

@@ -39,6 +39,11 @@ def _person() -> Any:
     return Person
 
 
+def _own_text() -> Any:
+    """A text whose class says something else of it."""
+    return type("Own", (str,), {"__str__": lambda self: "another"})("own")
+
+
 def _timeout() -> Any:
     import httpx
 
@@ -235,8 +240,23 @@ PARAMETERS = (
     Scenario("headers", {"headers": {"X-Old": "1"}}, lane="either"),
     Scenario("extra-body", {"extra_body": {"top_k": 40, "nested": {"a": [1, None]}}}, via=ALL),
     Scenario("extra-body-override", {"extra_body": {"temperature": 0.9}, "temperature": 0.1}),
-    Scenario("unknown-parameter", {"top_k": 40}, lane="either"),
-    Scenario("unknown-parameters", {"repetition_penalty": 1.1, "min_p": 0.05, "guided_json": {}}, lane="either"),
+    Scenario("unknown-parameter", {"top_k": 40}),
+    Scenario("unknown-parameters", {"repetition_penalty": 1.1, "min_p": 0.05, "guided_json": {}}, via=ALL),
+    Scenario("unknown-parameters-none", {"num_ctx": None, "base_model": None, "api_version": None}, via=DIRECT),
+    Scenario(
+        "unknown-parameters-heard", {"min_p": 0.05, "num_ctx": None}, callbacks={"callbacks": ("payload",)}, calls=6
+    ),
+    Scenario("skip-mcp-handler", {"_skip_mcp_handler": True, "tools": [WEATHER]}, via=ALL, answer="tools"),
+    Scenario(
+        "no-cache-and-retries",
+        {
+            "cache": {"no-cache": True, "no-store": True},
+            "retry_strategy": "exponential_backoff_retry",
+            "num_retries": 1,
+        },
+        via=ALL,
+    ),
+    Scenario("text-subclass", {"user": Made(_own_text), "stop": Made(_own_text)}, via=DIRECT),
     Scenario("extra-query", {"extra_query": {"debug": "1"}}, lane="either"),
     Scenario("organization", {"organization": "org-1"}, lane="either"),
     Scenario("timeout-float", {"timeout": 30.5}, via=ALL),
