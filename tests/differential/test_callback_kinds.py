@@ -186,7 +186,8 @@ def told(provider: Provider, mode: str, kind: str) -> Any:
         finally:
             for name, held in before.items():
                 setattr(litellm, name, held)
-    racing = masks.RACING_IN_THREADS if mode == "router" else masks.RACING
+    # Functions among the callbacks of an async call are LiteLLM's threads' to call, which race with its worker.
+    racing = masks.RACING if mode == "completion" else masks.RACING_IN_THREADS
     return masks.mask(masks.without_races([recorder.here, recorder.elsewhere], racing)), lists
 
 
