@@ -22,7 +22,7 @@ from multidict import CIMultiDict
 
 from litellm_accel._backend import load
 from litellm_accel.lane.exchange import Reply
-from litellm_accel.lane.head import OpenHead
+from litellm_accel.lane.head import COOKIE, OpenHead
 from litellm_accel.lane.tally import MAX_AGE, Tallies
 
 http1 = load("http1")
@@ -113,7 +113,7 @@ class PreparedRequest:
 
     @classmethod
     async def of(cls, session: aiohttp.ClientSession, pool: LoopPool, options: Mapping[str, Any]) -> PreparedRequest:
-        """Return what ``session.request("POST", **options)`` would send, but for its body.
+        """Return what ``session.request("POST", **options)`` would send, but for its body and its cookies.
 
         aiohttp writes the head to a connection that only takes it down. Raises ``Unsuited``.
         """
@@ -123,7 +123,7 @@ class PreparedRequest:
         request = session._request_class(
             "POST",
             options["url"],
-            headers=session._prepare_headers(options["headers"]),
+            headers=session._prepare_headers(CIMultiDict(options["headers"].texts(b"", COOKIE))),
             skip_auto_headers=session._skip_auto_headers or None,
             version=session._version,
             loop=asyncio.get_running_loop(),
@@ -143,7 +143,7 @@ class PreparedRequest:
             raise Unsuited(str(error)) from None
         return cls(session, pool, request, options["timeout"], head)
 
-    async def send(self, body: bytes) -> Reply:
+    async def send(self, body: bytes, cookie: bytes) -> Reply:
         """Send one request and return what came of it. Cancellation passes, and closes the connection."""
         sent = time.time()
         try:
@@ -153,7 +153,7 @@ class PreparedRequest:
         exchange = _Exchange(connection)
         unfit = "broken off"
         try:
-            exchange.start(self._head.around(body), self._timeout.sock_read)
+            exchange.start(self._head.around(body, cookie), self._timeout.sock_read)
             reply = await exchange.reply()
             if reply is None:
                 unfit = "unusual response"

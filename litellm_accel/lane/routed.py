@@ -84,7 +84,7 @@ class Routed:
                 self._count(routed, call)
             reply = await post.asend()
             if stream:
-                opened, told = lane.opened(plan, reply, call), None
+                opened, told = lane.opened(plan, post, reply, call), None
                 result = opened and await self._aopened(router, messages, opened, limit)
                 limit = limit if result is None else None
             else:
@@ -159,7 +159,7 @@ class Routed:
         self._count(routed, call)
         reply = post.send()
         if stream:
-            opened, told = lane.opened(plan, reply, call), None
+            opened, told = lane.opened(plan, post, reply, call), None
             result = opened and self._opened(router, messages, opened)
         else:
             result, told = self._result(router, model, plan, post, reply, call, request)

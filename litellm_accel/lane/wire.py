@@ -14,8 +14,10 @@ from typing import Any
 import httpcore
 import httpx
 from httpcore._utils import is_socket_readable
+from multidict import CIMultiDict
 
 from litellm_accel.lane import pools
+from litellm_accel.lane.cookies import ClientCookies
 from litellm_accel.lane.exchange import Reply
 
 _map_errors = httpx._transports.default.map_httpcore_exceptions
@@ -27,15 +29,26 @@ class Post:
     """One request, ready to be sent.
 
     ``begun`` is what is known of its call for callbacks, None if nobody listens; ``opening`` opens the stream that is
-    asked for, None for a plain answer.
+    asked for, None for a plain answer. ``cookies`` are those of the client that it is sent for, ``cookie`` is the header
+    that it has of them.
     """
 
-    __slots__ = ("begun", "body", "opening", "options", "transport")
+    __slots__ = ("begun", "body", "cookie", "cookies", "opening", "options", "transport")
 
-    def __init__(self, transport: Any, options: dict[str, Any], body: bytes, opening: Any) -> None:
+    def __init__(
+        self,
+        transport: Any,
+        options: dict[str, Any],
+        body: bytes,
+        opening: Any,
+        cookies: ClientCookies,
+        cookie: bytes,
+    ) -> None:
         self.transport = transport
         self.options = options
         self.body = body
+        self.cookies = cookies
+        self.cookie = cookie
         self.opening = opening
         self.begun: Any = None
 
@@ -59,11 +72,10 @@ class Post:
         pool = pools.current() if self.opening is None else None
         try:
             if pool is not None:
-                reply = await pool.asend(self.transport, options, self.body)
+                reply = await pool.asend(self.transport, options, self.body, self.cookie)
                 if reply is not None:
                     return reply
-            headers = options["headers"].copy()
-            headers["content-length"] = str(len(self.body))
+            headers = CIMultiDict(options["headers"].texts(self.body, self.cookie))
             given = {name: value for name, value in options.items() if name != "prepared"}
             response = await self.transport.request(
                 "POST", data=self.body, allow_redirects=False, auto_decompress=False, **{**given, "headers": headers}
@@ -76,7 +88,7 @@ class Post:
             return Reply(sent, error=error)
         reply = Reply(sent, response.status, response.headers)
         if self.opening is not None and response.status == 200:
-            reply.live, reply.request = response, self.opening.request(self.body)
+            reply.live, reply.request = response, self.opening.request(self.body, self.cookie)
             return reply
         try:
             reply.body = await response.read()
@@ -92,7 +104,7 @@ class Post:
         options = self.options
         pool = pools.current()
         if pool is not None:
-            reply = pool.send(self.transport, options["head"], self.body, options["timeout"])
+            reply = pool.send(self.transport, options["head"], self.body, self.cookie, options["timeout"])
             if reply is not None:
                 return reply
         head = options["head"]
@@ -102,7 +114,7 @@ class Post:
                     httpcore.Request(
                         "POST",
                         head.url,
-                        headers=head.headers_for(self.body),
+                        headers=head.headers.raw(self.body, self.cookie),
                         content=self.body,
                         extensions={"timeout": options["timeout"]},
                     )
@@ -121,7 +133,7 @@ class Post:
 
     def _open(self) -> Reply:
         sent = time.time()
-        request = self.opening.request(self.body)
+        request = self.opening.request(self.body, self.cookie)
         try:
             response = self.transport.handle_request(request)
         except Exception as error:
@@ -141,28 +153,30 @@ def apost(plan: Any, body: bytes) -> Post | str:
     if held is None:
         return NEW_LOOP
     transport, client = held
-    if client.cookies._cookies:
-        return "cookies"
     if client.changed():
         plan.expires = 0.0
         return "changed client"
+    cookie = client.cookies.header()
+    if cookie is None:
+        return "cookies"
     options = plan.request
     session = transport._get_valid_client_session()  # the name that every release has
     pooled = plan.opening is None and pools.current() is not None and options["prepared"].get(session) is not None
     if not pooled and _closing(session.connector, options["url"]):
         return "closed connection"
-    return Post(session, options, body, plan.opening)
+    return Post(session, options, body, plan.opening, client.cookies, cookie)
 
 
 def post(plan: Any, body: bytes) -> Post | str:
     """Return the request of ``plan`` with ``body`` for threads, or why stock must send it."""
     transport, client = plan.transports[None]
-    if client.cookies._cookies:
-        return "cookies"
     if client.changed():
         plan.expires = 0.0
         return "changed client"
-    return Post(transport, plan.request, body, plan.opening)
+    cookie = client.cookies.header()
+    if cookie is None:
+        return "cookies"
+    return Post(transport, plan.request, body, plan.opening, client.cookies, cookie)
 
 
 def _closing(connector: Any, url: Any) -> bool:
