@@ -82,11 +82,9 @@ class ClientCookies:
             sent = jar._cookies_for_request(request)
             jar._cookie_attrs(sent)  # sorts them
         places = {id(cookie): place for place, cookie in enumerate(cookies)}
-        order: tuple[int, ...] | None = None
-        if all(id(cookie) in places and cookie.version == 0 for cookie in sent):
-            if "; ".join(f"{cookie.name}={cookie.value}" for cookie in sent) == line:
-                order = tuple(places[id(cookie)] for cookie in sent)
-        self._state = facts, order
+        is_plain = all(id(cookie) in places and cookie.version == 0 for cookie in sent)
+        is_plain = is_plain and "; ".join(f"{cookie.name}={cookie.value}" for cookie in sent) == line
+        self._state = facts, tuple(places[id(cookie)] for cookie in sent) if is_plain else None
         return _checked(line)
 
     # --- keeping
@@ -101,29 +99,32 @@ class ClientCookies:
             facts = _POLICY_FACTS(policy)
             if facts != self._policy:
                 self._policy, self._kinds = facts, {}
-            now = int(time.time())
-            made = [self._made(value, now) for value in values]
-            if None not in made:
-                with jar._cookies_lock:  # type: ignore[attr-defined]
-                    policy._now = jar._now = now  # type: ignore[attr-defined]
-                    for cookie in made:
-                        jar.set_cookie(cookie)  # type: ignore[arg-type]
+            if self._store(values, jar, policy):
                 return
         self._client.cookies.extract_cookies(self._response(headers))
         if is_plain:
             for value in values:
                 self._learn(value, copy.copy(policy))
 
-    def _made(self, text: str, now: int) -> Cookie | None:
-        """Return the cookie that the library makes of ``text``, None if that is not known or it makes none."""
-        key, value, date = _taken_apart(text)
-        kind = self._kinds.get(key)
-        if kind is None:
-            return None
-        expires = kind.expires(date, now)
-        if expires is not None and expires <= now:
-            return None  # the library takes one that is in the jar away
-        return kind.cookie(value, expires)
+    def _store(self, values: Sequence[str], jar: Any, policy: Any) -> bool:
+        """Keep these cookies in ``jar``. Returns False, with nothing done, if one is for the library to read."""
+        now = int(time.time())
+        made: list[Cookie] = []
+        for text in values:
+            key, value, date = _taken_apart(text)
+            kind = self._kinds.get(key)
+            if kind is None:
+                return False
+            expires = kind.expires(date, now)
+            if expires is not None and expires <= now:
+                return False  # the library takes one that is in the jar away
+            if kind.is_accepted:
+                made.append(kind.cookie(value, expires))
+        with jar._cookies_lock:
+            policy._now = jar._now = now
+            for cookie in made:
+                jar.set_cookie(cookie)
+        return True
 
     def _learn(self, text: str, policy: DefaultCookiePolicy) -> None:
         """Ask the library in a jar of its own what it makes of cookies like ``text``."""
@@ -131,14 +132,15 @@ class ClientCookies:
         rest = "".join(key[1:]).lower()
         if not text.isprintable() or not text.isascii() or "version" in rest or rest.count("expires") > 1:
             return
-        scratch = CookieJar(policy)
-        httpx.Cookies(scratch).extract_cookies(self._response([("set-cookie", text)]))
-        found = list(scratch)
+        jar = CookieJar(policy)
+        response = httpx.Cookies._CookieCompatResponse(self._response([("set-cookie", text)]))
+        request = httpx.Cookies._CookieCompatRequest(httpx.Request("POST", self._url))
+        found = jar.make_cookies(response, request)  # type: ignore[arg-type]
         if len(found) != 1 or found[0].name != key[0] or found[0].value != value:
             return
-        now: int = scratch._now  # type: ignore[attr-defined]
+        now: int = jar._now  # type: ignore[attr-defined]
         lifetime = found[0].expires - now if "max-age" in rest and found[0].expires is not None else None
-        kind = _Kind(found[0], lifetime)
+        kind = _Kind(found[0], lifetime, policy.set_ok(found[0], request))
         if kind.expires(date, now) != found[0].expires or vars(kind.cookie(value, found[0].expires)) != vars(found[0]):
             return
         if lifetime is not None and not re.search(rf"[=;]\s*max-age\s*=\s*{lifetime}\s*(;|$)", rest):
@@ -155,12 +157,14 @@ class ClientCookies:
 class _Kind:
     """What the library makes of cookies that are alike but for their value and the moment at which they expire.
 
-    That moment is the date they name, or, if given, ``lifetime`` seconds from now.
+    That moment is the date they name, or, if given, ``lifetime`` seconds from now. Those that are not accepted are not
+    kept.
     """
 
-    __slots__ = ("_attributes", "_lifetime", "_rest")
+    __slots__ = ("_attributes", "_lifetime", "_rest", "is_accepted")
 
-    def __init__(self, cookie: Cookie, lifetime: int | None) -> None:
+    def __init__(self, cookie: Cookie, lifetime: int | None, is_accepted: bool) -> None:
+        self.is_accepted = is_accepted
         self._attributes = dict(vars(cookie))
         self._rest: dict[str, Any] = cookie._rest  # type: ignore[attr-defined]
         self._lifetime = lifetime

@@ -29,8 +29,8 @@ class Post:
     """One request, ready to be sent.
 
     ``begun`` is what is known of its call for callbacks, None if nobody listens; ``opening`` opens the stream that is
-    asked for, None for a plain answer. ``cookies`` are those of the client that it is sent for, ``cookie`` is the header
-    that it has of them.
+    asked for, None for a plain answer. ``cookies`` are those of the client that it is sent for, ``cookie`` is its
+    header of them.
     """
 
     __slots__ = ("begun", "body", "cookie", "cookies", "opening", "options", "transport")
