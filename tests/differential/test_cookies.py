@@ -358,7 +358,7 @@ def test_jars_are_shared_with_calls_of_stocks(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["async", "sync"])
-@pytest.mark.parametrize("provider", ["hosted_vllm", "deepseek", "groq"])
+@pytest.mark.parametrize("provider", ["hosted_vllm", "deepseek", "openrouter"])
 def test_litellms_own_clients_keep_what_the_user_has_given_them(mode: str, provider: str) -> None:
     def step(number: int, clients: Any) -> None:
         if number == 4:
