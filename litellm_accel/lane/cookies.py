@@ -22,6 +22,7 @@ import httpx
 _MAX_KINDS = 256
 # The first date among a cookie's attributes, and what is before and after it.
 _EXPIRES = re.compile(r"((?:[^;]*;)*?\s*expires\s*=)([^;]*)(.*)", re.IGNORECASE)
+_SECONDS = re.compile(r"(\w{3}, \d\d[ -]\w{3}[ -]\d{2,4} \d\d:\d\d:)([0-5]\d) GMT", re.ASCII)
 # What the library goes by when it sends a cookie, but for the value and the moment at which it expires.
 _SENDING_FACTS = operator.attrgetter(
     "version", "name", "domain", "domain_specified", "domain_initial_dot", "path", "port", "secure"
@@ -195,8 +196,17 @@ def _taken_apart(text: str) -> tuple[tuple[str, ...], str, str | None]:
     return (name, equals, found[1], found[3]), value.strip(), found[2]
 
 
-@functools.lru_cache(256)
 def _moment(date: str) -> int | None:
+    """Return the moment that ``date`` names; the library is asked once for the dates within a minute."""
+    found = _SECONDS.fullmatch(date)
+    if found is None:
+        return _asked_moment(date)
+    minute = _asked_moment(f"{found[1]}00 GMT")
+    return None if minute is None else minute + int(found[2])
+
+
+@functools.lru_cache(256)
+def _asked_moment(date: str) -> int | None:
     moment: int | None = cookiejar.http2time(cookiejar.strip_quotes(date.strip()))  # type: ignore[attr-defined]
     return moment
 

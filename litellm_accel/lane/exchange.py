@@ -21,6 +21,7 @@ from typing import Any, TypeVar, cast
 
 import httpx
 import openai
+from multidict import CIMultiDict
 
 from litellm_accel.lane.noted import Pictures
 from litellm_accel.lane.pictures import picture, stream_parts
@@ -53,6 +54,7 @@ CLIENTS = (
     "litellm.llms.azure.common_utils:BaseAzureLLM.get_azure_openai_client",
     "litellm.llms.custom_httpx.http_handler:get_async_httpx_client",
 )
+_DECODING = ("utf-8", "surrogateescape")  # aiohttp's, of headers
 _TIME_TAKEN = re.compile(r"(?<=time taken=)[\d.]+(?= seconds$)")
 
 
@@ -298,6 +300,9 @@ class _Answered:
     def __init__(self, reply: Reply) -> None:
         self.status = reply.status
         self.headers = reply.headers
+        if type(self.headers) is list:  # as bytes, as they came
+            fields = [(name.decode(*_DECODING), value.decode(*_DECODING)) for name, value in self.headers]
+            self.headers = CIMultiDict(fields)
         self.content = _Content(reply)
 
     def close(self) -> None:

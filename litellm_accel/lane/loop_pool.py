@@ -27,8 +27,6 @@ from litellm_accel.lane.tally import MAX_AGE, Tallies
 
 http1 = load("http1")
 
-_DECODING = ("utf-8", "surrogateescape")  # aiohttp's
-
 
 class Unsuited(Exception):
     """A session that does more with a request than to send it."""
@@ -229,8 +227,7 @@ class _Exchange(asyncio.Protocol):
         """Return the reply once it is complete, or None if it is for aiohttp to read."""
         if not await self._answered or self.response.status != 200:
             return None
-        fields = [(name.decode(*_DECODING), value.decode(*_DECODING)) for name, value in self.response.headers]
-        return Reply(0.0, self.response.status, CIMultiDict(fields), self.response.body)
+        return Reply(0.0, self.response.status, self.response.headers, self.response.body)
 
     def stop(self) -> bool:
         """Give the connection back to aiohttp's protocol. Returns whether it is still there."""

@@ -322,6 +322,8 @@ async def stock_loops(session: aiohttp.ClientSession, options: dict[str, Any]) -
 
 
 def names(headers: Any) -> list[tuple[str, str]]:
+    if type(headers) is list:
+        return [(name.decode().lower(), value.decode("utf-8", "surrogateescape")) for name, value in headers]
     return [(name.lower(), value) for name, value in headers.items()]
 
 
