@@ -9,7 +9,7 @@ from typing import Any
 from litellm_accel.verify.scenario import ALL, DIRECT, Scenario, after_plain, crossed, themed
 
 # Of another domain than the provider's on loopback, so it is not kept.
-OPENAI_COOKIE = "__cf_bm=x.y-1; path=/; expires=Fri, 01-Jan-38 00:00:00 GMT; domain=.api.openai.com; Secure; SameSite=None"
+OPENAI_COOKIE = "__cf_bm=x.y-1; path=/; expires=Fri, 01-Jan-38 00:00:00 GMT; domain=.api.openai.com; Secure"
 
 
 def plain(**fields: Any) -> str:
