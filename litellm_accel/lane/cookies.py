@@ -54,14 +54,12 @@ class ClientCookies:
             return None
         if not jar._cookies:  # type: ignore[attr-defined]
             return b""
-        now = int(time.time())
         with jar._cookies_lock:  # type: ignore[attr-defined]
-            cookies = [
-                cookie
-                for paths in jar._cookies.values()  # type: ignore[attr-defined]
-                for names in paths.values()
-                for cookie in names.values()
-            ]
+            return self._header(jar, int(time.time()))
+
+    def _header(self, jar: Any, now: int) -> bytes | None:
+        """Return the header of what is in ``jar`` now; nobody sets cookies meanwhile."""
+        cookies = [cookie for paths in jar._cookies.values() for names in paths.values() for cookie in names.values()]
         facts = [
             (_SENDING_FACTS(cookie), cookie.expires is not None and cookie.expires <= now, type(cookie.value))
             for cookie in cookies
@@ -77,7 +75,7 @@ class ClientCookies:
         line = httpx.Request("POST", self._url, cookies=cookies_sent).headers.get("cookie", "")
         sent: list[Cookie] = []
         if cookies_sent is not None:
-            jar = self._client._merge_cookies(None).jar  # type: ignore[union-attr]
+            jar: Any = self._client._merge_cookies(None).jar  # type: ignore[union-attr]
             jar._policy._now = int(time.time())
             request = httpx.Cookies._CookieCompatRequest(httpx.Request("POST", self._url))
             sent = jar._cookies_for_request(request)
