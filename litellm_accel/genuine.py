@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import functools
+import importlib
 import importlib.util
 import os
 import sys
@@ -69,8 +70,10 @@ def _root(named: Any) -> str:
 
 @functools.cache
 def _sources() -> tuple[str, ...]:
-    """Return how the paths of the packages' files begin, and of what the standard library makes functions with."""
+    """Return how the paths of the packages' files begin, and those of the standard library that are gone around."""
     found = (importlib.util.find_spec(name) for name in PACKAGES)
     folders = (folder for spec in found if spec is not None for folder in spec.submodule_search_locations or ())
+    # What makes functions, and what keeps cookies.
     makers = (contextlib.contextmanager, os._check_methods)  # type: ignore[attr-defined]
-    return (*folders, *(function.__code__.co_filename for function in makers))
+    keeper = str(importlib.import_module("http.cookiejar").__file__)
+    return (*folders, *(function.__code__.co_filename for function in makers), keeper)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import itertools
 import json
 import zlib
-from collections.abc import Iterable
 from marshal import dumps as _marshal, loads as _unmarshal
 from time import time as _time
 from typing import Any
@@ -14,7 +13,7 @@ from uuid import uuid4
 from weakref import WeakKeyDictionary
 
 import orjson
-from httpx import Headers, Timeout
+from httpx import DecodingError, Headers, Response, Timeout
 from orjson import dumps as _dumps, loads as _loads
 
 from litellm_accel._cy.template import leaves_of
@@ -35,6 +34,7 @@ __all__ = [
     "kinds_of",
     "messages_of",
     "minute",
+    "read_headers",
     "shape_of",
     "value_of",
 ]
@@ -387,20 +387,68 @@ def kinds_of(messages: Any) -> int:
 
 
 def value_of(body: bytes, encoding: str | None) -> Any:
-    """Return the JSON value in a reply's body, or None if it is not valid JSON, or sent in an unknown encoding."""
+    """Return the JSON value in a reply's body, or None if it is not valid JSON, or not in the encoding it names."""
     try:
-        if encoding is not None:
-            if encoding != "gzip":
-                return None
-            body = _inflated(body)
-        return _loads(body)
-    except (zlib.error, orjson.JSONDecodeError):
+        return _loads(body if encoding is None else _decoded(body, encoding))
+    except (zlib.error, DecodingError, orjson.JSONDecodeError):
         return None
 
 
-cdef bytes _inflated(bytes body):
-    inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
-    return inflate.decompress(body) + inflate.flush()
+cdef bytes _decoded(bytes body, str encoding):
+    """Return a body as LiteLLM's HTTP client decodes it."""
+    if encoding == "gzip":
+        inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        return inflate.decompress(body) + inflate.flush()
+    return Response(200, headers={"content-encoding": encoding}, content=body).content
+
+
+# Names of response headers, as they came and in lower case.
+cdef dict _names = {}
+cdef Py_ssize_t _MAX_NAMES = 4096
+
+
+def read_headers(headers: Any) -> tuple[dict[str, str], list[str], tuple[Any, ...]] | None:
+    """Return response headers as httpx shows them, the values that set cookies, and the names.
+
+    ``headers`` are names and values, as bytes or as texts, or a mapping of texts. What is shown has names in lower case
+    and joins the values of each. Among the names, that of an empty value is in a tuple. None if only the client
+    knows what they are: if they are not ASCII, or set cookies in another way.
+    """
+    cdef dict shown = {}
+    cdef list cookies = []
+    cdef bint has_empty = False
+    cdef str lower, text
+    for name, value in headers if type(headers) is list else headers.items() if hasattr(headers, "items") else headers:
+        if not value.isascii():
+            return None
+        if type(name) is bytes:
+            lower = _names.get(name)
+            if lower is None:
+                lower = _named(name)
+            text = (<bytes>value).decode("ascii")
+        else:
+            lower = name.lower()
+            text = value
+        if lower == "set-cookie":
+            cookies.append(text)
+        elif lower == "set-cookie2":
+            return None
+        if lower in shown:
+            text = f"{shown[lower]}, {text}"
+        elif not text:
+            has_empty = True
+        shown[lower] = text
+    if has_empty:
+        return shown, cookies, tuple([name if value else (name,) for name, value in shown.items()])
+    return shown, cookies, tuple(shown)
+
+
+cdef str _named(bytes name):
+    if len(_names) >= _MAX_NAMES:
+        _names.clear()
+    cdef str lower = name.decode("ascii").lower()
+    _names[name] = lower
+    return lower
 
 
 def shape_of(value: Any, sums: bool) -> tuple[tuple[Any, ...], list[Any]] | None:
@@ -437,7 +485,8 @@ cdef class Plan:
     request is written as the ``json`` module writes it, else as the provider SDK does. ``conversion`` is how LiteLLM
     makes a response of an answer, None where the SDK has a hand in it; with ``sums`` it looks whether tokens add up.
     With ``tells_headers`` a response has the headers that it came with. ``prices`` makes the price that an answer
-    states, by its shape. ``rewriting`` knows what becomes of other messages than ``body_of`` takes.
+    states, by its shape. ``rewriting`` knows what becomes of messages that ``body_of`` does not take,
+    ``header_maps`` what becomes of headers, see ``HeaderMaps``.
 
     ``free`` are the free arguments of the call it was learned from. It holds for calls with the same, but for those
     in ``places``, which names the member of the request's body that holds each (None if it is not sent).
@@ -451,7 +500,7 @@ cdef class Plan:
     cdef readonly tuple hidden
     cdef readonly str content_type
     cdef readonly dict templates
-    cdef readonly dict header_maps
+    cdef readonly object header_maps
     cdef readonly object cost
     cdef readonly object transports
     cdef readonly dict request
@@ -476,7 +525,7 @@ cdef class Plan:
         hidden: tuple[tuple[str, str, Any], ...],
         content_type: str,
         templates: dict[Any, Any],
-        header_maps: dict[tuple[str, ...], tuple[tuple[str, int], ...]],
+        header_maps: Any,
         cost: Any,
         transports: Any,
         request: dict[str, Any],
@@ -545,43 +594,42 @@ cdef class Plan:
             pieces.append(after)
         return b"".join(pieces)
 
-    def answer(
-        self, status: int, headers: Iterable[tuple[str, str]], body: bytes, received: Any = None
-    ) -> Answer | None:
+    def answer(self, status: int, headers: Any, body: bytes) -> Answer | None:
         """Return what a reply says, or None if the plan does not cover it and stock must judge it.
 
-        ``received`` are the headers as they came.
+        ``headers`` are as they came, see ``read_headers``.
         """
         if status != 200:
             return None
-        cdef dict held = {}
-        for name, value in headers:
-            name = name.lower()
-            if not value or not value.isascii() or name in held or name == "set-cookie":
-                return None
-            held[name] = value
-        if held.get("content-type") != self.content_type:
+        read = read_headers(headers)
+        if read is None:
             return None
-        value = value_of(body, held.get("content-encoding"))
+        shown, cookies, names = read
+        if shown.get("content-type") != self.content_type:
+            return None
+        value = value_of(body, shown.get("content-encoding"))
         found = None if value is None else shape_of(value, self.sums)
         if found is None:
             return None
         template = self.templates.get(found[0])
+        if template is None:
+            return None
         price = self.prices.get(found[0])
-        header_map = self.header_maps.get(tuple(held) if price is None else (*held, PRICE))
-        if template is None or header_map is None:
+        header_map = self.header_maps.find(names if price is None else (*names, PRICE))
+        if header_map is None:
             return None
         stated = None if price is None else price.build(found[1], {})
-        return Answer(self, template, found[1], held, header_map, body, received, stated)
+        return Answer(self, template, found[1], shown, cookies, header_map, body, headers, stated)
 
 
 cdef class Answer:
-    """A reply that the plan covers."""
+    """A reply that the plan covers. ``cookies`` are the values of its headers that set some."""
 
     cdef Plan _plan
     cdef readonly Template template
     cdef readonly list leaves
     cdef readonly dict headers
+    cdef readonly list cookies
     cdef tuple _header_map
     cdef bytes _body
     cdef object _received
@@ -593,6 +641,7 @@ cdef class Answer:
         template: Any,
         leaves: list[Any],
         headers: dict[str, str],
+        cookies: list[str],
         header_map: tuple[tuple[str, int], ...],
         body: bytes,
         received: Any,
@@ -602,6 +651,7 @@ cdef class Answer:
         self.template = template
         self.leaves = leaves
         self.headers = headers
+        self.cookies = cookies
         self._header_map = header_map
         self._body = body
         self._received = received
@@ -609,7 +659,8 @@ cdef class Answer:
 
     def text(self) -> str:
         """Return the answer as it came."""
-        return (_inflated(self._body) if "content-encoding" in self.headers else self._body).decode()
+        encoding = self.headers.get("content-encoding")
+        return (self._body if encoding is None else _decoded(self._body, encoding)).decode()
 
     def received(self) -> Headers:
         """Return the headers as LiteLLM's own client shows them, the same object each time."""

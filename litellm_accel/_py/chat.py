@@ -7,13 +7,12 @@ import json
 import marshal
 import time
 import zlib
-from collections.abc import Iterable
 from typing import Any
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
 import orjson
-from httpx import Headers, Timeout
+from httpx import DecodingError, Headers, Response, Timeout
 
 from litellm_accel._py.template import leaves_of
 
@@ -31,6 +30,7 @@ __all__ = [
     "kinds_of",
     "messages_of",
     "minute",
+    "read_headers",
     "shape_of",
     "value_of",
 ]
@@ -372,20 +372,65 @@ def kinds_of(messages: Any) -> int:
 
 
 def value_of(body: bytes, encoding: str | None) -> Any:
-    """Return the JSON value in a reply's body, or None if it is not valid JSON, or sent in an unknown encoding."""
+    """Return the JSON value in a reply's body, or None if it is not valid JSON, or not in the encoding it names."""
     try:
-        if encoding is not None:
-            if encoding != "gzip":
-                return None
-            body = _inflated(body)
-        return orjson.loads(body)
-    except (zlib.error, orjson.JSONDecodeError):
+        return orjson.loads(body if encoding is None else _decoded(body, encoding))
+    except (zlib.error, DecodingError, orjson.JSONDecodeError):
         return None
 
 
-def _inflated(body: bytes) -> bytes:
-    inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
-    return inflate.decompress(body) + inflate.flush()
+def _decoded(body: bytes, encoding: str) -> bytes:
+    """Return a body as LiteLLM's HTTP client decodes it."""
+    if encoding == "gzip":
+        inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        return inflate.decompress(body) + inflate.flush()
+    return Response(200, headers={"content-encoding": encoding}, content=body).content
+
+
+# Names of response headers, as they came and in lower case.
+_names: dict[bytes, str] = {}
+_MAX_NAMES = 4096
+
+
+def read_headers(headers: Any) -> tuple[dict[str, str], list[str], tuple[Any, ...]] | None:
+    """Return response headers as httpx shows them, the values that set cookies, and the names.
+
+    ``headers`` are names and values, as bytes or as texts, or a mapping of texts. What is shown has names in lower case
+    and joins the values of each. Among the names, that of an empty value is in a tuple. None if only the client
+    knows what they are: if they are not ASCII, or set cookies in another way.
+    """
+    shown: dict[str, str] = {}
+    cookies: list[str] = []
+    has_empty = False
+    for name, value in headers.items() if hasattr(headers, "items") else headers:
+        if not value.isascii():
+            return None
+        if type(name) is bytes:
+            lower = _names.get(name)
+            if lower is None:
+                lower = _named(name)
+            value = value.decode("ascii")
+        else:
+            lower = name.lower()
+        if lower == "set-cookie":
+            cookies.append(value)
+        elif lower == "set-cookie2":
+            return None
+        if lower in shown:
+            value = f"{shown[lower]}, {value}"
+        elif not value:
+            has_empty = True
+        shown[lower] = value
+    if has_empty:
+        return shown, cookies, tuple(name if value else (name,) for name, value in shown.items())
+    return shown, cookies, tuple(shown)
+
+
+def _named(name: bytes) -> str:
+    if len(_names) >= _MAX_NAMES:
+        _names.clear()
+    lower = _names[name] = name.decode("ascii").lower()
+    return lower
 
 
 def shape_of(value: Any, sums: bool) -> tuple[tuple[Any, ...], list[Any]] | None:
@@ -422,7 +467,8 @@ class Plan:
     request is written as the ``json`` module writes it, else as the provider SDK does. ``conversion`` is how LiteLLM
     makes a response of an answer, None where the SDK has a hand in it; with ``sums`` it looks whether tokens add up.
     With ``tells_headers`` a response has the headers that it came with. ``prices`` makes the price that an answer
-    states, by its shape. ``rewriting`` knows what becomes of other messages than ``body_of`` takes.
+    states, by its shape. ``rewriting`` knows what becomes of messages that ``body_of`` does not take,
+    ``header_maps`` what becomes of headers, see ``HeaderMaps``.
 
     ``free`` are the free arguments of the call it was learned from. It holds for calls with the same, but for those
     in ``places``, which names the member of the request's body that holds each (None if it is not sent).
@@ -463,7 +509,7 @@ class Plan:
         hidden: tuple[tuple[str, str, Any], ...],
         content_type: str,
         templates: dict[Any, Any],
-        header_maps: dict[tuple[str, ...], tuple[tuple[str, int], ...]],
+        header_maps: Any,
         cost: Any,
         transports: Any,
         request: dict[str, Any],
@@ -527,40 +573,38 @@ class Plan:
             pieces.append(after)
         return b"".join(pieces)
 
-    def answer(
-        self, status: int, headers: Iterable[tuple[str, str]], body: bytes, received: Any = None
-    ) -> Answer | None:
+    def answer(self, status: int, headers: Any, body: bytes) -> Answer | None:
         """Return what a reply says, or None if the plan does not cover it and stock must judge it.
 
-        ``received`` are the headers as they came.
+        ``headers`` are as they came, see ``read_headers``.
         """
         if status != 200:
             return None
-        held: dict[str, str] = {}
-        for name, value in headers:
-            name = name.lower()
-            if not value or not value.isascii() or name in held or name == "set-cookie":
-                return None
-            held[name] = value
-        if held.get("content-type") != self.content_type:
+        read = read_headers(headers)
+        if read is None:
             return None
-        value = value_of(body, held.get("content-encoding"))
+        shown, cookies, names = read
+        if shown.get("content-type") != self.content_type:
+            return None
+        value = value_of(body, shown.get("content-encoding"))
         found = None if value is None else shape_of(value, self.sums)
         if found is None:
             return None
         template = self.templates.get(found[0])
+        if template is None:
+            return None
         price = self.prices.get(found[0])
-        header_map = self.header_maps.get(tuple(held) if price is None else (*held, PRICE))
-        if template is None or header_map is None:
+        header_map = self.header_maps.find(names if price is None else (*names, PRICE))
+        if header_map is None:
             return None
         stated = None if price is None else price.build(found[1], {})
-        return Answer(self, template, found[1], held, header_map, body, received, stated)
+        return Answer(self, template, found[1], shown, cookies, header_map, body, headers, stated)
 
 
 class Answer:
-    """A reply that the plan covers."""
+    """A reply that the plan covers. ``cookies`` are the values of its headers that set some."""
 
-    __slots__ = ("_body", "_header_map", "_plan", "_received", "_stated", "headers", "leaves", "template")
+    __slots__ = ("_body", "_header_map", "_plan", "_received", "_stated", "cookies", "headers", "leaves", "template")
 
     def __init__(
         self,
@@ -568,6 +612,7 @@ class Answer:
         template: Any,
         leaves: list[Any],
         headers: dict[str, str],
+        cookies: list[str],
         header_map: tuple[tuple[str, int], ...],
         body: bytes,
         received: Any,
@@ -577,6 +622,7 @@ class Answer:
         self.template = template
         self.leaves = leaves
         self.headers = headers
+        self.cookies = cookies
         self._header_map = header_map
         self._body = body
         self._received = received
@@ -584,7 +630,8 @@ class Answer:
 
     def text(self) -> str:
         """Return the answer as it came."""
-        return (_inflated(self._body) if "content-encoding" in self.headers else self._body).decode()
+        encoding = self.headers.get("content-encoding")
+        return (self._body if encoding is None else _decoded(self._body, encoding)).decode()
 
     def received(self) -> Headers:
         """Return the headers as LiteLLM's own client shows them, the same object each time."""

@@ -9,7 +9,10 @@ from __future__ import annotations
 from types import FunctionType
 from typing import Any
 
+import httpx
+
 from litellm_accel._backend import load
+from litellm_accel.lane.cookies import ClientCookies
 from litellm_accel.lane.learn import Unlearnable
 
 watch = load("watch")
@@ -21,14 +24,15 @@ _OPTIONS = ("_custom_headers", "_custom_query", "_event_hooks", "_mounts")
 
 
 class Client:
-    """The client among ``kept`` (LiteLLM's cache) that sends through ``transport``, and its cookies.
+    """The client among ``kept`` (LiteLLM's cache) that sends through ``transport``, and its cookies for ``url``.
 
-    Raises ``Unlearnable`` if there is none, or somebody has put functions into it.
+    ``gives_cookie`` says that it has a ``Cookie`` header of its own. Raises ``Unlearnable`` if there is no such client,
+    or somebody has put functions into it.
     """
 
-    __slots__ = ("_client", "_kept", "_key", "_watch", "cookies")
+    __slots__ = ("_client", "_kept", "_key", "_watch", "cookies", "gives_cookie")
 
-    def __init__(self, kept: dict[str, Any], transport: Any) -> None:
+    def __init__(self, kept: dict[str, Any], transport: Any, url: httpx.URL) -> None:
         clients = [(key, client, getattr(client, "_client", None)) for key, client in list(kept.items())]
         found = next((found for found in clients if getattr(found[2], "_transport", None) is transport), None)
         if found is None:
@@ -36,7 +40,11 @@ class Client:
         self._kept = kept
         self._key, client, http = found
         self._client = client
-        self.cookies = http.cookies.jar
+        self.cookies = ClientCookies(http, url)
+        given = vars(client).get("_custom_headers") or ()
+        self.gives_cookie = "cookie" in map(str.lower, given) or any(
+            key == b"cookie" for _, key, _ in http.headers._list
+        )
         parts = [http, http.headers, client]
         for name in RESOURCES:
             if name in vars(parts[-1]):

@@ -21,7 +21,7 @@ from litellm_accel.lane.conversations import Conversation, Reader
 from litellm_accel.lane.exchange import Recording, Replay, Reply
 from litellm_accel.lane.free import widen
 from litellm_accel.lane.learn import NotShown, Unlearnable
-from litellm_accel.lane.plan import Maker, headers_of
+from litellm_accel.lane.plan import Maker
 from litellm_accel.lane.policy import Environment
 from litellm_accel.lane.rules import ANYTHING
 from litellm_accel.lane.unheard import UnheardCalls
@@ -280,7 +280,7 @@ class Lane:
                 plan.opening = self.openings.opening(begun.shown, shown, recording, body, are_current)
             elif recording.pictures is not None:
                 reply = recording.sent[0].reply
-                answer = plan.answer(reply.status, headers_of(reply.headers), reply.body, reply.headers)
+                answer = plan.answer(reply.status, reply.headers, reply.body)
                 total = self.maker.total(recording.pricing)
                 plan.feed = self.feeds.feed(begun.shown, shown, answer, total, begun.plan and begun.plan.feed)
             plans[place] = made
@@ -356,11 +356,9 @@ class Lane:
             if reply.status != 200 or reply.body_error is not None:
                 return
             try:
-                if plan.opening is not None:
-                    plan.opening.extend(headers_of(reply.headers))
-                    return
-                text = replay.text if plan.feed is not None else None
-                self.maker.extend(plan, reply, replay.result, text)
+                if plan.opening is None:
+                    text = replay.text if plan.feed is not None else None
+                    self.maker.extend(plan, reply, replay.result, text)
             except Unlearnable:
                 return
             except Exception as error:
@@ -396,9 +394,9 @@ class Lane:
         with exchange.scripted(recording):
             yield
         if recording.sent:
-            transport = recording.sent[0].transport
+            sent = recording.sent[0]
             with contextlib.suppress(Unlearnable):
-                plan.transports[loop] = transport, self.maker.client(transport)
+                plan.transports[loop] = sent.transport, self.maker.client(sent.transport, sent.request.url)
 
     # --- serving
 
@@ -436,15 +434,16 @@ class Lane:
         And what callbacks are to be told, or None if nobody listens.
         """
         if plan.opening is not None:
-            opened = self.opened(plan, reply, call)
+            opened = self.opened(plan, post, reply, call)
             return opened and opened[0], None
         if reply.error is not None or reply.body_error is not None:
             return None, None
         try:
-            headers = reply.headers.items() if hasattr(reply.headers, "items") else headers_of(reply.headers)
-            answer = plan.answer(reply.status, headers, reply.body, reply.headers)
+            answer = plan.answer(reply.status, reply.headers, reply.body)
             if answer is None:
                 return None, None
+            if answer.cookies:
+                post.cookies.store(answer.cookies, reply.headers)
             if plan.feed is None:
                 return answer.result(call.started, (time.time() - reply.sent) * 1000), None
             told = plan.feed.told(answer, post.begun, call.started, reply.sent)
@@ -453,7 +452,7 @@ class Lane:
             self.gate.fault(error)
             return None, None
 
-    def opened(self, plan: Any, reply: Reply, call: Call) -> tuple[Any, Any] | None:
+    def opened(self, plan: Any, post: Post, reply: Reply, call: Call) -> tuple[Any, Any] | None:
         """Return the stream that ``call`` gets for ``reply``, and what a router would call again with.
 
         None if stock must judge the reply.
@@ -462,7 +461,7 @@ class Lane:
             return None
         try:
             opened: tuple[Any, Any] | None
-            opened = plan.opening.open(reply, call.messages, call.kwargs, call.started)
+            opened = plan.opening.open(reply, call.messages, call.kwargs, call.started, post.cookies)
         except Exception as error:
             self.gate.fault(error)
             return None

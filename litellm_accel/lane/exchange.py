@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import aiohttp
 import httpx
 import openai
+from multidict import CIMultiDict
 
 from litellm_accel.lane import guard
 from litellm_accel.lane.noted import Pictures
@@ -55,6 +56,7 @@ CLIENTS = (
     "litellm.llms.azure.common_utils:BaseAzureLLM.get_azure_openai_client",
     "litellm.llms.custom_httpx.http_handler:get_async_httpx_client",
 )
+_DECODING = ("utf-8", "surrogateescape")  # aiohttp's, of headers
 _TIME_TAKEN = re.compile(r"(?<=time taken=)[\d.]+(?= seconds$)")
 
 
@@ -324,6 +326,9 @@ class _Answered(aiohttp.ClientResponse):
     def __init__(self, reply: Reply) -> None:
         self.status = reply.status
         self._headers = reply.headers
+        if type(self._headers) is list:  # as bytes, as they came
+            fields = [(name.decode(*_DECODING), value.decode(*_DECODING)) for name, value in reply.headers]
+            self._headers = CIMultiDict(fields)
         self._cache = {}  # type: ignore[misc]  # of other releases' properties
         self.content = _Content(reply)  # type: ignore[assignment]
 

@@ -12,8 +12,6 @@ from typing import Any
 
 from litellm_accel.lane.learn import Unlearnable
 
-_LENGTH = "content-length"
-
 
 def widen(plan: Any, other: Any) -> None:
     """Let ``plan`` hold for any values of the free arguments that are other than those of ``other``.
@@ -77,10 +75,6 @@ def _separators(plan: Any) -> tuple[str, str]:
 
 def _around(plan: Any) -> tuple[Any, ...]:
     """Return everything that a plan repeats around its bodies."""
-    request = {name: value for name, value in plan.request.items() if name != "prepared"}
-    if "head" in request:
-        head = request.pop("head")
-        request["headers"] = [(name, value) for name, value in head.headers if name.lower() != _LENGTH.encode()]
-    else:
-        request["headers"] = [(name, value) for name, value in request["headers"].items() if name.lower() != _LENGTH]
+    request = {name: value for name, value in plan.request.items() if name not in ("head", "prepared")}
+    request["headers"] = request["headers"].fixed
     return plan.prefix, plan.spaced, plan.hidden, plan.kinds, request

@@ -202,9 +202,15 @@ class Pair:
 # --- headers ----------------------------------------------------------------------------------------------------------
 
 
-def learn_headers(names: tuple[str, ...], convert: Callable[[dict[str, str]], dict[str, str]]) -> tuple[Any, ...]:
-    """Return ``((name in additional_headers, index of the response header), …)`` for a response with these headers."""
-    values = {name: f"~{index}~" for index, name in enumerate(names)}
+def learn_headers(names: tuple[Any, ...], convert: Callable[[dict[str, str]], dict[str, str]]) -> tuple[Any, ...]:
+    """Return ``((name in additional_headers, index of the response header), …)`` for a response with these headers.
+
+    The name of an empty value is given in a tuple.
+    """
+    values = {
+        name[0] if type(name) is tuple else name: "" if type(name) is tuple else f"~{index}~"
+        for index, name in enumerate(names)
+    }
     back = {value: index for index, value in enumerate(values.values())}
     try:
         return tuple((name, back[value]) for name, value in convert(values).items())

@@ -23,12 +23,10 @@ from multidict import CIMultiDict
 from litellm_accel._backend import load
 from litellm_accel.lane import guard
 from litellm_accel.lane.exchange import Reply
-from litellm_accel.lane.head import OpenHead
+from litellm_accel.lane.head import COOKIE, OpenHead
 from litellm_accel.lane.tally import MAX_AGE, Tallies
 
 http1 = load("http1")
-
-_DECODING = ("utf-8", "surrogateescape")  # aiohttp's
 
 
 class Unsuited(Exception):
@@ -114,7 +112,7 @@ class PreparedRequest:
 
     @classmethod
     async def of(cls, session: aiohttp.ClientSession, pool: LoopPool, options: Mapping[str, Any]) -> PreparedRequest:
-        """Return what ``session.request("POST", **options)`` would send, but for its body.
+        """Return what ``session.request("POST", **options)`` would send, but for its body and its cookies.
 
         aiohttp writes the head to a connection that only takes it down. Raises ``Unsuited``.
         """
@@ -124,7 +122,7 @@ class PreparedRequest:
         request = session._request_class(
             "POST",
             options["url"],
-            headers=session._prepare_headers(options["headers"]),
+            headers=session._prepare_headers(CIMultiDict(options["headers"].texts(b"", COOKIE))),
             skip_auto_headers=session._skip_auto_headers or None,
             version=session._version,
             loop=asyncio.get_running_loop(),
@@ -144,7 +142,7 @@ class PreparedRequest:
             raise Unsuited(str(error)) from None
         return cls(session, pool, request, options["timeout"], head)
 
-    async def send(self, body: bytes) -> Reply:
+    async def send(self, body: bytes, cookie: bytes) -> Reply:
         """Send one request and return what came of it. Cancellation passes, and closes the connection."""
         sent = time.time()
         try:
@@ -157,7 +155,7 @@ class PreparedRequest:
         unfit = "broken off"
         try:
             try:
-                exchange.start(self._head.around(body), self._timeout.sock_read)
+                exchange.start(self._head.around(body, cookie), self._timeout.sock_read)
                 reply = await exchange.reply()
             except Exception:
                 if not exchange.progress.left:
@@ -239,8 +237,7 @@ class _Exchange(asyncio.Protocol):
         """Return the reply once it is complete, or None if it is for aiohttp to read."""
         if not await self._answered or self.response.status != 200:
             return None
-        fields = [(name.decode(*_DECODING), value.decode(*_DECODING)) for name, value in self.response.headers]
-        self.progress.reply = Reply(0.0, self.response.status, CIMultiDict(fields), self.response.body)
+        self.progress.reply = Reply(0.0, self.response.status, self.response.headers, self.response.body)
         return self.progress.reply
 
     def stop(self) -> bool:

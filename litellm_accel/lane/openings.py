@@ -15,7 +15,7 @@ import datetime
 import importlib
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import httpx
@@ -23,15 +23,17 @@ from httpx._client import BoundAsyncStream, BoundSyncStream
 from openai import NotGiven
 
 from litellm_accel._backend import load
-from litellm_accel.lane import events, learn
+from litellm_accel.lane import events
+from litellm_accel.lane.cookies import ClientCookies
 from litellm_accel.lane.ends import Ends
 from litellm_accel.lane.exchange import Recording, Reply
+from litellm_accel.lane.header_maps import HeaderMaps
 from litellm_accel.lane.learn import Unlearnable
 from litellm_accel.lane.noted import at
 from litellm_accel.lane.payload import Payloads
 from litellm_accel.lane.pictures import OBJECTS, RAW, alike, picture, plain
-from litellm_accel.lane.plan import headers_of
 
+chat = load("chat")
 template = load("template")
 
 # What is another in each call, by attribute, and when or how it is made.
@@ -42,7 +44,8 @@ _MOMENTS = {
     "litellm_overhead_time_ms": "overhead",
 }
 _ADDITIONAL = "additional_headers"
-_LENGTH = b"content-length"
+# In the names of headers by which a price is stated.
+_PRICE = "response-cost"
 
 
 class Shown(events.Shown):
@@ -177,6 +180,7 @@ class Openings:
             "base headers": convert,
             _ADDITIONAL: lambda headers: convert(convert(headers), preserve_litellm_internal_headers=True),
         }
+        self.header_maps = {slot: HeaderMaps(convert) for slot, convert in self.conversions.items()}
 
     def opening(
         self, first: Shown, second: Shown, recording: Recording, body: bytes, are_current: Callable[[], bool]
@@ -187,10 +191,8 @@ class Openings:
         """
         made = Opening(self, first, second, recording.stream, are_current)
         sent = recording.sent[0]
-        headers = headers_of(sent.reply.headers)
-        made.extend(headers)
-        heads = made.mapped(headers)
-        if heads is None:  # empty, repeated or not ASCII
+        heads = made.mapped(chat.read_headers(sent.reply.headers))
+        if heads is None:
             raise Unlearnable("headers of a stream")
         slots = second.slots()
         opened = made.fill(heads, plain(second.messages), second.given, slots)
@@ -225,52 +227,51 @@ class Opening:
         response, request = stream.response, stream.response.request
         self._encoding = response.default_encoding
         self._url, self._timeout = request.url, dict(request.extensions["timeout"])
-        self._request_headers = request.headers.raw
-        self.content_type = dict(headers_of(response.headers.raw)).get("content-type")
+        self._request_headers = second.plan.request["headers"]
+        self.content_type = response.headers.get("content-type")
         self._ends = Ends(are_current, openings.total, openings.feeds.fault)
         self._payloads = Payloads(openings.feeds.sources, openings.feeds.fault, False)
-        self._maps: dict[tuple[str, ...], dict[str, tuple[tuple[str, int], ...]]] = {}
         raw = openings.call.__code__ if self._in_loop else openings.classes[0]
         if any(shown.details.get(RAW) is not raw for shown in (first, second)):
             raise Unlearnable("a stream with another response")
 
     # --- the answer's head
 
-    def extend(self, headers: list[tuple[str, str]]) -> None:
-        """Learn what becomes of the headers of such an answer. Raises ``Unlearnable``."""
-        names = tuple(name for name, _ in headers)
-        if any("response-cost" in name for name in names):
-            raise Unlearnable("a price in the response headers")
-        self._maps[names] = {
-            slot: learn.learn_headers(names, convert) for slot, convert in self._openings.conversions.items()
-        }
+    def mapped(self, read: tuple[dict[str, str], list[str], tuple[Any, ...]] | None) -> dict[str, Any] | None:
+        """Return the headers of an answer as LiteLLM keeps them, by slot; None if stock must judge them.
 
-    def mapped(self, headers: Iterable[tuple[str, str]]) -> dict[str, Any] | None:
-        """Return the headers of an answer as LiteLLM keeps them, by slot; None if stock must judge them."""
-        held: dict[str, str] = {}
-        for name, value in headers:
-            if not value or not value.isascii() or name in held or name == "set-cookie":
-                return None
-            held[name] = value
-        maps = self._maps.get(tuple(held))
-        if maps is None or held.get("content-type") != self.content_type:
+        ``read`` is what ``read_headers`` makes of them.
+        """
+        if read is None:
             return None
-        values = list(held.values())
-        return {
-            "response_headers": held,
-            **{slot: {name: values[index] for name, index in found} for slot, found in maps.items()},
-        }
+        shown, _, names = read
+        if shown.get("content-type") != self.content_type or any(_PRICE in name for name in shown):
+            return None
+        values = list(shown.values())
+        heads: dict[str, Any] = {"response_headers": shown}
+        for slot, maps in self._openings.header_maps.items():
+            found = maps.find(names)
+            if found is None:
+                return None
+            heads[slot] = {name: values[index] for name, index in found}
+        return heads
 
     # --- opening
 
-    def open(self, reply: Reply, messages: Any, arguments: Mapping[str, Any], started: float) -> tuple[Any, Any] | None:
+    def open(
+        self, reply: Reply, messages: Any, arguments: Mapping[str, Any], started: float, cookies: ClientCookies
+    ) -> tuple[Any, Any] | None:
         """Return LiteLLM's stream over the body of ``reply``, and what a router would call again with.
 
-        Returns None if stock must judge the reply. ``started`` is when the call began (``time.time()``).
+        Returns None if stock must judge the reply. ``started`` is when the call began (``time.time()``). What the reply
+        sets is kept in ``cookies``.
         """
-        heads = self.mapped(headers_of(reply.headers))
-        if heads is None:
+        read = chat.read_headers(reply.headers)
+        heads = self.mapped(read)
+        if read is None or heads is None:
             return None
+        if read[1]:
+            cookies.store(read[1], reply.headers)
         openings = self._openings
         now = time.time()
         start = datetime.datetime.fromtimestamp(started)
@@ -319,10 +320,9 @@ class Opening:
             slots[slot] = copy.copy(example)
         return self._form.fill(messages, arguments, slots)
 
-    def request(self, body: bytes) -> httpx.Request:
-        """Return the request as the SDK's HTTP client would have made it."""
-        length = str(len(body)).encode()
-        headers = [(name, length if name.lower() == _LENGTH else value) for name, value in self._request_headers]
+    def request(self, body: bytes, cookie: bytes) -> httpx.Request:
+        """Return the request as the SDK's HTTP client would have made it, with this ``cookie`` header."""
+        headers = self._request_headers.raw(body, cookie)
         return httpx.Request(
             "POST", self._url, headers=headers, content=body, extensions={"timeout": self._timeout.copy()}
         )
@@ -356,7 +356,8 @@ class Opening:
             live = httpx.Response(
                 live.status_code, headers=live.headers.raw, stream=body_stream, extensions=live.extensions
             )
-        return self._stream(Reply(0.0, live=live, request=self.request(body)))
+        cookie = stream.response.request.headers.get("cookie", "").encode()
+        return self._stream(Reply(0.0, live=live, request=self.request(body, cookie)))
 
 
 def _model(kind: Any, fields: dict[str, Any], fields_set: frozenset[str]) -> Any:

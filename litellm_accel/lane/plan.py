@@ -16,7 +16,6 @@ from typing import Any
 import httpx
 import orjson
 from aiohttp import ClientTimeout
-from multidict import CIMultiDict
 from pydantic_core import PydanticSerializationError
 from yarl import URL
 
@@ -27,6 +26,8 @@ from litellm_accel.lane.clients import Client
 from litellm_accel.lane.conversations import Conversation, Rewriting
 from litellm_accel.lane.events import STATED_PRICE, extra, is_plain, pricing_facts, stated_price
 from litellm_accel.lane.exchange import Conversion, Recording, Reply, Sent
+from litellm_accel.lane.head import RequestHeaders
+from litellm_accel.lane.header_maps import HeaderMaps
 from litellm_accel.lane.learn import NotShown, Unlearnable
 from litellm_accel.lane.loops import Transports, source_of
 from litellm_accel.lane.rules import ANYTHING, JUDGED, SUMMING, Rules
@@ -63,6 +64,7 @@ _HEADERS = frozenset(
         "x-novita-source",
         "x-pplx-integration",
         "x-title",
+        "cookie",
     ]
 )
 _HIDDEN_SOURCES = {
@@ -104,7 +106,7 @@ class Maker:
         self._completion = importlib.import_module("openai.types.chat").ChatCompletion
         self.templates: dict[tuple[str, str], dict[Any, Any]] = {}
         self.prices: dict[tuple[str, str], dict[Any, Any]] = {}
-        self.header_maps: dict[tuple[str, ...], Any] = {}
+        self.header_maps = HeaderMaps(self._additional)
         self.texts: dict[Any, Callable[[Any], str] | None] = {}
 
     def plan(
@@ -148,21 +150,26 @@ class Maker:
         elif chat.kinds_of(orjson.loads(messages)) & ~kinds:
             raise NotShown("a provider with its own messages")
         prefix, suffix = _around(sent.request.content, messages, spaced)
-        if not names <= _HEADERS | added_headers or "cookie" in names:
+        if not names <= _HEADERS | added_headers or "content-length" in added_headers:
             raise Unlearnable("request headers")
         if provider == "azure" and "authorization" in names:
             raise Unlearnable("a token that may expire")
         if conversion is None and _JSON_TOOL in suffix:
             raise Unlearnable("answers that are treated by their content")
+        read = chat.read_headers(sent.reply.headers)
+        if read is None:
+            raise Unlearnable("response headers")
         hidden = () if recording.streams else self._hidden(result)
         kind = "sync" if not sent.options else "async"
+        client = self.client(sent.transport, sent.request.url)
+        own_cookie = client.gives_cookie or "cookie" in added_headers
         shared = (provider, kind) if conversion is None else (provider, kind, *_conversion_key(conversion))
         plan = chat.Plan(
             prefix,
             suffix,
             spaced,
             hidden,
-            dict(headers_of(sent.reply.headers)).get("content-type", ""),
+            read[0].get("content-type", ""),
             self.templates.setdefault(shared, {}),
             self.header_maps,
             None
@@ -170,8 +177,8 @@ class Maker:
             else _Coster(
                 self.total(recording.pricing), recording.pricing["litellm_logging_obj"], result._hidden_params
             ),
-            self.transports(recording, kind),
-            _request(sent, kind),
+            self.transports(recording, client, kind),
+            _request(sent, kind, own_cookie),
             epoch,
             time.time() + _SECONDS,
             free,
@@ -205,19 +212,20 @@ class Maker:
 
         return total
 
-    def transports(self, recording: Recording, kind: str) -> Any:
-        """Return the recorded call's transport by event loop, with stock's client of it."""
-        transport = recording.sent[0].transport
-        held = (transport, self.client(transport))
+    def transports(self, recording: Recording, client: Client, kind: str) -> Any:
+        """Return the recorded call's transport by event loop, with stock's ``client`` of it."""
+        sent = recording.sent[0]
+        held = (sent.transport, client)
         if kind == "sync":
             return {None: held}
-        transports = Transports(source_of(recording.clients, transport), self.client)
+        source = source_of(recording.clients, sent.transport)
+        transports = Transports(source, functools.partial(self.client, url=sent.request.url))
         transports[asyncio.get_running_loop()] = held
         return transports
 
-    def client(self, transport: Any) -> Client:
-        """Return LiteLLM's client of ``transport``. Raises ``Unlearnable``."""
-        return Client(self.litellm.in_memory_llm_clients_cache.cache_dict, transport)
+    def client(self, transport: Any, url: httpx.URL) -> Client:
+        """Return LiteLLM's client of ``transport``, for requests to ``url``. Raises ``Unlearnable``."""
+        return Client(self.litellm.in_memory_llm_clients_cache.cache_dict, transport, url)
 
     def extend(
         self,
@@ -232,22 +240,18 @@ class Maker:
         plan is as it was.
         """
         _require_hidden(result)
-        headers = headers_of(reply.headers)
-        value = chat.value_of(reply.body, dict(headers).get("content-encoding"))
+        read = chat.read_headers(reply.headers)
+        if read is None:
+            raise Unlearnable("response headers")
+        value = chat.value_of(reply.body, read[0].get("content-encoding"))
         found = None if value is None else chat.shape_of(value, plan.sums)
         if found is None:
             raise Unlearnable("an answer that is treated by its content")
-        names = tuple(name for name, _ in headers)
-        new_names, new_shape = False, found[0] not in plan.templates
+        new_shape = found[0] not in plan.templates
         try:
             if new_shape:
                 self._learn_shape(plan, found[0], value)
-            if found[0] in plan.prices:
-                names = (*names, chat.PRICE)
-            new_names = names not in plan.header_maps
-            if new_names:
-                plan.header_maps[names] = learn.learn_headers(names, self._additional)
-            answer = plan.answer(reply.status, headers, reply.body, reply.headers)
+            answer = plan.answer(reply.status, reply.headers, reply.body)
             if answer is None:
                 raise Unlearnable("an answer the lane does not read")
             made = answer.result(0.0, 0.0, lambda made: plan.cost(made, quiet=True))
@@ -259,8 +263,6 @@ class Maker:
             if new_shape:
                 plan.templates.pop(found[0], None)
                 plan.prices.pop(found[0], None)
-            if new_names:
-                plan.header_maps.pop(names, None)
             if isinstance(error, RecursionError):
                 raise Unlearnable("an answer that is nested too deep") from None
             raise
@@ -398,23 +400,23 @@ def _written_again(answer: Any) -> str:
     return json.dumps(orjson.loads(answer.text()))
 
 
-def headers_of(headers: Any) -> list[tuple[str, str]]:
-    """Return response headers, of aiohttp or of httpx, as a list of lower-case names and values."""
-    if hasattr(headers, "items"):
-        return [(name.lower(), value) for name, value in headers.items()]
-    return [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers]
+def _request(sent: Sent, kind: str, own_cookie: bool) -> dict[str, Any]:
+    """Return what the transport needs to send such a request again: by name, for event loops or for threads.
 
-
-def _request(sent: Sent, kind: str) -> dict[str, Any]:
-    """Return what the transport needs to send such a request again: by name, for event loops or for threads."""
+    With ``own_cookie`` the request has a ``Cookie`` header that somebody has given. Raises ``Unlearnable``.
+    """
     request = sent.request
+    try:
+        headers = RequestHeaders(request.headers, own_cookie)
+    except ValueError:
+        raise Unlearnable("request headers") from None
     if kind == "sync":
-        head = Head(request.url, request.headers.raw)
-        return {"url": request.url, "head": head, "timeout": request.extensions.get("timeout")}
+        head = Head(request.url, headers)
+        return {"url": request.url, "head": head, "headers": headers, "timeout": request.extensions.get("timeout")}
     timeout, proxy, server_hostname, ssl_verify = sent.options
     options = {
         "url": URL(str(request.url), encoded=True),
-        "headers": CIMultiDict(request.headers.multi_items()),
+        "headers": headers,
         "timeout": ClientTimeout(sock_connect=timeout.connect, sock_read=timeout.read, connect=timeout.pool),
         "proxy": proxy,
         "server_hostname": server_hostname,

@@ -31,7 +31,12 @@ class Pools:
         self.forget()
 
     def send(
-        self, transport: httpx.HTTPTransport, head: Head, body: bytes, timeout: Mapping[str, float | None]
+        self,
+        transport: httpx.HTTPTransport,
+        head: Head,
+        body: bytes,
+        cookie: bytes,
+        timeout: Mapping[str, float | None],
     ) -> Reply | None:
         """Send one request as ``transport`` would; ``timeout`` is httpx's: seconds by what is waited for."""
         if not self._gate.on:
@@ -42,11 +47,13 @@ class Pools:
         if pool is None:
             self._gate.decline("proxy or other protocol")
             return None
-        reply = pool.send(head, body, timeout)
+        reply = pool.send(head, body, cookie, timeout)
         self._gate.decline("all connections in use") if reply is None else self._gate.serve()
         return reply
 
-    async def asend(self, session: aiohttp.ClientSession, options: Mapping[str, Any], body: bytes) -> Reply | None:
+    async def asend(
+        self, session: aiohttp.ClientSession, options: Mapping[str, Any], body: bytes, cookie: bytes
+    ) -> Reply | None:
         """Send one request as ``session.request("POST", **options)`` would.
 
         In ``options["prepared"]`` (``Attached``) sessions are mapped to what has been prepared for the other options.
@@ -60,7 +67,7 @@ class Pools:
         if request is None:
             self._gate.decline("proxy, cookies or traces")
             return None
-        reply = await request.send(body)
+        reply = await request.send(body, cookie)
         self._gate.serve()
         return reply
 

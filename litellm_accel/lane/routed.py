@@ -99,7 +99,7 @@ class Routed:
             passage.sends(functools.partial(again, tracked=True, checked=True))
             reply = await post.asend()
             if stream:
-                opened, told = lane.opened(plan, reply, call), None
+                opened, told = lane.opened(plan, post, reply, call), None
                 result = opened and await self._aopened(router, messages, opened, limit)
                 limit = limit if result is None else None
             else:
@@ -193,7 +193,7 @@ class Routed:
         passage.sends(functools.partial(again, checked=checked))
         reply = post.send()
         if stream:
-            opened, told = lane.opened(plan, reply, call), None
+            opened, told = lane.opened(plan, post, reply, call), None
             result = opened and self._opened(router, messages, opened)
         else:
             result, told = self._result(router, model, plan, post, reply, call, request)

@@ -21,7 +21,7 @@ import httpx
 from litellm_accel._backend import load
 from litellm_accel.lane import guard
 from litellm_accel.lane.exchange import Reply
-from litellm_accel.lane.head import OpenHead
+from litellm_accel.lane.head import COOKIE, OpenHead, RequestHeaders
 from litellm_accel.lane.tally import MAX_AGE, Tallies
 
 http1 = load("http1")
@@ -32,16 +32,11 @@ _READ_BYTES = 65536
 class Head(OpenHead):
     """A request before its body, as httpcore writes it. Raises ``ValueError`` if it has no content length."""
 
-    def __init__(self, url: httpx.URL, headers: list[tuple[bytes, bytes]]) -> None:
+    def __init__(self, url: httpx.URL, headers: RequestHeaders) -> None:
         self.url = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
         self.headers = headers
-        request = h11.Request(method=b"POST", target=url.raw_path, headers=headers)
+        request = h11.Request(method=b"POST", target=url.raw_path, headers=headers.raw(b"", COOKIE))
         super().__init__(h11.Connection(h11.CLIENT).send(request) or b"")
-
-    def headers_for(self, body: bytes) -> list[tuple[bytes, bytes]]:
-        """Return the headers with the length of ``body``."""
-        length = b"%d" % len(body)
-        return [(name, length if name.lower() == b"content-length" else value) for name, value in self.headers]
 
 
 class _Connection:
@@ -81,7 +76,7 @@ class ThreadPool:
         self._lock = threading.Lock()
         self.finalizer = weakref.finalize(owner, self.close, "client gone")
 
-    def send(self, head: Head, body: bytes, timeout: Mapping[str, float | None]) -> Reply | None:
+    def send(self, head: Head, body: bytes, cookie: bytes, timeout: Mapping[str, float | None]) -> Reply | None:
         """Send one request and return what came of it; None, with nothing sent, if all connections are in use.
 
         ``timeout`` is httpx's: seconds by ``connect``, ``read`` and ``write``.
@@ -109,7 +104,7 @@ class ThreadPool:
                 self.tallies[host].in_use += 1
         reason = "broken off"
         try:
-            reply, reason = _exchange(connection.stream, head, body, timeout)
+            reply, reason = _exchange(connection.stream, head, body, cookie, timeout)
             reply.sent = sent
             return reply
         finally:
@@ -173,7 +168,7 @@ def _connect(pool: httpcore.ConnectionPool, head: Head, timeout: Mapping[str, fl
 
 
 def _exchange(
-    stream: httpcore.NetworkStream, head: Head, body: bytes, timeout: Mapping[str, float | None]
+    stream: httpcore.NetworkStream, head: Head, body: bytes, cookie: bytes, timeout: Mapping[str, float | None]
 ) -> tuple[Reply, str]:
     """Send one request; return the reply, and why the connection cannot be used again (an empty text if it can)."""
     response = http1.Response()
@@ -181,7 +176,7 @@ def _exchange(
     parts: list[bytes] = []
     failure: Exception | None = None
     progress = guard.sending()
-    request = head.around(body)
+    request = head.around(body, cookie)
     try:
         with contextlib.suppress(httpcore.WriteError):  # the host may have answered before it had read all
             progress.left = stream.write(request, timeout["write"]) is None
@@ -200,14 +195,17 @@ def _exchange(
             failure = error
         elif not progress.left:
             raise
-    progress.reply = _read_again(_Replayed(stream, b"".join(parts), failure), head, body, timeout)
+    replayed = _Replayed(stream, b"".join(parts), failure)
+    progress.reply = _read_again(replayed, head, body, cookie, timeout)
     return progress.reply, "unusual response"
 
 
-def _read_again(stream: _Replayed, head: Head, body: bytes, timeout: Mapping[str, float | None]) -> Reply:
+def _read_again(
+    stream: _Replayed, head: Head, body: bytes, cookie: bytes, timeout: Mapping[str, float | None]
+) -> Reply:
     """Return what httpcore makes of what has come and is still to come."""
     connection = httpcore.HTTP11Connection(head.url.origin, stream)
-    headers = head.headers_for(body)
+    headers = head.headers.raw(body, cookie)
     request = httpcore.Request("POST", head.url, headers=headers, content=body, extensions={"timeout": timeout})
     try:
         with _errors():

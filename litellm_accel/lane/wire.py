@@ -15,8 +15,10 @@ import aiohttp
 import httpcore
 import httpx
 from httpcore._utils import is_socket_readable
+from multidict import CIMultiDict
 
 from litellm_accel.lane import guard, pools
+from litellm_accel.lane.cookies import ClientCookies
 from litellm_accel.lane.exchange import Reply
 
 _map_errors = httpx._transports.default.map_httpcore_exceptions
@@ -28,15 +30,26 @@ class Post:
     """One request, ready to be sent.
 
     ``begun`` is what is known of its call for callbacks, None if nobody listens; ``opening`` opens the stream that is
-    asked for, None for a plain answer.
+    asked for, None for a plain answer. ``cookies`` are those of the client that it is sent for, ``cookie`` is its
+    header of them.
     """
 
-    __slots__ = ("begun", "body", "opening", "options", "transport")
+    __slots__ = ("begun", "body", "cookie", "cookies", "opening", "options", "transport")
 
-    def __init__(self, transport: Any, options: dict[str, Any], body: bytes, opening: Any) -> None:
+    def __init__(
+        self,
+        transport: Any,
+        options: dict[str, Any],
+        body: bytes,
+        opening: Any,
+        cookies: ClientCookies,
+        cookie: bytes,
+    ) -> None:
         self.transport = transport
         self.options = options
         self.body = body
+        self.cookies = cookies
+        self.cookie = cookie
         self.opening = opening
         self.begun: Any = None
 
@@ -61,11 +74,10 @@ class Post:
         pool = pools.current() if self.opening is None else None
         try:
             if pool is not None:
-                reply = await pool.asend(self.transport, options, self.body)
+                reply = await pool.asend(self.transport, options, self.body, self.cookie)
                 if reply is not None:
                     return reply
-            headers = options["headers"].copy()
-            headers["content-length"] = str(len(self.body))
+            headers = CIMultiDict(options["headers"].texts(self.body, self.cookie))
             given = {name: value for name, value in options.items() if name != "prepared"}
             given["headers"] = headers
             given.update(data=self.body, allow_redirects=False, auto_decompress=False)
@@ -82,7 +94,7 @@ class Post:
         response = reply.live  # which stock may read as well, until it has been read
         reply.status, reply.headers = response.status, response.headers
         if self.opening is not None and response.status == 200:
-            reply.request = self.opening.request(self.body)
+            reply.request = self.opening.request(self.body, self.cookie)
             return reply
         try:
             reply.body, reply.live = await response.read(), None
@@ -100,7 +112,7 @@ class Post:
         options = self.options
         pool = pools.current()
         if pool is not None:
-            reply = pool.send(self.transport, options["head"], self.body, options["timeout"])
+            reply = pool.send(self.transport, options["head"], self.body, self.cookie, options["timeout"])
             if reply is not None:
                 return reply
         head = options["head"]
@@ -110,7 +122,7 @@ class Post:
                     httpcore.Request(
                         "POST",
                         head.url,
-                        headers=head.headers_for(self.body),
+                        headers=head.headers.raw(self.body, self.cookie),
                         content=self.body,
                         extensions={"timeout": options["timeout"]},
                     )
@@ -129,7 +141,7 @@ class Post:
 
     def _open(self) -> Reply:
         sent = time.time()
-        request = self.opening.request(self.body)
+        request = self.opening.request(self.body, self.cookie)
         progress = guard.sending()
         reply = progress.reply = Reply(sent)
         try:
@@ -161,28 +173,30 @@ def apost(plan: Any, body: bytes) -> Post | str:
     if held is None:
         return NEW_LOOP
     transport, client = held
-    if client.cookies._cookies:
-        return "cookies"
     if client.changed():
         plan.expires = 0.0
         return "changed client"
+    cookie = client.cookies.header()
+    if cookie is None:
+        return "cookies"
     options = plan.request
     session = transport._get_valid_client_session()  # the name that every release has
     pooled = plan.opening is None and pools.current() is not None and options["prepared"].get(session) is not None
     if not pooled and _closing(session.connector, options["url"]):
         return "closed connection"
-    return Post(session, options, body, plan.opening)
+    return Post(session, options, body, plan.opening, client.cookies, cookie)
 
 
 def post(plan: Any, body: bytes) -> Post | str:
     """Return the request of ``plan`` with ``body`` for threads, or why stock must send it."""
     transport, client = plan.transports[None]
-    if client.cookies._cookies:
-        return "cookies"
     if client.changed():
         plan.expires = 0.0
         return "changed client"
-    return Post(transport, plan.request, body, plan.opening)
+    cookie = client.cookies.header()
+    if cookie is None:
+        return "cookies"
+    return Post(transport, plan.request, body, plan.opening, client.cookies, cookie)
 
 
 def _closing(connector: Any, url: Any) -> bool:

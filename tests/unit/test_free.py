@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import httpx
 import pytest
 
 from litellm_accel.lane.free import widen
+from litellm_accel.lane.head import RequestHeaders
 from litellm_accel.lane.learn import Unlearnable
 
 
@@ -18,7 +20,8 @@ def plan(
     suffix = "," + json.dumps(body, ensure_ascii=False, separators=(",", ":"))[1:]
     if spaced:
         suffix = ", " + json.dumps(body)[1:]
-    request = {"url": "http://host", "headers": {"content-length": str(len(suffix)), **(headers or {})}, "prepared": {}}
+    given = httpx.Headers({**(headers or {}), "content-length": str(len(suffix))})
+    request = {"url": "http://host", "headers": RequestHeaders(given, False), "prepared": {}}
     written = {name: json.dumps(value).encode() for name, value in free.items()}
     return hot("chat").Plan(b"{", suffix.encode(), spaced, (), "", {}, {}, None, {}, request, 1, 0.0, written)
 

@@ -25,6 +25,7 @@ from yarl import URL
 
 from litellm_accel._backend import load
 from litellm_accel.lane.exchange import Reply
+from litellm_accel.lane.head import RequestHeaders
 from litellm_accel.lane.pools import Pools
 from litellm_accel.lane.thread_pool import Head
 
@@ -153,7 +154,8 @@ def _error(error: BaseException | None) -> Any:
 
 def head_for(host: Host, name: str) -> Head:
     url = httpx.URL(f"{host.address}/{name}")
-    return Head(url, httpx.Request("POST", url, content=BODY, headers={"X-Custom": "Yes"}).headers.raw)
+    request = httpx.Request("POST", url, content=BODY, headers={"X-Custom": "Yes"})
+    return Head(url, RequestHeaders(request.headers, False))
 
 
 TIMEOUT = {"connect": 5.0, "read": 5.0, "write": 5.0, "pool": 5.0}
@@ -194,7 +196,7 @@ def test_threads_get_what_httpcore_would_give_them(host: Host, pools: Pools, nam
     with httpx.HTTPTransport() as theirs, httpx.HTTPTransport() as ours:
         expected = stock_threads(theirs, host, name)
         for _ in range(2):
-            reply = pools.send(ours, head_for(host, name), BODY, timeout_for(name))
+            reply = pools.send(ours, head_for(host, name), BODY, b"", timeout_for(name))
             assert reply is not None
             assert described(reply, raw_names) == described(expected, raw_names)
         assert len(host.requests) == 3, "each request is sent once"
@@ -210,7 +212,7 @@ def test_threads_meet_a_refused_connection_as_in_httpcore(host: Host, pools: Poo
     host.close()
     with httpx.HTTPTransport() as theirs, httpx.HTTPTransport() as ours:
         expected = stock_threads(theirs, host, "plain")
-        reply = pools.send(ours, head_for(host, "plain"), BODY, TIMEOUT)
+        reply = pools.send(ours, head_for(host, "plain"), BODY, b"", TIMEOUT)
     assert reply is not None
     assert described(reply, raw_names) == described(expected, raw_names)
 
@@ -218,9 +220,9 @@ def test_threads_meet_a_refused_connection_as_in_httpcore(host: Host, pools: Poo
 def test_a_thread_sends_nothing_on_a_connection_that_the_host_has_closed(host: Host, pools: Pools) -> None:
     with httpx.HTTPTransport() as transport:
         head = head_for(host, "plain")
-        assert pools.send(transport, head, BODY, TIMEOUT).status == 200  # type: ignore[union-attr]
+        assert pools.send(transport, head, BODY, b"", TIMEOUT).status == 200  # type: ignore[union-attr]
         host.connections[0].shutdown(socket.SHUT_RDWR)
-        assert pools.send(transport, head, BODY, TIMEOUT).status == 200  # type: ignore[union-attr]
+        assert pools.send(transport, head, BODY, b"", TIMEOUT).status == 200  # type: ignore[union-attr]
     (counts,) = pools.statistics()["threads"].values()
     assert counts["closed"] == {"closed by host": 1}
     assert counts["created"] == 2
@@ -233,7 +235,7 @@ def test_many_threads_share_few_connections_and_all_are_closed_in_the_end(host: 
 
         def work() -> None:
             for _ in range(20):
-                replies.append(pools.send(transport, head, BODY, TIMEOUT))
+                replies.append(pools.send(transport, head, BODY, b"", TIMEOUT))
 
         threads = [threading.Thread(target=work) for _ in range(8)]
         for thread in threads:
@@ -251,7 +253,7 @@ def test_many_threads_share_few_connections_and_all_are_closed_in_the_end(host: 
 
 def test_connections_are_closed_when_their_client_is_gone(host: Host, pools: Pools) -> None:
     transport = httpx.HTTPTransport()
-    assert pools.send(transport, head_for(host, "plain"), BODY, TIMEOUT).status == 200  # type: ignore[union-attr]
+    assert pools.send(transport, head_for(host, "plain"), BODY, b"", TIMEOUT).status == 200  # type: ignore[union-attr]
     pool = pools._thread_pools[transport]
     assert pool is not None
     del transport
@@ -266,6 +268,7 @@ def test_nothing_is_left_open_at_the_end_of_a_program(host: Host) -> None:
     program = f"""
 import httpx
 from litellm_accel._backend import load
+from litellm_accel.lane.head import RequestHeaders
 from litellm_accel.lane.pools import Pools
 from litellm_accel.lane.thread_pool import Head
 
@@ -273,8 +276,8 @@ gate = load("gate").Gate("connection_pool", 10)
 gate.switch(True)
 pools, transport = Pools(gate), httpx.HTTPTransport()
 url = httpx.URL("{host.address}/plain")
-head = Head(url, httpx.Request("POST", url, content=b"1").headers.raw)
-print(pools.send(transport, head, b"1", {TIMEOUT!r}).status)
+head = Head(url, RequestHeaders(httpx.Request("POST", url, content=b"1").headers, False))
+print(pools.send(transport, head, b"1", b"", {TIMEOUT!r}).status)
 """
     done = subprocess.run([sys.executable, "-X", "dev", "-c", program], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("200\n", "")
@@ -282,7 +285,7 @@ print(pools.send(transport, head, b"1", {TIMEOUT!r}).status)
 
 def test_a_proxy_is_left_to_litellms_own_client(pools: Pools, host: Host) -> None:
     with httpx.HTTPTransport(proxy="http://127.0.0.1:9") as transport:
-        assert pools.send(transport, head_for(host, "plain"), BODY, TIMEOUT) is None
+        assert pools.send(transport, head_for(host, "plain"), BODY, b"", TIMEOUT) is None
     assert not host.requests
 
 
@@ -290,8 +293,8 @@ def test_a_proxy_is_left_to_litellms_own_client(pools: Pools, host: Host) -> Non
 
 
 def options_for(host: Host, name: str) -> dict[str, Any]:
-    headers = CIMultiDict([("X-Custom", "Yes"), ("User-Agent", "test"), ("content-length", "0")])
-    headers["content-type"] = "application/json"
+    given = {"X-Custom": "Yes", "User-Agent": "test", "Content-Length": "0", "Content-Type": "application/json"}
+    headers = RequestHeaders(httpx.Headers(given), False)
     timeout = aiohttp.ClientTimeout(sock_connect=5.0, sock_read=timeout_for(name)["read"], connect=5.0)
     url = URL(f"{host.address}/{name}")
     return {"url": url, "headers": headers, "timeout": timeout, "proxy": None, "server_hostname": None, "prepared": {}}
@@ -302,8 +305,7 @@ def session() -> aiohttp.ClientSession:
 
 
 async def stock_loops(session: aiohttp.ClientSession, options: dict[str, Any]) -> Reply:
-    headers = options["headers"].copy()
-    headers["content-length"] = str(len(BODY))
+    headers = CIMultiDict(options["headers"].texts(BODY, b""))
     given = {name: value for name, value in options.items() if name != "prepared"}
     try:
         response = await session.request(
@@ -320,6 +322,8 @@ async def stock_loops(session: aiohttp.ClientSession, options: dict[str, Any]) -
 
 
 def names(headers: Any) -> list[tuple[str, str]]:
+    if type(headers) is list:
+        return [(name.decode().lower(), value.decode("utf-8", "surrogateescape")) for name, value in headers]
     return [(name.lower(), value) for name, value in headers.items()]
 
 
@@ -329,7 +333,7 @@ async def test_loops_get_what_aiohttp_would_give_them(host: Host, pools: Pools, 
     async with session() as theirs, session() as ours:
         expected = await stock_loops(theirs, options)
         for _ in range(2):
-            reply = await pools.asend(ours, options, BODY)
+            reply = await pools.asend(ours, options, BODY, b"")
             assert reply is not None
             assert described(reply, names) == described(expected, names)
         assert len(host.requests) == 3, "each request is sent once"
@@ -346,7 +350,7 @@ async def test_loops_meet_a_refused_connection_as_in_aiohttp(host: Host, pools: 
     options = options_for(host, "plain")
     async with session() as theirs, session() as ours:
         expected = await stock_loops(theirs, options)
-        reply = await pools.asend(ours, options, BODY)
+        reply = await pools.asend(ours, options, BODY, b"")
     assert reply is not None
     assert described(reply, names) == described(expected, names)
 
@@ -354,10 +358,10 @@ async def test_loops_meet_a_refused_connection_as_in_aiohttp(host: Host, pools: 
 async def test_a_loop_sends_nothing_on_a_connection_that_the_host_has_closed(host: Host, pools: Pools) -> None:
     options = options_for(host, "plain")
     async with session() as ours:
-        assert (await pools.asend(ours, options, BODY)).status == 200  # type: ignore[union-attr]
+        assert (await pools.asend(ours, options, BODY, b"")).status == 200  # type: ignore[union-attr]
         host.connections[0].shutdown(socket.SHUT_RDWR)
         time.sleep(0.05)  # the loop must not have had time to notice
-        assert (await pools.asend(ours, options, BODY)).status == 200  # type: ignore[union-attr]
+        assert (await pools.asend(ours, options, BODY, b"")).status == 200  # type: ignore[union-attr]
         (counts,) = pools.statistics()["loops"].values()
         assert counts["closed"]["closed by host"] == 1
         assert counts["created"] == 2
@@ -367,7 +371,7 @@ async def test_a_loop_sends_nothing_on_a_connection_that_the_host_has_closed(hos
 async def test_a_cancelled_request_closes_its_connection(host: Host, pools: Pools, name: str) -> None:
     options = options_for(host, name)
     async with session() as ours:
-        task = asyncio.create_task(pools.asend(ours, options, BODY))
+        task = asyncio.create_task(pools.asend(ours, options, BODY, b""))
         while not host.requests:
             await asyncio.sleep(0.01)
         task.cancel()
@@ -384,7 +388,7 @@ async def test_hundreds_of_requests_at_once_share_a_connectors_connections(host:
     options["timeout"] = aiohttp.ClientTimeout(sock_read=30)
     connector = aiohttp.TCPConnector(limit=20)
     async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as ours:
-        replies = await asyncio.gather(*(pools.asend(ours, options, BODY) for _ in range(300)))
+        replies = await asyncio.gather(*(pools.asend(ours, options, BODY, b"") for _ in range(300)))
         assert all(reply is not None and reply.status == 200 for reply in replies)
         assert len(host.connections) <= 20
 
@@ -393,9 +397,9 @@ async def test_what_a_session_does_besides_sending_is_left_to_aiohttp(host: Host
     options = options_for(host, "plain")
     for more in ({"trust_env": True}, {"cookie_jar": aiohttp.CookieJar()}, {"trace_configs": [aiohttp.TraceConfig()]}):
         async with aiohttp.ClientSession(**{"cookie_jar": aiohttp.DummyCookieJar(), **more}) as ours:  # type: ignore[arg-type]
-            assert await pools.asend(ours, options, BODY) is None
+            assert await pools.asend(ours, options, BODY, b"") is None
     async with session() as ours:
-        assert await pools.asend(ours, {**options, "prepared": {}, "proxy": "http://127.0.0.1:9"}, BODY) is None
+        assert await pools.asend(ours, {**options, "prepared": {}, "proxy": "http://127.0.0.1:9"}, BODY, b"") is None
     assert not host.requests
 
 
@@ -405,7 +409,7 @@ def test_an_event_loop_that_is_over_leaves_nothing_behind(host: Host, pools: Poo
 
     async def once() -> None:
         async with session() as ours:
-            await pools.asend(ours, options, BODY)
+            await pools.asend(ours, options, BODY, b"")
 
     for _ in range(3):
         asyncio.run(once())

@@ -63,7 +63,7 @@ ANSWERS = (
     Scenario("other-type", answer=plain(headers={"content-type": "text/event-stream"})),
     Scenario("other-headers", answer=plain(headers={"x-other": "1"}), via=ALL),
     Scenario("priced-header", answer=plain(headers={"x-litellm-response-cost": "0.5"})),
-    Scenario("cookie", answer=plain(headers={"set-cookie": "a=b"}), lane="either"),
+    Scenario("cookie", answer=plain(headers={"set-cookie": "a=b"})),
     Scenario("created", answer=plain(status=201)),
     Scenario("cut", answer=plain(cut=2), via=ALL),
     Scenario("late", {"timeout": 0.3, "max_retries": 0}, answer=plain(delay=0.8), via=ALL, logs=False),

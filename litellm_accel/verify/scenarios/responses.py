@@ -8,6 +8,9 @@ from typing import Any
 
 from litellm_accel.verify.scenario import ALL, DIRECT, Scenario, after_plain, crossed, themed
 
+# Of another domain than the provider's on loopback, so it is not kept.
+OPENAI_COOKIE = "__cf_bm=x.y-1; path=/; expires=Fri, 01-Jan-38 00:00:00 GMT; domain=.api.openai.com; Secure"
+
 
 def plain(**fields: Any) -> str:
     return "plain" + json.dumps(fields)
@@ -268,7 +271,8 @@ TRAVELS = (
         "headers-extra", answer=plain(headers={"x-extra": "1", "X-Upper": "A", "server-timing": "a;dur=1"}), via=ALL
     ),
     # Not Router.completion: which of stock's clients it gets, and so which cookies, differs from run to run.
-    Scenario("cookie", answer=plain(headers={"set-cookie": "a=b"}), via=(*DIRECT, "arouter"), lane="either"),
+    Scenario("cookie", answer=plain(headers={"set-cookie": "a=b"}), via=(*DIRECT, "arouter")),
+    Scenario("cookie-openai", answer=plain(headers={"set-cookie": OPENAI_COOKIE}), via=(*DIRECT, "arouter")),
     Scenario("headers-rate-limit", answer=plain(headers={"x-ratelimit-remaining-requests": "0", "retry-after": "1"})),
     Scenario("headers-latin-1", {"max_retries": 0}, answer=plain(headers={"x-name": "caf\u00e9"}), lane="either"),
     Scenario("header-long", {"max_retries": 0}, answer=plain(headers={"x-long": "v" * 8500}), lane="either"),
