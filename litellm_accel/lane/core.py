@@ -18,6 +18,7 @@ from litellm_accel.lane import events, exchange, noted, openings, streams, wire
 from litellm_accel.lane.exchange import Recording, Replay, Reply
 from litellm_accel.lane.free import widen
 from litellm_accel.lane.learn import NotShown, Unlearnable
+from litellm_accel.lane.log_records import LogTemplates, NotWritable
 from litellm_accel.lane.plan import Maker, headers_of
 from litellm_accel.lane.policy import Environment
 from litellm_accel.lane.rules import ANYTHING
@@ -47,6 +48,7 @@ class Lane:
         self.maker = Maker()
         self.feeds = events.Feeds(self.maker.texts, gate.fault)
         self.openings = openings.Openings(self.feeds, self.maker.total)
+        self.logs = LogTemplates(self.environment.levels, gate.fault)
         self.plans: dict[Any, Any] = {}
         self._plans_of = 0
         self.sighted: set[bytes] = set()
@@ -72,13 +74,16 @@ class Lane:
         streaming = bool(kwargs.get("stream"))
         if reason is None and streaming:
             reason = streams.refusal()
+        if reason is None and kind in ("sync", "router"):
+            levels = self.environment.levels
+            reason = levels.in_streams if streaming else levels.in_threads
         if reason is None:
             found = chat.call_key(kind, args, kwargs)
             messages = chat.messages_of(args, kwargs)
             is_told = self.is_told(kwargs)
             encoded = None if found is None else self.encoded(messages, is_told)
             if found is not None and encoded is not None and not (streaming and noted.are_in(kwargs)):
-                key, free = found
+                key, free = found[0] + self.environment.levels.key, found[1]
                 if free and (streaming or key in self.bound):
                     key += b",".join(free.values())
                 return Call(key + events.nested(messages) if is_told else key, messages, encoded, free, kwargs, started)
@@ -132,7 +137,7 @@ class Lane:
             plans[place] = Refused(epoch, shown=plan.shown if type(plan) is ShownOnce and plan.of == epoch else None)
             return LEARN
         if type(plan) is Refused:
-            self.gate.decline("not learned")
+            self.gate.decline(plan.reason)
             return None
         if plan.kinds != ANYTHING and chat.kinds_of(call.messages) & ~plan.kinds:
             self.gate.decline("messages")
@@ -181,12 +186,13 @@ class Lane:
         call: Call,
         headers: Iterable[str] = (),
         routed: Callable[[Any], Any] | None = None,
+        passed: Any = None,
     ) -> Iterator[Recording]:
         """Watch the stock call in the block; its ``result``, put into the recording, becomes the plan at ``place``.
 
         If there can be none, that is left there. What callbacks are told takes two calls to learn, and so do streams.
         ``headers`` are names of request headers that are the user's own, besides those in the call and in LiteLLM's
-        settings.
+        settings, ``passed`` what a router's deployment adds to the call.
         """
         begun, kwargs = plans.get(place), call.kwargs
         streaming = bool(kwargs.get("stream"))
@@ -206,6 +212,7 @@ class Lane:
             given = (headers, kwargs.get("headers"), kwargs.get("extra_headers"), self.maker.litellm.headers)
             added = {name.lower() for names in given for name in names or ()}
             plan = self.maker.plan(recording, recording.result, call.encoded, call.free, frozenset(added), begun.epoch)
+            plan.log = self.logs.template(recording, plan, (_fixed(call), passed), self.environment.listening)
             before = getattr(begun.plan, "plan", begun.plan) or (begun.shown and begun.shown.plan)
             if before is not None and not self._widened(plan, before, call.key):
                 raise NotShown("free arguments that matter")
@@ -232,6 +239,9 @@ class Lane:
             return
         except NotShown:
             self._leave(plans, place, begun)
+        except NotWritable as error:
+            self.gate.decline(str(error))
+            begun.reason = str(error)
         except Unlearnable as error:
             self.gate.decline(f"unlearnable: {error}")
             if begun.plan is not None:
@@ -279,7 +289,8 @@ class Lane:
         self.gate.decline("reply left to stock")
         if post.begun is not None:
             post.begun.undo()
-        replay = Replay(str(plan.request["url"]), post.body, reply)
+        written = () if post.log is None else post.log.sites
+        replay = Replay(str(plan.request["url"]), post.body, reply, written)
         try:
             try:
                 with exchange.scripted(replay):
@@ -357,6 +368,8 @@ class Lane:
         if reply.error is not None or reply.body_error is not None:
             return None, None
         try:
+            if plan.log is not None and not plan.log.fits(reply):
+                return None, None
             headers = reply.headers.items() if hasattr(reply.headers, "items") else headers_of(reply.headers)
             answer = plan.answer(reply.status, headers, reply.body, reply.headers)
             if answer is None:
@@ -377,6 +390,8 @@ class Lane:
         if reply.live is None:
             return None
         try:
+            if plan.log is not None and not plan.log.fits(reply):
+                return None
             opened: tuple[Any, Any] | None
             opened = plan.opening.open(reply, call.messages, call.kwargs, call.started)
         except Exception as error:
@@ -422,6 +437,7 @@ class Refused:
         self.epoch = epoch
         self.shown = shown  # by an earlier watched call; the one that is running will be compared with it
         self.plan = plan  # that serves other calls of the key, and shall serve this one's kind too
+        self.reason = "not learned"
 
 
 class ShownOnce:
@@ -432,6 +448,11 @@ class ShownOnce:
     def __init__(self, of: int, shown: events.Shown) -> None:
         self.of = of
         self.shown = shown
+
+
+def _fixed(call: Call) -> dict[str, Any]:
+    """Return what a call passes by name that is the same in all calls of its key."""
+    return {name: value for name, value in call.kwargs.items() if name != "messages" and name not in call.free}
 
 
 LEARN = object()

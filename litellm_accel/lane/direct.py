@@ -45,6 +45,8 @@ class Direct:
             with lane.handing_over(plan, post, reply) as replay:
                 result = replay.result = await stock(*args, **kwargs)
             return result
+        if post.log is not None:
+            post.log.after(post.body, reply)
         if told is not None:
             told.atell()
         lane.gate.serve()
@@ -73,6 +75,8 @@ class Direct:
             with lane.handing_over(plan, post, reply) as replay:
                 result = replay.result = stock(*args, **kwargs)
             return result
+        if post.log is not None:
+            post.log.after(post.body, reply)
         if told is not None:
             told.tell()
         lane.gate.serve()

@@ -21,6 +21,7 @@ from typing import Any
 from litellm_accel._backend import load
 from litellm_accel.genuine import PACKAGES, is_genuine
 from litellm_accel.lane.callbacks import EARLY, SUCCESS, Listeners
+from litellm_accel.lane.log_records import LoggerLevels
 
 watch = load("watch")
 
@@ -343,14 +344,8 @@ READ_ELSEWHERE = frozenset(
 )
 # Callback lists; what may be in them is for ``callbacks`` to say.
 CALLBACK_LISTS = (*SUCCESS, *EARLY, "service_callback")
-_LOGGERS = (
-    ("httpx", logging.INFO),
-    ("httpcore", logging.DEBUG),
-    ("openai", logging.DEBUG),
-    ("LiteLLM", logging.INFO),
-    ("LiteLLM Router", logging.INFO),
-    ("LiteLLM Proxy", logging.INFO),
-)
+# Of logging: what is the state of a logger, or of all, and may change without a word.
+_LOGGING = ("logging", "levels ", "logger ")
 
 # Objects through which calls go; somebody may put a function into one of them.
 _HANDLERS = (
@@ -364,7 +359,6 @@ _OBJECTS = (
     "litellm:logging_callback_manager",
     "litellm.litellm_core_utils.logging_worker:GLOBAL_LOGGING_WORKER",
     "litellm.litellm_core_utils.thread_pool_executor:executor",
-    *(f"logger {name}" for name, _ in _LOGGERS),
 )
 # Where settings change faster than plans pay, no plan is learned for a while.
 _WASTED_BEFORE_REST = 50
@@ -414,14 +408,17 @@ class Environment:
         self.learned = 0
         self.listening = False
         self.listeners = Listeners()
+        self.levels = LoggerLevels()
         self._owners: dict[str, Any] = {}
         self._patched: dict[tuple[str, Any], str] = {}
+        self._settled: str | None = None  # why the lane may not serve, whatever is logged
         self._build()
         self.reason = self._judge()
 
     def _build(self) -> None:
         watched = watch.Watch()
-        for target in (*MODULES, *BYPASSED, *CLASSES, *_HANDLERS, *_OBJECTS):
+        loggers = [f"logger {logger.name}" for logger in self.levels.loggers()]
+        for target in (*MODULES, *BYPASSED, *CLASSES, *_HANDLERS, *_OBJECTS, *loggers):
             owner = self._owner(target)
             if owner is None:
                 continue  # other releases lack it
@@ -432,9 +429,10 @@ class Environment:
                 for key in vars(owner):
                     self._look(target, key)
         watched.add("environ", os.environ._data)  # type: ignore[attr-defined]
-        for name, _ in _LOGGERS:
-            watched.add(f"levels {name}", logging.getLogger(name)._cache)  # type: ignore[attr-defined]
+        for logger in self.levels.loggers():
+            watched.add(f"levels {logger.name}", logger._cache)  # type: ignore[attr-defined]
         watched.add("logging", logging.root.manager)
+        watched.add("methods of loggers", logging.Logger)
         watched.add("model_cost", self.litellm.model_cost)
         watched.add("integrations", self.listeners.made)
         for name in self._defaults:
@@ -458,9 +456,11 @@ class Environment:
             self.watch.mark()
             return self.reason
         is_state = not moved and all(map(self._is_state, differences))
-        if self.reason is None and is_state and self._loggers() is None:
+        if self._settled is None and is_state:
+            self._loggers()
             self.watch.mark()
-            return None
+            self.reason = self._loggers()  # what somebody sets meanwhile is noticed
+            return self.reason
         if self._is_too_often():
             self._rested_until = now + _REST_SECONDS
             return "settings keep changing"
@@ -476,7 +476,9 @@ class Environment:
     def _is_state(self, difference: tuple[str, Any]) -> bool:
         """Return whether all that has changed is what an object holds for itself, like a logger's effective level."""
         name, key = difference
-        return name.startswith("levels ") or (name in _OBJECTS and not callable(vars(self._owners[name]).get(key)))
+        if name.startswith(_LOGGING) or name in _OBJECTS:
+            return name not in self._owners or not callable(vars(self._owners[name]).get(key))
+        return False
 
     def _is_too_often(self) -> bool:
         """Return whether too many epochs have come to nothing; counts the one that ends."""
@@ -490,7 +492,8 @@ class Environment:
         return True
 
     def _judge(self) -> str | None:
-        return self._settings() or self._loggers() or next(iter(self._patched.values()), None)
+        self._settled = self._settings() or next(iter(self._patched.values()), None)
+        return self._settled or self._loggers()
 
     def _settings(self) -> str | None:
         for name, default in self._defaults.items():
@@ -509,10 +512,7 @@ class Environment:
         return None
 
     def _loggers(self) -> str | None:
-        for name, level in _LOGGERS:
-            if logging.getLogger(name).isEnabledFor(level):
-                return "logging"
-        return None
+        return self.levels.read()
 
     def _look(self, target: str, key: Any) -> None:
         """Note whether what the module or class ``target`` holds under ``key`` is its package's own."""

@@ -28,16 +28,17 @@ class Post:
     """One request, ready to be sent.
 
     ``begun`` is what is known of its call for callbacks, None if nobody listens; ``opening`` opens the stream that is
-    asked for, None for a plain answer.
+    asked for, None for a plain answer; ``log`` writes the log records of its call, None if there are none.
     """
 
-    __slots__ = ("begun", "body", "opening", "options", "transport")
+    __slots__ = ("begun", "body", "log", "opening", "options", "transport")
 
-    def __init__(self, transport: Any, options: dict[str, Any], body: bytes, opening: Any) -> None:
+    def __init__(self, transport: Any, options: dict[str, Any], body: bytes, opening: Any, log: Any) -> None:
         self.transport = transport
         self.options = options
         self.body = body
         self.opening = opening
+        self.log = log
         self.begun: Any = None
 
     async def asend(self) -> Reply:
@@ -45,13 +46,16 @@ class Post:
 
         A stream is left unread, in the reply's ``live``.
         """
-        if self.begun is None:
+        if self.begun is None and self.log is None:
             return await self._asend()
         sent = time.time()
         try:
+            if self.log is not None:
+                await self.log.abefore(self.body)
             return await self._asend()
         except asyncio.CancelledError:
-            self.begun.cancel(sent)
+            if self.begun is not None:
+                self.begun.cancel(sent)
             raise
 
     async def _asend(self) -> Reply:
@@ -87,6 +91,8 @@ class Post:
 
     def send(self) -> Reply:
         """Send in a thread and return what comes of it. A stream is left unread, in the reply's ``live``."""
+        if self.log is not None:
+            self.log.before(self.body)
         if self.opening is not None:
             return self._open()
         sent = time.time()
@@ -150,7 +156,7 @@ def apost(plan: Any, body: bytes) -> Post | str:
     pooled = plan.opening is None and pools.current() is not None and options["prepared"].get(session) is not None
     if not pooled and _closing(session.connector, options["url"]):
         return "closed connection"
-    return Post(session, options, body, plan.opening)
+    return Post(session, options, body, plan.opening, plan.log)
 
 
 def post(plan: Any, body: bytes) -> Post | str:
@@ -161,7 +167,7 @@ def post(plan: Any, body: bytes) -> Post | str:
     if client.changed():
         plan.expires = 0.0
         return "changed client"
-    return Post(transport, plan.request, body, plan.opening)
+    return Post(transport, plan.request, body, plan.opening, plan.log)
 
 
 def _closing(connector: Any, url: Any) -> bool:
