@@ -63,6 +63,7 @@ _IMMUTABLE = (str, int, float, bool, type(None), httpx.URL, httpx.Timeout)
 _OUR_OWN = frozenset(("logging", "litellm_accel"))
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$")
 _MAX_SEEN = 4096
+_MAX_STATES = 1024
 _SHORT = 4  # characters; what is shorter is part of many texts
 
 
@@ -82,33 +83,60 @@ class LoggerLevels:
     ``key`` tells these apart in the keys of calls, so that plans made at other levels stay. ``in_threads`` says why no
     call in a thread may be served, ``in_streams`` why no stream there, None if they may: what httpcore writes depends on
     its connections, and threads of LiteLLM's write of each chunk.
+
+    Loggers remember whether they are enabled until any level is set by its method. ``memory`` is what one of them
+    remembers: if that is empty, their attributes say how it is.
     """
 
     def __init__(self) -> None:
-        self._known = 0
+        self._count = 0
         self._loggers: list[logging.Logger] = []
         self._keys: dict[tuple[int, ...], bytes] = {}
+        self._states: dict[Any, tuple[bytes, str | None, str | None, str | None]] = {}
+        self._attributes: Any = None
+        self._first = logging.getLogger(_LITELLM[0])
+        self.memory: dict[int, bool] = self._first._cache  # type: ignore[attr-defined]
         self.key = b""
+        self.reason: str | None = None
         self.in_threads: str | None = None
         self.in_streams: str | None = None
 
     def loggers(self) -> list[logging.Logger]:
         """Return the loggers of the packages on the way."""
         found = logging.root.manager.loggerDict
-        if len(found) != self._known:
-            self._known = len(found)
+        if len(found) != self._count:
+            self._count = len(found)
             names = sorted({*_LITELLM, *(name for name in list(found) if name.partition(".")[0] in _ROOTS)})
             self._loggers = [logging.getLogger(name) for name in names]
         return self._loggers
 
     def read(self) -> str | None:
         """Look at the levels as they are now; return why no call may be served at them, or None."""
-        loggers = self.loggers()
-        levels = tuple(next((level for level in _LEVELS if one.isEnabledFor(level)), sys.maxsize) for one in loggers)
-        self.key = self._keys.setdefault(levels, b"\0%d" % len(self._keys) if self._keys else b"")
-        self.in_threads = self._debugging("httpcore")
-        self.in_streams = self.in_threads or self._debugging("asyncio")
-        return self._debugging(*_LITELLM)
+        is_fresh = not self.memory
+        attributes = self._now()
+        if is_fresh or attributes != self._attributes:
+            state = self._states.get(attributes) if is_fresh else None
+            if state is None:
+                state = self._state()
+                if is_fresh and self._now() == attributes and len(self._states) < _MAX_STATES:
+                    self._states[attributes] = state
+            self.key, self.reason, self.in_threads, self.in_streams = state
+            self._attributes = attributes
+            for level in _LEVELS:  # fills the memory
+                self._first.isEnabledFor(level)
+        return self.reason
+
+    def _now(self) -> Any:
+        levels = [(one.level, one.disabled) for one in self.loggers()]
+        return logging.root.level, logging.root.manager.disable, *levels
+
+    def _state(self) -> tuple[bytes, str | None, str | None, str | None]:
+        levels = tuple(
+            next((level for level in _LEVELS if one.isEnabledFor(level)), sys.maxsize) for one in self._loggers
+        )
+        key = self._keys.setdefault(levels, b"\0%d" % len(self._keys) if self._keys else b"")
+        in_threads = self._debugging("httpcore")
+        return key, self._debugging(*_LITELLM), in_threads, in_threads or self._debugging("asyncio")
 
     def _debugging(self, *roots: str) -> str | None:
         for one in self._loggers:
@@ -331,8 +359,16 @@ class _Making:
         self._body = orjson.loads(sent.request.content)
         self._headers = _headers(sent.reply)
         self._url = sent.request.url
-        self._known = {sent.request.method, sent.reply.status, str(self._url), *_status_line(sent.reply), "OK", "HTTP/1.1"}
-        asked = {name: value for name, value in self._body.items() if name != "messages" and name not in plan.free}
+        self._known = {
+            sent.request.method,
+            sent.reply.status,
+            str(self._url),
+            *_status_line(sent.reply),
+            "OK",
+            "HTTP/1.1",
+        }
+        own = {"messages", *plan.free, *plan.places.values()}
+        asked = {name: value for name, value in self._body.items() if name not in own}
         self._known.update(leaf for value in (*passed, asked) for leaf in _leaves(value))
         free = [orjson.loads(value) for value in plan.free.values()]
         said = (*_leaves(self._body.get("messages")), *_leaves(free), *_answered(sent.reply))

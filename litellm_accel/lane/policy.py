@@ -345,7 +345,7 @@ READ_ELSEWHERE = frozenset(
 # Callback lists; what may be in them is for ``callbacks`` to say.
 CALLBACK_LISTS = (*SUCCESS, *EARLY, "service_callback")
 # Of logging: what is the state of a logger, or of all, and may change without a word.
-_LOGGING = ("logging", "levels ", "logger ")
+_LOGGING = ("logging", "logger ")
 
 # Objects through which calls go; somebody may put a function into one of them.
 _HANDLERS = (
@@ -429,9 +429,8 @@ class Environment:
                 for key in vars(owner):
                     self._look(target, key)
         watched.add("environ", os.environ._data)  # type: ignore[attr-defined]
-        for logger in self.levels.loggers():
-            watched.add(f"levels {logger.name}", logger._cache)  # type: ignore[attr-defined]
         watched.add("logging", logging.root.manager)
+        watched.add("logging levels", self.levels.memory)
         watched.add("methods of loggers", logging.Logger)
         watched.add("model_cost", self.litellm.model_cost)
         watched.add("integrations", self.listeners.made)
@@ -456,10 +455,10 @@ class Environment:
             self.watch.mark()
             return self.reason
         is_state = not moved and all(map(self._is_state, differences))
-        if self._settled is None and is_state:
+        if is_state:
             self._loggers()
             self.watch.mark()
-            self.reason = self._loggers()  # what somebody sets meanwhile is noticed
+            self.reason = self._settled or self._loggers()  # what somebody sets meanwhile is noticed
             return self.reason
         if self._is_too_often():
             self._rested_until = now + _REST_SECONDS
