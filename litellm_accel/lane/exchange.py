@@ -141,10 +141,10 @@ class Recording:
     """Script: let exchanges pass and write them down, with what LiteLLM priced the answer by.
 
     ``result`` is what stock returned; whoever runs it puts it there. ``conversion`` is how the answer became that, None
-    if the provider's SDK had a hand in it. ``heard`` are the log records of the call, ``listens`` whether there are all. If
-    successes are told of, also ``pictures``: of what LiteLLM's ``Logging`` object holds for them and of what the call
-    was given. Of a call that ``streams``, the body is left to stock, and ``stream`` is LiteLLM's stream, whose parts
-    the pictures show.
+    if the provider's SDK had a hand in it. ``heard`` are the log records of the call, ``listens`` whether they are all.
+    If successes are told of, also ``pictures``: of what LiteLLM's ``Logging`` object holds for them and of what the
+    call was given. Of a call that ``streams``, the body is left to stock, and ``stream`` is LiteLLM's stream, whose
+    parts the pictures show.
     """
 
     def __init__(self, pictures: Pictures | None = None, streams: bool = False) -> None:

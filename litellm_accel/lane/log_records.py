@@ -3,11 +3,11 @@
 A watched call shows which loggers write what, and when: before the request goes out, once the answer is there, or after
 callbacks have been told. A record is repeated only if each of its values is explained: by what the call passes, by the
 request, the answer or the process. What is merely the same must have been the same in an earlier watched call, and
-no text of the conversation may be in it. A record that is not explained leaves its kind of call to stock, for a reason that
-names the logger whose level to raise.
+no text of the conversation may be in it. A record that is not explained leaves its kind of call to stock, for a reason
+that names the logger whose level to raise.
 
 Records are made and handled by the loggers themselves, so factories, filters, handlers and propagation are as ever.
-Those that stock writes in its executor, which ``acompletion`` waits for, are written there.
+Those that stock writes in its executor, for which ``acompletion`` waits, are written there.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class LoggerLevels:
     """The levels at which loggers on the way of a call are enabled.
 
     ``key`` tells these apart in the keys of calls, so that plans made at other levels stay. ``in_threads`` says why no
-    call in a thread may be served, ``in_streams`` why no stream there, None if they may: what httpcore writes depends on
-    its connections, and threads of LiteLLM's write of each chunk.
+    call in a thread may be served, ``in_streams`` why no stream there, None if they may: what httpcore writes depends
+    on its connections, and threads of LiteLLM write about each chunk.
 
     Loggers remember whether they are enabled until any level is set by its method. ``memory`` is what one of them
     remembers: if that is empty, their attributes say how it is.
@@ -227,7 +227,7 @@ class RecordTemplate:
             logger.name, self.site[1], path, line, message, given, None, self._plain[0], None, None
         )
 
-    def _redaction(self, own: logging.Filter, args: Any) -> dict[str, Any] | None:
+    def _redaction(self, own: Any, args: Any) -> dict[str, Any] | None:
         """Return what LiteLLM's filter makes of each such record, if it says in the record that it has done so.
 
         It searches the text for secrets, which takes longer than all else.
