@@ -455,10 +455,10 @@ class Environment:
             self.watch.mark()
             return self.reason
         is_state = not moved and all(map(self._is_state, differences))
-        if is_state:
+        if self._settled is None and is_state:
             self._loggers()
             self.watch.mark()
-            self.reason = self._settled or self._loggers()  # what somebody sets meanwhile is noticed
+            self.reason = self._loggers()  # what somebody sets meanwhile is noticed
             return self.reason
         if self._is_too_often():
             self._rested_until = now + _REST_SECONDS
