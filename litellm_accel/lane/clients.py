@@ -15,7 +15,7 @@ from litellm_accel.lane.learn import Unlearnable
 watch = load("watch")
 
 # From the SDK's client to what LiteLLM calls; each is made when it is first asked for.
-_RESOURCES = ("chat", "completions", "with_raw_response")
+RESOURCES = ("chat", "completions", "with_raw_response")
 # Dictionaries of the SDK's client and of its HTTP client that a request is made of.
 _OPTIONS = ("_custom_headers", "_custom_query", "_event_hooks", "_mounts")
 
@@ -38,7 +38,7 @@ class Client:
         self._client = client
         self.cookies = http.cookies.jar
         parts = [http, http.headers, client]
-        for name in _RESOURCES:
+        for name in RESOURCES:
             if name in vars(parts[-1]):
                 parts.append(vars(parts[-1])[name])
         for part in parts:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import importlib
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from litellm_accel.lane.log_records import LogTemplates, NotWritable
 from litellm_accel.lane.plan import Maker, headers_of
 from litellm_accel.lane.policy import Environment
 from litellm_accel.lane.rules import ANYTHING
+from litellm_accel.lane.unheard import UnheardCalls
 from litellm_accel.lane.wire import Post
 
 chat = load("chat")
@@ -49,6 +51,7 @@ class Lane:
         self.feeds = events.Feeds(self.maker.texts, gate.fault)
         self.openings = openings.Openings(self.feeds, self.maker.total)
         self.logs = LogTemplates(self.environment.levels, gate.fault)
+        self.unheard = UnheardCalls(gate.fault)
         self.plans: dict[Any, Any] = {}
         self._plans_of = 0
         self.sighted: set[bytes] = set()
@@ -137,8 +140,12 @@ class Lane:
             plans[place] = Refused(epoch, shown=plan.shown if type(plan) is ShownOnce and plan.of == epoch else None)
             return LEARN
         if type(plan) is Refused:
-            self.gate.decline(plan.reason)
-            return None
+            if not plan.record_too(self.is_told(call.kwargs)):
+                self.gate.decline(plan.reason if plan.is_final else "being learned")
+                return None
+            self.gate.decline("learned from")
+            self.environment.learned += 1
+            return LEARN
         if plan.kinds != ANYTHING and chat.kinds_of(call.messages) & ~plan.kinds:
             self.gate.decline("messages")
             return None
@@ -148,7 +155,7 @@ class Lane:
         if plan.covers(call.free) and (feed is None or call.objects is not None):
             return plan
         if widening or (feed is not None and not feed.may_widen()):
-            self.gate.decline("not learned")
+            self.gate.decline("being learned" if widening else "not learned")
             return None
         self.gate.decline("learned from")
         self.environment.learned += 1
@@ -195,6 +202,8 @@ class Lane:
         settings, ``passed`` what a router's deployment adds to the call.
         """
         begun, kwargs = plans.get(place), call.kwargs
+        if type(begun) is not Refused:  # somebody has dropped all plans since
+            begun = None
         streaming = bool(kwargs.get("stream"))
         # Streams with noted arguments are stock's to open.
         pictures = noted.Pictures(call.messages, {} if streaming else kwargs) if self.is_told(kwargs) else None
@@ -203,12 +212,15 @@ class Lane:
             with exchange.scripted(recording):
                 yield recording
         except BaseException:
-            self._leave(plans, place, begun)
+            self._leave(plans, place, begun, begun and begun.ended())
             recording.forget()
             raise
+        others = begun and begun.ended()
         try:
             if begun is None or plans.get(place) is not begun or begun.epoch != self.environment.epoch:
                 raise NotShown("settings have changed meanwhile")
+            if begun.is_final:
+                return
             given = (headers, kwargs.get("headers"), kwargs.get("extra_headers"), self.maker.litellm.headers)
             added = {name.lower() for names in given for name in names or ()}
             plan = self.maker.plan(recording, recording.result, call.encoded, call.free, frozenset(added), begun.epoch)
@@ -224,7 +236,9 @@ class Lane:
                 else:
                     shown = events.Shown(recording.pictures, kwargs, recording.result, plan)
                 if begun.shown is None:
-                    plans[place] = ShownOnce(begun.epoch, shown)
+                    begun.shown = shown
+                    if not others:
+                        plans[place] = ShownOnce(begun.epoch, shown)
                     return
             if streaming:
                 body = plan.body(call.encoded, call.free)
@@ -238,16 +252,18 @@ class Lane:
             plans[place] = made
             return
         except NotShown:
-            self._leave(plans, place, begun)
+            self._leave(plans, place, begun, others)
         except NotWritable as error:
             self.gate.decline(str(error))
-            begun.reason = str(error)
+            begun.reason, begun.is_final = str(error), True
         except Unlearnable as error:
             self.gate.decline(f"unlearnable: {error}")
+            begun.is_final = True
             if begun.plan is not None:
                 plans[place] = begun.plan
         except Exception as error:
             self.gate.fault(error)
+            begun.is_final = True
         finally:
             recording.forget()
         self.fresh.discard(call.key)
@@ -269,12 +285,16 @@ class Lane:
         self.bound.add(key)
         return False
 
-    def _leave(self, plans: dict[Any, Any], place: Any, begun: Any) -> None:
-        """Leave at ``place`` what was there before a call that has shown nothing."""
-        if begun is not None and begun.plan is not None:
+    def _leave(self, plans: dict[Any, Any], place: Any, begun: Any, others: int | None) -> None:
+        """Leave at ``place`` what was there before a call that showed nothing, unless ``others`` are being watched."""
+        if begun is None:
+            return
+        if begun.plan is not None:
             plans[place] = begun.plan
-        else:
-            plans.pop(place, None)
+        elif plans.get(place) is begun and not others and not begun.is_final:
+            plans.pop(place)
+            if begun.shown is not None and begun.pairs:
+                plans[place] = ShownOnce(begun.epoch, begun.shown)
 
     def messages_as_sent(self, call: Call) -> Any:
         """Return the messages that have been sent for ``call``, if its caller has changed them since; else None."""
@@ -429,15 +449,39 @@ class Call:
 
 
 class Refused:
-    """In a plan's place: there is none in this epoch, or not yet."""
+    """In a plan's place: there is none in this epoch, or not yet.
+
+    One call of the key is being watched. Where it takes two to learn what somebody is told, another one that begins
+    meanwhile is watched as well, so that a wave of calls shows all there is to learn.
+    """
 
     expires = float("inf")
+    _lock = threading.Lock()
 
     def __init__(self, epoch: int, shown: events.Shown | None = None, plan: Any = None) -> None:
         self.epoch = epoch
         self.shown = shown  # by an earlier watched call; the one that is running will be compared with it
         self.plan = plan  # that serves other calls of the key, and shall serve this one's kind too
         self.reason = "not learned"
+        self.is_final = False  # there will be none in this epoch
+        self.pairs = False  # two calls have been watched at the same time
+        self._running = 1
+
+    def record_too(self, is_told: bool) -> bool:
+        """Return whether another call shall be watched while one is, and count it."""
+        if not is_told or self.is_final or self.shown is not None or self.plan is not None:
+            return False
+        with self._lock:
+            if self._running != 1:
+                return False
+            self._running, self.pairs = 2, True
+            return True
+
+    def ended(self) -> int:
+        """Note that a watched call has ended; return how many others are still running."""
+        with self._lock:
+            self._running -= 1
+            return self._running
 
 
 class ShownOnce:

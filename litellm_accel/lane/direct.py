@@ -49,6 +49,8 @@ class Direct:
             post.log.after(post.body, reply)
         if told is not None:
             told.atell()
+        elif post.opening is None:
+            lane.unheard.note()
         lane.gate.serve()
         return result
 

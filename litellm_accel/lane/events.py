@@ -16,7 +16,7 @@ import inspect
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
@@ -124,6 +124,7 @@ class Pair:
         self.values: list[tuple[str, Path]] = []
         self._placed: dict[int, tuple[Held, tuple[Any, ...]]] = {}
         self._groups: dict[tuple[int, ...], int] = {}
+        self._copies: list[tuple[Held, Held]] = []
         self._is_early = False
         self.fresh: tuple[str, str] | None = None
 
@@ -240,8 +241,11 @@ class Pair:
         if type(one) is not Held or type(two) is not Held or one.keys is not None or two.keys is not None:
             raise Unlearnable("callbacks are told of messages")
         group = self._groups.setdefault(tuple(id(item.original) for item in one.items), len(self._groups))
-        copied = _Copy(one, self.first.messages, group)
-        if copied != _Copy(two, self.second.messages, group):
+        if group == len(self._copies):
+            self._copies.append((one, two))
+        ones, twos = zip(*self._copies, strict=True)
+        copied = _Copy(one, self.first.messages, group, ones[:group])
+        if copied != _Copy(two, self.second.messages, group, twos[:group]):
             raise Unlearnable("callbacks are told of messages")
         slot = f"messages {len(self.lists)}"
         self.lists.append((slot, copied))
@@ -252,10 +256,11 @@ class _Copy:
     """How LiteLLM copies the caller's list of messages for one use: down to which level, by the names of members.
 
     ``group`` tells lists apart that hold other copies of the messages; the lists of one group hold the same. Where a
-    member of a message is None, ``is_bare`` copies have none.
+    member of a message is None, ``is_bare`` copies have none. ``shared`` are members, by name, that are one object with
+    those of an ``earlier`` group's copies, and the number of that group.
     """
 
-    def __init__(self, held: Held, messages: Held, group: int) -> None:
+    def __init__(self, held: Held, messages: Held, group: int, earlier: Sequence[Held]) -> None:
         shown, given = plain(held), plain(messages)
         self.is_bare = shown != given
         if self.is_bare and shown != [_bare(message) for message in given]:
@@ -276,6 +281,7 @@ class _Copy:
                         level = _level(value, members[name])
                         if self.levels.setdefault(name, level) != level:
                             raise Unlearnable("callbacks are told of parts of messages")
+        self.shared = _shared(held, earlier, [name for name, level in self.levels.items() if level])
 
     def __eq__(self, other: object) -> bool:
         return vars(self) == vars(other)
@@ -289,6 +295,10 @@ class _Copy:
         copied = copies.get(self.group)
         if copied is None:
             copied = copies[self.group] = [self._message(message) for message in messages]
+            for name, group in self.shared.items():
+                for message, other in zip(copied, copies[group], strict=True):
+                    if name in message:
+                        message[name] = other[name]
         return copied.copy()
 
     def _message(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -297,6 +307,26 @@ class _Copy:
         if not self.levels:
             return message.copy()
         return {name: _copied(value, self.levels.get(name, 0)) for name, value in message.items()}
+
+
+def _shared(held: Held, earlier: Sequence[Held], names: Iterable[str]) -> dict[str, int]:
+    """Return in which of ``earlier`` copies the members ``names`` are the very same objects; absent if in none.
+
+    Raises ``Unlearnable`` if that differs from message to message.
+    """
+    found: dict[str, int] = {}
+    for name in names:
+        for group, other in enumerate(earlier):
+            same_one = {
+                dict(item.named())[name].original is getattr(dict(again.named()).get(name), "original", None)
+                for item, again in zip(held.items, other.items, strict=True)
+                if type(dict(item.named()).get(name)) is Held
+            }
+            if len(same_one) > 1:
+                raise Unlearnable("callbacks are told of parts of messages")
+            if same_one == {True}:
+                found.setdefault(name, group)
+    return found
 
 
 def _bare(message: dict[str, Any]) -> dict[str, Any]:

@@ -50,6 +50,12 @@ CONVERSIONS = (
     "litellm.llms.openrouter.chat.transformation:OpenrouterConfig.transform_response",
     "litellm.llms.xai.chat.transformation:XAIChatConfig.transform_response",
 )
+# Functions by which LiteLLM finds or makes the client for the running event loop.
+CLIENTS = (
+    "litellm.llms.openai.openai:OpenAIChatCompletion._get_openai_client",
+    "litellm.llms.azure.common_utils:BaseAzureLLM.get_azure_openai_client",
+    "litellm.llms.custom_httpx.http_handler:get_async_httpx_client",
+)
 _TIME_TAKEN = re.compile(r"(?<=time taken=)[\d.]+(?= seconds$)")
 
 
@@ -141,7 +147,8 @@ class Recording:
     """Script: let exchanges pass and write them down, with what LiteLLM priced the answer by.
 
     ``result`` is what stock returned; whoever runs it puts it there. ``conversion`` is how the answer became that, None
-    if the provider's SDK had a hand in it. ``heard`` are the log records of the call, ``listens`` whether they are all.
+    if the provider's SDK had a hand in it. ``clients`` are what LiteLLM's functions for them were called with and
+    returned. ``heard`` are the log records of the call, ``listens`` whether they are all.
     If successes are told of, also ``pictures``: of what LiteLLM's ``Logging`` object holds for them and of what the
     call was given. Of a call that ``streams``, the body is left to stock, and ``stream`` is LiteLLM's stream, whose
     parts the pictures show.
@@ -161,6 +168,7 @@ class Recording:
         self.conversion: Conversion | None = None
         self.pricing: dict[str, Any] | None = None
         self.result: Any = None
+        self.clients: list[tuple[FunctionType, tuple[Any, ...], Any]] = []
 
     def take(self, request: httpx.Request) -> Reply | None:
         if self.pictures is not None and not self.sent:
@@ -191,6 +199,7 @@ class Recording:
         self.stream = self.pictures = self.conversion = self.pricing = self.result = None
         self.sent.clear()
         self.heard.clear()
+        self.clients.clear()
 
     def note_stream(self, stream: Any, again: Any) -> None:
         """Keep what LiteLLM's ``stream`` holds before it is read, and what a router would call ``again`` with."""
@@ -433,6 +442,17 @@ def _handling(stock: FunctionType) -> Callable[..., Any]:
     return handle
 
 
+def _client(function: FunctionType, stock: FunctionType) -> Callable[..., Any]:
+    def get_client(*arguments: Any) -> Any:
+        found = stock(*arguments)
+        now = _script.get()
+        if isinstance(now, Recording) and now.live:
+            now.clients.append((function, arguments, found))
+        return found
+
+    return get_client
+
+
 def _counting(stock: FunctionType) -> Callable[..., Any]:
     def log_pre_api_call(*args: Any, **kwargs: Any) -> None:
         now = _script.get()
@@ -495,3 +515,7 @@ def _present() -> Iterator[Shared]:
     for target, build in builders.items():
         with suppress(PatchError):
             yield Shared(resolve(target), build)
+    for target in CLIENTS:
+        with suppress(PatchError):
+            function = resolve(target)
+            yield Shared(function, functools.partial(_client, function))

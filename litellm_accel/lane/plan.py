@@ -27,6 +27,7 @@ from litellm_accel.lane.clients import Client
 from litellm_accel.lane.events import STATED_PRICE, extra, is_plain, pricing_facts, stated_price
 from litellm_accel.lane.exchange import Conversion, Recording, Reply, Sent
 from litellm_accel.lane.learn import NotShown, Unlearnable
+from litellm_accel.lane.loops import Transports, source_of
 from litellm_accel.lane.rules import JUDGED, SUMMING, Rules
 from litellm_accel.lane.thread_pool import Head
 
@@ -164,7 +165,7 @@ class Maker:
             else _Coster(
                 self.total(recording.pricing), recording.pricing["litellm_logging_obj"], result._hidden_params
             ),
-            self.transports(sent.transport, kind),
+            self.transports(recording, kind),
             _request(sent, kind),
             epoch,
             time.time() + _SECONDS,
@@ -198,12 +199,13 @@ class Maker:
 
         return total
 
-    def transports(self, transport: Any, kind: str) -> Any:
-        """Return ``transport`` by event loop, with stock's client of it."""
+    def transports(self, recording: Recording, kind: str) -> Any:
+        """Return the recorded call's transport by event loop, with stock's client of it."""
+        transport = recording.sent[0].transport
         held = (transport, self.client(transport))
         if kind == "sync":
             return {None: held}
-        transports = Attached()
+        transports = Transports(source_of(recording.clients, transport), self.client)
         transports[asyncio.get_running_loop()] = held
         return transports
 

@@ -389,6 +389,10 @@ def defaults(package: ModuleType) -> dict[str, Any]:
     return found
 
 
+# What Python notes in a module when it warns of something there, and in a class when it copies one of its objects.
+_PYTHONS_OWN = frozenset(("__slotnames__", "__warningregistry__"))
+
+
 class Environment:
     """Everything outside a call's own arguments that decides whether and how the lane serves it.
 
@@ -475,6 +479,8 @@ class Environment:
     def _is_state(self, difference: tuple[str, Any]) -> bool:
         """Return whether all that has changed is what an object holds for itself, like a logger's effective level."""
         name, key = difference
+        if key in _PYTHONS_OWN:
+            return True
         if name.startswith(_LOGGING) or name in _OBJECTS:
             return name not in self._owners or not callable(vars(self._owners[name]).get(key))
         return False

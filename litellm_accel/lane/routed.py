@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import FunctionType
 from typing import Any
 
@@ -106,6 +107,7 @@ class Routed:
             routed.mark(result)
         elif told is None:
             routed.succeed(lane.environment.litellm._async_success_callback)
+            lane.unheard.note()
         else:
             routed.tell(told, told.atell)
         if post.log is not None:
@@ -116,13 +118,22 @@ class Routed:
 
     def completion(self, router: Any, model: str, messages: Any, /, **kwargs: Any) -> Any:
         """Serve ``Router.completion``."""
-        lane, stock = self.lane, self.stock
-        args = (model, messages)
+        lane = self.lane
         started = time.time()
         admitted = self._admit("router", router, model, messages, kwargs, started) if lane.open() else None
         if admitted is None:
-            return stock(router, *args, **kwargs)
-        known, call = admitted
+            return self.stock(router, model, messages, **kwargs)
+        if asyncio._get_running_loop() is None:
+            return self._complete(router, model, messages, kwargs, *admitted)
+        with ThreadPoolExecutor(max_workers=1) as thread:  # as stock does in an event loop
+            return thread.submit(self._complete, router, model, messages, kwargs, *admitted).result()
+
+    def _complete(
+        self, router: Any, model: str, messages: Any, kwargs: dict[str, Any], known: Known, call: Call
+    ) -> Any:
+        """Return the result of a call that has been admitted, in a thread without a running event loop."""
+        lane, stock = self.lane, self.stock
+        args = (model, messages)
         request = _request(model, messages, kwargs)
         size = _size(request)
         deployment = None
@@ -183,9 +194,6 @@ class Routed:
         """Return what is known of the router and of the call, or None to decline."""
         lane = self.lane
         try:
-            if kind == "router" and asyncio._get_running_loop() is not None:
-                lane.gate.decline("running event loop")  # stock starts a thread for the call
-                return None
             if not CREDENTIALS.isdisjoint(kwargs) or any(kwargs.get(name, _ABSENT) is None for name in _BUCKETS):
                 lane.gate.decline("arguments")
                 return None

@@ -18,7 +18,6 @@ from httpcore._utils import is_socket_readable
 from litellm_accel.lane import pools
 from litellm_accel.lane.exchange import Reply
 
-_NOTHING = (None, None)
 _map_errors = httpx._transports.default.map_httpcore_exceptions
 
 NEW_LOOP = "new event loop"
@@ -143,9 +142,11 @@ class Post:
 
 def apost(plan: Any, body: bytes) -> Post | str:
     """Return the request of ``plan`` with ``body`` for the running event loop, or why stock must send it."""
-    transport, client = plan.transports.get(asyncio.get_running_loop(), _NOTHING)
-    if transport is None:
+    loop = asyncio.get_running_loop()
+    held = plan.transports.get(loop) or plan.transports.obtain(loop)
+    if held is None:
         return NEW_LOOP
+    transport, client = held
     if client.cookies._cookies:
         return "cookies"
     if client.changed():

@@ -1,0 +1,52 @@
+"""What calls that nobody listens to leave in LiteLLM's logging worker.
+
+LiteLLM queues an event for each call in an event loop, whether or not anybody is told of it, and starts its worker in
+each loop. Once the worker runs, such an event comes and goes unseen. A loop that ends sooner leaves it behind: the
+worker carries it to the next loop, and says so in a warning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+
+class UnheardCalls:
+    """Queues an empty event for each call until LiteLLM's worker runs in the call's loop."""
+
+    def __init__(self, fault: Callable[[BaseException], None]) -> None:
+        module = importlib.import_module("litellm.litellm_core_utils.logging_worker")
+        self._worker: Any = module.GLOBAL_LOGGING_WORKER
+        self._fault = fault
+        self._is_known = hasattr(self._worker, "_bound_loop") and hasattr(self._worker, "_worker_task")
+        self._running: Callable[[], Any] = lambda: None  # the worker's task in a loop that it has begun to run in
+
+    def note(self) -> None:
+        """Take note of a call in the running loop that has succeeded just now."""
+        worker = self._worker
+        if not self._is_known:
+            return
+        loop = asyncio.get_running_loop()
+        if worker._bound_loop is not loop or self._running() is not worker._worker_task:
+            loop.call_soon(self._queue)
+
+    def _queue(self) -> None:
+        worker = self._worker
+        try:
+            worker.ensure_initialized_and_enqueue(_event())
+            task = worker._worker_task
+            if inspect.getcoroutinestate(task.get_coro()) != inspect.CORO_CREATED:
+                self._running = weakref.ref(task)
+        except Exception as error:
+            self._fault(error)
+
+
+async def _event() -> None:
+    """Nobody is told."""
+
+
+_event.__qualname__ = "Logging.async_success_handler"  # by which Python would warn of one that is lost

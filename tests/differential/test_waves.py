@@ -1,0 +1,166 @@
+"""Waves of equal calls at once: what the first wave shows is enough for all of the second."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import litellm
+import pytest
+from litellm.integrations.custom_logger import CustomLogger
+from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
+
+import litellm_accel
+from lane_switch import Switch, without_callbacks
+from litellm_accel.lane.core import Lane
+from litellm_accel.provider import Provider
+from litellm_accel.verify import records
+
+HELLO = [{"role": "user", "content": "Hello"}]
+Call = Callable[..., Awaitable[Any]]
+
+
+class Heard(CustomLogger):
+    """Keeps what it is told, in the order of the calls' numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.payloads: list[Any] = []
+
+    async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        payload = kwargs["standard_logging_object"]
+        self.payloads.append((payload["response_cost"], payload["model"], payload["messages"]))
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(litellm, "suppress_debug_info", True)
+    with without_callbacks():
+        yield
+
+
+@contextmanager
+def warm(provider: Provider) -> Iterator[Lane]:
+    """A lane that is on in the block, streams included, and has met calls: the first of all load modules."""
+    switch = Switch()
+    with records.proving("streaming"), litellm_accel.accelerated("streaming", strict=True), switch.on() as lane:
+        for _ in range(3):
+            asyncio.run(direct(provider)(temperature=0.9))
+        lane.gate.clear()
+        yield lane
+    switch.stop()
+
+
+def direct(provider: Provider) -> Call:
+    def call(**more: Any) -> Awaitable[Any]:
+        return litellm.acompletion(
+            model="openai/gpt-4o-mini", messages=copy.deepcopy(HELLO), api_key="sk-1", api_base=provider.url, **more
+        )
+
+    return call
+
+
+async def wave(call: Call, size: int, stream: bool = False, metadata: bool = False) -> list[str]:
+    async def one(number: int) -> str:
+        more: dict[str, Any] = {"metadata": {"request": f"r{number}"}} if metadata else {}
+        if not stream:
+            return str((await call(**more)).choices[0].message.content)
+        chunks: Any = await call(stream=True, **more)
+        return "".join([chunk.choices[0].delta.content or "" async for chunk in chunks])
+
+    return await asyncio.gather(*[one(number) for number in range(size)])
+
+
+@pytest.mark.parametrize(
+    ("stream", "metadata", "listens"),
+    [
+        (False, False, False),
+        (True, False, False),
+        (False, True, False),
+        (False, False, True),
+        (True, False, True),
+        (False, True, True),
+    ],
+)
+def test_the_second_wave_is_served(provider: Provider, stream: bool, metadata: bool, listens: bool) -> None:
+    heard = Heard()
+
+    async def waves() -> list[list[str]]:
+        await GLOBAL_LOGGING_WORKER.flush()  # of earlier calls
+        heard.payloads.clear()
+        said = [await wave(direct(provider), 20, stream, metadata) for _ in range(3)]
+        await asyncio.sleep(0.3)
+        return said
+
+    def play() -> Any:
+        return asyncio.run(waves()), sorted(heard.payloads, key=str)
+
+    if listens:
+        litellm.callbacks = [heard]
+    expected = play()
+    with warm(provider) as lane:
+        found = play()
+        assert lane.gate.served == 40
+        assert lane.gate.declined == {
+            "learned from": 2 if stream or metadata or listens else 1,
+            "being learned": 18 if stream or metadata or listens else 19,
+        }
+        assert lane.gate.faults == 0, lane.gate.last_fault
+    assert found == expected
+    assert len(found[1]) == (60 if listens else 0)
+
+
+def test_a_wave_of_threads(provider: Provider) -> None:
+    """Each of a wave is stock's or served, none waits, and the second wave is served."""
+    litellm.success_callback = [lambda *told: None]
+    said: list[str] = []
+
+    def call() -> None:
+        answer = litellm.completion(
+            model="openai/gpt-4o-mini", messages=copy.deepcopy(HELLO), api_key="sk-1", api_base=provider.url
+        )
+        said.append(str(answer.choices[0].message.content))
+
+    def threads() -> None:
+        running = [threading.Thread(target=call) for _ in range(8)]
+        for thread in running:
+            thread.start()
+        for thread in running:
+            thread.join()
+
+    with warm(provider) as lane:
+        threads()
+        served = lane.gate.served
+        threads()
+        assert lane.gate.served >= served + 7
+        assert lane.gate.faults == 0, lane.gate.last_fault
+    assert len(said) == 16
+    assert len(set(said)) == 1
+
+
+@pytest.mark.parametrize("failing", ["first", "second", "both"])
+def test_calls_watched_at_once_of_which_some_fail(provider: Provider, failing: str) -> None:
+    """What one of them has shown is kept; where neither has, the next call begins anew."""
+    litellm.callbacks = [Heard()]
+
+    async def waves() -> int:
+        tasks = [asyncio.ensure_future(direct(provider)(temperature=0.3)) for _ in range(2)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        for task, name in zip(tasks, ("first", "second"), strict=True):
+            if failing in (name, "both"):
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        before = lane.gate.served
+        for _ in range(4):
+            await direct(provider)(temperature=0.3)
+        return int(lane.gate.served - before)
+
+    with warm(provider) as lane:
+        assert asyncio.run(waves()) == (2 if failing == "both" else 3)
+        assert lane.gate.declined == {"learned from": 4 if failing == "both" else 3}
+        assert lane.gate.faults == 0, lane.gate.last_fault
