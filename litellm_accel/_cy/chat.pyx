@@ -478,8 +478,8 @@ cdef class Plan:
 
     ``transports`` maps each event loop (None for threads) to LiteLLM's transport there and its cookies; ``request`` is
     what a transport needs besides a body. A plan holds for one ``epoch`` of the settings and until ``expires``
-    (``time.time()``). ``feed`` tells callbacks of its successes, ``opening`` opens its streams: None
-    if there are none.
+    (``time.time()``). ``feed`` tells callbacks of its successes, ``opening`` opens its streams, ``log``
+    writes its log records: None if there are none.
 
     ``kinds`` is the sum of what messages may hold besides texts (of ``KINDS``; -1 for anything). With ``spaced`` the
     request is written as the ``json`` module writes it, else as the provider SDK does. ``conversion`` is how LiteLLM
@@ -508,6 +508,7 @@ cdef class Plan:
     cdef public double expires
     cdef public object feed
     cdef public object opening
+    cdef public object log
     cdef public int kinds
     cdef public object conversion
     cdef public object rewriting
@@ -549,6 +550,7 @@ cdef class Plan:
         self.places = {}
         self.feed = None
         self.opening = None
+        self.log = None
         self.kinds = -1
         self.conversion = None
         self.rewriting = None

@@ -460,8 +460,8 @@ class Plan:
 
     ``transports`` maps each event loop (None for threads) to LiteLLM's transport there and its cookies; ``request`` is
     what a transport needs besides a body. A plan holds for one ``epoch`` of the settings and until ``expires``
-    (``time.time()``). ``feed`` tells callbacks of its successes, ``opening`` opens its streams: None
-    if there are none.
+    (``time.time()``). ``feed`` tells callbacks of its successes, ``opening`` opens its streams, ``log``
+    writes its log records: None if there are none.
 
     ``kinds`` is the sum of what messages may hold besides texts (of ``KINDS``; -1 for anything). With ``spaced`` the
     request is written as the ``json`` module writes it, else as the provider SDK does. ``conversion`` is how LiteLLM
@@ -487,6 +487,7 @@ class Plan:
         "header_maps",
         "hidden",
         "kinds",
+        "log",
         "opening",
         "places",
         "prefix",
@@ -533,6 +534,7 @@ class Plan:
         self.places: dict[str, str | None] = {}
         self.feed: Any = None
         self.opening: Any = None
+        self.log: Any = None
         self.kinds = -1
         self.conversion: Any = None
         self.rewriting: Any = None

@@ -21,6 +21,7 @@ from litellm_accel.lane.conversations import Conversation, Reader
 from litellm_accel.lane.exchange import Recording, Replay, Reply
 from litellm_accel.lane.free import widen
 from litellm_accel.lane.learn import NotShown, Unlearnable
+from litellm_accel.lane.log_records import LogTemplates, NotWritable
 from litellm_accel.lane.plan import Maker
 from litellm_accel.lane.policy import Environment
 from litellm_accel.lane.rules import ANYTHING
@@ -52,6 +53,7 @@ class Lane:
         self.maker = Maker()
         self.feeds = events.Feeds(self.maker.texts, gate.fault)
         self.openings = openings.Openings(self.feeds, self.maker.total)
+        self.logs = LogTemplates(self.environment.levels, gate.fault)
         self.unheard = UnheardCalls(gate.fault)
         self.plans: dict[Any, Any] = {}
         self.forgotten = 0
@@ -80,6 +82,9 @@ class Lane:
         if reason is None and kind in ("sync", "async") and "max_tokens" in kwargs:
             model = args[0] if args else kwargs.get("model")
             reason = self.cut.reason(model, chat.messages_of(args, kwargs), kwargs["max_tokens"])
+        if reason is None and kind in ("sync", "router"):
+            levels = self.environment.levels
+            reason = levels.in_streams if streaming else levels.in_threads
         if reason is None:
             found = chat.call_key(kind, args, kwargs, self.arguments)
             messages = chat.messages_of(args, kwargs)
@@ -102,7 +107,7 @@ class Lane:
                 reason = "stream with metadata"
             else:
                 key, free = found
-                key = b"%d " % epoch + key
+                key = b"%d " % epoch + key + self.environment.levels.key
                 if free and (streaming or key in self.bound):
                     key += b",".join(free.values())
                 if is_told:
@@ -147,7 +152,7 @@ class Lane:
             return LEARN
         if type(plan) is Refused:
             if not plan.record_too(self.is_told(call.kwargs)):
-                self.gate.decline("not learned" if plan.is_final else "being learned")
+                self.gate.decline(plan.reason if plan.is_final else "being learned")
                 return None
             self.gate.decline("learned from")
             self.environment.learned += 1
@@ -215,12 +220,13 @@ class Lane:
         call: Call,
         headers: Iterable[str] = (),
         routed: Callable[[Any], Any] | None = None,
+        passed: Any = None,
     ) -> Iterator[Recording]:
         """Watch the stock call in the block; its ``result``, put into the recording, becomes the plan at ``place``.
 
         If there can be none, that is left there. What callbacks are told takes two calls to learn, and so do streams.
         ``headers`` are names of request headers that are the user's own, besides those in the call and in LiteLLM's
-        settings.
+        settings, ``passed`` what a router's deployment adds to the call.
         """
         begun, kwargs, since = plans.get(place), call.kwargs, self.environment.changes
         if type(begun) is not Refused:  # somebody has dropped all plans since
@@ -257,6 +263,7 @@ class Lane:
                 begun.epoch,
                 call.conversation,
             )
+            plan.log = self.logs.template(recording, plan, (_fixed(call), passed), self.environment.listening)
             before = getattr(begun.plan, "plan", begun.plan) or (begun.shown and begun.shown.plan)
             if before is not None and not self._widened(plan, before, call.key):
                 raise NotShown("free arguments that matter")
@@ -287,6 +294,9 @@ class Lane:
             return
         except NotShown:
             self._leave(plans, place, begun, others)
+        except NotWritable as error:
+            self.gate.decline(str(error))
+            begun.reason, begun.is_final = str(error), True
         except Unlearnable as error:
             self.gate.decline(f"unlearnable: {error}")
             begun.is_final = True
@@ -344,7 +354,8 @@ class Lane:
         self.gate.decline("reply left to stock")
         if post.begun is not None:
             post.begun.undo()
-        replay = Replay(str(plan.request["url"]), post.body, reply)
+        written = () if post.log is None else post.log.sites
+        replay = Replay(str(plan.request["url"]), post.body, reply, written)
         try:
             try:
                 with exchange.scripted(replay):
@@ -439,6 +450,8 @@ class Lane:
         if reply.error is not None or reply.body_error is not None:
             return None, None
         try:
+            if plan.log is not None and not plan.log.fits(reply):
+                return None, None
             answer = plan.answer(reply.status, reply.headers, reply.body)
             if answer is None:
                 return None, None
@@ -460,6 +473,8 @@ class Lane:
         if reply.live is None:
             return None
         try:
+            if plan.log is not None and not plan.log.fits(reply):
+                return None
             opened: tuple[Any, Any] | None
             opened = plan.opening.open(reply, call.messages, call.kwargs, call.started, post.cookies)
         except Exception as error:
@@ -513,6 +528,7 @@ class Refused:
         self.epoch = epoch
         self.shown = shown  # by an earlier watched call; the one that is running will be compared with it
         self.plan = plan  # that serves other calls of the key, and shall serve this one's kind too
+        self.reason = "not learned"
         self.is_final = False  # there will be none in this epoch
         self.pairs = False  # two calls have been watched at the same time
         self._running = 1
@@ -542,6 +558,11 @@ class ShownOnce:
     def __init__(self, of: int, shown: events.Shown) -> None:
         self.of = of
         self.shown = shown
+
+
+def _fixed(call: Call) -> dict[str, Any]:
+    """Return what a call passes by name that is the same in all calls of its key."""
+    return {name: value for name, value in call.kwargs.items() if name != "messages" and name not in call.free}
 
 
 LEARN = object()

@@ -59,6 +59,8 @@ class Direct:
                 result = replay.result = await stock(*args, **kwargs)
             return result
         passage.made(result, told, None if told is None else told.atell)
+        if post.log is not None:
+            post.log.after(post.body, reply)
         if told is not None:
             told.atell()
         elif post.opening is None:
@@ -102,6 +104,8 @@ class Direct:
                 result = replay.result = stock(*args, **kwargs)
             return result
         passage.made(result, told, None if told is None else told.tell)
+        if post.log is not None:
+            post.log.after(post.body, reply)
         if told is not None:
             told.tell()
         lane.gate.serve()

@@ -12,8 +12,9 @@ import copy
 import functools
 import logging
 import re
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from types import FunctionType
@@ -25,6 +26,7 @@ import openai
 from multidict import CIMultiDict
 
 from litellm_accel.lane import guard
+from litellm_accel.lane.log_records import AFTER, BEFORE, DURING, HeardRecord, site_of
 from litellm_accel.lane.noted import Pictures
 from litellm_accel.lane.pictures import picture, stream_parts
 from litellm_accel.patching import PatchError, Shared, resolve
@@ -33,6 +35,7 @@ ASYNC_TRANSPORT = "litellm.llms.custom_httpx.aiohttp_transport:LiteLLMAiohttpTra
 SYNC_TRANSPORT = "httpx._transports.default:HTTPTransport.handle_request"
 COST = "litellm.cost_calculator:response_cost_calculator"
 METADATA = "litellm.litellm_core_utils.llm_response_utils.response_metadata:update_response_metadata"
+HANDLE = "logging:Logger.handle"
 # By which a router's strategy counts a call before it is sent.
 COUNTING = "litellm.router_strategy.least_busy:LeastBusyLoggingHandler.log_pre_api_call"
 # Functions that word a timeout with the seconds it took: of handlers that use an SDK, and of LiteLLM's own client.
@@ -157,10 +160,10 @@ class Recording:
 
     ``result`` is what stock returned; whoever runs it puts it there. ``conversion`` is how the answer became that, None
     if the provider's SDK had a hand in it. ``clients`` are what LiteLLM's functions for them were called with and
-    returned. ``warned`` says that LiteLLM logged something before it sent the request. If
-    successes are told of, also ``pictures``: of what LiteLLM's ``Logging`` object holds for them and of what the call
-    was given. Of a call that ``streams``, the body is left to stock, and ``stream`` is LiteLLM's stream, whose parts
-    the pictures show.
+    returned. ``heard`` are the log records of the call, ``listens`` whether they are all.
+    If successes are told of, also ``pictures``: of what LiteLLM's ``Logging`` object holds for them and of what the
+    call was given. Of a call that ``streams``, the body is left to stock, and ``stream`` is LiteLLM's stream, whose
+    parts the pictures show.
     """
 
     def __init__(self, pictures: Pictures | None = None, streams: bool = False) -> None:
@@ -170,7 +173,10 @@ class Recording:
         self.pictures = pictures
         self.text: Any = None
         self.sent: list[Sent] = []
-        self.warned = False
+        self.heard: list[HeardRecord] = []
+        self.listens = hearing() is not None
+        self._is_sending = False
+        self._thread = threading.get_ident()
         self.conversion: Conversion | None = None
         self.pricing: dict[str, Any] | None = None
         self.result: Any = None
@@ -180,12 +186,22 @@ class Recording:
     def take(self, request: httpx.Request) -> Reply | None:
         if self.pictures is not None and not self.sent:
             self.pictures.send()
+        self._is_sending = True
         return None
 
     def fail(self, error: Exception) -> None:
         """Record no more, for ``error`` has come in between."""
         self.live = False
         self.fault = error
+
+    def hear(self, logger: logging.Logger, record: logging.LogRecord) -> bool:
+        """Take note of a log ``record``; return whether it is to be written, as each is."""
+        phase = AFTER if self.sent else DURING if self._is_sending else BEFORE
+        try:
+            self.heard.append(HeardRecord(logger, record, phase, threading.get_ident() != self._thread))
+        except Exception:
+            self.listens = False
+        return True
 
     def note(self, logging: Any, result: Any) -> None:
         """Keep what ``logging`` holds now that its call has succeeded."""
@@ -200,6 +216,7 @@ class Recording:
         """Let go of all: tasks that were begun meanwhile may hold this recording for long, with their context."""
         self.stream = self.pictures = self.conversion = self.pricing = self.result = None
         self.sent.clear()
+        self.heard.clear()
         self.clients.clear()
 
     def note_stream(self, stream: Any, again: Any) -> None:
@@ -215,10 +232,11 @@ class Replay:
 
     ``differs`` is set if stock sends another ``body`` to ``url``, or this one elsewhere: the reply is used all the
     same, since the request has been sent and must not be sent again, but the lane has made a mistake. ``waited`` is how
-    many seconds the exchange took; ``result`` is what stock returned, put there by whoever runs it.
+    many seconds the exchange took; ``result`` is what stock returned, put there by whoever runs it. ``written`` are the
+    sites of log records that have been written already.
     """
 
-    def __init__(self, url: str, body: bytes, reply: Reply) -> None:
+    def __init__(self, url: str, body: bytes, reply: Reply, written: Iterable[Any] = ()) -> None:
         self.live = True
         self.url = url
         self.body = body
@@ -227,6 +245,7 @@ class Replay:
         self.differs = False
         self.result: Any = None
         self.text: Any = None
+        self.written = list(written)
         self.waited = time.time() - reply.sent
 
     def take(self, request: httpx.Request) -> Reply | None:
@@ -244,6 +263,13 @@ class Replay:
         self.live = False
         self.used = self.differs = True
         return self.reply
+
+    def hear(self, logger: logging.Logger, record: logging.LogRecord) -> bool:
+        """Return whether a log ``record`` is to be written: once."""
+        if self.used or (site := site_of(record)) not in self.written:
+            return True
+        self.written.remove(site)
+        return False
 
     def forget(self) -> None:
         """Let go of all, as a recording does; of a reply that was not used, someone may yet be in need."""
@@ -280,31 +306,15 @@ def scripted(script: Script) -> Iterator[Script]:
     with ExitStack() as held:
         for function in functions():
             held.enter_context(function)
-        if isinstance(script, Recording):
-            held.enter_context(_heard(script))
+        listening = hearing()
+        if listening is not None and (isinstance(script, Recording) or script.written):
+            held.enter_context(listening)
         token = _script.set(script)
         try:
             yield script
         finally:
             script.live = False
             _script.reset(token)
-
-
-@contextmanager
-def _heard(recording: Recording) -> Iterator[None]:
-    """Note whether LiteLLM logs something in the recorded call before it sends a request: it would, each time."""
-    logger = logging.getLogger("LiteLLM")
-
-    def hear(record: logging.LogRecord) -> bool:
-        if _script.get() is recording and not recording.sent:
-            recording.warned = True
-        return True
-
-    logger.addFilter(hear)
-    try:
-        yield
-    finally:
-        logger.removeFilter(hear)
 
 
 class _Content:
@@ -469,6 +479,23 @@ def _conversion(stock: FunctionType) -> Callable[..., Any]:
     return guard.around(stock, _before(before))
 
 
+def _handling(stock: FunctionType) -> Callable[..., Any]:
+    def handle(logger: logging.Logger, record: logging.LogRecord) -> None:
+        now = _script.get()
+        if now is None or not now.live or getattr(_handled, "inside", False):
+            stock(logger, record)
+            return
+        if not now.hear(logger, record):
+            return
+        _handled.inside = True  # what handlers log is theirs
+        try:
+            stock(logger, record)
+        finally:
+            _handled.inside = False
+
+    return handle
+
+
 def _client(function: FunctionType, stock: FunctionType) -> Callable[..., Any]:
     def after(now: Recording | Replay, found: Any, *arguments: Any) -> None:
         if isinstance(now, Recording) and now.live:
@@ -493,6 +520,18 @@ def _async_timing(digits: int, stock: FunctionType) -> Callable[..., Any]:
             error.message = _TIME_TAKEN.sub(lambda shown: str(round(float(shown[0]) + waited, digits)), error.message)
 
     return guard.aaround(stock, failed=failed)
+
+
+_handled = threading.local()
+
+
+@functools.cache
+def hearing() -> Shared | None:
+    """Return the method of loggers by which scripts hear log records, None if it is not Python's own."""
+    try:
+        return Shared(resolve(HANDLE), _handling)
+    except PatchError:
+        return None
 
 
 @functools.cache

@@ -128,8 +128,10 @@ class Maker:
         sent = recording.sent[0]
         if sent.reply.status != 200 or sent.reply.body_error is not None:
             raise NotShown("an error")
-        if recording.warned:
+        if any(one.warns for one in recording.heard):
             raise Unlearnable("LiteLLM warns of each such call")
+        if not recording.listens:
+            raise Unlearnable("logging: Logger.handle is not Python's own")
         _require_hidden(result)
         conversion = recording.conversion
         spaced = conversion is not None

@@ -23,6 +23,7 @@ from typing import Any
 from litellm_accel._backend import load
 from litellm_accel.genuine import PACKAGES, is_genuine
 from litellm_accel.lane.callbacks import EARLY, FAILURE, SUCCESS, Listeners
+from litellm_accel.lane.log_records import LoggerLevels
 
 watch = load("watch")
 
@@ -483,14 +484,6 @@ READ_ELSEWHERE = frozenset(
 )
 # Callback lists; what may be in them is for ``callbacks`` to say.
 CALLBACK_LISTS = (*SUCCESS, *EARLY, "service_callback")
-_LOGGERS = (
-    ("httpx", logging.INFO),
-    ("httpcore", logging.DEBUG),
-    ("openai", logging.DEBUG),
-    ("LiteLLM", logging.INFO),
-    ("LiteLLM Router", logging.INFO),
-    ("LiteLLM Proxy", logging.INFO),
-)
 
 # Objects through which calls go; somebody may put a function into one of them.
 _HANDLERS = (
@@ -504,12 +497,11 @@ _OBJECTS = (
     "litellm:logging_callback_manager",
     "litellm.litellm_core_utils.logging_worker:GLOBAL_LOGGING_WORKER",
     "litellm.litellm_core_utils.thread_pool_executor:executor",
-    *(f"logger {name}" for name, _ in _LOGGERS),
 )
 # What is watched besides modules, classes and objects: dictionaries, where they are held, and how others are called.
 _ENVIRON, _PRICES, _MANAGER, _MADE = "variables of the environment", "prices", "manager of loggers", "integrations made"
 _HELD = {_ENVIRON: ("os", "environ"), _PRICES: ("litellm", "model_cost")}
-_LEVELS, _WITHIN = "levels ", "in "
+_LOGGER, _MEMORY, _WITHIN = "logger ", "levels of loggers", "in "
 # Lists of callbacks: what is in them does not tell epochs apart.
 _TOLD = frozenset((*CALLBACK_LISTS, *FAILURE, _MADE))
 # So many epochs are remembered, those that were left longest ago are forgotten; and so many values that differ from
@@ -621,6 +613,7 @@ class Environment:
         self.changes = 0
         self.listening = False
         self.listeners = Listeners()
+        self.levels = LoggerLevels()
         self._lock = threading.Lock()
         os.register_at_fork(after_in_child=self._lock._at_fork_reinit)  # type: ignore[attr-defined]
         self._looking: int | None = None  # the thread that looks at what has changed
@@ -639,17 +632,19 @@ class Environment:
         self.watch = watch.Watch()
         self._owners: dict[str, Any] = {}
         self._patched: dict[tuple[str, Any], str] = {}
-        for target in dict.fromkeys((*MODULES, *BYPASSED, *CLASSES, *_HANDLERS, *_OBJECTS)):
+        loggers = [f"logger {logger.name}" for logger in self.levels.loggers()]
+        for target in dict.fromkeys((*MODULES, *BYPASSED, *CLASSES, *_HANDLERS, *_OBJECTS, *loggers)):
             self._watch_owner(target)
         modules = (target.partition(":")[0] for target, owner in self._owners.items() if owner is not None)
         for module in dict.fromkeys(modules):  # in which others may be put into the places of these classes and objects
-            if module not in self._owners and not module.startswith("logger "):
+            if module not in self._owners and not module.startswith(_LOGGER):
                 self.watch.add(f"{_WITHIN}{module}", importlib.import_module(module))
         for held in _HELD:
             self._watch_held(held)
-        for name, _ in _LOGGERS:
-            self.watch.add(f"{_LEVELS}{name}", logging.getLogger(name)._cache)  # type: ignore[attr-defined]
+        self.levels.read()  # which fills their memory
+        self.watch.add(_MEMORY, self.levels.memory)
         self.watch.add(_MANAGER, logging.root.manager)
+        self.watch.add("methods of loggers", logging.Logger)
         self.watch.add(_MADE, self.listeners.made)
         self._refused: dict[str, str] = {}
         for name in (*self._defaults, "set_verbose"):
@@ -701,8 +696,9 @@ class Environment:
 
     def _refresh(self) -> None:
         is_told = self.listeners.moved()
+        self.levels.read()  # which fills their memory; what somebody sets meanwhile is noticed
         for name, key, before in self.watch.take():
-            if name.startswith(_LEVELS):
+            if name in (_MEMORY, _MANAGER):
                 continue
             elif name in _TOLD:
                 is_told = True
@@ -717,8 +713,6 @@ class Environment:
                 self._look(name, key)
             elif name == _ENVIRON:
                 self._note((name, key), _environ().get(key, watch.MISSING), before)
-            elif name == _MANAGER:
-                self._note((name, key), vars(logging.root.manager).get(key, watch.MISSING), before)
             elif name.startswith(_WITHIN):
                 if f"{name.removeprefix(_WITHIN)}:{key}" in self._owners:
                     self._end_all(name.removeprefix(_WITHIN), key)
@@ -738,10 +732,12 @@ class Environment:
         return type(token(now)) is not _Same and type(token(before)) is not _Same
 
     def _is_state(self, name: str, key: Any, before: Any) -> bool:
-        """Return whether all that has changed is what an object holds for itself, like a count."""
+        """Return whether all that has changed is what an object holds for itself, like a count or a level."""
         if key in _PYTHONS_OWN:
             return True
-        return name in _OBJECTS and not callable(vars(self._owners[name]).get(key)) and not callable(before)
+        if name not in _OBJECTS and not name.startswith(_LOGGER):
+            return False
+        return not callable(vars(self._owners[name]).get(key)) and not callable(before)
 
     def _set(self, setting: str, before: Any) -> None:
         self._judge_setting(setting)
@@ -796,7 +792,7 @@ class Environment:
     def _judge(self) -> str | None:
         found = (self._refused, self._patched)
         settings, patched = (next(iter(reasons.values()), None) for reasons in found)
-        return settings or self._callbacks or self._loggers() or patched
+        return settings or self._callbacks or patched or self._loggers()
 
     def _judge_setting(self, name: str) -> None:
         """Note whether a setting that calls read has a value that stock must honour."""
@@ -842,10 +838,7 @@ class Environment:
             self._patched[target, None] = f"patched {target.rpartition(':')[2]}"
 
     def _loggers(self) -> str | None:
-        for name, level in _LOGGERS:
-            if logging.getLogger(name).isEnabledFor(level):
-                return "logging"
-        return None
+        return self.levels.read()
 
     def _look(self, target: str, key: Any) -> None:
         """Note whether what the module or class ``target`` holds under ``key`` is its package's own."""
@@ -857,8 +850,8 @@ class Environment:
             self._patched[target, key] = f"patched {target.rpartition(':')[2]}.{key}"
 
     def _owner(self, target: str) -> Any:
-        if target.startswith("logger "):
-            return logging.getLogger(target.removeprefix("logger "))
+        if target.startswith(_LOGGER):
+            return logging.getLogger(target.removeprefix(_LOGGER))
         module, _, name = target.partition(":")
         try:
             found = importlib.import_module(module)

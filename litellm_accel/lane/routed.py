@@ -116,6 +116,8 @@ class Routed:
                 limit.release()
         passage.made(result, told, None if told is None else functools.partial(routed.tell, told, told.atell))
         router.success_calls[routed.model] += 1
+        if post.log is not None:
+            post.log.after(post.body, reply)
         routed.count(router, result)
         if stream:
             routed.mark(result)
@@ -124,6 +126,8 @@ class Routed:
             lane.unheard.note()
         else:
             routed.tell(told, told.atell)
+        if post.log is not None:
+            post.log.last(post.body, reply)
         known.finish(router, model, result)
         lane.gate.serve()
         return result
@@ -203,6 +207,8 @@ class Routed:
                 result = replay.result = stock(pinned, *args, **kwargs)
             return result
         passage.made(result, told, None if told is None else functools.partial(routed.tell, told, told.tell))
+        if post.log is not None:
+            post.log.after(post.body, reply)
         routed.count(router, result)
         if stream:
             routed.mark(result)
@@ -210,6 +216,8 @@ class Routed:
             routed.succeed(lane.environment.litellm.success_callback)
         else:
             routed.tell(told, told.tell)
+        if post.log is not None:
+            post.log.last(post.body, reply)
         known.finish(router, model, result)
         asyncio.set_event_loop(None)  # as stock leaves the thread, which has run the call in a loop of its own
         lane.gate.serve()
@@ -316,8 +324,8 @@ class Routed:
         place = _place(call, deployment)
         is_told = self.lane.is_told(call.kwargs)
         routed = lambda plan: RoutedPlan(self.routers, router, deployment, group, plan, is_told)  # noqa: E731
-        headers = deployment["litellm_params"].get("extra_headers") or ()
-        return self.lane.learning(known.plans, place, call, headers, routed)
+        params = deployment["litellm_params"]
+        return self.lane.learning(known.plans, place, call, params.get("extra_headers") or (), routed, params)
 
     def _result(
         self, router: Any, group: str, plan: Any, post: Any, reply: Any, call: Call, request: dict[str, Any]

@@ -31,10 +31,10 @@ class Post:
 
     ``begun`` is what is known of its call for callbacks, None if nobody listens; ``opening`` opens the stream that is
     asked for, None for a plain answer. ``cookies`` are those of the client that it is sent for, ``cookie`` is its
-    header of them.
+    header of them. ``log`` writes the log records of its call, None if there are none.
     """
 
-    __slots__ = ("begun", "body", "cookie", "cookies", "opening", "options", "transport")
+    __slots__ = ("begun", "body", "cookie", "cookies", "log", "opening", "options", "transport")
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class Post:
         opening: Any,
         cookies: ClientCookies,
         cookie: bytes,
+        log: Any,
     ) -> None:
         self.transport = transport
         self.options = options
@@ -51,6 +52,7 @@ class Post:
         self.cookies = cookies
         self.cookie = cookie
         self.opening = opening
+        self.log = log
         self.begun: Any = None
 
     async def asend(self) -> Reply:
@@ -58,13 +60,16 @@ class Post:
 
         A stream is left unread, in the reply's ``live``.
         """
-        if self.begun is None:
+        if self.begun is None and self.log is None:
             return await self._asend()
         sent = time.time()
         try:
+            if self.log is not None:
+                await self.log.abefore(self.body)
             return await self._asend()
         except asyncio.CancelledError:
-            self.begun.cancel(sent)
+            if self.begun is not None:
+                self.begun.cancel(sent)
             raise
 
     async def _asend(self) -> Reply:
@@ -106,6 +111,8 @@ class Post:
 
     def send(self) -> Reply:
         """Send in a thread and return what comes of it. A stream is left unread, in the reply's ``live``."""
+        if self.log is not None:
+            self.log.before(self.body)
         if self.opening is not None:
             return self._open()
         sent = time.time()
@@ -184,7 +191,7 @@ def apost(plan: Any, body: bytes) -> Post | str:
     pooled = plan.opening is None and pools.current() is not None and options["prepared"].get(session) is not None
     if not pooled and _closing(session.connector, options["url"]):
         return "closed connection"
-    return Post(session, options, body, plan.opening, client.cookies, cookie)
+    return Post(session, options, body, plan.opening, client.cookies, cookie, plan.log)
 
 
 def post(plan: Any, body: bytes) -> Post | str:
@@ -196,7 +203,7 @@ def post(plan: Any, body: bytes) -> Post | str:
     cookie = client.cookies.header()
     if cookie is None:
         return "cookies"
-    return Post(transport, plan.request, body, plan.opening, client.cookies, cookie)
+    return Post(transport, plan.request, body, plan.opening, client.cookies, cookie, plan.log)
 
 
 def _closing(connector: Any, url: Any) -> bool:

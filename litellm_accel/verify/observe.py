@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -183,6 +184,13 @@ async def astreamed(stream: Any) -> dict[str, Any]:
 
 def _name(value: Any) -> str:
     return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+
+
+def logged(record: logging.LogRecord) -> list[Any]:
+    """What a handler can tell of a log record besides its logger, level and message."""
+    thread = (record.threadName or "").partition("_")[0]  # an executor's threads take turns
+    place = [record.pathname, record.lineno, record.funcName, thread]
+    return [str(record.msg), repr(record.args), *place, sorted(vars(record)), record.exc_info is not None]
 
 
 # --- callbacks --------------------------------------------------------------------------------------------------------

@@ -57,6 +57,7 @@ class Scenario:
     deployments: tuple[Mapping[str, Any], ...] = ()  # default: one that answers as the scenario
     ordered: bool = True  # requests and outcomes come in one order
     logs: bool = True  # what is logged and printed is compared
+    levels: Mapping[str, int] = field(default_factory=dict)  # logger -> its level; then whole records are compared
     gap: tuple[float, float] | None = None  # seconds before a repeated attempt, at least and at most, on both sides
     seconds: float = 0.0  # how long it waits, about; long ones are played first
     script: Callable[[Any], Any] | None = None  # plays on the Stage instead of the plain calls; may be async

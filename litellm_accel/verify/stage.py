@@ -23,7 +23,7 @@ from litellm.litellm_core_utils.thread_pool_executor import executor
 
 from litellm_accel.provider import Address
 from litellm_accel.verify import masks
-from litellm_accel.verify.observe import KINDS, Recorder, astreamed, describe, outcome, streamed
+from litellm_accel.verify.observe import KINDS, Recorder, astreamed, describe, logged, outcome, streamed
 from litellm_accel.verify.scenario import GROUP, HELLO, KEY, ROUTED, At, Made, Run
 
 SETTLE_SECONDS = 2.0
@@ -296,22 +296,38 @@ class Stage:
 
     @contextlib.contextmanager
     def _logging(self) -> Iterator[None]:
-        handler = logging.Handler(logging.WARNING)
+        levels = self.scenario.levels
+        handler = logging.Handler(logging.NOTSET if levels else logging.WARNING)
 
         def emit(record: logging.LogRecord) -> None:
             message = record.getMessage()
             if not message.startswith(masks.COLLECTED):
-                self._logs.append([record.name, record.levelname, message])
+                self._logs.append([record.name, record.levelname, message, *(logged(record) if levels else ())])
+                if levels and record.threadName == "MainThread":
+                    self.recorder.record("log record", message=message)
 
         handler.emit = emit  # type: ignore[method-assign]
-        loggers = [logging.getLogger(name) for name in ("LiteLLM", "LiteLLM Router", "asyncio", "aiohttp", "openai")]
+        names = (
+            "LiteLLM",
+            "LiteLLM Router",
+            "asyncio",
+            "aiohttp",
+            "openai",
+            *(("httpx", "httpcore") if levels else ()),
+        )
+        loggers = [logging.getLogger(name) for name in names]
+        before = {name: logging.getLogger(name).level for name in levels}
         for logger in loggers:
             logger.addHandler(handler)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
         try:
             yield
         finally:
             for logger in loggers:
                 logger.removeHandler(handler)
+            for name, level in before.items():
+                logging.getLogger(name).setLevel(level)
 
     def _router_state(self, router: Any) -> Any:
         cache = router.cache.in_memory_cache

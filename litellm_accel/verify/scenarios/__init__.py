@@ -21,6 +21,7 @@ THEMES: dict[str, tuple[str, ...]] = {
         "caching",
         "concurrency",
         "openings",
+        "logs",
     ),
     "streaming": ("streaming",),
 }
