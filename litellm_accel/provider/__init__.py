@@ -894,7 +894,7 @@ class Provider(Address):
         """Start the child and wait until it listens. Raises RuntimeError if it ends instead."""
         if self._child is not None:
             raise RuntimeError("the provider already runs")
-        root = str(Path(__file__).resolve().parent.parent)
+        root = str(Path(__file__).resolve().parent.parent.parent)
         path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
         options = ["--host", self.host, "--port", str(self.port), "--record", str(self.record), "--until-eof"]
         if self.script is not None:
@@ -948,6 +948,3 @@ def main(arguments: list[str] | None = None) -> None:
     script = _no_script if options.script is None else _loaded(*options.script)
     asyncio.run(_run(options.host, options.port, options.record, options.until_eof, script))
 
-
-if __name__ == "__main__":
-    main()

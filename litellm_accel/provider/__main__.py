@@ -1,0 +1,5 @@
+"""``python -m litellm_accel.provider``."""
+
+from litellm_accel.provider import main
+
+main()
