@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import importlib
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, cast
 
 Packer = Callable[[bytes], bytes]
 
 
 def _gzip(body: bytes) -> bytes:
-    packer = zlib.compressobj(4, zlib.DEFLATED, 31)
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31, 5)
     return packer.compress(body) + packer.flush()
 
 
@@ -46,7 +47,8 @@ _FOUND: dict[str, Packer | None] = {
 PACKERS: dict[str, Packer] = {name: packer for name, packer in _FOUND.items() if packer is not None}
 
 
-def chosen(accepted: str, offered: Sequence[str]) -> str:
+@lru_cache(64)
+def chosen(accepted: str, offered: tuple[str, ...]) -> str:
     """The first of `offered` that an Accept-Encoding header allows and that can be packed; "" for identity."""
     if not offered or not accepted:
         return ""

@@ -25,11 +25,11 @@ class Header:
 
 @dataclass(frozen=True)
 class Cookie:
-    """A cookie that is set where the client has sent none, and is renewed with about one in so many answers."""
+    """A cookie that is set where the client has sent none, and renewed with about one in so many answers."""
 
     name: str
     value: str
-    renewed: int = 6
+    one_in: int = 6
 
 
 @dataclass(frozen=True)

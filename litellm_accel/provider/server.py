@@ -139,7 +139,7 @@ class Exchange:
         plan = self.plan
         kind, body = self.body()
         framing = {"content-type": kind}
-        encoding = plan.encoding or chosen(self.accepted, self.profile.encodings)
+        encoding = plan.encoding or ("" if plan.blank_lines else chosen(self.accepted, self.profile.encodings))
         if encoding in PACKERS:
             framing["content-encoding"] = encoding
             body = PACKERS[encoding](body)

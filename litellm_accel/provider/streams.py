@@ -14,7 +14,7 @@ from litellm_accel.provider.answers import content_of, filled, shaped, tool_call
 from litellm_accel.provider.profiles import PLAIN, Profile
 from litellm_accel.provider.received import parse
 from litellm_accel.provider.scenarios import Scenario
-from litellm_accel.provider.varying import CREATED, SYMBOLS, Varying
+from litellm_accel.provider.varying import CREATED, Varying
 
 Json = Any
 
@@ -82,7 +82,7 @@ class _Writer:
             body["usage"] = usage
         if self.stream.obfuscation:
             at = self.number * 7 + len(choices)
-            body["obfuscation"] = self.varying.text(at, 1 + (self.varying.digest[at % 64] + at) % 16, SYMBOLS)
+            body["obfuscation"] = self.varying.text(at, 1 + (self.varying.digest[at % 64] + at) % 16)
         return self.event(orjson.dumps(shaped(self.plan, body)))
 
     def choice(self, index: int, delta: Json, finish: str | None) -> Json:

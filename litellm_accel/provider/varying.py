@@ -16,8 +16,15 @@ from functools import lru_cache
 CREATED = 1_700_000_000
 COOKIE_SECONDS = 1800  # how long Cloudflare's __cf_bm is kept
 COLOS = ("AMS", "FRA", "IAD", "SJC", "NRT")
-SYMBOLS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def _symbols(symbols: str) -> bytes:
+    """The table that makes one of some symbols of each byte."""
+    return bytes(ord(symbols[byte % len(symbols)]) for byte in range(256))
+
+
+LETTERS = _symbols("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+CROCKFORD = _symbols("0123456789abcdefghjkmnpqrstvwxyz")
 
 
 class Varying(dict[str, str]):
@@ -37,10 +44,9 @@ class Varying(dict[str, str]):
         """A number derived from two bytes of the digest, less than `below`."""
         return int.from_bytes(self.digest[at : at + 2], "big") % below
 
-    def text(self, at: int, length: int, symbols: str = SYMBOLS) -> str:
-        """`length` symbols derived from the digest's bytes from `at` on."""
-        count = len(symbols)
-        return "".join([symbols[self.digest[(at + i) % 64] % count] for i in range(length)])
+    def text(self, at: int, length: int, symbols: bytes = LETTERS) -> str:
+        """`length` symbols derived from the digest's bytes from `at` on, round and round."""
+        return (self.digest * 2)[at % 64 : at % 64 + length].translate(symbols).decode()
 
     def uuid(self, at: int) -> str:
         """A random UUID made of the digest's 16 bytes at `at`."""
