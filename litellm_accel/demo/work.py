@@ -11,6 +11,10 @@ from typing import Any, Literal
 # One batch of calls; returns one result a call, in the order of the calls, whatever order they end in.
 Batch = Callable[[], list[Any]] | Callable[[], Awaitable[list[Any]]]
 
+#: Whose answers the provider gives, and whether over TLS.
+PROFILE = "plain"
+OVER: Literal["tls", "http"] = "http"
+
 MODEL = "gpt-4o"
 IN_FLIGHT = 20
 
@@ -20,8 +24,8 @@ class Row:
     """One kind of work.
 
     ``prepare(url)`` makes everything ready, unmeasured, and returns the batch that is measured. Any of ``components``
-    may serve its calls. ``url`` is the provider's, told to answer by ``scenario``. The cost shown is per ``unit``: a
-    batch's result is one call, or for ``"chunk"`` the list of a stream's chunks.
+    may serve its calls. ``url`` is the provider's, ``over`` TLS or plain HTTP, told to answer by ``scenario``. The cost
+    shown is per ``unit``: a batch's result is one call, or for ``"chunk"`` the list of a stream's chunks.
     """
 
     name: str
@@ -30,6 +34,7 @@ class Row:
     prepare: Callable[[str], Batch]
     unit: Literal["call", "chunk"] = "call"
     scenario: str = "plain"
+    over: Literal["tls", "http"] = OVER
 
     def units(self, results: list[Any]) -> int:
         """Return how many units ``results``, those of one batch, are."""

@@ -260,7 +260,14 @@ def outcome(number: int = 0, **fields: Any) -> Outcome:
 
 
 def result(*outcomes: Outcome) -> Result:
-    return Result("A processor, 2 cores, Linux", {"litellm": "1.106.2"}, {"components": []}, list(outcomes), 12.0)
+    return Result(
+        "A processor, 2 cores, Linux",
+        {"litellm": "1.106.2"},
+        "openai over TLS",
+        {"components": []},
+        list(outcomes),
+        12.0,
+    )
 
 
 def table(shown: Result, width: int = 80) -> str:
@@ -318,7 +325,7 @@ def test_table_shows_every_row_on_one_line_of_80() -> None:
     for row in ROWS:
         line = next(line for line in text.splitlines() if row.title in line)
         assert re.search(r"2\.00 ms +200 µs +10× +4\.0× +yes +yes", line)
-    assert "A processor, 2 cores, Linux, litellm 1.106.2; 12 s" in text
+    assert "A processor, 2 cores, Linux, litellm 1.106.2, answers: openai over TLS; 12 s" in text
 
 
 def test_table_tells_differences_errors_and_reasons() -> None:
@@ -439,3 +446,12 @@ def test_worker_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: A
         child.answer()
     with pytest.raises(ProcessLookupError):
         os.kill(child.process.pid, 0)
+
+
+def test_worker_has_what_makes_it_trust_the_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[dict[str, str]] = []
+    monkeypatch.setattr(runner.subprocess, "Popen", lambda *_, env, **__: started.append(env))
+    for environment in ({"SSL_CERT_FILE": "/authority"}, None):
+        runner.Worker("stock", environment).errors.close()
+    assert started[0]["SSL_CERT_FILE"] == "/authority"
+    assert started[1].get("SSL_CERT_FILE") == os.environ.get("SSL_CERT_FILE")
