@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import os
 import shutil
@@ -148,9 +149,12 @@ class Provider(Address):
         self._child = child
         self.port = _port(line)
         if self.tls:
-            address, _, self.authority = child.stdout.readline().strip().partition(" ")
-            self.tls_port = _port(address) if address else 0
-            self.secure = bool(address)
+            line = child.stdout.readline().strip()
+            if line.startswith("https:"):
+                address, _, self.authority = line.partition(" ")
+                self.tls_port, self.secure = _port(address), True
+            else:
+                _tell(line)
         return self
 
     def stop(self) -> None:
@@ -176,6 +180,12 @@ class Provider(Address):
             self._child.kill()
             self._child.wait()
             self.stop()
+
+
+@functools.cache
+def _tell(line: str) -> None:
+    """Write a line to standard error, once."""
+    print(f"litellm-accel: {line}", file=sys.stderr, flush=True)
 
 
 def _port(address: str) -> int:

@@ -299,10 +299,12 @@ class Connection(asyncio.Protocol):
             model = unquote(match.group(1))
         model = str(model)
         addressed = _ADDRESSED.search(path)
-        named = self.server.script(request) or asked(request) or (unquote(addressed.group(1)) if addressed else model)
+        named = unquote(addressed.group(1)) if addressed else model
         try:
-            plan = scenario(named)
-            profile = PROFILES[plan.profile] if plan.profile else self.server.profile
+            given = scenario(named)
+            plan = scenario(asked(request) or named)
+            profile_name = plan.profile or given.profile
+            profile = PROFILES[profile_name] if profile_name else self.server.profile
         except (ValueError, KeyError) as error:
             self.send_json(400, openai_error(f"Bad scenario: {error}", "invalid_request_error", "bad_scenario"))
             return
@@ -408,8 +410,8 @@ async def serve(
 ) -> None:
     """Serve until a signal arrives or, for the child of a `Provider`, until the parent closes its end of stdin.
 
-    The addresses are printed, a line each: plain HTTP, and with `tls` that of TLS and the authority's file, or an empty
-    line where there is none.
+    The addresses are printed, a line each: plain HTTP, and with `tls` that of TLS and the authority's file, or what is
+    missing for it.
     """
     loop = asyncio.get_running_loop()
     chosen_by = cast(Script, runpy.run_path(script[0])["script"](script[1])) if script else no_script
@@ -426,8 +428,7 @@ async def serve(
                 )
                 print(_address("https", listeners[1]), authority, flush=True)
             except NoTLS as error:
-                print(f"litellm-accel: {error}", file=sys.stderr, flush=True)
-                print(flush=True)
+                print(error, flush=True)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ended.set)
         if until_eof:

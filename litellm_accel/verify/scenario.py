@@ -47,6 +47,7 @@ class Scenario:
     via: tuple[Via, ...] = DIRECT
     lane: Lane = "served"
     answer: str = "plain"  # the provider's scenario
+    profile: str = ""  # whose answers they are, over TLS where that is possible; default: plain ones over HTTP
     model: str = "openai/gpt-4o"
     calls: int = 3  # the same call with other words; one more through a router
     warm_up: int = 0  # calls before those, with ordinary messages
