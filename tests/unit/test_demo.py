@@ -45,6 +45,14 @@ def test_ids_and_clocks_of_a_model_are_masked() -> None:
     assert comparable(Answer(id="a", created=1, text="x")) == comparable(Answer(id="b", created=2, text="x"))
 
 
+def test_what_openai_fills_chunks_up_with_is_masked() -> None:
+    class Chunk(Answer):
+        obfuscation: str
+
+    one, other = (Chunk(id="a", created=1, text="x", obfuscation=text) for text in ("A", "Bcd"))
+    assert comparable(one) == comparable(other)
+
+
 def test_what_is_inside_is_not_masked() -> None:
     one, other = (Answer(id="a", created=1, text="x", usage={"id": name}) for name in "12")
     assert difference(comparable(one), comparable(other)) == "result.usage.id: '1' in stock, '2' accelerated"
