@@ -140,12 +140,16 @@ async def _in_turn(stage: Any, answers: tuple[str, ...]) -> None:
     """Calls that are answered so, one after the other, through whichever entry point."""
     function = stage.entry()
     for answer in answers:
-        arguments = stage.arguments(messages=asking(answer))
-        if asyncio.iscoroutinefunction(function):
-            await stage.acall(function, arguments)
-        else:
-            await asyncio.to_thread(stage.call, function, arguments)
+        await _call(stage, function, answer)
         await stage.settled()
+
+
+async def _call(stage: Any, function: Any, answer: str) -> None:
+    arguments = stage.arguments(messages=asking(answer))
+    if stage.run.via in ("acompletion", "arouter"):
+        await stage.acall(function, arguments)
+    else:
+        await asyncio.to_thread(stage.call, function, arguments)
 
 
 def cookies(name: str, *answers: str, **fields: Any) -> Scenario:
@@ -158,10 +162,12 @@ def cookies(name: str, *answers: str, **fields: Any) -> Scenario:
 
 
 async def _expiring(stage: Any) -> None:
-    """A cookie that lives for a second is sent, and then is not."""
-    await _in_turn(stage, ("plain", "plain", _setting("short=1; Max-Age=1"), "plain"))
-    time.sleep(1.2)
-    await _in_turn(stage, ("plain",))
+    """A cookie that lives for two seconds is sent, and then is not."""
+    function = stage.entry()
+    for answer in ("plain", "plain", _setting("short=1; Max-Age=2"), "plain"):
+        await _call(stage, function, answer)
+    time.sleep(2.1)
+    await _call(stage, function, "plain")
 
 
 async def _clients_apart(stage: Any) -> None:
@@ -190,7 +196,7 @@ COOKIES = (
     cookies("of-a-port", _setting('mine=1; Version=1; Port="1,2"'), via=("acompletion",)),
     cookies("quoted", _setting('mine="a b; c"; path=/'), via=("completion",)),
     cookies("nameless", _setting("just-text"), via=("acompletion",)),
-    of("openai", "cookies-expiring", script=_expiring, via=("acompletion", "completion"), seconds=1.5),
+    of("openai", "cookies-expiring", script=_expiring, via=("acompletion", "completion"), seconds=2.5),
     of("openai", "cookies-clients-apart", script=_clients_apart, via=("acompletion",)),
     of("openai", "cookies-at-once", script=_at_once, via=("acompletion",), ordered=False),
     of("openai", "cookies-sent", {"extra_headers": {"cookie": "mine=1"}}, via=DIRECT, lane="either"),
