@@ -71,7 +71,7 @@ class Profile:
     chunk: Json = field(default_factory=dict)
     message: Json = field(default_factory=dict)
     choice: Json = field(default_factory=dict)
-    without: frozenset[str] = frozenset()  # of "refusal", "logprobs", "finger"
+    without: frozenset[str] = frozenset()  # of "refusal" and "logprobs"
     usage: Callable[[Json, Varying], Json] = lambda usage, varying: usage
     reasoning: str = "reasoning_content"
     numbered_tools: bool = False  # tool calls of an answer have an index, as those of a chunk
