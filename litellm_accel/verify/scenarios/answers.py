@@ -99,7 +99,7 @@ def faults(profile: str, via: tuple[Via, ...]) -> tuple[Scenario, ...]:
     return (
         of(profile, "429", ONCE, answer=error(429, headers={"retry-after": "20"}), calls=4, via=via),
         of(profile, "429-retried", {"max_retries": 1}, answer=error(429), calls=4, via=via),
-        of(profile, "401", ONCE, answer=error(401), calls=4, via=via),
+        of(profile, "401", ONCE, answer=error(401), calls=4, via=DIRECT),
         of(profile, "500", ONCE, answer=page(500), calls=4, via=via),
         of(profile, "502-retried", {"max_retries": 1}, answer=page(502), calls=4, via=via, seconds=0.9),
     )
@@ -107,6 +107,7 @@ def faults(profile: str, via: tuple[Via, ...]) -> tuple[Scenario, ...]:
 
 FAULTS = (
     *faults("openai", ALL),
+    of("openai", "401-routed", answer=error(401), via=ROUTED, lane="either"),  # the only deployment cools down at once
     *(fault for profile in MODELS if profile != "openai" for fault in faults(profile, DIRECT)),
     *(
         of(profile, "429-after-a-second", {"max_retries": 1}, answer=answer, gap=(0.99, 1.6), seconds=1.1)
@@ -207,9 +208,9 @@ COOKIES = (
 )
 
 CALLBACKS = tuple(
-    of("openai", f"told-{name}", callbacks=callbacks, calls=5, via=via)
+    of("openai", f"told-{name}", callbacks=callbacks, calls=6, via=via)
     for name, callbacks, via in (
-        ("logger", {"callbacks": ("both",)}, ALL),
+        ("logger", {"callbacks": ("payload",)}, ALL),
         ("function", {"success_callback": ("function",)}, DIRECT),
     )
 )
@@ -222,8 +223,8 @@ SCENARIOS = themed(
     *crossed(*SHAPES[14:]),
     *STREAMS[:8],
     *crossed(*STREAMS[8:]),
-    *FAULTS[:5],
-    *crossed(*FAULTS[5:]),
+    *FAULTS[:6],
+    *crossed(*FAULTS[6:]),
     *ENCODINGS,
     *COOKIES,
     *CALLBACKS,
