@@ -301,9 +301,8 @@ class Connection(asyncio.Protocol):
         addressed = _ADDRESSED.search(path)
         named = unquote(addressed.group(1)) if addressed else model
         try:
-            given = scenario(named)
-            plan = scenario(asked(request) or named)
-            profile_name = plan.profile or given.profile
+            plan = scenario(self.server.script(request) or asked(request) or named)
+            profile_name = plan.profile or (scenario(named).profile if addressed else "")
             profile = PROFILES[profile_name] if profile_name else self.server.profile
         except (ValueError, KeyError) as error:
             self.send_json(400, openai_error(f"Bad scenario: {error}", "invalid_request_error", "bad_scenario"))
