@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import pydoc_data.topics
+import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,8 +14,8 @@ from typing import Any, Literal
 Batch = Callable[[], list[Any]] | Callable[[], Awaitable[list[Any]]]
 
 #: Whose answers the provider gives, and whether over TLS.
-PROFILE = "plain"
-OVER: Literal["tls", "http"] = "http"
+PROFILE = "openai"
+OVER: Literal["tls", "http"] = "tls"
 
 MODEL = "gpt-4o"
 IN_FLIGHT = 20
@@ -103,6 +105,14 @@ def acompletion(url: str) -> Batch:
     return batch
 
 
+def acompletion_logged(url: str) -> Batch:
+    """``acompletion`` in a program that logs at INFO to a file; its worker does so from then on."""
+    logging.disable(logging.NOTSET)
+    file = tempfile.TemporaryFile("w", encoding="utf-8")  # noqa: SIM115  # lives as long as the worker
+    logging.basicConfig(level=logging.INFO, stream=file, force=True)
+    return acompletion(url)
+
+
 def stream(url: str) -> Batch:
     import litellm
 
@@ -151,10 +161,12 @@ ROWS = (
     Row("count_long", "Count tokens, 100 kB", ("tokens",), count_long),
     Row("completion", "completion", ("chat",), completion),
     Row("acompletion", "acompletion, 20 in flight", ("chat",), acompletion),
+    Row("router", "Router.acompletion, 20", ("chat",), router),
     Row("stream", "A streamed chunk", ("streaming",), stream, unit="chunk", scenario='plain{"chunks": 100}'),
-    Row("router", "Router, 20 in flight", ("chat",), router),
     Row("choose", "Choose, 1000 deployments", ("routing",), choose),
     Row("cost", "completion_cost", ("cost", "chat"), cost),
+    Row("http", "acompletion, plain HTTP", ("chat",), acompletion, scenario='plain{"profile": "plain"}', over="http"),
+    Row("logged", "acompletion, INFO to a file", ("chat",), acompletion_logged),  # last, for it goes on logging
 )
 
 
