@@ -160,4 +160,5 @@ SCENARIOS = themed(
         )
         for shape in SHAPES
     ),
+    profile="openai",
 )
