@@ -32,7 +32,7 @@ test-compiled: build
 # without its scenarios. Tests that run over both implementations (their ids say "pure") have done so above.
 test-pure: build
 	LITELLM_ACCEL_PURE=1 $(bin)/pytest -k "not pure and not verify_finds_no_difference" $(PYTEST_ARGS) --ignore=tests/unit/test_packaging.py \
-		--ignore=tests/unit/test_provider.py --ignore=tests/unit/test_demo.py \
+		--ignore=tests/unit/test_provider.py --ignore=tests/unit/test_provider_profiles.py --ignore=tests/unit/test_demo.py \
 		--ignore=tests/differential/test_cli.py --ignore=tests/differential/test_demo.py --ignore=tests/differential/test_verify_harness.py \
 		--ignore=tests/differential/test_verify_chat.py
 

@@ -7,9 +7,15 @@ Suites that need LiteLLM import it at their top: asv's fork server then does so 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import os
+from collections.abc import Iterator
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from litellm_accel.provider import Provider
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # LiteLLM must not look for prices on the network
 
@@ -51,6 +57,16 @@ def require_served(component: str) -> None:
     status = litellm_accel.status()[component]
     if not status.served or status.declined or status.faults:
         raise RuntimeError(f"{component} is not what would be measured: {status}")
+
+
+@contextlib.contextmanager
+def openai() -> Iterator[Provider]:
+    """A provider that answers as OpenAI does, over TLS, and that this process trusts."""
+    from litellm_accel.provider import Provider
+
+    with Provider(record=0, profile="openai", tls=True) as provider:
+        os.environ.update(provider.trust)
+        yield provider
 
 
 def close(loop: asyncio.AbstractEventLoop) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import statistics
 import threading
 import time
@@ -12,7 +13,7 @@ from typing import Any
 import litellm
 from litellm.integrations.custom_logger import CustomLogger
 
-from benchmarks import SHIPPED, STOCK, accelerate, close, hot
+from benchmarks import SHIPPED, STOCK, accelerate, close, hot, openai
 
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say hello to the world."}]
 AZURE = {"model": "azure/gpt-4o", "api_version": "2024-10-21"}
@@ -37,19 +38,17 @@ class Reader(CustomLogger):  # type: ignore[misc]
 
 
 class Calls:
-    """`CALLS` calls of one kind; `track_served` shows that the lane has served them."""
+    """`CALLS` calls of one kind, answered as OpenAI answers, over TLS; others by their own providers, or over HTTP."""
 
-    kinds = ("completion", "completion_threads", "acompletion", "hosted_vllm", "azure", "router")
+    kinds = ("completion", "completion_threads", "acompletion", "plain_http", "hosted_vllm", "azure", "router")
     params = (list(kinds), list(SHIPPED))
     param_names = ("kind", "backend")
     timeout = 300
 
     def setup(self, kind: str, backend: str) -> None:
         _accelerate(backend)
-        from litellm_accel.provider import Provider
-
-        self.provider = Provider()
-        self.provider.__enter__()
+        self.stack = contextlib.ExitStack()
+        self.provider = self.stack.enter_context(openai())
         deployment = {"model": "openai/gpt-4o-mini", "api_base": self.provider.url}
         self.loop = asyncio.new_event_loop()
         self.router = litellm.Router(
@@ -59,14 +58,16 @@ class Calls:
             ]
         )
         call = {**deployment, "messages": MESSAGES, "api_key": "sk-bench"}
+        plain = {**call, "api_base": self.provider.plain.at('plain{"profile": "plain"}')}
+        vllm = {**call, "model": "hosted_vllm/qwen", "api_base": self.provider.at('plain{"profile": "vllm"}')}
+        azure = {**call, **AZURE, "api_base": self.provider.at('plain{"profile": "azure"}')}
         kinds: dict[str, Callable[[], Any]] = {
             "completion": lambda: [litellm.completion(**call) for _ in range(CALLS)],
             "completion_threads": lambda: _in_threads(lambda: litellm.completion(**call)),
             "acompletion": lambda: self.loop.run_until_complete(_in_flight(lambda: litellm.acompletion(**call))),
-            "hosted_vllm": lambda: self.loop.run_until_complete(
-                _in_flight(lambda: litellm.acompletion(**{**call, "model": "hosted_vllm/qwen"}))
-            ),
-            "azure": lambda: self.loop.run_until_complete(_in_flight(lambda: litellm.acompletion(**{**call, **AZURE}))),
+            "plain_http": lambda: self.loop.run_until_complete(_in_flight(lambda: litellm.acompletion(**plain))),
+            "hosted_vllm": lambda: self.loop.run_until_complete(_in_flight(lambda: litellm.acompletion(**vllm))),
+            "azure": lambda: self.loop.run_until_complete(_in_flight(lambda: litellm.acompletion(**azure))),
             "router": lambda: self.loop.run_until_complete(
                 _in_flight(lambda: self.router.acompletion(model="g", messages=MESSAGES))
             ),
@@ -86,7 +87,7 @@ class Calls:
             self.work()
             assert _served(backend) >= self.served + CALLS, "the calls that were measured have not been served"
         close(self.loop)
-        self.provider.__exit__(None, None, None)
+        self.stack.close()
 
 
 class Handler:
@@ -169,9 +170,8 @@ class Admission:
     def setup(self, backend: str) -> None:
         _accelerate(backend)
         from litellm_accel import components
-        from litellm_accel.provider import Provider
 
-        with Provider() as provider:
+        with openai() as provider:
             self.call = {
                 "model": "openai/gpt-4o-mini",
                 "messages": MESSAGES,
@@ -201,9 +201,8 @@ class Declined:
 
     def track_overhead(self, kind: str) -> float:
         import litellm_accel
-        from litellm_accel.provider import Provider
 
-        with Provider() as provider:
+        with openai() as provider:
             call = {
                 "model": "openai/gpt-4o-mini",
                 "messages": MESSAGES,

@@ -10,7 +10,7 @@ from typing import Any
 
 import litellm
 
-from benchmarks import BACKENDS, SHIPPED, STOCK, accelerate, close, hot, prefer
+from benchmarks import BACKENDS, SHIPPED, STOCK, accelerate, close, hot, openai, prefer
 
 MESSAGES = [{"role": "user", "content": "Say hello to the world."}]
 CHUNKS = 200
@@ -76,11 +76,10 @@ class _Streams:
         """
         prefer("compiled")
         import litellm_accel
-        from litellm_accel.provider import Provider
 
         self.loop = asyncio.new_event_loop()
         turns: dict[str, list[tuple[float, float, float]]] = {backend: [] for backend in SHIPPED}
-        with Provider() as self.provider:
+        with openai() as self.provider:
             self.long, self.short = (self._work(chunks) for chunks in (CHUNKS, SHORT))
             self.short()
             for _ in range(self.turns):
@@ -167,7 +166,6 @@ class End:
 
     def setup(self, backend: str) -> None:
         accelerate("streaming", backend)
-        from litellm_accel.provider import Provider
 
         async def play(url: str) -> list[Any]:
             stream: Any = await litellm.acompletion(
@@ -182,7 +180,7 @@ class End:
                 pass
             return list(stream.chunks)
 
-        with Provider() as provider:
+        with openai() as provider:
             self.chunks = asyncio.run(play(provider.at('plain{"chunks": 500, "size": 4000, "packet": 40}')))
 
     def time_stream_chunk_builder(self, backend: str) -> None:

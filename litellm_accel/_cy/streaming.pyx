@@ -26,6 +26,7 @@ cdef object _time = time.time
 cdef object _leaves_of = leaves_of
 
 cdef tuple _MEMBERS = ("id", "created", "model", "object", "system_fingerprint")
+cdef str _FILLING = "obfuscation"
 cdef tuple _PARTS = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
 
 # What attributes of LiteLLM's stream must be for a template to hold: nothing held back, the last chunk is to come, and
@@ -294,7 +295,9 @@ cdef bint _alike(object one, object other) except -1:
         found = second.get(name)
         if found is not item and found != item:
             return False
-    if PyObject_GenericGetAttr(one, "__pydantic_extra__") != PyObject_GenericGetAttr(other, "__pydantic_extra__"):
+    if not _same_extra(
+        PyObject_GenericGetAttr(one, "__pydantic_extra__"), PyObject_GenericGetAttr(other, "__pydantic_extra__")
+    ):
         return False
     hidden = PyObject_GenericGetAttr(one, "__pydantic_private__")["_hidden_params"]
     hidden_too = PyObject_GenericGetAttr(other, "__pydantic_private__")["_hidden_params"]
@@ -303,6 +306,17 @@ cdef bint _alike(object one, object other) except -1:
     for name, item in hidden.items():
         found = hidden_too.get(name, ...)
         if found is not item and name != "created_at" and found != item:
+            return False
+    return True
+
+
+cdef bint _same_extra(dict one, dict other) except -1:
+    """Return whether two chunks say the same besides; what OpenAI fills them up with is read by nobody."""
+    if len(one) != len(other):
+        return False
+    for name, item in one.items():
+        found = other.get(name, ...)
+        if found is not item and found != item and (name != _FILLING or type(found) is not str):
             return False
     return True
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-# What no two calls have in common.
-MASKED = frozenset({"id", "created"})
+# What no two calls have in common; the last is what OpenAI fills chunks of a stream up with.
+MASKED = frozenset({"id", "created", "obfuscation"})
 
 
 def comparable(value: Any) -> Any:

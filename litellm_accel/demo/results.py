@@ -99,10 +99,11 @@ class Outcome:
 
 @dataclass
 class Result:
-    """All outcomes, the machine and versions they hold for, and the components' report in the accelerated worker."""
+    """All outcomes, the machine, versions and answers they hold for, and the accelerated worker's report."""
 
     machine: str
     versions: dict[str, str]
+    answers: str  # whose the provider gives, and how
     report: dict[str, Any]
     outcomes: list[Outcome]
     seconds: float
@@ -114,8 +115,9 @@ class Result:
 
     @property
     def setting(self) -> str:
-        """The machine and the versions, in one line."""
-        return ", ".join([self.machine, *(f"{name} {version}" for name, version in self.versions.items())])
+        """The machine, the versions and whose answers they are, in one line."""
+        versions = [f"{name} {version}" for name, version in self.versions.items()]
+        return ", ".join([self.machine, *versions, f"answers: {self.answers}"])
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dicts, lists, strings and numbers."""
@@ -123,6 +125,7 @@ class Result:
             "ok": self.ok,
             "machine": self.machine,
             "versions": self.versions,
+            "answers": self.answers,
             "report": self.report,
             "rows": [outcome.to_dict() for outcome in self.outcomes],
             "seconds": self.seconds,

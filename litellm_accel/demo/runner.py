@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 import litellm_accel
 from litellm_accel.demo.comparison import difference
 from litellm_accel.demo.results import Outcome, Result
-from litellm_accel.demo.work import ROWS, Row
+from litellm_accel.demo.work import OVER, PROFILE, ROWS, Row
 from litellm_accel.provider import Provider
 
 # The whole demo takes about SECONDS; every row has an equal share of what is left, but at least MIN_ROUNDS.
@@ -39,9 +39,12 @@ class WorkerFailed(Exception):
 
 
 class Worker:
-    """A child process in ``mode`` ``"stock"`` or ``"accelerated"``; it ends with the ``with`` block."""
+    """A child process in ``mode`` ``"stock"`` or ``"accelerated"``; it ends with the ``with`` block.
 
-    def __init__(self, mode: str) -> None:
+    ``environment`` is added to its environment.
+    """
+
+    def __init__(self, mode: str, environment: Mapping[str, str] | None = None) -> None:
         self.mode = mode
         self.errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  # __exit__ closes
         root = str(Path(litellm_accel.__file__).resolve().parent.parent)
@@ -52,7 +55,11 @@ class Worker:
             stderr=self.errors,
             text=True,
             encoding="utf-8",
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),
+                **(environment or {}),
+            },
         )
 
     def __enter__(self) -> Worker:
@@ -108,23 +115,24 @@ def run(*, quick: bool = False, rows: Sequence[Row] = ROWS) -> Result:
     with ExitStack() as stack:
         progress = stack.enter_context(_progress())
         task = progress.add_task("Starting LiteLLM, stock and accelerated", total=len(rows))
-        stock = stack.enter_context(Worker("stock"))
-        accelerated = stack.enter_context(Worker("accelerated"))
-        provider = stack.enter_context(Provider(record=0))
+        provider = stack.enter_context(Provider(record=0, profile=PROFILE, tls=OVER == "tls"))
+        stock = stack.enter_context(Worker("stock", provider.trust))
+        accelerated = stack.enter_context(Worker("accelerated", provider.trust))
         stock.answer()
         hello = accelerated.answer()
         outcomes = []
         for number, row in enumerate(rows):
             progress.update(task, description=row.title)
             outcome = Outcome(row, unavailable=_unavailable(row, hello["report"]["components"]))
-            url = provider.at(row.scenario)
+            url = (provider if row.over == "tls" else provider.plain).at(row.scenario)
             _warm_up(outcome, stock, accelerated, url)
             now = time.monotonic()
             _measure(outcome, stock, accelerated, url, until=now + (end - now) / (len(rows) - number))
             outcomes.append(outcome)
             progress.advance(task)
     versions = {"litellm-accel": litellm_accel.__version__, **hello["versions"]}
-    return Result(_machine(), versions, hello["report"], outcomes, time.monotonic() - began)
+    answers = f"{PROFILE} over {'TLS' if provider.secure else 'plain HTTP'}"
+    return Result(_machine(), versions, answers, hello["report"], outcomes, time.monotonic() - began)
 
 
 def _warm_up(outcome: Outcome, stock: Worker, accelerated: Worker, url: str) -> None:

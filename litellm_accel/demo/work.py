@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import pydoc_data.topics
+import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 # One batch of calls; returns one result a call, in the order of the calls, whatever order they end in.
 Batch = Callable[[], list[Any]] | Callable[[], Awaitable[list[Any]]]
+
+#: Whose answers the provider gives, and whether over TLS.
+PROFILE = "openai"
+OVER: Literal["tls", "http"] = "tls"
 
 MODEL = "gpt-4o"
 IN_FLIGHT = 20
@@ -20,8 +26,8 @@ class Row:
     """One kind of work.
 
     ``prepare(url)`` makes everything ready, unmeasured, and returns the batch that is measured. Any of ``components``
-    may serve its calls. ``url`` is the provider's, told to answer by ``scenario``. The cost shown is per ``unit``: a
-    batch's result is one call, or for ``"chunk"`` the list of a stream's chunks.
+    may serve its calls. ``url`` is the provider's, ``over`` TLS or plain HTTP, told to answer by ``scenario``. The cost
+    shown is per ``unit``: a batch's result is one call, or for ``"chunk"`` the list of a stream's chunks.
     """
 
     name: str
@@ -30,6 +36,7 @@ class Row:
     prepare: Callable[[str], Batch]
     unit: Literal["call", "chunk"] = "call"
     scenario: str = "plain"
+    over: Literal["tls", "http"] = OVER
 
     def units(self, results: list[Any]) -> int:
         """Return how many units ``results``, those of one batch, are."""
@@ -98,6 +105,14 @@ def acompletion(url: str) -> Batch:
     return batch
 
 
+def acompletion_logged(url: str) -> Batch:
+    """``acompletion`` in a program that logs at INFO to a file; its worker does so from then on."""
+    logging.disable(logging.NOTSET)
+    file = tempfile.TemporaryFile("w", encoding="utf-8")  # noqa: SIM115  # lives as long as the worker
+    logging.basicConfig(level=logging.INFO, stream=file, force=True)
+    return acompletion(url)
+
+
 def stream(url: str) -> Batch:
     import litellm
 
@@ -146,10 +161,12 @@ ROWS = (
     Row("count_long", "Count tokens, 100 kB", ("tokens",), count_long),
     Row("completion", "completion", ("chat",), completion),
     Row("acompletion", "acompletion, 20 in flight", ("chat",), acompletion),
+    Row("router", "Router.acompletion, 20", ("chat",), router),
     Row("stream", "A streamed chunk", ("streaming",), stream, unit="chunk", scenario='plain{"chunks": 100}'),
-    Row("router", "Router, 20 in flight", ("chat",), router),
     Row("choose", "Choose, 1000 deployments", ("routing",), choose),
     Row("cost", "completion_cost", ("cost", "chat"), cost),
+    Row("http", "acompletion, plain HTTP", ("chat",), acompletion, scenario='plain{"profile": "plain"}', over="http"),
+    Row("logged", "acompletion, INFO to a file", ("chat",), acompletion_logged),  # last, for it goes on logging
 )
 
 

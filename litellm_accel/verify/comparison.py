@@ -188,7 +188,7 @@ class _Pair:
     """A stock and an accelerated process, and the provider both talk to."""
 
     def __init__(self, component: str, accelerator: str, server: ForkServer | None) -> None:
-        self.provider = Provider()
+        self.provider = Provider(tls=True)
         self.stock = Side(component, STOCK, server, self.provider)
         self.accelerated = Side(component, accelerator, server, self.provider)
 

@@ -61,6 +61,7 @@ REPORTED_FRAMES = re.compile(r"(?<=LiteLLM\+frames%3A%0A%60%60%60%0A).*?(?=%60%6
 TEXTS = (
     (re.compile(r"0x[0-9a-f]{6,}"), "<address>"),
     (re.compile(r"^\d\d:\d\d:\d\d(?= - )", re.MULTILINE), "<moment>"),  # how LiteLLM's log lines begin
+    (re.compile(r"[A-Z][a-z]{2}, \d\d[ -][A-Z][a-z]{2}[ -](\d\d)?\d\d \d\d:\d\d:\d\d GMT"), "<moment>"),  # headers
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?"), "<moment>"),
     (re.compile(r"(?<=:)\d\d-\d\d(?=$|:)"), "<minute>"),  # router cache keys: …:tpm:HH-MM
     (re.compile(r"\d{4}-\d\d-\d\d-\d\d-\d\d"), "<minute>"),  # …:YYYY-MM-DD-HH-MM

@@ -47,6 +47,7 @@ class Scenario:
     via: tuple[Via, ...] = DIRECT
     lane: Lane = "served"
     answer: str = "plain"  # the provider's scenario
+    profile: str = ""  # whose answers they are, over TLS where that is possible; default: plain ones over HTTP
     model: str = "openai/gpt-4o"
     calls: int = 3  # the same call with other words; one more through a router
     warm_up: int = 0  # calls before those, with ordinary messages
@@ -117,6 +118,6 @@ def with_fields(answer: str, **fields: Any) -> str:
     return name + json.dumps({**(json.loads(brace + members) if brace else {}), **fields})
 
 
-def themed(theme: str, *scenarios: Scenario) -> tuple[Scenario, ...]:
-    """The scenarios with their theme put before their names."""
-    return tuple(replace(scenario, name=f"{theme}/{scenario.name}") for scenario in scenarios)
+def themed(theme: str, *scenarios: Scenario, profile: str = "") -> tuple[Scenario, ...]:
+    """The scenarios with their theme put before their names; those that do not say whose answers they get, these."""
+    return tuple(replace(s, name=f"{theme}/{s.name}", profile=s.profile or profile) for s in scenarios)

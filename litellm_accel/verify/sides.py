@@ -51,7 +51,7 @@ class Side:
                 stderr=self.errors,
                 env=clean_environment(),
             )
-        self._send((self.provider.host, self.provider.port))
+        self._send((self.provider.host, self.provider.port, self.provider.tls_port, self.provider.authority))
 
     def ready(self) -> None:
         """Wait until the process can play. Raises RuntimeError if it cannot."""

@@ -1,7 +1,7 @@
 """What the processes of ``sides`` run: ``play COMPONENT ACCELERATOR``, or ``fork`` to fork such players.
 
 A player is stock, or has LiteLLM accelerated for its whole life. It reads pickled values from its standard input: the
-provider's (host, port), which it answers with "" when it is warm, then ids of runs. Each of them it answers with (JSON
+provider's address, which it answers with "" when it is warm, then ids of runs. Each of them it answers with (JSON
 of the masked description, (calls served, calls declined by reason), error text).
 An accelerator is a context manager, named ``module:function``, that accelerates LiteLLM and yields a function that
 returns how many calls were served and how many were declined for which reason.
@@ -90,7 +90,7 @@ def play(component: str, accelerator: str) -> None:
 def _serve(orders: BinaryIO, answers: BinaryIO, component: str, accelerator: Accelerator) -> None:
     from litellm_accel.provider import Address
     from litellm_accel.verify import masks, scenarios
-    from litellm_accel.verify.stage import Stage
+    from litellm_accel.verify.stage import played
 
     def answer(value: Any) -> None:
         pickle.dump(value, answers)
@@ -101,6 +101,7 @@ def _serve(orders: BinaryIO, answers: BinaryIO, component: str, accelerator: Acc
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     provider = Address(*pickle.load(orders))
+    os.environ.update(provider.trust)
     with accelerator(component) as counters:
         for _ in _warm_up(provider, loop):
             pass
@@ -112,7 +113,7 @@ def _serve(orders: BinaryIO, answers: BinaryIO, component: str, accelerator: Acc
                 gc.collect()
             served, declined = counters()
             try:
-                description = json.dumps(masks.mask(Stage(runs[name], provider, loop).play()))
+                description = json.dumps(masks.mask(played(runs[name], provider, loop)))
             except Exception:
                 answer(("", (0, {}), traceback.format_exc()))
                 continue

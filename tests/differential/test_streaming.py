@@ -258,6 +258,7 @@ def usage_of(chunks: list[Any]) -> Any:
     "answer",
     [
         'plain{"chunks": 60, "size": 600}',
+        'plain{"chunks": 60, "size": 600, "profile": "openai"}',
         "content-and-tools",
         "reasoning",
         'plain{"n": 2, "size": 60}',
@@ -285,9 +286,10 @@ def test_chunks_are_put_together_as_stock_does(provider: Provider, accelerated: 
     assert [state(chunk) for chunk in chunks] == before
 
 
-def test_few_chunks_are_left_of_a_plain_stream(provider: Provider, hot: Any) -> None:
+@pytest.mark.parametrize("profile", ["plain", "openai"])
+def test_few_chunks_are_left_of_a_plain_stream(provider: Provider, hot: Any, profile: str) -> None:
     kinds = (streaming_handler.ModelResponseStream, streaming_handler.StreamingChoices, streaming_handler.Delta)
-    chunks = chunks_of(provider, 'plain{"chunks": 60, "size": 600}')
+    chunks = chunks_of(provider, f'plain{{"chunks": 60, "size": 600, "profile": "{profile}"}}')
     few = hot("streaming").condensed(chunks, kinds)
     assert len(few) <= 4 < 60 < len(chunks)
     assert few[0] is chunks[0]

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import itertools
 import os
 import threading
 import time
+import types
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -489,3 +491,29 @@ def test_a_short_proof_plays_every_provider_argument_message_answer_and_status()
     assert {f"responses/{shape.name}" for shape in responses.SHAPES} <= names
     statuses = (400, 401, 403, 404, 408, 409, 422, 429, 500, 502, 503, 504, 529)
     assert {f"errors/status-{status}-after-plain" for status in statuses} <= names
+
+
+def test_run_that_a_router_counts_in_two_minutes_is_played_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    from litellm_accel.provider import Provider
+    from litellm_accel.verify import stage
+
+    moments = itertools.chain([59.0, 61.0], itertools.repeat(70.0))  # the first play ends in the next minute
+    clock = {name: getattr(time, name) for name in ("sleep", "monotonic", "process_time")}
+    monkeypatch.setattr(stage, "time", types.SimpleNamespace(time=lambda: next(moments), **clock))
+    monkeypatch.setattr(stage, "_wait_for_steady_minute", lambda seconds: None)
+    plays: list[bool] = []
+    play = stage.Stage.play
+
+    def counted(self: Any) -> Any:
+        description = play(self)
+        plays.append(self.crossed_minute)
+        return description
+
+    monkeypatch.setattr(stage.Stage, "play", counted)
+    run = next(run for run in scenarios.runs("chat") if run.id == "parameters/none@arouter")
+    loop = asyncio.new_event_loop()
+    with Provider() as provider:
+        description = stage.played(run, provider, loop)
+    loop.close()
+    assert plays == [True, False]
+    assert len(description["requests"]) == run.calls

@@ -45,6 +45,14 @@ def test_ids_and_clocks_of_a_model_are_masked() -> None:
     assert comparable(Answer(id="a", created=1, text="x")) == comparable(Answer(id="b", created=2, text="x"))
 
 
+def test_what_openai_fills_chunks_up_with_is_masked() -> None:
+    class Chunk(Answer):
+        obfuscation: str
+
+    one, other = (Chunk(id="a", created=1, text="x", obfuscation=text) for text in ("A", "Bcd"))
+    assert comparable(one) == comparable(other)
+
+
 def test_what_is_inside_is_not_masked() -> None:
     one, other = (Answer(id="a", created=1, text="x", usage={"id": name}) for name in "12")
     assert difference(comparable(one), comparable(other)) == "result.usage.id: '1' in stock, '2' accelerated"
@@ -260,7 +268,14 @@ def outcome(number: int = 0, **fields: Any) -> Outcome:
 
 
 def result(*outcomes: Outcome) -> Result:
-    return Result("A processor, 2 cores, Linux", {"litellm": "1.106.2"}, {"components": []}, list(outcomes), 12.0)
+    return Result(
+        "A processor, 2 cores, Linux",
+        {"litellm": "1.106.2"},
+        "openai over TLS",
+        {"components": []},
+        list(outcomes),
+        12.0,
+    )
 
 
 def table(shown: Result, width: int = 80) -> str:
@@ -318,7 +333,7 @@ def test_table_shows_every_row_on_one_line_of_80() -> None:
     for row in ROWS:
         line = next(line for line in text.splitlines() if row.title in line)
         assert re.search(r"2\.00 ms +200 µs +10× +4\.0× +yes +yes", line)
-    assert "A processor, 2 cores, Linux, litellm 1.106.2; 12 s" in text
+    assert "A processor, 2 cores, Linux, litellm 1.106.2, answers: openai over TLS; 12 s" in text
 
 
 def test_table_tells_differences_errors_and_reasons() -> None:
@@ -439,3 +454,12 @@ def test_worker_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: A
         child.answer()
     with pytest.raises(ProcessLookupError):
         os.kill(child.process.pid, 0)
+
+
+def test_worker_has_what_makes_it_trust_the_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[dict[str, str]] = []
+    monkeypatch.setattr(runner.subprocess, "Popen", lambda *_, env, **__: started.append(env))
+    for environment in ({"SSL_CERT_FILE": "/authority"}, None):
+        runner.Worker("stock", environment).errors.close()
+    assert started[0]["SSL_CERT_FILE"] == "/authority"
+    assert started[1].get("SSL_CERT_FILE") == os.environ.get("SSL_CERT_FILE")

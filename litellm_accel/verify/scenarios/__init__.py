@@ -12,6 +12,7 @@ THEMES: dict[str, tuple[str, ...]] = {
         "parameters",
         "messages",
         "responses",
+        "answers",
         "errors",
         "callbacks",
         "integrations",

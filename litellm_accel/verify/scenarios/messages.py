@@ -210,4 +210,5 @@ SCENARIOS = themed(
         )
         for shape in SHAPES
     ),
+    profile="openai",
 )
