@@ -35,7 +35,7 @@ def python_of(version: str | None) -> str:
         return os.path.realpath(sys.executable)
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     for candidate in (f"python{version}", *sorted(pyenv.glob(f"{version}.*/bin/python"))):
-        if found := shutil.which(candidate):
+        if found := shutil.which(str(candidate)):
             check = [found, "-c", "import ensurepip, sys; print('%d.%d' % sys.version_info[:2])"]
             if subprocess.run(check, capture_output=True, text=True).stdout.strip() == version:
                 return found
