@@ -89,9 +89,10 @@ def _row(one: dict[str, Any]) -> str:
         return f"| {outcome.name} | {one['day']} | cannot run | | | | | | |"
     stock, accelerated = cpu(outcome)
     ratio = f"{stock / accelerated:.1f}×" if accelerated else ""
+    spent = f"{stock:.2f}, {accelerated:.2f} ms" if outcome.measured else ""
     equal = "yes" if not outcome.differences else f"**{len(outcome.differences)} differences**"
-    share = f"{outcome.share:.1f} % ({one['demanded']} %)"
+    share = f"{outcome.share:.1f} % ({one['demanded']} %)" if outcome.measured else "not measured"
     return (
         f"| {outcome.name} | {one['day']} | {equal} | {outcome.requests} | {share} | {outcome.learning} | "
-        f"{outcome.handed_over} | {stock:.2f}, {accelerated:.2f} ms | {ratio} |"
+        f"{outcome.handed_over} | {spent} | {ratio} |"
     )
