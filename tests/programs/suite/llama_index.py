@@ -57,7 +57,9 @@ def tasks(address):
         return [str(await made.run(f"{number}: use get_weather, turn {turn}")) for turn in range(2)]
 
     def structured(number):
-        program = LLMTextCompletionProgram.from_defaults(Report, "A report on {place} in JSON", llm=model)
+        program = LLMTextCompletionProgram.from_defaults(
+            output_cls=Report, prompt_template_str="A report on {place} in JSON", llm=model
+        )
         return [program(place=f"{number}, {turn}") for turn in range(2)]
 
     def streams(number):
