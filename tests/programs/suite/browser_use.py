@@ -6,7 +6,7 @@ from browser_use.llm.litellm.chat import ChatLiteLLM
 from browser_use.llm.messages import AssistantMessage, SystemMessage, UserMessage
 from pydantic import BaseModel
 
-REQUIREMENTS = ["browser-use", "mcp"]
+REQUIREMENTS = ["browser-use>=0.13"]
 SHOWN = ["browser-use"]
 SERVED = 0
 ROUNDS = 6
