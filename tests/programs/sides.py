@@ -164,7 +164,7 @@ def compare(program: Path, python: Path, cache: Path, *, proven: bool, explain: 
         "accelerated": Side(program, python, mode, home / "b", explain),
     }
     try:
-        _play(outcome, program, sides, rounds or literal(program, "ROUNDS", 6), cache)
+        _play(outcome, program, sides, rounds or literal(program, "ROUNDS", 6), cache, proven)
     except Broken as error:
         outcome.error = str(error)
     finally:
@@ -173,10 +173,9 @@ def compare(program: Path, python: Path, cache: Path, *, proven: bool, explain: 
     return outcome
 
 
-def _play(outcome: Outcome, program: Path, sides: dict[str, Side], rounds: int, cache: Path) -> None:
+def _play(outcome: Outcome, program: Path, sides: dict[str, Side], rounds: int, cache: Path, proven: bool) -> None:
     begun = {name: side.answer() for name, side in sides.items()}
-    outcome.states, outcome.versions = begun["accelerated"].pop("states"), begun["accelerated"].pop("versions")
-    begun["stock"].pop("states"), begun["stock"].pop("versions")
+    outcome.versions = [seen.pop("versions") for seen in begun.values()][-1]
     tasks = begun["stock"]["tasks"]
     ignored = [re.compile(pattern) for pattern in literal(program, "MASKS", [])]
     unordered = literal(program, "UNORDERED", [])
@@ -204,6 +203,9 @@ def _play(outcome: Outcome, program: Path, sides: dict[str, Side], rounds: int, 
     outcome.seconds = dict(spent)
     outcome.served, outcome.declined, outcome.explained = told["served"], told["declined"], told["explained"]
     outcome.faults = told["faults"]
+    outcome.states = {name: state for name, (state, _) in told["states"].items()}
+    if (chat := told["states"]["chat"])[0] != "active" and not proven:
+        outcome.differences.append(f"chat is {chat[0]}: {chat[1]}")
     if outcome.faults:
         outcome.differences.append(f"internal faults: {told['last']}")
 
