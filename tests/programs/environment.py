@@ -123,6 +123,11 @@ class Environment:
         """Its interpreter."""
         return self.folder / ("Scripts" if os.name == "nt" else "bin") / "python"
 
+    def tree(self) -> str:
+        """Return a digest of the tree, or of the wheel that was given, that is installed in it."""
+        held = self.folder / "wheel.txt"
+        return held.read_text() if held.exists() else ""
+
     def prepare(self, wheels: Wheels) -> Path:
         """Make it if it is not there or is another, and put the tree's wheel into it. Returns its interpreter."""
         python = python_of(self.version)

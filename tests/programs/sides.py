@@ -48,6 +48,7 @@ class Side:
 
     def __init__(self, program: Path, python: Path, mode: str, home: Path, explain: bool) -> None:
         self.home = home
+        self.environment = python.parents[1]
         shutil.rmtree(home, ignore_errors=True)
         (home / "work").mkdir(parents=True)
         self.provider = Provider(script=(HERE / "answers.py", str(program)), record=5_000).start()
@@ -220,7 +221,9 @@ def _note(
 
 def _masked(seen: Any, side: Side, ignored: list[Any], unordered: bool) -> Any:
     """What was seen, without addresses, homes, clocks and identifiers; in a fixed order where there is none."""
-    text = json.dumps(seen).replace(str(side.home), "<home>").replace(f":{side.provider.port}", ":<port>")
+    text = json.dumps(seen).replace(f":{side.provider.port}", ":<port>")
+    for place, name in ((side.home, "<home>"), (side.environment, "<environment>"), (HERE, "<programs>")):
+        text = text.replace(str(place), name)
     for pattern in ignored:
         text = pattern.sub("0", text)
     found = json.loads(text)
