@@ -35,7 +35,7 @@ def python_of(version: str | None) -> str:
         return os.path.realpath(sys.executable)
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     for candidate in (f"python{version}", *sorted(pyenv.glob(f"{version}.*/bin/python"))):
-        if found := shutil.which(candidate):
+        if found := shutil.which(str(candidate)):
             check = [found, "-c", "import ensurepip, sys; print('%d.%d' % sys.version_info[:2])"]
             if subprocess.run(check, capture_output=True, text=True).stdout.strip() == version:
                 return found
@@ -122,6 +122,11 @@ class Environment:
     def python(self) -> Path:
         """Its interpreter."""
         return self.folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+
+    def tree(self) -> str:
+        """Return a digest of the tree, or of the wheel that was given, that is installed in it."""
+        held = self.folder / "wheel.txt"
+        return held.read_text() if held.exists() else ""
 
     def prepare(self, wheels: Wheels) -> Path:
         """Make it if it is not there or is another, and put the tree's wheel into it. Returns its interpreter."""

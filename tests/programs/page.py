@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sides import Outcome, reasons
 
+SHOWN = 3
 HEAD = """# Programs of the ecosystem
 
 Written by `make programs`; do not edit. Each program does what its documentation shows (tools, streams, structured
@@ -24,6 +25,8 @@ and bytes. Identifiers and clocks are masked.
   (errors; answers of a new shape).
 - *CPU a request*: CPU time of the program's process for a request, the framework's own work included; both sides in
   turn, after the first two rounds.
+
+Each row is the last run of a program; *our tree* under the versions is a digest of the tree whose wheel it ran with.
 """
 
 
@@ -47,15 +50,20 @@ def cpu(outcome: Outcome) -> tuple[float, float]:
     return stock, accelerated
 
 
-def written(results: Path, programs: Iterable[str]) -> str:
-    """Return the page, from the last result of each program."""
-    held = [json.loads(path.read_text()) for name in programs if (path := results / f"{name}.json").exists()]
+def written(results: Path, demanded: Mapping[str, int]) -> str:
+    """Return the page, from the last result of each program, with the share that each demands."""
+    held = [json.loads(path.read_text()) for name in demanded if (path := results / f"{name}.json").exists()]
     lines = [HEAD, *_notes(held)]
     lines += [
         "| program | on | equal | requests | served | learned | handed over | CPU a request: stock, accelerated | |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    lines += [_row(one) for one in held]
+    lines += [_row(one, demanded[one["name"]]) for one in held]
+    lines += ["", "## Differences", ""]
+    for one in held:
+        outcome = _outcome(one)
+        if outcome.error or outcome.differences:
+            lines += ["", f"{outcome.name}:", "", "```", *_differences(outcome), "```"]
     lines += ["", "## What was left to stock after the first two rounds", ""]
     for one in held:
         outcome = _outcome(one)
@@ -64,7 +72,8 @@ def written(results: Path, programs: Iterable[str]) -> str:
             lines.append(f"- {outcome.name}: " + ", ".join(f"{text}" for text in reasons(outcome.left | besides)))
     lines += ["", "## Versions", ""]
     for one in held:
-        lines.append(f"- {one['name']}: " + ", ".join(f"{name} {version}" for name, version in one["versions"].items()))
+        versions = ", ".join(f"{name} {version}" for name, version in one["versions"].items())
+        lines.append(f"- {one['name']}: {versions}; our tree {one['tree']}")
     return "\n".join(lines) + "\n"
 
 
@@ -73,25 +82,34 @@ def _notes(held: list[Any]) -> list[str]:
     if not unproven:
         return []
     return [
-        "Records of `verify` hold for exact versions, which are not those that these programs bring along. They ran "
+        "Records of `verify` hold for exact versions, which are not those that these programs bring along. They ran",
         "without asking for records, as `verify` itself does; with `--require-records` the runner asks for them.",
         "",
     ]
 
 
 def _outcome(one: dict[str, Any]) -> Outcome:
-    return Outcome(**{name: value for name, value in one.items() if name not in ("day", "demanded", "proven")})
+    return Outcome(**{name: value for name, value in one.items() if name not in ("day", "tree", "proven")})
 
 
-def _row(one: dict[str, Any]) -> str:
+def _differences(outcome: Outcome) -> list[str]:
+    if outcome.error:
+        return [outcome.error.splitlines()[-1]]
+    shown = outcome.differences[:SHOWN]
+    more = len(outcome.differences) - len(shown)
+    return [*shown, f"and {more} more"] if more else shown
+
+
+def _row(one: dict[str, Any], demanded: int) -> str:
     outcome = _outcome(one)
     if outcome.error:
         return f"| {outcome.name} | {one['day']} | cannot run | | | | | | |"
     stock, accelerated = cpu(outcome)
     ratio = f"{stock / accelerated:.1f}×" if accelerated else ""
-    equal = "yes" if not outcome.differences else f"**{len(outcome.differences)} differences**"
-    share = f"{outcome.share:.1f} % ({one['demanded']} %)"
+    spent = f"{stock:.2f}, {accelerated:.2f} ms" if outcome.measured else ""
+    equal = "yes" if not outcome.differences else f"**no**: {len(outcome.differences)}"
+    share = f"{outcome.share:.1f} % ({demanded} %)" if outcome.measured else "not measured"
     return (
         f"| {outcome.name} | {one['day']} | {equal} | {outcome.requests} | {share} | {outcome.learning} | "
-        f"{outcome.handed_over} | {stock:.2f}, {accelerated:.2f} ms | {ratio} |"
+        f"{outcome.handed_over} | {spent} | {ratio} |"
     )

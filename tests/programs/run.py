@@ -92,13 +92,13 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"    {count} × {text}")
         results = cache / "results" / f"{name}.json"
         results.parent.mkdir(parents=True, exist_ok=True)
-        demanded = literal(program, "SERVED", AIM)
-        held = {"day": time.strftime("%Y-%m-%d"), "demanded": demanded, "proven": options.require_records}
+        held = {"day": time.strftime("%Y-%m-%d"), "tree": environment.tree(), "proven": options.require_records}
         held |= asdict(outcome)
         results.write_text(json.dumps(held, indent=1))
         sys.stdout.flush()
     if options.page is not None:
-        options.page.write_text(page.written(cache / "results", programs))
+        demanded = {name: literal(path, "SERVED", AIM) for name, path in programs.items()}
+        options.page.write_text(page.written(cache / "results", demanded))
     print(f"{len(options.programs or programs) - failed} passed, {failed} failed")
     return 1 if failed else 0
 

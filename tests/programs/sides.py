@@ -48,6 +48,7 @@ class Side:
 
     def __init__(self, program: Path, python: Path, mode: str, home: Path, explain: bool) -> None:
         self.home = home
+        self.environment = python.parents[1]
         shutil.rmtree(home, ignore_errors=True)
         (home / "work").mkdir(parents=True)
         self.provider = Provider(script=(HERE / "answers.py", str(program)), record=5_000).start()
@@ -164,7 +165,7 @@ def compare(program: Path, python: Path, cache: Path, *, proven: bool, explain: 
         "accelerated": Side(program, python, mode, home / "b", explain),
     }
     try:
-        _play(outcome, program, sides, rounds or literal(program, "ROUNDS", 6), cache)
+        _play(outcome, program, sides, rounds or literal(program, "ROUNDS", 6), cache, proven)
     except Broken as error:
         outcome.error = str(error)
     finally:
@@ -173,10 +174,9 @@ def compare(program: Path, python: Path, cache: Path, *, proven: bool, explain: 
     return outcome
 
 
-def _play(outcome: Outcome, program: Path, sides: dict[str, Side], rounds: int, cache: Path) -> None:
+def _play(outcome: Outcome, program: Path, sides: dict[str, Side], rounds: int, cache: Path, proven: bool) -> None:
     begun = {name: side.answer() for name, side in sides.items()}
-    outcome.states, outcome.versions = begun["accelerated"].pop("states"), begun["accelerated"].pop("versions")
-    begun["stock"].pop("states"), begun["stock"].pop("versions")
+    outcome.versions = [seen.pop("versions") for seen in begun.values()][-1]
     tasks = begun["stock"]["tasks"]
     ignored = [re.compile(pattern) for pattern in literal(program, "MASKS", [])]
     unordered = literal(program, "UNORDERED", [])
@@ -204,6 +204,9 @@ def _play(outcome: Outcome, program: Path, sides: dict[str, Side], rounds: int, 
     outcome.seconds = dict(spent)
     outcome.served, outcome.declined, outcome.explained = told["served"], told["declined"], told["explained"]
     outcome.faults = told["faults"]
+    outcome.states = {name: state for name, (state, _) in told["states"].items()}
+    if (chat := told["states"]["chat"])[0] != "active" and not proven:
+        outcome.differences.append(f"chat is {chat[0]}: {chat[1]}")
     if outcome.faults:
         outcome.differences.append(f"internal faults: {told['last']}")
 
@@ -218,7 +221,9 @@ def _note(
 
 def _masked(seen: Any, side: Side, ignored: list[Any], unordered: bool) -> Any:
     """What was seen, without addresses, homes, clocks and identifiers; in a fixed order where there is none."""
-    text = json.dumps(seen).replace(str(side.home), "<home>").replace(f":{side.provider.port}", ":<port>")
+    text = json.dumps(seen).replace(f":{side.provider.port}", ":<port>")
+    for place, name in ((side.home, "<home>"), (side.environment, "<environment>"), (HERE, "<programs>")):
+        text = text.replace(str(place), name)
     for pattern in ignored:
         text = pattern.sub("0", text)
     found = json.loads(text)

@@ -28,6 +28,8 @@ HERE = Path(__file__).parent
 PACKAGES = ("litellm", "openai", "httpx", "aiohttp", "pydantic")
 #: Long enough for LiteLLM's threads and its worker to tell everybody of a call.
 SETTLING = 0.06
+#: Held as long as the process lives: components look for their proof when the application imports LiteLLM.
+UNPROVEN = contextlib.ExitStack()
 
 
 def load(name: str, path: Path) -> Any:
@@ -73,29 +75,31 @@ class Seen:
         return taken
 
 
-def accelerate(proven: bool) -> dict[str, str]:
-    """Accelerate as a user would write it; return the states of the components."""
+def accelerate(proven: bool) -> None:
+    """Accelerate as a user would write it."""
     import litellm_accel
 
-    with contextlib.ExitStack() as stack:
-        if not proven:
-            from litellm_accel.verify.records import proving
+    if not proven:
+        from litellm_accel.verify.records import proving
 
-            for name in ("chat", "streaming", "connection_pool"):
-                stack.enter_context(proving(name))
-        report = litellm_accel.accelerate()
-    return {component.name: component.state for component in report.components}
+        for name in ("chat", "streaming", "connection_pool"):
+            UNPROVEN.enter_context(proving(name))
+    litellm_accel.accelerate()
 
 
 def counters() -> dict[str, Any]:
-    """Return what component ``chat`` counts: served, declined and faults."""
+    """Return what component ``chat`` counts, what failed inside, and the components' states."""
     import litellm_accel
 
-    chat, faults = litellm_accel.status()["chat"], 0
-    for component in litellm_accel.status().components:
-        faults += component.faults
-    reasons = {component.name: component.reason for component in litellm_accel.status().components if component.faults}
-    return {"served": chat.served, "declined": chat.declined, "faults": faults, "last": reasons}
+    report = litellm_accel.status()
+    chat = report["chat"]
+    return {
+        "served": chat.served,
+        "declined": chat.declined,
+        "faults": sum(component.faults for component in report.components),
+        "last": {component.name: component.reason for component in report.components if component.faults},
+        "states": {component.name: [component.state, component.reason] for component in report.components},
+    }
 
 
 class Player:
@@ -138,9 +142,10 @@ def main(program: str, address: str, side: str, explain: bool) -> None:
     os.dup2(2, 1)  # what the program prints goes to standard error
     before = dict(os.environ)
     seen = Seen()
-    states = accelerate(side == "accelerated") if side != "stock" else {}
-    explained: Any = load("programs_explain", HERE / "explain.py").Explained() if explain and states else None
+    if side != "stock":
+        accelerate(side == "accelerated")
     module = load("program", Path(program))
+    explained: Any = load("programs_explain", HERE / "explain.py").Explained() if explain else None
     player = Player(module.tasks(address), seen)
 
     def say(answer: dict[str, Any]) -> None:
@@ -149,13 +154,13 @@ def main(program: str, address: str, side: str, explain: bool) -> None:
 
     changed = {name: value for name, value in os.environ.items() if before.get(name) != value}
     versions = {name: importlib.metadata.version(name) for name in (*PACKAGES, *module.SHOWN)}
-    say({"environment": changed, **seen.taken(), "tasks": list(player.tasks), "states": states, "versions": versions})
+    say({"environment": changed, **seen.taken(), "tasks": list(player.tasks), "versions": versions})
     for line in sys.stdin:
         asked = json.loads(line)
         if "task" in asked:
             say(player.play(asked["task"], asked["round"]))
         else:
-            told = {} if not states else counters()
+            told = counters() if side != "stock" else {}
             say({**told, "explained": explained.kinds if explained else []})
     answers.close()
     os._exit(0)  # threads that a program leaves behind are not waited for

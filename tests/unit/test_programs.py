@@ -136,11 +136,11 @@ def test_a_page_names_results_versions_and_what_was_left(tmp_path: Path) -> None
 
     one = outcome(requests=10, served=8, declined={"messages": 2}, versions={"litellm": "1.2.3"}, measured=5)
     one.seconds = {"stock": 0.02, "accelerated": 0.005}
-    held = {"day": "2026-12-01", "demanded": 75, "proven": False, **asdict(one)}
+    held = {"day": "2026-12-01", "tree": "0123", "proven": False, **asdict(one)}
     (tmp_path / "program.json").write_text(json.dumps(held))
-    page = written(tmp_path, ["program", "absent"])
+    page = written(tmp_path, {"program": 75, "absent": 95})
     assert "| program | 2026-12-01 | yes | 10 | 80.0 % (75 %) | 0 | 0 | 4.00, 1.00 ms | 4.0× |" in page
-    assert "- program: 2 messages" in page and "litellm 1.2.3" in page and "absent" not in page
+    assert "- program: 2 messages" in page and "litellm 1.2.3; our tree 0123" in page and "absent" not in page
 
 
 def test_masked_addresses_and_clocks_are_no_difference_and_bodies_are() -> None:
@@ -150,7 +150,7 @@ def test_masked_addresses_and_clocks_are_no_difference_and_bodies_are() -> None:
 
     def seen(port: int, words: str) -> Any:
         request = {"method": "POST", "path": "/", "headers": [["host", f"127.0.0.1:{port}"]], "body": words}
-        side: Any = SimpleNamespace(home=f"/tmp/{port}", provider=SimpleNamespace(port=port))
+        side: Any = SimpleNamespace(home=f"/tmp/{port}", environment=PROGRAMS, provider=SimpleNamespace(port=port))
         shown = {"outcome": {"_response_ms": port / 7, "home": f"/tmp/{port}"}, "requests": [request]}
         return _masked(shown, side, [], False)
 

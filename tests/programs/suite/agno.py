@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 REQUIREMENTS = ["agno", "mcp"]
 SHOWN = ["agno"]
-SERVED = 0
+SERVED = 75
 ROUNDS = 6
 ENVIRONMENT = {"AGNO_TELEMETRY": "false"}
 

@@ -6,9 +6,9 @@ from browser_use.llm.litellm.chat import ChatLiteLLM
 from browser_use.llm.messages import AssistantMessage, SystemMessage, UserMessage
 from pydantic import BaseModel
 
-REQUIREMENTS = ["browser-use", "mcp"]
+REQUIREMENTS = ["browser-use>=0.13"]
 SHOWN = ["browser-use"]
-SERVED = 0
+SERVED = 95
 ROUNDS = 6
 UNORDERED = ["several in flight"]
 ENVIRONMENT = {"ANONYMIZED_TELEMETRY": "false", "BROWSER_USE_LOGGING_LEVEL": "result"}

@@ -7,7 +7,7 @@ import dspy
 REQUIREMENTS = ["dspy", "mcp"]
 SHOWN = ["dspy"]
 SERVED = 0
-ROUNDS = 6
+ROUNDS = 4
 UNORDERED = ["several in flight", "several threads"]
 ANSWERS = [
     {

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 REQUIREMENTS = ["google-adk", "mcp"]
 SHOWN = ["google-adk"]
 SERVED = 0
-ROUNDS = 6
+ROUNDS = 4
 UNORDERED = ["several in flight"]
 ANSWERS = [{"in": "think hard", "answer": {"content": "auto", "reasoning": "First, think."}}]
 

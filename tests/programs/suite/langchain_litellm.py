@@ -11,7 +11,7 @@ from pydantic import BaseModel
 REQUIREMENTS = ["langchain-litellm", "langchain", "langgraph", "mcp"]
 SHOWN = ["langchain-litellm", "langchain"]
 SERVED = 0
-ROUNDS = 6
+ROUNDS = 4
 UNORDERED = ["batches", "asynchronous batches"]
 
 

@@ -8,8 +8,8 @@ from pydantic import BaseModel
 
 REQUIREMENTS = ["mcp"]
 SHOWN = ["mcp"]
-SERVED = 0
-ROUNDS = 6
+SERVED = 60
+ROUNDS = 4
 UNORDERED = ["several in flight"]
 
 TOOLS = [

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 REQUIREMENTS = ["llama-index-llms-litellm", "llama-index-core", "mcp"]
 SHOWN = ["llama-index-llms-litellm", "llama-index-core"]
-SERVED = 0
+SERVED = 75
 ROUNDS = 6
 UNORDERED = ["several in flight"]
 ANSWERS = [{"in": "in JSON", "answer": '{"city": "Oslo", "degrees": -3}'}]
@@ -57,7 +57,9 @@ def tasks(address):
         return [str(await made.run(f"{number}: use get_weather, turn {turn}")) for turn in range(2)]
 
     def structured(number):
-        program = LLMTextCompletionProgram.from_defaults(Report, "A report on {place} in JSON", llm=model)
+        program = LLMTextCompletionProgram.from_defaults(
+            output_cls=Report, prompt_template_str="A report on {place} in JSON", llm=model
+        )
         return [program(place=f"{number}, {turn}") for turn in range(2)]
 
     def streams(number):

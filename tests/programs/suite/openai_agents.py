@@ -8,8 +8,8 @@ from pydantic import BaseModel
 
 REQUIREMENTS = ["openai-agents[litellm]", "mcp"]
 SHOWN = ["openai-agents"]
-SERVED = 0
-ROUNDS = 6
+SERVED = 30
+ROUNDS = 4
 UNORDERED = ["several in flight"]
 
 

@@ -10,20 +10,24 @@ PYTHON = "3.12"
 SERVED = 0
 ROUNDS = 5
 ENVIRONMENT = {"OPENHANDS_SUPPRESS_BANNER": "1"}
+# It wants a release of mcp with which LiteLLM refuses every call with tools: its agents ask for tools in words.
 ANSWERS = [
     {
+        "in": ["agent task", "EXECUTION RESULT"],
+        "answer": "<function=finish>\n<parameter=message>Done.</parameter>\n</function>",
+    },
+    {
         "in": "agent task",
-        "answer": [
-            {"call": ["think", {"thought": "Let me think."}], "content": "Let me see."},
-            {"call": ["finish", {"message": "Done."}]},
-        ],
+        "answer": "Let me see.\n<function=think>\n<parameter=thought>First, think.</parameter>\n</function>",
     },
 ]
 
 
 def tasks(address):
     options = {"model": "openai/gpt-4o", "api_key": SecretStr("sk-test"), "base_url": address}
-    llm = LLM(**options, usage_id="program", num_retries=1, retry_min_wait=0, retry_max_wait=0)
+    options |= {"num_retries": 1, "retry_min_wait": 0, "retry_max_wait": 0}
+    llm = LLM(**options, usage_id="program")
+    in_words = LLM(**options, usage_id="agent", native_tool_calling=False)
 
     def said(words):
         return [
@@ -34,7 +38,7 @@ def tasks(address):
     def conversations(number):
         shown = []
         for turn in range(3):
-            talk = Conversation(agent=Agent(llm=llm, tools=[]), workspace=".", visualizer=None)
+            talk = Conversation(agent=Agent(llm=in_words, tools=[]), workspace=".", visualizer=None)
             talk.send_message(f"{number}: agent task {turn}")
             talk.run()
             shown.append([type(event).__name__ for event in talk.state.events])

@@ -8,7 +8,7 @@ from smolagents.monitoring import LogLevel
 REQUIREMENTS = ["smolagents[litellm]", "mcp"]
 SHOWN = ["smolagents"]
 SERVED = 0
-ROUNDS = 6
+ROUNDS = 4
 ANSWERS = [
     {
         "in": "code agent",
