@@ -88,7 +88,7 @@ def accelerate(proven: bool) -> None:
 
 
 def counts() -> dict[str, Any]:
-    """Return what component ``chat`` has counted so far; `status()` imports, which resets what was warned about once."""
+    """Return what component ``chat`` has counted so far, by nothing that `status()` would import."""
     from litellm_accel import activation
 
     gate = activation._activations["chat"].gate
