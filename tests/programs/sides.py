@@ -185,7 +185,7 @@ def _play(outcome: Outcome, program: Path, sides: dict[str, Side], rounds: int, 
     seen: dict[str, Any] = {}  # in the last round, for who looks into a difference
     for number in range(rounds):
         if number == LEARNING_ROUNDS:
-            told = sides["accelerated"].ask(report=True)
+            told = sides["accelerated"].ask(report="counts")
             outcome.first_served, outcome.first_declined = told["served"], told["declined"]
         for place, task in enumerate(tasks):
             order = list(sides) if (number + place) % 2 else list(sides)[::-1]
@@ -200,7 +200,7 @@ def _play(outcome: Outcome, program: Path, sides: dict[str, Side], rounds: int, 
             seen[task] = played
     (cache / "seen").mkdir(exist_ok=True)
     (cache / "seen" / f"{outcome.name}.json").write_text(json.dumps(seen, indent=1))
-    told = sides["accelerated"].ask(report=True)
+    told = sides["accelerated"].ask(report="all")
     outcome.seconds = dict(spent)
     outcome.served, outcome.declined, outcome.explained = told["served"], told["declined"], told["explained"]
     outcome.faults = told["faults"]

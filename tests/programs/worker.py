@@ -87,6 +87,14 @@ def accelerate(proven: bool) -> None:
     litellm_accel.accelerate()
 
 
+def counts() -> dict[str, Any]:
+    """Return what component ``chat`` has counted so far, by nothing that `status()` would import."""
+    from litellm_accel import activation
+
+    gate = activation._activations["chat"].gate
+    return {"served": gate.served, "declined": gate.declined}
+
+
 def counters() -> dict[str, Any]:
     """Return what component ``chat`` counts, what failed inside, and the components' states."""
     import litellm_accel
@@ -160,7 +168,7 @@ def main(program: str, address: str, side: str, explain: bool) -> None:
         if "task" in asked:
             say(player.play(asked["task"], asked["round"]))
         else:
-            told = counters() if side != "stock" else {}
+            told = {} if side == "stock" else counts() if asked["report"] == "counts" else counters()
             say({**told, "explained": explained.kinds if explained else []})
     answers.close()
     os._exit(0)  # threads that a program leaves behind are not waited for

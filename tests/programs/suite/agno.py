@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 REQUIREMENTS = ["agno", "mcp"]
 SHOWN = ["agno"]
-SERVED = 75
+SERVED = 85
 ROUNDS = 6
 ENVIRONMENT = {"AGNO_TELEMETRY": "false"}
 

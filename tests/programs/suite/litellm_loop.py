@@ -31,6 +31,7 @@ class Answer(BaseModel):
 
 def tasks(address):
     model = {"model": "openai/gpt-4o", "api_base": address, "api_key": "sk-test"}
+    settings = {"temperature": 0.2, "num_retries": 1}
 
     def loop(number, dump):
         messages = [{"role": "user", "content": f"{number}: use get_weather for Oslo"}]
@@ -55,7 +56,7 @@ def tasks(address):
         messages = [{"role": "system", "content": "You are terse."}]
         for turn in range(4):
             messages.append({"role": "user", "content": f"{number}: question {turn}"})
-            messages.append(litellm.completion(messages=messages, temperature=0.2, **model).choices[0].message)
+            messages.append(litellm.completion(messages=messages, **settings, **model).choices[0].message)
         return messages
 
     def streams(number):
@@ -76,7 +77,7 @@ def tasks(address):
         for words in ("fail with 429", "fail with 500", "refuse the key", "fail once with 500"):
             try:
                 ask = [{"role": "user", "content": f"{number}: {words}"}]
-                shown.append(litellm.completion(messages=ask, num_retries=1, **model))
+                shown.append(litellm.completion(messages=ask, **settings, **model))
             except Exception as error:
                 shown.append(error)
         return shown
