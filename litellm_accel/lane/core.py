@@ -155,7 +155,6 @@ class Lane:
                 self.gate.decline(plan.reason if plan.is_final else "being learned")
                 return None
             self.gate.decline("learned from")
-            self.environment.learned += 1
             return LEARN
         fits: bool | None = True
         if call.conversation is not None:
