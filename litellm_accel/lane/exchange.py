@@ -198,7 +198,9 @@ class Recording:
         """Take note of a log ``record``; return whether it is to be written, as each is."""
         phase = AFTER if self.sent else DURING if self._is_sending else BEFORE
         try:
-            self.heard.append(HeardRecord(logger, record, phase, threading.get_ident() != self._thread))
+            heard = HeardRecord(logger, record, phase, threading.get_ident() != self._thread)
+            if not heard.is_finalizing:  # else it is about what some other call has left behind
+                self.heard.append(heard)
         except Exception:
             self.listens = False
         return True

@@ -53,6 +53,8 @@ _SERVED = frozenset(
         "sync_deployment_callback_on_success",
     )
 )
+# Functions in whose course something is finalized: the garbage collector runs them in the middle of any call.
+_FINALIZING = frozenset(("__del__", "call_exception_handler"))
 _WRAPPERS = frozenset(("wrapper", "wrapper_async"))
 # Methods that a record passes before there is a record; somebody else's would not be asked.
 _PASSED_BY = ("debug", "info", "warning", "error", "critical", "exception", "log", "_log", "isEnabledFor", "findCaller")
@@ -156,7 +158,17 @@ def site_of(record: logging.LogRecord) -> tuple[Any, ...]:
 class HeardRecord:
     """One record as a watched call's logger was about to handle it, and where in the call that was."""
 
-    __slots__ = ("in_executor", "is_apart", "is_literal", "is_served", "logger", "phase", "site", "values")
+    __slots__ = (
+        "in_executor",
+        "is_apart",
+        "is_finalizing",
+        "is_literal",
+        "is_served",
+        "logger",
+        "phase",
+        "site",
+        "values",
+    )
 
     def __init__(self, logger: logging.Logger, record: logging.LogRecord, phase: int, is_elsewhere: bool) -> None:
         self.logger = logger
@@ -176,6 +188,7 @@ class HeardRecord:
         self.in_executor = is_elsewhere and phase == BEFORE and ("litellm.main", "completion") in modules
         self.is_apart = not _APART.isdisjoint(names) or (is_elsewhere and not self.in_executor)
         self.is_served = not _SERVED.isdisjoint(names)
+        self.is_finalizing = not _FINALIZING.isdisjoint(names)
 
     @property
     def warns(self) -> bool:
