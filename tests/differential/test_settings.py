@@ -80,6 +80,8 @@ def test_settings_that_change_nothing_unseen_are_served(
     provider: Provider, monkeypatch: pytest.MonkeyPatch, mode: str, settings: dict[str, Any], arguments: Any
 ) -> None:
     switch = Switch(pooled=False)
+    for name in ("_custom_providers", "provider_list"):  # to which LiteLLM adds
+        monkeypatch.setattr(litellm, name, list(getattr(litellm, name)))
     for name, value in settings.items():
         monkeypatch.setattr(litellm, name, value, raising=False)
     calls(provider, mode, 1, nothing, **arguments)
@@ -224,9 +226,9 @@ def test_a_declined_call_costs_what_stock_does(provider: Provider, monkeypatch: 
         for _ in range(6):
             change()
             if what == "router":
-                router.completion(model="g", messages=MESSAGES, api_base=None, api_key=None)
+                router.completion(model="g", messages=MESSAGES, cooldown_time=1.0)
             else:
-                litellm.completion(messages=MESSAGES, of_nobody={"a": 1}, **deployment)
+                litellm.completion(messages=MESSAGES, cooldown_time=1.0, **deployment)
         return time.process_time() - started
 
     held = litellm.callbacks
