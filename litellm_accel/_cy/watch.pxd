@@ -18,6 +18,7 @@ cdef class Watch:
     cdef int _put(self, Py_ssize_t i, name, dict held) except -1
     cdef list _find(self, bint marking)
     cdef list _written(self)
+    cdef bint _compare_in_place(self, Py_ssize_t i, list found, bint marking) except -1
     cdef int _compare(self, Py_ssize_t i, dict held, list found) except -1
 
 

@@ -72,6 +72,10 @@ class Lane:
 
     def known(self, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any], started: float) -> Call | None:
         """Return a call that began at ``started`` (``time.time()``) as the lane knows it, or None to decline."""
+        found = chat.call_key(kind, args, kwargs, self.arguments)
+        if found is None:  # whatever the settings are, which take longer to look at
+            self.gate.decline(self.arguments.refusal(kind, kwargs))
+            return None
         reason, epoch = self.environment.judged(), self.environment.epoch
         self.forgotten = self.forget(self.plans, self.forgotten)
         if reason is None and self._internal.get():
@@ -86,18 +90,15 @@ class Lane:
             levels = self.environment.levels
             reason = levels.in_streams if streaming else levels.in_threads
         if reason is None:
-            found = chat.call_key(kind, args, kwargs, self.arguments)
             messages = chat.messages_of(args, kwargs)
             is_told = self.is_told(kwargs)
             conversation: Conversation | None = None
-            encoded = None if found is None else chat.body_of(messages)
-            if encoded is None and found is not None:
+            encoded = chat.body_of(messages)
+            if encoded is None:
                 conversation = self._reader.read(messages, len(args) < 2 or kind.endswith("router"))
                 if conversation is not None:
                     encoded = conversation.encoded
-            if found is None:
-                reason = self.arguments.refusal(kind, kwargs)
-            elif is_told and found[0].startswith(SHARED):
+            if is_told and found[0].startswith(SHARED):
                 reason = self.arguments.told(kwargs)
             elif encoded is None:
                 reason = "messages"

@@ -105,6 +105,7 @@ def test_a_router_of_another_class_is_declined(routing: ModuleType, hot: Callabl
         router_type=dict,
         cache_type=dict,
         memory_type=dict,
+        cache_fields=frozenset(),
         memory_fields=frozenset(),
         callback_type=dict,
         compaction_type=dict,
