@@ -122,8 +122,7 @@ class Routed:
         if stream:
             routed.mark(result)
         elif told is None:
-            routed.succeed(lane.environment.litellm._async_success_callback)
-            lane.unheard.note()
+            lane.unheard.note(functools.partial(routed.succeed, lane.environment.litellm._async_success_callback))
         else:
             routed.tell(told, told.atell)
         if post.log is not None:

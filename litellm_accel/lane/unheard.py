@@ -16,7 +16,7 @@ from typing import Any
 
 
 class UnheardCalls:
-    """Queues an empty event for each call until LiteLLM's worker runs in the call's loop."""
+    """Queues an event for each call until LiteLLM's worker runs in the call's loop."""
 
     def __init__(self, fault: Callable[[BaseException], None]) -> None:
         module = importlib.import_module("litellm.litellm_core_utils.logging_worker")
@@ -25,19 +25,20 @@ class UnheardCalls:
         self._is_known = hasattr(self._worker, "_bound_loop") and hasattr(self._worker, "_worker_task")
         self._running: Callable[[], Any] = lambda: None  # the worker's task in a loop that it has begun to run in
 
-    def note(self) -> None:
-        """Take note of a call in the running loop that has succeeded just now."""
+    def note(self, count: Callable[[], None] | None = None) -> None:
+        """Take note of a call in the running loop that has succeeded just now; ``count()`` is what its event does."""
         worker = self._worker
-        if not self._is_known:
-            return
         loop = asyncio.get_running_loop()
-        if worker._bound_loop is not loop or self._running() is not worker._worker_task:
-            loop.call_soon(self._queue)
+        is_running = worker._bound_loop is loop and self._running() is worker._worker_task if self._is_known else True
+        if not is_running:
+            loop.call_soon(self._queue, count)
+        elif count is not None:
+            count()
 
-    def _queue(self) -> None:
+    def _queue(self, count: Callable[[], None] | None) -> None:
         worker = self._worker
         try:
-            worker.ensure_initialized_and_enqueue(_event())
+            worker.ensure_initialized_and_enqueue(_event(count, self._fault))
             task = worker._worker_task
             if inspect.getcoroutinestate(task.get_coro()) != inspect.CORO_CREATED:
                 self._running = weakref.ref(task)
@@ -45,8 +46,13 @@ class UnheardCalls:
             self._fault(error)
 
 
-async def _event() -> None:
-    """Nobody is told."""
+async def _event(count: Callable[[], None] | None, fault: Callable[[BaseException], None]) -> None:
+    """Nobody is told, but a router may count."""
+    try:
+        if count is not None:
+            count()
+    except Exception as error:
+        fault(error)
 
 
 _event.__qualname__ = "Logging.async_success_handler"  # by which Python would warn of one that is lost

@@ -65,6 +65,8 @@ TEXTS = (
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?"), "<moment>"),
     (re.compile(r"(?<=:)\d\d-\d\d(?=$|:)"), "<minute>"),  # router cache keys: …:tpm:HH-MM
     (re.compile(r"\d{4}-\d\d-\d\d-\d\d-\d\d"), "<minute>"),  # …:YYYY-MM-DD-HH-MM
+    # What calls of earlier runs have left in LiteLLM's worker.
+    (re.compile(r"carried \d+ pending and revived \d+ dequeued"), "carried <some>"),
     (re.compile(r"(?<=_cache_hit)\d+\.\d+"), "<moment>"),
     (re.compile(r"(time[_ ]taken|duration|time passed|after) ?[=:]? ?\d+\.\d+", re.IGNORECASE), r"\1 <seconds>"),
 )

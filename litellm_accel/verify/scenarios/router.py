@@ -589,7 +589,7 @@ SCENARIOS = themed(
         "mock-testing-context-window",
         {"mock_testing_context_window_fallbacks": True},
         via=ROUTED,
-        lane="declined",
+        lane="either",
         router={"context_window_fallbacks": [{GROUP: ["other"]}]},
         deployments=(deployment("plain"), OTHER),
     ),
