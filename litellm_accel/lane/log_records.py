@@ -45,6 +45,7 @@ _SERVED = frozenset(
         "_should_raise_content_policy_error",
         "_acompletion_streaming_iterator",
         "_completion_streaming_iterator",
+        "_record_zero_cost_diagnostic",
         "async_deployment_callback_on_success",
         "async_pre_call_check",
         "deployment_callback_on_success",

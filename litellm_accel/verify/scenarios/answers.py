@@ -82,7 +82,7 @@ STREAMS = tuple(
         {**STREAM, **arguments},
         answer=answer,
         via=ALL if profile == "openai" else DIRECT,
-        lane="served" if profile in SDK else "either",
+        lane="served" if profile in SDK and profile != "azure" else "either",
     )
     for profile in MODELS
     for name, arguments, answer in (

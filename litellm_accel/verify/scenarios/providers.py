@@ -416,7 +416,8 @@ SCENARIOS = themed(
             answer=with_fields("plain", headers={PRICE_HEADER: price, "x-litellm-key-spend": "1.5"}),
             callbacks={"callbacks": ("payload",)} if logged else {},
             calls=5 if logged else 3,
-            lane=lane,
+            # LiteLLM warns of a model with rates that costs nothing.
+            lane="either" if price == "0.0" and model.startswith("litellm_proxy") else lane,
             crossing=bool(logged),
         )
         for model in ("litellm_proxy/gpt-4o", "hosted_vllm/qwen")
