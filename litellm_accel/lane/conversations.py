@@ -12,7 +12,7 @@ import contextlib
 import importlib
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
@@ -31,16 +31,56 @@ _MAX_SHAPES = 64
 class Conversation:
     """Messages as LiteLLM's configurations get them, in JSON, and their shapes.
 
-    With ``has_objects`` the caller's are not all dictionaries.
+    ``given`` are the caller's, ``dicts`` what LiteLLM first makes of them, ``cleaned`` these without members that are
+    None, and ``sent()`` what the configuration's ``rewrite`` makes of those.
     """
 
-    __slots__ = ("cleaned", "encoded", "has_objects", "shapes")
+    __slots__ = (
+        "_begun",
+        "_is_named",
+        "_ordered",
+        "_sent",
+        "cleaned",
+        "dicts",
+        "encoded",
+        "given",
+        "rewrite",
+        "shapes",
+    )
+    LAST: ClassVar[int] = 3
 
-    def __init__(self, cleaned: list[dict[str, Any]], has_objects: bool) -> None:
+    def __init__(
+        self, given: list[Any], dicts: list[dict[str, Any]], cleaned: list[dict[str, Any]], is_named: bool
+    ) -> None:
+        self.given = given
+        self._begun = given.copy()  # the caller may append to its list meanwhile
+        self._is_named = is_named
+        self.dicts = dicts
         self.cleaned = cleaned
-        self.has_objects = has_objects
-        self.shapes = frozenset(map(_shape, cleaned))
+        self._ordered = list(map(_shape, cleaned))
+        self.shapes = frozenset(self._ordered)
         self.encoded = written(cleaned)
+        self.rewrite: Callable[[list[Any]], Any] = list
+        self._sent: list[Any] | None = None
+
+    @property
+    def told_key(self) -> bytes:
+        """What decides which objects LiteLLM makes of the messages and shares: their shapes, and what they were."""
+        marks = {
+            repr((shape, _origin(message), None in read.values()))
+            for shape, message, read in zip(self._ordered, self._begun, self.dicts, strict=True)
+        }
+        return f"{self._is_named}{sorted(marks)}".encode()
+
+    def sent(self) -> list[Any]:
+        """Return what is sent; what stock changes of the other steps is changed."""
+        if self._sent is None:
+            self._sent = self.rewrite(self.cleaned)
+        return self._sent
+
+    def at_step(self, number: int) -> list[Any]:
+        """Return the messages at one step of LiteLLM's way with them: 0 as given, ``LAST`` or -1 as sent."""
+        return (self._begun, self.dicts, self.cleaned)[number] if 0 <= number < self.LAST else self.sent()
 
 
 class Reader:
@@ -60,38 +100,57 @@ class Reader:
         if type(messages) is not list or not messages:
             return None
         try:
-            cleaned = [_cleaned(message) for message in messages]
-            has_objects = not all(are_plain for _, are_plain in cleaned)
-            if has_objects and not (is_named and self._takes_objects):
+            if not (is_named and self._takes_objects) and not all(map(_is_plain, messages)):
                 return None
-            conversation = Conversation(self._validated([message for message, _ in cleaned]), has_objects)
+            dicts = list(map(_dictionary, messages))
+            conversation = Conversation(messages, dicts, self._validated(list(map(_cleaned, dicts))), is_named)
         except Exception:  # stock says what is wrong with them
             return None
         return None if _THOUGHT in conversation.encoded else conversation
 
 
-def _cleaned(message: Any) -> tuple[dict[str, Any], bool]:
-    """Return a message as a dictionary without members that are None, and whether it was one. Raises ``ValueError``."""
-    is_plain = type(message) is dict
+def _is_plain(message: Any) -> bool:
+    """Return whether a message is a dictionary, and so are the calls in it."""
+    if type(message) is not dict:
+        return False
+    calls = message.get("tool_calls")
+    return type(calls) is not list or all(type(call) is dict for call in calls)
+
+
+def _origin(message: Any) -> tuple[str, ...]:
+    """Return the classes of a message and of the calls in it, by name; nothing for dictionaries."""
+    if _is_plain(message):
+        return ()
+    calls = message.get("tool_calls") if isinstance(message, dict) else None
+    kinds = map(type, [message, *(calls or ())])
+    return tuple(f"{kind.__module__}.{kind.__qualname__}" for kind in dict.fromkeys(kinds))
+
+
+def _dictionary(message: Any) -> dict[str, Any]:
+    """Return the dictionary that LiteLLM makes of a message. Raises ``ValueError``."""
     if isinstance(message, BaseModel):
-        message = message.model_dump(warnings="error")
-    elif not isinstance(message, dict):
+        made: dict[str, Any] = message.model_dump(warnings="error")
+    elif isinstance(message, dict):
+        made = message.copy()
+    else:
         raise ValueError("no message")
-    members = {name: value for name, value in message.items() if value is not None}
-    if not members.get("role"):
+    if not made.get("role"):
         raise ValueError("a message that LiteLLM completes")
-    calls = members.get("tool_calls")
-    if calls:
-        if type(calls) is not list:
-            raise ValueError("no calls")
-        are_plain = all(type(call) is dict for call in calls)
-        if not are_plain and members["role"] != "assistant":
+    calls = made.get("tool_calls")
+    if type(calls) is list:
+        if made["role"] != "assistant" and not all(type(call) is dict for call in calls):
             raise ValueError("calls of somebody else")
-        is_plain = is_plain and are_plain
-        members["tool_calls"] = [
+        made["tool_calls"] = [
             call.model_dump(warnings="error") if isinstance(call, BaseModel) else dict(call) for call in calls
         ]
-    return members, is_plain
+    elif calls:
+        raise ValueError("no calls")
+    return made
+
+
+def _cleaned(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a message without members that are None."""
+    return {name: value for name, value in message.items() if value is not None}
 
 
 class Rewriting:
@@ -102,7 +161,7 @@ class Rewriting:
     """
 
     def __init__(self, rewrite: Callable[[list[Any]], Any], is_bound: bool) -> None:
-        self._rewrite = rewrite
+        self.rewrite = rewrite
         self._is_bound = is_bound
         self._shown: dict[Any, str] = {}
 
@@ -114,7 +173,7 @@ class Rewriting:
             how = _AS_IT_IS
         else:
             with contextlib.suppress(Exception):
-                if written(self._rewrite(json.loads(conversation.encoded))) == text:
+                if written(self.rewrite(json.loads(conversation.encoded))) == text:
                     how = _REWRITTEN
         if len(self._shown) < _MAX_SHAPES:
             self._shown.update(dict.fromkeys(conversation.shapes, how))
@@ -133,9 +192,10 @@ class Rewriting:
 
     def written(self, conversation: Conversation) -> bytes:
         """Return in JSON what stock sends for a conversation that ``fits``; what stock changes of it is changed."""
+        conversation.rewrite = self.rewrite
         if all(self._shown[shape] is _AS_IT_IS for shape in conversation.shapes):
             return conversation.encoded
-        return written(self._rewrite(conversation.cleaned))
+        return written(conversation.sent())
 
 
 def written(messages: list[Any]) -> bytes:

@@ -17,7 +17,7 @@ import orjson
 from litellm_accel._backend import load
 from litellm_accel.lane import cut, events, exchange, noted, openings, streams, wire
 from litellm_accel.lane.arguments import SHARED, Arguments
-from litellm_accel.lane.conversations import Conversation, Reader
+from litellm_accel.lane.conversations import Conversation, Reader, Rewriting
 from litellm_accel.lane.exchange import Recording, Replay, Reply
 from litellm_accel.lane.free import widen
 from litellm_accel.lane.learn import NotShown, Unlearnable
@@ -102,8 +102,6 @@ class Lane:
                 reason = self.arguments.told(kwargs)
             elif encoded is None:
                 reason = "messages"
-            elif is_told and conversation is not None and conversation.has_objects:
-                reason = "message objects"
             elif streaming and noted.are_in(kwargs):
                 reason = "stream with metadata"
             else:
@@ -112,9 +110,7 @@ class Lane:
                 if free and (streaming or key in self.bound):
                     key += b",".join(free.values())
                 if is_told:
-                    key += events.nested(messages)
-                    if conversation is not None:
-                        key += repr(sorted(map(repr, conversation.shapes))).encode()
+                    key += events.nested(messages) if conversation is None else conversation.told_key
                 return Call(key, messages, encoded, free, kwargs, started, conversation)
         self.gate.decline(reason)
         return None
@@ -272,10 +268,11 @@ class Lane:
             made = plan if routed is None else routed(plan)
             if recording.pictures is not None:
                 shown: Any
+                read = None if call.conversation is None else functools.partial(self._told, plan.rewriting)
                 if streaming:
-                    shown = openings.Shown(recording, kwargs, plan)
+                    shown = openings.Shown(recording, kwargs, plan, read)
                 else:
-                    shown = events.Shown(recording.pictures, kwargs, recording.result, plan)
+                    shown = events.Shown(recording.pictures, kwargs, recording.result, plan, read)
                 if begun.shown is None:
                     begun.shown = shown
                     if not others:
@@ -308,6 +305,14 @@ class Lane:
         finally:
             recording.forget()
         self.fresh.discard(call.key)
+
+    def _told(self, rewriting: Rewriting, messages: Any) -> Conversation:
+        """Return a conversation of which callbacks are told, as it is when it has been sent. Raises ``Unlearnable``."""
+        conversation = self._reader.read(messages, True)
+        if conversation is None or not rewriting.fits(conversation):
+            raise Unlearnable("callbacks are told of messages")
+        rewriting.written(conversation)
+        return conversation
 
     def _widened(self, plan: Any, other: Any, key: bytes) -> bool:
         """Return whether ``plan`` now holds where ``other`` does; if not, the values of this key's arguments matter.
@@ -476,7 +481,7 @@ class Lane:
             if plan.log is not None and not plan.log.fits(reply):
                 return None
             opened: tuple[Any, Any] | None
-            opened = plan.opening.open(reply, call.messages, call.kwargs, call.started, post.cookies)
+            opened = plan.opening.open(reply, call.told_messages, call.kwargs, call.started, post.cookies)
         except Exception as error:
             self.gate.fault(error)
             return None
@@ -512,6 +517,11 @@ class Call:
         self.conversation = conversation
         self.objects: list[Any] | None = None
         self.reported: tuple[str, Any] | None = None
+
+    @property
+    def told_messages(self) -> list[Any] | Conversation:
+        """What callbacks are told of the messages is made of this."""
+        return self.messages if self.conversation is None else self.conversation
 
 
 class Refused:

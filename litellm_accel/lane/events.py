@@ -22,7 +22,9 @@ from typing import Any, ClassVar
 from pydantic import BaseModel
 
 from litellm_accel._backend import load
+from litellm_accel.lane.conversations import Conversation
 from litellm_accel.lane.learn import HIDDEN, Unlearnable
+from litellm_accel.lane.message_steps import MessageStep, WatchedSteps
 from litellm_accel.lane.noted import Noted, Path, Pictures, at, mark, same, undo
 from litellm_accel.lane.payload import Payloads, Sources
 from litellm_accel.lane.pictures import UNREAD, Held, alike, picture, plain, within
@@ -57,6 +59,8 @@ _RECEIVED = "headers as they came"
 _PRINTS = "LITELLM_PRINT_STANDARD_LOGGING_PAYLOAD"
 # The header that holds the price where the provider states one. LiteLLM believes it.
 STATED_PRICE = "llm_provider-x-litellm-response-cost"
+# Makes a conversation of messages; None where they are of the plainest.
+ReadMessages = Callable[[Any], Conversation] | None
 
 
 # --- what was shown ---------------------------------------------------------------------------------------------------
@@ -66,14 +70,24 @@ class Shown:
     """One call as stock served it: the state of its ``Logging`` object when it had succeeded, and what it was given."""
 
     def __init__(
-        self, pictures: Pictures, arguments: Mapping[str, Any], result: Any, plan: Any, logging: Held | None = None
+        self,
+        pictures: Pictures,
+        arguments: Mapping[str, Any],
+        result: Any,
+        plan: Any,
+        read: ReadMessages = None,
+        logging: Held | None = None,
     ) -> None:
-        """``logging`` is the object's part of what was pictured, which is all of it if not given."""
+        """``logging`` is the object's part of what was pictured, which is all of it if not given.
+
+        ``read`` makes a conversation of messages that are not of the plainest.
+        """
         if pictures.state is None:
             raise Unlearnable("callbacks are told elsewhere")
         self.pictures = pictures
         self.state = pictures.state
         self.messages = pictures.messages
+        self.read = read
         self.result = result
         self.answered = None if result is None else pricing_facts(result)  # before anybody changes the result
         self.plan = plan  # what it was learned to send
@@ -93,6 +107,10 @@ class Shown:
             _TRACE_ID: self.known[_TRACE_ID],
             _TEXT: self.details.get(_TEXT),
         }
+
+    def told(self, messages: Any) -> Any:
+        """Return ``messages`` equal to this call's as lists are made of them."""
+        return messages if self.read is None else self.read(messages)
 
     def _under(self, name: str, held: Held) -> Iterator[Any]:
         for key, item in held.named():
@@ -119,12 +137,13 @@ class Pair:
         self.tries = earlier.tries if earlier is not None else 0
         self.constants: set[Any] = set()
         self.parts: list[tuple[str, Any]] = []
-        self.lists: list[tuple[str, _Copy]] = []
+        self.lists: list[tuple[str, _Copy | MessageStep]] = []
         self.paths: list[tuple[str, tuple[Any, ...]]] = []
         self.values: list[tuple[str, Path]] = []
         self._placed: dict[int, tuple[Held, tuple[Any, ...]]] = {}
         self._groups: dict[tuple[int, ...], int] = {}
         self._copies: list[tuple[Held, Held]] = []
+        self._steps: tuple[WatchedSteps, WatchedSteps] | None = None
         self._is_early = False
         self.fresh: tuple[str, str] | None = None
 
@@ -240,6 +259,20 @@ class Pair:
     def _messages(self, one: Any, two: Any) -> tuple[Any, ...]:
         if type(one) is not Held or type(two) is not Held or one.keys is not None or two.keys is not None:
             raise Unlearnable("callbacks are told of messages")
+        copied = self._copy(one, two) if self.first.read is None else self._step(one, two)
+        slot = f"messages {len(self.lists)}"
+        self.lists.append((slot, copied))
+        return (template.SLOT, slot)
+
+    def _step(self, one: Held, two: Held) -> MessageStep:
+        if self._steps is None:
+            self._steps = tuple(WatchedSteps(shown.messages, shown.read) for shown in (self.first, self.second))
+        step = self._steps[0].find(one)
+        if step != self._steps[1].find(two):
+            raise Unlearnable("callbacks are told of messages")
+        return step
+
+    def _copy(self, one: Held, two: Held) -> _Copy:
         group = self._groups.setdefault(tuple(id(item.original) for item in one.items), len(self._groups))
         if group == len(self._copies):
             self._copies.append((one, two))
@@ -247,9 +280,7 @@ class Pair:
         copied = _Copy(one, self.first.messages, group, ones[:group])
         if copied != _Copy(two, self.second.messages, group, twos[:group]):
             raise Unlearnable("callbacks are told of messages")
-        slot = f"messages {len(self.lists)}"
-        self.lists.append((slot, copied))
-        return (template.SLOT, slot)
+        return copied
 
 
 class _Copy:
@@ -417,7 +448,8 @@ class Feeds:
         if objects is None:
             raise Unlearnable("arguments that share their parts")
         try:
-            begun = feed.begin(messages, arguments, objects, {name: slots[name] for name in _FIRST if name in slots})
+            told = second.told(messages)
+            begun = feed.begin(told, arguments, objects, {name: slots[name] for name in _FIRST if name in slots})
         except KeyError as error:
             raise Unlearnable(f"arguments that are told of {error} before it is there") from None
         begun.slots.update(slots)
@@ -573,7 +605,7 @@ class Feed:
             _CALL_ID: arguments.get(_CALL_ID) or str(uuid.uuid4()),
             _TRACE_ID: arguments.get(_TRACE_ID) or str(uuid.uuid4()),
         }
-        return self.begin(call.messages, arguments, call.objects, slots)
+        return self.begin(call.told_messages, arguments, call.objects, slots)
 
     def told(self, answer: Any, begun: Begun, started: float, sent: float) -> Told | None:
         """Return the result of a call with ``answer``, and what callbacks are to be told; None if stock must do that.

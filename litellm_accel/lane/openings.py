@@ -51,12 +51,14 @@ _PRICE = "response-cost"
 class Shown(events.Shown):
     """One stream as stock returned it: the state of all its parts before it was read, and what the call was given."""
 
-    def __init__(self, recording: Recording, arguments: Mapping[str, Any], plan: Any) -> None:
+    def __init__(
+        self, recording: Recording, arguments: Mapping[str, Any], plan: Any, read: events.ReadMessages
+    ) -> None:
         pictures = recording.pictures
         if pictures is None or pictures.state is None:
             raise Unlearnable("a stream that LiteLLM makes otherwise")
         self.parts = dict(pictures.state.named())
-        super().__init__(pictures, arguments, None, plan, self.parts["logging"])
+        super().__init__(pictures, arguments, None, plan, read, self.parts["logging"])
         self.stream = dict(self.parts["stream"].named())
         self.headers: dict[str, str] = plain(self.stream["_response_headers"])
 
@@ -195,7 +197,7 @@ class Openings:
         if heads is None:
             raise Unlearnable("headers of a stream")
         slots = second.slots()
-        opened = made.fill(heads, plain(second.messages), second.given, slots)
+        opened = made.fill(heads, second.told(plain(second.messages)), second.given, slots)
         if not alike(picture(opened), second.state, {}):
             raise Unlearnable("a stream that the lane opens differently")
         stream = recording.stream.completion_stream

@@ -243,11 +243,7 @@ def test_callbacks_are_told_the_same_messages(provider: Provider, switch: Switch
     with switch.on():
         assert told() == expected
     assert switch.gate.faults == 0, switch.gate.last_fault
-    assert (
-        switch.gate.served >= 1
-        or switch.gate.declined.keys() & {"message objects"}
-        or "unlearnable" in str(switch.gate.declined)
-    )
+    assert switch.gate.served >= CALLS - 3, switch.gate.declined
 
 
 OWN_RULES = ("a dumped answer with calls", "an enumeration", "an answer", "a developer", "a cache")

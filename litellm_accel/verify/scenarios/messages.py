@@ -63,6 +63,11 @@ def _call_objects() -> Any:
     return [USER, {"role": "assistant", "content": None, "tool_calls": called.tool_calls}, RESULT]
 
 
+def _tool_loop() -> Any:
+    called = _answer_with_null_refusal(content=None, tool_calls=[CALL])
+    return [USER, called, RESULT, called.model_dump(), RESULT, called, RESULT, _answer_with_null_refusal(), USER]
+
+
 def _enumerated() -> Any:
     from enum import Enum
 
@@ -182,6 +187,24 @@ SHAPES = (
     Scenario("answers-dumped", {"messages": Made(_answers_dumped)}, via=ALL, calls=4),
     Scenario(
         "answers-dumped-heard", {"messages": Made(_answers_dumped)}, callbacks={"callbacks": ("payload",)}, calls=5
+    ),
+    *(
+        Scenario(
+            f"objects-{name}",
+            {"messages": Made(_tool_loop), **more},
+            via=ALL,
+            callbacks={"callbacks": ("payload",)} if name.endswith("heard") else {},
+            calls=6,
+        )
+        for name, more in (
+            ("heard", {}),
+            ("streamed", {"stream": True}),
+            ("streamed-heard", {"stream": True}),
+            ("with-metadata-heard", {"metadata": {"trace_user_id": "u"}}),
+        )
+    ),
+    Scenario(
+        "sdk-objects-heard", {"messages": Made(_pydantic_messages)}, callbacks={"callbacks": ("payload",)}, calls=6
     ),
     Scenario("call-objects", {"messages": Made(_call_objects)}, calls=4),
     Scenario("enumerated-roles", {"messages": Made(_enumerated)}, via=ALL, calls=4),
