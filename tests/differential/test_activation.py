@@ -123,3 +123,59 @@ def test_what_is_imported_later_is_looked_at_before_it_matters(kind: str, call: 
         assert any("patched" in reason and "create" in reason for reason in declined), declined
     else:
         assert served >= 3, declined
+
+
+CHOSEN = """
+import asyncio, json, logging
+logging.basicConfig(level={level!r}, format="%(name)s %(levelname)s %(message)s")
+import litellm
+from litellm import Router
+import litellm_accel
+params = {{"model": "openai/gpt-4o-mini", "api_key": "sk-x"}}
+models = [
+    {{"model_name": "chat", "litellm_params": dict(params), "model_info": {{"id": name}}}}
+    for name in ("d0", "d1")
+]
+written = []
+
+class Kept(logging.Handler):
+    def emit(self, record):
+        written.append([record.name, record.levelname, record.getMessage(), record.funcName])
+
+def chosen():
+    router = Router(model_list=models, routing_strategy="least-busy")
+    asked = [{{"role": "user", "content": "Hello"}}]
+    del written[:]
+    router.get_available_deployment(model="chat", messages=asked, request_kwargs={{}})
+    asyncio.run(router.async_get_available_deployment(model="chat", messages=asked, request_kwargs={{}}))
+    litellm.token_counter(model="gpt-4o", text="Hello")
+    return list(written)
+
+for logger in logging.getLogger("LiteLLM"), logging.getLogger("LiteLLM Router"):
+    logger.addHandler(Kept())
+chosen()
+stock = chosen()
+report = litellm_accel.accelerate(("tokens", "routing"), strict=True)
+accelerated = chosen()
+rows = {{row.name: [row.served, dict(row.declined)] for row in litellm_accel.status().components}}
+print("RESULT" + json.dumps([stock, accelerated, rows]))
+"""
+
+
+@pytest.mark.parametrize("level", ["WARNING", "INFO", "DEBUG"])
+def test_a_logger_that_would_write_of_a_choice_is_named_and_writes_the_same(level: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", CHOSEN.format(level=level)],
+        env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": ROOT},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    stock, accelerated, rows = json.loads(ran.stdout.partition("RESULT")[2].splitlines()[0])
+    assert accelerated == stock
+    assert bool(stock) == (level != "WARNING")
+    served, declined = rows["routing"]
+    assert served > 0 if level == "WARNING" else declined["logging: LiteLLM Router at INFO"] >= 2
+    served, declined = rows["tokens"]
+    assert declined == {"logging: LiteLLM at DEBUG": 1} if level == "DEBUG" else served == 1
