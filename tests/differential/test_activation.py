@@ -125,6 +125,30 @@ def test_what_is_imported_later_is_looked_at_before_it_matters(kind: str, call: 
         assert served >= 3, declined
 
 
+DECODED = """
+import litellm, litellm_accel
+report = litellm_accel.accelerate("tokens", strict=True)
+tokens = litellm.encode(model="gpt-4o", text="Hello, world!")
+assert litellm.decode(model="gpt-4o", tokens=tokens) == "Hello, world!"
+row = litellm_accel.status()["tokens"]
+print(row.served, row.reason)
+"""
+
+
+@pytest.mark.parametrize(("pure", "said"), [("0", "2 token counting, encoding and decoding"), ("1", "1 token")])
+def test_what_would_be_slower_without_compiled_code_stays_stock(pure: str, said: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", DECODED],
+        env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": ROOT, "LITELLM_ACCEL_PURE": pure},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    assert ran.stdout.startswith(said)
+    assert ("decoding stays LiteLLM's" in ran.stdout) == (pure == "1")
+
+
 CHOSEN = """
 import asyncio, json, logging
 logging.basicConfig(level={level!r}, format="%(name)s %(levelname)s %(message)s")
