@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from litellm_accel import _backend, components, import_watch, patching, settings
+from litellm_accel import _backend, components, exit_cleanup, import_watch, patching, settings
 from litellm_accel.components.base import Component, ProbeMismatch, Replaced, Unavailable, Unproven
 from litellm_accel.quiet import quiet
 from litellm_accel.report import AccelerationError, ComponentStatus, Report, State
@@ -36,7 +36,7 @@ class _Activation:
     def start(self) -> bool:
         """Activate the component, or record why that is impossible. Leaves nothing half done. Returns whether it is."""
         try:
-            with quiet():
+            with quiet(), exit_cleanup.left_to_the_application():
                 component = components.get(self.name)
                 self.patches = self._prepare(component)
             patching.install(self.patches)

@@ -1476,9 +1476,9 @@ cdef class Chooser:
         if self.litellm["set_verbose"] or self.logging["set_verbose"]:
             raise Unserved("verbose mode")
         if self.router_levels.get(20) is not False and self.reader.router_log.isEnabledFor(20):
-            raise Unserved("the router's log is at level INFO")
+            raise Unserved("logging: LiteLLM Router at INFO")
         if self.levels.get(10) is not False and self.reader.log.isEnabledFor(10):
-            raise Unserved("LiteLLM's log is at level DEBUG")
+            raise Unserved("logging: LiteLLM at DEBUG")
         proxy = sys.modules.get("litellm.proxy.proxy_server")
         if proxy is not None and getattr(proxy, "open_telemetry_logger", None) is not None:
             raise Unserved("requests are traced")

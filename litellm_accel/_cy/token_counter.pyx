@@ -202,6 +202,8 @@ cdef class TokenCounter:
         cdef list dicts
         cdef Py_ssize_t tokens = 0
         try:
+            if text is None and messages is None:
+                raise _Unserved("messages of unusual type")
             function = self._count_function(model, custom_tokenizer)
             if text is not None:
                 if messages is not None or tools or tool_choice:
@@ -270,7 +272,7 @@ cdef class TokenCounter:
         if snapshot.refusal is not None:
             raise _Unserved(snapshot.refusal)
         if snapshot.debugging(_DEBUG):
-            raise _Unserved("debug logging")
+            raise _Unserved("logging: LiteLLM at DEBUG")
         if custom_tokenizer is not None:
             raise _Unserved("custom tokenizer")
         if model is not None and type(model) is not str:

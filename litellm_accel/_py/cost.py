@@ -559,7 +559,7 @@ class CostCalculator:
         if prices.refusal is not None:
             raise _Unserved(prices.refusal)
         if prices.debugging(_DEBUG):
-            raise _Unserved("debug logging")
+            raise _Unserved("logging: LiteLLM at DEBUG")
         for adjustment in prices.adjustments:
             if adjustment:
                 raise _Unserved("discount or margin")

@@ -753,9 +753,9 @@ class Chooser:
         if self._litellm["set_verbose"] or self._logging["set_verbose"]:
             raise Unserved("verbose mode")
         if self._reader.router_log.isEnabledFor(20):
-            raise Unserved("the router's log is at level INFO")
+            raise Unserved("logging: LiteLLM Router at INFO")
         if self._reader.log.isEnabledFor(10):
-            raise Unserved("LiteLLM's log is at level DEBUG")
+            raise Unserved("logging: LiteLLM at DEBUG")
         proxy = sys.modules.get("litellm.proxy.proxy_server")
         if proxy is not None and getattr(proxy, "open_telemetry_logger", None) is not None:
             raise Unserved("requests are traced")

@@ -28,7 +28,7 @@ class Chat(Component):
 
     def replacements(self, gate: Any) -> Sequence[Replacement]:
         """Return the calls the lane serves."""
-        exchange.functions()  # what lets it watch stock must be there
+        list(exchange.required())  # what lets it watch stock must be there
         lane = self.lane = Lane(gate)
         direct, routed = Direct(lane), Routed(lane)
         return [

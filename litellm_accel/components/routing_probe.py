@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import inspect
+import logging
 import random
 import re
 import threading
@@ -63,6 +64,7 @@ def probe(reader: Any, replaced: Mapping[str, Replaced]) -> None:
     random generator is left as it was found.
     """
     failures: list[Exception] = []
+    logs = reader.log, reader.router_log
 
     def run() -> None:
         try:
@@ -79,14 +81,25 @@ def probe(reader: Any, replaced: Mapping[str, Replaced]) -> None:
             failures.append(error)
 
     state = random.getstate()
-    thread = threading.Thread(target=run, name="litellm-accel-probe")
-    thread.start()
-    thread.join()
-    random.setstate(state)
+    reader.log = reader.router_log = _mute()
+    try:
+        thread = threading.Thread(target=run, name="litellm-accel-probe")
+        thread.start()
+        thread.join()
+    finally:
+        random.setstate(state)
+        reader.log, reader.router_log = logs
     for error in failures:
         if isinstance(error, (ProbeMismatch, Unproven)):
             raise error
         raise Unproven(f"the installed LiteLLM routes otherwise: {type(error).__name__}: {error}") from error
+
+
+def _mute() -> logging.Logger:
+    """Return a logger that is enabled for nothing: what is tried out does not depend on the application's levels."""
+    logger = logging.Logger("litellm_accel.probe")
+    logger.disabled = True
+    return logger
 
 
 def _model(name: str, group: str, info: dict[str, Any], **params: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FunctionType, ModuleType
 from typing import Any
 
-from litellm_accel._backend import load
+from litellm_accel._backend import chosen, load
 from litellm_accel.components.base import (
     Component,
     ProbeMismatch,
@@ -226,10 +226,21 @@ def _own(module: ModuleType, name: str) -> Any:
     return found
 
 
+def is_decoding() -> bool:
+    """Return whether tokens are decoded here: without compiled code tiktoken is faster at that."""
+    return all(chosen(name).kind == "compiled" for name in ("bpe", "token_counter"))
+
+
 class Tokens(Component):
     name = "tokens"
-    summary = "token counting, encoding and decoding with tiktoken's vocabularies"
     hot_modules = ("bindings", "bpe", "function_definitions", "token_counter")
+
+    @property
+    def summary(self) -> str:  # type: ignore[override]
+        """Return what is served, on this backend."""
+        if is_decoding():
+            return "token counting, encoding and decoding with tiktoken's vocabularies"
+        return "token counting and encoding with tiktoken's vocabularies; decoding stays LiteLLM's: no compiled code"
 
     def replacements(self, gate: Any) -> Sequence[Replacement]:
         self._litellm = _LiteLLM()
@@ -245,12 +256,14 @@ class Tokens(Component):
 
             return build
 
-        return [
+        replaced = [
             Replacement(f"{_COUNTER}:token_counter", served(counter.token_counter)),
             Replacement(f"{_COUNTER}:messages_reach_token_count", served(counter.messages_reach_token_count)),
             Replacement(f"{_UTILS}:encode", served(counter.encode)),
-            Replacement(f"{_UTILS}:decode", served(counter.decode)),
         ]
+        if is_decoding():
+            replaced.append(Replacement(f"{_UTILS}:decode", served(counter.decode)))
+        return replaced
 
     def prove(self, replaced: Mapping[str, Replaced]) -> None:
         """Rehearse the arithmetic against LiteLLM's own code, with a ruler in the place of the tokenizer.
@@ -271,7 +284,7 @@ class Tokens(Component):
                 load("bindings").Bindings(()),
                 {},
                 None,
-                litellm.counter.verbose_logger.isEnabledFor,
+                lambda level: False,  # records of what is tried out go nowhere
                 litellm.registries(),
                 lambda model: None,
                 count_function,

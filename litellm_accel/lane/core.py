@@ -242,7 +242,8 @@ class Lane:
         try:
             if recording.fault is not None:
                 raise recording.fault
-            if begun is None or plans.get(place) is not begun or not self._is_epoch(begun.epoch):
+            is_judged = self.environment.met() is None
+            if begun is None or plans.get(place) is not begun or not (is_judged and self._is_epoch(begun.epoch)):
                 raise NotShown("settings have changed meanwhile")
             if since != self.environment.changes:
                 raise NotShown("settings have changed meanwhile")
@@ -369,7 +370,7 @@ class Lane:
                 self._check(replay)
                 raise
             self._check(replay)
-            if reply.status != 200 or reply.body_error is not None:
+            if reply.status != 200 or reply.body_error is not None or self.environment.met() is not None:
                 return
             try:
                 if plan.opening is None:
@@ -409,7 +410,7 @@ class Lane:
         recording = Recording()
         with exchange.scripted(recording):
             yield
-        if recording.sent:
+        if recording.sent and self.environment.met() is None:
             sent = recording.sent[0]
             with contextlib.suppress(Unlearnable):
                 plan.transports[loop] = sent.transport, self.maker.client(sent.transport, sent.request.url)

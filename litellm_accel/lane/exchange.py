@@ -539,16 +539,19 @@ def hearing() -> Shared | None:
 @functools.cache
 def functions() -> tuple[Shared, ...]:
     """Return stock's functions that heed scripts. Raises ``PatchError`` if one is missing or not LiteLLM's own."""
-    return tuple(
-        Shared(resolve(target), build)
-        for target, build in (
-            (ASYNC_TRANSPORT, _async_transport),
-            (SYNC_TRANSPORT, _sync_transport),
-            (COST, _cost),
-            (METADATA, _metadata),
-            (ASYNC_TIMING, functools.partial(_async_timing, 2)),
-        )
-    ) + tuple(_present())
+    return (*required(), *_present())
+
+
+def required() -> Iterator[Shared]:
+    """Yield those of these functions without which nothing can be watched. Raises as ``functions`` does."""
+    for target, build in (
+        (ASYNC_TRANSPORT, _async_transport),
+        (SYNC_TRANSPORT, _sync_transport),
+        (COST, _cost),
+        (METADATA, _metadata),
+        (ASYNC_TIMING, functools.partial(_async_timing, 2)),
+    ):
+        yield Shared(resolve(target), build)
 
 
 def _present() -> Iterator[Shared]:

@@ -17,13 +17,13 @@ from typing import Any
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
-from httpcore._utils import is_socket_readable
 from multidict import CIMultiDict
 
 from litellm_accel._backend import load
 from litellm_accel.lane import guard
 from litellm_accel.lane.exchange import Reply
 from litellm_accel.lane.head import COOKIE, OpenHead
+from litellm_accel.lane.sockets import has_input
 from litellm_accel.lane.tally import MAX_AGE, Tallies
 
 http1 = load("http1")
@@ -325,7 +325,7 @@ class _Taken:
 
 def _ended(connection: Any) -> bool:
     """Return whether there is something to read between two exchanges, which can only be the connection's end."""
-    return is_socket_readable(connection.transport.get_extra_info("socket"))
+    return has_input(connection.transport.get_extra_info("socket"))
 
 
 def _caused(error: BaseException, cause: BaseException | None) -> Any:

@@ -31,7 +31,6 @@ from litellm_accel.lane.header_maps import HeaderMaps
 from litellm_accel.lane.learn import NotShown, Unlearnable
 from litellm_accel.lane.loops import Transports, source_of
 from litellm_accel.lane.rules import ANYTHING, JUDGED, SUMMING, Rules
-from litellm_accel.lane.thread_pool import Head
 
 chat = load("chat")
 template = load("template")
@@ -413,6 +412,8 @@ def _request(sent: Sent, kind: str, own_cookie: bool) -> dict[str, Any]:
     except ValueError:
         raise Unlearnable("request headers") from None
     if kind == "sync":
+        from litellm_accel.lane.thread_pool import Head  # needs httpcore, which takes long to import
+
         head = Head(request.url, headers)
         return {"url": request.url, "head": head, "headers": headers, "timeout": request.extensions.get("timeout")}
     timeout, proxy, server_hostname, ssl_verify = sent.options

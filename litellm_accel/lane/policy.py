@@ -14,6 +14,7 @@ import importlib
 import itertools
 import logging
 import os
+import sys
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -21,7 +22,8 @@ from types import ModuleType
 from typing import Any
 
 from litellm_accel._backend import load
-from litellm_accel.genuine import PACKAGES, is_genuine
+from litellm_accel.genuine import is_genuine
+from litellm_accel.import_watch import is_being_imported
 from litellm_accel.lane.callbacks import EARLY, FAILURE, SUCCESS, Listeners
 from litellm_accel.lane.log_records import LoggerLevels
 
@@ -265,7 +267,6 @@ CLASSES = (
 # for credentials that may expire (`proxy_auth`, `secret_manager_client`, `enable_azure_ad_token_refresh`).
 SHOWN_BY_LEARNING = frozenset(
     [
-        "_async_client_cleanup_registered",
         "_async_failure_callback",
         "_custom_providers",
         "add_function_to_prompt",
@@ -364,6 +365,7 @@ SHOWN_BY_LEARNING = frozenset(
 # of calls for theirs. They do not tell epochs apart.
 READ_ELSEWHERE = frozenset(
     [
+        "_async_client_cleanup_registered",
         "adapters",
         "add_user_information_to_llm_headers",
         "agent_search_embedding_model",
@@ -607,8 +609,6 @@ class Environment:
     def __init__(self) -> None:
         self.litellm = importlib.import_module("litellm")
         self._defaults = defaults(self.litellm)
-        for name in PACKAGES:
-            importlib.import_module(name)
         self.epoch = 0
         self.changes = 0
         self.listening = False
@@ -633,12 +633,9 @@ class Environment:
         self._owners: dict[str, Any] = {}
         self._patched: dict[tuple[str, Any], str] = {}
         loggers = [f"logger {logger.name}" for logger in self.levels.loggers()]
-        for target in dict.fromkeys((*MODULES, *BYPASSED, *CLASSES, *_HANDLERS, *_OBJECTS, *loggers)):
-            self._watch_owner(target)
-        modules = (target.partition(":")[0] for target, owner in self._owners.items() if owner is not None)
-        for module in dict.fromkeys(modules):  # in which others may be put into the places of these classes and objects
-            if module not in self._owners and not module.startswith(_LOGGER):
-                self.watch.add(f"{_WITHIN}{module}", importlib.import_module(module))
+        self._absent = dict.fromkeys((*MODULES, *BYPASSED, *CLASSES, *_HANDLERS, *_OBJECTS, *loggers))
+        self._within: set[str] = set()
+        self._meet()
         for held in _HELD:
             self._watch_held(held)
         self.levels.read()  # which fills their memory
@@ -657,6 +654,27 @@ class Environment:
         self._judge_callbacks()
         self.reason = self._judge()
         self._is_broken = False
+
+    def _meet(self) -> None:
+        """Watch what has been imported since this was last called.
+
+        What is not imported yet has had no part in any call that the lane has learned from, and nobody can have patched
+        it. To import it for the application would cost more than all else here.
+        """
+        met = [target for target in self._absent if self._owner(target) is not None]
+        for target in met:
+            del self._absent[target]
+            self._watch_owner(target)
+        for target in met:  # others may be put into the places of these classes and objects
+            module = target.partition(":")[0]
+            if module not in self._owners and module not in self._within and not module.startswith(_LOGGER):
+                self._within.add(module)
+                self.watch.add(f"{_WITHIN}{module}", sys.modules[module])
+
+    def met(self) -> str | None:
+        """Return why the lane may not serve now, or None, also in view of what stock has imported in a call."""
+        is_new = any(self._owner(target) is not None for target in list(self._absent))
+        return self.refresh() if is_new else self.judged()
 
     def judged(self) -> str | None:
         """Return why the lane may not serve now, or None."""
@@ -696,6 +714,7 @@ class Environment:
 
     def _refresh(self) -> None:
         is_told = self.listeners.moved()
+        self._meet()
         self.levels.read()  # which fills their memory; what somebody sets meanwhile is noticed
         for name, key, before in self.watch.take():
             if name in (_MEMORY, _MANAGER):
@@ -827,7 +846,7 @@ class Environment:
             del self._patched[place]
         owner = self._owners[target] = self._owner(target)
         if owner is None:
-            return  # other releases lack it
+            return
         if not hasattr(owner, "__dict__"):
             self._patched[target, None] = f"patched {target.rpartition(':')[2]}"
             return
@@ -853,8 +872,7 @@ class Environment:
         if target.startswith(_LOGGER):
             return logging.getLogger(target.removeprefix(_LOGGER))
         module, _, name = target.partition(":")
-        try:
-            found = importlib.import_module(module)
-        except ModuleNotFoundError:
+        found = sys.modules.get(module)
+        if found is None or is_being_imported(module):
             return None
         return getattr(found, name, None) if name else found

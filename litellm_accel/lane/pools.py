@@ -8,16 +8,17 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
-import httpcore
 import httpx
 
 from litellm_accel.lane.exchange import Reply
 from litellm_accel.lane.loop_pool import LoopPool, PreparedRequest, Unsuited
 from litellm_accel.lane.tally import summed
-from litellm_accel.lane.thread_pool import Head, ThreadPool
+
+if TYPE_CHECKING:
+    from litellm_accel.lane.thread_pool import Head, ThreadPool
 
 
 class Pools:
@@ -138,6 +139,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def _thread_pool(transport: httpx.HTTPTransport) -> ThreadPool | None:
+    import httpcore  # which whoever has made the transport has imported
+
+    from litellm_accel.lane.thread_pool import ThreadPool
+
     pool = transport._pool
     more = type(pool) is not httpcore.ConnectionPool or pool._proxy or pool._uds or pool._http2 or pool._retries
     return None if more else ThreadPool(pool, transport)

@@ -12,14 +12,13 @@ import time
 from typing import Any
 
 import aiohttp
-import httpcore
 import httpx
-from httpcore._utils import is_socket_readable
 from multidict import CIMultiDict
 
 from litellm_accel.lane import guard, pools
 from litellm_accel.lane.cookies import ClientCookies
 from litellm_accel.lane.exchange import Reply
+from litellm_accel.lane.sockets import has_input
 
 _map_errors = httpx._transports.default.map_httpcore_exceptions
 
@@ -123,6 +122,8 @@ class Post:
             if reply is not None:
                 return reply
         head = options["head"]
+        import httpcore  # which whoever has made the transport has imported
+
         try:
             with _map_errors():
                 response = self.transport._pool.handle_request(
@@ -213,7 +214,7 @@ def _closing(connector: Any, url: Any) -> bool:
         if key.host == host and key.port == port:
             for protocol, _ in idle:
                 if protocol.is_connected():
-                    return is_socket_readable(protocol.transport.get_extra_info("socket"))
+                    return has_input(protocol.transport.get_extra_info("socket"))
     return False
 
 

@@ -32,13 +32,18 @@ _being_proven: set[str] = set()
 
 def key(component: str) -> dict[str, str]:
     """What a record holds for: versions, and a digest of the LiteLLM modules the component relies on."""
-    versions = {package: importlib.metadata.version(package) for package in PACKAGES}
+    versions = {package: _version(package) for package in PACKAGES}
     return {
         **versions,
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "litellm-accel": litellm_accel.__version__,
         "modules": _digest(tuple(components.get(component).relies_on)),
     }
+
+
+@cache
+def _version(package: str) -> str:
+    return importlib.metadata.version(package)
 
 
 @cache

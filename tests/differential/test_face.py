@@ -80,13 +80,11 @@ os._exit(0)  # what LiteLLM does when the interpreter ends is no part of its imp
 def test_importing_litellm_is_left_to_the_application(tmp_path: Path, mode: str) -> None:
     """As it would be without us: no sooner, under the settings of that moment, with the same log and warnings."""
     (tmp_path / ".env").write_text("READ_FROM_A_FILE=yes\n")
-    (tmp_path / "app.py").touch()
     late = f"os.environ['LITELLM_MODE'] = {mode!r}" if mode else ""
     seen = []
     for wait in (False, True):
-        (tmp_path / "app.py").write_text(SEEN.format(wait=wait, late=late))
         ran = subprocess.run(
-            [sys.executable, "app.py"],
+            [sys.executable, "-c", SEEN.format(wait=wait, late=late)],  # without a script, files above are looked for
             cwd=tmp_path,
             env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": ROOT},
             capture_output=True,

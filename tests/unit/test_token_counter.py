@@ -144,7 +144,7 @@ def test_reasons_for_stock(litellm: LiteLLM) -> None:
     assert litellm.counter.decode("m", (1,), None, True) is declined
     assert litellm.gate.declined == {
         "unknown encoding": 1,
-        "debug logging": 1,
+        "logging: LiteLLM at DEBUG": 1,
         "model of unusual type": 1,
         "text of unusual type": 2,
         "custom tokenizer": 1,

@@ -1,0 +1,205 @@
+"""What switching everything on leaves behind in a fresh process: as little as possible, at any log level."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import litellm_accel
+
+ROOT = str(Path(litellm_accel.__file__).parents[1])
+
+LEFT = """
+import json, logging, os, sys
+level = {level!r}
+if level:
+    logging.basicConfig(level=level, format="%(name)s %(levelname)s %(message)s")
+if {early}:
+    import litellm_accel
+    litellm_accel.accelerate()
+import litellm
+modules, environ = set(sys.modules), dict(os.environ)
+for stream in (sys.stdout, sys.stderr):
+    print("imported", file=stream, flush=True)
+import litellm_accel
+report = litellm_accel.accelerate()
+for stream in (sys.stdout, sys.stderr):
+    print("accelerated", file=stream, flush=True)
+print(json.dumps({{
+    "states": {{row.name: [row.state, row.reason] for row in report.components}},
+    "modules": sorted(name for name in set(sys.modules) - modules if not name.startswith("litellm_accel")),
+    "tokenizers": "TIKTOKEN_CACHE_DIR" in os.environ,
+    "environ": dict(os.environ) == environ,
+    "registered": litellm._async_client_cleanup_registered,
+}}))
+"""
+HEAVY = ("openai.resources", "openai.types.beta", "httpcore", "litellm.litellm_core_utils.default_encoding")
+
+
+def _left(level: str = "", early: bool = False) -> tuple[dict[str, Any], str]:
+    ran = subprocess.run(
+        [sys.executable, "-c", LEFT.format(level=level, early=early)],
+        env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": ROOT},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    said = [output.partition("imported\n")[2].partition("accelerated\n") for output in (ran.stdout, ran.stderr)]
+    return json.loads(said[0][2].splitlines()[0]), said[0][0] + said[1][0]
+
+
+@pytest.mark.parametrize("level", ["", "INFO", "DEBUG"])
+def test_everything_is_switched_on_at_any_log_level_and_says_nothing(level: str) -> None:
+    left, written = _left(level)
+    assert {name: state for name, state in left["states"].items() if state[0] != "active"} == {}
+    assert written == ""
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_little_is_left_behind(early: bool) -> None:
+    """Neither vocabularies nor SDKs are loaded, and LiteLLM's own clean-up at exit waits for its first use."""
+    left, _ = _left(early=early)
+    assert {name: state for name, state in left["states"].items() if state[0] != "active"} == {}
+    assert not left["tokenizers"]
+    assert left["environ"]
+    assert left["registered"] is False
+    assert [name for name in left["modules"] if name.startswith(HEAVY)] == []
+    assert len(left["modules"]) < 100
+
+
+USED = """
+import asyncio, json, sys
+import litellm_accel
+from litellm_accel.provider import Provider
+import litellm
+litellm_accel.accelerate("chat")
+messages = [{{"role": "user", "content": "Hello"}}]
+with Provider() as provider:
+    asked = dict(model="openai/gpt-4o-mini", messages=messages, api_key="sk-test", api_base=provider.url)
+    if {patched}:
+        import openai.resources.chat.completions.completions as late
+        create = late.{kind}Completions.create
+        called = []
+        def mine(self, *args, **kwargs):
+            called.append(1)
+            return create(self, *args, **kwargs)
+        late.{kind}Completions.create = mine
+    def call():
+        return {call}
+    for _ in range(6):
+        call()
+    row = litellm_accel.status()["chat"]
+    called = len(called) if {patched} else 0
+    print(json.dumps([row.served, dict(row.declined), called, litellm._async_client_cleanup_registered]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "call"),
+    [("", "litellm.completion(**asked)"), ("Async", "asyncio.run(litellm.acompletion(**asked))")],
+)
+@pytest.mark.parametrize("patched", [False, True])
+def test_what_is_imported_later_is_looked_at_before_it_matters(kind: str, call: str, patched: bool) -> None:
+    """A module that a watched call is the first to import is watched from then on, and a patch in it stands."""
+    ran = subprocess.run(
+        [sys.executable, "-c", USED.format(kind=kind, call=call, patched=patched)],
+        env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": ROOT},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    served, declined, called, registered = json.loads(ran.stdout)
+    assert registered is True
+    if patched:
+        assert (served, called) == (0, 6)
+        assert any("patched" in reason and "create" in reason for reason in declined), declined
+    else:
+        assert served >= 3, declined
+
+
+DECODED = """
+import litellm, litellm_accel
+report = litellm_accel.accelerate("tokens", strict=True)
+tokens = litellm.encode(model="gpt-4o", text="Hello, world!")
+assert litellm.decode(model="gpt-4o", tokens=tokens) == "Hello, world!"
+row = litellm_accel.status()["tokens"]
+print(row.served, row.reason)
+"""
+
+
+@pytest.mark.parametrize(("pure", "said"), [("0", "2 token counting, encoding and decoding"), ("1", "1 token")])
+def test_what_would_be_slower_without_compiled_code_stays_stock(pure: str, said: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", DECODED],
+        env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": ROOT, "LITELLM_ACCEL_PURE": pure},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    assert ran.stdout.startswith(said)
+    assert ("decoding stays LiteLLM's" in ran.stdout) == (pure == "1")
+
+
+CHOSEN = """
+import asyncio, json, logging
+logging.basicConfig(level={level!r}, format="%(name)s %(levelname)s %(message)s")
+import litellm
+from litellm import Router
+import litellm_accel
+params = {{"model": "openai/gpt-4o-mini", "api_key": "sk-x"}}
+models = [
+    {{"model_name": "chat", "litellm_params": dict(params), "model_info": {{"id": name}}}}
+    for name in ("d0", "d1")
+]
+written = []
+
+class Kept(logging.Handler):
+    def emit(self, record):
+        written.append([record.name, record.levelname, record.getMessage(), record.funcName])
+
+def chosen():
+    router = Router(model_list=models, routing_strategy="least-busy")
+    asked = [{{"role": "user", "content": "Hello"}}]
+    del written[:]
+    router.get_available_deployment(model="chat", messages=asked, request_kwargs={{}})
+    asyncio.run(router.async_get_available_deployment(model="chat", messages=asked, request_kwargs={{}}))
+    litellm.token_counter(model="gpt-4o", text="Hello")
+    return list(written)
+
+for logger in logging.getLogger("LiteLLM"), logging.getLogger("LiteLLM Router"):
+    logger.addHandler(Kept())
+chosen()
+stock = chosen()
+report = litellm_accel.accelerate(("tokens", "routing"), strict=True)
+accelerated = chosen()
+rows = {{row.name: [row.served, dict(row.declined)] for row in litellm_accel.status().components}}
+print("RESULT" + json.dumps([stock, accelerated, rows]))
+"""
+
+
+@pytest.mark.parametrize("level", ["WARNING", "INFO", "DEBUG"])
+def test_a_logger_that_would_write_of_a_choice_is_named_and_writes_the_same(level: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", CHOSEN.format(level=level)],
+        env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": ROOT},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    stock, accelerated, rows = json.loads(ran.stdout.partition("RESULT")[2].splitlines()[0])
+    assert accelerated == stock
+    assert bool(stock) == (level != "WARNING")
+    served, declined = rows["routing"]
+    assert served > 0 if level == "WARNING" else declined["logging: LiteLLM Router at INFO"] >= 2
+    served, declined = rows["tokens"]
+    assert declined == {"logging: LiteLLM at DEBUG": 1} if level == "DEBUG" else served == 1
