@@ -18,7 +18,7 @@ from httpcore._utils import is_socket_readable
 from multidict import CIMultiDict
 
 from litellm_accel.lane import guard, pools
-from litellm_accel.lane.cookies import ClientCookies
+from litellm_accel.lane.cookies import ClientCookies, NoCookies
 from litellm_accel.lane.exchange import Reply
 
 _map_errors = httpx._transports.default.map_httpcore_exceptions
@@ -42,7 +42,7 @@ class Post:
         options: dict[str, Any],
         body: bytes,
         opening: Any,
-        cookies: ClientCookies,
+        cookies: ClientCookies | NoCookies,
         cookie: bytes,
         log: Any,
     ) -> None:
@@ -168,7 +168,7 @@ class Post:
 
 def lost(plan: Any) -> Reply:
     """Return what stands for the reply to a request that has left, where a fault of ours has lost it."""
-    if None in plan.transports:
+    if "head" in plan.request:  # of a thread
         return Reply(time.time(), error=httpx.RemoteProtocolError("Server disconnected without sending a response."))
     return Reply(time.time(), error=aiohttp.ServerDisconnectedError())
 
@@ -195,8 +195,12 @@ def apost(plan: Any, body: bytes) -> Post | str:
 
 
 def post(plan: Any, body: bytes) -> Post | str:
-    """Return the request of ``plan`` with ``body`` for threads, or why stock must send it."""
-    transport, client = plan.transports[None]
+    """Return the request of ``plan`` with ``body`` for this thread, or why stock must send it."""
+    loop = asyncio._get_running_loop()
+    held = plan.transports.get(loop) or plan.transports.obtain(loop)
+    if held is None:
+        return NEW_LOOP
+    transport, client = held
     if client.changed():
         plan.expires = 0.0
         return "changed client"
