@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 import orjson
 from httpx import DecodingError, Headers, Response, Timeout
+from httpx._decoders import SUPPORTED_DECODERS
 from orjson import dumps as _dumps, loads as _loads
 
 from litellm_accel._cy.template import leaves_of
@@ -399,6 +400,10 @@ cdef bytes _decoded(bytes body, str encoding):
     if encoding == "gzip":
         inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
         return inflate.decompress(body) + inflate.flush()
+    decoder = SUPPORTED_DECODERS.get(encoding)
+    if decoder is not None:
+        decoder = decoder()
+        return decoder.decode(body) + decoder.flush()
     return Response(200, headers={"content-encoding": encoding}, content=body).content
 
 

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 import orjson
 from httpx import DecodingError, Headers, Response, Timeout
+from httpx._decoders import SUPPORTED_DECODERS
 
 from litellm_accel._py.template import leaves_of
 
@@ -384,6 +385,10 @@ def _decoded(body: bytes, encoding: str) -> bytes:
     if encoding == "gzip":
         inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
         return inflate.decompress(body) + inflate.flush()
+    decoder = SUPPORTED_DECODERS.get(encoding)
+    if decoder is not None:
+        decoder = decoder()
+        return decoder.decode(body) + decoder.flush()
     return Response(200, headers={"content-encoding": encoding}, content=body).content
 
 

@@ -25,6 +25,8 @@ _LEAVES = ("id", "created", "system_fingerprint", "content", *_COUNTS)
 _SAME = ("id", "created", "model", "object", "system_fingerprint")
 _SHOWN = ("finish_reason", "index", "role")
 _USAGE, _MODEL = "usage", "provider_response_model"
+# What OpenAI's chunks say of the stream besides, and what fills them up to hide how long their text is.
+_STATED, _FILLING = "service_tier", "obfuscation"
 _MAX_CHUNKS = 8
 _MAX_TEMPLATES = 256
 _MISSING: Any = object()
@@ -78,7 +80,9 @@ class Text:
                 self.usage = value
             elif name == "choices" and len(value) <= 1:
                 shape.append(tuple(map(self._choice, value)))
-            elif name not in _SAME and value is not None:
+            elif name == _STATED and type(value) is str:
+                shape.append(value)
+            elif name not in _SAME and value is not None and (name != _FILLING or type(value) is not str):
                 raise Unlearnable("more than text")
         if is_last and _USAGE not in shape:
             self.usage = hidden.get(_USAGE)
@@ -174,6 +178,8 @@ def _marked(chunks: Sequence[Any], text: Text, salt: int) -> list[Any]:
         chunk = chunk.model_copy()
         vars(chunk).update((name, mark[name]) for name in _LEAVES[:3])
         chunk.__pydantic_private__[HIDDEN] = hidden = chunk.__pydantic_private__[HIDDEN].copy()
+        if chunk.__pydantic_extra__.get(_FILLING) is not None:
+            chunk.__pydantic_extra__[_FILLING] = f"~{salt}~{_FILLING}~{len(made)}~"
         for held in (vars(chunk), chunk.__pydantic_extra__, hidden):
             if held.get(_USAGE) is text.usage:
                 held[_USAGE] = usage

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from litellm_accel._backend import load
-from litellm_accel.lane.cookies import ClientCookies
+from litellm_accel.lane.cookies import ClientCookies, NoCookies
 from litellm_accel.lane.learn import Unlearnable
 
 watch = load("watch")
@@ -26,13 +26,14 @@ _OPTIONS = ("_custom_headers", "_custom_query", "_event_hooks", "_mounts")
 class Client:
     """The client among ``kept`` (LiteLLM's cache) that sends through ``transport``, and its cookies for ``url``.
 
+    Where it is not ``is_shared``, LiteLLM has one like it for each call, and none keeps cookies for another.
     ``gives_cookie`` says that it has a ``Cookie`` header of its own. Raises ``Unlearnable`` if there is no such client,
     or somebody has put functions into it.
     """
 
     __slots__ = ("_client", "_kept", "_key", "_watch", "cookies", "gives_cookie")
 
-    def __init__(self, kept: dict[str, Any], transport: Any, url: httpx.URL) -> None:
+    def __init__(self, kept: dict[str, Any], transport: Any, url: httpx.URL, is_shared: bool = True) -> None:
         clients = [(key, client, getattr(client, "_client", None)) for key, client in list(kept.items())]
         found = next((found for found in clients if getattr(found[2], "_transport", None) is transport), None)
         if found is None:
@@ -40,7 +41,7 @@ class Client:
         self._kept = kept
         self._key, client, http = found
         self._client = client
-        self.cookies = ClientCookies(http, url)
+        self.cookies: ClientCookies | NoCookies = ClientCookies(http, url) if is_shared else NoCookies()
         given = vars(client).get("_custom_headers") or ()
         self.gives_cookie = "cookie" in map(str.lower, given) or any(
             key == b"cookie" for _, key, _ in http.headers._list

@@ -153,6 +153,17 @@ class ClientCookies:
         return httpx.Response(200, headers=headers, stream=httpx.ByteStream(b""), request=request)
 
 
+class NoCookies:
+    """The cookies of a client that is used for one call alone: it has none to send, and sends none that it is given."""
+
+    def header(self) -> bytes:
+        """Return the value of the ``Cookie`` header of a request: empty, for it has none."""
+        return b""
+
+    def store(self, values: Sequence[str], headers: Any) -> None:
+        """Nobody asks for them again."""
+
+
 class _Kind:
     """What the library makes of cookies that are alike but for their value and the moment at which they expire.
 

@@ -8,6 +8,7 @@ handed over after it.
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import functools
 import logging
@@ -58,6 +59,7 @@ CLIENTS = (
     "litellm.llms.openai.openai:OpenAIChatCompletion._get_openai_client",
     "litellm.llms.azure.common_utils:BaseAzureLLM.get_azure_openai_client",
     "litellm.llms.custom_httpx.http_handler:get_async_httpx_client",
+    "litellm.llms.custom_httpx.http_handler:get_httpx_client",
 )
 _DECODING = ("utf-8", "surrogateescape")  # aiohttp's, of headers
 _TIME_TAKEN = re.compile(r"(?<=time taken=)[\d.]+(?= seconds$)")
@@ -113,15 +115,16 @@ class Reply:
 
 
 class Sent:
-    """One request as stock handed it to its transport, and the reply to it."""
+    """One request as stock handed it to its transport, the reply to it, and the event loop that was running."""
 
-    __slots__ = ("options", "reply", "request", "transport")
+    __slots__ = ("loop", "options", "reply", "request", "transport")
 
     def __init__(self, transport: Any, request: httpx.Request, options: tuple[Any, ...], reply: Reply) -> None:
         self.transport = transport
         self.request = request
         self.options = options
         self.reply = reply
+        self.loop = asyncio._get_running_loop()
 
 
 class Conversion:

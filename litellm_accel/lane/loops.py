@@ -60,14 +60,26 @@ class ClientSource:
 class Transports(Attached):
     """Maps event loops to the transport that a plan's requests are sent by, and to LiteLLM's client of it.
 
-    ``guard`` returns that client's ``Client``; without a ``source``, stock has to make the client for a loop.
+    None stands for threads in which no loop is running. ``guard`` returns that client's ``Client``; without a
+    ``source``, stock has to make the client for a loop.
     """
 
-    __slots__ = ("_guard", "_source")
+    __slots__ = ("_guard", "_loopless", "_source")
 
     def __init__(self, source: ClientSource | None, guard: Callable[[Any], Client]) -> None:
         self._source = source
         self._guard = guard
+        self._loopless: Held | None = None
+
+    def __setitem__(self, loop: Any, held: Held) -> None:
+        if loop is None:
+            self._loopless = held
+        else:
+            super().__setitem__(loop, held)
+
+    def get(self, loop: Any, default: Any = None) -> Any:
+        """Return what ``loop`` is mapped to, or ``default``."""
+        return super().get(loop, default) if loop is not None else self._loopless or default
 
     def obtain(self, loop: Any) -> Held | None:
         """Let LiteLLM find or make its client for the running ``loop``; return what that is mapped to now, or None."""

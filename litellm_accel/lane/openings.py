@@ -24,7 +24,7 @@ from openai import NotGiven
 
 from litellm_accel._backend import load
 from litellm_accel.lane import events
-from litellm_accel.lane.cookies import ClientCookies
+from litellm_accel.lane.cookies import ClientCookies, NoCookies
 from litellm_accel.lane.ends import Ends
 from litellm_accel.lane.exchange import Recording, Reply
 from litellm_accel.lane.header_maps import HeaderMaps
@@ -261,7 +261,12 @@ class Opening:
     # --- opening
 
     def open(
-        self, reply: Reply, messages: Any, arguments: Mapping[str, Any], started: float, cookies: ClientCookies
+        self,
+        reply: Reply,
+        messages: Any,
+        arguments: Mapping[str, Any],
+        started: float,
+        cookies: ClientCookies | NoCookies,
     ) -> tuple[Any, Any] | None:
         """Return LiteLLM's stream over the body of ``reply``, and what a router would call again with.
 

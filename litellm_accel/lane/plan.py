@@ -162,7 +162,11 @@ class Maker:
             raise Unlearnable("response headers")
         hidden = () if recording.streams else self._hidden(result)
         kind = "sync" if not sent.options else "async"
-        client = self.client(sent.transport, sent.request.url)
+        # LiteLLM runs a router's call in a thread in a loop of its own, for which it has a client of its own; an HTTP
+        # client that the user has given it is in all of them.
+        is_shared = sent.loop is asyncio._get_running_loop()
+        held = getattr(self.litellm.client_session, "_transport", None)
+        client = self.client(sent.transport, sent.request.url, is_shared or held is sent.transport)
         own_cookie = client.gives_cookie or "cookie" in added_headers
         shared = (provider, kind) if conversion is None else (provider, kind, *_conversion_key(conversion))
         plan = chat.Plan(
@@ -178,7 +182,7 @@ class Maker:
             else _Coster(
                 self.total(recording.pricing), recording.pricing["litellm_logging_obj"], result._hidden_params
             ),
-            self.transports(recording, client, kind),
+            self.transports(recording, client, is_shared),
             _request(sent, kind, own_cookie),
             epoch,
             time.time() + _SECONDS,
@@ -213,20 +217,20 @@ class Maker:
 
         return total
 
-    def transports(self, recording: Recording, client: Client, kind: str) -> Any:
-        """Return the recorded call's transport by event loop, with stock's ``client`` of it."""
+    def transports(self, recording: Recording, client: Client, is_shared: bool) -> Transports:
+        """Return the recorded call's transport by event loop, with stock's ``client`` of it.
+
+        One that is not ``is_shared`` is stock's for a loop that has ended with its call.
+        """
         sent = recording.sent[0]
-        held = (sent.transport, client)
-        if kind == "sync":
-            return {None: held}
-        source = source_of(recording.clients, sent.transport)
+        source = source_of(recording.clients, sent.transport) if is_shared else None
         transports = Transports(source, functools.partial(self.client, url=sent.request.url))
-        transports[asyncio.get_running_loop()] = held
+        transports[asyncio._get_running_loop()] = sent.transport, client
         return transports
 
-    def client(self, transport: Any, url: httpx.URL) -> Client:
+    def client(self, transport: Any, url: httpx.URL, is_shared: bool = True) -> Client:
         """Return LiteLLM's client of ``transport``, for requests to ``url``. Raises ``Unlearnable``."""
-        return Client(self.litellm.in_memory_llm_clients_cache.cache_dict, transport, url)
+        return Client(self.litellm.in_memory_llm_clients_cache.cache_dict, transport, url, is_shared)
 
     def extend(
         self,

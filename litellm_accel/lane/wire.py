@@ -16,7 +16,7 @@ import httpx
 from multidict import CIMultiDict
 
 from litellm_accel.lane import guard, pools
-from litellm_accel.lane.cookies import ClientCookies
+from litellm_accel.lane.cookies import ClientCookies, NoCookies
 from litellm_accel.lane.exchange import Reply
 from litellm_accel.lane.sockets import has_input
 
@@ -41,7 +41,7 @@ class Post:
         options: dict[str, Any],
         body: bytes,
         opening: Any,
-        cookies: ClientCookies,
+        cookies: ClientCookies | NoCookies,
         cookie: bytes,
         log: Any,
     ) -> None:
@@ -169,7 +169,7 @@ class Post:
 
 def lost(plan: Any) -> Reply:
     """Return what stands for the reply to a request that has left, where a fault of ours has lost it."""
-    if None in plan.transports:
+    if "head" in plan.request:  # of a thread
         return Reply(time.time(), error=httpx.RemoteProtocolError("Server disconnected without sending a response."))
     return Reply(time.time(), error=aiohttp.ServerDisconnectedError())
 
@@ -196,8 +196,12 @@ def apost(plan: Any, body: bytes) -> Post | str:
 
 
 def post(plan: Any, body: bytes) -> Post | str:
-    """Return the request of ``plan`` with ``body`` for threads, or why stock must send it."""
-    transport, client = plan.transports[None]
+    """Return the request of ``plan`` with ``body`` for this thread, or why stock must send it."""
+    loop = asyncio._get_running_loop()
+    held = plan.transports.get(loop) or plan.transports.obtain(loop)
+    if held is None:
+        return NEW_LOOP
+    transport, client = held
     if client.changed():
         plan.expires = 0.0
         return "changed client"

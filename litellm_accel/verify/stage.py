@@ -191,6 +191,7 @@ class Stage:
             warnings.catch_warnings(record=True) as warned,
             self._logging(),
             self._surroundings(),
+            _loops_kept(),
         ):
             warnings.simplefilter("always")
             warnings.simplefilter("ignore", ResourceWarning)
@@ -390,6 +391,27 @@ BACKGROUND = frozenset(
 def _collect() -> None:
     """Collect what this run has left: all that is younger than the last collection, for none comes by itself."""
     gc.collect(0)
+
+
+@contextlib.contextmanager
+def _loops_kept() -> Iterator[None]:
+    """Let no event loop be freed that LiteLLM makes meanwhile.
+
+    LiteLLM knows loops by where they are in memory. Where a new one happens to be at the place of one that has ended, a
+    router's call in a thread gets the client, and so the cookies, of an earlier call: an accident that does not repeat.
+    """
+    made: list[asyncio.AbstractEventLoop] = []
+    stock = asyncio.new_event_loop
+
+    def new_event_loop() -> asyncio.AbstractEventLoop:
+        made.append(stock())
+        return made[-1]
+
+    asyncio.new_event_loop = new_event_loop
+    try:
+        yield
+    finally:
+        asyncio.new_event_loop = stock
 
 
 def _is_stream(response: Any) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import litellm
 import openai
 import pytest
@@ -456,3 +458,125 @@ def test_broken_encodings(mode: str, encoding: str) -> None:
 
     _, gate = same(answer, mode)
     assert gate.declined["reply left to stock"] >= 1
+
+
+# --- calls in threads -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def loops(monkeypatch: pytest.MonkeyPatch) -> list[asyncio.AbstractEventLoop]:
+    """The event loops that are made, none of them freed: LiteLLM knows them by their place in memory."""
+    made: list[asyncio.AbstractEventLoop] = []
+    stock = asyncio.new_event_loop
+    monkeypatch.setattr(asyncio, "new_event_loop", lambda: made.append(stock()) or made[-1])
+    return made
+
+
+def in_turn(call: Callable[[], Any]) -> None:
+    for _ in range(8):
+        call()
+
+
+def in_a_running_loop(call: Callable[[], Any]) -> None:
+    async def calls() -> None:
+        in_turn(call)
+
+    asyncio.run(calls())
+
+
+def in_threads(call: Callable[[], Any]) -> None:
+    for _ in range(2):
+        threads = [threading.Thread(target=in_turn, args=(call,)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+
+def in_loops_of_their_own(call: Callable[[], Any]) -> None:
+    """Two loops that take turns, and a thread without one between them."""
+
+    async def calls() -> None:
+        call()
+
+    with asyncio.Runner() as one, asyncio.Runner() as other:
+        for _ in range(4):
+            call()
+            one.run(calls())
+            other.run(calls())
+
+
+def heads_in_threads(way: Callable[..., None], call: Callable[[str], Any], accelerated: bool) -> tuple[Any, list[Any]]:
+    """Return the ``Cookie`` header of each request that comes of calls in threads, and of the lane its gate."""
+    litellm.in_memory_llm_clients_cache.flush_cache()
+    with WireServer(cookies("a=1; path=/", f"b=2; Expires={LATER}; HttpOnly")) as server:
+        if not accelerated:
+            way(call(server.url()))
+            return None, cookie_lines([server.heads])
+        switch = Switch()
+        streams.use(SimpleNamespace(gate=switch.gate, admitted=lambda: None))
+        try:
+            with switch.on():
+                way(call(server.url()))
+        finally:
+            streams.use(None)
+            switch.stop()
+        return switch.gate, cookie_lines([server.heads])
+
+
+def of_a_router(url: str, **more: Any) -> Callable[[], Any]:
+    params = {"model": "openai/gpt-4o", "api_key": "sk-1", "api_base": url}
+    router = litellm.Router([{"model_name": "group", "litellm_params": params}], num_retries=0)
+
+    def call() -> None:
+        result = router.completion("group", HELLO, **more)
+        if more:
+            assert list(result)
+
+    return call
+
+
+def of_a_routers_stream(url: str) -> Callable[[], Any]:
+    return of_a_router(url, stream=True)
+
+
+def of_completion(url: str) -> Callable[[], Any]:
+    return lambda: litellm.completion("openai/gpt-4o", HELLO, api_base=url, api_key="sk-1")
+
+
+def of_completion_without_the_sdk(url: str) -> Callable[[], Any]:
+    return lambda: litellm.completion("hosted_vllm/qwen", HELLO, api_base=url, api_key="sk-1")
+
+
+@pytest.mark.parametrize("way", [in_turn, in_a_running_loop, in_threads])
+@pytest.mark.parametrize("call", [of_a_router, of_a_routers_stream])
+def test_each_routers_call_in_a_thread_begins_without_cookies(loops: list[Any], way: Any, call: Any) -> None:
+    _, expected = heads_in_threads(way, call, accelerated=False)
+    gate, found = heads_in_threads(way, call, accelerated=True)
+    assert found == expected
+    assert not any(expected)
+    assert gate.faults == 0, gate.last_fault
+    assert gate.served >= 3, gate.declined
+
+
+@pytest.mark.parametrize("call", [of_completion, of_completion_without_the_sdk])
+def test_each_event_loop_has_cookies_of_its_own(loops: list[Any], call: Any) -> None:
+    _, expected = heads_in_threads(in_loops_of_their_own, call, accelerated=False)
+    gate, found = heads_in_threads(in_loops_of_their_own, call, accelerated=True)
+    assert found == expected
+    sends_cookies = call is of_completion  # LiteLLM's own client keeps none
+    assert [bool(line) for line in expected] == [False] * 3 + [sends_cookies] * 9
+    assert gate.faults == 0, gate.last_fault
+    assert gate.served >= 6, gate.declined
+
+
+def test_an_http_client_of_the_users_keeps_the_cookies_of_all_calls(
+    loops: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Any] = []
+    for accelerated in (False, True):
+        with httpx.Client() as client:
+            monkeypatch.setattr(litellm, "client_session", client)
+            found.append(heads_in_threads(in_turn, of_a_router, accelerated))
+    assert found[1][1] == found[0][1]
+    assert [bool(line) for line in found[0][1]] == [False] + [True] * 7

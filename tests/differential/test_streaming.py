@@ -358,8 +358,9 @@ class Unpriced:
         return 0.5
 
 
+@pytest.mark.parametrize("profile", ["plain", "openai"])
 def test_texts_are_put_together_as_stock_does(
-    provider: Provider, accelerated: Any, monkeypatch: pytest.MonkeyPatch
+    provider: Provider, accelerated: Any, monkeypatch: pytest.MonkeyPatch, profile: str
 ) -> None:
     made: list[Any] = []
     assembled = Assembler.assembled
@@ -376,7 +377,7 @@ def test_texts_are_put_together_as_stock_does(
         return state(response), logging.asked, shares, response._hidden_params is last
 
     monkeypatch.setattr(Assembler, "assembled", remember)
-    cases = spoken(chunks_of(provider, 'plain{"chunks": 6, "size": 60}'))
+    cases = spoken(chunks_of(provider, f'plain{{"chunks": 6, "size": 60, "profile": "{profile}"}}'))
     stock = [whole(case) for case in cases]
     with accelerated():
         assert [whole(case) for case in cases] == stock
