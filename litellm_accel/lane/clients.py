@@ -62,6 +62,10 @@ class Client:
             self._watch.add("client", part)
         self._watch.mark()
 
+    def is_gone(self) -> bool:
+        """Return whether LiteLLM keeps the client no more, so that the next call begins with a new one's cookies."""
+        return self._key not in self._kept and self.cookies.are_kept()
+
     def changed(self) -> bool:
         """Return whether stock's next call would use another client, or this one otherwise."""
         if self._kept.get(self._key, self._client) is not self._client:  # one that is gone would be made alike

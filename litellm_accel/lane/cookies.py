@@ -42,6 +42,10 @@ class ClientCookies:
         self._policy: Any = None
         self._kinds: dict[tuple[str, ...], _Kind] = {}
 
+    def are_kept(self) -> bool:
+        """Return whether there are any."""
+        return bool(getattr(self._client.cookies.jar, "_cookies", True))
+
     # --- sending
 
     def header(self) -> bytes | None:
@@ -155,6 +159,10 @@ class ClientCookies:
 
 class NoCookies:
     """The cookies of a client that is used for one call alone: it has none to send, and sends none that it is given."""
+
+    def are_kept(self) -> bool:
+        """Return whether there are any."""
+        return False
 
     def header(self) -> bytes:
         """Return the value of the ``Cookie`` header of a request: empty, for it has none."""

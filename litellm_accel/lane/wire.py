@@ -180,8 +180,8 @@ def apost(plan: Any, body: bytes) -> Post | str:
     held = plan.transports.get(loop) or plan.transports.obtain(loop)
     if held is None:
         return NEW_LOOP
-    transport, client = held
-    if client.changed():
+    transport, client = plan.transports.obtain(loop) or held if held[1].is_gone() else held
+    if client.is_gone() or client.changed():
         plan.expires = 0.0
         return "changed client"
     cookie = client.cookies.header()
@@ -201,8 +201,8 @@ def post(plan: Any, body: bytes) -> Post | str:
     held = plan.transports.get(loop) or plan.transports.obtain(loop)
     if held is None:
         return NEW_LOOP
-    transport, client = held
-    if client.changed():
+    transport, client = plan.transports.obtain(loop) or held if held[1].is_gone() else held
+    if client.is_gone() or client.changed():
         plan.expires = 0.0
         return "changed client"
     cookie = client.cookies.header()

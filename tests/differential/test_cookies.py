@@ -350,6 +350,18 @@ def test_two_clients_have_two_jars(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_a_client_that_litellm_keeps_no_more_takes_its_cookies_along(mode: str) -> None:
+    def flushed(number: int, clients: Any) -> dict[str, Any]:
+        if number == 6:
+            litellm.in_memory_llm_clients_cache.flush_cache()
+        return {}
+
+    seen, gate = same(cookies("a=%d"), mode, flushed, count=10)
+    assert [not line for line in cookie_lines(seen)] == [number in (0, 6) for number in range(10)]
+    assert gate.served >= 3, gate.declined
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_jars_are_shared_with_calls_of_stocks(mode: str) -> None:
     def declined(number: int, clients: Any) -> dict[str, Any]:
         return {"cooldown_time": 1.0} if number in (3, 5) else {}
