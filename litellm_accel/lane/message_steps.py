@@ -10,7 +10,7 @@ all that was told then proves it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from litellm_accel.lane.conversations import Conversation
@@ -97,7 +97,7 @@ class _Copies:
         if id(shown.original) in self.stocks.values() or (shown.keys is not None and tuple(ours) != shown.keys):
             return False
         self.stocks[id(shown)] = id(shown.original)
-        items = ours if shown.keys is None else ours.values()
+        items = _items(ours)
         for name, item, (_, other) in zip(shown.keys or [_ITEMS] * len(ours), items, shown.named(), strict=True):
             if type(other) is not Held:
                 if not same(item, other):
@@ -127,7 +127,7 @@ def _pair(ours: Any, shown: Any, stocks: dict[int, int]) -> None:
     """Note which dictionaries and lists of ours stand for LiteLLM's."""
     if type(shown) is Held:
         stocks[id(ours)] = id(shown.original)
-        for item, other in zip(ours if shown.keys is None else ours.values(), shown.items, strict=True):
+        for item, other in zip(_items(ours), shown.items, strict=True):
             _pair(item, other, stocks)
 
 
@@ -142,5 +142,9 @@ def _is_one(ours: Any, shown: Any, stocks: dict[int, int]) -> bool:
     stocks[id(ours)] = id(shown.original)
     if len(ours) != len(shown.items) or (shown.keys is not None and tuple(ours) != shown.keys):
         return False
-    items = ours if shown.keys is None else ours.values()
-    return all(_is_one(item, other, stocks) for item, other in zip(items, shown.items, strict=True))
+    return all(_is_one(item, other, stocks) for item, other in zip(_items(ours), shown.items, strict=True))
+
+
+def _items(held: Any) -> Iterable[Any]:
+    """Return what is in a dictionary or list."""
+    return held.values() if type(held) is dict else held
