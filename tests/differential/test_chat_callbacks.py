@@ -297,7 +297,7 @@ def test_a_strategy_that_somebody_has_made_another_of_is_left_to_stock() -> None
         def log_pre_api_call(self, model: Any, messages: Any, kwargs: Any) -> None:
             raise AssertionError("nobody calls this")
 
-    for strategy, reason in ((LeastBusyLoggingHandler, None), (Other, "callback Made.log_pre_api_call")):
+    for strategy, reason in ((LeastBusyLoggingHandler, None), (Other, "callback Other.log_pre_api_call")):
         litellm._async_success_callback[:] = [strategy(router_cache=None)]
         assert Listeners().judge() == (reason, reason is None)
 
