@@ -202,7 +202,7 @@ class Recording:
         phase = AFTER if self.sent else DURING if self._is_sending else BEFORE
         try:
             heard = HeardRecord(logger, record, phase, threading.get_ident() != self._thread)
-            if not heard.is_finalizing:  # else it is about what some other call has left behind
+            if not heard.is_others:
                 self.heard.append(heard)
         except Exception:
             self.listens = False
@@ -485,20 +485,11 @@ def _conversion(stock: FunctionType) -> Callable[..., Any]:
 
 
 def _handling(stock: FunctionType) -> Callable[..., Any]:
-    def handle(logger: logging.Logger, record: logging.LogRecord) -> None:
+    def before(logger: logging.Logger, record: logging.LogRecord) -> tuple[None, None] | None:
         now = _script.get()
-        if now is None or not now.live or getattr(_handled, "inside", False):
-            stock(logger, record)
-            return
-        if not now.hear(logger, record):
-            return
-        _handled.inside = True  # what handlers log is theirs
-        try:
-            stock(logger, record)
-        finally:
-            _handled.inside = False
+        return None if now is None or not now.live or now.hear(logger, record) else (None, None)
 
-    return handle
+    return guard.around(stock, before)
 
 
 def _client(function: FunctionType, stock: FunctionType) -> Callable[..., Any]:
@@ -525,9 +516,6 @@ def _async_timing(digits: int, stock: FunctionType) -> Callable[..., Any]:
             error.message = _TIME_TAKEN.sub(lambda shown: str(round(float(shown[0]) + waited, digits)), error.message)
 
     return guard.aaround(stock, failed=failed)
-
-
-_handled = threading.local()
 
 
 @functools.cache

@@ -162,8 +162,8 @@ class HeardRecord:
     __slots__ = (
         "in_executor",
         "is_apart",
-        "is_finalizing",
         "is_literal",
+        "is_others",
         "is_served",
         "logger",
         "phase",
@@ -189,7 +189,8 @@ class HeardRecord:
         self.in_executor = is_elsewhere and phase == BEFORE and ("litellm.main", "completion") in modules
         self.is_apart = not _APART.isdisjoint(names) or (is_elsewhere and not self.in_executor)
         self.is_served = not _SERVED.isdisjoint(names)
-        self.is_finalizing = not _FINALIZING.isdisjoint(names)
+        # What a filter or a handler logs is its own, what a finalizer logs is about some other call.
+        self.is_others = ("logging", "handle") in modules or not _FINALIZING.isdisjoint(names)
 
     @property
     def warns(self) -> bool:
