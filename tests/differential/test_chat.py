@@ -98,6 +98,9 @@ def play(provider: Provider, mode: str, arguments: dict[str, Any], messages: Any
 
         return await outcome(sync)
 
+    # A loop may have the address of one that is gone, by which LiteLLM finds the client of that, with its cookies.
+    litellm.in_memory_llm_clients_cache.flush_cache()
+
     async def calls() -> list[Any]:
         for _ in range(2):
             await one(HELLO)
