@@ -8,6 +8,7 @@ import gc
 import itertools
 import json
 import pydoc
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -97,6 +98,23 @@ def collect_sync(provider: Provider, answer: str, **more: Any) -> list[Any]:
 
 def served() -> int:
     return litellm_accel.status()["streaming"].served
+
+
+def test_learning_leaves_the_application_s_warnings_alone(provider: Provider, accelerated: Any) -> None:
+    """What Python shows once is not shown again, and nothing is forgotten of what was shown."""
+
+    def warn() -> None:
+        warnings.warn("shown once", DeprecationWarning, stacklevel=1)
+
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        collect_sync(provider, 'plain{"chunks": 9, "size": 90}')  # what LiteLLM does once
+        warn()
+        with accelerated():
+            collect_sync(provider, 'plain{"chunks": 9, "size": 90}')
+            assert served()
+        warn()
+    assert len([warning for warning in shown if str(warning.message) == "shown once"]) == 1
 
 
 @pytest.mark.parametrize(
