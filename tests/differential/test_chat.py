@@ -131,6 +131,15 @@ def test_answers(provider: Provider, switch: Switch, mode: str, scenario: str) -
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "text, served", [("<code>\\nf()\\n</code>", 4), ("<think>a</think>b", 1), ("<thinking>a</thinking>b", 1)]
+)
+def test_answers_in_tags(provider: Provider, switch: Switch, mode: str, text: str, served: int) -> None:
+    """LiteLLM takes reasoning out of some tags; what is in others is text."""
+    assert same(provider, switch, mode, {"max_retries": 0}, asked(f'plain{{"content": "{text}"}}')) == served
+
+
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("then_ok", ["", "-then-ok"])
 @pytest.mark.parametrize("status", some([400, 401, 403, 404, 408, 409, 422, 429, 500, 503, 529], 400, 429))
 def test_errors_and_retries(provider: Provider, switch: Switch, mode: str, status: int, then_ok: str) -> None:
