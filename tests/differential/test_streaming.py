@@ -436,6 +436,25 @@ def test_the_lane_opens_the_third_stream_of_a_key(provider: Provider, opening: A
         assert not litellm_accel.status()["chat"].faults
 
 
+def test_a_call_that_fails_takes_nothing_away_from_what_was_shown(provider: Provider, opening: Any) -> None:
+    def play() -> list[Any]:
+        shown: list[Any] = []
+        for said in ("plain", "error-400", "plain", "error-400", "plain"):
+            given = {**arguments(provider, ""), "api_base": provider.url}
+            given["messages"] = [{"role": "user", "content": f"answer as: {said}"}]
+            try:
+                shown.append([seen(chunk) for chunk in litellm.completion(**given)])
+            except litellm.BadRequestError as error:
+                shown.append(str(error))
+        return shown
+
+    stock = play()
+    with opening():
+        assert play() == stock
+        assert opened() == 1
+        assert not litellm_accel.status()["chat"].faults
+
+
 def test_without_the_chat_lane_stock_opens_streams(provider: Provider, accelerated: Any) -> None:
     with accelerated():
         before = served(), opened()
