@@ -48,6 +48,8 @@ cdef frozenset _KINDS = KINDS
 cdef frozenset _FINISH_REASONS = frozenset(("content_filter", "function_call", "length", "stop", "tool_calls"))
 cdef Py_ssize_t _MAX_LEAVES = 400
 cdef double _WHOLE = 2.0**63  # beyond it parsers of JSON disagree on what is an integer
+# What content begins with that LiteLLM takes reasoning out of.
+cdef tuple _REASONING = ("<think", "<budget:think")
 
 
 def leaves_of(value: Any) -> tuple[tuple[Any, ...], list[Any]] | None:
@@ -75,7 +77,7 @@ cdef bint _walk(object value, object key, list shape, list leaves) except -1:
         if not <str>value:
             shape.append(_EMPTY)
         else:
-            if (<str>value)[0] == u"<" and key == "content":
+            if (<str>value)[0] == u"<" and key == "content" and (<str>value).startswith(_REASONING):
                 return False
             if key == "finish_details" or <str>value == "multi_tool_use.parallel":
                 return False

@@ -29,6 +29,8 @@ KINDS = frozenset(("finish_reason", "object", "role", "service_tier", "type"))
 _FINISH_REASONS = frozenset(("content_filter", "function_call", "length", "stop", "tool_calls"))
 _MAX_LEAVES = 400
 _WHOLE = 2.0**63  # beyond it parsers of JSON disagree on what is an integer
+# What content begins with that LiteLLM takes reasoning out of.
+_REASONING = ("<think", "<budget:think")
 _set = object.__setattr__
 
 
@@ -54,7 +56,7 @@ def _walk(value: Any, key: str, shape: list[Any], leaves: list[Any]) -> bool:
                 return False
             shape.append(value)
             return True
-        if key == "content" and value.startswith("<"):
+        if key == "content" and value.startswith(_REASONING):
             return False
         if key == "finish_details" or value == "multi_tool_use.parallel":
             return False

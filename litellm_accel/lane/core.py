@@ -235,7 +235,7 @@ class Lane:
             with exchange.scripted(recording):
                 yield recording
         except BaseException:
-            self._leave(plans, place, begun, begun and begun.ended())
+            self._leave(plans, place, begun, begun and begun.ended(), failed=True)
             recording.forget()
             raise
         others = begun and begun.ended()
@@ -332,15 +332,21 @@ class Lane:
         self.bound.add(key)
         return False
 
-    def _leave(self, plans: dict[Any, Any], place: Any, begun: Any, others: int | None) -> None:
-        """Leave at ``place`` what was there before a call that showed nothing, unless ``others`` are being watched."""
+    def _leave(
+        self, plans: dict[Any, Any], place: Any, begun: Any, others: int | None, *, failed: bool = False
+    ) -> None:
+        """Leave at ``place`` what was there before a call that showed nothing, unless ``others`` are being watched.
+
+        What an earlier call has shown is kept where this one does not contradict it: it ``failed``, or both have been
+        watched at the same time.
+        """
         if begun is None:
             return
         if begun.plan is not None:
             plans[place] = begun.plan
         elif plans.get(place) is begun and not others and not begun.is_final:
             plans.pop(place)
-            if begun.shown is not None and begun.pairs:
+            if begun.shown is not None and (failed or begun.pairs):
                 plans[place] = ShownOnce(begun.epoch, begun.shown)
 
     def messages_as_sent(self, call: Call) -> Any:

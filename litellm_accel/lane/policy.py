@@ -18,7 +18,7 @@ import sys
 import threading
 from collections import OrderedDict
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from litellm_accel._backend import load
@@ -735,7 +735,7 @@ class Environment:
             elif name.startswith(_WITHIN):
                 if f"{name.removeprefix(_WITHIN)}:{key}" in self._owners:
                     self._end_all(name.removeprefix(_WITHIN), key)
-            elif not self._is_state(name, key, before):
+            elif not (self._is_state(name, key, before) or self._is_loaded(name, key, before)):
                 self._end_all(name, key)
         if is_told:
             self._judge_callbacks()
@@ -757,6 +757,18 @@ class Environment:
         if name not in _OBJECTS and not name.startswith(_LOGGER):
             return False
         return not callable(vars(self._owners[name]).get(key)) and not callable(before)
+
+    def _is_loaded(self, name: str, key: Any, before: Any) -> bool:
+        """Return whether a module that loads names late has loaded ``key``: a thing of its package, by its own name."""
+        owner = self._owners.get(name)
+        if before is not watch.MISSING or not isinstance(owner, ModuleType) or "__getattr__" not in vars(owner):
+            return False
+        held = vars(owner).get(key)
+        if not isinstance(held, (type, FunctionType)) or held.__name__ != key.lstrip("_") or not is_genuine(held):
+            return False
+        home = sys.modules.get(held.__module__)
+        package = owner.__name__.partition(".")[0]
+        return held.__module__.partition(".")[0] == package and getattr(home, held.__name__, None) is held
 
     def _set(self, setting: str, before: Any) -> None:
         self._judge_setting(setting)

@@ -264,7 +264,7 @@ class Routed:
             self.lane.gate.decline(reason)
             return None
         routed = self.lane.find(known.plans, _place(call, deployment), call)
-        if type(routed) is RoutedPlan and routed.deployment is not deployment:
+        if type(routed) is RoutedPlan and not routed.is_of(deployment):
             self.lane.gate.decline("routing")
             return None
         return routed

@@ -276,6 +276,10 @@ class RoutedPlan:
         """What tells callbacks of the plan's successes, None if there are none."""
         return self.plan.feed
 
+    def is_of(self, deployment: Any) -> bool:
+        """Return whether this is the plan of ``deployment``: equal ones have the same identifier, and the same plan."""
+        return deployment is self.deployment or repr(deployment) == repr(self.deployment)
+
     def count(self, router: Any, result: Any) -> None:
         """Count a success in ``router`` as stock does: tokens and requests of the minute."""
         if self.counted:

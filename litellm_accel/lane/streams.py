@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
-import warnings
 from collections.abc import AsyncIterator, Iterator, Mapping
 from types import FunctionType, SimpleNamespace
 from typing import Any
@@ -200,7 +198,6 @@ def _rest(events: Events, packets: Iterator[bytes]) -> Iterator[bytes]:
 
 # --- learning ---------------------------------------------------------------------------------------------------------
 
-_warnings = threading.Lock()  # what is done to warnings is done to all threads
 _BASE = "_base_hidden_params"
 _CREATED_AT = "created_at"
 
@@ -310,17 +307,26 @@ class Learner:
         checks: list[None] = []
         copy = self._wrapper.__new__(self._wrapper)
         before = {**attributes, "chunks": [], "logging_obj": None, **marks}
-        vars(copy).update(before, raise_on_model_repetition=lambda: checks.append(None))
+        strip = copy.strip_role_from_delta
+
+        def strictly(response: Any) -> Any:
+            response.choices[0].delta.model_dump(warnings="error")
+            return strip(response)
+
+        watched = {"raise_on_model_repetition": lambda: checks.append(None), "strip_role_from_delta": strictly}
+        vars(copy).update(before, **watched)
         try:
-            with _warnings, warnings.catch_warnings():
-                warnings.simplefilter("error")
-                parsed = stream._client._process_response_data(
-                    data=value, cast_to=stream._cast_to, response=stream.response
-                )
-                chunk = self._create(copy, parsed)
+            parsed = stream._client._process_response_data(
+                data=value, cast_to=stream._cast_to, response=stream.response
+            )
+            # Stock dumps parts of it on its way: a shape of which pydantic warns is left to stock. Filters of warnings
+            # are not touched, since the application's other threads and what was shown once depend on them.
+            parsed.model_dump(warnings="error")
+            chunk = self._create(copy, parsed)
         except Exception as error:
             raise Unlearnable(f"{type(error).__name__} in stock's conversion") from None
-        del copy.raise_on_model_repetition
+        for name in watched:
+            delattr(copy, name)
         if chunk is None or copy.chunks or getattr(chunk, "usage", None) is not None or not chunk.choices:
             raise Unlearnable("not a chunk like others")
         changed = {name: item for name, item in vars(copy).items() if item is not before.get(name, ...)}

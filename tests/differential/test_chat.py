@@ -134,6 +134,15 @@ def test_answers(provider: Provider, switch: Switch, mode: str, scenario: str) -
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "text, served", [("<code>\\nf()\\n</code>", 4), ("<think>a</think>b", 1), ("<thinking>a</thinking>b", 1)]
+)
+def test_answers_in_tags(provider: Provider, switch: Switch, mode: str, text: str, served: int) -> None:
+    """LiteLLM takes reasoning out of some tags; what is in others is text."""
+    assert same(provider, switch, mode, {"max_retries": 0}, asked(f'plain{{"content": "{text}"}}')) == served
+
+
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("then_ok", ["", "-then-ok"])
 @pytest.mark.parametrize("status", some([400, 401, 403, 404, 408, 409, 422, 429, 500, 503, 529], 400, 429))
 def test_errors_and_retries(provider: Provider, switch: Switch, mode: str, status: int, then_ok: str) -> None:
@@ -359,6 +368,36 @@ def test_router(provider: Provider, switch: Switch, call: str) -> None:
     assert switch.gate.faults == 0, switch.gate.last_fault
     assert switch.gate.served >= least
     assert (switch.gate.served == 0) == (least == 0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_equal_deployments_have_one_plan(provider: Provider, switch: Switch, mode: str) -> None:
+    """A group that lists the same deployment twice gives both the same identifier."""
+
+    def calls() -> Any:
+        provider.clear()
+        params = {"model": "openai/gpt-4o-mini", "api_base": provider.url, "api_key": "sk-1"}
+        router = Router([{"model_name": "g", "litellm_params": dict(params)} for _ in range(2)])
+        one, other = router.model_list
+        assert one is not other and one == other
+
+        async def call() -> Any:
+            if mode == "async":
+                return await router.acompletion("g", copy.deepcopy(HELLO))
+            return router.completion("g", copy.deepcopy(HELLO))
+
+        async def several() -> list[Any]:
+            random.seed(11)
+            return [await outcome(call) for _ in range(10)]
+
+        return asyncio.run(several()), sent(provider), router.total_calls, router.success_calls
+
+    expected = calls()
+    with switch.on():
+        found = calls()
+    assert found == expected
+    assert switch.gate.faults == 0, switch.gate.last_fault
+    assert switch.gate.served == 8, switch.gate.declined
 
 
 def test_rate_limit_headers_of_a_group(provider: Provider, switch: Switch) -> None:

@@ -122,6 +122,31 @@ def test_what_an_object_holds_for_itself_may_change(place: str) -> None:
     assert environment.epoch == 0
 
 
+@pytest.mark.parametrize(
+    "owner, name",
+    [(litellm, "get_first_chars_messages"), (litellm.utils, "get_api_base")],
+)
+def test_what_litellm_loads_when_it_first_needs_it_ends_no_epoch(
+    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+) -> None:
+    getattr(owner, name)
+    monkeypatch.delitem(vars(owner), name)
+    environment = Environment()
+    assert environment.judged() is None
+    getattr(owner, name)
+    assert name in vars(owner)
+    assert environment.watch.changed()
+    assert environment.judged() is None
+    assert environment.epoch == 0
+
+    monkeypatch.delitem(vars(owner), name)
+    assert environment.judged() is None
+    before = environment.epoch
+    monkeypatch.setitem(vars(owner), name, litellm.utils.get_optional_params)
+    assert environment.judged() is None
+    assert environment.epoch == before + 1
+
+
 def test_values_that_come_back_bring_their_epoch_back(monkeypatch: pytest.MonkeyPatch) -> None:
     environment = Environment()
     found: dict[Any, set[int]] = {}

@@ -8,6 +8,7 @@ import gc
 import itertools
 import json
 import pydoc
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -97,6 +98,23 @@ def collect_sync(provider: Provider, answer: str, **more: Any) -> list[Any]:
 
 def served() -> int:
     return litellm_accel.status()["streaming"].served
+
+
+def test_learning_leaves_the_application_s_warnings_alone(provider: Provider, accelerated: Any) -> None:
+    """What Python shows once is not shown again, and nothing is forgotten of what was shown."""
+
+    def warn() -> None:
+        warnings.warn("shown once", DeprecationWarning, stacklevel=1)
+
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        collect_sync(provider, 'plain{"chunks": 9, "size": 90}')  # what LiteLLM does once
+        warn()
+        with accelerated():
+            collect_sync(provider, 'plain{"chunks": 9, "size": 90}')
+            assert served()
+        warn()
+    assert len([warning for warning in shown if str(warning.message) == "shown once"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -415,6 +433,25 @@ def test_the_lane_opens_the_third_stream_of_a_key(provider: Provider, opening: A
 
         asyncio.run(play())
         assert opened() == before + 2
+        assert not litellm_accel.status()["chat"].faults
+
+
+def test_a_call_that_fails_takes_nothing_away_from_what_was_shown(provider: Provider, opening: Any) -> None:
+    def play() -> list[Any]:
+        shown: list[Any] = []
+        for said in ("plain", "error-400", "plain", "error-400", "plain"):
+            given = {**arguments(provider, ""), "api_base": provider.url}
+            given["messages"] = [{"role": "user", "content": f"answer as: {said}"}]
+            try:
+                shown.append([seen(chunk) for chunk in litellm.completion(**given)])
+            except litellm.BadRequestError as error:
+                shown.append(str(error))
+        return shown
+
+    stock = play()
+    with opening():
+        assert play() == stock
+        assert opened() == 1
         assert not litellm_accel.status()["chat"].faults
 
 

@@ -26,8 +26,6 @@ from typing import Any
 
 Json = Any
 
-#: What OpenAI's messages hold besides.
-MEMBERS = {"refusal": None, "annotations": []}
 FAILURE = re.compile(r"fail (once )?with (\d{3})")
 REFUSAL = "refuse the key"
 
@@ -107,8 +105,6 @@ def _scenario(request: Json, answer: Json) -> str:
             for number, (name, arguments) in enumerate(calls)
         ]
         fields = {"content": None, "finish": "tool_calls", **fields}
-    if not request.get("stream"):
-        fields["message"] = {**MEMBERS, **fields.get("message", {})}
     return f"plain{json.dumps(fields)}"
 
 

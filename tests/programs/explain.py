@@ -35,14 +35,14 @@ class Explained:
         try:
             if reason == "logging" or reason.startswith(("setting", "callback", "patched")):
                 what.append(self.surroundings(reason))
-            what += filter(None, (self.arguments(kind, args, kwargs), self.messages(lane, args, kwargs)))
+            what += filter(None, (self.arguments(lane, kind, args, kwargs), self.messages(lane, kind, args, kwargs)))
         except Exception as error:
             what += traceback.format_exception_only(error)
         shown = f"{reason} | {' | '.join(map(str, what))}"
         self.counts[shown] += 1
         self.kinds[:] = [[count, text] for text, count in self.counts.most_common(40)]
 
-    def arguments(self, kind: str, args: Any, kwargs: Any) -> Any:
+    def arguments(self, lane: Any, kind: str, args: Any, kwargs: Any) -> Any:
         """The arguments without which the call would have a key."""
         key = self._chat.call_key
         if len(args) > 2:
@@ -50,18 +50,22 @@ class Explained:
         rest = {name: value for name, value in kwargs.items() if name != "messages"}
         refused = {}
         for name, value in rest.items():
-            if key(kind, (), {"model": "m", "stream": rest.get("stream"), name: value}) is None:
+            if key(kind, (), {"model": "m", "stream": rest.get("stream"), name: value}, lane.arguments) is None:
                 refused[name] = _brief(value)
         return {"arguments": refused} if refused else None
 
-    def messages(self, lane: Any, args: Any, kwargs: Any) -> Any:
+    def messages(self, lane: Any, kind: str, args: Any, kwargs: Any) -> Any:
         """The shapes of those messages that have no body."""
         messages = args[1] if len(args) > 1 else kwargs.get("messages")
         if type(messages) is not list:
             return _type(messages)
-        told = lane.is_told(kwargs)
-        shapes = [_shape(message) for message in messages if lane.encoded([message], told) is None]
-        return [f"messages, told={told}", *dict.fromkeys(shapes)] if shapes else None
+        named = len(args) < 2 or kind.endswith("router")
+        shapes = [_shape(message) for message in messages if not self.read(lane, message, named)]
+        return [f"messages, told={lane.is_told(kwargs)}", *dict.fromkeys(shapes)] if shapes else None
+
+    def read(self, lane: Any, message: Any, named: bool) -> bool:
+        """Return whether the lane can read a message."""
+        return self._chat.body_of([message]) is not None or lane._reader.read([message], named) is not None
 
     def surroundings(self, reason: str) -> Any:
         """The value of the setting, the callbacks, the loggers' levels, and who may have set them."""

@@ -37,6 +37,7 @@ ENVIRONMENT = {
     "COLUMNS": "120",
 }
 IDENTIFIER = re.compile(r"<id \d+>")
+COOKIE = re.compile(r"=[^;]*")
 
 
 class Broken(Exception):
@@ -51,9 +52,10 @@ class Side:
         self.environment = python.parents[1]
         shutil.rmtree(home, ignore_errors=True)
         (home / "work").mkdir(parents=True)
-        self.provider = Provider(script=(HERE / "answers.py", str(program)), record=5_000).start()
+        script = (HERE / "answers.py", str(program))
+        self.provider = Provider(profile="openai", tls=True, script=script, record=5_000).start()
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("LITELLM_", "PYTHON"))}
-        environ |= ENVIRONMENT | {"HOME": str(home), "OPENAI_API_BASE": self.provider.url}
+        environ |= ENVIRONMENT | self.provider.trust | {"HOME": str(home), "OPENAI_API_BASE": self.provider.url}
         environ |= literal(program, "ENVIRONMENT", {})
         self.printed = (home / "printed.txt").open("w")
         options = ["explain"] if explain else []
@@ -221,7 +223,8 @@ def _note(
 
 def _masked(seen: Any, side: Side, ignored: list[Any], unordered: bool) -> Any:
     """What was seen, without addresses, homes, clocks and identifiers; in a fixed order where there is none."""
-    text = json.dumps(seen).replace(f":{side.provider.port}", ":<port>")
+    provider = side.provider
+    text = json.dumps(seen).replace(f":{provider.tls_port or provider.port}", ":<port>")
     for place, name in ((side.home, "<home>"), (side.environment, "<environment>"), (HERE, "<programs>")):
         text = text.replace(str(place), name)
     for pattern in ignored:
@@ -231,6 +234,8 @@ def _masked(seen: Any, side: Side, ignored: list[Any], unordered: bool) -> Any:
         for header in request["headers"]:
             if header[0].lower() == "content-length":
                 header[1] = "<length>"  # of a body that is compared
+            if unordered and header[0].lower() == "cookie":
+                header[1] = COOKIE.sub("=<set>", header[1])  # by whichever answer came last
     found = masks.mask(_unclocked(found))
     if unordered:
         found = json.loads(IDENTIFIER.sub("<id>", json.dumps(found)))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from litellm_accel.provider import Provider, scenario
+from litellm_accel.provider import Address, Provider, scenario
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
 
@@ -150,7 +150,8 @@ def test_masked_addresses_and_clocks_are_no_difference_and_bodies_are() -> None:
 
     def seen(port: int, words: str) -> Any:
         request = {"method": "POST", "path": "/", "headers": [["host", f"127.0.0.1:{port}"]], "body": words}
-        side: Any = SimpleNamespace(home=f"/tmp/{port}", environment=PROGRAMS, provider=SimpleNamespace(port=port))
+        provider = Address("127.0.0.1", 1, port, secure=True)
+        side: Any = SimpleNamespace(home=f"/tmp/{port}", environment=PROGRAMS, provider=provider)
         shown = {"outcome": {"_response_ms": port / 7, "home": f"/tmp/{port}"}, "requests": [request]}
         return _masked(shown, side, [], False)
 

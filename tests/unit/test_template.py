@@ -49,6 +49,8 @@ def test_what_may_be_treated_differently_has_another_shape(hot: Any, one: Any, o
     "value",
     [
         {"content": "<think>a</think>b"},
+        {"content": "<thinking>a</thinking>b"},
+        {"content": "<budget:thinking>a</budget:thinking>b"},
         {"name": "multi_tool_use.parallel"},
         {"finish_reason": "eos"},
         {"n": 1e300},
@@ -58,6 +60,12 @@ def test_what_may_be_treated_differently_has_another_shape(hot: Any, one: Any, o
 )
 def test_what_is_treated_by_content_has_no_shape(hot: Any, value: Any) -> None:
     assert hot("template").leaves_of(value) is None
+
+
+@pytest.mark.parametrize("text", ["<", "<code>\nf()\n</code>", "<html>", "a <think>b</think>"])
+def test_text_in_other_tags_is_text(hot: Any, text: str) -> None:
+    leaves_of = hot("template").leaves_of
+    assert leaves_of({"content": text}) == (leaves_of({"content": "a"})[0], [text])
 
 
 class Part(BaseModel):

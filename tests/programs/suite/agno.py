@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 REQUIREMENTS = ["agno", "mcp"]
 SHOWN = ["agno"]
-SERVED = 85
+SERVED = 82
 ROUNDS = 6
 ENVIRONMENT = {"AGNO_TELEMETRY": "false"}
 

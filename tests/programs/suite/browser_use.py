@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 REQUIREMENTS = ["browser-use>=0.13"]
 SHOWN = ["browser-use"]
-SERVED = 95
+SERVED = 97
 ROUNDS = 6
 UNORDERED = ["several in flight"]
 ENVIRONMENT = {"ANONYMIZED_TELEMETRY": "false", "BROWSER_USE_LOGGING_LEVEL": "result"}

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 REQUIREMENTS = ["deepeval", "mcp"]
 SHOWN = ["deepeval"]
-SERVED = 95
+SERVED = 97
 ROUNDS = 6
 UNORDERED = ["several in flight"]
 ENVIRONMENT = {"DEEPEVAL_TELEMETRY_OPT_OUT": "YES", "DEEPEVAL_DISABLE_DOTENV": "1", "DEEPEVAL_FILE_SYSTEM": "READ_ONLY"}

@@ -6,7 +6,7 @@ import dspy
 
 REQUIREMENTS = ["dspy", "mcp"]
 SHOWN = ["dspy"]
-SERVED = 0
+SERVED = 93
 ROUNDS = 4
 UNORDERED = ["several in flight", "several threads"]
 ANSWERS = [

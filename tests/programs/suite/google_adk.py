@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 REQUIREMENTS = ["google-adk", "mcp"]
 SHOWN = ["google-adk"]
-SERVED = 0
+SERVED = 92
 ROUNDS = 4
 UNORDERED = ["several in flight"]
 ANSWERS = [{"in": "think hard", "answer": {"content": "auto", "reasoning": "First, think."}}]

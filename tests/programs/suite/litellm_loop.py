@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 REQUIREMENTS = ["mcp"]
 SHOWN = ["mcp"]
-SERVED = 60
+SERVED = 97
 ROUNDS = 4
 UNORDERED = ["several in flight"]
 

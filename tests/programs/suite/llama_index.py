@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 REQUIREMENTS = ["llama-index-llms-litellm", "llama-index-core", "mcp"]
 SHOWN = ["llama-index-llms-litellm", "llama-index-core"]
-SERVED = 80
+SERVED = 92
 ROUNDS = 6
 UNORDERED = ["several in flight"]
 ANSWERS = [{"in": "in JSON", "answer": '{"city": "Oslo", "degrees": -3}'}]

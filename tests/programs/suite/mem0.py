@@ -6,7 +6,7 @@ from mem0.llms.litellm import LiteLLM
 
 REQUIREMENTS = ["mem0ai", "mcp"]
 SHOWN = ["mem0ai"]
-SERVED = 95
+SERVED = 97
 ROUNDS = 10
 ENVIRONMENT = {"MEM0_TELEMETRY": "False"}
 TOOLS = [

@@ -10,7 +10,7 @@ from minisweagent.models.litellm_model import LitellmModel
 
 REQUIREMENTS = ["mini-swe-agent", "mcp"]
 SHOWN = ["mini-swe-agent"]
-SERVED = 35
+SERVED = 97
 ROUNDS = 6
 ENVIRONMENT = {"MSWEA_SILENT_STARTUP": "1", "MSWEA_COST_TRACKING": "ignore_errors", "MSWEA_CONFIGURED": "true"}
 ANSWERS = [

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 REQUIREMENTS = ["openai-agents[litellm]", "mcp"]
 SHOWN = ["openai-agents"]
-SERVED = 30
+SERVED = 86
 ROUNDS = 4
 UNORDERED = ["several in flight"]
 

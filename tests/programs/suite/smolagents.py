@@ -7,7 +7,7 @@ from smolagents.monitoring import LogLevel
 
 REQUIREMENTS = ["smolagents[litellm]", "mcp"]
 SHOWN = ["smolagents"]
-SERVED = 0
+SERVED = 91
 ROUNDS = 4
 ANSWERS = [
     {
