@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 REQUIREMENTS = ["agno", "mcp"]
 SHOWN = ["agno"]
-SERVED = 82
+SERVED = 85
 ROUNDS = 6
 ENVIRONMENT = {"AGNO_TELEMETRY": "false"}
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, field_validator
 
 REQUIREMENTS = ["instructor", "mcp"]
 SHOWN = ["instructor"]
-SERVED = 92
+SERVED = 95
 ROUNDS = 6
 UNORDERED = ["several in flight"]
 ANSWERS = [

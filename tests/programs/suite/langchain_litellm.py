@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 REQUIREMENTS = ["langchain-litellm", "langchain", "langgraph", "mcp"]
 SHOWN = ["langchain-litellm", "langchain"]
-SERVED = 89
+SERVED = 93
 ROUNDS = 4
 UNORDERED = ["batches", "asynchronous batches"]
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 REQUIREMENTS = ["openai-agents[litellm]", "mcp"]
 SHOWN = ["openai-agents"]
-SERVED = 86
+SERVED = 93
 ROUNDS = 4
 UNORDERED = ["several in flight"]
 
