@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import time
 from types import ModuleType
 from typing import Any
@@ -181,7 +182,10 @@ def hot_missing(watch: Any) -> Any:
     return importlib.import_module(type(watch).__module__).MISSING
 
 
-def test_attributes_of_an_object_are_watched(hot: Any) -> None:
+def test_attributes_of_an_object_are_watched(hot: Any, backend: str) -> None:
+    if backend == "compiled" and sys.version_info >= (3, 13):
+        pytest.skip("CPython 3.13 tells watchers of dictionaries nothing of a value that an object keeps inline")
+
     class Owner:
         def __init__(self) -> None:
             self.count = 0
