@@ -45,8 +45,6 @@ class Calls:
     param_names = ("kind", "backend")
     timeout = 300
 
-    alone: Callable[[], Any] | None = None
-
     def setup(self, kind: str, backend: str) -> None:
         _accelerate(backend)
         self.stack = contextlib.ExitStack()
@@ -75,14 +73,11 @@ class Calls:
             ),
         }
         self.work = kinds[kind]
-        self.alone = kinds["completion"] if kind == "completion_threads" else None
         self.prepare()
         self.served = _served(backend)
 
     def prepare(self) -> None:
-        for _ in range(3):  # plans are made here, by calls in turn: the first of a process load modules
-            if self.alone is not None:
-                self.alone()
+        for _ in range(3):  # plans are made here: the first calls of a process load modules
             self.work()
 
     def time_calls(self, kind: str, backend: str) -> None:

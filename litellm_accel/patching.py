@@ -165,6 +165,14 @@ class Shared:
                 self._patch.undo()
 
 
+_shared: dict[FunctionType, Shared] = {}
+
+
+def shared(function: FunctionType, build: Callable[[FunctionType], Callable[..., Any]]) -> Shared:
+    """Return the one ``Shared`` of ``function``, whoever asks first: two of them would undo each other's patch."""
+    return _shared.setdefault(function, Shared(function, build))
+
+
 def install(patches: Sequence[Patch]) -> None:
     """Apply all ``patches`` or none. Raises ``PatchError``."""
     with _lock:

@@ -1,10 +1,10 @@
 """Whether a dictionary has been written to, as CPython knows it; for all modules that watch some.
 
-Up to 3.13 every dictionary carries a version, which each write renews (PEP 509); on 3.13 not so the dictionary of an
-instance that keeps its attributes in itself. From 3.12 on a watcher counts the writes to all watched dictionaries of a
-module together, those included, and keeps which the last ones were: while that count stands still, no version has to be
-looked at. Later CPythons have the watcher alone. A process has eight of them; where all are taken, versions serve, or,
-without those, every look finds a write.
+Up to 3.13 every dictionary carries a version, which each write renews (PEP 509). From 3.12 on a watcher counts the
+writes to all watched dictionaries of a module together, and keeps which the last ones were: while that count stands
+still, no version has to be looked at. Later CPythons have the watcher alone. A process has eight of them; where all are
+taken, versions serve, or, without those, every look finds a write. From 3.13 on an instance may keep its attributes in
+itself; then neither knows of writes to them, until the dictionary is made to hold them.
 """
 
 from cpython.object cimport PyObject
@@ -51,6 +51,12 @@ cdef extern from *:
     #else
     #define accel_dict_version(dict) (((PyDictObject *)(dict))->ma_version_tag)
     #endif
+    /* Whether the dict of an instance only shows values that the instance keeps in itself; their writes go past it. */
+    #if PY_VERSION_HEX >= 0x030D0000
+    #define accel_shows_values(dict) (((PyDictObject *)(dict))->ma_values != NULL)
+    #else
+    #define accel_shows_values(dict) 0
+    #endif
     /* The dict of a class itself, which Python shows behind a proxy. */
     static PyObject *accel_class_dict(PyObject *type)
     {
@@ -65,4 +71,5 @@ cdef extern from *:
     void *accel_last_writes[64]
     int accel_watch(object mapping) except -1
     uint64_t accel_dict_version(PyObject *mapping) noexcept nogil
+    bint accel_shows_values(object mapping)
     object accel_class_dict(object owner)

@@ -16,6 +16,7 @@ from litellm_accel._cy.dict_writes cimport (
     accel_class_dict,
     accel_dict_version,
     accel_last_writes,
+    accel_shows_values,
     accel_watch,
     accel_writes,
 )
@@ -87,6 +88,8 @@ cdef class Watch:
         held = owner if isinstance(owner, dict) else namespace(owner)
         if type(held) is not dict:
             raise TypeError(f"cannot watch a {type(held).__name__}")
+        if accel_shows_values(held):
+            _hold_values(held)
         if not accel_watch(held) and ACCEL_HAS_WATCHERS:
             raise RuntimeError("all of this process's dictionary watchers are taken")
         if not self._free:
@@ -295,6 +298,20 @@ cdef class Classes:
                     return True
             self._versions[i] = accel_class_version(self._classes[i])
         return False
+
+
+cdef int _hold_values(dict held) except -1:
+    """Make the dictionary of an instance hold the values that the instance keeps in itself, without a moment without.
+
+    What cannot be among those, the dictionary must hold itself; and what is popped is taken out of it.
+    """
+    if held:
+        name, value = held.popitem()
+        held[name] = value
+    else:
+        held[None] = None
+        del held[None]
+    return 0
 
 
 cdef bint _same(PyObject *now, PyObject *before):

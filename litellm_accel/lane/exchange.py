@@ -30,7 +30,7 @@ from litellm_accel.lane import guard
 from litellm_accel.lane.log_records import AFTER, BEFORE, DURING, HeardRecord, site_of
 from litellm_accel.lane.noted import Pictures
 from litellm_accel.lane.pictures import picture, stream_parts
-from litellm_accel.patching import PatchError, Shared, resolve
+from litellm_accel.patching import PatchError, Shared, resolve, shared
 
 ASYNC_TRANSPORT = "litellm.llms.custom_httpx.aiohttp_transport:LiteLLMAiohttpTransport._make_aiohttp_request"
 SYNC_TRANSPORT = "httpx._transports.default:HTTPTransport.handle_request"
@@ -522,7 +522,7 @@ def _async_timing(digits: int, stock: FunctionType) -> Callable[..., Any]:
 def hearing() -> Shared | None:
     """Return the method of loggers by which scripts hear log records, None if it is not Python's own."""
     try:
-        return Shared(resolve(HANDLE), _handling)
+        return shared(resolve(HANDLE), _handling)
     except PatchError:
         return None
 
@@ -542,7 +542,7 @@ def required() -> Iterator[Shared]:
         (METADATA, _metadata),
         (ASYNC_TIMING, functools.partial(_async_timing, 2)),
     ):
-        yield Shared(resolve(target), build)
+        yield shared(resolve(target), build)
 
 
 def _present() -> Iterator[Shared]:
@@ -555,8 +555,8 @@ def _present() -> Iterator[Shared]:
     }
     for target, build in builders.items():
         with suppress(PatchError):
-            yield Shared(resolve(target), build)
+            yield shared(resolve(target), build)
     for target in CLIENTS:
         with suppress(PatchError):
             function = resolve(target)
-            yield Shared(function, functools.partial(_client, function))
+            yield shared(function, functools.partial(_client, function))

@@ -94,7 +94,7 @@ class LoggerLevels:
     def __init__(self) -> None:
         self._count = 0
         self._loggers: list[logging.Logger] = []
-        self._keys: dict[tuple[int, ...], bytes] = {}
+        self._keys: dict[tuple[tuple[str, int], ...], bytes] = {}
         self._states: dict[Any, tuple[bytes, str | None, str | None, str | None]] = {}
         self._attributes: Any = None
         self._first = logging.getLogger(_LITELLM[0])
@@ -134,9 +134,9 @@ class LoggerLevels:
         return logging.root.level, logging.root.manager.disable, *levels
 
     def _state(self) -> tuple[bytes, str | None, str | None, str | None]:
-        levels = tuple(
-            next((level for level in _LEVELS if one.isEnabledFor(level)), sys.maxsize) for one in self._loggers
-        )
+        # A logger that has the level of its parent tells nothing: it may come to be whenever a module is loaded.
+        loggers = ((one.name, _enabled(one), _enabled(one.parent)) for one in self._loggers)
+        levels = (("", _enabled(logging.root)), *((name, own) for name, own, parents in loggers if own != parents))
         key = self._keys.setdefault(levels, b"\0%d" % len(self._keys) if self._keys else b"")
         in_threads = self._debugging("httpcore")
         return key, self._debugging(*_LITELLM), in_threads, in_threads or self._debugging("asyncio")
@@ -146,6 +146,12 @@ class LoggerLevels:
             if one.name.partition(".")[0] in roots and one.isEnabledFor(logging.DEBUG):
                 return f"logging: {one.name} at DEBUG"
         return None
+
+
+def _enabled(logger: logging.Logger | None) -> int:
+    """Return the first level at which ``logger`` writes."""
+    held = logger or logging.root
+    return next((level for level in _LEVELS if held.isEnabledFor(level)), sys.maxsize)
 
 
 # --- what watched calls write -----------------------------------------------------------------------------------------

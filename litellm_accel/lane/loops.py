@@ -28,10 +28,7 @@ Held = tuple[Any, Client]
 
 
 class ClientSource:
-    """How LiteLLM came by the ``client`` of a watched call: its own ``function``, and the ``arguments`` it was given.
-
-    Raises ``Unlearnable`` if ``function`` would not find that very client again.
-    """
+    """How LiteLLM came by the ``client`` of a watched call: its own ``function`` and the ``arguments`` it was given."""
 
     def __init__(self, function: FunctionType, arguments: tuple[Any, ...], client: Any) -> None:
         self._function = function
@@ -39,8 +36,18 @@ class ClientSource:
         self._facts = [_facts(part) for part in _parts(client)]
         self._filled_in = [{name: vars(part).get(name) for name in _FILLED_IN} for part in _parts(client)]
         self._resources = sum(name in vars(part) for name, part in zip(RESOURCES, _resources(client), strict=False))
-        if function(*self._arguments) is not client:
+
+    def found_again(self, client: Any, kept: Mapping[str, Any]) -> Any:
+        """Return what LiteLLM's function finds where it has found ``client``: that, or one like it among ``kept``.
+
+        Of calls that begin at once, each may make a client, of which LiteLLM keeps the last. Raises ``Unlearnable`` if
+        it finds another.
+        """
+        before = list(map(id, kept.values()))
+        found = self._function(*self._arguments)
+        if found is not client and (id(found) not in before or self.client() is not found):
             raise Unlearnable("a client that depends on the call")
+        return found
 
     def client(self) -> Any:
         """Return the client for the running loop, or None if it is not like the one that was watched."""
@@ -96,18 +103,22 @@ class Transports(Attached):
         return held
 
 
-def source_of(found: list[tuple[FunctionType, tuple[Any, ...], Any]], transport: Any) -> ClientSource | None:
-    """Return how LiteLLM came by its client of ``transport``, None if not by a function that can be called again.
+def source_of(
+    found: list[tuple[FunctionType, tuple[Any, ...], Any]], transport: Any, kept: Mapping[str, Any]
+) -> tuple[ClientSource | None, Any]:
+    """Return how LiteLLM came by its client of ``transport``, and the transport of the client that it keeps for it.
 
-    ``found`` are the functions that the call was given clients by, with their arguments and those clients.
+    ``found`` are the functions that the call was given clients by, with their arguments and those clients. There is no
+    source, and the transport is the same, if none of them can be called again.
     """
     for function, arguments, client in reversed(found):
         if getattr(getattr(client, "_client", None), "_transport", None) is transport:
             try:
-                return ClientSource(function, arguments, client)
+                source = ClientSource(function, arguments, client)
+                return source, source.found_again(client, kept)._client._transport
             except Unlearnable:
-                return None
-    return None
+                break
+    return None, transport
 
 
 def _lasting(argument: Any) -> Any:

@@ -29,7 +29,7 @@ from litellm_accel.lane.exchange import Conversion, Recording, Reply, Sent
 from litellm_accel.lane.head import RequestHeaders
 from litellm_accel.lane.header_maps import HeaderMaps
 from litellm_accel.lane.learn import NotShown, Unlearnable
-from litellm_accel.lane.loops import Transports, source_of
+from litellm_accel.lane.loops import ClientSource, Held, Transports, source_of
 from litellm_accel.lane.rules import ANYTHING, JUDGED, SUMMING, Rules
 
 chat = load("chat")
@@ -166,7 +166,10 @@ class Maker:
         # client that the user has given it is in all of them.
         is_shared = sent.loop is asyncio._get_running_loop()
         held = getattr(self.litellm.client_session, "_transport", None)
-        client = self.client(sent.transport, sent.request.url, is_shared or held is sent.transport)
+        source, transport = None, sent.transport
+        if is_shared:
+            source, transport = source_of(recording.clients, transport, self._kept())
+        client = self.client(transport, sent.request.url, is_shared or held is transport)
         own_cookie = client.gives_cookie or "cookie" in added_headers
         shared = (provider, kind) if conversion is None else (provider, kind, *_conversion_key(conversion))
         plan = chat.Plan(
@@ -182,7 +185,7 @@ class Maker:
             else _Coster(
                 self.total(recording.pricing), recording.pricing["litellm_logging_obj"], result._hidden_params
             ),
-            self.transports(recording, client, is_shared),
+            self.transports(sent.request.url, source, (transport, client)),
             _request(sent, kind, own_cookie),
             epoch,
             time.time() + _SECONDS,
@@ -217,20 +220,23 @@ class Maker:
 
         return total
 
-    def transports(self, recording: Recording, client: Client, is_shared: bool) -> Transports:
-        """Return the recorded call's transport by event loop, with stock's ``client`` of it.
+    def transports(self, url: httpx.URL, source: ClientSource | None, held: Held) -> Transports:
+        """Return ``held`` by event loop: the running one's transport for requests to ``url``, and its client.
 
-        One that is not ``is_shared`` is stock's for a loop that has ended with its call.
+        There is no ``source`` where a client is stock's for a loop that has ended with its call.
         """
-        sent = recording.sent[0]
-        source = source_of(recording.clients, sent.transport) if is_shared else None
-        transports = Transports(source, functools.partial(self.client, url=sent.request.url))
-        transports[asyncio._get_running_loop()] = sent.transport, client
+        transports = Transports(source, functools.partial(self.client, url=url))
+        transports[asyncio._get_running_loop()] = held
         return transports
 
     def client(self, transport: Any, url: httpx.URL, is_shared: bool = True) -> Client:
         """Return LiteLLM's client of ``transport``, for requests to ``url``. Raises ``Unlearnable``."""
-        return Client(self.litellm.in_memory_llm_clients_cache.cache_dict, transport, url, is_shared)
+        return Client(self._kept(), transport, url, is_shared)
+
+    def _kept(self) -> dict[str, Any]:
+        """Return the clients that LiteLLM keeps."""
+        kept: dict[str, Any] = self.litellm.in_memory_llm_clients_cache.cache_dict
+        return kept
 
     def extend(
         self,

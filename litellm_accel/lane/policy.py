@@ -18,13 +18,14 @@ import sys
 import threading
 from collections import OrderedDict
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from litellm_accel._backend import load
 from litellm_accel.genuine import is_genuine
 from litellm_accel.import_watch import is_being_imported
 from litellm_accel.lane.callbacks import EARLY, FAILURE, SUCCESS, Listeners
+from litellm_accel.lane.late_loads import is_late_load
 from litellm_accel.lane.log_records import LoggerLevels
 
 watch = load("watch")
@@ -731,7 +732,9 @@ class Environment:
                 self._watch_setting(key)
                 self._look(name, key)
             elif name == _ENVIRON:
-                self._note((name, key), _environ().get(key, watch.MISSING), before)
+                value = _environ().get(key, watch.MISSING)
+                if before is not watch.MISSING or not self._is_own_place(value):
+                    self._note((name, key), value, before)
             elif name.startswith(_WITHIN):
                 if f"{name.removeprefix(_WITHIN)}:{key}" in self._owners:
                     self._end_all(name.removeprefix(_WITHIN), key)
@@ -758,17 +761,14 @@ class Environment:
             return False
         return not callable(vars(self._owners[name]).get(key)) and not callable(before)
 
+    def _is_own_place(self, value: Any) -> bool:
+        """Return whether a variable of the environment names what LiteLLM has brought, as it notes in a late import."""
+        return isinstance(value, (str, bytes)) and os.fsdecode(value).startswith(tuple(self.litellm.__path__))
+
     def _is_loaded(self, name: str, key: Any, before: Any) -> bool:
-        """Return whether a module that loads names late has loaded ``key``: a thing of its package, by its own name."""
+        """Return whether a module has only loaded ``key``, which it had put off."""
         owner = self._owners.get(name)
-        if before is not watch.MISSING or not isinstance(owner, ModuleType) or "__getattr__" not in vars(owner):
-            return False
-        held = vars(owner).get(key)
-        if not isinstance(held, (type, FunctionType)) or held.__name__ != key.lstrip("_") or not is_genuine(held):
-            return False
-        home = sys.modules.get(held.__module__)
-        package = owner.__name__.partition(".")[0]
-        return held.__module__.partition(".")[0] == package and getattr(home, held.__name__, None) is held
+        return isinstance(owner, ModuleType) and is_late_load(owner, key, before, watch.MISSING)
 
     def _set(self, setting: str, before: Any) -> None:
         self._judge_setting(setting)

@@ -289,6 +289,20 @@ def test_levels_seen_before_cost_no_plan(accelerated: Any, play: Any) -> None:
         assert chat().declined["learned from"] == learned
 
 
+def test_a_logger_that_comes_to_be_at_its_parents_level_changes_nothing() -> None:
+    levels = log_records.LoggerLevels()
+    levels.read()
+    before, count = levels.key, len(levels.loggers())
+    logger = logging.getLogger("httpcore.of_a_module_that_is_imported_late")
+    levels.read()
+    assert len(levels.loggers()) == count + 1
+    assert levels.key == before
+    logger.setLevel(logging.INFO)
+    levels.read()
+    assert levels.key != before
+    logging.root.manager.loggerDict.pop(logger.name)
+
+
 def test_a_filter_sees_what_stock_would_show_it(accelerated: Any, play: Any) -> None:
     seen: list[Any] = []
 

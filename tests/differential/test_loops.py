@@ -186,7 +186,8 @@ def test_several_calls_in_each_loop(provider: Provider, clients: Any, caplog: An
         found = play(provider, asyncio.run, calls, caplog)
     switch.stop()
     assert found[:2] == expected[:2]
-    assert sorted(found[2]) == sorted(expected[2])
+    # Of calls that race, one may take the connection that another has just given back, or open one.
+    assert sorted(request[1:] for request in found[2]) == sorted(request[1:] for request in expected[2])
     assert_served(switch, 4 * 6)
 
 

@@ -6,12 +6,16 @@ import functools
 import threading
 import time
 import types
+from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
+import httpx._transports.default as httpx_transports
 import litellm
 import pytest
 import wrapt
+from litellm._service_logger import ServiceLogging
+from litellm.litellm_core_utils import logging_utils
 
 from litellm_accel.lane import policy
 from litellm_accel.lane.policy import Environment
@@ -122,29 +126,95 @@ def test_what_an_object_holds_for_itself_may_change(place: str) -> None:
     assert environment.epoch == 0
 
 
+ABSENT = object()
+SERVICE_LOGGER = "_service_logger"
+EXCEPTIONS = "HTTPCORE_EXC_MAP"
+
+
+def _map_exceptions() -> None:
+    with httpx_transports.map_httpcore_exceptions():
+        pass
+
+
 @pytest.mark.parametrize(
-    "owner, name",
-    [(litellm, "get_first_chars_messages"), (litellm.utils, "get_api_base")],
+    "owner, name, empty, load",
+    [
+        (litellm, "get_first_chars_messages", ABSENT, None),
+        (litellm, "openAIGPTConfig", ABSENT, None),
+        (litellm.utils, "get_api_base", ABSENT, None),
+        (litellm.utils, "executor", ABSENT, None),
+        (litellm.utils, "_CustomGuardrail", None, litellm.utils._get_cached_custom_guardrail),
+        (logging_utils, SERVICE_LOGGER, None, logging_utils._get_service_logger),
+        (httpx_transports, EXCEPTIONS, {}, _map_exceptions),
+    ],
 )
-def test_what_litellm_loads_when_it_first_needs_it_ends_no_epoch(
-    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+def test_what_a_module_loads_when_it_first_needs_it_ends_no_epoch(
+    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, empty: Any, load: Callable[[], Any] | None
 ) -> None:
-    getattr(owner, name)
-    monkeypatch.delitem(vars(owner), name)
+    def unload() -> None:
+        if empty is ABSENT:
+            monkeypatch.delitem(vars(owner), name, raising=False)
+        else:
+            monkeypatch.setitem(vars(owner), name, empty)
+
+    load = load or (lambda: getattr(owner, name))
+    load()  # classes note that they have been used once
+    unload()
     environment = Environment()
     assert environment.judged() is None
-    getattr(owner, name)
-    assert name in vars(owner)
+    load()
+    assert vars(owner)[name] != empty
     assert environment.watch.changed()
     assert environment.judged() is None
     assert environment.epoch == 0
 
-    monkeypatch.delitem(vars(owner), name)
+    unload()
     assert environment.judged() is None
     before = environment.epoch
-    monkeypatch.setitem(vars(owner), name, litellm.utils.get_optional_params)
+    monkeypatch.setitem(vars(owner), name, True)
     assert environment.judged() is None
     assert environment.epoch == before + 1
+
+
+@pytest.mark.parametrize(
+    "owner, name, empty, other",
+    [
+        (litellm, "get_first_chars_messages", ABSENT, litellm.utils.get_optional_params),
+        (litellm, "a_name_of_nothing", ABSENT, logging_utils._get_service_logger()),
+        (litellm.utils, "a_name_of_nothing", None, logging_utils._get_service_logger()),
+        (logging_utils, SERVICE_LOGGER, logging_utils._get_service_logger(), ServiceLogging()),
+    ],
+)
+def test_what_a_module_does_not_load_ends_all_epochs(
+    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, empty: Any, other: Any
+) -> None:
+    if empty is ABSENT:
+        monkeypatch.delitem(vars(owner), name, raising=False)
+    else:
+        monkeypatch.setitem(vars(owner), name, empty)
+    environment = Environment()
+    assert environment.judged() is None
+    monkeypatch.setitem(vars(owner), name, other)
+    assert environment.judged() is None
+    assert environment.epoch == 1
+
+
+def test_a_mock_in_the_place_of_what_is_loaded_late_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging_utils, SERVICE_LOGGER, None)
+    environment = Environment()
+    monkeypatch.setattr(logging_utils, SERVICE_LOGGER, mock.Mock())
+    assert environment.judged() == "patched litellm.litellm_core_utils.logging_utils._service_logger"
+
+
+def test_a_variable_by_which_litellm_names_its_own_files_is_no_other_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TIKTOKEN_CACHE_DIR", raising=False)
+    environment = Environment()
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", f"{litellm.__path__[0]}/litellm_core_utils/tokenizers")
+    assert environment.judged() is None
+    assert environment.epoch == 0
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", "/elsewhere")
+    assert environment.judged() is None
+    assert environment.epoch == 1
 
 
 def test_values_that_come_back_bring_their_epoch_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -229,3 +229,10 @@ def test_a_shared_patch_is_in_force_while_anybody_holds_it(package: ModuleType) 
     with pytest.raises(KeyError), shared:
         raise KeyError
     assert package.plain.__code__ is code
+
+
+def test_threads_that_ask_at_once_share_one_patch(package: ModuleType) -> None:
+    """Two patches over each other would be undone in the wrong order, and one of them would stay for good."""
+    first = patching.shared(package.plain, lambda stock: stock)
+    assert patching.shared(package.plain, lambda stock: stock) is first
+    assert patching.shared(package.wrapped, lambda stock: stock) is not first

@@ -1,0 +1,76 @@
+"""Whether a module has only loaded what it had put off until the first need.
+
+No call that was watched earlier can have used what was not there yet, so that what it has shown still holds. Modules
+put things off in two ways: their ``__getattr__`` provides a name, or a function without parameters, which cannot be
+told what to put there, fills a global that it has found empty.
+"""
+
+from __future__ import annotations
+
+import dis
+import inspect
+import sys
+from collections.abc import Iterator
+from types import FunctionType, ModuleType
+from typing import Any
+
+from litellm_accel.genuine import is_genuine
+
+_PLAIN = (type(None), bool, int, float, complex, str, bytes)
+
+
+def is_late_load(module: ModuleType, name: str, before: Any, missing: Any) -> bool:
+    """Return whether ``module`` has loaded ``name``, which held ``before``; ``missing`` if it was not there."""
+    held = vars(module).get(name, missing)
+    if held is missing or type(held) in _PLAIN or not (is_genuine(held) and is_genuine(type(held))):
+        return False
+    if before is not missing:
+        return _is_empty(before) and _is_filled(module, name)
+    return _is_provided(module, name, held) or _is_filled(module, name)
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (type(value) in (dict, list) and not value)
+
+
+def _is_provided(module: ModuleType, name: str, held: Any) -> bool:
+    """Return whether the module's ``__getattr__`` provides ``name``: what its package holds so elsewhere, or names."""
+    provide = vars(module).get("__getattr__")
+    if not isinstance(provide, FunctionType):
+        return False
+    is_named = isinstance(held, (type, FunctionType))
+    home = str((held if is_named else type(held)).__module__)
+    own = name.lstrip("_") if is_named else name
+    is_of_package = home.partition(".")[0] == module.__name__.partition(".")[0]
+    if is_of_package and getattr(sys.modules.get(home), own, None) is held:
+        return True
+    return not is_named and name in _texts(provide.__code__.co_consts)
+
+
+def _is_filled(module: ModuleType, name: str) -> bool:
+    return any(_fills(function, name) for function in _functions(module))
+
+
+def _functions(module: ModuleType) -> Iterator[FunctionType]:
+    for held in list(vars(module).values()):
+        function = inspect.unwrap(held) if isinstance(held, FunctionType) else held
+        if isinstance(function, FunctionType) and function.__globals__ is vars(module):
+            yield function
+
+
+def _fills(function: FunctionType, name: str) -> bool:
+    """Return whether a call of ``function``, which takes no parameters, reads a global ``name`` and sets it."""
+    code = function.__code__
+    takes = code.co_argcount or code.co_kwonlyargcount or code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
+    if takes or name not in code.co_names:
+        return False
+    done = {step.opname for step in dis.get_instructions(code) if step.argval == name}
+    return {"LOAD_GLOBAL", "STORE_GLOBAL"} <= done
+
+
+def _texts(constants: tuple[Any, ...]) -> Iterator[str]:
+    for constant in constants:
+        if isinstance(constant, str):
+            yield constant
+        elif isinstance(constant, (tuple, frozenset)):
+            yield from _texts(tuple(constant))
