@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.metadata
 import importlib.util
@@ -270,13 +271,26 @@ def _start(names: Iterable[str]) -> list[str]:
     """Activate components that are not active; return which of them are now. Nothing is waited for any longer."""
     _watch.stop()
     started: list[str] = []
-    for name in names:
-        activation = _activation(name)
-        if activation.state != "active" and activation.start():
-            started.append(name)
+    with _without_collection():
+        for name in names:
+            activation = _activation(name)
+            if activation.state != "active" and activation.start():
+                started.append(name)
     for name in started:
         _activations[name].gate.clear()  # of the calls by which other components proved themselves
     return started
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Keep Python's garbage collector from running: one look at all that LiteLLM holds takes longer than the block."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _stop(names: Iterable[str]) -> None:
