@@ -25,7 +25,7 @@ import tiktoken.registry
 from tiktoken import _tiktoken
 from tiktoken.core import raise_disallowed_special_token
 
-from litellm_accel import _backend, unicode_classes
+from litellm_accel import _backend, hot, unicode_classes
 from litellm_accel._py import bpe as pure_bpe
 
 if TYPE_CHECKING:
@@ -233,14 +233,13 @@ def _encoder(
     pat_str: str, ranks: bytes, special_tokens: dict[str, int], stock: Callable[[], _tiktoken.CoreBPE]
 ) -> tuple[pure_bpe.BytePairEncoder, str]:
     """Return the fastest encoder that covers an encoding, and why that one."""
-    module = _backend.load("bpe")
     kind, reason = _backend.chosen("bpe")
     if kind == "compiled":
         problem = unicode_classes.mismatch()
         if problem is None:
             try:
-                return module.BytePairEncoder(pat_str, ranks, special_tokens, stock), reason
-            except module.UnsupportedEncodingError as error:
+                return hot.bpe.BytePairEncoder(pat_str, ranks, special_tokens, stock), reason
+            except hot.bpe.UnsupportedEncodingError as error:
                 problem = str(error)
         reason = problem
     return pure_bpe.BytePairEncoder(pat_str, ranks, special_tokens, stock), reason

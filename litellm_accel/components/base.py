@@ -8,10 +8,6 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, ClassVar
 
-from litellm_accel._backend import load
-
-gate = load("gate")
-
 
 class Unavailable(Exception):
     """The installed LiteLLM lacks what a component replaces or relies on; the component stays off."""

@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
-from litellm_accel import patching
-from litellm_accel._backend import load
+from litellm_accel import hot, patching
 from litellm_accel.components.base import (
     Component,
     ProbeMismatch,
@@ -153,9 +152,9 @@ class _LiteLLM:
         points.append((self.tracking, tuple(vars(self.tracking))))
         points.append((self.litellm, self._registry_names()))
         # The bindings come first: what is set while we read makes the prices outdated at once.
-        bindings = load("bindings").Bindings(points)
+        bindings = hot.bindings.Bindings(points)
         replaced = any(namespace.get(name) is not value for namespace, name, value in self._own)
-        return load("cost").Prices(
+        return hot.cost.Prices(
             bindings,
             "stock function replaced" if replaced else None,
             self.calculator.verbose_logger.isEnabledFor,
@@ -277,7 +276,7 @@ class _Planner:
         names = {part for part in (*arguments.values(), asked["model"], info["key"]) if isinstance(part, str)}
         if response is not None and response.model is not None:
             names.add(response.model)
-        return load("cost").Plan(tariff, self._bindings(names, provider), self._litellm.registries())
+        return hot.cost.Plan(tariff, self._bindings(names, provider), self._litellm.registries())
 
     def _provider(self, arguments: Mapping[str, Any], response: Any) -> Any:
         hidden = {} if response is None else response._hidden_params
@@ -343,7 +342,7 @@ class _Planner:
             arithmetic.get_regional_uplift_multiplier(info, residency) * (fedramp(info, residency) if fedramp else 1.0),
             arithmetic.get_vertex_regional_endpoint_uplift(info, asked.get("vertex_location")),
         )
-        tariff = load("cost").Tariff(thresholds, inclusive, rates, [each for each in multipliers if each != 1.0])
+        tariff = hot.cost.Tariff(thresholds, inclusive, rates, [each for each in multipliers if each != 1.0])
         return lengths, tariff
 
     def _bindings(self, names: set[str], provider: str) -> Any:
@@ -354,7 +353,7 @@ class _Planner:
             names.update("/".join(parts[start:]) for start in range(1, len(parts)))
         names.update([f"{provider}/{name}" for name in names])
         entries = [(model_cost[name], None) for name in sorted(names) if type(model_cost.get(name)) is dict]
-        return load("bindings").Bindings([(model_cost, tuple(sorted(names))), *entries[:15]])
+        return hot.bindings.Bindings([(model_cost, tuple(sorted(names))), *entries[:15]])
 
 
 def _base_rates(found: Any) -> tuple[float, float, float, float, float]:
@@ -405,7 +404,7 @@ class Cost(Component):
     def replacements(self, gate: Any) -> Sequence[Replacement]:
         litellm = self._litellm = _LiteLLM()
         planner = self._planner = _Planner(litellm)
-        calculator = planner.calculator = load("cost").CostCalculator(
+        calculator = planner.calculator = hot.cost.CostCalculator(
             gate, litellm.prices, planner.prepare, litellm.response_types, litellm.usage_types
         )
 

@@ -19,14 +19,12 @@ from itertools import accumulate
 from types import FunctionType, ModuleType
 from typing import Any
 
-from litellm_accel._backend import load
 from litellm_accel.components.base import Component, Replaced, Replacement, Unavailable
 from litellm_accel.components.routing_filters import Filters, Health, Tools
 from litellm_accel.components.routing_probe import probe, require_known
 from litellm_accel.components.routing_records import Records
 from litellm_accel.components.routing_words import strange
-
-_hot = load("routing")
+from litellm_accel.hot import routing as _hot
 
 # What a choice or a record goes around. While one of these names holds another function or class than when the
 # component started, calls are declined; None stands for all functions and classes there.

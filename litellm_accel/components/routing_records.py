@@ -14,10 +14,8 @@ from datetime import timedelta
 from types import ModuleType
 from typing import Any
 
-from litellm_accel._backend import load
 from litellm_accel.components.routing_filters import MAPPED_PROVIDERS
-
-_hot = load("routing")
+from litellm_accel.hot import routing as _hot
 
 _NUMBERS = (int, float)
 # What stock calls on the router itself when it counts.

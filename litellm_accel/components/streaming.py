@@ -16,18 +16,15 @@ from collections.abc import Mapping, Sequence
 from types import FunctionType
 from typing import Any, ClassVar
 
-from litellm_accel._backend import load
 from litellm_accel.components.base import Component, Replaced, Replacement, Unavailable
 from litellm_accel.components.chat import COMPONENT as chat
 from litellm_accel.genuine import is_genuine
+from litellm_accel.hot import bindings, streaming
 from litellm_accel.lane import streams as lane
 from litellm_accel.lane.assembly import Assembler
 from litellm_accel.lane.learn import Unlearnable
 from litellm_accel.lane.streams import Events, Learner, aagain, again, busy
 from litellm_accel.verify.records import require
-
-streaming = load("streaming")
-bindings = load("bindings")
 
 _HANDLER = "litellm.litellm_core_utils.streaming_handler"
 _ASYNC = f"{_HANDLER}:CustomStreamWrapper.__anext__"

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FunctionType, ModuleType
 from typing import Any
 
-from litellm_accel._backend import chosen, load
+from litellm_accel import hot
+from litellm_accel._backend import chosen
 from litellm_accel.components.base import (
     Component,
     ProbeMismatch,
@@ -116,7 +117,7 @@ class _LiteLLM:
         names = {name: (*_RELIED_ON.get(name, ()), *_SETTINGS.get(name, ())) for name in self.modules}
         tables = self.modules["tiktoken.model"]
         # The bindings come first: what is set while we read makes the snapshot outdated at once.
-        bindings = load("bindings").Bindings(
+        bindings = hot.bindings.Bindings(
             (
                 *((self.modules[module], watched) for module, watched in names.items()),
                 (tables.MODEL_TO_ENCODING, None),
@@ -125,7 +126,7 @@ class _LiteLLM:
             )
         )
         limited = (self.counter._get_tiktoken_count_function, self.counter._get_extrapolating_count_function)
-        return load("token_counter").Snapshot(
+        return hot.token_counter.Snapshot(
             bindings,
             {function: function.__defaults__ for function in limited},
             self._refusal(),
@@ -193,7 +194,7 @@ class _LiteLLM:
 
     def count_function(self, encoding: Any, params: Any, chunk_chars: int, max_exact_chars: int) -> Any:
         """Return a ``CountFunction`` over ``encoding`` with the message arithmetic of LiteLLM's ``params``."""
-        return load("token_counter").CountFunction(
+        return hot.token_counter.CountFunction(
             encoding,
             params.count_function,
             self.counter._evenly_spaced_samples,
@@ -244,7 +245,7 @@ class Tokens(Component):
 
     def replacements(self, gate: Any) -> Sequence[Replacement]:
         self._litellm = _LiteLLM()
-        counter = load("token_counter").TokenCounter(
+        counter = hot.token_counter.TokenCounter(
             gate, self._litellm.snapshot, self._litellm.counter, self._litellm.utils
         )
 
@@ -280,8 +281,8 @@ class Tokens(Component):
                 params = stock["_MessageCountParams"](model, _ANY_TIKTOKEN)
                 return litellm.count_function(_Ruler(), params, _CHUNK_CHARS, _MAX_EXACT_CHARS)
 
-            return load("token_counter").Snapshot(
-                load("bindings").Bindings(()),
+            return hot.token_counter.Snapshot(
+                hot.bindings.Bindings(()),
                 {},
                 None,
                 lambda level: False,  # records of what is tried out go nowhere
@@ -290,8 +291,8 @@ class Tokens(Component):
                 count_function,
             )
 
-        gate = load("gate").Gate("rehearsal")
-        ours = load("token_counter").TokenCounter(gate, read, litellm.counter, litellm.utils)
+        gate = hot.gate.Gate("rehearsal")
+        ours = hot.token_counter.TokenCounter(gate, read, litellm.counter, litellm.utils)
         for call in _rehearsed_calls():
             arguments = {**_DEFAULTS, **call}
             try:

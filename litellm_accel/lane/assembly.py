@@ -11,12 +11,10 @@ from collections.abc import Mapping, Sequence
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
-from litellm_accel._backend import load
+from litellm_accel.hot import template
 from litellm_accel.lane.ends import counted
 from litellm_accel.lane.learn import HIDDEN, Pair, Unlearnable, state
 from litellm_accel.lane.noted import same
-
-template = load("template")
 
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 # The leaves of a text, in their order: what its chunks say of themselves, all its content, and its tokens.

@@ -11,11 +11,9 @@ from typing import Any
 
 import httpx
 
-from litellm_accel._backend import load
+from litellm_accel.hot import watch
 from litellm_accel.lane.cookies import ClientCookies, NoCookies
 from litellm_accel.lane.learn import Unlearnable
-
-watch = load("watch")
 
 # From the SDK's client to what LiteLLM calls; each is made when it is first asked for.
 RESOURCES = ("chat", "completions", "with_raw_response")

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from litellm_accel._backend import load
+from litellm_accel.hot import chat
 from litellm_accel.lane import cut, events, exchange, noted, openings, streams, wire
 from litellm_accel.lane.arguments import SHARED, Arguments
 from litellm_accel.lane.conversations import Conversation, Reader, Rewriting
@@ -27,8 +27,6 @@ from litellm_accel.lane.policy import Environment
 from litellm_accel.lane.rules import ANYTHING
 from litellm_accel.lane.unheard import UnheardCalls
 from litellm_accel.lane.wire import Post
-
-chat = load("chat")
 
 _MAX_PLANS = 512
 _MAX_SIGHTED = 4096

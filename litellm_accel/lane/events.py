@@ -21,16 +21,13 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from litellm_accel._backend import load
+from litellm_accel.hot import chat, template
 from litellm_accel.lane.conversations import Conversation
 from litellm_accel.lane.learn import HIDDEN, Unlearnable
 from litellm_accel.lane.message_steps import MessageStep, WatchedSteps
 from litellm_accel.lane.noted import Noted, Path, Pictures, at, mark, same, undo
 from litellm_accel.lane.payload import Payloads, Sources
 from litellm_accel.lane.pictures import UNREAD, Held, alike, picture, plain, within
-
-chat = load("chat")
-template = load("template")
 
 # Clocks, by the names LiteLLM gives them; the value is the slot they are made from.
 _CLOCKS = {

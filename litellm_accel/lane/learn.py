@@ -14,10 +14,7 @@ from typing import Any
 from httpx import Headers
 from pydantic import BaseModel
 
-from litellm_accel._backend import load
-
-chat = load("chat")
-template = load("template")
+from litellm_accel.hot import chat, template
 
 HIDDEN, HEADERS, MILLISECONDS = "_hidden_params", "_response_headers", "_response_ms"
 _TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens")

@@ -19,14 +19,12 @@ import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 
-from litellm_accel._backend import load
+from litellm_accel.hot import http1
 from litellm_accel.lane import guard
 from litellm_accel.lane.exchange import Reply
 from litellm_accel.lane.head import COOKIE, OpenHead
 from litellm_accel.lane.sockets import has_input
 from litellm_accel.lane.tally import MAX_AGE, Tallies
-
-http1 = load("http1")
 
 
 class Unsuited(Exception):

@@ -22,7 +22,7 @@ import httpx
 from httpx._client import BoundAsyncStream, BoundSyncStream
 from openai import NotGiven
 
-from litellm_accel._backend import load
+from litellm_accel.hot import chat, template
 from litellm_accel.lane import events
 from litellm_accel.lane.cookies import ClientCookies, NoCookies
 from litellm_accel.lane.ends import Ends
@@ -32,9 +32,6 @@ from litellm_accel.lane.learn import Unlearnable
 from litellm_accel.lane.noted import at
 from litellm_accel.lane.payload import Payloads
 from litellm_accel.lane.pictures import OBJECTS, RAW, alike, picture, plain
-
-chat = load("chat")
-template = load("template")
 
 # What is another in each call, by attribute, and when or how it is made.
 _MOMENTS = {

@@ -12,11 +12,9 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from litellm_accel._backend import load
+from litellm_accel.hot import template
 from litellm_accel.lane.learn import Unlearnable
 from litellm_accel.lane.pictures import Held, alike, picture, within
-
-template = load("template")
 
 _OF_USAGE = ("total_tokens", "prompt_tokens", "completion_tokens")
 _USAGE = "usage_object"

@@ -19,7 +19,7 @@ from aiohttp import ClientTimeout
 from pydantic_core import PydanticSerializationError
 from yarl import URL
 
-from litellm_accel._backend import load
+from litellm_accel.hot import chat, template
 from litellm_accel.lane import learn
 from litellm_accel.lane.attached import Attached
 from litellm_accel.lane.clients import Client
@@ -31,9 +31,6 @@ from litellm_accel.lane.header_maps import HeaderMaps
 from litellm_accel.lane.learn import NotShown, Unlearnable
 from litellm_accel.lane.loops import Transports, source_of
 from litellm_accel.lane.rules import ANYTHING, JUDGED, SUMMING, Rules
-
-chat = load("chat")
-template = load("template")
 
 # Request headers the provider SDK and its HTTP client write; users may add what they like, instrumentation may not.
 _HEADERS = frozenset(

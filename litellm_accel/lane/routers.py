@@ -12,15 +12,12 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-from litellm_accel._backend import load
 from litellm_accel.components.base import Unavailable
+from litellm_accel.hot import chat, watch
 from litellm_accel.lane import exchange, guard
 from litellm_accel.lane.attached import Attached
 from litellm_accel.lane.events import REPORT
 from litellm_accel.lane.learn import Unlearnable
-
-chat = load("chat")
-watch = load("watch")
 
 # Arguments that make LiteLLM build a deployment for one call.
 CREDENTIALS = frozenset(("api_base", "api_key", "api_version", "base_url", "custom_llm_provider", "headers"))

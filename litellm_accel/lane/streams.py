@@ -8,13 +8,9 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
-from litellm_accel._backend import load
+from litellm_accel.hot import streaming, template
 from litellm_accel.lane import guard
 from litellm_accel.lane.learn import Pair, Unlearnable, marked, state
-
-streaming = load("streaming")
-template = load("template")
-
 
 _current: Any = None
 

@@ -18,13 +18,11 @@ import h11
 import httpcore
 import httpx
 
-from litellm_accel._backend import load
+from litellm_accel.hot import http1
 from litellm_accel.lane import guard
 from litellm_accel.lane.exchange import Reply
 from litellm_accel.lane.head import COOKIE, OpenHead, RequestHeaders
 from litellm_accel.lane.tally import MAX_AGE, Tallies
-
-http1 = load("http1")
 
 _READ_BYTES = 65536
 
