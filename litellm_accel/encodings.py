@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tiktoken
 import tiktoken.load
 import tiktoken.registry
-from tiktoken import _tiktoken
+from tiktoken import _tiktoken  # type: ignore[attr-defined]  # compiled, without types
 from tiktoken.core import raise_disallowed_special_token
 
 from litellm_accel import _backend, hot, unicode_classes
@@ -104,7 +104,7 @@ class Encoding(tiktoken.Encoding):
             self.__dict__["count"] = self.encoder.count  # one call less
 
     @functools.cached_property
-    def _mergeable_ranks(self) -> dict[bytes, int]:
+    def _mergeable_ranks(self) -> dict[bytes, int]:  # type: ignore[override]  # an attribute of tiktoken's own class
         return self.encoder.mergeable_ranks()
 
     @functools.cached_property

@@ -192,7 +192,7 @@ def call_key(
         passed.append(name)
         passed.append(value)
     try:
-        key = marshal.dumps(passed, 2)
+        key: bytes | None = marshal.dumps(passed, 2)
     except ValueError:
         key = None if others is None else others.key(passed)
     return (key, free) if key is not None and len(key) <= _MAX_KEY else None
@@ -385,9 +385,9 @@ def _decoded(body: bytes, encoding: str) -> bytes:
     if encoding == "gzip":
         inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
         return inflate.decompress(body) + inflate.flush()
-    decoder = SUPPORTED_DECODERS.get(encoding)
-    if decoder is not None:
-        decoder = decoder()
+    kind = SUPPORTED_DECODERS.get(encoding)
+    if kind is not None:
+        decoder = kind()
         return decoder.decode(body) + decoder.flush()
     return Response(200, headers={"content-encoding": encoding}, content=body).content
 

@@ -111,18 +111,18 @@ def shuffled(source: Random, count: int) -> list[int]:
     return source.sample(range(count), count)
 
 
-def increment(store: object, key: str, amount: object, ttl: object = None, least: object = None) -> object:
+def increment(store: Any, key: str, amount: float, ttl: float | None = None, least: float | None = None) -> float:
     """Add ``amount`` to a counter of an ``InMemoryCache`` as ``increment_cache`` does, and return the sum.
 
     A counter that starts lives ``ttl`` seconds, the cache's own time where that is None; a sum below ``least`` is kept
     as that. Raises ``Unserved``, before anything is written, where the counter is no number.
     """
-    memory: Any = store
+    memory = store
     with memory._increment_lock:
         now = memory._clock()
         if type(memory.cache_dict.get(key, 0)) not in (int, float) and not now > memory.ttl_dict.get(key, inf):
             raise Unserved("a cached value of another kind")
-        total = (memory.get_cache(key) or 0) + amount
+        total: float = (memory.get_cache(key) or 0) + amount
         if least is not None and total < least:
             total = least
         memory.set_cache(key, total, ttl=ttl)
@@ -974,7 +974,7 @@ class Chooser:
         streaming = request is not None and request.get("stream") is True
         minute = self._reader.minute("lowest_latency")
         self._introduce(group, pool, usage, minute, True)
-        tokens = None
+        tokens: Any = None
         entries: list[tuple[int, float, bool]] = []
         for model_id, usages in list(usage.items()):
             place = group.places.get(model_id, -1)

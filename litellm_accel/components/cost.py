@@ -401,7 +401,7 @@ class Cost(Component):
     summary = "completion_cost and cost_per_token for calls billed by tokens"
     hot_modules = ("bindings", "cost")
 
-    def replacements(self, gate: Any) -> Sequence[Replacement]:
+    def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         litellm = self._litellm = _LiteLLM()
         planner = self._planner = _Planner(litellm)
         calculator = planner.calculator = hot.cost.CostCalculator(

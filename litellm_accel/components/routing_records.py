@@ -14,6 +14,7 @@ from datetime import timedelta
 from types import ModuleType
 from typing import Any
 
+from litellm_accel import hot
 from litellm_accel.components.routing_filters import MAPPED_PROVIDERS
 from litellm_accel.hot import routing as _hot
 
@@ -83,7 +84,9 @@ class Limits:
 class Records:
     """Records finished calls as LiteLLM's router and its latency- and cost-based strategies do."""
 
-    def __init__(self, gate: Any, chooser: Any, litellm: dict[str, Any], strategies: Mapping[str, ModuleType]) -> None:
+    def __init__(
+        self, gate: hot.gate.Gate, chooser: Any, litellm: dict[str, Any], strategies: Mapping[str, ModuleType]
+    ) -> None:
         self._gate = gate
         self._chooser = chooser
         self._litellm = litellm
@@ -184,9 +187,10 @@ class Records:
     def latency(self, handler: Any, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> object:
         """Record a latency as ``LowestLatencyLoggingHandler.log_success_event`` does, or return ``DECLINED``."""
         try:
-            return self._latency(handler, kwargs, response_obj, start_time, end_time)
+            self._latency(handler, kwargs, response_obj, start_time, end_time)
         except _hot.Unserved as reason:
             return self._gate.decline(str(reason))
+        return None
 
     def _latency(self, handler: Any, kwargs: Any, response: Any, start_time: Any, end_time: Any) -> None:
         module = self._strategies["lowest_latency"]
@@ -224,9 +228,10 @@ class Records:
     def cost(self, handler: Any, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> object:
         """Record a use as ``LowestCostLoggingHandler.log_success_event`` does, or return ``DECLINED``."""
         try:
-            return self._cost(handler, kwargs, response_obj)
+            self._cost(handler, kwargs, response_obj)
         except _hot.Unserved as reason:
             return self._gate.decline(str(reason))
+        return None
 
     def _cost(self, handler: Any, kwargs: Any, response: Any) -> None:
         module = self._strategies["lowest_cost"]
@@ -245,9 +250,10 @@ class Records:
     def tokens(self, handler: Any, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> object:
         """Record a use as ``LowestTPMLoggingHandler.log_success_event`` does, or return ``DECLINED``."""
         try:
-            return self._tokens(handler, kwargs, response_obj)
+            self._tokens(handler, kwargs, response_obj)
         except _hot.Unserved as reason:
             return self._gate.decline(str(reason))
+        return None
 
     def _tokens(self, handler: Any, kwargs: Any, response: Any) -> None:
         module = self._strategies["lowest_tpm_rpm"]
@@ -304,7 +310,7 @@ class Records:
             return self._gate.decline(str(reason))
         return None
 
-    def _memory(self, handler: Any, kind: type) -> Any:
+    def _memory(self, handler: Any, kind: Any) -> Any:
         """Return the in-memory cache behind a strategy's handler."""
         if (
             type(handler) is not kind

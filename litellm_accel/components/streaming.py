@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from types import FunctionType
 from typing import Any, ClassVar
 
+from litellm_accel import hot
 from litellm_accel.components.base import Component, Replaced, Replacement, Unavailable
 from litellm_accel.components.chat import COMPONENT as chat
 from litellm_accel.genuine import is_genuine
@@ -137,7 +138,7 @@ class Streams:
     And what they make together when the stream has ended.
     """
 
-    def __init__(self, gate: Any) -> None:
+    def __init__(self, gate: hot.gate.Gate) -> None:
         self.gate = gate
         self.stock: dict[str, FunctionType] = {}
         handler = self.handler = importlib.import_module(_HANDLER)
@@ -581,7 +582,7 @@ class Streaming(Component):
     def __init__(self) -> None:
         self._streams: Streams | None = None
 
-    def replacements(self, gate: Any) -> Sequence[Replacement]:
+    def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         """Return the two ways in which LiteLLM's stream is iterated, and what is done at its end."""
         streams = self._streams = Streams(gate)
 

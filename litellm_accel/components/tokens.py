@@ -243,7 +243,7 @@ class Tokens(Component):
             return "token counting, encoding and decoding with tiktoken's vocabularies"
         return "token counting and encoding with tiktoken's vocabularies; decoding stays LiteLLM's: no compiled code"
 
-    def replacements(self, gate: Any) -> Sequence[Replacement]:
+    def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         self._litellm = _LiteLLM()
         counter = hot.token_counter.TokenCounter(
             gate, self._litellm.snapshot, self._litellm.counter, self._litellm.utils

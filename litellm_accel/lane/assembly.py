@@ -57,10 +57,10 @@ class Text:
         if tokens is None or not is_sum or getattr(usage, "cost", None) is not None:
             raise Unlearnable("another usage")
         content = "".join(self.texts)
-        self.leaves = [found["id"], found["created"], found["system_fingerprint"], content]
+        self.leaves: list[Any] = [found["id"], found["created"], found["system_fingerprint"], content]
         self.leaves += [getattr(usage, name) for name in _COUNTS]
         kinds = tuple((type(leaf), bool(leaf)) for leaf in self.leaves)
-        self.shape = (*shape, type(usage), tokens, kinds, found["model"], found["object"])
+        self.shape: tuple[Any, ...] = (*shape, type(usage), tokens, kinds, found["model"], found["object"])
 
     def _chunk(self, chunk: Any, is_last: bool) -> tuple[Any, ...]:
         """Return the shape of a chunk."""
@@ -160,7 +160,7 @@ def _unsaid(*args: Any, **kwargs: Any) -> None:
 
 def _marked(chunks: Sequence[Any], text: Text, salt: int) -> list[Any]:
     """Return copies of ``chunks`` with other leaves, unlike in each ``salt``."""
-    mark = {
+    mark: dict[str, Any] = {
         name: (f"~{salt}~{name}~" if type(leaf) is str else 1_000_003 * salt + index) if leaf else leaf
         for index, (name, leaf) in enumerate(zip(_LEAVES, text.leaves, strict=True))
     }
@@ -171,7 +171,8 @@ def _marked(chunks: Sequence[Any], text: Text, salt: int) -> list[Any]:
         details = getattr(usage, f"{count}_details", None)
         if getattr(details, "text_tokens", None):
             vars(details)["text_tokens"] = mark[count]
-    made, rest = [], mark["content"]
+    made: list[Any] = []
+    rest = mark["content"]
     for chunk in chunks:
         chunk = chunk.model_copy()
         vars(chunk).update((name, mark[name]) for name in _LEAVES[:3])

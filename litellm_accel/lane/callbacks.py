@@ -244,7 +244,7 @@ class Listeners:
             for callbacks in lists
         )
 
-    def _is_unheard(self, kind: type) -> bool:
+    def _is_unheard(self, kind: Any) -> bool:
         """Return whether objects of this class are passed by wherever they are: there may be many, and none is placed.
 
         One that compares itself is looked at each time.

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from litellm_accel import hot
 from litellm_accel.hot import chat
 from litellm_accel.lane import cut, events, exchange, noted, openings, streams, wire
 from litellm_accel.lane.arguments import SHARED, Arguments
@@ -44,7 +45,7 @@ class Lane:
     The values of free arguments are no part of a key, unless they are found to matter (``bound``) or it is a stream's.
     """
 
-    def __init__(self, gate: Any) -> None:
+    def __init__(self, gate: hot.gate.Gate) -> None:
         self.gate = gate
         self.environment = Environment()
         self.arguments = Arguments()
@@ -133,7 +134,7 @@ class Lane:
 
     def find(self, plans: dict[Any, Any], place: Any, call: Call) -> Any:
         """Return the plan at ``place``, ``LEARN`` if this call shall make it, or None to decline."""
-        plan = plans.get(place)
+        plan: Any = plans.get(place)
         widening = type(plan) is Refused and plan.plan is not None
         if widening:
             plan = plan.plan
@@ -222,9 +223,9 @@ class Lane:
         ``headers`` are names of request headers that are the user's own, besides those in the call and in LiteLLM's
         settings, ``passed`` what a router's deployment adds to the call.
         """
-        begun, kwargs, since = plans.get(place), call.kwargs, self.environment.changes
-        if type(begun) is not Refused:  # somebody has dropped all plans since
-            begun = None
+        found, kwargs, since = plans.get(place), call.kwargs, self.environment.changes
+        # Where somebody has dropped all plans since, one that is in no place.
+        begun = found if type(found) is Refused else Refused(self.environment.epoch)
         streaming = bool(kwargs.get("stream"))
         # Streams with noted arguments are stock's to open.
         pictures = noted.Pictures(call.messages, {} if streaming else kwargs) if self.is_told(kwargs) else None
@@ -233,15 +234,15 @@ class Lane:
             with exchange.scripted(recording):
                 yield recording
         except BaseException:
-            self._leave(plans, place, begun, begun and begun.ended(), failed=True)
+            self._leave(plans, place, begun, begun.ended(), failed=True)
             recording.forget()
             raise
-        others = begun and begun.ended()
+        others = begun.ended()
         try:
             if recording.fault is not None:
                 raise recording.fault
             is_judged = self.environment.met() is None
-            if begun is None or plans.get(place) is not begun or not (is_judged and self._is_epoch(begun.epoch)):
+            if plans.get(place) is not begun or not (is_judged and self._is_epoch(begun.epoch)):
                 raise NotShown("settings have changed meanwhile")
             if since != self.environment.changes:
                 raise NotShown("settings have changed meanwhile")
@@ -284,6 +285,7 @@ class Lane:
             elif recording.pictures is not None:
                 reply = recording.sent[0].reply
                 answer = plan.answer(reply.status, reply.headers, reply.body)
+                assert recording.pricing is not None  # or there is no plan
                 total = self.maker.total(recording.pricing)
                 plan.feed = self.feeds.feed(begun.shown, shown, answer, total, begun.plan and begun.plan.feed)
             plans[place] = made
@@ -330,16 +332,12 @@ class Lane:
         self.bound.add(key)
         return False
 
-    def _leave(
-        self, plans: dict[Any, Any], place: Any, begun: Any, others: int | None, *, failed: bool = False
-    ) -> None:
+    def _leave(self, plans: dict[Any, Any], place: Any, begun: Refused, others: int, *, failed: bool = False) -> None:
         """Leave at ``place`` what was there before a call that showed nothing, unless ``others`` are being watched.
 
         What an earlier call has shown is kept where this one does not contradict it: it ``failed``, or both have been
         watched at the same time.
         """
-        if begun is None:
-            return
         if begun.plan is not None:
             plans[place] = begun.plan
         elif plans.get(place) is begun and not others and not begun.is_final:
@@ -353,7 +351,8 @@ class Lane:
             if call.conversation is None:
                 encoded = chat.body_of(call.messages)
             else:
-                encoded = self._reader.read(call.messages, True).encoded
+                conversation = self._reader.read(call.messages, True)
+                encoded = None if conversation is None else conversation.encoded
             if encoded == call.encoded:
                 return None
         return orjson.loads(call.encoded)
@@ -428,16 +427,16 @@ class Lane:
         """
         try:
             made = post(plan, plan.body(self._written(plan, call), call.free))
-            if type(made) is not str:
+            if not isinstance(made, str):
                 self.environment.listeners.place()
-            if type(made) is not str and plan.feed is not None:
+            if not isinstance(made, str) and plan.feed is not None:
                 made.begun = plan.feed.send(call)
                 if post is wire.apost:
                     self.feeds.bind(call.kwargs)
         except Exception as error:
             self.gate.fault(error)
             return None
-        if type(made) is str:
+        if isinstance(made, str):
             self.gate.decline(made)
             return None
         return made

@@ -71,7 +71,7 @@ def marked(value: Any, salt: int, sums: bool = False) -> Any:
         nonlocal count
         if type(item) is dict:
             made = {name: mark(inner, name) for name, inner in item.items()}
-            parts = [item.get(name) for name in _TOKENS]
+            parts: list[Any] = [item.get(name) for name in _TOKENS]
             if sums and all(type(part) is int for part in parts):
                 for apart in (lambda usage: 0, _reasoning):
                     if parts[0] + parts[1] + apart(item) == parts[2]:

@@ -133,7 +133,7 @@ class Payloads:
     def __init__(self, sources: Sources, fault: Callable[[BaseException], None], is_noted: bool) -> None:
         self._sources = sources
         self._fault = fault
-        self._first: tuple[Held, dict[str, Any]] | None = None
+        self._first: tuple[Held, dict[int, Any]] | None = None
         self._made: _Made | None = None
         self._refused = False
         self._is_noted = is_noted

@@ -241,8 +241,11 @@ class Routed:
             if call is None:
                 return None
             known = self.routers.known(router)
-            if known is None or known.reason is not None:
-                lane.gate.decline("router class" if known is None else known.reason)
+            if known is None:
+                lane.gate.decline("router class")
+                return None
+            if known.reason is not None:
+                lane.gate.decline(known.reason)
                 return None
             known.forgotten = lane.forget(known.plans, known.forgotten)
             if not known.plans and not lane.sight(call.key):

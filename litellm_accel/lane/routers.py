@@ -74,7 +74,7 @@ class Routers:
         limits = importlib.import_module("litellm.router_utils.client_initalization_utils")
         self.limit = getattr(limits, "MaxParallelRequestsLimit", None)
         enum = self.module.RouterCacheEnum
-        self.mark = getattr(self.metrics, "ROUTER_USAGE_COUNTED_TOKENS_METADATA_KEY", None)
+        self.mark: Any = getattr(self.metrics, "ROUTER_USAGE_COUNTED_TOKENS_METADATA_KEY", None)
         self.formats = (enum.TPM.value, enum.RPM.value)
         self.io_limits = self.module.deployment_has_io_token_limits
         if type(self.module.Router) is not type:

@@ -285,7 +285,10 @@ class Learner:
             if type(created) is not int or not begin <= created <= time.time():
                 raise Unlearnable("another time than now")
             attributes = {**attributes, "created": created}
-        leaves = template.leaves_of(value)[1]
+        found = template.leaves_of(value)
+        if found is None:
+            raise Unlearnable("shape")
+        leaves = found[1]
         built = learned.response.build(leaves, attributes)
         if type(built._hidden_params.get(_CREATED_AT)) is float:
             built._hidden_params[_CREATED_AT] = chunk._hidden_params[_CREATED_AT]

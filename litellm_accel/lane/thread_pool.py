@@ -161,7 +161,8 @@ def _errors() -> Iterator[None]:
 
 def _connect(pool: httpcore.ConnectionPool, head: Head, timeout: Mapping[str, float | None]) -> httpcore.NetworkStream:
     request = httpcore.Request("POST", head.url, extensions={"timeout": timeout})
-    stream: httpcore.NetworkStream = pool.create_connection(head.url.origin)._connect(request)
+    connection: Any = pool.create_connection(head.url.origin)
+    stream: httpcore.NetworkStream = connection._connect(request)
     return stream
 
 
@@ -177,7 +178,8 @@ def _exchange(
     request = head.around(body, cookie)
     try:
         with contextlib.suppress(httpcore.WriteError):  # the host may have answered before it had read all
-            progress.left = stream.write(request, timeout["write"]) is None
+            # Both in one statement.
+            progress.left = stream.write(request, timeout["write"]) is None  # type: ignore[func-returns-value]
         progress.left = True
         while state == http1.MORE:
             parts.append(stream.read(_READ_BYTES, timeout["read"]))
@@ -214,7 +216,7 @@ def _read_again(
     parts: list[bytes] = []
     try:
         with _errors():
-            parts.extend(response.stream)
+            parts.extend(response.stream)  # type: ignore[arg-type]  # not one of event loops
     except Exception as error:
         reply.body_error = error
     reply.body = b"".join(parts)

@@ -163,7 +163,7 @@ class Post:
         if response.status_code == 200:
             reply.request = request
         else:
-            reply.live = reply.read(response)
+            reply.live = reply.read(response)  # type: ignore[func-returns-value]  # both in one statement
         return reply
 
 
