@@ -214,7 +214,7 @@ class Lane:
         place: Any,
         call: Call,
         headers: Iterable[str] = (),
-        routed: Callable[[Any], Any] | None = None,
+        routed: Callable[[chat.Plan], Any] | None = None,
         passed: Any = None,
     ) -> Iterator[Recording]:
         """Watch the stock call in the block; its ``result``, put into the recording, becomes the plan at ``place``.
@@ -315,7 +315,7 @@ class Lane:
         rewriting.written(conversation)
         return conversation
 
-    def _widened(self, plan: Any, other: Any, key: bytes) -> bool:
+    def _widened(self, plan: chat.Plan, other: chat.Plan, key: bytes) -> bool:
         """Return whether ``plan`` now holds where ``other`` does; if not, the values of this key's arguments matter.
 
         Raises ``Unlearnable`` if it is not these values that make the difference.
@@ -358,7 +358,7 @@ class Lane:
         return orjson.loads(call.encoded)
 
     @contextmanager
-    def handing_over(self, plan: Any, post: Post, reply: Reply) -> Iterator[Replay]:
+    def handing_over(self, plan: chat.Plan, post: Post, reply: Reply) -> Iterator[Replay]:
         """Let the stock call in the block meet ``reply`` as its first exchange; learn from its ``result``."""
         self.gate.decline("reply left to stock")
         if post.begun is not None:
@@ -386,7 +386,7 @@ class Lane:
         finally:
             replay.forget()
 
-    def meeting(self, plan: Any, post: Post, reply: Reply | None) -> Any:
+    def meeting(self, plan: chat.Plan, post: Post, reply: Reply | None) -> Any:
         """Return a context in which stock meets ``reply`` as its first exchange; nothing is learned.
 
         What has been sent is not sent again: where the reply to it is lost, the connection is said to be.
@@ -404,7 +404,7 @@ class Lane:
             self.gate.fault(RuntimeError("stock sends another request"))
 
     @contextmanager
-    def connecting(self, plan: Any) -> Iterator[None]:
+    def connecting(self, plan: chat.Plan) -> Iterator[None]:
         """Learn from the stock call in the block which transport LiteLLM makes for this event loop, if that is new."""
         loop = asyncio.get_running_loop()
         if loop in plan.transports:
@@ -420,7 +420,7 @@ class Lane:
 
     # --- serving
 
-    def ready(self, post: Callable[[Any, bytes], Post | str], plan: Any, call: Call) -> Post | None:
+    def ready(self, post: Callable[[chat.Plan, bytes], Post | str], plan: chat.Plan, call: Call) -> Post | None:
         """Return the request to send, or None to leave the call to stock; ``post`` makes it or says why not.
 
         What LiteLLM writes into the arguments before it sends is written.
@@ -441,14 +441,14 @@ class Lane:
             return None
         return made
 
-    def _written(self, plan: Any, call: Call) -> bytes:
+    def _written(self, plan: chat.Plan, call: Call) -> bytes:
         """Return the messages of ``call`` as they are sent, and leave the caller's as stock leaves them."""
         if call.conversation is None:
             return call.encoded
         sent: bytes = plan.rewriting.written(call.conversation)
         return sent
 
-    def result(self, plan: Any, post: Post, reply: Reply, call: Call) -> tuple[Any, events.Told | None]:
+    def result(self, plan: chat.Plan, post: Post, reply: Reply, call: Call) -> tuple[Any, events.Told | None]:
         """Return what ``call`` returns for ``reply``, or None if stock must judge it.
 
         And what callbacks are to be told, or None if nobody listens.
@@ -474,12 +474,12 @@ class Lane:
             self.gate.fault(error)
             return None, None
 
-    def opened(self, plan: Any, post: Post, reply: Reply, call: Call) -> tuple[Any, Any] | None:
+    def opened(self, plan: chat.Plan, post: Post, reply: Reply, call: Call) -> tuple[Any, Any] | None:
         """Return the stream that ``call`` gets for ``reply``, and what a router would call again with.
 
         None if stock must judge the reply.
         """
-        if reply.live is None:
+        if reply.live is None or plan.opening is None:
             return None
         try:
             if plan.log is not None and not plan.log.fits(reply):

@@ -71,7 +71,7 @@ class Shown:
         pictures: Pictures,
         arguments: Mapping[str, Any],
         result: Any,
-        plan: Any,
+        plan: chat.Plan,
         read: ReadMessages = None,
         logging: Held | None = None,
     ) -> None:

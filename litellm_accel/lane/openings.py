@@ -49,7 +49,7 @@ class Shown(events.Shown):
     """One stream as stock returned it: the state of all its parts before it was read, and what the call was given."""
 
     def __init__(
-        self, recording: Recording, arguments: Mapping[str, Any], plan: Any, read: events.ReadMessages
+        self, recording: Recording, arguments: Mapping[str, Any], plan: chat.Plan, read: events.ReadMessages
     ) -> None:
         pictures = recording.pictures
         if pictures is None or pictures.state is None:

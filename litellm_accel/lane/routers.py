@@ -221,7 +221,9 @@ class Known:
 class RoutedPlan:
     """The plan of one deployment, and what its router counts."""
 
-    def __init__(self, routers: Routers, router: Any, deployment: Any, group: str, plan: Any, listening: bool) -> None:
+    def __init__(
+        self, routers: Routers, router: Any, deployment: Any, group: str, plan: chat.Plan, listening: bool
+    ) -> None:
         self.plan = plan
         self.epoch = plan.epoch
         self.kinds = plan.kinds
