@@ -490,7 +490,9 @@ class _Index:
         copied: Deployment = reader.copied(held[2])
         return copied
 
-    def wildcard(self, reader: Reader, source: Any, name: str, team: str | None, known: dict[str, int]) -> _Group | None:
+    def wildcard(
+        self, reader: Reader, source: Any, name: str, team: str | None, known: dict[str, int]
+    ) -> _Group | None:
         """Return the group of the first pattern of ``source`` that matches, or None."""
         if type(source) is not reader.pattern_type or not vars(source).keys() <= {"patterns", "_pattern_utils"}:
             raise Unserved("a part of another kind")

@@ -141,7 +141,7 @@ class _LiteLLM:
             )
         )
 
-    def prices(self) -> Any:
+    def prices(self) -> hot.cost.Prices:
         """Read ``Prices``."""
         points: list[tuple[Any, tuple[str, ...]]] = [
             (_module(module), names) for module, names in _SETTINGS.items() if module != _CALCULATOR
@@ -240,9 +240,9 @@ class _Planner:
 
     def __init__(self, litellm: _LiteLLM) -> None:
         self._litellm = litellm
-        self.calculator: Any = None
+        self.calculator: hot.cost.CostCalculator
 
-    def prepare(self, function: str, arguments: dict[str, Any]) -> Any:
+    def prepare(self, function: str, arguments: dict[str, Any]) -> hot.cost.Plan | str:
         """Return the ``Plan`` for calls of this kind, or why there is none."""
         litellm = self._litellm
         response = arguments.get("completion_response")
@@ -284,7 +284,9 @@ class _Planner:
         model = arguments["model"] or (None if response is None else response.model)
         return provider or self._litellm.litellm.get_llm_provider(model=model)[1]
 
-    def _tariff(self, info: Mapping[str, Any], provider: str, asked: Mapping[str, Any]) -> tuple[list[int], Any]:
+    def _tariff(
+        self, info: Mapping[str, Any], provider: str, asked: Mapping[str, Any]
+    ) -> tuple[list[int], hot.cost.Tariff]:
         """Return a prompt length for each row of rates, and the tariff."""
         arithmetic = self._litellm.arithmetic
         info = arithmetic.apply_provider_cache_read_default(info, provider)
@@ -345,7 +347,7 @@ class _Planner:
         tariff = hot.cost.Tariff(thresholds, inclusive, rates, [each for each in multipliers if each != 1.0])
         return lengths, tariff
 
-    def _bindings(self, names: set[str], provider: str) -> Any:
+    def _bindings(self, names: set[str], provider: str) -> hot.bindings.Bindings:
         """Return bindings to the entries of the price list that a call with these names may be billed by."""
         model_cost = self._litellm.litellm.model_cost
         for name in tuple(names):

@@ -31,8 +31,8 @@ class Limits:
         self._litellm = litellm
         self._get_provider = litellm["get_llm_provider"]
         self._has_io_limits = importlib.import_module("litellm.router").deployment_has_io_token_limits
-        self._prices: Any = None
         self._table: Any = None
+        self._prices: _hot.Snapshot  # there is one once there is a table
         self._known: dict[tuple[int, str], tuple[dict[str, Any], Any, bool]] = {}
 
     def counted(self, router: Any, model_id: str, model_group: str) -> bool:
@@ -85,7 +85,7 @@ class Records:
     """Records finished calls as LiteLLM's router and its latency- and cost-based strategies do."""
 
     def __init__(
-        self, gate: hot.gate.Gate, chooser: Any, litellm: dict[str, Any], strategies: Mapping[str, ModuleType]
+        self, gate: hot.gate.Gate, chooser: _hot.Chooser, litellm: dict[str, Any], strategies: Mapping[str, ModuleType]
     ) -> None:
         self._gate = gate
         self._chooser = chooser

@@ -172,7 +172,7 @@ class Streams:
             bindings.Bindings((owners[place], members) for place, members in names.items())
             for names in (_NAMES, _AT_END)
         )
-        self.templates: dict[Any, Any] = {}
+        self.templates: dict[Any, streaming.ChunkTemplate | None] = {}
         self.assembler: Assembler | None = None
         self.reason = self._judge(owners)
 
@@ -263,7 +263,7 @@ class Streams:
             hidden["usage"] = self.handler.calculate_total_usage(chunks=wrapper.chunks)
             wrapper._last_returned_hidden_params = hidden
 
-    def learn(self, wrapper: Any, reader: Any) -> None:
+    def learn(self, wrapper: Any, reader: streaming.Reader) -> None:
         """Learn the template for the event that the reader does not know, or that there is none."""
         if not all(kind.__pydantic_complete__ for kind in self._kinds):
             return  # stock's first chunk completes the classes, and is warned of what is in them

@@ -112,7 +112,7 @@ class _LiteLLM:
         self.tiktoken = self.modules["tiktoken"]
         self.codec = {name: vars(self.tiktoken.Encoding)[name] for name in ("encode", "decode")}
 
-    def snapshot(self) -> Any:
+    def snapshot(self) -> hot.token_counter.Snapshot:
         """Read a ``Snapshot`` of what counting depends on."""
         names = {name: (*_RELIED_ON.get(name, ()), *_SETTINGS.get(name, ())) for name in self.modules}
         tables = self.modules["tiktoken.model"]
@@ -174,7 +174,7 @@ class _LiteLLM:
             return "unusual limits"
         return None
 
-    def _load(self, model: str | None) -> Any:
+    def _load(self, model: str | None) -> hot.token_counter.CountFunction | str:
         """Return the ``CountFunction`` of ``model``, or why there is none. LiteLLM loads its own tokenizer, as ever."""
         params = self.counter._MessageCountParams(model, None)
         stock = self.counter.get_default_encoding() if model is None else self.counter.openai_tokenizer_encoding(model)
@@ -192,7 +192,9 @@ class _LiteLLM:
                 return "tokenizer differs"
         return self.count_function(encoding, params, *self.limits())
 
-    def count_function(self, encoding: Any, params: Any, chunk_chars: int, max_exact_chars: int) -> Any:
+    def count_function(
+        self, encoding: Any, params: Any, chunk_chars: int, max_exact_chars: int
+    ) -> hot.token_counter.CountFunction:
         """Return a ``CountFunction`` over ``encoding`` with the message arithmetic of LiteLLM's ``params``."""
         return hot.token_counter.CountFunction(
             encoding,
@@ -276,8 +278,8 @@ class Tokens(Component):
         litellm = self._litellm
         stock = _rehearsal(litellm.counter)
 
-        def read() -> Any:
-            def count_function(model: str | None) -> Any:
+        def read() -> hot.token_counter.Snapshot:
+            def count_function(model: str | None) -> hot.token_counter.CountFunction:
                 params = stock["_MessageCountParams"](model, _ANY_TIKTOKEN)
                 return litellm.count_function(_Ruler(), params, _CHUNK_CHARS, _MAX_EXACT_CHARS)
 

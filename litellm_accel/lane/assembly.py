@@ -111,7 +111,7 @@ class Assembler:
         names = {**builder.__globals__, "verbose_logger": SimpleNamespace(exception=_unsaid, debug=_unsaid)}
         self._builder = FunctionType(builder.__code__, names, builder.__name__, builder.__defaults__)
         self._kinds = kinds
-        self._templates: dict[Any, Any] = {}
+        self._templates: dict[Any, template.Template | None] = {}
 
     def assembled(self, chunks: Sequence[Any], provider: Any) -> Any:
         """Return the response for ``chunks``, not yet priced, or None if LiteLLM must put them together.
@@ -134,7 +134,7 @@ class Assembler:
             self._templates[key] = found
         return None if found is None else found.build(text.leaves, {HIDDEN: text.hidden})
 
-    def _learned(self, chunks: Sequence[Any], text: Text, provider: Any) -> Any:
+    def _learned(self, chunks: Sequence[Any], text: Text, provider: Any) -> template.Template:
         examples = [_marked(chunks, text, salt) for salt in (1, 2)]
         results = [self._built(example, provider) for example in examples]
         read = [Text(example, self._kinds) for example in examples]

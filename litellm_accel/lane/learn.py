@@ -99,7 +99,7 @@ def _reasoning(usage: dict[str, Any]) -> int:
     return count if type(count) is int else 0
 
 
-def learn_template(convert: Callable[[Any], Any], value: Any, sums: bool = False) -> Any:
+def learn_template(convert: Callable[[Any], Any], value: Any, sums: bool = False) -> template.Template:
     """Return the template of ``convert``, which ``sums`` tokens up or not, for values shaped like ``value``.
 
     Raises ``Unlearnable``.

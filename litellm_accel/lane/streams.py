@@ -36,7 +36,7 @@ class Events:
     error and the end included, is met by them when they are asked next.
     """
 
-    def __init__(self, decoder: Any, reader: Any) -> None:
+    def __init__(self, decoder: Any, reader: streaming.Reader) -> None:
         self.decoder = decoder
         self.reader = reader
         self.packets: Any = None  # while there may be more
@@ -118,7 +118,8 @@ class Events:
     def take(self) -> None:
         """Give the splitter the packet that has come."""
         if self.packet is not None:
-            self.packet = self.reader.splitter.feed(self.packet)
+            # Both in one statement.
+            self.packet = self.reader.splitter.feed(self.packet)  # type: ignore[func-returns-value]
 
     def _event(self, line: bytes) -> Any:
         try:
@@ -243,7 +244,7 @@ class Learner:
         names = {**vars(handler), "exception_type": _unmapped, "verbose_logger": SimpleNamespace(exception=_failed)}
         self._create = FunctionType(creator.__code__, names, creator.__name__)
 
-    def learn(self, stream: Any, attributes: Mapping[str, Any], value: Any) -> Any:
+    def learn(self, stream: Any, attributes: dict[str, Any], value: Any) -> streaming.ChunkTemplate:
         """Return the ``ChunkTemplate`` for events shaped like ``value``, one of ``stream``.
 
         ``attributes`` are those of LiteLLM's stream. Raises ``Unlearnable``.
@@ -277,7 +278,7 @@ class Learner:
         self._prove(learned, stream, attributes, value)
         return learned
 
-    def _prove(self, learned: Any, stream: Any, attributes: Mapping[str, Any], value: Any) -> None:
+    def _prove(self, learned: streaming.ChunkTemplate, stream: Any, attributes: dict[str, Any], value: Any) -> None:
         begin = int(time.time())
         chunk, changed, _ = self._converted(stream, attributes, value, {})
         if attributes["created"] is None:
