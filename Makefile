@@ -31,7 +31,7 @@ test-compiled: build
 # Without the tests of builds, the provider, the demo, the command line and the harness of verify: no hot module is in them; and
 # without its scenarios. Tests that run over both implementations (their ids say "pure") have done so above.
 test-pure: build
-	LITELLM_ACCEL_PURE=1 $(bin)/pytest -k "not pure and not verify_finds_no_difference" $(PYTEST_ARGS) --ignore=tests/unit/test_packaging.py \
+	LITELLM_ACCEL_PURE=1 $(bin)/pytest -k "not pure and not verify_finds_no_difference" $(PYTEST_ARGS) --ignore=tests/unit/test_packaging.py --ignore=tests/unit/test_types.py \
 		--ignore=tests/unit/test_provider.py --ignore=tests/unit/test_provider_profiles.py --ignore=tests/unit/test_demo.py \
 		--ignore=tests/differential/test_cli.py --ignore=tests/differential/test_demo.py --ignore=tests/differential/test_verify_harness.py \
 		--ignore=tests/differential/test_verify_chat.py
@@ -44,8 +44,10 @@ lint: build
 	$(bin)/ruff format --check .
 	PATH="$(abspath $(bin)):$$PATH" $(bin)/cython-lint litellm_accel  # it looks for pycodestyle there
 
+# And that it would find an error wherever there is one.
 types: build
 	$(bin)/mypy
+	$(bin)/pytest -q tests/unit/test_types.py
 
 bench: build
 	$(asv) run --show-stderr --launch-method=forkserver $(existing)

@@ -40,7 +40,15 @@ class Reader(CustomLogger):  # type: ignore[misc]
 class Calls:
     """`CALLS` calls of one kind, answered as OpenAI answers, over TLS; others by their own providers, or over HTTP."""
 
-    kinds = ("completion", "completion_threads", "acompletion", "plain_http", "hosted_vllm", "azure", "router")
+    kinds: tuple[str, ...] = (
+        "completion",
+        "completion_threads",
+        "acompletion",
+        "plain_http",
+        "hosted_vllm",
+        "azure",
+        "router",
+    )
     params = (list(kinds), list(SHIPPED))
     param_names = ("kind", "backend")
     timeout = 300
@@ -170,7 +178,7 @@ class Admission:
 
     def setup(self, backend: str) -> None:
         _accelerate(backend)
-        from litellm_accel import components
+        from litellm_accel.components.chat import COMPONENT
 
         with openai() as provider:
             self.call = {
@@ -183,7 +191,8 @@ class Admission:
             for _ in range(5):
                 litellm.completion(**self.call)
         assert _served(backend) > 1, "the call is not prepared"
-        self.lane = components.get("chat").lane
+        assert COMPONENT.lane is not None
+        self.lane = COMPONENT.lane
 
     def time_admit(self, backend: str) -> None:
         assert self.lane.admit("sync", (), self.call, time.time())

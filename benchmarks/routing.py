@@ -37,7 +37,7 @@ def router_of(strategy: str, size: int, groups: int = 1) -> Any:
     """Return a router of ``groups`` model groups ``g0``, ``g1``, … of ``size`` deployments each, with measurements."""
     from litellm import Router
 
-    models = [
+    models: list[dict[str, Any]] = [
         {
             "model_name": f"g{group}",
             "litellm_params": {
@@ -266,7 +266,7 @@ async def _growth() -> None:
     litellm_accel.accelerate("routing", strict=True)
     print("\n| choosing, accelerated | " + " | ".join(f"{size:,}" for size in (*TABLED, 10_000)) + " |")
     print("|---" * (len(TABLED) + 2) + "|")
-    rows = {f"`{name}`": (choosing, name) for name in STRATEGIES}
+    rows: dict[str, tuple[Callable[[Any], Any], str]] = {f"`{name}`": (choosing, name) for name in STRATEGIES}
     rows["`least-busy`, after a write"] = (writing, "least-busy")
     for title, (work, strategy) in rows.items():
         works = [work(router_of(strategy, size)) for size in (*TABLED, 10_000)]

@@ -22,6 +22,9 @@ AT_ONCE = 100
 COMPONENTS = ("chat", "connection_pool", "cost", "routing", "streaming")
 
 
+Figures = dict[tuple[str, str], dict[str, float]]
+
+
 class Chunks:
     """Streams of `CHUNKS` chunks: CPU time for one chunk, with its part of set-up and end and without; and time to the
     first chunk. And CPU time for a stream of 4 chunks, which is mostly set-up and end.
@@ -33,29 +36,29 @@ class Chunks:
     params = (list(kinds), list(SHIPPED))
     param_names = ("kind", "backend")
 
-    def setup_cache(self) -> dict[tuple[str, str], dict[str, float]]:
+    def setup_cache(self) -> Figures:
         """Measure everything, stock and accelerated in turn."""
         return {(kind, backend): figures for kind in self.kinds for backend, figures in _Streams(kind).measured()}
 
     setup_cache.timeout = 600  # type: ignore[attr-defined]
 
-    def track_cpu_per_chunk(self, figures: Any, kind: str, backend: str) -> float:
+    def track_cpu_per_chunk(self, figures: Figures, kind: str, backend: str) -> float:
         found = figures[kind, backend]
         return 1e6 * (CHUNKS * found["whole"] - found["short"]) / (CHUNKS - SHORT)
 
     track_cpu_per_chunk.unit = "µs"  # type: ignore[attr-defined]
 
-    def track_cpu_per_chunk_of_whole_streams(self, figures: Any, kind: str, backend: str) -> float:
+    def track_cpu_per_chunk_of_whole_streams(self, figures: Figures, kind: str, backend: str) -> float:
         return 1e6 * figures[kind, backend]["whole"]
 
     track_cpu_per_chunk_of_whole_streams.unit = "µs"  # type: ignore[attr-defined]
 
-    def track_cpu_per_short_stream(self, figures: Any, kind: str, backend: str) -> float:
+    def track_cpu_per_short_stream(self, figures: Figures, kind: str, backend: str) -> float:
         return 1e6 * figures[kind, backend]["short"]
 
     track_cpu_per_short_stream.unit = "µs"  # type: ignore[attr-defined]
 
-    def track_time_to_first_chunk(self, figures: Any, kind: str, backend: str) -> float:
+    def track_time_to_first_chunk(self, figures: Figures, kind: str, backend: str) -> float:
         return 1e3 * figures[kind, backend]["first"]
 
     track_time_to_first_chunk.unit = "ms"  # type: ignore[attr-defined]
@@ -118,13 +121,17 @@ class _Streams:
         }
         call = {**deployment, "messages": MESSAGES, "stream": True}
         if self.kind == "completion":
-            return lambda: [self._consume(lambda: litellm.completion(**call)) for _ in range(self.streams)]
+            return lambda: self._in_turn(lambda: litellm.completion(**call))
         if self.kind == "router":
             router = litellm.Router(model_list=[{"model_name": "g", "litellm_params": deployment}])
             return lambda: self._one_by_one(lambda: router.acompletion("g", MESSAGES, stream=True))
         if self.kind == "acompletion":
             return lambda: self._one_by_one(lambda: litellm.acompletion(**call))
         return lambda: self._at_once(lambda: litellm.acompletion(**call))
+
+    def _in_turn(self, call: Callable[[], Any]) -> None:
+        for _ in range(self.streams):
+            self._consume(call)
 
     def _one_by_one(self, call: Callable[[], Any]) -> None:
         async def play() -> None:

@@ -12,9 +12,8 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from litellm_accel import _backend, components, exit_cleanup, import_watch, patching, settings
+from litellm_accel import _backend, components, exit_cleanup, hot, import_watch, patching, settings
 from litellm_accel.components.base import Component, ProbeMismatch, Replaced, Unavailable, Unproven
 from litellm_accel.quiet import quiet
 from litellm_accel.report import AccelerationError, ComponentStatus, Report, State
@@ -32,7 +31,7 @@ class _Activation:
         self.state: State = "off"
         self.reason = "not switched on"
         self.patches: list[patching.Patch] = []
-        self.gate: Any = _backend.load("gate").Gate(name, settings.max_faults())
+        self.gate = hot.gate.Gate(name, settings.max_faults())
 
     def start(self) -> bool:
         """Activate the component, or record why that is impossible. Leaves nothing half done. Returns whether it is."""

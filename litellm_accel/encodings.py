@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import tiktoken
 import tiktoken.load
 import tiktoken.registry
-from tiktoken import _tiktoken
+from tiktoken import _tiktoken  # type: ignore[attr-defined]  # compiled, without types
 from tiktoken.core import raise_disallowed_special_token
 
-from litellm_accel import _backend, unicode_classes
+from litellm_accel import _backend, hot, unicode_classes
 from litellm_accel._py import bpe as pure_bpe
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Encoding(tiktoken.Encoding):
             self.__dict__["count"] = self.encoder.count  # one call less
 
     @functools.cached_property
-    def _mergeable_ranks(self) -> dict[bytes, int]:
+    def _mergeable_ranks(self) -> dict[bytes, int]:  # type: ignore[override]  # an attribute of tiktoken's own class
         return self.encoder.mergeable_ranks()
 
     @functools.cached_property
@@ -233,14 +233,13 @@ def _encoder(
     pat_str: str, ranks: bytes, special_tokens: dict[str, int], stock: Callable[[], _tiktoken.CoreBPE]
 ) -> tuple[pure_bpe.BytePairEncoder, str]:
     """Return the fastest encoder that covers an encoding, and why that one."""
-    module = _backend.load("bpe")
     kind, reason = _backend.chosen("bpe")
     if kind == "compiled":
         problem = unicode_classes.mismatch()
         if problem is None:
             try:
-                return module.BytePairEncoder(pat_str, ranks, special_tokens, stock), reason
-            except module.UnsupportedEncodingError as error:
+                return hot.bpe.BytePairEncoder(pat_str, ranks, special_tokens, stock), reason
+            except hot.bpe.UnsupportedEncodingError as error:
                 problem = str(error)
         reason = problem
     return pure_bpe.BytePairEncoder(pat_str, ranks, special_tokens, stock), reason

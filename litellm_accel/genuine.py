@@ -53,7 +53,7 @@ def is_genuine(value: Any) -> bool:
             return True
         if kind is not FunctionType:
             return is_genuine(value.__wrapped__)
-        source = value.__code__.co_filename
+        source: str = value.__code__.co_filename
         return source.startswith(_sources()) or (source[0] == "<" and value.__name__.startswith("__"))
     if issubclass(kind, type):
         return _root(value) in _ROOTS

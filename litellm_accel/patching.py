@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from types import CodeType, FunctionType
@@ -91,7 +92,7 @@ def trampoline(code: CodeType, implementation: Callable[..., Any]) -> CodeType:
     constants = tuple(implementation if constant == _IMPLEMENTATION else constant for constant in compiled.co_consts)
     # The original's place keeps inspect.getsource() and tracebacks pointing at LiteLLM's own definition.
     made = compiled.replace(co_consts=constants, co_name=code.co_name, co_firstlineno=code.co_firstlineno)
-    if hasattr(code, "co_qualname"):
+    if sys.version_info >= (3, 11):
         made = made.replace(co_qualname=code.co_qualname)
     return made
 

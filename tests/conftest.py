@@ -39,6 +39,7 @@ def hot(backend: str) -> Callable[[str], ModuleType]:
     def load(name: str) -> ModuleType:
         if backend == "compiled" and (problem := _compiled_is_missing(name)):
             pytest.fail(f"compiled module {name} does not import: {problem}")
+        _backend.load(name)  # which a test may put this one in the place of
         return importlib.import_module(f"litellm_accel.{'_cy' if backend == 'compiled' else '_py'}.{name}")
 
     return load

@@ -6,14 +6,23 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from tiktoken._tiktoken import CoreBPE
+from typing import TYPE_CHECKING, Protocol
 
 __all__ = ["BytePairEncoder", "UnsupportedEncodingError"]
 
 _TOKEN_BYTES = 4  # of one token in CoreBPE's buffer
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    class CoreBPE(Protocol):
+        """What is called of tiktoken's own class of this name, which comes without types."""
+
+        def encode_to_tiktoken_buffer(self, text: str, allowed_special: set[str]) -> Buffer: ...
+        def encode_ordinary(self, text: str) -> list[int]: ...
+        def encode_single_token(self, piece: bytes) -> int: ...
+        def decode_bytes(self, tokens: Sequence[int]) -> bytes: ...
+        def decode_single_token_bytes(self, token: int) -> bytes: ...
 
 
 class UnsupportedEncodingError(ValueError):

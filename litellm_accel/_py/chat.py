@@ -7,7 +7,8 @@ import json
 import marshal
 import time
 import zlib
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
@@ -15,7 +16,23 @@ import orjson
 from httpx import DecodingError, Headers, Response, Timeout
 from httpx._decoders import SUPPORTED_DECODERS
 
-from litellm_accel._py.template import leaves_of
+from litellm_accel._py.template import Template, leaves_of
+
+if TYPE_CHECKING:
+    from litellm_accel.lane.conversations import Rewriting
+    from litellm_accel.lane.events import Feed
+    from litellm_accel.lane.exchange import Conversion
+    from litellm_accel.lane.header_maps import HeaderMaps
+    from litellm_accel.lane.log_records import LogTemplate
+    from litellm_accel.lane.loops import Transports
+    from litellm_accel.lane.openings import Opening
+
+    class Others(Protocol):
+        """Arguments that ``call_key`` does not know by itself."""
+
+        def are_providers(self, name: str, /) -> bool: ...
+        def key(self, passed: list[Any], /) -> bytes | None: ...
+
 
 __all__ = [
     "ARGUMENTS",
@@ -151,7 +168,7 @@ def messages_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def call_key(
-    kind: str, args: tuple[Any, ...], kwargs: dict[str, Any], others: Any = None
+    kind: str, args: tuple[Any, ...], kwargs: dict[str, Any], others: Others | None = None
 ) -> tuple[bytes, dict[str, bytes]] | None:
     """Return a key for what a call passes but its messages, and its free arguments by name, in JSON.
 
@@ -192,7 +209,7 @@ def call_key(
         passed.append(name)
         passed.append(value)
     try:
-        key = marshal.dumps(passed, 2)
+        key: bytes | None = marshal.dumps(passed, 2)
     except ValueError:
         key = None if others is None else others.key(passed)
     return (key, free) if key is not None and len(key) <= _MAX_KEY else None
@@ -385,9 +402,9 @@ def _decoded(body: bytes, encoding: str) -> bytes:
     if encoding == "gzip":
         inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
         return inflate.decompress(body) + inflate.flush()
-    decoder = SUPPORTED_DECODERS.get(encoding)
-    if decoder is not None:
-        decoder = decoder()
+    kind = SUPPORTED_DECODERS.get(encoding)
+    if kind is not None:
+        decoder = kind()
         return decoder.decode(body) + decoder.flush()
     return Response(200, headers={"content-encoding": encoding}, content=body).content
 
@@ -397,7 +414,9 @@ _names: dict[bytes, str] = {}
 _MAX_NAMES = 4096
 
 
-def read_headers(headers: Any) -> tuple[dict[str, str], list[str], tuple[Any, ...]] | None:
+def read_headers(
+    headers: Mapping[str, str] | Iterable[tuple[bytes, bytes]] | Iterable[tuple[str, str]],
+) -> tuple[dict[str, str], list[str], tuple[Any, ...]] | None:
     """Return response headers as httpx shows them, the values that set cookies, and the names.
 
     ``headers`` are names and values, as bytes or as texts, or a mapping of texts. What is shown has names in lower case
@@ -407,7 +426,8 @@ def read_headers(headers: Any) -> tuple[dict[str, str], list[str], tuple[Any, ..
     shown: dict[str, str] = {}
     cookies: list[str] = []
     has_empty = False
-    for name, value in headers.items() if hasattr(headers, "items") else headers:
+    fields: Any = headers.items() if hasattr(headers, "items") else headers
+    for name, value in fields:
         if not value.isascii():
             return None
         if type(name) is bytes:
@@ -514,10 +534,10 @@ class Plan:
         spaced: bool,
         hidden: tuple[tuple[str, str, Any], ...],
         content_type: str,
-        templates: dict[Any, Any],
-        header_maps: Any,
-        cost: Any,
-        transports: Any,
+        templates: dict[Any, Template],
+        header_maps: HeaderMaps,
+        cost: Callable[..., Any] | None,
+        transports: Transports,
         request: dict[str, Any],
         epoch: int,
         expires: float,
@@ -530,20 +550,20 @@ class Plan:
         self.content_type = content_type
         self.templates = templates
         self.header_maps = header_maps
-        self.cost = cost
+        self.cost: Any = cost  # a stream has none, and no result to price
         self.transports = transports
         self.request = request
         self.epoch = epoch
         self.expires = expires
         self.free = free
         self.places: dict[str, str | None] = {}
-        self.feed: Any = None
-        self.opening: Any = None
-        self.log: Any = None
+        self.feed: Feed | None = None
+        self.opening: Opening | None = None
+        self.log: LogTemplate | None = None
         self.kinds = -1
-        self.conversion: Any = None
-        self.rewriting: Any = None
-        self.prices: dict[Any, Any] = {}
+        self.conversion: Conversion | None = None
+        self.rewriting: Rewriting
+        self.prices: dict[Any, Template] = {}
         self.sums = False
         self.tells_headers = True
         self._before = suffix
@@ -616,7 +636,7 @@ class Answer:
     def __init__(
         self,
         plan: Plan,
-        template: Any,
+        template: Template,
         leaves: list[Any],
         headers: dict[str, str],
         cookies: list[str],
@@ -646,7 +666,7 @@ class Answer:
             self._received = Headers(self._received)
         return self._received
 
-    def result(self, started: float, provider_ms: float, price: Any = None) -> Any:
+    def result(self, started: float, provider_ms: float, price: Callable[[Any], Any] | None = None) -> Any:
         """Return the response object for a call that began at ``started`` (``time.time()``).
 
         ``provider_ms`` is how long the provider took, in milliseconds; ``price`` prices the response instead of the

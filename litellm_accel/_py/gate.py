@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 __all__ = ["DECLINED", "AsyncCall", "Gate", "PureCall", "Ready"]
@@ -130,7 +130,7 @@ class Ready:
     def __init__(self, result: Any) -> None:
         self._result = result
 
-    def __await__(self) -> Iterator[Any]:
+    def __await__(self) -> Any:
         return self
 
     def __iter__(self) -> Ready:

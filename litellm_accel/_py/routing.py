@@ -15,9 +15,12 @@ from math import ceil, inf
 from operator import is_
 from random import Random
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from litellm_accel._py.gate import Gate
+
+if TYPE_CHECKING:
+    from litellm_accel.components.routing import Reader
 
 __all__ = ["Bindings", "Chooser", "Snapshot", "Unserved", "increment", "shuffled"]
 
@@ -111,18 +114,18 @@ def shuffled(source: Random, count: int) -> list[int]:
     return source.sample(range(count), count)
 
 
-def increment(store: object, key: str, amount: object, ttl: object = None, least: object = None) -> object:
+def increment(store: Any, key: str, amount: float, ttl: float | None = None, least: float | None = None) -> float:
     """Add ``amount`` to a counter of an ``InMemoryCache`` as ``increment_cache`` does, and return the sum.
 
     A counter that starts lives ``ttl`` seconds, the cache's own time where that is None; a sum below ``least`` is kept
     as that. Raises ``Unserved``, before anything is written, where the counter is no number.
     """
-    memory: Any = store
+    memory = store
     with memory._increment_lock:
         now = memory._clock()
         if type(memory.cache_dict.get(key, 0)) not in (int, float) and not now > memory.ttl_dict.get(key, inf):
             raise Unserved("a cached value of another kind")
-        total = (memory.get_cache(key) or 0) + amount
+        total: float = (memory.get_cache(key) or 0) + amount
         if least is not None and total < least:
             total = least
         memory.set_cache(key, total, ttl=ttl)
@@ -224,7 +227,7 @@ class _Group:
 
     def __init__(
         self,
-        reader: Any,
+        reader: Reader,
         name: str | None,
         team: str | None,
         indices: list[int],
@@ -248,8 +251,9 @@ class _Group:
             self.refusal = self.refusal or "deployments that cannot be copied"
         self.filters: Any = None
         if self.refusal is None:
+            called: Any = asked or name  # one of them is given
             self.filters = reader.filters(
-                asked or name, self.deployments, self.ids, self.blocked, self.orders, name is not None and team is None
+                called, self.deployments, self.ids, self.blocked, self.orders, name is not None and team is None
             )
         self.places = {model_id: place for place, model_id in enumerate(self.ids)}
         self.colons = any(":" in model_id for model_id in self.ids)
@@ -285,7 +289,7 @@ class _Group:
         first = min((order for place in places if (order := self.orders[place]) is not None), default=None)
         return places if first is None else [place for place in places if self.orders[place] == first]
 
-    def limits(self, reader: Any, strict: bool) -> list[tuple[Any, Any] | None]:
+    def limits(self, reader: Reader, strict: bool) -> list[tuple[Any, Any] | None]:
         """Return per place the (tpm, rpm) limits, None for a deployment without; ``strict`` takes 0 for a limit."""
         if strict not in self._limits:
             self._limits[strict] = reader.limits(self.deployments, strict)
@@ -306,7 +310,7 @@ class _Pool:
         self.weighed = False
         self.sums: list[float] | None = None
 
-    def drawn(self, reader: Any, source: Random) -> Deployment:
+    def drawn(self, reader: Reader, source: Random) -> Deployment:
         """Return one deployment as ``random.choices`` with weights, or ``random.choice`` without, would draw it."""
         if not self.weighed:
             self.sums = reader.cumulative(self.deployments)
@@ -319,7 +323,7 @@ class _Pool:
 class _Prices:
     """What a token in and a token out of each deployment cost together, kept while the cost map's rows are the same."""
 
-    def __init__(self, reader: Any, table: dict[str, Any], deployments: list[Deployment]) -> None:
+    def __init__(self, reader: Reader, table: dict[str, Any], deployments: list[Deployment]) -> None:
         self.names = reader.priced_names(deployments)
         self.rows = list(map(table.get, self.names))
         self.seen = Snapshot([row for row in self.rows if row is not None])
@@ -378,7 +382,7 @@ def _usage_key(group: _Group, key: Any, minute: str) -> int:
 class _Roster:
     """The model names of all deployments of a router, with those that teams have given, and who has which model."""
 
-    def __init__(self, reader: Any, models: list[Deployment]) -> None:
+    def __init__(self, reader: Reader, models: list[Deployment]) -> None:
         self.models = models
         self.listed = list(models)
         self.seen = Snapshot(reader.dicts(self.listed))
@@ -406,7 +410,7 @@ class _Wildcards:
             return True
         return self.seen.changed()
 
-    def group(self, reader: Any, asked: str, name: str, team: str | None, known: dict[str, int]) -> _Group | None:
+    def group(self, reader: Reader, asked: str, name: str, team: str | None, known: dict[str, int]) -> _Group | None:
         """Return the group of the deployments whose pattern ``asked`` matches, called ``name``, or None."""
         if asked not in self.matches:
             self.matches[asked] = reader.matched(self.table, asked)
@@ -426,7 +430,7 @@ class _Wildcards:
 class _Index:
     """What is remembered of one router: its settings, its cooldowns and its model groups."""
 
-    def __init__(self, reader: Any, router: weakref.ref[Any]) -> None:
+    def __init__(self, reader: Reader, router: weakref.ref[Any]) -> None:
         self.router = router
         self.cooldowns = _Cooldowns()
         self.health = reader.health()
@@ -439,7 +443,7 @@ class _Index:
 
     def group(
         self,
-        reader: Any,
+        reader: Reader,
         name: str,
         team: str | None,
         indices: list[int],
@@ -456,14 +460,14 @@ class _Index:
             self.groups[key] = group
         return group
 
-    def listing(self, reader: Any, model_list: list[Deployment]) -> _Roster:
+    def listing(self, reader: Reader, model_list: list[Deployment]) -> _Roster:
         """Return what is known of all deployments."""
         if self.roster is None or self.roster.changed(model_list):
             self.roster = _Roster(reader, model_list)
             self.specific.clear()
         return self.roster
 
-    def having(self, reader: Any, model: str, model_list: list[Deployment], known: dict[str, int]) -> _Group:
+    def having(self, reader: Reader, model: str, model_list: list[Deployment], known: dict[str, int]) -> _Group:
         """Return the deployments whose own model is ``model``."""
         indices = self.listing(reader, model_list).owners.get(model)
         group = self.specific.get(model)
@@ -474,7 +478,7 @@ class _Index:
         return group
 
     def deployment(
-        self, reader: Any, router: Any, model_id: str, model_list: list[Deployment], known: dict[str, int]
+        self, reader: Reader, router: Any, model_id: str, model_list: list[Deployment], known: dict[str, int]
     ) -> Deployment:
         """Return a new copy of the deployment called ``model_id``, as ``Router.get_deployment`` parses it."""
         (listed,) = _at(model_list, [known[model_id]])
@@ -486,7 +490,9 @@ class _Index:
         copied: Deployment = reader.copied(held[2])
         return copied
 
-    def wildcard(self, reader: Any, source: Any, name: str, team: str | None, known: dict[str, int]) -> _Group | None:
+    def wildcard(
+        self, reader: Reader, source: Any, name: str, team: str | None, known: dict[str, int]
+    ) -> _Group | None:
         """Return the group of the first pattern of ``source`` that matches, or None."""
         if type(source) is not reader.pattern_type or not vars(source).keys() <= {"patterns", "_pattern_utils"}:
             raise Unserved("a part of another kind")
@@ -504,7 +510,7 @@ class Chooser:
     (``components.routing.Reader``).
     """
 
-    def __init__(self, gate: Gate, reader: Any) -> None:
+    def __init__(self, gate: Gate, reader: Reader) -> None:
         self._gate = gate
         self._reader = reader
         self._code = Bindings(reader.code)
@@ -974,7 +980,7 @@ class Chooser:
         streaming = request is not None and request.get("stream") is True
         minute = self._reader.minute("lowest_latency")
         self._introduce(group, pool, usage, minute, True)
-        tokens = None
+        tokens: Any = None
         entries: list[tuple[int, float, bool]] = []
         for model_id, usages in list(usage.items()):
             place = group.places.get(model_id, -1)

@@ -30,7 +30,7 @@ _OPEN = (
     ("holding_chunk", ""),
 )
 _MIDDLE = (("sent_first_chunk", True), *_OPEN)
-_BEGINNING = (
+_BEGINNING: tuple[tuple[str, Any], ...] = (
     ("sent_first_chunk", False),
     *_OPEN,
     ("created", None),

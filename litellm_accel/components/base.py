@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, ClassVar
 
-from litellm_accel._backend import load
-
-gate = load("gate")
+from litellm_accel import hot
 
 
 class Unavailable(Exception):
@@ -83,7 +81,7 @@ class Component:
     hot_modules: ClassVar[tuple[str, ...]] = ()
     relies_on: ClassVar[tuple[str, ...]] = ()  # modules of LiteLLM whose source a record of equality is bound to
 
-    def replacements(self, gate: Any) -> Sequence[Replacement]:
+    def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         """Return what is replaced; every accelerated call passes ``gate``. Raises ``Unavailable``."""
         raise NotImplementedError
 

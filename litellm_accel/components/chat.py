@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType
 from typing import Any, ClassVar
 
+from litellm_accel import hot
 from litellm_accel.components.base import Component, Replaced, Replacement
 from litellm_accel.lane import exchange
 from litellm_accel.lane.core import Lane
@@ -26,7 +27,7 @@ class Chat(Component):
     def __init__(self) -> None:
         self.lane: Lane | None = None
 
-    def replacements(self, gate: Any) -> Sequence[Replacement]:
+    def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         """Return the calls the lane serves."""
         list(exchange.required())  # what lets it watch stock must be there
         lane = self.lane = Lane(gate)

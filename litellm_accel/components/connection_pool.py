@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from litellm_accel import hot
 from litellm_accel.components.base import Component, Replaced, Replacement
 from litellm_accel.components.chat import COMPONENT as chat
 from litellm_accel.lane import pools
@@ -22,7 +23,7 @@ class ConnectionPool(Component):
     def __init__(self) -> None:
         self._pools: pools.Pools | None = None
 
-    def replacements(self, gate: Any) -> Sequence[Replacement]:
+    def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         """Return nothing; get ready."""
         self._pools = pools.Pools(gate)
         return []

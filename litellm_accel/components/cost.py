@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
-from litellm_accel import patching
-from litellm_accel._backend import load
+from litellm_accel import hot, patching
 from litellm_accel.components.base import (
     Component,
     ProbeMismatch,
@@ -142,7 +141,7 @@ class _LiteLLM:
             )
         )
 
-    def prices(self) -> Any:
+    def prices(self) -> hot.cost.Prices:
         """Read ``Prices``."""
         points: list[tuple[Any, tuple[str, ...]]] = [
             (_module(module), names) for module, names in _SETTINGS.items() if module != _CALCULATOR
@@ -153,9 +152,9 @@ class _LiteLLM:
         points.append((self.tracking, tuple(vars(self.tracking))))
         points.append((self.litellm, self._registry_names()))
         # The bindings come first: what is set while we read makes the prices outdated at once.
-        bindings = load("bindings").Bindings(points)
+        bindings = hot.bindings.Bindings(points)
         replaced = any(namespace.get(name) is not value for namespace, name, value in self._own)
-        return load("cost").Prices(
+        return hot.cost.Prices(
             bindings,
             "stock function replaced" if replaced else None,
             self.calculator.verbose_logger.isEnabledFor,
@@ -241,9 +240,9 @@ class _Planner:
 
     def __init__(self, litellm: _LiteLLM) -> None:
         self._litellm = litellm
-        self.calculator: Any = None
+        self.calculator: hot.cost.CostCalculator
 
-    def prepare(self, function: str, arguments: dict[str, Any]) -> Any:
+    def prepare(self, function: str, arguments: dict[str, Any]) -> hot.cost.Plan | str:
         """Return the ``Plan`` for calls of this kind, or why there is none."""
         litellm = self._litellm
         response = arguments.get("completion_response")
@@ -277,7 +276,7 @@ class _Planner:
         names = {part for part in (*arguments.values(), asked["model"], info["key"]) if isinstance(part, str)}
         if response is not None and response.model is not None:
             names.add(response.model)
-        return load("cost").Plan(tariff, self._bindings(names, provider), self._litellm.registries())
+        return hot.cost.Plan(tariff, self._bindings(names, provider), self._litellm.registries())
 
     def _provider(self, arguments: Mapping[str, Any], response: Any) -> Any:
         hidden = {} if response is None else response._hidden_params
@@ -285,7 +284,9 @@ class _Planner:
         model = arguments["model"] or (None if response is None else response.model)
         return provider or self._litellm.litellm.get_llm_provider(model=model)[1]
 
-    def _tariff(self, info: Mapping[str, Any], provider: str, asked: Mapping[str, Any]) -> tuple[list[int], Any]:
+    def _tariff(
+        self, info: Mapping[str, Any], provider: str, asked: Mapping[str, Any]
+    ) -> tuple[list[int], hot.cost.Tariff]:
         """Return a prompt length for each row of rates, and the tariff."""
         arithmetic = self._litellm.arithmetic
         info = arithmetic.apply_provider_cache_read_default(info, provider)
@@ -343,10 +344,10 @@ class _Planner:
             arithmetic.get_regional_uplift_multiplier(info, residency) * (fedramp(info, residency) if fedramp else 1.0),
             arithmetic.get_vertex_regional_endpoint_uplift(info, asked.get("vertex_location")),
         )
-        tariff = load("cost").Tariff(thresholds, inclusive, rates, [each for each in multipliers if each != 1.0])
+        tariff = hot.cost.Tariff(thresholds, inclusive, rates, [each for each in multipliers if each != 1.0])
         return lengths, tariff
 
-    def _bindings(self, names: set[str], provider: str) -> Any:
+    def _bindings(self, names: set[str], provider: str) -> hot.bindings.Bindings:
         """Return bindings to the entries of the price list that a call with these names may be billed by."""
         model_cost = self._litellm.litellm.model_cost
         for name in tuple(names):
@@ -354,7 +355,7 @@ class _Planner:
             names.update("/".join(parts[start:]) for start in range(1, len(parts)))
         names.update([f"{provider}/{name}" for name in names])
         entries = [(model_cost[name], None) for name in sorted(names) if type(model_cost.get(name)) is dict]
-        return load("bindings").Bindings([(model_cost, tuple(sorted(names))), *entries[:15]])
+        return hot.bindings.Bindings([(model_cost, tuple(sorted(names))), *entries[:15]])
 
 
 def _base_rates(found: Any) -> tuple[float, float, float, float, float]:
@@ -402,10 +403,10 @@ class Cost(Component):
     summary = "completion_cost and cost_per_token for calls billed by tokens"
     hot_modules = ("bindings", "cost")
 
-    def replacements(self, gate: Any) -> Sequence[Replacement]:
+    def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         litellm = self._litellm = _LiteLLM()
         planner = self._planner = _Planner(litellm)
-        calculator = planner.calculator = load("cost").CostCalculator(
+        calculator = planner.calculator = hot.cost.CostCalculator(
             gate, litellm.prices, planner.prepare, litellm.response_types, litellm.usage_types
         )
 

@@ -19,14 +19,13 @@ from itertools import accumulate
 from types import FunctionType, ModuleType
 from typing import Any
 
-from litellm_accel._backend import load
+from litellm_accel import hot
 from litellm_accel.components.base import Component, Replaced, Replacement, Unavailable
 from litellm_accel.components.routing_filters import Filters, Health, Tools
 from litellm_accel.components.routing_probe import probe, require_known
 from litellm_accel.components.routing_records import Records
 from litellm_accel.components.routing_words import strange
-
-_hot = load("routing")
+from litellm_accel.hot import routing as _hot
 
 # What a choice or a record goes around. While one of these names holds another function or class than when the
 # component started, calls are declined; None stands for all functions and classes there.
@@ -261,7 +260,7 @@ class Reader:
         self.logging = vars(_logging)
         self.router_log: logging.Logger = _logging.verbose_router_logger
         self.log: logging.Logger = _logging.verbose_logger
-        self.random: random.Random = random._inst  # type: ignore[attr-defined]  # what the module's functions draw from
+        self.random: random.Random = random._inst  # what the module's functions draw from
         self.code = around()
         for owner, names in self.code:
             for name in names:
@@ -567,7 +566,7 @@ class Routing(Component):
         self._chooser: Any = None
         self._reader: Any = None
 
-    def replacements(self, gate: Any) -> Sequence[Replacement]:
+    def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         """Return the methods that choose, the listing of a model group, and the records of finished calls."""
         try:
             reader = self._reader = Reader()

@@ -15,9 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-from litellm_accel._backend import load
-
-_hot = load("routing")
+from litellm_accel.hot import routing as _hot
 
 Deployment = dict[str, Any]
 

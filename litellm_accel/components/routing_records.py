@@ -14,10 +14,9 @@ from datetime import timedelta
 from types import ModuleType
 from typing import Any
 
-from litellm_accel._backend import load
+from litellm_accel import hot
 from litellm_accel.components.routing_filters import MAPPED_PROVIDERS
-
-_hot = load("routing")
+from litellm_accel.hot import routing as _hot
 
 _NUMBERS = (int, float)
 # What stock calls on the router itself when it counts.
@@ -32,8 +31,8 @@ class Limits:
         self._litellm = litellm
         self._get_provider = litellm["get_llm_provider"]
         self._has_io_limits = importlib.import_module("litellm.router").deployment_has_io_token_limits
-        self._prices: Any = None
         self._table: Any = None
+        self._prices: _hot.Snapshot  # there is one once there is a table
         self._known: dict[tuple[int, str], tuple[dict[str, Any], Any, bool]] = {}
 
     def counted(self, router: Any, model_id: str, model_group: str) -> bool:
@@ -85,7 +84,9 @@ class Limits:
 class Records:
     """Records finished calls as LiteLLM's router and its latency- and cost-based strategies do."""
 
-    def __init__(self, gate: Any, chooser: Any, litellm: dict[str, Any], strategies: Mapping[str, ModuleType]) -> None:
+    def __init__(
+        self, gate: hot.gate.Gate, chooser: _hot.Chooser, litellm: dict[str, Any], strategies: Mapping[str, ModuleType]
+    ) -> None:
         self._gate = gate
         self._chooser = chooser
         self._litellm = litellm
@@ -186,9 +187,10 @@ class Records:
     def latency(self, handler: Any, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> object:
         """Record a latency as ``LowestLatencyLoggingHandler.log_success_event`` does, or return ``DECLINED``."""
         try:
-            return self._latency(handler, kwargs, response_obj, start_time, end_time)
+            self._latency(handler, kwargs, response_obj, start_time, end_time)
         except _hot.Unserved as reason:
             return self._gate.decline(str(reason))
+        return None
 
     def _latency(self, handler: Any, kwargs: Any, response: Any, start_time: Any, end_time: Any) -> None:
         module = self._strategies["lowest_latency"]
@@ -226,9 +228,10 @@ class Records:
     def cost(self, handler: Any, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> object:
         """Record a use as ``LowestCostLoggingHandler.log_success_event`` does, or return ``DECLINED``."""
         try:
-            return self._cost(handler, kwargs, response_obj)
+            self._cost(handler, kwargs, response_obj)
         except _hot.Unserved as reason:
             return self._gate.decline(str(reason))
+        return None
 
     def _cost(self, handler: Any, kwargs: Any, response: Any) -> None:
         module = self._strategies["lowest_cost"]
@@ -247,9 +250,10 @@ class Records:
     def tokens(self, handler: Any, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> object:
         """Record a use as ``LowestTPMLoggingHandler.log_success_event`` does, or return ``DECLINED``."""
         try:
-            return self._tokens(handler, kwargs, response_obj)
+            self._tokens(handler, kwargs, response_obj)
         except _hot.Unserved as reason:
             return self._gate.decline(str(reason))
+        return None
 
     def _tokens(self, handler: Any, kwargs: Any, response: Any) -> None:
         module = self._strategies["lowest_tpm_rpm"]
@@ -306,7 +310,7 @@ class Records:
             return self._gate.decline(str(reason))
         return None
 
-    def _memory(self, handler: Any, kind: type) -> Any:
+    def _memory(self, handler: Any, kind: Any) -> Any:
         """Return the in-memory cache behind a strategy's handler."""
         if (
             type(handler) is not kind

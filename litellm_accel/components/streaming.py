@@ -16,18 +16,16 @@ from collections.abc import Mapping, Sequence
 from types import FunctionType
 from typing import Any, ClassVar
 
-from litellm_accel._backend import load
+from litellm_accel import hot
 from litellm_accel.components.base import Component, Replaced, Replacement, Unavailable
 from litellm_accel.components.chat import COMPONENT as chat
 from litellm_accel.genuine import is_genuine
+from litellm_accel.hot import bindings, streaming
 from litellm_accel.lane import streams as lane
 from litellm_accel.lane.assembly import Assembler
 from litellm_accel.lane.learn import Unlearnable
 from litellm_accel.lane.streams import Events, Learner, aagain, again, busy
 from litellm_accel.verify.records import require
-
-streaming = load("streaming")
-bindings = load("bindings")
 
 _HANDLER = "litellm.litellm_core_utils.streaming_handler"
 _ASYNC = f"{_HANDLER}:CustomStreamWrapper.__anext__"
@@ -140,7 +138,7 @@ class Streams:
     And what they make together when the stream has ended.
     """
 
-    def __init__(self, gate: Any) -> None:
+    def __init__(self, gate: hot.gate.Gate) -> None:
         self.gate = gate
         self.stock: dict[str, FunctionType] = {}
         handler = self.handler = importlib.import_module(_HANDLER)
@@ -174,7 +172,7 @@ class Streams:
             bindings.Bindings((owners[place], members) for place, members in names.items())
             for names in (_NAMES, _AT_END)
         )
-        self.templates: dict[Any, Any] = {}
+        self.templates: dict[Any, streaming.ChunkTemplate | None] = {}
         self.assembler: Assembler | None = None
         self.reason = self._judge(owners)
 
@@ -265,7 +263,7 @@ class Streams:
             hidden["usage"] = self.handler.calculate_total_usage(chunks=wrapper.chunks)
             wrapper._last_returned_hidden_params = hidden
 
-    def learn(self, wrapper: Any, reader: Any) -> None:
+    def learn(self, wrapper: Any, reader: streaming.Reader) -> None:
         """Learn the template for the event that the reader does not know, or that there is none."""
         if not all(kind.__pydantic_complete__ for kind in self._kinds):
             return  # stock's first chunk completes the classes, and is warned of what is in them
@@ -584,7 +582,7 @@ class Streaming(Component):
     def __init__(self) -> None:
         self._streams: Streams | None = None
 
-    def replacements(self, gate: Any) -> Sequence[Replacement]:
+    def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         """Return the two ways in which LiteLLM's stream is iterated, and what is done at its end."""
         streams = self._streams = Streams(gate)
 

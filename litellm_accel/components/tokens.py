@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FunctionType, ModuleType
 from typing import Any
 
-from litellm_accel._backend import chosen, load
+from litellm_accel import hot
+from litellm_accel._backend import chosen
 from litellm_accel.components.base import (
     Component,
     ProbeMismatch,
@@ -111,12 +112,12 @@ class _LiteLLM:
         self.tiktoken = self.modules["tiktoken"]
         self.codec = {name: vars(self.tiktoken.Encoding)[name] for name in ("encode", "decode")}
 
-    def snapshot(self) -> Any:
+    def snapshot(self) -> hot.token_counter.Snapshot:
         """Read a ``Snapshot`` of what counting depends on."""
         names = {name: (*_RELIED_ON.get(name, ()), *_SETTINGS.get(name, ())) for name in self.modules}
         tables = self.modules["tiktoken.model"]
         # The bindings come first: what is set while we read makes the snapshot outdated at once.
-        bindings = load("bindings").Bindings(
+        bindings = hot.bindings.Bindings(
             (
                 *((self.modules[module], watched) for module, watched in names.items()),
                 (tables.MODEL_TO_ENCODING, None),
@@ -125,7 +126,7 @@ class _LiteLLM:
             )
         )
         limited = (self.counter._get_tiktoken_count_function, self.counter._get_extrapolating_count_function)
-        return load("token_counter").Snapshot(
+        return hot.token_counter.Snapshot(
             bindings,
             {function: function.__defaults__ for function in limited},
             self._refusal(),
@@ -173,7 +174,7 @@ class _LiteLLM:
             return "unusual limits"
         return None
 
-    def _load(self, model: str | None) -> Any:
+    def _load(self, model: str | None) -> hot.token_counter.CountFunction | str:
         """Return the ``CountFunction`` of ``model``, or why there is none. LiteLLM loads its own tokenizer, as ever."""
         params = self.counter._MessageCountParams(model, None)
         stock = self.counter.get_default_encoding() if model is None else self.counter.openai_tokenizer_encoding(model)
@@ -191,9 +192,11 @@ class _LiteLLM:
                 return "tokenizer differs"
         return self.count_function(encoding, params, *self.limits())
 
-    def count_function(self, encoding: Any, params: Any, chunk_chars: int, max_exact_chars: int) -> Any:
+    def count_function(
+        self, encoding: Any, params: Any, chunk_chars: int, max_exact_chars: int
+    ) -> hot.token_counter.CountFunction:
         """Return a ``CountFunction`` over ``encoding`` with the message arithmetic of LiteLLM's ``params``."""
-        return load("token_counter").CountFunction(
+        return hot.token_counter.CountFunction(
             encoding,
             params.count_function,
             self.counter._evenly_spaced_samples,
@@ -242,9 +245,9 @@ class Tokens(Component):
             return "token counting, encoding and decoding with tiktoken's vocabularies"
         return "token counting and encoding with tiktoken's vocabularies; decoding stays LiteLLM's: no compiled code"
 
-    def replacements(self, gate: Any) -> Sequence[Replacement]:
+    def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         self._litellm = _LiteLLM()
-        counter = load("token_counter").TokenCounter(
+        counter = hot.token_counter.TokenCounter(
             gate, self._litellm.snapshot, self._litellm.counter, self._litellm.utils
         )
 
@@ -275,13 +278,13 @@ class Tokens(Component):
         litellm = self._litellm
         stock = _rehearsal(litellm.counter)
 
-        def read() -> Any:
-            def count_function(model: str | None) -> Any:
+        def read() -> hot.token_counter.Snapshot:
+            def count_function(model: str | None) -> hot.token_counter.CountFunction:
                 params = stock["_MessageCountParams"](model, _ANY_TIKTOKEN)
                 return litellm.count_function(_Ruler(), params, _CHUNK_CHARS, _MAX_EXACT_CHARS)
 
-            return load("token_counter").Snapshot(
-                load("bindings").Bindings(()),
+            return hot.token_counter.Snapshot(
+                hot.bindings.Bindings(()),
                 {},
                 None,
                 lambda level: False,  # records of what is tried out go nowhere
@@ -290,8 +293,8 @@ class Tokens(Component):
                 count_function,
             )
 
-        gate = load("gate").Gate("rehearsal")
-        ours = load("token_counter").TokenCounter(gate, read, litellm.counter, litellm.utils)
+        gate = hot.gate.Gate("rehearsal")
+        ours = hot.token_counter.TokenCounter(gate, read, litellm.counter, litellm.utils)
         for call in _rehearsed_calls():
             arguments = {**_DEFAULTS, **call}
             try:

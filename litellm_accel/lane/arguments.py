@@ -19,9 +19,7 @@ from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel
 
-from litellm_accel._backend import load
-
-chat = load("chat")
+from litellm_accel.hot import chat
 
 # The key of a call that passes objects which somebody may change later.
 SHARED = b"objects "

@@ -11,12 +11,10 @@ from collections.abc import Mapping, Sequence
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
-from litellm_accel._backend import load
+from litellm_accel.hot import template
 from litellm_accel.lane.ends import counted
 from litellm_accel.lane.learn import HIDDEN, Pair, Unlearnable, state
 from litellm_accel.lane.noted import same
-
-template = load("template")
 
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 # The leaves of a text, in their order: what its chunks say of themselves, all its content, and its tokens.
@@ -59,10 +57,10 @@ class Text:
         if tokens is None or not is_sum or getattr(usage, "cost", None) is not None:
             raise Unlearnable("another usage")
         content = "".join(self.texts)
-        self.leaves = [found["id"], found["created"], found["system_fingerprint"], content]
+        self.leaves: list[Any] = [found["id"], found["created"], found["system_fingerprint"], content]
         self.leaves += [getattr(usage, name) for name in _COUNTS]
         kinds = tuple((type(leaf), bool(leaf)) for leaf in self.leaves)
-        self.shape = (*shape, type(usage), tokens, kinds, found["model"], found["object"])
+        self.shape: tuple[Any, ...] = (*shape, type(usage), tokens, kinds, found["model"], found["object"])
 
     def _chunk(self, chunk: Any, is_last: bool) -> tuple[Any, ...]:
         """Return the shape of a chunk."""
@@ -113,7 +111,7 @@ class Assembler:
         names = {**builder.__globals__, "verbose_logger": SimpleNamespace(exception=_unsaid, debug=_unsaid)}
         self._builder = FunctionType(builder.__code__, names, builder.__name__, builder.__defaults__)
         self._kinds = kinds
-        self._templates: dict[Any, Any] = {}
+        self._templates: dict[Any, template.Template | None] = {}
 
     def assembled(self, chunks: Sequence[Any], provider: Any) -> Any:
         """Return the response for ``chunks``, not yet priced, or None if LiteLLM must put them together.
@@ -136,7 +134,7 @@ class Assembler:
             self._templates[key] = found
         return None if found is None else found.build(text.leaves, {HIDDEN: text.hidden})
 
-    def _learned(self, chunks: Sequence[Any], text: Text, provider: Any) -> Any:
+    def _learned(self, chunks: Sequence[Any], text: Text, provider: Any) -> template.Template:
         examples = [_marked(chunks, text, salt) for salt in (1, 2)]
         results = [self._built(example, provider) for example in examples]
         read = [Text(example, self._kinds) for example in examples]
@@ -162,7 +160,7 @@ def _unsaid(*args: Any, **kwargs: Any) -> None:
 
 def _marked(chunks: Sequence[Any], text: Text, salt: int) -> list[Any]:
     """Return copies of ``chunks`` with other leaves, unlike in each ``salt``."""
-    mark = {
+    mark: dict[str, Any] = {
         name: (f"~{salt}~{name}~" if type(leaf) is str else 1_000_003 * salt + index) if leaf else leaf
         for index, (name, leaf) in enumerate(zip(_LEAVES, text.leaves, strict=True))
     }
@@ -173,7 +171,8 @@ def _marked(chunks: Sequence[Any], text: Text, salt: int) -> list[Any]:
         details = getattr(usage, f"{count}_details", None)
         if getattr(details, "text_tokens", None):
             vars(details)["text_tokens"] = mark[count]
-    made, rest = [], mark["content"]
+    made: list[Any] = []
+    rest = mark["content"]
     for chunk in chunks:
         chunk = chunk.model_copy()
         vars(chunk).update((name, mark[name]) for name in _LEAVES[:3])

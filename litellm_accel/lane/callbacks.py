@@ -13,10 +13,8 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
-from litellm_accel._backend import load
+from litellm_accel.hot import watch
 from litellm_accel.lane.placing import placing
-
-watch = load("watch")
 
 # Lists whose members hear of a success.
 SUCCESS = ("success_callback", "_async_success_callback")
@@ -246,7 +244,7 @@ class Listeners:
             for callbacks in lists
         )
 
-    def _is_unheard(self, kind: type) -> bool:
+    def _is_unheard(self, kind: Any) -> bool:
         """Return whether objects of this class are passed by wherever they are: there may be many, and none is placed.
 
         One that compares itself is looked at each time.

@@ -11,11 +11,9 @@ from typing import Any
 
 import httpx
 
-from litellm_accel._backend import load
+from litellm_accel.hot import watch
 from litellm_accel.lane.cookies import ClientCookies, NoCookies
 from litellm_accel.lane.learn import Unlearnable
-
-watch = load("watch")
 
 # From the SDK's client to what LiteLLM calls; each is made when it is first asked for.
 RESOURCES = ("chat", "completions", "with_raw_response")
@@ -34,7 +32,9 @@ class Client:
     __slots__ = ("_client", "_kept", "_key", "_watch", "cookies", "gives_cookie")
 
     def __init__(self, kept: dict[str, Any], transport: Any, url: httpx.URL, is_shared: bool = True) -> None:
-        clients = [(key, client, getattr(client, "_client", None)) for key, client in list(kept.items())]
+        clients: list[tuple[str, Any, Any]] = [
+            (key, client, getattr(client, "_client", None)) for key, client in list(kept.items())
+        ]
         found = next((found for found in clients if getattr(found[2], "_transport", None) is transport), None)
         if found is None:
             raise Unlearnable("a client of its own")

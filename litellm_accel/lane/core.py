@@ -14,7 +14,8 @@ from typing import Any
 
 import orjson
 
-from litellm_accel._backend import load
+from litellm_accel import hot
+from litellm_accel.hot import chat
 from litellm_accel.lane import cut, events, exchange, noted, openings, streams, wire
 from litellm_accel.lane.arguments import SHARED, Arguments
 from litellm_accel.lane.conversations import Conversation, Reader, Rewriting
@@ -27,8 +28,6 @@ from litellm_accel.lane.policy import Environment
 from litellm_accel.lane.rules import ANYTHING
 from litellm_accel.lane.unheard import UnheardCalls
 from litellm_accel.lane.wire import Post
-
-chat = load("chat")
 
 _MAX_PLANS = 512
 _MAX_SIGHTED = 4096
@@ -46,7 +45,7 @@ class Lane:
     The values of free arguments are no part of a key, unless they are found to matter (``bound``) or it is a stream's.
     """
 
-    def __init__(self, gate: Any) -> None:
+    def __init__(self, gate: hot.gate.Gate) -> None:
         self.gate = gate
         self.environment = Environment()
         self.arguments = Arguments()
@@ -135,7 +134,7 @@ class Lane:
 
     def find(self, plans: dict[Any, Any], place: Any, call: Call) -> Any:
         """Return the plan at ``place``, ``LEARN`` if this call shall make it, or None to decline."""
-        plan = plans.get(place)
+        plan: Any = plans.get(place)
         widening = type(plan) is Refused and plan.plan is not None
         if widening:
             plan = plan.plan
@@ -215,7 +214,7 @@ class Lane:
         place: Any,
         call: Call,
         headers: Iterable[str] = (),
-        routed: Callable[[Any], Any] | None = None,
+        routed: Callable[[chat.Plan], Any] | None = None,
         passed: Any = None,
     ) -> Iterator[Recording]:
         """Watch the stock call in the block; its ``result``, put into the recording, becomes the plan at ``place``.
@@ -224,9 +223,9 @@ class Lane:
         ``headers`` are names of request headers that are the user's own, besides those in the call and in LiteLLM's
         settings, ``passed`` what a router's deployment adds to the call.
         """
-        begun, kwargs, since = plans.get(place), call.kwargs, self.environment.changes
-        if type(begun) is not Refused:  # somebody has dropped all plans since
-            begun = None
+        found, kwargs, since = plans.get(place), call.kwargs, self.environment.changes
+        # Where somebody has dropped all plans since, one that is in no place.
+        begun = found if type(found) is Refused else Refused(self.environment.epoch)
         streaming = bool(kwargs.get("stream"))
         # Streams with noted arguments are stock's to open.
         pictures = noted.Pictures(call.messages, {} if streaming else kwargs) if self.is_told(kwargs) else None
@@ -235,15 +234,15 @@ class Lane:
             with exchange.scripted(recording):
                 yield recording
         except BaseException:
-            self._leave(plans, place, begun, begun and begun.ended(), failed=True)
+            self._leave(plans, place, begun, begun.ended(), failed=True)
             recording.forget()
             raise
-        others = begun and begun.ended()
+        others = begun.ended()
         try:
             if recording.fault is not None:
                 raise recording.fault
             is_judged = self.environment.met() is None
-            if begun is None or plans.get(place) is not begun or not (is_judged and self._is_epoch(begun.epoch)):
+            if plans.get(place) is not begun or not (is_judged and self._is_epoch(begun.epoch)):
                 raise NotShown("settings have changed meanwhile")
             if since != self.environment.changes:
                 raise NotShown("settings have changed meanwhile")
@@ -286,6 +285,7 @@ class Lane:
             elif recording.pictures is not None:
                 reply = recording.sent[0].reply
                 answer = plan.answer(reply.status, reply.headers, reply.body)
+                assert recording.pricing is not None  # or there is no plan
                 total = self.maker.total(recording.pricing)
                 plan.feed = self.feeds.feed(begun.shown, shown, answer, total, begun.plan and begun.plan.feed)
             plans[place] = made
@@ -315,7 +315,7 @@ class Lane:
         rewriting.written(conversation)
         return conversation
 
-    def _widened(self, plan: Any, other: Any, key: bytes) -> bool:
+    def _widened(self, plan: chat.Plan, other: chat.Plan, key: bytes) -> bool:
         """Return whether ``plan`` now holds where ``other`` does; if not, the values of this key's arguments matter.
 
         Raises ``Unlearnable`` if it is not these values that make the difference.
@@ -332,16 +332,12 @@ class Lane:
         self.bound.add(key)
         return False
 
-    def _leave(
-        self, plans: dict[Any, Any], place: Any, begun: Any, others: int | None, *, failed: bool = False
-    ) -> None:
+    def _leave(self, plans: dict[Any, Any], place: Any, begun: Refused, others: int, *, failed: bool = False) -> None:
         """Leave at ``place`` what was there before a call that showed nothing, unless ``others`` are being watched.
 
         What an earlier call has shown is kept where this one does not contradict it: it ``failed``, or both have been
         watched at the same time.
         """
-        if begun is None:
-            return
         if begun.plan is not None:
             plans[place] = begun.plan
         elif plans.get(place) is begun and not others and not begun.is_final:
@@ -355,13 +351,14 @@ class Lane:
             if call.conversation is None:
                 encoded = chat.body_of(call.messages)
             else:
-                encoded = self._reader.read(call.messages, True).encoded
+                conversation = self._reader.read(call.messages, True)
+                encoded = None if conversation is None else conversation.encoded
             if encoded == call.encoded:
                 return None
         return orjson.loads(call.encoded)
 
     @contextmanager
-    def handing_over(self, plan: Any, post: Post, reply: Reply) -> Iterator[Replay]:
+    def handing_over(self, plan: chat.Plan, post: Post, reply: Reply) -> Iterator[Replay]:
         """Let the stock call in the block meet ``reply`` as its first exchange; learn from its ``result``."""
         self.gate.decline("reply left to stock")
         if post.begun is not None:
@@ -389,7 +386,7 @@ class Lane:
         finally:
             replay.forget()
 
-    def meeting(self, plan: Any, post: Post, reply: Reply | None) -> Any:
+    def meeting(self, plan: chat.Plan, post: Post, reply: Reply | None) -> Any:
         """Return a context in which stock meets ``reply`` as its first exchange; nothing is learned.
 
         What has been sent is not sent again: where the reply to it is lost, the connection is said to be.
@@ -407,7 +404,7 @@ class Lane:
             self.gate.fault(RuntimeError("stock sends another request"))
 
     @contextmanager
-    def connecting(self, plan: Any) -> Iterator[None]:
+    def connecting(self, plan: chat.Plan) -> Iterator[None]:
         """Learn from the stock call in the block which transport LiteLLM makes for this event loop, if that is new."""
         loop = asyncio.get_running_loop()
         if loop in plan.transports:
@@ -423,35 +420,35 @@ class Lane:
 
     # --- serving
 
-    def ready(self, post: Callable[[Any, bytes], Post | str], plan: Any, call: Call) -> Post | None:
+    def ready(self, post: Callable[[chat.Plan, bytes], Post | str], plan: chat.Plan, call: Call) -> Post | None:
         """Return the request to send, or None to leave the call to stock; ``post`` makes it or says why not.
 
         What LiteLLM writes into the arguments before it sends is written.
         """
         try:
             made = post(plan, plan.body(self._written(plan, call), call.free))
-            if type(made) is not str:
+            if not isinstance(made, str):
                 self.environment.listeners.place()
-            if type(made) is not str and plan.feed is not None:
+            if not isinstance(made, str) and plan.feed is not None:
                 made.begun = plan.feed.send(call)
                 if post is wire.apost:
                     self.feeds.bind(call.kwargs)
         except Exception as error:
             self.gate.fault(error)
             return None
-        if type(made) is str:
+        if isinstance(made, str):
             self.gate.decline(made)
             return None
         return made
 
-    def _written(self, plan: Any, call: Call) -> bytes:
+    def _written(self, plan: chat.Plan, call: Call) -> bytes:
         """Return the messages of ``call`` as they are sent, and leave the caller's as stock leaves them."""
         if call.conversation is None:
             return call.encoded
         sent: bytes = plan.rewriting.written(call.conversation)
         return sent
 
-    def result(self, plan: Any, post: Post, reply: Reply, call: Call) -> tuple[Any, events.Told | None]:
+    def result(self, plan: chat.Plan, post: Post, reply: Reply, call: Call) -> tuple[Any, events.Told | None]:
         """Return what ``call`` returns for ``reply``, or None if stock must judge it.
 
         And what callbacks are to be told, or None if nobody listens.
@@ -477,12 +474,12 @@ class Lane:
             self.gate.fault(error)
             return None, None
 
-    def opened(self, plan: Any, post: Post, reply: Reply, call: Call) -> tuple[Any, Any] | None:
+    def opened(self, plan: chat.Plan, post: Post, reply: Reply, call: Call) -> tuple[Any, Any] | None:
         """Return the stream that ``call`` gets for ``reply``, and what a router would call again with.
 
         None if stock must judge the reply.
         """
-        if reply.live is None:
+        if reply.live is None or plan.opening is None:
             return None
         try:
             if plan.log is not None and not plan.log.fits(reply):

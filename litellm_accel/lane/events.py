@@ -21,16 +21,13 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from litellm_accel._backend import load
+from litellm_accel.hot import chat, template
 from litellm_accel.lane.conversations import Conversation
 from litellm_accel.lane.learn import HIDDEN, Unlearnable
 from litellm_accel.lane.message_steps import MessageStep, WatchedSteps
 from litellm_accel.lane.noted import Noted, Path, Pictures, at, mark, same, undo
 from litellm_accel.lane.payload import Payloads, Sources
 from litellm_accel.lane.pictures import UNREAD, Held, alike, picture, plain, within
-
-chat = load("chat")
-template = load("template")
 
 # Clocks, by the names LiteLLM gives them; the value is the slot they are made from.
 _CLOCKS = {
@@ -74,7 +71,7 @@ class Shown:
         pictures: Pictures,
         arguments: Mapping[str, Any],
         result: Any,
-        plan: Any,
+        plan: chat.Plan,
         read: ReadMessages = None,
         logging: Held | None = None,
     ) -> None:
@@ -266,7 +263,10 @@ class Pair:
 
     def _step(self, one: Held, two: Held) -> MessageStep:
         if self._steps is None:
-            self._steps = tuple(WatchedSteps(shown.messages, shown.read) for shown in (self.first, self.second))
+            self._steps = (
+                WatchedSteps(self.first.messages, self.first.told),
+                WatchedSteps(self.second.messages, self.second.told),
+            )
         step = self._steps[0].find(one)
         if step != self._steps[1].find(two):
             raise Unlearnable("callbacks are told of messages")
@@ -409,16 +409,16 @@ class Feeds:
 
     def __init__(self, texts: Mapping[Any, Any], fault: Callable[[BaseException], None]) -> None:
         self.utils = importlib.import_module("litellm.utils")
-        self.dispatch = getattr(self.utils, "_dispatch_success_logging", None) or getattr(
+        self.dispatch: Any = getattr(self.utils, "_dispatch_success_logging", None) or getattr(
             self.utils, "dispatch_success_logging", None
         )
         self._logging = importlib.import_module("litellm.litellm_core_utils.litellm_logging").Logging
         self.fed = _fed_class(self._logging)
         metadata = importlib.import_module("litellm.litellm_core_utils.llm_response_utils.response_metadata")
-        self.timing = getattr(metadata, "response_timing_metrics", None)
+        self.timing: Any = getattr(metadata, "response_timing_metrics", None)
         helpers = importlib.import_module("litellm.litellm_core_utils.core_helpers")
         tags = importlib.import_module("litellm.router_strategy.tag_based_routing")
-        self.tags = getattr(tags, "get_tags_from_request_kwargs", None) or getattr(
+        self.tags: Any = getattr(tags, "get_tags_from_request_kwargs", None) or getattr(
             tags, "_get_tags_from_request_kwargs", lambda *arguments: ()
         )
         # Marks the budget that a proxy has reserved as one that the success callbacks settle.
@@ -506,8 +506,8 @@ class Feed:
         self._noted.learn_late(pair.node)
         self._root = template.Template(pair.node(pair.first.state, pair.second.state, None))
         self._noted.keep(pair.constants)
-        self.free = self._noted.free
-        self.tries = pair.tries
+        self.free: set[Path] = self._noted.free
+        self.tries: int = pair.tries
         # With arguments that may vary more than these two do, another call is compared with the first.
         self.shown = pair.first if pair.first.pictures.given.keys else None
         self._parts = tuple(pair.parts)
@@ -580,16 +580,18 @@ class Feed:
         ``total`` prices without telling: where tokens at the known rates come to the very same price, they make it up.
         """
 
+        rates = self._rates
+
         def price(result: Any) -> Any:
             made_up = None
-            if total is not None and self._rates is not None and self._rates.apply(result):
-                made_up = self._rates.made_up(extra(result, "usage"), total(result))
-            if made_up is None:
+            if total is not None and rates is not None and rates.apply(result):
+                made_up = rates.made_up(extra(result, "usage"), total(result))
+            if made_up is None or rates is None:
                 return logging.response_cost_calculator(
                     result=result, litellm_model_name=self._model, router_model_id=self._model_id
                 )
             logging.cost_breakdown = made_up
-            logging.billed_token_rates = self._rates.billed
+            logging.billed_token_rates = rates.billed
             logging.model_call_details["zero_cost_diagnostic"] = None
             return made_up["total_cost"]
 

@@ -15,7 +15,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from types import FunctionType
@@ -82,7 +82,7 @@ class Reply:
         body: bytes = b"",
         error: BaseException | None = None,
         body_error: BaseException | None = None,
-        extensions: dict[str, Any] | None = None,
+        extensions: Mapping[str, Any] | None = None,
         live: Any = None,
         request: httpx.Request | None = None,
     ) -> None:
@@ -340,11 +340,12 @@ class _Answered(aiohttp.ClientResponse):
 
     def __init__(self, reply: Reply) -> None:
         self.status = reply.status
-        self._headers = reply.headers
-        if type(self._headers) is list:  # as bytes, as they came
-            fields = [(name.decode(*_DECODING), value.decode(*_DECODING)) for name, value in reply.headers]
-            self._headers = CIMultiDict(fields)
-        self._cache = {}  # type: ignore[misc]  # of other releases' properties
+        headers = reply.headers
+        if type(headers) is list:  # as bytes, as they came
+            fields = [(name.decode(*_DECODING), value.decode(*_DECODING)) for name, value in headers]
+            headers = CIMultiDict(fields)
+        self._headers = headers
+        self._cache = {}  # of other releases' properties
         self.content = _Content(reply)  # type: ignore[assignment]
 
     @property

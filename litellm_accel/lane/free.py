@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from litellm_accel.hot import chat
 from litellm_accel.lane.learn import Unlearnable
 
 
-def widen(plan: Any, other: Any) -> None:
+def widen(plan: chat.Plan, other: chat.Plan) -> None:
     """Let ``plan`` hold for any values of the free arguments that are other than those of ``other``.
 
     Both were learned from calls with one key. What ``other`` holds for stays. Raises ``Unlearnable``.
@@ -60,7 +61,7 @@ def _place(name: str, first: bytes, second: bytes, one: dict[str, bytes], two: d
     return held[0] if held else None
 
 
-def _members(plan: Any) -> dict[str, bytes]:
+def _members(plan: chat.Plan) -> dict[str, bytes]:
     """Return the members after the messages of the body that the plan was learned from, in JSON."""
     members: dict[str, Any] = json.loads(b"{" + plan.suffix.removeprefix(b","))
     return {
@@ -69,11 +70,11 @@ def _members(plan: Any) -> dict[str, bytes]:
     }
 
 
-def _separators(plan: Any) -> tuple[str, str]:
+def _separators(plan: chat.Plan) -> tuple[str, str]:
     return (", ", ": ") if plan.spaced else (",", ":")
 
 
-def _around(plan: Any) -> tuple[Any, ...]:
+def _around(plan: chat.Plan) -> tuple[Any, ...]:
     """Return everything that a plan repeats around its bodies."""
     request = {name: value for name, value in plan.request.items() if name not in ("head", "prepared")}
     request["headers"] = request["headers"].fixed

@@ -14,10 +14,7 @@ from typing import Any
 from httpx import Headers
 from pydantic import BaseModel
 
-from litellm_accel._backend import load
-
-chat = load("chat")
-template = load("template")
+from litellm_accel.hot import chat, template
 
 HIDDEN, HEADERS, MILLISECONDS = "_hidden_params", "_response_headers", "_response_ms"
 _TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens")
@@ -74,7 +71,7 @@ def marked(value: Any, salt: int, sums: bool = False) -> Any:
         nonlocal count
         if type(item) is dict:
             made = {name: mark(inner, name) for name, inner in item.items()}
-            parts = [item.get(name) for name in _TOKENS]
+            parts: list[Any] = [item.get(name) for name in _TOKENS]
             if sums and all(type(part) is int for part in parts):
                 for apart in (lambda usage: 0, _reasoning):
                     if parts[0] + parts[1] + apart(item) == parts[2]:
@@ -102,7 +99,7 @@ def _reasoning(usage: dict[str, Any]) -> int:
     return count if type(count) is int else 0
 
 
-def learn_template(convert: Callable[[Any], Any], value: Any, sums: bool = False) -> Any:
+def learn_template(convert: Callable[[Any], Any], value: Any, sums: bool = False) -> template.Template:
     """Return the template of ``convert``, which ``sums`` tokens up or not, for values shaped like ``value``.
 
     Raises ``Unlearnable``.

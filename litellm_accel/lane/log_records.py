@@ -27,6 +27,7 @@ import httpx
 import orjson
 
 from litellm_accel.genuine import PACKAGES
+from litellm_accel.hot import chat
 from litellm_accel.lane.learn import NotShown, Unlearnable
 
 _LITELLM = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
@@ -325,7 +326,7 @@ class LogTemplates:
         self._seen: set[Any] = set()
         self._utils = importlib.import_module("litellm.utils")
 
-    def template(self, recording: Any, plan: Any, passed: Iterable[Any], is_told: bool) -> LogTemplate | None:
+    def template(self, recording: Any, plan: chat.Plan, passed: Iterable[Any], is_told: bool) -> LogTemplate | None:
         """Return the template of what ``recording`` has heard, None if that is nothing.
 
         ``passed`` is what the call and its deployment pass by name. Raises ``NotWritable``, or ``NotShown`` if it takes
@@ -374,7 +375,7 @@ class _Making:
     ``unproven`` are those that are merely constant, ``tells_absence`` says that a header may have been missed.
     """
 
-    def __init__(self, plan: Any, sent: Any, passed: Iterable[Any]) -> None:
+    def __init__(self, plan: chat.Plan, sent: Any, passed: Iterable[Any]) -> None:
         self.unproven: list[tuple[str, str]] = []
         self.tells_absence = False
         self._body = orjson.loads(sent.request.content)

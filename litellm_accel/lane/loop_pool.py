@@ -19,14 +19,12 @@ import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 
-from litellm_accel._backend import load
+from litellm_accel.hot import http1
 from litellm_accel.lane import guard
 from litellm_accel.lane.exchange import Reply
 from litellm_accel.lane.head import COOKIE, OpenHead
 from litellm_accel.lane.sockets import has_input
 from litellm_accel.lane.tally import MAX_AGE, Tallies
-
-http1 = load("http1")
 
 
 class Unsuited(Exception):
@@ -43,7 +41,7 @@ class LoopPool:
 
     async def take(self, host: str, request: Any, timeout: aiohttp.ClientTimeout) -> Any:
         """Return a connection that ``request`` can be sent on; raises what aiohttp raises."""
-        connector = self._connector()
+        connector: Any = self._connector()  # alive while its session is open
         while True:
             try:
                 connection = await connector.connect(request, traces=[], timeout=timeout)
@@ -99,12 +97,13 @@ class PreparedRequest:
         self._request = request
         self._host = str(request.url.origin())
         self._timeout = timeout
+        connector: Any = session.connector  # there is one while the session is open
         self._params = {
             "read_until_eof": True,
             "auto_decompress": False,
             "read_timeout": timeout.sock_read,
             "read_bufsize": session._read_bufsize,
-            "timeout_ceil_threshold": session.connector._timeout_ceil_threshold,
+            "timeout_ceil_threshold": connector._timeout_ceil_threshold,
             "max_line_size": session._max_line_size,
             "max_field_size": session._max_field_size,
             "max_headers": session._max_headers,
@@ -119,7 +118,7 @@ class PreparedRequest:
         more = session.trust_env or session.trace_configs or session._middlewares or session._default_proxy
         if more or options["proxy"] or type(session.cookie_jar) is not aiohttp.DummyCookieJar:
             raise Unsuited("proxies, cookies, traces or middlewares")
-        request = session._request_class(
+        request: Any = session._request_class(
             "POST",
             options["url"],
             headers=session._prepare_headers(CIMultiDict(options["headers"].texts(b"", COOKIE))),
@@ -132,7 +131,7 @@ class PreparedRequest:
             server_hostname=options["server_hostname"],
             trust_env=False,
         )
-        taken = _Taken(session.connector)
+        taken: Any = _Taken(session.connector)
         response = await request.send(taken)
         response.close()
         request._session = None  # of no more use; it would keep the session alive
@@ -185,7 +184,7 @@ class PreparedRequest:
             while 100 <= message.code <= 199 and message.code != 101:
                 message, payload = await protocol.read()
         except HttpProcessingError as error:
-            said = {"status": error.code, "message": error.message, "headers": error.headers}
+            said: dict[str, Any] = {"status": error.code, "message": error.message, "headers": error.headers}
             return Reply(0.0, error=_caused(aiohttp.ClientResponseError(self._request.request_info, (), **said), error))
         except aiohttp.ClientError as error:
             return Reply(0.0, error=error)
@@ -237,8 +236,8 @@ class _Exchange(asyncio.Protocol):
         """Return the reply once it is complete, or None if it is for aiohttp to read."""
         if not await self._answered or self.response.status != 200:
             return None
-        self.progress.reply = Reply(0.0, self.response.status, self.response.headers, self.response.body)
-        return self.progress.reply
+        reply = self.progress.reply = Reply(0.0, self.response.status, self.response.headers, self.response.body)
+        return reply
 
     def stop(self) -> bool:
         """Give the connection back to aiohttp's protocol. Returns whether it is still there."""

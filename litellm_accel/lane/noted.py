@@ -11,12 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from litellm_accel._backend import load
+from litellm_accel.hot import chat, template
 from litellm_accel.lane.learn import Unlearnable
 from litellm_accel.lane.pictures import Held, picture, plain
-
-chat = load("chat")
-template = load("template")
 
 _NAMES = frozenset(chat.NOTED)
 _LOGGING = "litellm_logging_obj"

@@ -22,7 +22,7 @@ import httpx
 from httpx._client import BoundAsyncStream, BoundSyncStream
 from openai import NotGiven
 
-from litellm_accel._backend import load
+from litellm_accel.hot import chat, template
 from litellm_accel.lane import events
 from litellm_accel.lane.cookies import ClientCookies, NoCookies
 from litellm_accel.lane.ends import Ends
@@ -32,9 +32,6 @@ from litellm_accel.lane.learn import Unlearnable
 from litellm_accel.lane.noted import at
 from litellm_accel.lane.payload import Payloads
 from litellm_accel.lane.pictures import OBJECTS, RAW, alike, picture, plain
-
-chat = load("chat")
-template = load("template")
 
 # What is another in each call, by attribute, and when or how it is made.
 _MOMENTS = {
@@ -52,7 +49,7 @@ class Shown(events.Shown):
     """One stream as stock returned it: the state of all its parts before it was read, and what the call was given."""
 
     def __init__(
-        self, recording: Recording, arguments: Mapping[str, Any], plan: Any, read: events.ReadMessages
+        self, recording: Recording, arguments: Mapping[str, Any], plan: chat.Plan, read: events.ReadMessages
     ) -> None:
         pictures = recording.pictures
         if pictures is None or pictures.state is None:

@@ -12,11 +12,9 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from litellm_accel._backend import load
+from litellm_accel.hot import template
 from litellm_accel.lane.learn import Unlearnable
 from litellm_accel.lane.pictures import Held, alike, picture, within
-
-template = load("template")
 
 _OF_USAGE = ("total_tokens", "prompt_tokens", "completion_tokens")
 _USAGE = "usage_object"
@@ -135,7 +133,7 @@ class Payloads:
     def __init__(self, sources: Sources, fault: Callable[[BaseException], None], is_noted: bool) -> None:
         self._sources = sources
         self._fault = fault
-        self._first: tuple[Held, dict[str, Any]] | None = None
+        self._first: tuple[Held, dict[int, Any]] | None = None
         self._made: _Made | None = None
         self._refused = False
         self._is_noted = is_noted

@@ -19,7 +19,7 @@ from aiohttp import ClientTimeout
 from pydantic_core import PydanticSerializationError
 from yarl import URL
 
-from litellm_accel._backend import load
+from litellm_accel.hot import chat, template
 from litellm_accel.lane import learn
 from litellm_accel.lane.attached import Attached
 from litellm_accel.lane.clients import Client
@@ -31,9 +31,6 @@ from litellm_accel.lane.header_maps import HeaderMaps
 from litellm_accel.lane.learn import NotShown, Unlearnable
 from litellm_accel.lane.loops import ClientSource, Held, Transports, source_of
 from litellm_accel.lane.rules import ANYTHING, JUDGED, SUMMING, Rules
-
-chat = load("chat")
-template = load("template")
 
 # Request headers the provider SDK and its HTTP client write; users may add what they like, instrumentation may not.
 _HEADERS = frozenset(
@@ -117,7 +114,7 @@ class Maker:
         added_headers: frozenset[str],
         epoch: int,
         conversation: Conversation | None = None,
-    ) -> Any:
+    ) -> chat.Plan:
         """Return the plan that repeats a recorded call, proven on its ``result``. Raises ``Unlearnable``.
 
         A router's additions to the headers of the result are set aside: it makes them itself.
@@ -240,7 +237,7 @@ class Maker:
 
     def extend(
         self,
-        plan: Any,
+        plan: chat.Plan,
         reply: Reply,
         result: Any,
         text: Any = None,
@@ -278,7 +275,7 @@ class Maker:
                 raise Unlearnable("an answer that is nested too deep") from None
             raise
 
-    def _learn_shape(self, plan: Any, shape: Any, value: Any) -> None:
+    def _learn_shape(self, plan: chat.Plan, shape: Any, value: Any) -> None:
         """Learn how an answer like ``value`` becomes a response, and the price that it states, if it does."""
         if not _states_number(value):  # pydantic warns of it wherever it is dumped
             raise Unlearnable("an answer that is treated by its content")
@@ -292,7 +289,7 @@ class Maker:
                 plan.prices[shape] = price
         plan.templates[shape] = learn.learn_template(convert, value, plan.sums)
 
-    def _learn_text(self, plan: Any, answer: Any, value: Any, text: Any, result: Any) -> None:
+    def _learn_text(self, plan: chat.Plan, answer: Any, value: Any, text: Any, result: Any) -> None:
         """Learn how callbacks are told an answer: as it came, written again, or as the result."""
         if text is result:
             self.texts[answer.template] = None
@@ -313,7 +310,7 @@ class Maker:
         except PydanticSerializationError:
             raise Unlearnable("an answer that the SDK warns of") from None
 
-    def _converter(self, plan: Any) -> Callable[[Any], Any]:
+    def _converter(self, plan: chat.Plan) -> Callable[[Any], Any]:
         if plan.conversion is not None:
             return functools.partial(_converted, plan.conversion)
         constants = {key: value for key, source, value in plan.hidden if source == "constant"}

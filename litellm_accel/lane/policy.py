@@ -21,14 +21,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from litellm_accel._backend import load
 from litellm_accel.genuine import is_genuine
+from litellm_accel.hot import watch
 from litellm_accel.import_watch import is_being_imported
 from litellm_accel.lane.callbacks import EARLY, FAILURE, SUCCESS, Listeners
 from litellm_accel.lane.late_loads import is_late_load
 from litellm_accel.lane.log_records import LoggerLevels
-
-watch = load("watch")
 
 # Modules through which stock's path runs. What can be called there must be the packages' own.
 MODULES = (

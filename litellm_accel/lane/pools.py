@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import httpx
 
+from litellm_accel import hot
 from litellm_accel.lane.exchange import Reply
 from litellm_accel.lane.loop_pool import LoopPool, PreparedRequest, Unsuited
 from litellm_accel.lane.tally import summed
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
     from litellm_accel.lane.thread_pool import Head, ThreadPool
 
 
+_UNKNOWN: Any = object()
+
+
 class Pools:
     """The pools of a process, made as they are needed and counted by ``gate``."""
 
-    def __init__(self, gate: Any) -> None:
+    def __init__(self, gate: hot.gate.Gate) -> None:
         self._gate = gate
         self._thread_pools: weakref.WeakKeyDictionary[httpx.HTTPTransport, ThreadPool | None]
         self._thread_pools = weakref.WeakKeyDictionary()
@@ -42,14 +46,17 @@ class Pools:
         """Send one request as ``transport`` would; ``timeout`` is httpx's: seconds by what is waited for."""
         if not self._gate.on:
             return None
-        pool = self._thread_pools.get(transport, self)
-        if pool is self:
+        pool: ThreadPool | None = self._thread_pools.get(transport, _UNKNOWN)
+        if pool is _UNKNOWN:
             pool = self._thread_pools[transport] = _thread_pool(transport)
         if pool is None:
             self._gate.decline("proxy or other protocol")
             return None
         reply = pool.send(head, body, cookie, timeout)
-        self._gate.decline("all connections in use") if reply is None else self._gate.serve()
+        if reply is None:
+            self._gate.decline("all connections in use")
+        else:
+            self._gate.serve()
         return reply
 
     async def asend(
@@ -62,8 +69,8 @@ class Pools:
         if not self._gate.on:
             return None
         prepared = options["prepared"]
-        request = prepared.get(session, self)
-        if request is self:
+        request: PreparedRequest | None = prepared.get(session, _UNKNOWN)
+        if request is _UNKNOWN:
             request = prepared[session] = await self._prepare(session, options)
         if request is None:
             self._gate.decline("proxy, cookies or traces")
@@ -74,6 +81,8 @@ class Pools:
 
     async def _prepare(self, session: aiohttp.ClientSession, options: Mapping[str, Any]) -> PreparedRequest | None:
         connector = session.connector
+        if connector is None:  # the session is closed, and aiohttp says so
+            return None
         pool = self._loop_pools.get(connector)
         if pool is None:
             pool = self._loop_pools[connector] = LoopPool(connector)

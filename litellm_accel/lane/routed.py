@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import FunctionType
 from typing import Any
 
+from litellm_accel.hot import chat
 from litellm_accel.lane import wire
 from litellm_accel.lane.core import LEARN, Call, Lane
 from litellm_accel.lane.events import REPORT
@@ -241,8 +242,11 @@ class Routed:
             if call is None:
                 return None
             known = self.routers.known(router)
-            if known is None or known.reason is not None:
-                lane.gate.decline("router class" if known is None else known.reason)
+            if known is None:
+                lane.gate.decline("router class")
+                return None
+            if known.reason is not None:
+                lane.gate.decline(known.reason)
                 return None
             known.forgotten = lane.forget(known.plans, known.forgotten)
             if not known.plans and not lane.sight(call.key):
@@ -327,7 +331,7 @@ class Routed:
         return self.lane.learning(known.plans, place, call, params.get("extra_headers") or (), routed, params)
 
     def _result(
-        self, router: Any, group: str, plan: Any, post: Any, reply: Any, call: Call, request: dict[str, Any]
+        self, router: Any, group: str, plan: chat.Plan, post: Any, reply: Any, call: Call, request: dict[str, Any]
     ) -> tuple[Any, Any]:
         """Return what the call returns, before the router has added to it, or None if stock must judge the reply.
 

@@ -12,15 +12,12 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-from litellm_accel._backend import load
 from litellm_accel.components.base import Unavailable
+from litellm_accel.hot import chat, watch
 from litellm_accel.lane import exchange, guard
 from litellm_accel.lane.attached import Attached
 from litellm_accel.lane.events import REPORT
 from litellm_accel.lane.learn import Unlearnable
-
-chat = load("chat")
-watch = load("watch")
 
 # Arguments that make LiteLLM build a deployment for one call.
 CREDENTIALS = frozenset(("api_base", "api_key", "api_version", "base_url", "custom_llm_provider", "headers"))
@@ -77,7 +74,7 @@ class Routers:
         limits = importlib.import_module("litellm.router_utils.client_initalization_utils")
         self.limit = getattr(limits, "MaxParallelRequestsLimit", None)
         enum = self.module.RouterCacheEnum
-        self.mark = getattr(self.metrics, "ROUTER_USAGE_COUNTED_TOKENS_METADATA_KEY", None)
+        self.mark: Any = getattr(self.metrics, "ROUTER_USAGE_COUNTED_TOKENS_METADATA_KEY", None)
         self.formats = (enum.TPM.value, enum.RPM.value)
         self.io_limits = self.module.deployment_has_io_token_limits
         if type(self.module.Router) is not type:
@@ -224,7 +221,9 @@ class Known:
 class RoutedPlan:
     """The plan of one deployment, and what its router counts."""
 
-    def __init__(self, routers: Routers, router: Any, deployment: Any, group: str, plan: Any, listening: bool) -> None:
+    def __init__(
+        self, routers: Routers, router: Any, deployment: Any, group: str, plan: chat.Plan, listening: bool
+    ) -> None:
         self.plan = plan
         self.epoch = plan.epoch
         self.kinds = plan.kinds

@@ -8,11 +8,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from litellm_accel._backend import load
+from litellm_accel.hot import chat
 from litellm_accel.lane.exchange import Conversion
 from litellm_accel.lane.learn import Unlearnable
-
-chat = load("chat")
 
 Rewrite = Callable[[list[Any]], Any]
 

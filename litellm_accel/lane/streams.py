@@ -8,13 +8,9 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
-from litellm_accel._backend import load
+from litellm_accel.hot import streaming, template
 from litellm_accel.lane import guard
 from litellm_accel.lane.learn import Pair, Unlearnable, marked, state
-
-streaming = load("streaming")
-template = load("template")
-
 
 _current: Any = None
 
@@ -40,7 +36,7 @@ class Events:
     error and the end included, is met by them when they are asked next.
     """
 
-    def __init__(self, decoder: Any, reader: Any) -> None:
+    def __init__(self, decoder: Any, reader: streaming.Reader) -> None:
         self.decoder = decoder
         self.reader = reader
         self.packets: Any = None  # while there may be more
@@ -122,7 +118,8 @@ class Events:
     def take(self) -> None:
         """Give the splitter the packet that has come."""
         if self.packet is not None:
-            self.packet = self.reader.splitter.feed(self.packet)
+            # Both in one statement.
+            self.packet = self.reader.splitter.feed(self.packet)  # type: ignore[func-returns-value]
 
     def _event(self, line: bytes) -> Any:
         try:
@@ -247,7 +244,7 @@ class Learner:
         names = {**vars(handler), "exception_type": _unmapped, "verbose_logger": SimpleNamespace(exception=_failed)}
         self._create = FunctionType(creator.__code__, names, creator.__name__)
 
-    def learn(self, stream: Any, attributes: Mapping[str, Any], value: Any) -> Any:
+    def learn(self, stream: Any, attributes: dict[str, Any], value: Any) -> streaming.ChunkTemplate:
         """Return the ``ChunkTemplate`` for events shaped like ``value``, one of ``stream``.
 
         ``attributes`` are those of LiteLLM's stream. Raises ``Unlearnable``.
@@ -281,7 +278,7 @@ class Learner:
         self._prove(learned, stream, attributes, value)
         return learned
 
-    def _prove(self, learned: Any, stream: Any, attributes: Mapping[str, Any], value: Any) -> None:
+    def _prove(self, learned: streaming.ChunkTemplate, stream: Any, attributes: dict[str, Any], value: Any) -> None:
         begin = int(time.time())
         chunk, changed, _ = self._converted(stream, attributes, value, {})
         if attributes["created"] is None:
@@ -289,7 +286,10 @@ class Learner:
             if type(created) is not int or not begin <= created <= time.time():
                 raise Unlearnable("another time than now")
             attributes = {**attributes, "created": created}
-        leaves = template.leaves_of(value)[1]
+        found = template.leaves_of(value)
+        if found is None:
+            raise Unlearnable("shape")
+        leaves = found[1]
         built = learned.response.build(leaves, attributes)
         if type(built._hidden_params.get(_CREATED_AT)) is float:
             built._hidden_params[_CREATED_AT] = chunk._hidden_params[_CREATED_AT]

@@ -18,13 +18,11 @@ import h11
 import httpcore
 import httpx
 
-from litellm_accel._backend import load
+from litellm_accel.hot import http1
 from litellm_accel.lane import guard
 from litellm_accel.lane.exchange import Reply
 from litellm_accel.lane.head import COOKIE, OpenHead, RequestHeaders
 from litellm_accel.lane.tally import MAX_AGE, Tallies
-
-http1 = load("http1")
 
 _READ_BYTES = 65536
 
@@ -163,7 +161,8 @@ def _errors() -> Iterator[None]:
 
 def _connect(pool: httpcore.ConnectionPool, head: Head, timeout: Mapping[str, float | None]) -> httpcore.NetworkStream:
     request = httpcore.Request("POST", head.url, extensions={"timeout": timeout})
-    stream: httpcore.NetworkStream = pool.create_connection(head.url.origin)._connect(request)
+    connection: Any = pool.create_connection(head.url.origin)
+    stream: httpcore.NetworkStream = connection._connect(request)
     return stream
 
 
@@ -179,7 +178,8 @@ def _exchange(
     request = head.around(body, cookie)
     try:
         with contextlib.suppress(httpcore.WriteError):  # the host may have answered before it had read all
-            progress.left = stream.write(request, timeout["write"]) is None
+            # Both in one statement.
+            progress.left = stream.write(request, timeout["write"]) is None  # type: ignore[func-returns-value]
         progress.left = True
         while state == http1.MORE:
             parts.append(stream.read(_READ_BYTES, timeout["read"]))
@@ -216,7 +216,7 @@ def _read_again(
     parts: list[bytes] = []
     try:
         with _errors():
-            parts.extend(response.stream)
+            parts.extend(response.stream)  # type: ignore[arg-type]  # not one of event loops
     except Exception as error:
         reply.body_error = error
     reply.body = b"".join(parts)

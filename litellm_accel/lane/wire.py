@@ -15,6 +15,7 @@ import aiohttp
 import httpx
 from multidict import CIMultiDict
 
+from litellm_accel.hot import chat
 from litellm_accel.lane import guard, pools
 from litellm_accel.lane.cookies import ClientCookies, NoCookies
 from litellm_accel.lane.exchange import Reply
@@ -163,18 +164,18 @@ class Post:
         if response.status_code == 200:
             reply.request = request
         else:
-            reply.live = reply.read(response)
+            reply.live = reply.read(response)  # type: ignore[func-returns-value]  # both in one statement
         return reply
 
 
-def lost(plan: Any) -> Reply:
+def lost(plan: chat.Plan) -> Reply:
     """Return what stands for the reply to a request that has left, where a fault of ours has lost it."""
     if "head" in plan.request:  # of a thread
         return Reply(time.time(), error=httpx.RemoteProtocolError("Server disconnected without sending a response."))
     return Reply(time.time(), error=aiohttp.ServerDisconnectedError())
 
 
-def apost(plan: Any, body: bytes) -> Post | str:
+def apost(plan: chat.Plan, body: bytes) -> Post | str:
     """Return the request of ``plan`` with ``body`` for the running event loop, or why stock must send it."""
     loop = asyncio.get_running_loop()
     held = plan.transports.get(loop) or plan.transports.obtain(loop)
@@ -195,7 +196,7 @@ def apost(plan: Any, body: bytes) -> Post | str:
     return Post(session, options, body, plan.opening, client.cookies, cookie, plan.log)
 
 
-def post(plan: Any, body: bytes) -> Post | str:
+def post(plan: chat.Plan, body: bytes) -> Post | str:
     """Return the request of ``plan`` with ``body`` for this thread, or why stock must send it."""
     loop = asyncio._get_running_loop()
     held = plan.transports.get(loop) or plan.transports.obtain(loop)

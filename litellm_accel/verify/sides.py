@@ -126,7 +126,7 @@ class ForkServer:
         with theirs:
             self._process = subprocess.Popen(
                 [*WORKER, "fork"],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=self._errors,
                 stderr=self._errors,
                 env=clean_environment(),

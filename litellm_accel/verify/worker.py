@@ -205,4 +205,5 @@ def _report_what_is_used(writing: int) -> None:
 
 
 if __name__ == "__main__":
-    {"play": play, "fork": fork}[sys.argv[1]](*sys.argv[2:])
+    roles: dict[str, Callable[..., None]] = {"play": play, "fork": fork}
+    roles[sys.argv[1]](*sys.argv[2:])

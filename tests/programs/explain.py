@@ -11,11 +11,12 @@ class Explained:
     """Counts kinds of declined calls; of each, also what else would have made it one."""
 
     def __init__(self) -> None:
+        from litellm_accel.hot import chat
         from litellm_accel.lane import core
 
         self.kinds: list[Any] = []
         self.counts: Counter[str] = Counter()
-        self._chat = core.chat
+        self._chat = chat
         lane, known, explain = core.Lane, core.Lane.known, self.explain
 
         def watched(self: Any, kind: str, args: Any, kwargs: Any, started: float) -> Any:

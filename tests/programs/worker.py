@@ -144,7 +144,7 @@ class Player:
         return outcome
 
 
-def main(program: str, address: str, side: str, explain: bool) -> None:
+def main(program: str, address: str, side: str, *options: str) -> None:
     """Answer the lines on standard input until it ends."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the program prints goes to standard error
@@ -153,7 +153,7 @@ def main(program: str, address: str, side: str, explain: bool) -> None:
     if side != "stock":
         accelerate(side == "accelerated")
     module = load("program", Path(program))
-    explained: Any = load("programs_explain", HERE / "explain.py").Explained() if explain else None
+    explained: Any = load("programs_explain", HERE / "explain.py").Explained() if "explain" in options else None
     player = Player(module.tasks(address), seen)
 
     def say(answer: dict[str, Any]) -> None:
@@ -175,4 +175,4 @@ def main(program: str, address: str, side: str, explain: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], explain="explain" in sys.argv[4:])
+    main(*sys.argv[1:])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import litellm_accel
-from litellm_accel import settings
+from litellm_accel import _backend, hot, settings
 
 HERE = Path(litellm_accel.__file__).parent
 
@@ -89,3 +89,26 @@ def test_every_twin_has_a_compiled_source() -> None:
     twins = {path.stem for path in (HERE / "_py").glob("*.py")} - {"__init__"}
     compiled = {path.stem for path in (HERE / "_cy").glob("*.pyx")}
     assert twins == compiled
+
+
+def test_the_door_leads_to_every_hot_module() -> None:
+    assert hot.__all__ == _backend.hot_modules()
+    assert all(getattr(hot, name) is _backend.load(name) for name in hot.__all__)
+
+
+def test_the_door_leads_nowhere_else() -> None:
+    with pytest.raises(AttributeError, match=r"module 'litellm_accel\.hot' has no attribute 'nothing'"):
+        hot.nothing  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_hot_modules_are_loaded_when_they_are_asked_for() -> None:
+    code = """
+import sys
+def loaded():
+    return sorted(name[18:] for name in sys.modules if name.startswith(("litellm_accel._cy.", "litellm_accel._py.")))
+import litellm_accel.hot
+before = loaded()
+from litellm_accel.hot import gate
+print(before, loaded(), gate is litellm_accel._backend.load("gate"))
+"""
+    assert _run(code, LITELLM_ACCEL_PURE="1") == "[] ['gate'] True"

@@ -71,9 +71,9 @@ def _tool_loop() -> Any:
 def _enumerated() -> Any:
     from enum import Enum
 
-    roles = Enum("Role", {"SYSTEM": "system", "USER": "user", "ASSISTANT": "assistant"}, type=str)
+    Role = Enum("Role", {"SYSTEM": "system", "USER": "user", "ASSISTANT": "assistant"}, type=str)
     text = [{"type": "text", "text": "Hello"}]
-    return [{"role": roles.SYSTEM, "content": text}, {"role": roles.USER, "content": text}]
+    return [{"role": Role.SYSTEM, "content": text}, {"role": Role.USER, "content": text}]
 
 
 def _subclassed() -> Any:

@@ -222,7 +222,7 @@ def _proxied(user: Callable[[int], str | None] = lambda number: f"u{number % 3}"
                 "user_api_key_metadata": {},
                 "tags": [],
             }
-            request = {"url": "http://h/v1", "method": "POST", "headers": headers, "body": data.copy()}
+            request: dict[str, Any] = {"url": "http://h/v1", "method": "POST", "headers": headers, "body": data.copy()}
             request |= {"credential_fields": (), "arrival_time": 1_700_000_000.5 + number}
             data["proxy_server_request"] = request
             data["secret_fields"] = {"raw_headers": OrderedDict(headers)}

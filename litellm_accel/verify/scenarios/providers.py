@@ -152,6 +152,7 @@ PRICES: tuple[tuple[str, Any, Lane], ...] = (
 )
 #: A price in a header, as one LiteLLM proxy says it to another; and one that is no number.
 PRICE_HEADER = "x-litellm-response-cost"
+HEADER_PRICES: tuple[tuple[str, Lane], ...] = (("0.00025", "served"), ("0.0", "served"), ("None", "either"))
 USER = {"role": "user", "content": "Hello"}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
 CONVERSATIONS: tuple[tuple[str, list[Any], Lane], ...] = (
@@ -229,7 +230,7 @@ SCENARIOS = themed(
             )
             for provider, model, lane in PROVIDERS
             if provider in COMMON
-            for kind, via in (("success", ("completion",)), ("payload", ("acompletion",)))
+            for kind, via in (("success", DIRECT[:1]), ("payload", DIRECT[1:]))
         ),
         *(
             Scenario(
@@ -407,7 +408,7 @@ SCENARIOS = themed(
             calls=5,
         )
         for name, usage, _ in PRICES[:2]
-        for kind, via in (("success", ("completion",)), ("payload", ("acompletion",)))
+        for kind, via in (("success", DIRECT[:1]), ("payload", DIRECT[1:]))
     ),
     *(
         Scenario(
@@ -421,7 +422,7 @@ SCENARIOS = themed(
             crossing=bool(logged),
         )
         for model in ("litellm_proxy/gpt-4o", "hosted_vllm/qwen")
-        for price, lane in (("0.00025", "served"), ("0.0", "served"), ("None", "either"))
+        for price, lane in HEADER_PRICES
         for logged in ("", "-logged")
     ),
     Scenario("unknown-provider", model="no-such-provider/model", lane="either"),

@@ -205,17 +205,17 @@ SCENARIOS = themed(
             ("tools", ROUTED, {}, {"answer": "tools", "calls": 4}),
             ("metadata", ROUTED, {}, {"arguments": {"metadata": {"team": "blue"}}, "calls": 5}),
             ("litellm-metadata", ROUTED, {}, {"arguments": {"litellm_metadata": {"team": "blue"}}, "calls": 5}),
-            ("same-metadata", ("arouter",), {}, {"script": _same_metadata}),
-            ("at-once", ("arouter",), {}, {"script": _same_deployment, "ordered": False, "answer": "echo"}),
+            ("same-metadata", ROUTED[1:], {}, {"script": _same_metadata}),
+            ("at-once", ROUTED[1:], {}, {"script": _same_deployment, "ordered": False, "answer": "echo"}),
             (
                 "in-flight",
-                ("arouter",),
+                ROUTED[1:],
                 {},
                 {"script": _in_flight, "ordered": False, "answer": 'stall{"plain_first": 4}'},
             ),
             (
                 "in-flight-again",
-                ("arouter",),
+                ROUTED[1:],
                 {"fallbacks": [{GROUP: ["other"]}]},
                 {
                     "script": _in_flight,
@@ -240,7 +240,7 @@ SCENARIOS = themed(
             ),
             (
                 "cooldown",
-                ("arouter",),
+                ROUTED[1:],
                 {"allowed_fails": 0, "cooldown_time": 60},
                 {
                     "script": _cooldown,
@@ -257,7 +257,7 @@ SCENARIOS = themed(
             ("limit", ROUTED, {}, {"deployments": (deployment("plain", rpm=6),), "calls": 8}),
             (
                 "parallel",
-                ("arouter",),
+                ROUTED[1:],
                 {},
                 {
                     "script": _max_parallel,

@@ -1,0 +1,50 @@
+"""The typed door to the hot modules: ``from litellm_accel.hot import chat``.
+
+At run time each name is what ``_backend.load`` has chosen; for type checkers and editors it is the twin, whose public
+names and signatures the compiled module shares.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__all__ = [
+    "bindings",
+    "bpe",
+    "chat",
+    "cost",
+    "function_definitions",
+    "gate",
+    "http1",
+    "routing",
+    "sse",
+    "streaming",
+    "template",
+    "token_counter",
+    "watch",
+]
+
+if TYPE_CHECKING:
+    from litellm_accel._py import (
+        bindings,
+        bpe,
+        chat,
+        cost,
+        function_definitions,
+        gate,
+        http1,
+        routing,
+        sse,
+        streaming,
+        template,
+        token_counter,
+        watch,
+    )
+else:
+    from litellm_accel import _backend
+
+    def __getattr__(name: str) -> object:
+        """Return a hot module. Nothing is kept here: ``_backend`` alone holds what was chosen."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return _backend.load(name)
