@@ -38,21 +38,21 @@ _ROOTS = _BORROWED.union(PACKAGES)
 _BUILT_IN = frozenset(kind for owner in (builtins, types) for kind in vars(owner).values() if isinstance(kind, type))
 
 
-def is_genuine(value: Any) -> bool:
+def is_stock(value: Any) -> bool:
     """Return whether ``value``, if it can be called, comes from a package relied on, or was borrowed by one.
 
     A mock, a wrapper that pretends to be what it wraps, a function or a class of the application's do not.
     """
     kind = type(value)
     if kind in (staticmethod, classmethod, MethodType):
-        return is_genuine(value.__func__)
+        return is_stock(value.__func__)
     if kind is functools.partial:
-        return is_genuine(value.func)
+        return is_stock(value.func)
     if kind is FunctionType or kind is functools._lru_cache_wrapper:
         if _root(value) in _BORROWED and getattr(sys.modules.get(value.__module__), value.__name__, None) is value:
             return True
         if kind is not FunctionType:
-            return is_genuine(value.__wrapped__)
+            return is_stock(value.__wrapped__)
         source = value.__code__.co_filename
         return source.startswith(_sources()) or (source[0] == "<" and value.__name__.startswith("__"))
     if issubclass(kind, type):
