@@ -17,6 +17,7 @@ import os
 import sys
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -393,6 +394,9 @@ class Environment:
         loggers = [f"logger {logger.name}" for logger in self.levels.loggers()]
         self._absent = dict.fromkeys((*MODULES, *BYPASSED, *CLASSES, *HANDLERS, *OBJECTS, *loggers))
         self._within: set[str] = set()
+        # What is not listed, but watched calls ran through: to be watched, and with what was there before it changed.
+        self._ran: dict[str, None] = {}
+        self._traced: dict[str, dict[Any, Any]] = {}
         self._meet()
         for held in _HELD:
             self._watch_held(held)
@@ -423,15 +427,30 @@ class Environment:
         for target in met:
             del self._absent[target]
             self._watch_owner(target)
+        ran, self._ran = self._ran, {}
+        watched = set(map(id, self._owners.values()))  # some have other names as well
+        for target in ran:
+            owner = self._owner(target)
+            if owner is not None and target not in self._owners and id(owner) not in watched:
+                self._traced[target] = {}
+                self._watch_owner(target)
+                met.append(target)
         for target in met:  # others may be put into the places of these classes and objects
             module = target.partition(":")[0]
             if module not in self._owners and module not in self._within and not module.startswith(_LOGGER):
                 self._within.add(module)
                 self.watch.add(f"{_WITHIN}{module}", sys.modules[module])
 
+    def ran(self, owners: Iterable[str]) -> None:
+        """Watch these modules, classes and objects as well: a call that is learned from has run through them.
+
+        What they hold now is what it ran with.
+        """
+        self._ran.update(dict.fromkeys(set(owners) - self._owners.keys()))
+
     def met(self) -> str | None:
         """Return why the lane may not serve now, or None, also in view of what stock has imported in a call."""
-        is_new = any(self._owner(target) is not None for target in list(self._absent))
+        is_new = self._ran or any(self._owner(target) is not None for target in list(self._absent))
         return self.refresh() if is_new else self.judged()
 
     def judged(self) -> str | None:
@@ -494,6 +513,8 @@ class Environment:
                 if f"{name.removeprefix(_WITHIN)}:{key}" in self._owners:
                     self._end_all(name.removeprefix(_WITHIN), key)
             elif not (self._is_state(name, key, before) or self._is_loaded(name, key, before)):
+                if name in self._traced:
+                    self._traced[name].setdefault(key, before)
                 self._end_all(name, key)
         if is_told:
             self._judge_callbacks()
@@ -512,7 +533,8 @@ class Environment:
         """Return whether all that has changed is what an object holds for itself, like a count or a level."""
         if key in _PYTHONS_OWN:
             return True
-        if name not in OBJECTS and not name.startswith(_LOGGER):
+        is_object = name in self._traced and not isinstance(self._owners[name], type | ModuleType)
+        if not is_object and name not in OBJECTS and not name.startswith(_LOGGER):
             return False
         return not callable(vars(self._owners[name]).get(key)) and not callable(before)
 
@@ -621,7 +643,7 @@ class Environment:
             self._patched[target, None] = f"patched {target.rpartition(':')[2]}"
             return
         self.watch.add(target, owner)
-        for key in vars(owner):
+        for key in vars(owner) if target not in self._traced else ():
             self._look(target, key)
         if not is_stock(owner):
             self._patched[target, None] = f"patched {target.rpartition(':')[2]}"
@@ -635,14 +657,17 @@ class Environment:
         owner = self._owners.get(target)
         if owner is None:
             return
-        if not is_stock(vars(owner).get(key)):
+        held = vars(owner).get(key)
+        if not is_stock(held) and self._traced.get(target, {}).get(key, watch.MISSING) is not held:
             self._patched[target, key] = f"patched {target.rpartition(':')[2]}.{key}"
 
     def _owner(self, target: str) -> Any:
         if target.startswith(_LOGGER):
             return logging.getLogger(target.removeprefix(_LOGGER))
         module, _, name = target.partition(":")
-        found = sys.modules.get(module)
+        found: Any = sys.modules.get(module)
         if found is None or is_being_imported(module):
             return None
-        return getattr(found, name, None) if name else found
+        for part in name.split(".") if name else ():
+            found = getattr(found, part, None)
+        return found
