@@ -11,8 +11,8 @@ from litellm_accel.components.base import Component, Replaced, Replacement
 from litellm_accel.lane import exchange
 from litellm_accel.lane.core import Lane
 from litellm_accel.lane.direct import Direct
-from litellm_accel.lane.policy import MODULES
 from litellm_accel.lane.routed import Routed
+from litellm_accel.stock.surface import MODULES
 from litellm_accel.verify.records import require
 
 

@@ -24,7 +24,7 @@ from litellm_accel.components.base import (
     Unavailable,
     with_parameters_of,
 )
-from litellm_accel.genuine import is_genuine
+from litellm_accel.stock.guard import is_stock
 
 _CALCULATOR = "litellm.cost_calculator"
 _ARITHMETIC = "litellm.litellm_core_utils.llm_cost_calc.utils"
@@ -127,7 +127,7 @@ class _LiteLLM:
             if callable(vars(_module(module)).get(name))
         ]
         for _, name, value in self._own:
-            if not is_genuine(value):
+            if not is_stock(value):
                 raise Unavailable(f"{name} of LiteLLM's pricing has been replaced")
         types = _module("litellm.types.utils")
         self.response_types = tuple(_attribute(types, name) for name in ("ModelResponse", "Choices", "Message"))

@@ -19,12 +19,12 @@ from typing import Any, ClassVar
 from litellm_accel import hot
 from litellm_accel.components.base import Component, Replaced, Replacement, Unavailable
 from litellm_accel.components.chat import COMPONENT as chat
-from litellm_accel.genuine import is_genuine
 from litellm_accel.hot import bindings, streaming
 from litellm_accel.lane import streams as lane
 from litellm_accel.lane.assembly import Assembler
 from litellm_accel.lane.learn import Unlearnable
 from litellm_accel.lane.streams import Events, Learner, aagain, again, busy
+from litellm_accel.stock.guard import is_stock
 from litellm_accel.verify.records import require
 
 _HANDLER = "litellm.litellm_core_utils.streaming_handler"
@@ -183,7 +183,7 @@ class Streams:
             return "setting LITELLM_MAX_STREAMING_DURATION_SECONDS"
         for place, names in (*_NAMES.items(), *_AT_END.items()):
             for name in names:
-                if not is_genuine(vars(owners[place]).get(name)):
+                if not is_stock(vars(owners[place]).get(name)):
                     return f"patched {name}"
         return None
 

@@ -239,8 +239,10 @@ class Lane:
             raise
         others = begun.ended()
         try:
-            if recording.fault is not None:
-                raise recording.fault
+            fault = recording.fault or recording.trace.fault
+            if fault is not None:
+                raise fault
+            self.environment.ran(recording.trace.owners())
             is_judged = self.environment.met() is None
             if plans.get(place) is not begun or not (is_judged and self._is_epoch(begun.epoch)):
                 raise NotShown("settings have changed meanwhile")
@@ -248,6 +250,8 @@ class Lane:
                 raise NotShown("settings have changed meanwhile")
             if begun.is_final:
                 return
+            if recording.trace.stranger is not None:
+                raise Unlearnable(f"{recording.trace.stranger} stands among LiteLLM's functions")
             given = (headers, kwargs.get("headers"), kwargs.get("extra_headers"), self.maker.litellm.headers)
             added = {name.lower() for names in given for name in names or ()}
             plan = self.maker.plan(

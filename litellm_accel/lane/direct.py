@@ -9,6 +9,7 @@ from typing import Any
 from litellm_accel.lane import wire
 from litellm_accel.lane.core import LEARN, Lane
 from litellm_accel.lane.guard import Passage
+from litellm_accel.stock import trace
 
 
 class Direct:
@@ -42,7 +43,7 @@ class Direct:
         plan, call = admitted
         if plan is LEARN:
             with lane.learning(lane.plans, call.key, call) as recording:
-                result = recording.result = await stock(*args, **kwargs)
+                result = recording.result = await recording.trace.arun(stock(*args, **kwargs))
             return result
         post = lane.ready(wire.apost, plan, call)
         if post is None:
@@ -84,11 +85,11 @@ class Direct:
         # LiteLLM's own acompletion calls completion with this argument.
         admitted = lane.admit("sync", args, kwargs, started) if lane.open() and "acompletion" not in kwargs else None
         if admitted is None:
-            return stock(*args, **kwargs)
+            return trace.follow(stock, *args, **kwargs)
         plan, call = admitted
         if plan is LEARN:
             with lane.learning(lane.plans, call.key, call) as recording:
-                result = recording.result = stock(*args, **kwargs)
+                result = recording.result = recording.trace.run(stock, *args, **kwargs)
             return result
         post = lane.ready(wire.post, plan, call)
         if post is None:

@@ -31,6 +31,7 @@ from litellm_accel.lane.log_records import AFTER, BEFORE, DURING, HeardRecord, s
 from litellm_accel.lane.noted import Pictures
 from litellm_accel.lane.pictures import picture, stream_parts
 from litellm_accel.patching import PatchError, Shared, resolve, shared
+from litellm_accel.stock.trace import Trace
 
 ASYNC_TRANSPORT = "litellm.llms.custom_httpx.aiohttp_transport:LiteLLMAiohttpTransport._make_aiohttp_request"
 SYNC_TRANSPORT = "httpx._transports.default:HTTPTransport.handle_request"
@@ -164,6 +165,7 @@ class Recording:
     ``result`` is what stock returned; whoever runs it puts it there. ``conversion`` is how the answer became that, None
     if the provider's SDK had a hand in it. ``clients`` are what LiteLLM's functions for them were called with and
     returned. ``heard`` are the log records of the call, ``listens`` whether they are all.
+    ``trace`` is whose functions have run.
     If successes are told of, also ``pictures``: of what LiteLLM's ``Logging`` object holds for them and of what the
     call was given. Of a call that ``streams``, the body is left to stock, and ``stream`` is LiteLLM's stream, whose
     parts the pictures show.
@@ -171,6 +173,7 @@ class Recording:
 
     def __init__(self, pictures: Pictures | None = None, streams: bool = False) -> None:
         self.live = True
+        self.trace = Trace()
         self.streams = streams
         self.stream: Any = None
         self.pictures = pictures
@@ -219,6 +222,7 @@ class Recording:
 
     def forget(self) -> None:
         """Let go of all: tasks that were begun meanwhile may hold this recording for long, with their context."""
+        self.trace.end()
         self.stream = self.pictures = self.conversion = self.pricing = self.result = None
         self.sent.clear()
         self.heard.clear()

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from types import FunctionType, ModuleType
 from typing import Any
 
-from litellm_accel.genuine import is_genuine
+from litellm_accel.stock.guard import is_stock
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 
@@ -22,7 +22,7 @@ _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 def is_late_load(module: ModuleType, name: str, before: Any, missing: Any) -> bool:
     """Return whether ``module`` has loaded ``name``, which held ``before``; ``missing`` if it was not there."""
     held = vars(module).get(name, missing)
-    if held is missing or type(held) in _PLAIN or not (is_genuine(held) and is_genuine(type(held))):
+    if held is missing or type(held) in _PLAIN or not (is_stock(held) and is_stock(type(held))):
         return False
     if before is not missing:
         return _is_empty(before) and _is_filled(module, name)

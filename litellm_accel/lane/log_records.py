@@ -26,9 +26,9 @@ from typing import Any
 import httpx
 import orjson
 
-from litellm_accel.genuine import PACKAGES
 from litellm_accel.hot import chat
 from litellm_accel.lane.learn import NotShown, Unlearnable
+from litellm_accel.stock.guard import PACKAGES
 
 _LITELLM = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
 _ROOTS = frozenset((*_LITELLM, *PACKAGES, "asyncio"))

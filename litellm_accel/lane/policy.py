@@ -17,247 +17,19 @@ import os
 import sys
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from litellm_accel.genuine import is_genuine
 from litellm_accel.hot import watch
 from litellm_accel.import_watch import is_being_imported
 from litellm_accel.lane.callbacks import EARLY, FAILURE, SUCCESS, Listeners
 from litellm_accel.lane.late_loads import is_late_load
 from litellm_accel.lane.log_records import LoggerLevels
+from litellm_accel.stock.guard import is_stock
+from litellm_accel.stock.surface import BYPASSED, CLASSES, HANDLERS, MODULES, OBJECTS
 
-# Modules through which stock's path runs. What can be called there must be the packages' own.
-MODULES = (
-    "litellm",
-    "litellm.main",
-    "litellm.utils",
-    "litellm.router",
-    "litellm.cost_calculator",
-    "litellm.caching.caching_handler",
-    "litellm.litellm_core_utils.core_helpers",
-    "litellm.litellm_core_utils.get_llm_provider_logic",
-    "litellm.litellm_core_utils.litellm_logging",
-    "litellm.litellm_core_utils.llm_response_utils.convert_dict_to_response",
-    "litellm.litellm_core_utils.llm_response_utils.get_headers",
-    "litellm.litellm_core_utils.llm_response_utils.response_metadata",
-    "litellm.litellm_core_utils.rules",
-    "litellm.llms.base_llm.chat.transformation",
-    "litellm.llms.custom_httpx.aiohttp_transport",
-    "litellm.llms.custom_httpx.http_handler",
-    "litellm.llms.custom_httpx.llm_http_handler",
-    "litellm.llms.openai.common_utils",
-    "litellm.llms.openai.openai",
-    "litellm.llms.openai.chat.gpt_transformation",
-    "litellm.llms.openai_like.chat.transformation",
-    "litellm.llms.azure.azure",
-    "litellm.llms.azure.chat.gpt_transformation",
-    "litellm.llms.azure.common_utils",
-    "litellm.llms.azure_ai.chat.transformation",
-    "litellm.llms.cloudflare.chat.transformation",
-    "litellm.llms.cometapi.chat.transformation",
-    "litellm.llms.compactifai.chat.transformation",
-    "litellm.llms.deepseek.chat.transformation",
-    "litellm.llms.fireworks_ai.chat.transformation",
-    "litellm.llms.groq.chat.transformation",
-    "litellm.llms.heroku.chat.transformation",
-    "litellm.llms.hosted_vllm.chat.transformation",
-    "litellm.llms.minimax.chat.transformation",
-    "litellm.llms.mistral.chat.transformation",
-    "litellm.llms.openrouter.chat.transformation",
-    "litellm.llms.ovhcloud.chat.transformation",
-    "litellm.llms.together_ai.chat.transformation",
-    "litellm.llms.xai.chat.transformation",
-    "litellm.types.utils",
-    "openai._base_client",
-    "openai._client",
-    "openai._legacy_response",
-    "openai.lib.azure",
-    "openai._models",
-    "openai.resources.chat.completions.completions",
-    "httpx",
-    "httpx._client",
-    "httpx._transports.default",
-    "httpcore._sync.connection_pool",
-    "aiohttp.client",
-    "aiohttp.connector",
-)
-# More of them, which do little on the way of a call; but a mock or an instrument in them wants to be called.
-BYPASSED = (
-    "litellm._internal_context",
-    "litellm._logging",
-    "litellm.caching.caching_handler",
-    "litellm.caching.dual_cache",
-    "litellm.caching.in_memory_cache",
-    "litellm.chat_completions.dispatch",
-    "litellm.integrations.anthropic_cache_control_hook",
-    "litellm.integrations.custom_logger",
-    "litellm.litellm_core_utils.chat_completion_agentic_loop",
-    "litellm.litellm_core_utils.completion_timeout",
-    "litellm.litellm_core_utils.fallback_generalizations",
-    "litellm.litellm_core_utils.get_litellm_params",
-    "litellm.litellm_core_utils.get_supported_openai_params",
-    "litellm.litellm_core_utils.initialize_dynamic_callback_params",
-    "litellm.litellm_core_utils.llm_cost_calc.tool_call_cost_tracking",
-    "litellm.litellm_core_utils.llm_cost_calc.utils",
-    "litellm.litellm_core_utils.llm_request_utils",
-    "litellm.litellm_core_utils.logging_utils",
-    "litellm.litellm_core_utils.logging_worker",
-    "litellm.litellm_core_utils.prompt_templates.common_utils",
-    "litellm.litellm_core_utils.ptu_pricing",
-    "litellm.litellm_core_utils.redact_messages",
-    "litellm.litellm_core_utils.request_timeout_resolver",
-    "litellm.litellm_core_utils.secret_redaction",
-    "litellm.litellm_core_utils.served_output_texts",
-    "litellm.litellm_core_utils.thread_pool_executor",
-    "litellm.llms.anthropic.common_utils",
-    "litellm.llms.anthropic.cost_calculation",
-    "litellm.llms.gemini.cost_calculator",
-    "litellm.llms.litellm_proxy.chat.transformation",
-    "litellm.llms.openai.chat.gpt_5_transformation",
-    "litellm.llms.openai.chat.o_series_transformation",
-    "litellm.llms.openai.cost_calculation",
-    "litellm.llms.openai.data_residency",
-    "litellm.llms.openai.workload_identity",
-    "litellm.router_strategy.complexity_router.context_compaction",
-    "litellm.router_strategy.simple_shuffle",
-    "litellm.router_utils.access_windows",
-    "litellm.router_utils.add_retry_fallback_headers",
-    "litellm.router_utils.client_initalization_utils",
-    "litellm.router_utils.common_utils",
-    "litellm.router_utils.cooldown_cache",
-    "litellm.router_utils.cooldown_handlers",
-    "litellm.router_utils.fallback_event_handlers",
-    "litellm.router_utils.get_retry_from_policy",
-    "litellm.router_utils.handle_error",
-    "litellm.router_utils.pre_call_checks.io_token_rate_limit_check",
-    "litellm.router_utils.router_callbacks.track_deployment_metrics",
-    "litellm.router_utils.routing_read_batch",
-    "litellm.rust_bridge.catalog",
-    "litellm.rust_bridge.configuration",
-    "litellm.rust_bridge.diagnostics",
-    "litellm.rust_bridge.dispatch",
-    "litellm.secret_managers.main",
-    "openai._utils._transform",
-    "httpx._models",
-    "httpcore._sync.connection",
-    "httpcore._sync.http11",
-    "aiohttp.client_reqrep",
-    "copy",
-    "http.cookiejar",
-    "json",
-    "os",
-    "time",
-    "uuid",
-)
-CLASSES = (
-    "litellm._service_logger:ServiceLogging",
-    "litellm.caching.caching_handler:LLMCachingHandler",
-    "litellm.caching.dual_cache:DualCache",
-    "litellm.caching.evicted_client_closer:EvictedClientCloser",
-    "litellm.caching.in_memory_cache:InMemoryCache",
-    "litellm.caching.llm_caching_handler:LLMClientCache",
-    "litellm.integrations.anthropic_cache_control_hook:AnthropicCacheControlHook",
-    "litellm.integrations.custom_logger:CustomLogger",
-    "litellm.litellm_core_utils.completion_timeout:CompletionTimeout",
-    "litellm.litellm_core_utils.coroutine_checker:CoroutineChecker",
-    "litellm.litellm_core_utils.litellm_logging:Logging",
-    "litellm.litellm_core_utils.litellm_logging:StandardLoggingPayloadSetup",
-    "litellm.litellm_core_utils.llm_cost_calc.tool_call_cost_tracking:StandardBuiltInToolCostTracking",
-    "litellm.litellm_core_utils.llm_cost_calc.usage_object_transformation:InteractionsUsageObjectTransformation",
-    "litellm.litellm_core_utils.llm_cost_calc.utils:CostCalculatorUtils",
-    "litellm.litellm_core_utils.llm_response_utils.response_metadata:ResponseMetadata",
-    "litellm.litellm_core_utils.logging_worker:LoggingWorker",
-    "litellm.litellm_core_utils.model_param_helper:ModelParamHelper",
-    "litellm.litellm_core_utils.rules:Rules",
-    "litellm.litellm_core_utils.thread_pool_executor:BoundedLoggingThreadPoolExecutor",
-    "litellm.llms.anthropic.chat.transformation:AnthropicConfig",
-    "litellm.llms.azure.azure:AzureChatCompletion",
-    "litellm.llms.azure.chat.gpt_transformation:AzureOpenAIConfig",
-    "litellm.llms.azure.common_utils:BaseAzureLLM",
-    "litellm.llms.azure_ai.chat.transformation:AzureAIStudioConfig",
-    "litellm.llms.azure_ai.common_utils:AzureFoundryModelInfo",
-    "litellm.llms.base:BaseLLM",
-    "litellm.llms.base_llm.base_utils:BaseLLMModelInfo",
-    "litellm.llms.base_llm.chat.transformation:BaseConfig",
-    "litellm.llms.cloudflare.chat.transformation:CloudflareChatConfig",
-    "litellm.llms.cometapi.chat.transformation:CometAPIConfig",
-    "litellm.llms.compactifai.chat.transformation:CompactifAIChatConfig",
-    "litellm.llms.custom_httpx.aiohttp_transport:AiohttpResponseStream",
-    "litellm.llms.custom_httpx.aiohttp_transport:AiohttpTransport",
-    "litellm.llms.custom_httpx.aiohttp_transport:LiteLLMAiohttpTransport",
-    "litellm.llms.custom_httpx.http_handler:AsyncHTTPHandler",
-    "litellm.llms.custom_httpx.http_handler:HTTPHandler",
-    "litellm.llms.custom_httpx.llm_http_handler:BaseLLMHTTPHandler",
-    "litellm.llms.deepseek.chat.transformation:DeepSeekChatConfig",
-    "litellm.llms.fireworks_ai.chat.transformation:FireworksAIConfig",
-    "litellm.llms.groq.chat.transformation:GroqChatConfig",
-    "litellm.llms.heroku.chat.transformation:HerokuChatConfig",
-    "litellm.llms.hosted_vllm.chat.transformation:HostedVLLMChatConfig",
-    "litellm.llms.litellm_proxy.chat.transformation:LiteLLMProxyChatConfig",
-    "litellm.llms.minimax.chat.transformation:MinimaxChatConfig",
-    "litellm.llms.mistral.chat.transformation:MistralConfig",
-    "litellm.llms.openai.chat.gpt_5_transformation:OpenAIGPT5Config",
-    "litellm.llms.openai.chat.gpt_audio_transformation:OpenAIGPTAudioConfig",
-    "litellm.llms.openai.chat.gpt_transformation:OpenAIGPTConfig",
-    "litellm.llms.openai.chat.o_series_transformation:OpenAIOSeriesConfig",
-    "litellm.llms.openai.common_utils:BaseOpenAILLM",
-    "litellm.llms.openai.openai:OpenAIChatCompletion",
-    "litellm.llms.openai.openai:OpenAIConfig",
-    "litellm.llms.openai_like.chat.transformation:OpenAILikeChatConfig",
-    "litellm.llms.openai_like.json_loader:JSONProviderRegistry",
-    "litellm.llms.openrouter.chat.transformation:OpenrouterConfig",
-    "litellm.llms.ovhcloud.chat.transformation:OVHCloudChatConfig",
-    "litellm.llms.together_ai.chat.transformation:TogetherAIChatConfig",
-    "litellm.llms.xai.chat.transformation:XAIChatConfig",
-    "litellm.responses.utils:ResponseAPILoggingUtils",
-    "litellm.router:Router",
-    "litellm.router_utils.client_initalization_utils:MaxParallelRequestsLimit",
-    "litellm.types.router:Deployment",
-    "litellm.types.router:LiteLLM_Params",
-    "litellm.types.router:ModelInfo",
-    "litellm.types.utils:Choices",
-    "litellm.types.utils:Message",
-    "litellm.types.utils:ModelResponse",
-    "litellm.types.utils:ModelResponseBase",
-    "litellm.types.utils:Usage",
-    "litellm.utils:PreProcessNonDefaultParams",
-    "litellm.utils:ProviderConfigManager",
-    "openai._base_client:AsyncAPIClient",
-    "openai._base_client:BaseClient",
-    "openai._base_client:SyncAPIClient",
-    "openai._client:AsyncOpenAI",
-    "openai._client:OpenAI",
-    "openai._legacy_response:LegacyAPIResponse",
-    "openai._models:BaseModel",
-    "openai._models:FinalRequestOptions",
-    "openai.lib.azure:AsyncAzureOpenAI",
-    "openai.lib.azure:AzureOpenAI",
-    "openai.lib.azure:BaseAzureClient",
-    "openai.resources.chat.completions.completions:AsyncCompletions",
-    "openai.resources.chat.completions.completions:Completions",
-    "httpx._auth:Auth",
-    "httpx._client:AsyncClient",
-    "httpx._client:BaseClient",
-    "httpx._client:Client",
-    "http.cookiejar:Cookie",
-    "http.cookiejar:CookieJar",
-    "http.cookiejar:DefaultCookiePolicy",
-    "httpx._models:Cookies",
-    "httpx._models:Headers",
-    "httpx._models:Request",
-    "httpx._models:Response",
-    "httpx._transports.default:AsyncHTTPTransport",
-    "httpx._transports.default:HTTPTransport",
-    "httpcore._sync.connection:HTTPConnection",
-    "httpcore._sync.connection_pool:ConnectionPool",
-    "httpcore._sync.http11:HTTP11Connection",
-    "aiohttp.client:ClientSession",
-    "aiohttp.client_reqrep:ClientRequest",
-    "aiohttp.client_reqrep:ClientResponse",
-    "aiohttp.connector:TCPConnector",
-)
 # Settings whose effect on a call is the same every time and shown by the call that was learned from, or that matter
 # only once a call has failed, which stock then handles. What LiteLLM's own success handlers read when they tell
 # callbacks is as good as shown: they do it for served calls as well. Not among them is what keeps count of calls
@@ -486,19 +258,6 @@ READ_ELSEWHERE = frozenset(
 # Callback lists; what may be in them is for ``callbacks`` to say.
 CALLBACK_LISTS = (*SUCCESS, *EARLY, "service_callback")
 
-# Objects through which calls go; somebody may put a function into one of them.
-_HANDLERS = (
-    "litellm.main:azure_chat_completions",
-    "litellm.main:base_llm_http_handler",
-    "litellm.main:openai_chat_completions",
-)
-# Objects that calls use or pass by; their own state may change, but somebody may put a function into them as well.
-_OBJECTS = (
-    "litellm:in_memory_llm_clients_cache",
-    "litellm:logging_callback_manager",
-    "litellm.litellm_core_utils.logging_worker:GLOBAL_LOGGING_WORKER",
-    "litellm.litellm_core_utils.thread_pool_executor:executor",
-)
 # What is watched besides modules, classes and objects: dictionaries, where they are held, and how others are called.
 _ENVIRON, _PRICES, _MANAGER, _MADE = "variables of the environment", "prices", "manager of loggers", "integrations made"
 _HELD = {_ENVIRON: ("os", "environ"), _PRICES: ("litellm", "model_cost")}
@@ -632,8 +391,11 @@ class Environment:
         self._owners: dict[str, Any] = {}
         self._patched: dict[tuple[str, Any], str] = {}
         loggers = [f"logger {logger.name}" for logger in self.levels.loggers()]
-        self._absent = dict.fromkeys((*MODULES, *BYPASSED, *CLASSES, *_HANDLERS, *_OBJECTS, *loggers))
+        self._absent = dict.fromkeys((*MODULES, *BYPASSED, *CLASSES, *HANDLERS, *OBJECTS, *loggers))
         self._within: set[str] = set()
+        # What is not listed, but watched calls ran through: to be watched, and with what was there before it changed.
+        self._ran: dict[str, None] = {}
+        self._traced: dict[str, dict[Any, Any]] = {}
         self._meet()
         for held in _HELD:
             self._watch_held(held)
@@ -664,15 +426,30 @@ class Environment:
         for target in met:
             del self._absent[target]
             self._watch_owner(target)
+        ran, self._ran = self._ran, {}
+        watched = set(map(id, self._owners.values()))  # some have other names as well
+        for target in ran:
+            owner = self._owner(target)
+            if owner is not None and target not in self._owners and id(owner) not in watched:
+                self._traced[target] = {}
+                self._watch_owner(target)
+                met.append(target)
         for target in met:  # others may be put into the places of these classes and objects
             module = target.partition(":")[0]
             if module not in self._owners and module not in self._within and not module.startswith(_LOGGER):
                 self._within.add(module)
                 self.watch.add(f"{_WITHIN}{module}", sys.modules[module])
 
+    def ran(self, owners: Iterable[str]) -> None:
+        """Watch these modules, classes and objects as well: a call that is learned from has run through them.
+
+        What they hold now is what it ran with.
+        """
+        self._ran.update(dict.fromkeys(set(owners) - self._owners.keys()))
+
     def met(self) -> str | None:
         """Return why the lane may not serve now, or None, also in view of what stock has imported in a call."""
-        is_new = any(self._owner(target) is not None for target in list(self._absent))
+        is_new = self._ran or any(self._owner(target) is not None for target in list(self._absent))
         return self.refresh() if is_new else self.judged()
 
     def judged(self) -> str | None:
@@ -737,6 +514,8 @@ class Environment:
                 if f"{name.removeprefix(_WITHIN)}:{key}" in self._owners:
                     self._end_all(name.removeprefix(_WITHIN), key)
             elif not (self._is_state(name, key, before) or self._is_loaded(name, key, before)):
+                if name in self._traced:
+                    self._traced[name].setdefault(key, before)
                 self._end_all(name, key)
         if is_told:
             self._judge_callbacks()
@@ -755,7 +534,8 @@ class Environment:
         """Return whether all that has changed is what an object holds for itself, like a count or a level."""
         if key in _PYTHONS_OWN:
             return True
-        if name not in _OBJECTS and not name.startswith(_LOGGER):
+        is_object = name in self._traced and not isinstance(self._owners[name], type | ModuleType)
+        if not is_object and name not in OBJECTS and not name.startswith(_LOGGER):
             return False
         return not callable(vars(self._owners[name]).get(key)) and not callable(before)
 
@@ -861,9 +641,9 @@ class Environment:
             self._patched[target, None] = f"patched {target.rpartition(':')[2]}"
             return
         self.watch.add(target, owner)
-        for key in vars(owner):
+        for key in vars(owner) if target not in self._traced else ():
             self._look(target, key)
-        if not is_genuine(owner):
+        if not is_stock(owner):
             self._patched[target, None] = f"patched {target.rpartition(':')[2]}"
 
     def _loggers(self) -> str | None:
@@ -875,14 +655,17 @@ class Environment:
         owner = self._owners.get(target)
         if owner is None:
             return
-        if not is_genuine(vars(owner).get(key)):
+        held = vars(owner).get(key)
+        if not is_stock(held) and self._traced.get(target, {}).get(key, watch.MISSING) is not held:
             self._patched[target, key] = f"patched {target.rpartition(':')[2]}.{key}"
 
     def _owner(self, target: str) -> Any:
         if target.startswith(_LOGGER):
             return logging.getLogger(target.removeprefix(_LOGGER))
         module, _, name = target.partition(":")
-        found = sys.modules.get(module)
+        found: Any = sys.modules.get(module)
         if found is None or is_being_imported(module):
             return None
-        return getattr(found, name, None) if name else found
+        for part in name.split(".") if name else ():
+            found = getattr(found, part, None)
+        return found

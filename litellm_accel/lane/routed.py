@@ -72,7 +72,7 @@ class Routed:
         if routed is LEARN:
             pinned = self.routers.pinned(router, deployment, call.reported)
             with self._learning(router, known, call, deployment, model) as recording:
-                result = recording.result = await stock(pinned, *args, **kwargs)
+                result = recording.result = await recording.trace.arun(stock(pinned, *args, **kwargs))
             return result
         if routed is None:
             return await stock(self.routers.pinned(router, deployment, call.reported), *args, **kwargs)
@@ -181,7 +181,7 @@ class Routed:
         if routed is LEARN:
             pinned = self.routers.pinned(router, deployment, call.reported)
             with self._learning(router, known, call, deployment, model) as recording:
-                result = recording.result = stock(pinned, *args, **kwargs)
+                result = recording.result = recording.trace.run(stock, pinned, *args, **kwargs)
             return result
         post, checked = None, False
         is_checked = model in router.model_names or not router.has_model_id(model)  # not called by an id

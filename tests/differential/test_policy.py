@@ -98,6 +98,34 @@ def test_a_mock_where_a_test_may_put_one_is_noticed(place: str) -> None:
     assert environment.refresh() is None
 
 
+def test_names_that_a_release_lacks_are_passed_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    for names in ("MODULES", "BYPASSED", "CLASSES", "HANDLERS", "OBJECTS"):
+        gone = ("litellm.gone", "litellm.gone:Gone", "litellm.main:Gone", "litellm.main:Gone.gone")
+        monkeypatch.setattr(policy, names, (*getattr(policy, names), *gone))
+    environment = Environment()
+    assert environment.judged() is None
+    with mock.patch("litellm.utils.get_optional_params"):
+        assert environment.judged() is not None
+    assert environment.met() is None
+
+
+def test_what_a_call_ran_through_is_watched_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = Environment()
+    cls = litellm.litellm_core_utils.streaming_handler.CustomStreamWrapper
+    environment.ran({"litellm.litellm_core_utils.streaming_handler:CustomStreamWrapper", "litellm.gone:Gone"})
+    assert environment.met() is None
+    before = environment.epoch
+    with monkeypatch.context() as patched:
+        patched.setattr(cls, "__next__", _own)
+        assert environment.judged() == "patched CustomStreamWrapper.__next__"
+    assert environment.judged() is None
+    assert environment.epoch != before
+    with monkeypatch.context() as patched:
+        patched.setattr("litellm.litellm_core_utils.streaming_handler.CustomStreamWrapper", mock.Mock())
+        assert str(environment.judged()).startswith("patched ")
+    assert environment.judged() is None
+
+
 def test_settings_that_are_none_at_first_are_watched_when_they_hold_something(monkeypatch: pytest.MonkeyPatch) -> None:
     environment = Environment()
     monkeypatch.setattr(litellm, "headers", {"x-team": "blue"})

@@ -1,0 +1,148 @@
+"""Whose a function, a class or an object is: a package's own, or somebody's mock, wrapper or replacement.
+
+What is gone around must be the packages' own, since nobody else would be asked.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import enum
+import functools
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import re
+import sys
+import types
+from pathlib import Path
+from types import FunctionType, MethodType
+from typing import Any
+
+#: The packages that are relied on.
+PACKAGES = ("litellm", "openai", "httpx", "httpcore", "aiohttp", "pydantic")
+# Where else what their modules import comes from; other packages that they require are looked up when they are met.
+_BORROWED = sys.stdlib_module_names | {
+    "annotated_types",
+    "anyio",
+    "attr",
+    "click",
+    "dotenv",
+    "fastuuid",
+    "h11",
+    "importlib_metadata",
+    "jiter",
+    "jsonschema",
+    "litellm_enterprise",
+    "multidict",
+    "propcache",
+    "pydantic_core",
+    "sniffio",
+    "tiktoken",
+    "tokenizers",
+    "typing_extensions",
+    "typing_inspection",
+    "yarl",
+}
+_ROOTS = _BORROWED.union(PACKAGES)
+# What is put around functions to change or to observe them, whoever requires it.
+_INSTRUMENTS = frozenset(("opentelemetry", "unittest", "wrapt"))
+_OURS = str(Path(__file__).parents[1])
+# The interpreter's own. A type of an extension may claim to be one of these, like that of wrapt's wrappers.
+_BUILT_IN = frozenset(kind for owner in (builtins, types) for kind in vars(owner).values() if isinstance(kind, type))
+
+
+def is_stock(value: Any) -> bool:
+    """Return whether ``value``, if it can be called, comes from a package relied on, or was borrowed by one.
+
+    A mock, a wrapper that pretends to be what it wraps, a function or a class of the application's do not.
+    """
+    kind = type(value)
+    if kind in (staticmethod, classmethod, MethodType):
+        return is_stock(value.__func__)
+    if kind is functools.partial:
+        return is_stock(value.func)
+    if kind is FunctionType or kind is functools._lru_cache_wrapper:
+        if _root(value) in _BORROWED and getattr(sys.modules.get(value.__module__), value.__name__, None) is value:
+            return True
+        if kind is not FunctionType:
+            return is_stock(value.__wrapped__)
+        source: str = value.__code__.co_filename
+        if source == _MAKER:  # a decorator of its making has somebody's context manager in it
+            return value.__code__.co_name == "helper" and is_stock(value.__wrapped__)
+        return source.startswith(_sources()) or (source[0] == "<" and value.__name__.startswith("__"))
+    if issubclass(kind, type):
+        return _root(value) in _ROOTS or _is_required(value)
+    if not callable(value):
+        return True
+    if kind.__module__ == "builtins":
+        return kind in _BUILT_IN
+    return _root(kind) in _ROOTS and not kind.__module__.startswith("unittest")
+
+
+class Origin(enum.Enum):
+    """Whose a function is: a package's that is relied on, what such a one is made with, this package's, any other's."""
+
+    STOCK, BORROWED, OURS, STRANGER = range(4)
+
+
+@functools.lru_cache(4096)
+def origin(file: str, module: str | None) -> Origin:
+    """Return whose a function is whose code is from ``file`` and runs in the namespace of ``module``."""
+    if file.startswith(_OURS):
+        return Origin.OURS
+    root = str(module).partition(".")[0]
+    if file.startswith("<") and (module is None or root.startswith("namedtuple_")):  # made when a class was
+        return Origin.BORROWED
+    home = getattr(sys.modules.get(root), "__file__", None)
+    if not file.startswith("<") and not (home is not None and file.startswith(os.path.dirname(home))):
+        return Origin.STRANGER
+    if root in PACKAGES:
+        return Origin.STOCK
+    is_borrowed = root not in _INSTRUMENTS and (root in _BORROWED or root in _required())
+    return Origin.BORROWED if is_borrowed else Origin.STRANGER
+
+
+def _root(named: Any) -> str:
+    return str(named.__module__).partition(".")[0]
+
+
+def _is_required(kind: type) -> bool:
+    """Return whether a class is where it says that it is: in a package that one of those relied on requires."""
+    root = _root(kind)
+    home = sys.modules.get(str(kind.__module__))
+    return root not in _INSTRUMENTS and getattr(home, kind.__name__, None) is kind and root in _required()
+
+
+@functools.cache
+def _required() -> frozenset[str]:
+    """Return the names of all distributions that the packages relied on require, as modules are called."""
+    found: dict[str, set[str]] = {}  # with the extras that are asked of each
+    left: list[tuple[str, set[str]]] = [(name, set()) for name in PACKAGES]
+    while left:
+        name, extras = left.pop()
+        if name in found and extras <= found[name]:
+            continue
+        found.setdefault(name, set()).update(extras)
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            for line in importlib.metadata.requires(name) or ():
+                optional = _EXTRA.search(line)
+                if optional is None or optional[1] in found[name]:
+                    required, asked = _REQUIREMENT.match(line).groups()  # type: ignore[union-attr]
+                    module = required.lower().replace("-", "_")
+                    left.append((module, set(re.findall(r"[\w.-]+", asked or ""))))
+    return frozenset(found)
+
+
+_REQUIREMENT, _EXTRA = re.compile(r"([\w.-]+)\s*(?:\[([^]]*)])?"), re.compile(r"extra == [\"'](.*?)[\"']")
+_MAKER = contextlib.contextmanager.__code__.co_filename
+
+
+@functools.cache
+def _sources() -> tuple[str, ...]:
+    """Return how the paths of the packages' files begin, and those of the standard library that are gone around."""
+    found = (importlib.util.find_spec(name) for name in PACKAGES)
+    folders = (folder for spec in found if spec is not None for folder in spec.submodule_search_locations or ())
+    keeper = str(importlib.import_module("http.cookiejar").__file__)  # which keeps cookies
+    return (*folders, os._check_methods.__code__.co_filename, keeper)  # type: ignore[attr-defined]
