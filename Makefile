@@ -21,7 +21,7 @@ existing := --environment existing:$(abspath $(bin))/python
 # Neither tests nor measurements ask the network for LiteLLM's price list.
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 
-.PHONY: demo test test-compiled test-pure test-slow lint types docs bench bench-quick verify records programs wheel build clean
+.PHONY: demo test test-compiled test-pure test-slow lint types docs bench bench-quick measure figures verify records programs wheel build clean
 
 demo: build
 	$(bin)/litellm-accel demo
@@ -61,6 +61,16 @@ bench: build
 bench-quick: build
 	$(asv) check $(existing)
 	$(asv) run --quick --dry-run --show-stderr --launch-method=forkserver $(existing)
+
+# Measures anew what README and docs show, on a quiet machine, and fills it in.
+measure: build
+	$(bin)/litellm-accel demo --json >docs/figures/demo.json.new && mv docs/figures/demo.json.new docs/figures/demo.json
+	$(bin)/python -m benchmarks.table >docs/figures/counting.json.new && mv docs/figures/counting.json.new docs/figures/counting.json
+	$(bin)/python tools/figures.py
+
+# Fills README and docs with what is stored in docs/figures, and with the number of runs.
+figures: build
+	$(bin)/python tools/figures.py
 
 verify: build
 	$(bin)/litellm-accel verify
