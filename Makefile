@@ -4,6 +4,8 @@
 VENV ?= .venv
 EXTRAS ?= dev
 PYTEST_ARGS ?=
+# Tests of one file share servers and what LiteLLM keeps for the process, and run in one of so many processes.
+PROCESSES ?= 2
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.10; do \
 	$$python -c 'import ensurepip, sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
 	&& echo $$python && break; done)
@@ -13,12 +15,13 @@ pip := $(bin)/python -m pip --disable-pip-version-check
 asv := $(bin)/asv machine --yes >/dev/null && $(bin)/asv
 # The compiled modules are demanded, unless the caller asks for the twins alone.
 wish := LITELLM_ACCEL_PURE=$${LITELLM_ACCEL_PURE:-0}
+pytest := $(bin)/pytest --numprocesses $(PROCESSES) --dist loadfile
 existing := --environment existing:$(abspath $(bin))/python
 
 # Neither tests nor measurements ask the network for LiteLLM's price list.
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 
-.PHONY: demo test test-compiled test-pure test-slow lint types bench bench-quick verify records programs wheel build clean
+.PHONY: demo test test-compiled test-pure test-slow lint types docs bench bench-quick measure figures verify records programs wheel build clean
 
 demo: build
 	$(bin)/litellm-accel demo
@@ -26,28 +29,31 @@ demo: build
 test: test-compiled test-pure
 
 test-compiled: build
-	$(bin)/pytest $(PYTEST_ARGS)
+	$(pytest) $(PYTEST_ARGS)
 
 # Without the tests of builds, the provider, the demo, the command line and the harness of verify: no hot module is in them; and
 # without its scenarios. Tests that run over both implementations (their ids say "pure") have done so above.
 test-pure: build
-	LITELLM_ACCEL_PURE=1 $(bin)/pytest -k "not pure and not verify_finds_no_difference" $(PYTEST_ARGS) --ignore=tests/unit/test_packaging.py --ignore=tests/unit/test_types.py \
+	LITELLM_ACCEL_PURE=1 $(pytest) -k "not pure and not verify_finds_no_difference" $(PYTEST_ARGS) --ignore=tests/unit/test_packaging.py --ignore=tests/unit/test_types.py \
 		--ignore=tests/unit/test_provider.py --ignore=tests/unit/test_provider_profiles.py --ignore=tests/unit/test_demo.py \
 		--ignore=tests/differential/test_cli.py --ignore=tests/differential/test_demo.py --ignore=tests/differential/test_verify_harness.py \
 		--ignore=tests/differential/test_verify_chat.py
 
 test-slow: build
-	$(bin)/pytest -m slow $(PYTEST_ARGS)
+	$(pytest) -m slow $(PYTEST_ARGS)
 
 lint: build
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	PATH="$(abspath $(bin)):$$PATH" $(bin)/cython-lint litellm_accel  # it looks for pycodestyle there
+	$(bin)/codespell
 
-# And that it would find an error wherever there is one.
 types: build
 	$(bin)/mypy
-	$(bin)/pytest -q tests/unit/test_types.py
+
+# The documentation site, in site/; a warning is an error. Needs Python 3.11 or later.
+docs: build
+	$(bin)/sphinx-build --quiet --fail-on-warning --keep-going docs site
 
 bench: build
 	$(asv) run --show-stderr --launch-method=forkserver $(existing)
@@ -55,6 +61,16 @@ bench: build
 bench-quick: build
 	$(asv) check $(existing)
 	$(asv) run --quick --dry-run --show-stderr --launch-method=forkserver $(existing)
+
+# Measures anew what README and docs show, on a quiet machine, and fills it in.
+measure: build
+	$(bin)/litellm-accel demo --json >docs/figures/demo.json.new && mv docs/figures/demo.json.new docs/figures/demo.json
+	$(bin)/python -m benchmarks.table >docs/figures/counting.json.new && mv docs/figures/counting.json.new docs/figures/counting.json
+	$(bin)/python tools/figures.py
+
+# Fills README and docs with what is stored in docs/figures, and with the number of runs.
+figures: build
+	$(bin)/python tools/figures.py
 
 verify: build
 	$(bin)/litellm-accel verify
@@ -85,6 +101,6 @@ $(VENV)/installed: constraints.txt pyproject.toml
 	touch $@
 
 clean:
-	rm -rf .venv build dist *.egg-info .asv .hypothesis .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv build dist site *.egg-info .asv .hypothesis .pytest_cache .mypy_cache .ruff_cache
 	rm -f litellm_accel/_cy/*.c litellm_accel/_cy/*.so
 	find . -name __pycache__ -prune -exec rm -rf {} +

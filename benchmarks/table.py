@@ -1,7 +1,13 @@
-"""``python -m benchmarks.table``: the README's table of counting, all peers in turn in one process."""
+"""``python -m benchmarks.table``: counting by tiktoken, litellm-accel and gigatoken in turn in one process, as JSON.
+
+``make measure`` stores it in docs/figures/counting.json, which the README's tables are made of.
+"""
 
 from __future__ import annotations
 
+import importlib.metadata
+import json
+import platform
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +15,7 @@ from typing import Any
 from benchmarks import COMPILED, STOCK
 from benchmarks.counting import ENCODINGS, GIGATOKEN, counter, our_encoding, stock_encoding
 from benchmarks.texts import KINDS, PATHOLOGICAL, text
+from litellm_accel.demo.runner import machine
 
 ROUNDS = 7
 CHARACTERS = 400_000  # counted in one turn, at least
@@ -28,30 +35,45 @@ def in_turn(*turns: tuple[Callable[[str], Any], str], times: int) -> list[float]
     return [min(column) for column in zip(*rounds, strict=True)]
 
 
+def ordinary(encoding: str, kind: str) -> dict[str, Any]:
+    """Return how fast a text is counted, and how much faster than by tiktoken it is encoded; results are compared."""
+    stock, ours, peer = (counter(encoding, backend) for backend in (STOCK, COMPILED, GIGATOKEN))
+    encoders = stock_encoding(encoding).encode_ordinary, our_encoding(encoding, COMPILED).encode_ordinary
+    sample = text(kind)
+    assert ours(sample) == stock(sample), kind
+    assert encoders[1](sample) == encoders[0](sample), kind
+    calls = (stock, ours, peer, *encoders)
+    seconds = in_turn(*((call, sample) for call in calls), times=max(1, CHARACTERS // len(sample)))
+    size = len(sample.encode())
+    names = ("tiktoken", "litellm-accel", "gigatoken")
+    return {
+        "encoding": encoding,
+        "text": kind,
+        "mb_per_second": {name: size / each / 1e6 for name, each in zip(names, seconds, strict=False)},
+        "encode_ratio": seconds[3] / seconds[4],
+    }
+
+
+def against_prose(encoding: str, kind: str) -> float:
+    """Return the time that a byte of a text made to be slow takes, against a byte of prose."""
+    ours, samples = counter(encoding, COMPILED), (text("prose 2M"), text(kind))
+    seconds = in_turn(*((ours, sample) for sample in samples), times=1)
+    prose, slow = (each / len(sample.encode()) for each, sample in zip(seconds, samples, strict=True))
+    return slow / prose
+
+
 def main() -> None:
-    for name in ENCODINGS:
-        stock, ours, peer = (counter(name, backend) for backend in (STOCK, COMPILED, GIGATOKEN))
-        encode_stock, encode_ours = stock_encoding(name).encode_ordinary, our_encoding(name, COMPILED).encode_ordinary
-        print(f"\n| {name} | tiktoken | litellm-accel | | gigatoken | encode_ordinary |")
-        print("|---|---|---|---|---|---|")
-        for kind in KINDS:
-            sample = text(kind)
-            assert ours(sample) == stock(sample), kind
-            assert encode_ours(sample) == encode_stock(sample), kind
-            calls = (stock, ours, peer, encode_stock, encode_ours)
-            seconds = in_turn(*((call, sample) for call in calls), times=max(1, CHARACTERS // len(sample)))
-            size = len(sample.encode())
-            tiktoken, accel, giga = (f"{size / each / 1e6:,.0f} MB/s" for each in seconds[:3])
-            print(
-                f"| {kind} | {tiktoken} | {accel} | {seconds[0] / seconds[1]:.1f}× | {giga} "
-                f"({seconds[2] / seconds[1]:.2f}×) | {seconds[3] / seconds[4]:.1f}× |"
-            )
-        prose = text("prose 2M")
-        for kind in PATHOLOGICAL:
-            sample = text(kind)
-            seconds = in_turn((ours, prose), (ours, sample), times=1)
-            per_byte = [each / len(of.encode()) for each, of in zip(seconds, (prose, sample), strict=True)]
-            print(f"| {kind} 1M, a byte against one of prose | | {per_byte[1] / per_byte[0]:.2f}× the time | | | |")
+    versions = {name: importlib.metadata.version(name) for name in ("tiktoken", "gigatoken")}
+    result = {
+        "machine": machine(),
+        "versions": {**versions, "python": platform.python_version()},
+        "rows": [ordinary(encoding, kind) for encoding in ENCODINGS for kind in KINDS],
+        "slow": [
+            {"encoding": name, "against_prose": {kind: against_prose(name, kind) for kind in PATHOLOGICAL}}
+            for name in ENCODINGS
+        ],
+    }
+    print(json.dumps(result, indent=1, ensure_ascii=False))
 
 
 if __name__ == "__main__":

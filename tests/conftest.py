@@ -54,6 +54,17 @@ def provider() -> Iterator[Any]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def imported() -> Iterator[Any]:
+    """A process that has imported LiteLLM, to run programs in forks of it."""
+    if not hasattr(os, "fork"):
+        pytest.skip("needs fork")
+    from forked import Imported
+
+    with Imported() as process:
+        yield process
+
+
 @pytest.fixture
 def restored() -> Iterator[None]:
     """Give LiteLLM back after the test, whatever happened in it."""

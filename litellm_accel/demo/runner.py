@@ -132,7 +132,7 @@ def run(*, quick: bool = False, rows: Sequence[Row] = ROWS) -> Result:
             progress.advance(task)
     versions = {"litellm-accel": litellm_accel.__version__, **hello["versions"]}
     answers = f"{PROFILE} over {'TLS' if provider.secure else 'plain HTTP'}"
-    return Result(_machine(), versions, answers, hello["report"], outcomes, time.monotonic() - began)
+    return Result(machine(), versions, answers, hello["report"], outcomes, time.monotonic() - began)
 
 
 def _warm_up(outcome: Outcome, stock: Worker, accelerated: Worker, url: str) -> None:
@@ -189,7 +189,7 @@ def _progress() -> Progress:
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
-def _machine() -> str:
+def machine() -> str:
     """Return the processor, how many of its cores we may use, and the system."""
     name = platform.processor() or platform.machine()
     try:

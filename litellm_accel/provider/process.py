@@ -143,10 +143,12 @@ class Provider(Address):
             env={**os.environ, "PYTHONPATH": path},
         )
         assert child.stdout is not None
+        self._child = child
         line = child.stdout.readline().strip()
         if not line:
-            raise RuntimeError(f"the provider ended with code {child.wait()} before it listened")
-        self._child = child
+            code = child.wait()
+            self.stop()
+            raise RuntimeError(f"the provider ended with code {code} before it listened")
         self.port = _port(line)
         if self.tls:
             line = child.stdout.readline().strip()

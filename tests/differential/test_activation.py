@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import litellm_accel
+from forked import Imported
 
 ROOT = str(Path(litellm_accel.__file__).parents[1])
 
@@ -48,30 +50,36 @@ print(json.dumps({{
 HEAVY = ("openai.resources", "openai.types.beta", "httpcore", "litellm.litellm_core_utils.default_encoding")
 
 
-def _left(level: str = "", early: bool = False) -> tuple[dict[str, Any], str]:
-    ran = subprocess.run(
-        [sys.executable, "-c", LEFT.format(level=level, early=early)],
+def _left(program: str, run: Callable[[str], subprocess.CompletedProcess[str]]) -> tuple[dict[str, Any], str]:
+    ran = run(program)
+    said = [output.partition("imported\n")[2].partition("accelerated\n") for output in (ran.stdout, ran.stderr)]
+    return json.loads(said[0][2].splitlines()[0]), said[0][0] + said[1][0]
+
+
+def _anew(program: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", program],
         env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": ROOT},
         capture_output=True,
         text=True,
         check=True,
         timeout=300,
     )
-    said = [output.partition("imported\n")[2].partition("accelerated\n") for output in (ran.stdout, ran.stderr)]
-    return json.loads(said[0][2].splitlines()[0]), said[0][0] + said[1][0]
 
 
 @pytest.mark.parametrize("level", ["", "INFO", "DEBUG"])
-def test_everything_is_switched_on_at_any_log_level_and_says_nothing(level: str) -> None:
-    left, written = _left(level)
+def test_everything_is_switched_on_at_any_log_level_and_says_nothing(level: str, imported: Imported) -> None:
+    run = _anew if level == "DEBUG" else imported.run  # once with a level that is set before LiteLLM is imported
+    left, written = _left(LEFT.format(level=level, early=False), run)
     assert {name: state for name, state in left["states"].items() if state[0] != "active"} == {}
     assert written == ""
 
 
 @pytest.mark.parametrize("early", [False, True])
-def test_little_is_left_behind(early: bool) -> None:
+def test_little_is_left_behind(early: bool, imported: Imported) -> None:
     """Neither vocabularies nor SDKs are loaded, and LiteLLM's own clean-up at exit waits for its first use."""
-    left, _ = _left(early=early)
+    left, _ = _left(LEFT.format(level="", early=early), _anew if early else imported.run)
     assert {name: state for name, state in left["states"].items() if state[0] != "active"} == {}
     assert not left["tokenizers"]
     assert left["environ"]
@@ -120,16 +128,11 @@ with Provider() as provider:
     [("", "litellm.completion(**asked)"), ("Async", "asyncio.run(litellm.acompletion(**asked))")],
 )
 @pytest.mark.parametrize("patched", [False, True])
-def test_what_is_imported_later_is_looked_at_before_it_matters(kind: str, call: str, patched: bool) -> None:
+def test_what_is_imported_later_is_looked_at_before_it_matters(
+    kind: str, call: str, patched: bool, imported: Imported
+) -> None:
     """A module that a watched call is the first to import is watched from then on, and a patch in it stands."""
-    ran = subprocess.run(
-        [sys.executable, "-c", USED.format(kind=kind, call=call, patched=patched)],
-        env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": ROOT},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=300,
-    )
+    ran = imported.run(USED.format(kind=kind, call=call, patched=patched))
     served, declined, called, registered = json.loads(ran.stdout)
     assert registered is True
     if patched:
@@ -150,15 +153,8 @@ print(row.served, row.reason)
 
 
 @pytest.mark.parametrize(("pure", "said"), [("0", "2 token counting, encoding and decoding"), ("1", "1 token")])
-def test_what_would_be_slower_without_compiled_code_stays_stock(pure: str, said: str) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-c", DECODED],
-        env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": ROOT, "LITELLM_ACCEL_PURE": pure},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=300,
-    )
+def test_what_would_be_slower_without_compiled_code_stays_stock(pure: str, said: str, imported: Imported) -> None:
+    ran = imported.run(DECODED, LITELLM_ACCEL_PURE=pure)
     assert ran.stdout.startswith(said)
     assert ("decoding stays LiteLLM's" in ran.stdout) == (pure == "1")
 
@@ -201,15 +197,8 @@ print("RESULT" + json.dumps([stock, accelerated, rows]))
 
 
 @pytest.mark.parametrize("level", ["WARNING", "INFO", "DEBUG"])
-def test_a_logger_that_would_write_of_a_choice_is_named_and_writes_the_same(level: str) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-c", CHOSEN.format(level=level)],
-        env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": ROOT},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=300,
-    )
+def test_a_logger_that_would_write_of_a_choice_is_named_and_writes_the_same(level: str, imported: Imported) -> None:
+    ran = imported.run(CHOSEN.format(level=level))
     stock, accelerated, rows = json.loads(ran.stdout.partition("RESULT")[2].splitlines()[0])
     assert accelerated == stock
     assert bool(stock) == (level != "WARNING")

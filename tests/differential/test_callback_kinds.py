@@ -19,6 +19,7 @@ from litellm_accel.lane.placing import placing
 from litellm_accel.provider import Provider
 from litellm_accel.verify import masks
 from litellm_accel.verify.observe import Recorder, SuccessLogger, describe
+from settling import settled
 
 HELLO = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
 MODES = ("completion", "acompletion", "router")
@@ -173,10 +174,7 @@ def told(provider: Provider, mode: str, kind: str) -> Any:
             KINDS[kind](number, recorder, once)
             said = [*copy.deepcopy(HELLO), {"role": "user", "content": f"Question {number}"}]
             await call(said)
-            heard = -1
-            while heard != len(recorder):  # until nothing more comes
-                heard = len(recorder)
-                await asyncio.sleep(0.04)
+            await settled()
             lists.append({name: list(map(shape, getattr(litellm, name))) for name in LISTS})
 
     with without_callbacks():

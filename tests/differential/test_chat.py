@@ -27,6 +27,7 @@ from litellm_accel import _backend
 from litellm_accel.lane import learn
 from litellm_accel.lane.routers import Routers
 from litellm_accel.provider import SCENARIOS, Provider
+from settling import settled, threads_settled
 
 HELLO = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
 CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -321,15 +322,16 @@ def routed(provider: Provider, mode: str, settings: dict[str, Any], parameters: 
         random.seed(11)
         for _ in range(12):
             await one(HELLO)
-            await asyncio.sleep(0.02 if "routing_strategy" in settings else 0)
+            if "routing_strategy" in settings:
+                await settled()
         alone = []
         for _ in range(3):
-            await asyncio.sleep(0.1)  # stock counts successes and failures in the background
+            await settled()  # stock counts successes and failures in the background
             alone.append(await one(messages))
-        await asyncio.sleep(0.1)
+        await settled()
         # Where calls fail and are tried again at once, time decides which deployments they meet.
         together = sorted(await asyncio.gather(*[one(messages) for _ in range(4 if messages is HELLO else 1)]))
-        await asyncio.sleep(0.2)
+        await settled()
         return alone + together
 
     def sync_calls() -> list[Any]:
@@ -341,7 +343,7 @@ def routed(provider: Provider, mode: str, settings: dict[str, Any], parameters: 
                 outcomes.append(seen(result, None))
             except Exception as error:
                 outcomes.append(seen(None, error))
-            time.sleep(0.05)  # stock counts successes and failures in other threads
+            threads_settled()  # stock counts successes and failures in other threads
         return outcomes[12:]
 
     outcomes = asyncio.run(calls()) if mode == "async" else sync_calls()

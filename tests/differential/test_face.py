@@ -18,6 +18,7 @@ import pytest
 from litellm import token_counter as captured_early
 
 import litellm_accel
+from forked import Imported
 
 pytestmark = pytest.mark.usefixtures("restored")
 
@@ -38,20 +39,31 @@ def _run(code: str) -> str:
     ).stdout.strip()
 
 
+COUNTED = f"print(count(model='gpt-4o', text={TEXT!r}), litellm_accel.status()['tokens'].served)"
+
+
 @pytest.mark.parametrize(
     "order",
     [
         f"{ACCELERATE}; import litellm; count = litellm.token_counter",
         f"{WAIT}; import litellm; count = litellm.token_counter",
         f"{WAIT}; from litellm.utils import token_counter as count",
+    ],
+)
+def test_an_import_after_accelerate_is_served(order: str) -> None:
+    assert _run(f"{order}\n{COUNTED}") == "10 1"
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
         f"import litellm; {ACCELERATE}; count = litellm.token_counter",
         f"from litellm import token_counter as count; {ACCELERATE}",
         f"from litellm.main import token_counter as count; {ACCELERATE}",
     ],
 )
-def test_any_import_order_is_served(order: str) -> None:
-    printed = _run(f"{order}\nprint(count(model='gpt-4o', text={TEXT!r}), litellm_accel.status()['tokens'].served)")
-    assert printed == "10 1"
+def test_an_import_before_accelerate_is_served(order: str, imported: Imported) -> None:
+    assert imported.run(f"{order}\n{COUNTED}").stdout == "10 1\n"
 
 
 SEEN = """
@@ -169,8 +181,7 @@ def test_calls_race_with_accelerate_and_restore() -> None:
     assert wrong == []
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_forked_children_stay_accelerated() -> None:
+def test_forked_children_stay_accelerated(imported: Imported) -> None:
     code = f"""
 import os, litellm, litellm_accel
 litellm_accel.accelerate("tokens", strict=True)
@@ -184,4 +195,4 @@ if child == 0:
     os._exit(0)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), litellm_accel.status()["tokens"].served)
 """
-    assert _run(code) == "0 1"
+    assert imported.run(code).stdout == "0 1\n"

@@ -36,6 +36,7 @@ from litellm.types.router import Deployment, RouterRateLimitError
 import litellm_accel
 from litellm_accel import _backend, activation
 from litellm_accel.components import routing, routing_filters, routing_records
+from settling import settled
 
 MESSAGES = [{"role": "user", "content": "hello"}]
 STRATEGIES = (
@@ -97,8 +98,7 @@ def test_real_completions_choose_alike_and_are_all_served(strategy: str, gate: A
         for _ in range(25):
             response = await router.acompletion("chat", MESSAGES, mock_response="hello")
             chosen.append(response._hidden_params["model_id"])
-            await asyncio.sleep(0.005)
-        await asyncio.sleep(0.2)
+            await settled()
         memory = router.cache.in_memory_cache.cache_dict
         router.discard()
         return chosen, {key: value for key, value in memory.items() if not key.startswith(("chat_map", "cost_map"))}

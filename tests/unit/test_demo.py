@@ -194,7 +194,11 @@ def test_an_error_ends_the_row(number: int) -> None:
 def bench(monkeypatch: pytest.MonkeyPatch, batch: Any, *, is_accelerated: bool = False) -> dict[str, Any]:
     """Return what a worker measures of ``batch``."""
     monkeypatch.setattr(worker, "_rows", {"row": Row("row", "Row", ("tokens",), lambda url: batch)})
-    return worker.Bench(is_accelerated).measure("row", "http://unused")
+    runner = worker.Bench(is_accelerated)
+    try:
+        return runner.measure("row", "http://unused")
+    finally:
+        runner.loop.close()
 
 
 def burn(seconds: float) -> None:

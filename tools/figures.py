@@ -1,0 +1,119 @@
+"""Fill the figures of README.md, docs and the like from what is stored in docs/figures.
+
+A place is marked ``<!-- figure NAME -->…<!-- end -->``; what lies between is written by this program. ``make measure``
+stores new results of the demo and of counting; those of docs/figures/chat.json were taken as docs/chat.md tells.
+
+    python tools/figures.py            # fill all marked places
+    python tools/figures.py --check    # exit with 1 if a place is out of date
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from litellm_accel.demo.table import duration, ratio
+from litellm_accel.verify import scenarios
+
+ROOT = Path(__file__).parent.parent
+PLACE = re.compile(r"(<!-- figure ([\w-]+) -->)(.*?)(<!-- end -->)", re.DOTALL)
+SLOW = {"letter": "one letter", "blanks": "blanks", "digits": "digits", "bytes": "random bytes", "emoji": "one emoji"}
+
+
+def pages() -> list[Path]:
+    """Return the pages that may have marked places."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def figures() -> dict[str, str]:
+    """Return the text of each figure by its name."""
+    demo, counting, chat = (stored(name) for name in ("demo", "counting", "chat"))
+    found = {"demo": times(demo["rows"], "CPU time of"), "demo-machine": setting(demo)}
+    found |= {"counting": _counting(counting["rows"]), "slow": _slow(counting["slow"])}
+    found |= {"counting-machine": setting(counting)}
+    later = [row["name"] for row in chat["rows"]].index("acompletion-metadata")
+    found |= {"chat": times(chat["rows"][:later]), "chat-later": times(chat["rows"][later:], "20 in flight")}
+    for row in chat["rows"]:
+        stock, accelerated = row["stock"]["cpu_min"], row["accelerated"]["cpu_min"]
+        found[f"{row['name']}-ratio"] = ratio(stock / accelerated)
+        found[f"{row['name']}-stock"] = duration(stock)
+        found[f"{row['name']}-accelerated"] = duration(accelerated)
+    for name in scenarios.THEMES:
+        found[f"runs-{name}"] = f"{len(scenarios.short(name)):,}"
+    found["runs-short"] = f"{sum(len(scenarios.short(name)) for name in scenarios.THEMES):,}"
+    found["runs-all"] = f"{sum(len(scenarios.runs(name)) for name in scenarios.THEMES):,}"
+    return found
+
+
+def stored(name: str) -> dict[str, Any]:
+    """Return what ``docs/figures`` holds under a name."""
+    found: dict[str, Any] = json.loads((ROOT / "docs" / "figures" / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def setting(result: Mapping[str, Any]) -> str:
+    """Return the machine, the versions and whose answers they are, in a line."""
+    versions = [f"{name} {version}" for name, version in result["versions"].items()]
+    answers = [f"answers: {result['answers']}"] if "answers" in result else []
+    return ", ".join([result["machine"], *versions, *answers])
+
+
+def times(rows: Iterable[Mapping[str, Any]], heading: str = "") -> str:
+    """Return a table of CPU times, stock and accelerated, with their ratio."""
+    lines = []
+    for row in rows:
+        stock, accelerated = row["stock"]["cpu_min"], row["accelerated"]["cpu_min"]
+        lines.append([row["title"], duration(stock), duration(accelerated), ratio(stock / accelerated)])
+    return table([heading, "stock", "accelerated", ""], lines)
+
+
+def table(heading: list[str], lines: Iterable[list[str]]) -> str:
+    """Return a table in Markdown, between empty lines."""
+    rows = [heading, ["---"] * len(heading), *lines]
+    return "\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n\n"
+
+
+def filled(text: str, known: Mapping[str, str]) -> str:
+    """Return a page's text with its marked places filled. Raises KeyError for a figure that there is not."""
+    return PLACE.sub(lambda place: place[1] + known[place[2]] + place[4], text)
+
+
+def outdated(known: Mapping[str, str]) -> list[Path]:
+    """Return the pages with a place that is out of date."""
+    return [page for page in pages() if filled(text := page.read_text(encoding="utf-8"), known) != text]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing")
+    check, known = parser.parse_args().check, figures()
+    for page in (found := outdated(known)):
+        print(f"{page.relative_to(ROOT)} {'is out of date' if check else 'is filled'}")
+        if not check:
+            page.write_text(filled(page.read_text(encoding="utf-8"), known), encoding="utf-8")
+    return 1 if check and found else 0
+
+
+def _counting(rows: Iterable[Mapping[str, Any]]) -> str:
+    heading = ["text", "tiktoken", "litellm-accel", "", "gigatoken", "", "`encode_ordinary`"]
+    lines = []
+    for row in rows:
+        stock, ours, peer = (row["mb_per_second"][name] for name in ("tiktoken", "litellm-accel", "gigatoken"))
+        speeds = [f"{stock:,.0f} MB/s", f"{ours:,.0f} MB/s", f"{ours / stock:.1f}×", f"{peer:,.0f} MB/s"]
+        encode = f"{row['encode_ratio']:.1f}×"
+        lines.append([f"{row['text']}, `{row['encoding']}`", *speeds, f"{ours / peer:.2f}×", encode])
+    return table(heading, lines)
+
+
+def _slow(rows: Iterable[Mapping[str, Any]]) -> str:
+    lines = [[f"`{row['encoding']}`", *(f"{row['against_prose'][kind]:.2f}×" for kind in SLOW)] for row in rows]
+    return table(["", *SLOW.values()], lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
