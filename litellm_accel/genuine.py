@@ -22,6 +22,8 @@ PACKAGES = ("litellm", "openai", "httpx", "httpcore", "aiohttp", "pydantic")
 _BORROWED = sys.stdlib_module_names | {
     "click",
     "dotenv",
+    "h2",
+    "httpx2",
     "importlib_metadata",
     "jsonschema",
     "litellm_enterprise",

@@ -31,6 +31,7 @@ from litellm_accel.lane.header_maps import HeaderMaps
 from litellm_accel.lane.learn import NotShown, Unlearnable
 from litellm_accel.lane.loops import Transports, source_of
 from litellm_accel.lane.rules import ANYTHING, JUDGED, SUMMING, Rules
+from litellm_accel.stock import seams
 
 chat = load("chat")
 template = load("template")
@@ -103,6 +104,7 @@ class Maker:
         self._rules = Rules()
         self._construct = importlib.import_module("openai._models").construct_type
         self._completion = importlib.import_module("openai.types.chat").ChatCompletion
+        self._leaves_out = seams.leaves_out_unset()
         self.templates: dict[tuple[str, str], dict[Any, Any]] = {}
         self.prices: dict[tuple[str, str], dict[Any, Any]] = {}
         self.header_maps = HeaderMaps(self._additional)
@@ -303,7 +305,8 @@ class Maker:
 
     def _said(self, value: Any) -> Any:
         try:
-            return self._construct(type_=self._completion, value=value).model_dump(warnings="error")
+            answer = self._construct(type_=self._completion, value=value)
+            return answer.model_dump(warnings="error", exclude_unset=self._leaves_out)
         except PydanticSerializationError:
             raise Unlearnable("an answer that the SDK warns of") from None
 

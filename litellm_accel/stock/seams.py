@@ -1,0 +1,43 @@
+"""How LiteLLM's releases, and those of the SDK, differ where we touch them: found by looking, never by version."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from pydantic import BaseModel
+
+# What serving a router's calls takes of its module and of its class.
+_OF_ROUTERS = ("RouterCacheEnum", "deployment_has_io_token_limits")
+_METHODS = (
+    "acompletion",
+    "completion",
+    "async_get_available_deployment",
+    "get_available_deployment",
+    "_cached_get_model_group_info",
+    "_get_client",
+    "_track_deployment_metrics",
+)
+
+
+def understood_router() -> ModuleType | None:
+    """Return the module of LiteLLM's router if that chooses and counts in Python, in a class that others may extend.
+
+    Later releases have a facade over a core, which calls ``litellm.acompletion`` by that name.
+    """
+    module = importlib.import_module("litellm.router")
+    is_plain = type(module.Router) is type
+    is_whole = all(hasattr(module, name) for name in _OF_ROUTERS) and all(
+        hasattr(module.Router, name) for name in _METHODS
+    )
+    return module if is_plain and is_whole else None
+
+
+def leaves_out_unset() -> bool:
+    """Return whether LiteLLM reads of an SDK's answer only what the provider has sent, and not the SDK's defaults."""
+    dump = getattr(importlib.import_module("litellm.llms.openai.common_utils"), "model_dump_provider_response", None)
+    return dump is not None and not dump(_Unset())
+
+
+class _Unset(BaseModel):
+    default: int = 0
