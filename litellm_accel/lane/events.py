@@ -9,7 +9,6 @@ that the lane knows of a call.
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import datetime
 import importlib
@@ -28,7 +27,7 @@ from litellm_accel.lane.learn import HIDDEN, Unlearnable
 from litellm_accel.lane.message_steps import MessageStep, WatchedSteps
 from litellm_accel.lane.noted import Noted, Path, Pictures, at, mark, same, undo
 from litellm_accel.lane.payload import Payloads, Sources
-from litellm_accel.lane.pictures import UNREAD, Held, alike, is_free_lock, picture, plain, within
+from litellm_accel.lane.pictures import UNREAD, Held, alike, is_blank, picture, plain, within
 
 chat = load("chat")
 template = load("template")
@@ -49,7 +48,6 @@ _PRICED_LATER = frozenset(("zero_cost_diagnostic", "response_cost_failure_debug_
 _MESSAGES = ("input", "messages")
 _CALL_ID, _TRACE_ID, _LOGGING = "litellm_call_id", "litellm_trace_id", "litellm_logging_obj"
 _FRESH_ID = "fresh identifier"
-_LOCK = "lock"
 # Among the metadata: how a router's strategy chose the deployment.
 REPORT = "_latency_per_deployment"
 # What is known of a call when it is sent.
@@ -149,7 +147,8 @@ class Pair:
         self._steps: tuple[WatchedSteps, WatchedSteps] | None = None
         self._is_early = False
         self.fresh: tuple[str, str] | None = None
-        self.locks: tuple[Any, Any] | None = None
+        self.blanks: list[tuple[str, type]] = []
+        self._are_blank: dict[int, tuple[Any, Any, str]] = {}
 
     def learn_early(self) -> int:
         """Learn what is written into the arguments before a request is sent; return how many parts that has."""
@@ -190,10 +189,19 @@ class Pair:
             return (template.SLOT, _FRESH_ID)
         if type(one) is tuple and type(two) is tuple and one == two:
             return (template.CONSTANT, one)
-        if is_free_lock(one) and is_free_lock(two) and self.locks in (None, (one, two)):
-            self.locks = one, two
-            return (template.SLOT, _LOCK)
+        if type(one) is type(two) and is_blank(one) and is_blank(two):
+            return self._blank(one, two)
         raise Unlearnable(f"callbacks are told of {name}")
+
+    def _blank(self, one: Any, two: Any) -> tuple[Any, ...]:
+        """Return the node for an object that each call has made anew."""
+        found = self._are_blank.get(id(one))
+        if found is None:
+            found = self._are_blank[id(one)] = one, two, f"new {len(self.blanks)}"
+            self.blanks.append((found[2], type(one)))
+        if found[1] is not two:
+            raise Unlearnable("callbacks are told of one thing twice")
+        return (template.SLOT, found[2])
 
     def named(self, one: Any, two: Any, name: str) -> tuple[Any, ...] | None:
         """Return the node for what LiteLLM keeps under this ``name``, None if its name says nothing."""
@@ -522,7 +530,7 @@ class Feed:
         self._paths = tuple(pair.paths)
         self._receives = pair.receives
         self._needs_id = pair.fresh is not None
-        self._needs_lock = pair.locks is not None
+        self._blanks = tuple(pair.blanks)
         self._numbered = tuple(f"noted {number}" for number in range(self._noted.count))
         self._values = tuple(pair.values)
         self._model = result._hidden_params.get("litellm_model_name")
@@ -549,8 +557,8 @@ class Feed:
             slots[_LOGGING] = arguments[_LOGGING]
         if self._needs_id:
             slots.setdefault(_FRESH_ID, str(uuid.uuid4()))
-        if self._needs_lock:
-            slots[_LOCK] = asyncio.Lock()
+        for slot, kind in self._blanks:
+            slots[slot] = kind()
         slots[TAGS] = tuple(self._feeds.tags(objects[0], "metadata"))
         for slot, path in self._values:
             slots[slot] = at(path, objects[0])

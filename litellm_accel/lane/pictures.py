@@ -49,9 +49,17 @@ def picture(value: Any, seen: dict[int, Held] | None = None) -> Any:
     return held
 
 
-def is_free_lock(value: Any) -> bool:
-    """Return whether ``value`` is a lock of asyncio's that nobody has ever waited for: one is as good as another."""
-    return type(value) is asyncio.Lock and vars(value) == vars(asyncio.Lock())
+def is_blank(value: Any) -> bool:
+    """Return whether ``value`` is an object of LiteLLM's, or a lock, as it was made: one is as good as another."""
+    kind = type(value)
+    if kind is not asyncio.Lock and (
+        kind.__module__.partition(".")[0] != "litellm" or kind.__init__ is object.__init__
+    ):
+        return False
+    try:
+        return bool(vars(value) == vars(kind()))
+    except TypeError:
+        return False
 
 
 def stream_parts(stream: Any, again: Any) -> dict[str, Any]:
@@ -117,10 +125,14 @@ def within(path: tuple[Any, ...], value: Any) -> Iterator[tuple[tuple[Any, ...],
             yield from within((*path, key), item)
 
 
+def _are_blank(one: Any, two: Any) -> bool:
+    return type(one) is type(two) and is_blank(one) and is_blank(two)
+
+
 def alike(one: Any, two: Any, pairs: dict[int, Any]) -> bool:
     """Return whether two pictures show the same, the same things being one thing in both."""
     if type(one) is not Held or type(two) is not Held:
-        return one is two or (type(one) is type(two) and bool(one == two)) or (is_free_lock(one) and is_free_lock(two))
+        return one is two or (type(one) is type(two) and bool(one == two)) or _are_blank(one, two)
     if id(one) in pairs or id(two) in pairs:
         return pairs.get(id(one)) is two and pairs.get(id(two)) is one
     pairs[id(one)], pairs[id(two)] = two, one

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from types import ModuleType
+import inspect
+from types import FunctionType, ModuleType
 
 from pydantic import BaseModel
 
@@ -41,3 +42,15 @@ def leaves_out_unset() -> bool:
 
 class _Unset(BaseModel):
     default: int = 0
+
+
+def ends_streams_by_known_steps() -> bool:
+    """Return whether LiteLLM puts an ended stream together and prices it by the steps that are known here."""
+    main = importlib.import_module("litellm.main")
+    steps = {"_stamp_streaming_usage_cost": 3, "_set_stream_builder_response_cost": 2, "stream_chunk_builder": 6}
+    return all(
+        type(step := vars(main).get(name)) is FunctionType
+        and step.__module__ == main.__name__
+        and len(inspect.signature(step).parameters) == count
+        for name, count in steps.items()
+    )
