@@ -14,6 +14,7 @@ import httpx
 from litellm_accel._backend import load
 from litellm_accel.lane.cookies import ClientCookies, NoCookies
 from litellm_accel.lane.learn import Unlearnable
+from litellm_accel.stock import seams
 
 watch = load("watch")
 
@@ -55,7 +56,7 @@ class Client:
                 raise Unlearnable("a client with methods of its own")
         options = [held for part in (client, http) for name in _OPTIONS if type(held := vars(part).get(name)) is dict]
         hooks = list(http.event_hooks.values())
-        if any(hooks):
+        if any(hook not in seams.hooks_of_the_sdk() for held in hooks for hook in held):
             raise Unlearnable("a client with hooks")
         self._watch = watch.Watch()
         for part in (*parts, *options, *hooks, http.headers._list):

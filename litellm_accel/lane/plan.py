@@ -143,8 +143,9 @@ class Maker:
             raise Unlearnable("a stream without the SDK")
         if conversion is None:
             logging = recording.stream.logging_obj if recording.streams else pricing["litellm_logging_obj"]
-            api_base = logging.model_call_details["litellm_params"].get("api_base")
-            kinds, rewrite = self._rules.sdk(provider, str(result._hidden_params.get("litellm_model_name")), api_base)
+            known = logging.model_call_details["litellm_params"]
+            model = str(result._hidden_params.get("litellm_model_name"))
+            kinds, rewrite = self._rules.sdk(provider, model, known.get("api_base"), known.get("model_info"))
         else:
             kinds, rewrite = self._rules.http(provider, conversion, result._hidden_params.get("response_cost"))
         rewriting = Rewriting(rewrite, kinds != ANYTHING)

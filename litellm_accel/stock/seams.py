@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
+from collections.abc import Callable, Mapping
 from types import FunctionType, ModuleType
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -54,3 +57,17 @@ def ends_streams_by_known_steps() -> bool:
         and len(inspect.signature(step).parameters) == count
         for name, count in steps.items()
     )
+
+
+def taken_by(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of ``arguments``, by name, that ``function`` takes in the installed release."""
+    parameters = inspect.signature(function).parameters
+    return {name: value for name, value in arguments.items() if name in parameters}
+
+
+@functools.cache
+def hooks_of_the_sdk() -> tuple[Any, ...]:
+    """Return the functions that an SDK puts into its HTTP client and that do something to redirected requests only."""
+    azure = importlib.import_module("openai.lib.azure")
+    names = ("_strip_azure_api_key_on_redirect", "_async_strip_azure_api_key_on_redirect")
+    return tuple(getattr(azure, name) for name in names if hasattr(azure, name))
