@@ -111,8 +111,12 @@ ARGUMENTS = _ARGUMENTS = frozenset(
         "cache",
         "context_window_fallback_dict",
         "retry_strategy",
+        # A router's: which deployment it has chosen.
+        "model_info",
     ]
 )
+# In which a router keeps what becomes of one call's context.
+cdef str _STATE = "_context_compaction_state"
 # Those whose values LiteLLM puts into the request as they are and that do nothing else: two watched calls must show it.
 FREE = _FREE = frozenset(
     ("max_completion_tokens", "max_tokens", "prompt_cache_key", "safety_identifier", "seed", "user")
@@ -168,7 +172,8 @@ def call_key(
 
     Calls with equal keys pass equal values of equal types, but for free arguments, which have equal names and types,
     and ``NOTED`` ones, which are of equal kinds. None if the lane does not know the call's arguments. An argument that
-    is None asks for nothing, whatever its name. ``others`` knows those that are the provider's, and more values.
+    is None asks for nothing, whatever its name. ``others`` knows those that are the provider's, or are switches that
+    are off, and more values.
     """
     stream = kwargs.get("stream")
     if len(args) > 2 or (stream and stream is not True):
@@ -186,7 +191,11 @@ def call_key(
             value = _session_number(value)
         elif value is None:
             pass
-        elif name not in _ARGUMENTS and (others is None or not others.are_providers(name)):
+        elif name == _STATE:
+            value = None if others is None else others.state_of(value)
+            if value is None:
+                return None
+        elif name not in _ARGUMENTS and (others is None or not others.are_admitted(name, value)):
             return None
         elif name in _FREE and value and (type(value) is str or type(value) is int):
             try:

@@ -13,7 +13,7 @@ cdef enum:
 
 
 class UnusualToolError(Exception):
-    """A tool is not made of plain dicts; LiteLLM's own function formats it."""
+    """A tool is not of the plainest make; LiteLLM's own function formats it, by the rules of its release."""
 
 
 cpdef str format_function_definitions(list tools):
@@ -43,7 +43,9 @@ cdef int _add_tool(list lines, dict tool) except -1:
         return 0
     if declarations:
         raise UnusualToolError
-    parameters = tool.get("input_schema") or tool.get("parameters")
+    if "input_schema" in tool:
+        raise UnusualToolError
+    parameters = tool.get("parameters")
     _add_function(
         lines, {"name": tool.get("name"), "description": tool.get("description"), "parameters": parameters}
     )
@@ -75,6 +77,8 @@ cdef str _format_object(dict parameters, Py_ssize_t indent, Py_ssize_t depth):
     if not properties:
         return ""
     required = parameters.get("required")
+    if required is not None and type(required) is not list:
+        raise UnusualToolError
     cdef list lines = []
     cdef str margin = " " * indent
     for key, schema in _plain(properties).items():
@@ -94,7 +98,7 @@ cdef str _format_type(dict schema, Py_ssize_t indent, Py_ssize_t depth):
     if kind == "string":
         return _format_enum(schema) if "enum" in schema else "string"
     if kind == "array":
-        return f"{_format_type(_plain(schema['items']), indent, depth + 1)}[]"
+        return f"{_format_type(_plain(schema.get('items')), indent, depth + 1)}[]"
     if kind == "object":
         return f"{{\n{_format_object(schema, indent + 2, depth + 1)}\n}}"
     if kind == "integer" or kind == "number":
@@ -107,4 +111,7 @@ cdef str _format_type(dict schema, Py_ssize_t indent, Py_ssize_t depth):
 
 
 cdef str _format_enum(dict schema):
-    return " | ".join([f'"{item}"' for item in schema["enum"]])
+    enum = schema["enum"]
+    if type(enum) is not list:
+        raise UnusualToolError
+    return " | ".join([f'"{item}"' for item in enum])

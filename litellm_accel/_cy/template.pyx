@@ -50,14 +50,16 @@ cdef Py_ssize_t _MAX_LEAVES = 400
 cdef double _WHOLE = 2.0**63  # beyond it parsers of JSON disagree on what is an integer
 # What content begins with that LiteLLM takes reasoning out of.
 cdef tuple _REASONING = ("<think", "<budget:think")
+# Values that LiteLLM acts on: the made-up tool of parallel calls, and by what Ollama's answers are known.
+cdef frozenset _TREATED = frozenset(("fp_ollama", "multi_tool_use.parallel"))
 
 
 def leaves_of(value: Any) -> tuple[tuple[Any, ...], list[Any]] | None:
     """Return the shape of a parsed JSON value (a hashable) and its leaves: the strings and numbers in it, in order.
 
     Two values of one shape differ in nothing but their leaves, and those agree in being empty, zero, positive or
-    negative. Returns None for what may be treated by content: reasoning inside tags, the made-up tool of parallel
-    calls, unknown finish reasons, details of them, enormous numbers, minus zero, more leaves than a template is worth.
+    negative. Returns None for what may be treated by content: reasoning inside tags, values LiteLLM acts on, unknown
+    finish reasons, details of them, enormous numbers, minus zero, more leaves than a template is worth.
     """
     cdef list shape = []
     cdef list leaves = []
@@ -79,7 +81,7 @@ cdef bint _walk(object value, object key, list shape, list leaves) except -1:
         else:
             if (<str>value)[0] == u"<" and key == "content" and (<str>value).startswith(_REASONING):
                 return False
-            if key == "finish_details" or <str>value == "multi_tool_use.parallel":
+            if key == "finish_details" or value in _TREATED:
                 return False
             shape.append(_TEXT)
         leaves.append(value)

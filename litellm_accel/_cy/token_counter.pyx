@@ -8,6 +8,8 @@ function, or is declined.
 
 from __future__ import annotations
 
+import copy
+
 from cpython.object cimport PyObject
 from cpython.sequence cimport PySequence_Contains
 
@@ -37,9 +39,10 @@ class _Unserved(Exception):
 cdef class CountFunction:
     """Counts the tokens of a text as LiteLLM does for one model: in pieces, and from samples beyond a limit.
 
-    ``encoding`` is an ``Encoding``, whose ``encoder`` counts. ``stock`` is LiteLLM's own count function of the same
-    model, which counts whatever is not a plain ``str``; ``samples(text, max_exact_chars)`` is LiteLLM's own choice of
-    what to count of longer text. A message costs ``per_message`` tokens more than its texts, a name ``per_name``.
+    ``encoding`` is an ``Encoding``, whose ``encoder`` counts. ``params`` is what LiteLLM itself counts messages of the
+    model by: its count function counts whatever is not a plain ``str``, and its numbers say what a message and a name
+    cost besides their texts. ``samples(text, max_exact_chars)`` is LiteLLM's own choice of what to count of longer
+    text. ``plain_tools`` is whether the model has no words of its own for tools.
     """
 
     cdef readonly object encoding
@@ -49,28 +52,31 @@ cdef class CountFunction:
     cdef object _samples
     cdef readonly Py_ssize_t chunk_chars
     cdef readonly Py_ssize_t max_exact_chars
+    cdef readonly object params
     cdef readonly Py_ssize_t per_message
     cdef readonly Py_ssize_t per_name
+    cdef readonly bint plain_tools
 
     def __init__(
         self,
         encoding: object,
-        stock: object,
+        params: object,
         samples: object,
         chunk_chars: int,
         max_exact_chars: int,
-        per_message: int,
-        per_name: int,
+        plain_tools: bool,
     ) -> None:
         self.encoding = encoding
         self._encoder = encoding.encoder
         self._is_compiled = isinstance(self._encoder, BytePairEncoder)
-        self._stock = stock
+        self.params = params
+        self._stock = params.count_function
         self._samples = samples
         self.chunk_chars = chunk_chars
         self.max_exact_chars = max_exact_chars
-        self.per_message = per_message
-        self.per_name = per_name
+        self.per_message = params.tokens_per_message
+        self.per_name = params.tokens_per_name
+        self.plain_tools = plain_tools
 
     def __call__(self, text: object) -> int:
         """Return the number of tokens of ``text``."""
@@ -95,9 +101,10 @@ cdef class Snapshot:
     """What LiteLLM's counting depends on, as of one moment: a new one is read when this one is ``outdated``.
 
     ``refusal`` says why nothing can be served, or is None; ``debugging(level)`` tells whether LiteLLM logs. Which
-    tokenizer a model has follows from the model's name and its membership in ``registries``, containers that
-    applications change at run time: both are the key of what is remembered of a model. ``refuse(model)`` returns why a
-    model's tokenizer is not ours, or None; ``load(model)`` returns its ``CountFunction``, or why there is none.
+    tokenizer a model has follows from the model's name and from containers that applications change at run time: its
+    membership in ``registries``, and what else LiteLLM looks up. What is remembered of a model holds while these say
+    the same. ``refuse(model)`` returns why a model's tokenizer is not ours, or None; ``load(model)`` returns its
+    ``CountFunction``, or why there is none, and the ``Lookups`` that this followed from.
     """
 
     cdef Bindings _bindings
@@ -140,22 +147,26 @@ cdef class Snapshot:
 
     def model_refusal(self, model: object) -> object:
         """Return why text of ``model`` is not encoded here, or None."""
-        return self._of_model(self._refusals, model, self._refuse)
+        return self._of_model(self._refusals, model, self._find_refusal)
 
     cpdef object count_function(self, object model):
         """Return the count function of ``model``, or why there is none."""
         return self._of_model(self._functions, model, self._find_function)
 
-    def _find_function(self, model: object) -> object:
-        return self._refuse(model) or self._load(model)
+    def _find_refusal(self, model: object) -> tuple:
+        return self._refuse(model), ()
+
+    def _find_function(self, model: object) -> tuple:
+        refusal = self._refuse(model)
+        return self._load(model) if refusal is None else (refusal, ())
 
     cdef object _of_model(self, dict known, object model, object find):
         cdef Py_ssize_t membership = self._membership(model)
         cdef tuple found = known.get(model)
-        if found is None or <Py_ssize_t>found[0] != membership:
+        if found is None or <Py_ssize_t>found[0] != membership or not _hold(found[2]):
             if len(known) >= MAX_MODELS:
                 known.clear()
-            found = known[model] = (membership, find(model))
+            found = known[model] = (membership, *find(model))
         return found[1]
 
     cdef Py_ssize_t _membership(self, object model) except -1:
@@ -163,6 +174,15 @@ cdef class Snapshot:
         for registry in self._registries:
             bits = bits << 1 | PySequence_Contains(registry, model)
         return bits
+
+
+cdef bint _hold(tuple lookups) except -1:
+    """Return whether containers say what they said."""
+    for container, key, said in lookups:
+        found = container.get(key) if isinstance(container, dict) else key in container
+        if found is not said and found != said:
+            return False
+    return True
 
 
 cdef class TokenCounter:
@@ -321,58 +341,59 @@ cdef class TokenCounter:
     cdef Py_ssize_t _message_tokens(
         self, CountFunction function, dict message, object default_images, object default_token_count
     ) except -1:
-        """Return the tokens of one message."""
-        cdef Py_ssize_t tokens = function.per_message
+        """Return the tokens of one message: by LiteLLM's own function where there is more than text in it."""
+        cdef Py_ssize_t part, tokens = function.per_message
         for key, value in message.items():
             if value is None:
                 continue
-            if key == "tool_calls" or key == "function_call":
-                tokens += self._call_tokens(function, key, value, message)
-            elif isinstance(value, str):
+            if type(value) is str:
                 tokens += function.count(value)
                 if key == "name":
                     tokens += function.per_name
-            elif key == "content" and isinstance(value, list):
-                tokens += self._content_tokens(function, value, default_images, default_token_count)
-            elif key == "search_results" and isinstance(value, list):
-                tokens += self._search_tokens(function, value)
+                continue
+            part = -1
+            if type(value) is list:
+                if key == "content":
+                    part = self._content_tokens(function, <list>value)
+                elif key == "tool_calls":
+                    part = self._call_tokens(function, <list>value)
+            if part < 0:
+                return self._unusual_tokens(function, message, default_images, default_token_count)
+            tokens += part
         return tokens
 
-    cdef Py_ssize_t _call_tokens(self, CountFunction function, object key, object value, dict message) except -1:
-        """Return the tokens of the arguments in ``tool_calls`` or ``function_call``."""
-        cdef Py_ssize_t tokens = 0
-        if key == "tool_calls" and type(value) is list:
-            for call in <list>value:
-                called = call.get("function") if type(call) is dict else None
-                if type(called) is not dict:
-                    break
-                tokens += function.count(str((<dict>called).get("arguments", "")))
-            else:
-                return tokens
-        return self._stock._count_function_call_tokens(key, value, message, function)
-
-    cdef Py_ssize_t _content_tokens(
-        self, CountFunction function, object parts, object default_images, object default_token_count
+    cdef Py_ssize_t _unusual_tokens(
+        self, CountFunction function, dict message, object default_images, object default_token_count
     ) except -1:
-        """Return the tokens of a message's content parts."""
+        """Return the tokens of a message by LiteLLM's own rules, with our count function."""
+        if not default_images and _fetches(message.get("content"), 0):
+            raise _Unserved("image to download")  # once is enough: stock would download again if counting failed
+        params = copy.copy(function.params)  # LiteLLM's remembers what it has found out of a model
+        params.count_function = function
+        return self._stock._count_messages(params, [message], default_images, default_token_count)
+
+    cdef Py_ssize_t _call_tokens(self, CountFunction function, list calls) except -2:
+        """Return the tokens of the arguments in ``tool_calls``, or -1 if these are not the plainest."""
+        cdef Py_ssize_t tokens = 0
+        for call in calls:
+            called = (<dict>call).get("function") if type(call) is dict else None
+            if type(called) is not dict:
+                return -1
+            arguments = (<dict>called).get("arguments")
+            if type(arguments) is not str:
+                return -1
+            tokens += function.count(arguments)
+        return tokens
+
+    cdef Py_ssize_t _content_tokens(self, CountFunction function, list parts) except -2:
+        """Return the tokens of a message's content parts, or -1 if there are others than texts."""
         cdef Py_ssize_t tokens = 0
         for part in parts:
-            if type(part) is str:
-                tokens += function.count(part)
-            elif type(part) is dict and (<dict>part).get("type") == "text":
-                tokens += function.count(str((<dict>part).get("text", "")))
-            else:
-                break
-        else:
-            return tokens
-        if not default_images and _fetches(parts, 0):
-            raise _Unserved("image to download")  # once is enough: stock would download again if counting failed
-        return self._stock._count_content_list(function, parts, default_images, default_token_count)
-
-    cdef Py_ssize_t _search_tokens(self, CountFunction function, object results) except -1:
-        from litellm.litellm_core_utils.prompt_templates.common_utils import extract_search_results_text
-
-        return function.count(extract_search_results_text(results))
+            text = (<dict>part).get("text") if type(part) is dict and (<dict>part).get("type") == "text" else part
+            if type(text) is not str:
+                return -1
+            tokens += function.count(text)
+        return tokens
 
     cdef str _tools_text(self, object tools):
         try:
@@ -385,6 +406,8 @@ cdef class TokenCounter:
     ) except -1:
         """Return the tokens that prime the reply, define the tools and choose one."""
         cdef Py_ssize_t tokens = 3
+        if not function.plain_tools and (tools or tool_choice):
+            raise _Unserved("tools in the words of the model")
         if tools:
             if type(tools) is not list:
                 raise _Unserved("tools of unusual type")
@@ -395,8 +418,14 @@ cdef class TokenCounter:
                     break
         if tool_choice == "none":
             tokens += 1
-        elif isinstance(tool_choice, dict):
-            tokens += 7 + function.count(str(tool_choice["function"]["name"]))
+        elif type(tool_choice) is dict:
+            chosen = (<dict>tool_choice).get("function")
+            name = (<dict>chosen).get("name") if type(chosen) is dict else None
+            if type(name) is not str:
+                raise _Unserved("tool choice of unusual type")
+            tokens += 7 + function.count(name)
+        elif tool_choice is not None and type(tool_choice) is not str:
+            raise _Unserved("tool choice of unusual type")
         return tokens
 
 

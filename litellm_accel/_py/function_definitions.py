@@ -13,7 +13,7 @@ _MAX_DEPTH = 64  # a deeper schema is LiteLLM's, to run into Python's recursion 
 
 
 class UnusualToolError(Exception):
-    """A tool is not made of plain dicts; LiteLLM's own function formats it."""
+    """A tool is not of the plainest make; LiteLLM's own function formats it, by the rules of its release."""
 
 
 def format_function_definitions(tools: list[Any]) -> str:
@@ -43,7 +43,9 @@ def _add_tool(lines: list[str], tool: dict[Any, Any]) -> None:
         return
     if declarations:
         raise UnusualToolError
-    parameters = tool.get("input_schema") or tool.get("parameters")
+    if "input_schema" in tool:
+        raise UnusualToolError
+    parameters = tool.get("parameters")
     _add_function(lines, {"name": tool.get("name"), "description": tool.get("description"), "parameters": parameters})
 
 
@@ -71,6 +73,8 @@ def _format_object(parameters: dict[Any, Any], indent: int, depth: int) -> str:
     if not properties:
         return ""
     required = parameters.get("required")
+    if required is not None and type(required) is not list:
+        raise UnusualToolError
     lines = []
     margin = " " * indent
     for key, schema in _plain(properties).items():
@@ -90,7 +94,7 @@ def _format_type(schema: dict[Any, Any], indent: int, depth: int) -> str:
     if kind == "string":
         return _format_enum(schema) if "enum" in schema else "string"
     if kind == "array":
-        return f"{_format_type(_plain(schema['items']), indent, depth + 1)}[]"
+        return f"{_format_type(_plain(schema.get('items')), indent, depth + 1)}[]"
     if kind == "object":
         return f"{{\n{_format_object(schema, indent + 2, depth + 1)}\n}}"
     if kind == "integer" or kind == "number":
@@ -103,4 +107,7 @@ def _format_type(schema: dict[Any, Any], indent: int, depth: int) -> str:
 
 
 def _format_enum(schema: dict[Any, Any]) -> str:
-    return " | ".join([f'"{item}"' for item in schema["enum"]])
+    enum = schema["enum"]
+    if type(enum) is not list:
+        raise UnusualToolError
+    return " | ".join([f'"{item}"' for item in enum])

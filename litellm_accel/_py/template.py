@@ -31,6 +31,8 @@ _MAX_LEAVES = 400
 _WHOLE = 2.0**63  # beyond it parsers of JSON disagree on what is an integer
 # What content begins with that LiteLLM takes reasoning out of.
 _REASONING = ("<think", "<budget:think")
+# Values that LiteLLM acts on: the made-up tool of parallel calls, and by what Ollama's answers are known.
+_TREATED = frozenset(("fp_ollama", "multi_tool_use.parallel"))
 _set = object.__setattr__
 
 
@@ -38,8 +40,8 @@ def leaves_of(value: Any) -> tuple[tuple[Any, ...], list[Any]] | None:
     """Return the shape of a parsed JSON value (a hashable) and its leaves: the strings and numbers in it, in order.
 
     Two values of one shape differ in nothing but their leaves, and those agree in being empty, zero, positive or
-    negative. Returns None for what may be treated by content: reasoning inside tags, the made-up tool of parallel
-    calls, unknown finish reasons, details of them, enormous numbers, minus zero, more leaves than a template is worth.
+    negative. Returns None for what may be treated by content: reasoning inside tags, values LiteLLM acts on, unknown
+    finish reasons, details of them, enormous numbers, minus zero, more leaves than a template is worth.
     """
     shape: list[Any] = []
     leaves: list[Any] = []
@@ -58,7 +60,7 @@ def _walk(value: Any, key: str, shape: list[Any], leaves: list[Any]) -> bool:
             return True
         if key == "content" and value.startswith(_REASONING):
             return False
-        if key == "finish_details" or value == "multi_tool_use.parallel":
+        if key == "finish_details" or value in _TREATED:
             return False
         shape.append(_TEXT if value else _EMPTY)
         leaves.append(value)

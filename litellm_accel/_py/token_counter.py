@@ -7,6 +7,7 @@ function, or is declined.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Container, Mapping, Sequence
 from types import FunctionType, ModuleType
 from typing import Any
@@ -19,6 +20,8 @@ __all__ = ["CountFunction", "Snapshot", "TokenCounter"]
 
 _DEBUG = 10
 _MAX_MODELS = 1024
+# What was looked up where, and what was said: values of dicts, whether others hold it.
+Lookups = Sequence[tuple[Any, object, object]]
 _MAX_DEPTH = 64  # deeper content is LiteLLM's, to run into Python's recursion limit
 
 
@@ -29,9 +32,10 @@ class _Unserved(Exception):
 class CountFunction:
     """Counts the tokens of a text as LiteLLM does for one model: in pieces, and from samples beyond a limit.
 
-    ``encoding`` is an ``Encoding``, whose ``encoder`` counts. ``stock`` is LiteLLM's own count function of the same
-    model, which counts whatever is not a plain ``str``; ``samples(text, max_exact_chars)`` is LiteLLM's own choice of
-    what to count of longer text. A message costs ``per_message`` tokens more than its texts, a name ``per_name``.
+    ``encoding`` is an ``Encoding``, whose ``encoder`` counts. ``params`` is what LiteLLM itself counts messages of the
+    model by: its count function counts whatever is not a plain ``str``, and its numbers say what a message and a name
+    cost besides their texts. ``samples(text, max_exact_chars)`` is LiteLLM's own choice of what to count of longer
+    text. ``plain_tools`` is whether the model has no words of its own for tools.
     """
 
     __slots__ = (
@@ -41,33 +45,37 @@ class CountFunction:
         "chunk_chars",
         "encoding",
         "max_exact_chars",
+        "params",
         "per_message",
         "per_name",
+        "plain_tools",
     )
 
     def __init__(
         self,
         encoding: Any,
-        stock: Callable[[str], int],
+        params: Any,
         samples: Callable[[str, int], Sequence[str]],
         chunk_chars: int,
         max_exact_chars: int,
-        per_message: int,
-        per_name: int,
+        plain_tools: bool,
     ) -> None:
         self.encoding = encoding
         self._encoder = encoding.encoder
-        self._stock = stock
+        self.params = params
+        self._stock = params.count_function
         self._samples = samples
         self.chunk_chars = chunk_chars
         self.max_exact_chars = max_exact_chars
-        self.per_message = per_message
-        self.per_name = per_name
+        self.per_message = params.tokens_per_message
+        self.per_name = params.tokens_per_name
+        self.plain_tools = plain_tools
 
     def __call__(self, text: str) -> int:
         """Return the number of tokens of ``text``."""
         if type(text) is not str:
-            return self._stock(text)
+            told: int = self._stock(text)
+            return told
         if len(text) <= self.max_exact_chars:
             return self._exactly(text)
         samples = self._samples(text, self.max_exact_chars)
@@ -83,9 +91,10 @@ class Snapshot:
     """What LiteLLM's counting depends on, as of one moment: a new one is read when this one is ``outdated``.
 
     ``refusal`` says why nothing can be served, or is None; ``debugging(level)`` tells whether LiteLLM logs. Which
-    tokenizer a model has follows from the model's name and its membership in ``registries``, containers that
-    applications change at run time: both are the key of what is remembered of a model. ``refuse(model)`` returns why a
-    model's tokenizer is not ours, or None; ``load(model)`` returns its ``CountFunction``, or why there is none.
+    tokenizer a model has follows from the model's name and from containers that applications change at run time: its
+    membership in ``registries``, and what else LiteLLM looks up. What is remembered of a model holds while these say
+    the same. ``refuse(model)`` returns why a model's tokenizer is not ours, or None; ``load(model)`` returns its
+    ``CountFunction``, or why there is none, and the ``Lookups`` that this followed from.
     """
 
     __slots__ = (
@@ -108,7 +117,7 @@ class Snapshot:
         debugging: Callable[[int], bool],
         registries: Sequence[Container[str]],
         refuse: Callable[[str | None], str | None],
-        load: Callable[[str | None], CountFunction | str],
+        load: Callable[[str | None], tuple[CountFunction | str, Lookups]],
     ) -> None:
         self._bindings = bindings
         self._defaults = tuple(defaults.items())
@@ -117,8 +126,8 @@ class Snapshot:
         self._registries = tuple(registries)
         self._refuse = refuse
         self._load = load
-        self._refusals: dict[str | None, tuple[int, Any]] = {}
-        self._functions: dict[str | None, tuple[int, Any]] = {}
+        self._refusals: dict[str | None, tuple[int, Any, Lookups]] = {}
+        self._functions: dict[str | None, tuple[int, Any, Lookups]] = {}
 
     def outdated(self) -> bool:
         """Return whether a watched name or a function's default arguments changed since."""
@@ -129,7 +138,7 @@ class Snapshot:
 
     def model_refusal(self, model: str | None) -> str | None:
         """Return why text of ``model`` is not encoded here, or None."""
-        refusal: str | None = self._of_model(self._refusals, model, self._refuse)
+        refusal: str | None = self._of_model(self._refusals, model, self._find_refusal)
         return refusal
 
     def count_function(self, model: str | None) -> CountFunction | str:
@@ -137,18 +146,25 @@ class Snapshot:
         function: CountFunction | str = self._of_model(self._functions, model, self._find_function)
         return function
 
-    def _find_function(self, model: str | None) -> CountFunction | str:
-        return self._refuse(model) or self._load(model)
+    def _find_refusal(self, model: str | None) -> tuple[str | None, Lookups]:
+        return self._refuse(model), ()
+
+    def _find_function(self, model: str | None) -> tuple[CountFunction | str, Lookups]:
+        refusal = self._refuse(model)
+        return self._load(model) if refusal is None else (refusal, ())
 
     def _of_model(
-        self, known: dict[str | None, tuple[int, Any]], model: str | None, find: Callable[[str | None], Any]
+        self,
+        known: dict[str | None, tuple[int, Any, Lookups]],
+        model: str | None,
+        find: Callable[[str | None], tuple[Any, Lookups]],
     ) -> Any:
         membership = self._membership(model)
         found = known.get(model)
-        if found is None or found[0] != membership:
+        if found is None or found[0] != membership or not _hold(found[2]):
             if len(known) >= _MAX_MODELS:
                 known.clear()
-            found = known[model] = (membership, find(model))
+            found = known[model] = (membership, *find(model))
         return found[1]
 
     def _membership(self, model: str | None) -> int:
@@ -156,6 +172,15 @@ class Snapshot:
         for registry in self._registries:
             bits = bits << 1 | (model in registry)
         return bits
+
+
+def _hold(lookups: Lookups) -> bool:
+    """Return whether containers say what they said."""
+    for container, key, said in lookups:
+        found = container.get(key) if isinstance(container, dict) else key in container
+        if found is not said and found != said:
+            return False
+    return True
 
 
 class TokenCounter:
@@ -303,60 +328,60 @@ class TokenCounter:
     def _message_tokens(
         self, function: CountFunction, message: dict[Any, Any], default_images: object, default_token_count: object
     ) -> int:
-        """Return the tokens of one message."""
-        tokens = function.per_message
+        """Return the tokens of one message: by LiteLLM's own function where there is more than text in it."""
+        tokens: int = function.per_message
         for key, value in message.items():
             if value is None:
                 continue
-            if key == "tool_calls" or key == "function_call":
-                tokens += self._call_tokens(function, key, value, message)
-            elif isinstance(value, str):
+            if type(value) is str:
                 tokens += function(value)
                 if key == "name":
                     tokens += function.per_name
-            elif key == "content" and isinstance(value, list):
-                tokens += self._content_tokens(function, value, default_images, default_token_count)
-            elif key == "search_results" and isinstance(value, list):
-                tokens += self._search_tokens(function, value)
+                continue
+            part = -1
+            if type(value) is list:
+                if key == "content":
+                    part = self._content_tokens(function, value)
+                elif key == "tool_calls":
+                    part = self._call_tokens(function, value)
+            if part < 0:
+                return self._unusual_tokens(function, message, default_images, default_token_count)
+            tokens += part
         return tokens
 
-    def _call_tokens(self, function: CountFunction, key: object, value: object, message: dict[Any, Any]) -> int:
-        """Return the tokens of the arguments in ``tool_calls`` or ``function_call``."""
-        tokens = 0
-        if key == "tool_calls" and type(value) is list:
-            for call in value:
-                called = call.get("function") if type(call) is dict else None
-                if type(called) is not dict:
-                    break
-                tokens += function(str(called.get("arguments", "")))
-            else:
-                return tokens
-        counted: int = self._stock._count_function_call_tokens(key, value, message, function)
-        return counted
-
-    def _content_tokens(
-        self, function: CountFunction, parts: list[Any], default_images: object, default_token_count: object
+    def _unusual_tokens(
+        self, function: CountFunction, message: dict[Any, Any], default_images: object, default_token_count: object
     ) -> int:
-        """Return the tokens of a message's content parts."""
+        """Return the tokens of a message by LiteLLM's own rules, with our count function."""
+        if not default_images and _fetches(message.get("content"), 0):
+            raise _Unserved("image to download")  # once is enough: stock would download again if counting failed
+        params = copy.copy(function.params)  # LiteLLM's remembers what it has found out of a model
+        params.count_function = function
+        tokens: int = self._stock._count_messages(params, [message], default_images, default_token_count)
+        return tokens
+
+    def _call_tokens(self, function: CountFunction, calls: list[Any]) -> int:
+        """Return the tokens of the arguments in ``tool_calls``, or -1 if these are not the plainest."""
+        tokens = 0
+        for call in calls:
+            called = call.get("function") if type(call) is dict else None
+            if type(called) is not dict:
+                return -1
+            arguments = called.get("arguments")
+            if type(arguments) is not str:
+                return -1
+            tokens += function(arguments)
+        return tokens
+
+    def _content_tokens(self, function: CountFunction, parts: list[Any]) -> int:
+        """Return the tokens of a message's content parts, or -1 if there are others than texts."""
         tokens = 0
         for part in parts:
-            if type(part) is str:
-                tokens += function(part)
-            elif type(part) is dict and part.get("type") == "text":
-                tokens += function(str(part.get("text", "")))
-            else:
-                break
-        else:
-            return tokens
-        if not default_images and _fetches(parts, 0):
-            raise _Unserved("image to download")  # once is enough: stock would download again if counting failed
-        counted: int = self._stock._count_content_list(function, parts, default_images, default_token_count)
-        return counted
-
-    def _search_tokens(self, function: CountFunction, results: list[Any]) -> int:
-        from litellm.litellm_core_utils.prompt_templates.common_utils import extract_search_results_text
-
-        return function(extract_search_results_text(results))
+            text = part.get("text") if type(part) is dict and part.get("type") == "text" else part
+            if type(text) is not str:
+                return -1
+            tokens += function(text)
+        return tokens
 
     def _tools_text(self, tools: list[Any]) -> str:
         try:
@@ -370,6 +395,8 @@ class TokenCounter:
     ) -> int:
         """Return the tokens that prime the reply, define the tools and choose one."""
         tokens = 3
+        if not function.plain_tools and (tools or tool_choice):
+            raise _Unserved("tools in the words of the model")
         if tools:
             if type(tools) is not list:
                 raise _Unserved("tools of unusual type")
@@ -380,8 +407,14 @@ class TokenCounter:
                     break
         if tool_choice == "none":
             tokens += 1
-        elif isinstance(tool_choice, dict):
-            tokens += 7 + function(str(tool_choice["function"]["name"]))
+        elif type(tool_choice) is dict:
+            chosen = tool_choice.get("function")
+            name = chosen.get("name") if type(chosen) is dict else None
+            if type(name) is not str:
+                raise _Unserved("tool choice of unusual type")
+            tokens += 7 + function(name)
+        elif tool_choice is not None and type(tool_choice) is not str:
+            raise _Unserved("tool choice of unusual type")
         return tokens
 
 

@@ -12,6 +12,7 @@ from litellm_accel.lane import exchange
 from litellm_accel.lane.core import Lane
 from litellm_accel.lane.direct import Direct
 from litellm_accel.lane.routed import Routed
+from litellm_accel.stock import seams
 from litellm_accel.stock.surface import MODULES
 from litellm_accel.verify.records import require
 
@@ -31,10 +32,16 @@ class Chat(Component):
         """Return the calls the lane serves."""
         list(exchange.required())  # what lets it watch stock must be there
         lane = self.lane = Lane(gate)
-        direct, routed = Direct(lane), Routed(lane)
-        return [
+        direct = Direct(lane)
+        doors = [
             _serving("litellm.main:acompletion", direct, "astock", direct.acompletion),
             _serving("litellm.main:completion", direct, "stock", direct.completion),
+        ]
+        if seams.understood_router() is None:  # its attempts come by the doors above
+            return doors
+        routed = Routed(lane)
+        return [
+            *doors,
             _serving("litellm.router:Router.acompletion", routed, "astock", routed.acompletion),
             _serving("litellm.router:Router.completion", routed, "stock", routed.completion),
         ]

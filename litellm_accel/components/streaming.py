@@ -17,13 +17,14 @@ from types import FunctionType
 from typing import Any, ClassVar
 
 from litellm_accel import hot
-from litellm_accel.components.base import Component, Replaced, Replacement, Unavailable
+from litellm_accel.components.base import Component, Replaced, Replacement
 from litellm_accel.components.chat import COMPONENT as chat
 from litellm_accel.hot import bindings, streaming
 from litellm_accel.lane import streams as lane
 from litellm_accel.lane.assembly import Assembler
 from litellm_accel.lane.learn import Unlearnable
 from litellm_accel.lane.streams import Events, Learner, aagain, again, busy
+from litellm_accel.stock import seams
 from litellm_accel.stock.guard import is_stock
 from litellm_accel.verify.records import require
 
@@ -38,8 +39,8 @@ _MAX_TEMPLATES = 1024
 _LITTLE = 512, 16384  # chunks, characters: put together in a millisecond
 _COUNTING = frozenset(("deployment_callback_on_success", "sync_deployment_callback_on_success"))
 
-# What a served chunk passes by, and the settings read there. Functions and classes must be the packages' own. What the
-# opening of a stream passes by besides, the chat lane watches.
+# What a served chunk passes by, and the settings read there. Functions and classes must be the packages' own, where the
+# installed releases have them. What the opening of a stream passes by besides, the chat lane watches.
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "litellm": (
         "set_verbose",
@@ -52,45 +53,6 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
         "_async_success_callback",
     ),
     "litellm.constants": ("LITELLM_MAX_STREAMING_DURATION_SECONDS",),
-    _HANDLER: (
-        "Delta",
-        "ModelResponseStream",
-        "Rules",
-        "StreamingChoices",
-        "_provider_hidden_params",
-        "_provider_response_model",
-        "get_hidden_params",
-        "is_async_iterable",
-        "map_finish_reason",
-        "print_verbose",
-        "time",
-        "verbose_logger",
-    ),
-    f"{_HANDLER}:CustomStreamWrapper": (
-        "__init__",
-        "__anext__",
-        "__next__",
-        "_add_mcp_list_tools_to_first_chunk",
-        "_check_max_streaming_duration",
-        "_dispatch_provider_chunk",
-        "_finalize_completed_stream",
-        "_has_any_special_delta_attributes",
-        "_has_special_delta_content",
-        "_optional_combine_thinking_block_in_choices",
-        "async_cache_streaming_response",
-        "check_special_tokens",
-        "chunk_creator",
-        "copy_model_response_level_provider_specific_fields",
-        "handle_openai_chat_completion_chunk",
-        "is_chunk_non_empty",
-        "model_response_creator",
-        "raise_on_model_repetition",
-        "return_processed_chunk_logic",
-        "run_success_logging_and_cache_storage",
-        "set_logging_event_loop",
-        "set_model_id",
-        "strip_role_from_delta",
-    ),
     "litellm.litellm_core_utils.rules:Rules": ("post_call_rules",),
     "litellm.litellm_core_utils.core_helpers": ("map_finish_reason", "preserve_upstream_non_openai_attributes"),
     "litellm.types.utils": ("add_provider_specific_fields", "is_custom_tool_call_dict", "generate_id"),
@@ -98,9 +60,6 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "litellm.types.utils:StreamingChoices": ("__init__", "__setattr__", "model_dump"),
     "litellm.types.utils:ModelResponseStream": ("__init__", "__setattr__", "model_dump", "hidden_params"),
     "openai._streaming": ("ServerSentEvent", "json"),
-    "openai._streaming:SSEDecoder": ("_aiter_chunks", "_iter_chunks", "aiter_bytes", "decode", "iter_bytes"),
-    "openai._streaming:AsyncStream": ("__aiter__", "__anext__", "__init__", "__stream__", "_iter_events"),
-    "openai._streaming:Stream": ("__init__", "__iter__", "__next__", "__stream__", "_iter_events"),
     "openai._base_client:BaseClient": ("_process_response_data",),
     "openai._models": ("construct_type", "BaseModel"),
     "openai._models:BaseModel": ("construct",),
@@ -108,7 +67,16 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "litellm.litellm_core_utils.litellm_logging:Logging": ("success_handler",),
 }
 
-# The same, for the end of a stream.
+# Modules and classes of which all is watched.
+_WHOLE = (
+    _HANDLER,
+    f"{_HANDLER}:CustomStreamWrapper",
+    "openai._streaming:SSEDecoder",
+    "openai._streaming:AsyncStream",
+    "openai._streaming:Stream",
+)
+_UNWATCHED = frozenset(("__dict__", "__weakref__", "__doc__", "__annotations__", "__parameters__", "__orig_bases__"))
+# The same as above, for the end of a stream.
 _AT_END: Mapping[str, tuple[str, ...]] = {
     "litellm.main": (
         "ChunkProcessor",
@@ -145,7 +113,6 @@ class Streams:
         sdk = importlib.import_module("openai._streaming")
         self.package = importlib.import_module("litellm")
         self._main = importlib.import_module("litellm.main")
-        self.learner = Learner(handler)
         self.logger: logging.Logger = handler.verbose_logger
         self._wrapper = handler.CustomStreamWrapper
         self._async, self._sync, self._decoder = sdk.AsyncStream, sdk.Stream, sdk.SSEDecoder
@@ -157,20 +124,22 @@ class Streams:
         self._redacts = importlib.import_module(
             "litellm.litellm_core_utils.redact_messages"
         ).should_redact_message_logging
-        for place, names in (*_NAMES.items(), *_AT_END.items()):
-            for name in names:
-                if not hasattr(_owner(place), name):
-                    raise Unavailable(f"{place} has no {name} in the installed LiteLLM")
+        #: Whether the chunks of an ended stream are put together here.
+        self.ends = seams.ends_streams_by_known_steps()
+        whole = {place: tuple(name for name in vars(_owner(place)) if name not in _UNWATCHED) for place in _WHOLE}
+        self._names = {**_present(_NAMES), **whole}
+        self._names_at_end = _present(_AT_END) if self.ends else {}
+        self.learner = Learner(handler, self.ends)
         self.review()
 
     # --- what is admitted
 
     def review(self) -> None:
         """Judge the settings anew and forget what was learned under others."""
-        owners = {place: _owner(place) for place in (*_NAMES, *_AT_END)}
+        owners = {place: _owner(place) for place in (*self._names, *self._names_at_end)}
         self.settings, self.end_settings = (
             bindings.Bindings((owners[place], members) for place, members in names.items())
-            for names in (_NAMES, _AT_END)
+            for names in (self._names, self._names_at_end)
         )
         self.templates: dict[Any, streaming.ChunkTemplate | None] = {}
         self.assembler: Assembler | None = None
@@ -181,7 +150,7 @@ class Streams:
             return "setting set_verbose"
         if owners["litellm.constants"].LITELLM_MAX_STREAMING_DURATION_SECONDS is not None:
             return "setting LITELLM_MAX_STREAMING_DURATION_SECONDS"
-        for place, names in (*_NAMES.items(), *_AT_END.items()):
+        for place, names in (*self._names.items(), *self._names_at_end.items()):
             for name in names:
                 if not is_stock(vars(owners[place]).get(name)):
                     return f"patched {name}"
@@ -223,7 +192,9 @@ class Streams:
         if type(stream._decoder) is not self._decoder or stream._cast_to is not self._chunk:
             return "another decoder"
         options = getattr(stream, "_options", None)  # earlier releases have none
-        if options is not None and options.synthesize_event_and_data:
+        if options is not None and (
+            options.synthesize_event_and_data or getattr(options, "stream_mode", "legacy") != "legacy"
+        ):
             return "another decoder"
         if stream._client._strict_response_validation:
             return "strict validation"
@@ -243,6 +214,9 @@ class Streams:
         if reader.templates is not self.templates:
             reader.renew(self.templates)
         state = vars(wrapper)
+        if not lane.is_plain(state):
+            taken.append("first or last chunk")
+            return
         begins = not state["sent_first_chunk"]
         taken.append(reader.chunk(state))
         if taken[-1] is streaming.UNKNOWN:
@@ -561,6 +535,11 @@ class Streams:
         return type(getattr(callback, "__self__", None)) is self._router and callback.__name__ in _COUNTING
 
 
+def _present(names: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Return those of ``names`` that the installed releases have."""
+    return {place: tuple(name for name in held if hasattr(_owner(place), name)) for place, held in names.items()}
+
+
 def _owner(place: str) -> Any:
     module, _, name = place.partition(":")
     found = importlib.import_module(module)
@@ -593,13 +572,18 @@ class Streaming(Component):
 
             return Replacement(target, build)
 
-        return [
+        chunks = [
             serve(_ASYNC, streams.anext),
             serve(_SYNC, streams.snext),
+            serve(_ASYNCIFY, streams.asyncified),
+        ]
+        if not streams.ends:
+            return chunks
+        return [
+            *chunks,
             serve(_BUILDER, streams.build),
             serve(_FINISH, streams.finish),
             serve(_TOTAL, streams.total),
-            serve(_ASYNCIFY, streams.asyncified),
         ]
 
     def started(self) -> None:

@@ -23,37 +23,20 @@ from litellm_accel.components.base import (
     with_parameters_of,
 )
 from litellm_accel.encodings import get_encoding
+from litellm_accel.stock.guard import is_stock
+from litellm_accel.stock.lookups import Package, Untold, copied, reached
 
 _COUNTER = "litellm.litellm_core_utils.token_counter"
 _UTILS = "litellm.utils"
 _BRIDGE = "litellm.rust_bridge"
 
-# What our path goes around or asks once and remembers. While one of these is not LiteLLM's own, calls are declined.
+_COUNTED_HERE = ("token_counter", "messages_reach_token_count")
+_CLASSES = ("_MessageCountParams",)
+_LEFT_TO_STOCK = frozenset(("_count_content_list",))  # images, documents and whatever else is no text
+
+# What our path goes around or asks once and remembers, besides what the functions that count reach in their module.
+# While one of these is not LiteLLM's own, calls are declined. Releases lack one or the other.
 _RELIED_ON = {
-    _COUNTER: (
-        "_MessageCountParams",
-        "_count_content_list",
-        "_count_extra",
-        "_count_function_call_tokens",
-        "_count_messages",
-        "_encoding_count",
-        "_evenly_spaced_samples",
-        "_fix_model_name",
-        "_format_function_definitions",
-        "_format_object_parameters",
-        "_format_single_function_definition",
-        "_format_type",
-        "_function_definitions_for_tool",
-        "_get_count_function",
-        "_get_exact_count_function",
-        "_get_extrapolating_count_function",
-        "_get_tiktoken_count_function",
-        "get_default_encoding",
-        "get_encoding",
-        "openai_tokenizer_encoding",
-        "openai_tokenizer_encoding_name",
-        "uses_legacy_message_accounting",
-    ),
     _UTILS: (
         "_return_huggingface_tokenizer",
         "_return_openai_tokenizer",
@@ -81,10 +64,10 @@ _SETTINGS = {
         "cohere_models",
         "disable_hf_tokenizer_download",
         "disable_token_counter",
+        "model_cost",
         "open_ai_chat_completion_models",
         "set_verbose",
     ),
-    _COUNTER: ("verbose_logger",),
     _UTILS: ("verbose_logger",),
     f"{_BRIDGE}.catalog": ("RULES",),
     "tiktoken.model": ("MODEL_PREFIX_TO_ENCODING", "MODEL_TO_ENCODING"),
@@ -102,9 +85,15 @@ class _LiteLLM:
     """LiteLLM as counting sees it: what it relies on, its settings, and the tokenizer of a model."""
 
     def __init__(self) -> None:
-        self.modules = {name: _module(name) for name in {**_RELIED_ON, **_SETTINGS}}
+        self.modules = {name: _module(name) for name in {_COUNTER: (), **_RELIED_ON, **_SETTINGS}}
+        counting = reached(self.modules[_COUNTER], _COUNTED_HERE, _CLASSES, _LEFT_TO_STOCK)
+        self.watched = {
+            name: [held for held in names if hasattr(self.modules[name], held)]
+            for name, names in {**_RELIED_ON, _COUNTER: counting}.items()
+        }
         self.own = {
-            module: [(name, _own(self.modules[module], name)) for name in names] for module, names in _RELIED_ON.items()
+            module: [(name, own) for name in names if callable(own := _own(self.modules[module], name))]
+            for module, names in self.watched.items()
         }
         self.litellm = self.modules["litellm"]
         self.counter = self.modules[_COUNTER]
@@ -114,7 +103,7 @@ class _LiteLLM:
 
     def snapshot(self) -> hot.token_counter.Snapshot:
         """Read a ``Snapshot`` of what counting depends on."""
-        names = {name: (*_RELIED_ON.get(name, ()), *_SETTINGS.get(name, ())) for name in self.modules}
+        names = {name: (*self.watched.get(name, ()), *_SETTINGS.get(name, ())) for name in self.modules}
         tables = self.modules["tiktoken.model"]
         # The bindings come first: what is set while we read makes the snapshot outdated at once.
         bindings = hot.bindings.Bindings(
@@ -174,10 +163,23 @@ class _LiteLLM:
             return "unusual limits"
         return None
 
-    def _load(self, model: str | None) -> hot.token_counter.CountFunction | str:
-        """Return the ``CountFunction`` of ``model``, or why there is none. LiteLLM loads its own tokenizer, as ever."""
-        params = self.counter._MessageCountParams(model, None)
-        stock = self.counter.get_default_encoding() if model is None else self.counter.openai_tokenizer_encoding(model)
+    def _load(self, model: str | None) -> tuple[hot.token_counter.CountFunction | str, hot.token_counter.Lookups]:
+        """Return the ``CountFunction`` of ``model``, or why there is none, and what LiteLLM looked up for it.
+
+        LiteLLM loads its own tokenizer, as ever.
+        """
+        package = Package(self.litellm)
+        names = copied(self.counter, _CLASSES)
+        names["litellm"] = package
+        try:
+            params = names["_MessageCountParams"](model, None if model is None else _ANY_TIKTOKEN)
+            stock = self.counter.get_default_encoding() if model is None else names["openai_tokenizer_encoding"](model)
+        except Untold:
+            return "model known by its resemblance to others", ()
+        return self._compared(stock, params), tuple(package.found)
+
+    def _compared(self, stock: Any, params: Any) -> hot.token_counter.CountFunction | str:
+        """Return a ``CountFunction`` over ``stock``'s vocabulary, or why there is none."""
         if type(stock) is not self.tiktoken.Encoding:
             return "native tokenizer"
         try:
@@ -198,12 +200,11 @@ class _LiteLLM:
         """Return a ``CountFunction`` over ``encoding`` with the message arithmetic of LiteLLM's ``params``."""
         return hot.token_counter.CountFunction(
             encoding,
-            params.count_function,
+            params,
             self.counter._evenly_spaced_samples,
             chunk_chars,
             max_exact_chars,
-            params.tokens_per_message,
-            params.tokens_per_name,
+            getattr(params, "tool_section", None) is None,  # earlier releases have none
         )
 
 
@@ -219,12 +220,9 @@ def _module(name: str) -> ModuleType:
 
 
 def _own(module: ModuleType, name: str) -> Any:
-    """Return what ``module`` has under ``name``. Raises ``Unavailable`` if that is missing or not LiteLLM's own."""
-    found = getattr(module, name, None)
-    if found is None:
-        raise Unavailable(f"{module.__name__}:{name} does not exist in the installed LiteLLM")
-    home = getattr(found, "__module__", "") or ""
-    if home.split(".")[0] not in ("litellm", "tiktoken") or found.__qualname__ != name or hasattr(found, "__wrapped__"):
+    """Return what ``module`` has under ``name``. Raises ``Unavailable`` if that is not its own or borrowed."""
+    found = getattr(module, name)
+    if not is_stock(found):
         raise Unavailable(f"{module.__name__}:{name} has been replaced")
     return found
 
@@ -279,9 +277,11 @@ class Tokens(Component):
         stock = _rehearsal(litellm.counter)
 
         def read() -> hot.token_counter.Snapshot:
-            def count_function(model: str | None) -> hot.token_counter.CountFunction:
+            def count_function(
+                model: str | None,
+            ) -> tuple[hot.token_counter.CountFunction | str, hot.token_counter.Lookups]:
                 params = stock["_MessageCountParams"](model, _ANY_TIKTOKEN)
-                return litellm.count_function(_Ruler(), params, _CHUNK_CHARS, _MAX_EXACT_CHARS)
+                return litellm.count_function(_Ruler(), params, _CHUNK_CHARS, _MAX_EXACT_CHARS), ()
 
             return hot.token_counter.Snapshot(
                 hot.bindings.Bindings(()),
@@ -339,22 +339,11 @@ class _Ruler:
 
 def _rehearsal(module: ModuleType) -> dict[str, Any]:
     """Return copies of the functions and classes of LiteLLM's ``module``, over names of their own."""
-    names = dict(vars(module))
-
-    def copy(function: FunctionType, defaults: tuple[Any, ...] | None) -> FunctionType:
-        made = FunctionType(function.__code__, names, function.__name__, defaults, function.__closure__)
-        made.__kwdefaults__ = function.__kwdefaults__
-        return made
-
     limits = {
         "_get_tiktoken_count_function": (_CHUNK_CHARS,),
         "_get_extrapolating_count_function": (_MAX_EXACT_CHARS,),
     }
-    for name, value in vars(module).items():
-        if isinstance(value, FunctionType) and value.__globals__ is vars(module):
-            names[name] = copy(value, limits.get(name, value.__defaults__))
-    made = copy(module._MessageCountParams.__init__, module._MessageCountParams.__init__.__defaults__)
-    names["_MessageCountParams"] = type("_MessageCountParams", (), {"__init__": made})
+    names = copied(module, _CLASSES, limits)
     names["get_encoding"] = lambda name: _Ruler()
     names["get_default_encoding"] = _Ruler
     return names

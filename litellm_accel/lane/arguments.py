@@ -6,6 +6,7 @@ list of its own arguments, and every text in the code that a call runs through.
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import functools
 import importlib
@@ -65,6 +66,25 @@ class Arguments:
                 if isinstance(held, type) and held.__module__ == module.__name__:
                     names.update(inspect.get_annotations(held))
         return frozenset(names.union(*map(_texts, modules.values())))
+
+    @functools.cached_property
+    def _switches(self) -> frozenset[str]:
+        """Arguments of LiteLLM's that switch something on; a router passes them on, and most are off."""
+        fields = importlib.import_module("litellm.types.router").GenericLiteLLMParams.model_fields
+        return frozenset((*(name for name, field in fields.items() if field.default is False), "caching"))
+
+    def are_admitted(self, name: str, value: Any) -> bool:
+        """Return whether an argument that the lane does not know is the provider's, or a switch that is off."""
+        return self.are_providers(name) or (value is False and name in self._switches)
+
+    def state_of(self, value: Any) -> Any:
+        """Return what a router's note for one call says, None if that is more than names and numbers."""
+        kind = type(value)
+        if kind.__module__.partition(".")[0] != "litellm" or not dataclasses.is_dataclass(value):
+            return None
+        parts = [getattr(value, field.name) for field in dataclasses.fields(value)]
+        plain = all(part is None or type(part) in (str, int, bool) or part == () for part in parts)
+        return (kind.__module__, kind.__qualname__, *parts) if plain else None
 
     def are_providers(self, name: str) -> bool:
         """Return whether LiteLLM knows no argument of this ``name``, and so passes it to the provider."""

@@ -14,6 +14,7 @@ import httpx
 from litellm_accel.hot import watch
 from litellm_accel.lane.cookies import ClientCookies, NoCookies
 from litellm_accel.lane.learn import Unlearnable
+from litellm_accel.stock import seams
 
 # From the SDK's client to what LiteLLM calls; each is made when it is first asked for.
 RESOURCES = ("chat", "completions", "with_raw_response")
@@ -55,7 +56,7 @@ class Client:
                 raise Unlearnable("a client with methods of its own")
         options = [held for part in (client, http) for name in _OPTIONS if type(held := vars(part).get(name)) is dict]
         hooks = list(http.event_hooks.values())
-        if any(hooks):
+        if any(hook not in seams.hooks_of_the_sdk() for held in hooks for hook in held):
             raise Unlearnable("a client with hooks")
         self._watch = watch.Watch()
         for part in (*parts, *options, *hooks, http.headers._list):

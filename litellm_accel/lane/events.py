@@ -27,13 +27,14 @@ from litellm_accel.lane.learn import HIDDEN, Unlearnable
 from litellm_accel.lane.message_steps import MessageStep, WatchedSteps
 from litellm_accel.lane.noted import Noted, Path, Pictures, at, mark, same, undo
 from litellm_accel.lane.payload import Payloads, Sources
-from litellm_accel.lane.pictures import UNREAD, Held, alike, picture, plain, within
+from litellm_accel.lane.pictures import UNREAD, Held, alike, is_blank, picture, plain, within
 
 # Clocks, by the names LiteLLM gives them; the value is the slot they are made from.
 _CLOCKS = {
     "start_time": "start",
     "api_call_start_time": "sent",
     "first_api_call_start_time": "sent",
+    "current_attempt_api_call_start_time": "sent",
     "llm_api_duration_ms": "provider_ms",
     "llm_api_timing_windows": "windows",
 }
@@ -143,6 +144,8 @@ class Pair:
         self._steps: tuple[WatchedSteps, WatchedSteps] | None = None
         self._is_early = False
         self.fresh: tuple[str, str] | None = None
+        self.blanks: list[tuple[str, type]] = []
+        self._are_blank: dict[int, tuple[Any, Any, str]] = {}
 
     def learn_early(self) -> int:
         """Learn what is written into the arguments before a request is sent; return how many parts that has."""
@@ -183,13 +186,25 @@ class Pair:
             return (template.SLOT, _FRESH_ID)
         if type(one) is tuple and type(two) is tuple and one == two:
             return (template.CONSTANT, one)
+        if type(one) is type(two) and is_blank(one) and is_blank(two):
+            return self._blank(one, two)
         raise Unlearnable(f"callbacks are told of {name}")
+
+    def _blank(self, one: Any, two: Any) -> tuple[Any, ...]:
+        """Return the node for an object that each call has made anew."""
+        found = self._are_blank.get(id(one))
+        if found is None:
+            found = self._are_blank[id(one)] = one, two, f"new {len(self.blanks)}"
+            self.blanks.append((found[2], type(one)))
+        if found[1] is not two:
+            raise Unlearnable("callbacks are told of one thing twice")
+        return (template.SLOT, found[2])
 
     def named(self, one: Any, two: Any, name: str) -> tuple[Any, ...] | None:
         """Return the node for what LiteLLM keeps under this ``name``, None if its name says nothing."""
         if name in self.fixed:
             return (template.CONSTANT, self.fixed[name])
-        if name in _CLOCKS:
+        if name in _CLOCKS and one is not None and two is not None:
             return (template.SLOT, _CLOCKS[name])
         if name in (TAGS, REPORT):
             return (template.SLOT, name)
@@ -515,6 +530,7 @@ class Feed:
         self._paths = tuple(pair.paths)
         self._receives = pair.receives
         self._needs_id = pair.fresh is not None
+        self._blanks = tuple(pair.blanks)
         self._numbered = tuple(f"noted {number}" for number in range(self._noted.count))
         self._values = tuple(pair.values)
         self._model = result._hidden_params.get("litellm_model_name")
@@ -541,6 +557,8 @@ class Feed:
             slots[_LOGGING] = arguments[_LOGGING]
         if self._needs_id:
             slots.setdefault(_FRESH_ID, str(uuid.uuid4()))
+        for slot, kind in self._blanks:
+            slots[slot] = kind()
         slots[TAGS] = tuple(self._feeds.tags(objects[0], "metadata"))
         for slot, path in self._values:
             slots[slot] = at(path, objects[0])

@@ -140,6 +140,7 @@ class _Form:
         self._parts = tuple(pair.parts)
         self._lists = tuple(pair.lists)
         self._paths = tuple(pair.paths)
+        self._blanks = tuple(pair.blanks)
 
     def fill(self, messages: Any, arguments: Mapping[str, Any], slots: dict[str, Any]) -> Any:
         """Return it for a call with these ``messages`` and ``arguments``; ``slots`` are its clocks and identifiers.
@@ -151,6 +152,8 @@ class _Form:
             slots[slot] = copied.made(messages, copies)
         for slot, path in self._paths:
             slots[slot] = at(path, arguments)
+        for slot, kind in self._blanks:
+            slots[slot] = kind()
         for slot, part in self._parts:
             slots[slot] = part.build([], slots)
         return self._root.build([], slots)

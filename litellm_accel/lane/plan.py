@@ -31,6 +31,7 @@ from litellm_accel.lane.header_maps import HeaderMaps
 from litellm_accel.lane.learn import NotShown, Unlearnable
 from litellm_accel.lane.loops import ClientSource, Held, Transports, source_of
 from litellm_accel.lane.rules import ANYTHING, JUDGED, SUMMING, Rules
+from litellm_accel.stock import seams
 
 # Request headers the provider SDK and its HTTP client write; users may add what they like, instrumentation may not.
 _HEADERS = frozenset(
@@ -100,6 +101,7 @@ class Maker:
         self._rules = Rules()
         self._construct = importlib.import_module("openai._models").construct_type
         self._completion = importlib.import_module("openai.types.chat").ChatCompletion
+        self._leaves_out = seams.leaves_out_unset()
         self.templates: dict[tuple[str, str], dict[Any, Any]] = {}
         self.prices: dict[tuple[str, str], dict[Any, Any]] = {}
         self.header_maps = HeaderMaps(self._additional)
@@ -138,8 +140,9 @@ class Maker:
             raise Unlearnable("a stream without the SDK")
         if conversion is None:
             logging = recording.stream.logging_obj if recording.streams else pricing["litellm_logging_obj"]
-            api_base = logging.model_call_details["litellm_params"].get("api_base")
-            kinds, rewrite = self._rules.sdk(provider, str(result._hidden_params.get("litellm_model_name")), api_base)
+            known = logging.model_call_details["litellm_params"]
+            model = str(result._hidden_params.get("litellm_model_name"))
+            kinds, rewrite = self._rules.sdk(provider, model, known.get("api_base"), known.get("model_info"))
         else:
             kinds, rewrite = self._rules.http(provider, conversion, result._hidden_params.get("response_cost"))
         rewriting = Rewriting(rewrite, kinds != ANYTHING)
@@ -306,7 +309,8 @@ class Maker:
 
     def _said(self, value: Any) -> Any:
         try:
-            return self._construct(type_=self._completion, value=value).model_dump(warnings="error")
+            answer = self._construct(type_=self._completion, value=value)
+            return answer.model_dump(warnings="error", exclude_unset=self._leaves_out)
         except PydanticSerializationError:
             raise Unlearnable("an answer that the SDK warns of") from None
 

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-from litellm_accel.components.base import Unavailable
 from litellm_accel.hot import chat, watch
 from litellm_accel.lane import exchange, guard
 from litellm_accel.lane.attached import Attached
@@ -77,8 +76,6 @@ class Routers:
         self.mark: Any = getattr(self.metrics, "ROUTER_USAGE_COUNTED_TOKENS_METADATA_KEY", None)
         self.formats = (enum.TPM.value, enum.RPM.value)
         self.io_limits = self.module.deployment_has_io_token_limits
-        if type(self.module.Router) is not type:
-            raise Unavailable("Router is not a plain class in the installed LiteLLM")
         self._known = Attached()
         self._own = Attached()
         self._pinned = _pinned_class(self.module.Router, self.limit or object)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from litellm_accel.hot import chat
 from litellm_accel.lane.exchange import Conversion
 from litellm_accel.lane.learn import Unlearnable
+from litellm_accel.stock import seams
 
 Rewrite = Callable[[list[Any]], Any]
 
@@ -118,7 +119,9 @@ class Rules:
         self._litellm = importlib.import_module("litellm")
         self._json_providers = importlib.import_module("litellm.llms.openai_like.json_loader").JSONProviderRegistry
 
-    def sdk(self, provider: str, model: str, api_base: str | None = None) -> tuple[int, Rewrite]:
+    def sdk(
+        self, provider: str, model: str, api_base: str | None = None, model_info: Any = None
+    ) -> tuple[int, Rewrite]:
         """Return the kinds of messages that reach a provider of the OpenAI handler as they are.
 
         And what rewrites others.
@@ -143,7 +146,8 @@ class Rules:
             return asked["messages"]
 
         known = {"custom_llm_provider": provider, "api_base": api_base}
-        rewrite = _after_roles(config, transform)
+        about = {"model": model, "custom_llm_provider": provider, "api_base": api_base, "model_info": model_info}
+        rewrite = _after_roles(config, transform, about)
         if all(getattr(type(config), name, None) is getattr(base, name) for name in _TRANSFORMS):
             return ANYTHING, rewrite
         if provider not in _SDK_PROVIDERS and not self._json_providers.exists(provider):
@@ -178,14 +182,26 @@ class Rules:
             said = asked.pop("messages")
             return said if asked.items() <= rest.items() else None
 
-        return _tried(transform), _after_roles(conversion.config, transform)
+        known = given["litellm_params"]
+        about = {
+            "model": given["model"],
+            "custom_llm_provider": provider,
+            "api_base": known.get("api_base"),
+            "model_info": known.get("model_info"),
+        }
+        return _tried(transform), _after_roles(conversion.config, transform, about)
 
 
-def _after_roles(config: Any, transform: Rewrite) -> Rewrite:
-    """Return ``transform``, of messages whose roles ``config`` has put into the provider's words."""
-    return lambda messages: transform(
-        messages if config is None else config.translate_developer_role_to_system_role(messages=messages)
-    )
+def _after_roles(config: Any, transform: Rewrite, about: Mapping[str, Any]) -> Rewrite:
+    """Return ``transform``, of messages whose roles ``config`` has put into the provider's words.
+
+    ``about`` is what some releases of LiteLLM go by then.
+    """
+    if config is None:
+        return transform
+    translate = config.translate_developer_role_to_system_role
+    asked = seams.taken_by(translate, about)
+    return lambda messages: transform(translate(messages=messages, **asked))
 
 
 def _tried(transform: Callable[[list[Any]], Any]) -> int:

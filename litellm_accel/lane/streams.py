@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
@@ -213,6 +214,7 @@ _MARKS: Mapping[str, Any] = {
             "_cached_logging_llm_provider",
             "_cached_model_name",
             "_provider_response_model",
+            "received_model_id",
         )
     },
 }
@@ -221,13 +223,34 @@ _MARKS: Mapping[str, Any] = {
 # What else changes in a stream with its first chunk, and with its last.
 _FIRST = frozenset(["sent_first_chunk"])
 _LAST = frozenset(["sent_last_chunk", "received_finish_reason"])
+# What later releases note of a stream besides: once it is true, it stays so, and no chunk comes out otherwise for it.
+_FLAGS = frozenset(
+    ["_emitted_disqualifying_content", "_openai_handler_receives_chat_chunks", "uses_openai_chat_stream"]
+)
+_DISQUALIFIED = "_emitted_disqualifying_content"
+# Where they keep what chunks are made otherwise by, and what that must be.
+_NOTHING: Mapping[str, Callable[[Any], bool]] = {
+    "_closed": operator.not_,
+    "_ollama_response_ids": lambda held: held.response_id is None,
+    "_upstream_provider": lambda held: held is None,
+    "carried_chunk_choice_fields": operator.not_,
+    "received_finish_choice_fields": operator.not_,
+}
+
+
+def is_plain(attributes: Mapping[str, Any]) -> bool:
+    """Return whether nothing has come in a stream by which later releases of LiteLLM make its chunks otherwise."""
+    return all(is_nothing(attributes[name]) for name, is_nothing in _NOTHING.items() if name in attributes)
 
 
 def _marks(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the marks for the attributes of a stream; before its first chunk, most of them hold nothing."""
-    if attributes["sent_first_chunk"]:
-        return _MARKS
-    return {name: mark for name, mark in _MARKS.items() if attributes[name] is not None or name == "created"}
+    begun = attributes["sent_first_chunk"]
+    return {
+        name: mark
+        for name, mark in _MARKS.items()
+        if name in attributes and (begun or attributes[name] is not None or name == "created")
+    }
 
 
 class Learner:
@@ -237,8 +260,11 @@ class Learner:
     template makes of it must be the very chunk that stock made.
     """
 
-    def __init__(self, handler: Any) -> None:
+    def __init__(self, handler: Any, ends: bool) -> None:
+        """``handler`` is LiteLLM's module; with ``ends`` it ends streams by known steps, so that last chunks count."""
+        self._steps = (_LAST, frozenset()) if ends else (frozenset(),)
         self._wrapper = handler.CustomStreamWrapper
+        self._disqualifies = getattr(self._wrapper, "_delta_disqualifies_continuation", None)
         creator = self._wrapper.chunk_creator
         # A conversion that fails ends here: nothing is mapped, printed or logged.
         names = {**vars(handler), "exception_type": _unmapped, "verbose_logger": SimpleNamespace(exception=_failed)}
@@ -330,8 +356,10 @@ class Learner:
         if chunk is None or copy.chunks or getattr(chunk, "usage", None) is not None or not chunk.choices:
             raise Unlearnable("not a chunk like others")
         changed = {name: item for name, item in vars(copy).items() if item is not before.get(name, ...)}
-        steps = changed.keys() - _MARKS.keys()
-        if steps not in ((_LAST, frozenset()) if before["sent_first_chunk"] else (_FIRST,)):
+        if self._disqualifies is not None and self._disqualifies(chunk.choices[0].delta):
+            changed[_DISQUALIFIED] = True
+        steps = changed.keys() - _MARKS.keys() - _FLAGS
+        if steps not in (self._steps if before["sent_first_chunk"] else (_FIRST,)) or not is_plain(vars(copy)):
             raise Unlearnable("the stream goes on differently")
         return chunk, changed, bool(checks)
 

@@ -31,6 +31,8 @@ _BORROWED = sys.stdlib_module_names | {
     "dotenv",
     "fastuuid",
     "h11",
+    "h2",
+    "httpx2",
     "importlib_metadata",
     "jiter",
     "jsonschema",

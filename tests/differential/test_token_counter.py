@@ -489,7 +489,7 @@ def test_unusual_calls_are_declined(
 
 def test_an_image_is_downloaded_once(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     downloads: list[str] = []
-    monkeypatch.setattr(counter, "get_image_dimensions", lambda data: downloads.append(data))
+    monkeypatch.setattr(counter, "get_image_dimensions", lambda data: downloads.append(data) or 1 / 0)
     _, accelerated = pair.pairs["token_counter"]
     assert outcome(accelerated, *{**DEFAULTS, "messages": HIGH}.values())[0] is ValueError
     assert downloads == ["http://127.0.0.1:9/a"]
@@ -537,7 +537,7 @@ def test_models_of_every_provider(pair: Pair) -> None:
             assert fast(*{**DEFAULTS, "model": model, "messages": message}.values()) is _backend.load("gate").DECLINED
     assert served > 800, "most models are tiktoken's"
     assert declined > 5
-    assert set(pair.gate.declined) == {"huggingface tokenizer"}
+    assert set(pair.gate.declined) <= {"huggingface tokenizer", "model known by its resemblance to others"}
 
 
 def test_many_models_are_remembered_in_bounded_memory(pair: Pair) -> None:
@@ -605,7 +605,8 @@ def test_printing_and_logging_go_on(
     with monkeypatch.context() as patched:
         patched.setattr(litellm, "set_verbose", True)
         pair.count(model="mine", messages=MESSAGES, served=False)
-        assert capsys.readouterr().out == "Warning: model not found. Using cl100k_base encoding.\n" * 2
+        printed = capsys.readouterr().out.splitlines()  # later releases print nothing
+        assert printed in ([], ["Warning: model not found. Using cl100k_base encoding."] * 2)
     pair.count(model="mine", messages=MESSAGES, served=True)
     with caplog.at_level(logging.DEBUG, logger="LiteLLM"):
         pair.count(model="gpt-4o", text="Hello", served=False)
@@ -656,6 +657,66 @@ def test_whoever_replaces_what_we_bypass_wins(
 
 
 # ---- LiteLLM's limits ----
+
+SECTIONED = ("deepseek-v4", "deepseek/deepseek-chat", "qwen3.5", "xai/grok-4-1-fast", "grok-4.3")
+
+
+@pytest.mark.parametrize("model", SECTIONED)
+def test_models_with_their_own_words_for_tools(pair: Pair, model: str) -> None:
+    for tools in (None, [{"type": "function", "function": {"name": "f", "strict": False}}]):
+        for choice in (None, "none", {"function": {"name": "f"}}):
+            pair.count(model=model, messages=MESSAGES, tools=tools, tool_choice=choice)
+
+
+UNUSUAL_CHOICES = [{"type": "none"}, {"name": "f"}, {"function": {}}, {"function": {"name": 3}}, {}, 7, ["none"], ""]
+
+
+@pytest.mark.parametrize("choice", UNUSUAL_CHOICES)
+def test_unusual_choices_of_tools(pair: Pair, choice: Any) -> None:
+    pair.count(model="gpt-4o", messages=MESSAGES, tool_choice=choice)
+
+
+COMPACTED = {"compaction_blocks": [{"type": "compaction", "content": "what has been said"}, {"type": "other"}, 3]}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "assistant", "content": "a", "provider_specific_fields": COMPACTED},
+        {"role": "assistant", "content": "a", "provider_specific_fields": {"compaction_blocks": "none"}},
+        {"role": "assistant", "content": [{"type": "compaction", "content": "summary"}]},
+        {"role": "assistant", "content": [{"type": "text", "text": None}, {"type": "text"}]},
+        {"role": "assistant", "content": [{"type": "web_search_result", "url": "u", "title": "t"}]},
+        {"role": "user", "content": [{"type": "search_result", "source": "s", "title": "t", "content": []}]},
+    ],
+)
+def test_parts_that_later_releases_count(pair: Pair, message: dict[str, Any]) -> None:
+    for default in (None, 5):
+        pair.count(model="gpt-4o", messages=[message], default_token_count=default)
+
+
+NAMED = ("azure/gpt-5-mine", "eu/gpt-4o", "openai/gpt-41", "azure/eu/mine", "ft:gpt-4o:me", "mine")
+
+
+def test_what_decides_a_tokenizer_may_change(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    prices = dict(litellm.model_cost)
+    monkeypatch.setattr(litellm, "model_cost", prices)
+    monkeypatch.setattr(litellm, "open_ai_chat_completion_models", {*litellm.open_ai_chat_completion_models})
+
+    def counted() -> None:
+        for name in NAMED:
+            pair.count(model=name, messages=MESSAGES)
+
+    counted()
+    prices["azure/mine"] = {"litellm_provider": "azure", "mode": "chat"}
+    counted()
+    prices["azure/mine"]["mode"] = "embedding"
+    counted()
+    prices["mine"] = prices["azure/eu/mine"] = {"litellm_provider": "azure", "mode": "chat"}
+    counted()
+    litellm.open_ai_chat_completion_models.update(("mine", "eu/gpt-4o"))
+    counted()
+
 
 LONG = [
     "word " * 900,
@@ -781,6 +842,6 @@ def test_errors_are_worded_by_litellm(whole: Callable[[Callable[[], Any]], Any])
     assert whole(lambda: call(text="a", messages=[]))[0] is ValueError
     assert whole(lambda: call())[0] is ValueError
     assert whole(lambda: call(messages=[3]))[0] is TypeError
-    assert whole(lambda: call(messages=[{"role": "user", "content": [{"type": "odd"}]}]))[0] is ValueError
+    assert issubclass(whole(lambda: call(messages=[{"role": "user", "content": [{"type": "odd"}]}]))[0], ValueError)
     assert whole(lambda: call(messages=[{"role": "assistant", "tool_calls": [{}]}]))[0] is ValueError
     assert whole(lambda: call(nonsense=1))[0] is TypeError

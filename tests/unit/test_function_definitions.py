@@ -54,8 +54,7 @@ def test_other_spellings(hot: Callable[[str], ModuleType]) -> None:
     text = hot("function_definitions").format_function_definitions
     function = WEATHER["function"]
     assert isinstance(function, dict)
-    anthropic = {**function, "input_schema": function["parameters"]}
-    assert text([anthropic]) == text([function]) == TEXT
+    assert text([function]) == TEXT
     assert text([{"function_declarations": [function]}]) == text([{"functionDeclarations": [function]}]) == TEXT
     assert (
         text([])
@@ -76,6 +75,10 @@ def test_other_spellings(hot: Callable[[str], ModuleType]) -> None:
         {"function_declarations": ({"name": "m"},)},
         {"name": "m", "parameters": MappingProxyType({})} | {"parameters": MappingProxyType({"a": 1})},
         {"name": "m", "parameters": {"properties": [1]}},
+        {"name": "m", "input_schema": {}},
+        {"name": "m", "parameters": {"properties": {"a": {}}, "required": ("a",)}},
+        {"name": "m", "parameters": {"properties": {"a": {"type": "array"}}}},
+        {"name": "m", "parameters": {"properties": {"a": {"type": "string", "enum": ("a", "b")}}}},
         {"name": "m", "parameters": {"properties": {"a": "text"}}},
     ],
 )

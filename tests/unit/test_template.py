@@ -52,6 +52,7 @@ def test_what_may_be_treated_differently_has_another_shape(hot: Any, one: Any, o
         {"content": "<thinking>a</thinking>b"},
         {"content": "<budget:thinking>a</budget:thinking>b"},
         {"name": "multi_tool_use.parallel"},
+        {"system_fingerprint": "fp_ollama"},
         {"finish_reason": "eos"},
         {"n": 1e300},
         {"role": "x" * 41},

@@ -32,13 +32,13 @@ class Words:
 
 
 def count_function(hot: Callable[[str], ModuleType], encoding: Any = None, **changes: Any) -> Any:
+    params = SimpleNamespace(count_function=lambda text: -len(text), tokens_per_message=3, tokens_per_name=1)
     arguments = {
-        "stock": lambda text: -len(text),
+        "params": params,
         "samples": lambda text, limit: [text[:limit]],
         "chunk_chars": 100,
         "max_exact_chars": 1000,
-        "per_message": 3,
-        "per_name": 1,
+        "plain_tools": True,
         **changes,
     }
     return hot("token_counter").CountFunction(encoding or Words(), *arguments.values())
@@ -55,6 +55,7 @@ class LiteLLM:
         self.debug = False
         self.reads = 0
         self.loads: list[Any] = []
+        self.lookups: tuple[Any, ...] = ()
         self.gate = hot("gate").Gate("tokens")
         self.counter = hot("token_counter").TokenCounter(self.gate, self.read, SimpleNamespace(), SimpleNamespace())
 
@@ -72,7 +73,7 @@ class LiteLLM:
 
     def load(self, model: Any) -> Any:
         self.loads.append(model)
-        return count_function(self.hot) if model != "unknown" else "unknown encoding"
+        return (count_function(self.hot) if model != "unknown" else "unknown encoding"), self.lookups
 
     def count(self, text: Any = "two words", model: Any = "m") -> Any:
         return self.counter.token_counter(model, None, text, None, False, None, None, False, None)
@@ -184,3 +185,40 @@ def test_threads_share_a_counter_while_settings_change(litellm: LiteLLM) -> None
     assert len(results) == 16 * 300
     assert all(result == 2 or result is declined for result in results)
     assert litellm.count() == 2
+
+
+def test_what_was_looked_up_is_looked_up_again(hot: Callable[[str], ModuleType]) -> None:
+    litellm = LiteLLM(hot)
+    entry: dict[str, Any] = {"mode": "chat"}
+    listed = {"a"}
+    litellm.lookups = ((entry, "mode", "chat"), (listed, "a", True), (listed, "b", False))
+    litellm.count()
+    litellm.count()
+    assert litellm.loads == ["m"]
+    entry["mode"] = "embedding"
+    litellm.lookups = ((listed, "a", True), (listed, "b", False))
+    litellm.count()
+    litellm.count()
+    assert litellm.loads == ["m", "m"]
+    listed.add("b")
+    litellm.count()
+    assert litellm.loads == ["m"] * 3
+
+
+def test_a_model_with_its_own_words_for_tools(hot: Callable[[str], ModuleType]) -> None:
+    class Sectioned(LiteLLM):
+        def load(self, model: Any) -> Any:
+            return count_function(hot, plain_tools=False), ()
+
+    litellm = Sectioned(hot)
+    declined = hot("gate").DECLINED
+
+    def count(tools: Any, tool_choice: Any) -> Any:
+        return litellm.counter.token_counter(
+            "m", None, None, [{"role": "user"}], False, tools, tool_choice, False, None
+        )
+
+    assert count(None, None) == 7  # words of the role, 3 a message, 3 before the reply
+    assert count([{"function": {"name": "f"}}], None) is declined
+    assert count(None, "none") is declined
+    assert litellm.gate.declined == {"tools in the words of the model": 2}

@@ -1,0 +1,73 @@
+"""How LiteLLM's releases, and those of the SDK, differ where we touch them: found by looking, never by version."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from types import FunctionType, ModuleType
+from typing import Any
+
+from pydantic import BaseModel
+
+# What serving a router's calls takes of its module and of its class.
+_OF_ROUTERS = ("RouterCacheEnum", "deployment_has_io_token_limits")
+_METHODS = (
+    "acompletion",
+    "completion",
+    "async_get_available_deployment",
+    "get_available_deployment",
+    "_cached_get_model_group_info",
+    "_get_client",
+    "_track_deployment_metrics",
+)
+
+
+def understood_router() -> ModuleType | None:
+    """Return the module of LiteLLM's router if that chooses and counts in Python, in a class that others may extend.
+
+    Later releases have a facade over a core, which calls ``litellm.acompletion`` by that name.
+    """
+    module = importlib.import_module("litellm.router")
+    is_plain = type(module.Router) is type
+    is_whole = all(hasattr(module, name) for name in _OF_ROUTERS) and all(
+        hasattr(module.Router, name) for name in _METHODS
+    )
+    return module if is_plain and is_whole else None
+
+
+def leaves_out_unset() -> bool:
+    """Return whether LiteLLM reads of an SDK's answer only what the provider has sent, and not the SDK's defaults."""
+    dump = getattr(importlib.import_module("litellm.llms.openai.common_utils"), "model_dump_provider_response", None)
+    return dump is not None and not dump(_Unset())
+
+
+class _Unset(BaseModel):
+    default: int = 0
+
+
+def ends_streams_by_known_steps() -> bool:
+    """Return whether LiteLLM puts an ended stream together and prices it by the steps that are known here."""
+    main = importlib.import_module("litellm.main")
+    steps = {"_stamp_streaming_usage_cost": 3, "_set_stream_builder_response_cost": 2, "stream_chunk_builder": 6}
+    return all(
+        type(step := vars(main).get(name)) is FunctionType
+        and step.__module__ == main.__name__
+        and len(inspect.signature(step).parameters) == count
+        for name, count in steps.items()
+    )
+
+
+def taken_by(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of ``arguments``, by name, that ``function`` takes in the installed release."""
+    parameters = inspect.signature(function).parameters
+    return {name: value for name, value in arguments.items() if name in parameters}
+
+
+@functools.cache
+def hooks_of_the_sdk() -> tuple[Any, ...]:
+    """Return the functions that an SDK puts into its HTTP client and that do something to redirected requests only."""
+    azure = importlib.import_module("openai.lib.azure")
+    names = ("_strip_azure_api_key_on_redirect", "_async_strip_azure_api_key_on_redirect")
+    return tuple(getattr(azure, name) for name in names if hasattr(azure, name))
