@@ -25,7 +25,7 @@ def test_quick_demo_measures_equal_work_and_tells_who_served_it(tmp_path: Path) 
         cwd=Path(demo.__file__).parents[2],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     told = json.loads(ran.stdout)

@@ -617,7 +617,7 @@ def live(strategy: str, seed: int, steps: int, gate: Any, clock: Clock) -> None:
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_random_lives_are_equal(strategy: str, gate: Any, clock: Clock, prices: None) -> None:
-    for seed in range(25):
+    for seed in range(10):
         live(strategy, seed, 60, gate, clock)
     assert gate.faults == 0, gate.last_fault
     assert gate.served > 100, gate.declined

@@ -451,7 +451,6 @@ def test_threads_and_their_loops(provider: Provider, lane: Lane) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_fork_after_use(provider: Provider, lane: Lane) -> None:
     asyncio.run(learned(provider))
     child = os.fork()
@@ -466,7 +465,6 @@ def test_fork_after_use(provider: Provider, lane: Lane) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_fork_before_use(provider: Provider, lane: Lane) -> None:
     child = os.fork()
     if child == 0:  # pragma: no cover - coverage ends with the process

@@ -75,11 +75,12 @@ class Injector:
 
     def __enter__(self) -> None:
         self._on, self.fired = True, False
+        self._before = sys.gettrace()
         sys.settrace(self.trace)
 
     def __exit__(self, *error: object) -> None:
         self._on = False
-        sys.settrace(None)
+        sys.settrace(self._before)
 
 
 # What is raised shall come from a line of ours, not from the tracer's.
