@@ -23,7 +23,7 @@ class Chat(Component):
     name: ClassVar[str] = "chat"
     summary: ClassVar[str] = "completion and acompletion on a straight path"
     relies_on: ClassVar[tuple[str, ...]] = tuple(name for name in MODULES if name.startswith("litellm."))
-    hot_modules: ClassVar[tuple[str, ...]] = ("chat", "template", "watch")
+    hot_modules: ClassVar[tuple[str, ...]] = ("calls", "chat", "template", "watch")
 
     def __init__(self) -> None:
         self.lane: Lane | None = None

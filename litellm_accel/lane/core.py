@@ -242,7 +242,7 @@ class Lane:
             fault = recording.fault or recording.trace.fault
             if fault is not None:
                 raise fault
-            self.environment.ran(recording.trace.owners())
+            self.environment.ran(recording.trace)
             is_judged = self.environment.met() is None
             if plans.get(place) is not begun or not (is_judged and self._is_epoch(begun.epoch)):
                 raise NotShown("settings have changed meanwhile")

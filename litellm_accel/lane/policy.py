@@ -17,7 +17,6 @@ import os
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,6 +28,7 @@ from litellm_accel.lane.late_loads import is_late_load
 from litellm_accel.lane.log_records import LoggerLevels
 from litellm_accel.stock.guard import is_stock
 from litellm_accel.stock.surface import BYPASSED, CLASSES, HANDLERS, MODULES, OBJECTS
+from litellm_accel.stock.trace import Trace
 
 # Settings whose effect on a call is the same every time and shown by the call that was learned from, or that matter
 # only once a call has failed, which stock then handles. What LiteLLM's own success handlers read when they tell
@@ -394,6 +394,7 @@ class Environment:
         self._absent = dict.fromkeys((*MODULES, *BYPASSED, *CLASSES, *HANDLERS, *OBJECTS, *loggers))
         self._within: set[str] = set()
         # What is not listed, but watched calls ran through: to be watched, and with what was there before it changed.
+        self._known: set[tuple[str, str, int, str]] = set()
         self._ran: dict[str, None] = {}
         self._traced: dict[str, dict[Any, Any]] = {}
         self._meet()
@@ -440,12 +441,9 @@ class Environment:
                 self._within.add(module)
                 self.watch.add(f"{_WITHIN}{module}", sys.modules[module])
 
-    def ran(self, owners: Iterable[str]) -> None:
-        """Watch these modules, classes and objects as well: a call that is learned from has run through them.
-
-        What they hold now is what it ran with.
-        """
-        self._ran.update(dict.fromkeys(set(owners) - self._owners.keys()))
+    def ran(self, trace: Trace) -> None:
+        """Watch whatever a call that is learned from has run through; what is there now is what it ran with."""
+        self._ran.update(dict.fromkeys(trace.owners(self._known) - self._owners.keys()))
 
     def met(self) -> str | None:
         """Return why the lane may not serve now, or None, also in view of what stock has imported in a call."""

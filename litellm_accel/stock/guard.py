@@ -22,8 +22,10 @@ from typing import Any
 
 #: The packages that are relied on.
 PACKAGES = ("litellm", "openai", "httpx", "httpcore", "aiohttp", "pydantic")
+# What is put around functions to change or to observe them, whoever requires it.
+_INSTRUMENTS = frozenset(("opentelemetry", "unittest", "wrapt"))
 # Where else what their modules import comes from; other packages that they require are looked up when they are met.
-_BORROWED = sys.stdlib_module_names | {
+_BORROWED = (sys.stdlib_module_names - _INSTRUMENTS) | {
     "annotated_types",
     "anyio",
     "attr",
@@ -48,8 +50,6 @@ _BORROWED = sys.stdlib_module_names | {
     "yarl",
 }
 _ROOTS = _BORROWED.union(PACKAGES)
-# What is put around functions to change or to observe them, whoever requires it.
-_INSTRUMENTS = frozenset(("opentelemetry", "unittest", "wrapt"))
 _OURS = str(Path(__file__).parents[1])
 # The interpreter's own. A type of an extension may claim to be one of these, like that of wrapt's wrappers.
 _BUILT_IN = frozenset(kind for owner in (builtins, types) for kind in vars(owner).values() if isinstance(kind, type))
@@ -78,9 +78,7 @@ def is_stock(value: Any) -> bool:
         return _root(value) in _ROOTS or _is_required(value)
     if not callable(value):
         return True
-    if kind.__module__ == "builtins":
-        return kind in _BUILT_IN
-    return _root(kind) in _ROOTS and not kind.__module__.startswith("unittest")
+    return kind in _BUILT_IN if kind.__module__ == "builtins" else _root(kind) in _ROOTS
 
 
 class Origin(enum.Enum):
@@ -102,8 +100,7 @@ def origin(file: str, module: str | None) -> Origin:
         return Origin.STRANGER
     if root in PACKAGES:
         return Origin.STOCK
-    is_borrowed = root not in _INSTRUMENTS and (root in _BORROWED or root in _required())
-    return Origin.BORROWED if is_borrowed else Origin.STRANGER
+    return Origin.BORROWED if root in _BORROWED or root in _required() else Origin.STRANGER
 
 
 def _root(named: Any) -> str:
@@ -114,7 +111,7 @@ def _is_required(kind: type) -> bool:
     """Return whether a class is where it says that it is: in a package that one of those relied on requires."""
     root = _root(kind)
     home = sys.modules.get(str(kind.__module__))
-    return root not in _INSTRUMENTS and getattr(home, kind.__name__, None) is kind and root in _required()
+    return getattr(home, kind.__name__, None) is kind and root in _required()
 
 
 @functools.cache
@@ -134,7 +131,7 @@ def _required() -> frozenset[str]:
                     required, asked = _REQUIREMENT.match(line).groups()  # type: ignore[union-attr]
                     module = required.lower().replace("-", "_")
                     left.append((module, set(re.findall(r"[\w.-]+", asked or ""))))
-    return frozenset(found)
+    return frozenset(found) - _INSTRUMENTS
 
 
 _REQUIREMENT, _EXTRA = re.compile(r"([\w.-]+)\s*(?:\[([^]]*)])?"), re.compile(r"extra == [\"'](.*?)[\"']")

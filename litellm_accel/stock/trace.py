@@ -16,7 +16,10 @@ from contextvars import ContextVar
 from types import CodeType, FrameType, ModuleType
 from typing import Any, Generic, TypeVar
 
+from litellm_accel._backend import load
 from litellm_accel.stock.guard import PACKAGES, Origin, origin
+
+calls = load("calls")
 
 Result = TypeVar("Result")
 _trace: ContextVar[Trace | None] = ContextVar("litellm_accel_trace", default=None)
@@ -25,6 +28,10 @@ _IMPORTING = ("importlib._bootstrap", "_find_and_load")
 _DECORATING = frozenset(("contextlib", "functools"))
 _SELVES = ("self", "cls")  # what methods call their first argument; to look at others costs more than all else here
 _IS_FUNCTION = 0x2  # of a code's flags; modules and bodies of classes lack it
+# A function's code, the module of its package if that is relied on, and by which name it has itself, if by any.
+_Known = tuple[CodeType, str | None, str | None]
+_known: dict[int, _Known] = {}  # by the code's address, which no other can have while it is here
+_MAX_KNOWN = 16384
 
 
 class Trace:
@@ -38,7 +45,8 @@ class Trace:
     def __init__(self) -> None:
         self.stranger: str | None = None
         self.fault: Exception | None = None
-        self._seen: dict[int, CodeType] = {}  # kept, so that no other gets the address of one that is gone
+        self.calls = calls.Calls(self.began)
+        self.seen: dict[int, CodeType] = {}  # by a monitoring tool; kept, as in ``calls``
         self._met: list[tuple[CodeType, str, Any]] = []
         self._looks_below = False  # since there may be others than stock
         self._is_over = False
@@ -68,18 +76,26 @@ class Trace:
     def end(self) -> None:
         """Let go of all that was seen: tasks that were begun meanwhile may hold this trace for long."""
         self._is_over = True
-        self._seen.clear()
+        self.calls.clear()
+        self.seen.clear()
         self._met.clear()
 
-    def owners(self) -> set[str]:
-        """Return whose functions have run: modules ``"module"``, classes and objects ``"module:name"``."""
+    def owners(self, known: set[tuple[str, str, int, str]]) -> set[str]:
+        """Return whose functions have run: modules ``"module"``, classes and objects ``"module:name"``.
+
+        Functions that have run for the same class before are ``known``; the others are added there.
+        """
         found: set[str] = set()
         kinds: set[type] = set()
         selves = set()
         for code, name, first in self._met:
+            kind = first if isinstance(first, type) else type(first)
+            run = name, code.co_name, code.co_firstlineno, kind.__qualname__
+            if run in known:
+                continue
+            known.add(run)
             found.add(name)
-            kinds.update(_classes(code, sys.modules.get(name, _NOTHING)))
-            kinds.update((first if isinstance(first, type) else type(first)).__mro__)
+            kinds.update(kind.__mro__, _classes(code, sys.modules.get(name, _NOTHING)))
             selves.add(id(first))
         for module in [sys.modules.get(name, _NOTHING) for name in found]:
             for name, held in list(vars(module).items()):
@@ -91,17 +107,14 @@ class Trace:
                 found.add(f"{home}:{kind.__qualname__}")
         return found
 
-    def began(self, frame: FrameType, event: str = "call", argument: Any = None) -> None:
-        """Note the function that begins in ``frame``; other events are none of ours."""
-        if event != "call":
-            return
-        code = frame.f_code
-        if id(code) not in self._seen:
-            self._seen[id(code)] = code
-            try:
-                self._look(frame, code)
-            except Exception as error:
-                self.fault = error
+    def began(self, frame: FrameType, code: CodeType) -> None:
+        """Note a function that begins for the first time, in ``frame``."""
+        try:
+            _, module, first = _known.get(id(code)) or self._meet(frame, code)
+            if module is not None and (not self._looks_below or self._is_called_by_call(frame)):
+                self._met.append((code, module, None if first is None else frame.f_locals.get(first)))
+        except Exception as error:
+            self.fault = error
 
     def _follow(self, function: Callable[..., Result], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Result:
         is_on = not self._is_over and _hook.on(self)
@@ -111,21 +124,22 @@ class Trace:
             if is_on:
                 _hook.off(self)
 
-    def _look(self, frame: FrameType, code: CodeType) -> None:
-        module = frame.f_globals.get("__name__")
-        whose = origin(code.co_filename, module)
-        if whose is Origin.STOCK:
-            if code.co_flags & _IS_FUNCTION and (not self._looks_below or self._is_called_by_call(frame)):
-                name = code.co_varnames[0] if code.co_argcount else None
-                first = frame.f_locals.get(name) if name in _SELVES else None
-                self._met.append((code, str(module), first))
-        elif whose is Origin.STRANGER:
+    def _meet(self, frame: FrameType, code: CodeType) -> _Known:
+        """Return what is to be known of a function, which is met for the first time; look at who calls a stranger."""
+        module, name = frame.f_globals.get("__name__"), code.co_name
+        whose, is_function = origin(code.co_filename, module), code.co_flags & _IS_FUNCTION
+        if whose is Origin.STRANGER or (module, name) == _IMPORTING:
             self._looks_below = True
-            is_special = code.co_name[:2] == code.co_name[-2:] == "__" and code.co_name != "__call__"
-            if not is_special and code.co_flags & _IS_FUNCTION and _is_called_by_stock(frame):
-                self._meet(frame)
-        elif (module, code.co_name) == _IMPORTING:
-            self._looks_below = True
+            is_special = name[:2] == name[-2:] == "__" and name != "__call__"
+            if whose is Origin.STRANGER and is_function and not is_special and _is_called_by_stock(frame):
+                self._note_stranger(frame)
+            return code, None, None
+        if len(_known) >= _MAX_KNOWN:
+            _known.clear()
+        first = code.co_varnames[0] if code.co_argcount else None
+        is_stock = whose is Origin.STOCK and is_function
+        _known[id(code)] = known = code, str(module) if is_stock else None, first if first in _SELVES else None
+        return known
 
     def _is_called_by_call(self, frame: FrameType) -> bool:
         """Return whether the call itself has led to ``frame``, not an import; note a stranger on the way."""
@@ -135,12 +149,12 @@ class Trace:
             if (name, below.f_code.co_name) == _IMPORTING:
                 return False
             if origin(below.f_code.co_filename, name) is Origin.STRANGER:
-                self._meet(below)
+                self._note_stranger(below)
                 return True
             below = below.f_back
         return True
 
-    def _meet(self, frame: FrameType) -> None:
+    def _note_stranger(self, frame: FrameType) -> None:
         if self.stranger is None:
             self.stranger = f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}"
 
@@ -226,15 +240,12 @@ class _ByProfile:
 
     def on(self, trace: Trace) -> bool:
         """Tell ``trace`` of what begins in this thread from now on; return whether that is so."""
-        if sys.getprofile() is not None:
-            return False
-        sys.setprofile(trace.began)
-        return True
+        is_on: bool = trace.calls.on()
+        return is_on
 
     def off(self, trace: Trace) -> None:
         """Stop that."""
-        if sys.getprofile() == trace.began:
-            sys.setprofile(None)
+        trace.calls.off()
 
 
 if sys.version_info >= (3, 12):
@@ -284,8 +295,9 @@ if sys.version_info >= (3, 12):
 
         def _begun(self, code: CodeType, offset: int) -> Any:
             trace = getattr(self._here, "trace", None)
-            if trace is not None:
-                trace.began(sys._getframe(1))
+            if trace is not None and id(code) not in trace.seen:
+                trace.seen[id(code)] = code
+                trace.began(sys._getframe(1), code)
 
         def _stop(self) -> None:
             sys.monitoring.set_events(self._tool, 0)

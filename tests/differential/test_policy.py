@@ -112,7 +112,8 @@ def test_names_that_a_release_lacks_are_passed_by(monkeypatch: pytest.MonkeyPatc
 def test_what_a_call_ran_through_is_watched_too(monkeypatch: pytest.MonkeyPatch) -> None:
     environment = Environment()
     cls = litellm.litellm_core_utils.streaming_handler.CustomStreamWrapper
-    environment.ran({"litellm.litellm_core_utils.streaming_handler:CustomStreamWrapper", "litellm.gone:Gone"})
+    ran = {"litellm.litellm_core_utils.streaming_handler:CustomStreamWrapper", "litellm.gone:Gone"}
+    environment.ran(mock.Mock(owners=lambda known: ran))
     assert environment.met() is None
     before = environment.epoch
     with monkeypatch.context() as patched:

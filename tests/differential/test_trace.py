@@ -208,9 +208,9 @@ async def test_what_others_run_meanwhile_is_none_of_the_calls() -> None:
     await mocked()
     alone = Trace()
     await alone.arun(mocked())
-    assert "litellm.main" in alone.owners()
-    assert "litellm.litellm_core_utils.litellm_logging:Logging" in alone.owners()
-    assert not any(owner.startswith("httpx._urls") for owner in alone.owners())
+    assert "litellm.main" in alone.owners(set())
+    assert "litellm.litellm_core_utils.litellm_logging:Logging" in alone.owners(set())
+    assert not any(owner.startswith("httpx._urls") for owner in alone.owners(set()))
     is_over = False
 
     def in_thread() -> None:
@@ -231,7 +231,7 @@ async def test_what_others_run_meanwhile_is_none_of_the_calls() -> None:
         is_over = True
         task.cancel()
         thread.join()
-    assert among.owners() == alone.owners()
+    assert among.owners(set()) == alone.owners(set())
     assert among.stranger is None and among.fault is None
 
 
@@ -305,7 +305,7 @@ async def test_places_of_others_are_left_to_them() -> None:
             assert sys.getprofile() is profile
         finally:
             sys.setprofile(None)
-    assert not made.owners()
+    assert not made.owners(set())
 
 
 async def test_special_methods_of_what_a_call_passes_stand_in_nobodys_way() -> None:
@@ -319,13 +319,14 @@ async def test_special_methods_of_what_a_call_passes_stand_in_nobodys_way() -> N
     made = Trace()
     await made.arun(mocked(Model("openai/gpt-4o-mini")))
     assert made.stranger is None
-    assert "litellm.main" in made.owners()
+    assert "litellm.main" in made.owners(set())
 
 
 async def test_a_fault_of_the_trace_is_kept_from_the_call(monkeypatch: pytest.MonkeyPatch, nothing_left: None) -> None:
     def broken(*args: Any) -> Any:
         raise RuntimeError("injected")
 
+    monkeypatch.setattr(trace, "_known", {})
     monkeypatch.setattr(trace, "origin", broken)
     made = Trace()
     result = await made.arun(mocked())

@@ -1,0 +1,66 @@
+# cython: language_level=3, binding=True
+"""Tells of the Python functions that begin in a thread, by the place that CPython has for profilers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import CodeType, FrameType
+
+from cpython.object cimport PyObject
+
+__all__ = ["Calls"]
+
+cdef extern from *:
+    """
+    #include <frameobject.h>
+    #define accel_code_of(frame) ((PyObject *)PyFrame_GetCode(frame))
+    """
+    ctypedef struct PyFrameObject:
+        pass
+    ctypedef int (*Py_tracefunc)(PyObject *, PyFrameObject *, int, PyObject *) noexcept
+    int PyTrace_CALL
+    void PyEval_SetProfile(Py_tracefunc function, PyObject *held)
+    object accel_code_of(PyFrameObject *frame)
+
+
+cdef class Calls:
+    """Calls ``began(frame, code)`` when a function begins for the first time in a thread where this is switched on.
+
+    ``began`` must not raise.
+    """
+
+    cdef object _began
+    cdef dict _seen
+
+    def __init__(self, began: Callable[[FrameType, CodeType], None]) -> None:
+        self._began = began
+        self._seen = {}  # kept, so that no other gets the address of one that is gone
+
+    def on(self) -> bool:
+        """Begin in this thread; return False, with nothing done, where a profiler has the place."""
+        if sys.getprofile() is not None:
+            return False
+        PyEval_SetProfile(_heard, <PyObject *>self)
+        return True
+
+    def off(self) -> None:
+        """End in this thread, unless somebody else has taken the place."""
+        if sys.getprofile() is self:
+            PyEval_SetProfile(NULL, NULL)
+
+    def clear(self) -> None:
+        """Forget which functions have begun."""
+        self._seen = {}
+
+
+cdef int _heard(PyObject *held, PyFrameObject *frame, int event, PyObject *argument) noexcept:
+    cdef Calls calls
+    if event == PyTrace_CALL:
+        calls = <Calls>held
+        code = accel_code_of(frame)
+        address = <size_t><PyObject *>code
+        if address not in calls._seen:
+            calls._seen[address] = code
+            calls._began(<object>frame, code)
+    return 0
