@@ -78,11 +78,14 @@ _PROVIDERS = frozenset(
     }
 )
 
+# What is read of LiteLLM, besides all of its modules that price; some releases call one or the other by another name.
 _SETTINGS = {
     "litellm": ("cost_discount_config", "cost_margin_config", "get_llm_provider", "get_model_info", "model_cost"),
     "litellm.utils": (
         "_build_model_info",
         "_cached_get_model_info",
+        "_cached_get_model_info_helper",
+        "_get_model_info_helper",
         "_model_cost_mutation_generation",
         "cached_get_model_info_helper",
         "get_model_info",
@@ -107,9 +110,11 @@ class _LiteLLM:
             for name, value in vars(self.calculator).items()
             if type(value) is FunctionType and value.__globals__ is vars(self.calculator)
         }
-        for module, names in _SETTINGS.items():
-            for name in names:
-                _attribute(_module(module), name)
+        self.settings = {
+            module: tuple(name for name in names if hasattr(_module(module), name))
+            for module, names in _SETTINGS.items()
+        }
+        _attribute(self.utils, "_build_model_info")
         for name in _LAST_STEPS:
             _attribute(self.calculator, name)
         # The last steps are elsewhere, and so is what they call.
@@ -122,7 +127,7 @@ class _LiteLLM:
             if _is_function(value) and not name.startswith("__")
         ] + [
             (vars(_module(module)), name, vars(_module(module))[name])
-            for module, names in _SETTINGS.items()
+            for module, names in self.settings.items()
             for name in names
             if callable(vars(_module(module)).get(name))
         ]

@@ -23,6 +23,7 @@ from litellm_accel.components.base import (
     with_parameters_of,
 )
 from litellm_accel.encodings import get_encoding
+from litellm_accel.stock import seams
 from litellm_accel.stock.guard import is_stock
 from litellm_accel.stock.lookups import Package, Untold, copied, reached
 
@@ -32,6 +33,18 @@ _BRIDGE = "litellm.rust_bridge"
 
 _COUNTED_HERE = ("token_counter", "messages_reach_token_count")
 _CLASSES = ("_MessageCountParams",)
+_ENCODING = "openai_tokenizer_encoding"
+# What is asked of LiteLLM by name.
+_ASKED = (
+    *_CLASSES,
+    _ENCODING,
+    "_count_messages",
+    "_evenly_spaced_samples",
+    "_format_function_definitions",
+    "_get_extrapolating_count_function",
+    "_get_tiktoken_count_function",
+    "token_counter",
+)
 _LEFT_TO_STOCK = frozenset(("_count_content_list",))  # images, documents and whatever else is no text
 
 # What our path goes around or asks once and remembers, besides what the functions that count reach in their module.
@@ -85,11 +98,16 @@ class _LiteLLM:
     """LiteLLM as counting sees it: what it relies on, its settings, and the tokenizer of a model."""
 
     def __init__(self) -> None:
-        self.modules = {name: _module(name) for name in {_COUNTER: (), **_RELIED_ON, **_SETTINGS}}
+        found = {name: _module(name) for name in {_COUNTER: (), **_RELIED_ON, **_SETTINGS}}
+        self.modules = {name: module for name, module in found.items() if module is not None}
+        asked = [hasattr(self.modules.get(_COUNTER), name) for name in _ASKED]
+        if not all(asked) or seams.default_encoding(self.modules[_COUNTER]) is None:
+            raise Unavailable("the installed LiteLLM counts in other steps")
         counting = reached(self.modules[_COUNTER], _COUNTED_HERE, _CLASSES, _LEFT_TO_STOCK)
         self.watched = {
             name: [held for held in names if hasattr(self.modules[name], held)]
             for name, names in {**_RELIED_ON, _COUNTER: counting}.items()
+            if name in self.modules
         }
         self.own = {
             module: [(name, own) for name in names if callable(own := _own(self.modules[module], name))]
@@ -157,8 +175,11 @@ class _LiteLLM:
             return "token counter disabled"
         if self.litellm.set_verbose is True:
             return "verbose printing"
-        if self.modules[f"{_BRIDGE}.catalog"].rollout(_bridge_context(self)).name != "PYTHON_ONLY":
-            return "native tokenizer"
+        bridge = self.modules.get(f"{_BRIDGE}.tokenizer")
+        if bridge is not None:
+            rollout = self.modules[f"{_BRIDGE}.catalog"].rollout(bridge.TIKTOKEN_CONTEXT)
+            if rollout.name != "PYTHON_ONLY":
+                return "native tokenizer"
         if not all(type(limit) is int and limit > 0 for limit in self.limits()):
             return "unusual limits"
         return None
@@ -172,8 +193,8 @@ class _LiteLLM:
         names = copied(self.counter, _CLASSES)
         names["litellm"] = package
         try:
-            params = names["_MessageCountParams"](model, None if model is None else _ANY_TIKTOKEN)
-            stock = self.counter.get_default_encoding() if model is None else names["openai_tokenizer_encoding"](model)
+            params = _params(names, model, None if model is None else _ANY_TIKTOKEN)
+            stock = seams.default_encoding(self.counter)() if model is None else names[_ENCODING](model)
         except Untold:
             return "model known by its resemblance to others", ()
         return self._compared(stock, params), tuple(package.found)
@@ -208,15 +229,17 @@ class _LiteLLM:
         )
 
 
-def _bridge_context(litellm: _LiteLLM) -> Any:
-    return litellm.modules[f"{_BRIDGE}.tokenizer"].TIKTOKEN_CONTEXT
+def _params(names: Mapping[str, Any], model: str | None, tokenizer: Any) -> Any:
+    """Return what LiteLLM counts messages by, made by its class among ``names``."""
+    kind = names["_MessageCountParams"]
+    return kind(model, tokenizer, **seams.taken_by(kind, {"chat_template_tools": False}))
 
 
-def _module(name: str) -> ModuleType:
+def _module(name: str) -> ModuleType | None:
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise Unavailable(f"{name} does not exist in the installed LiteLLM") from None
+        return None
 
 
 def _own(module: ModuleType, name: str) -> Any:
@@ -259,9 +282,11 @@ class Tokens(Component):
 
         replaced = [
             Replacement(f"{_COUNTER}:token_counter", served(counter.token_counter)),
-            Replacement(f"{_COUNTER}:messages_reach_token_count", served(counter.messages_reach_token_count)),
             Replacement(f"{_UTILS}:encode", served(counter.encode)),
         ]
+        if hasattr(self._litellm.counter, "messages_reach_token_count"):
+            reach = served(counter.messages_reach_token_count)
+            replaced.append(Replacement(f"{_COUNTER}:messages_reach_token_count", reach))
         if is_decoding():
             replaced.append(Replacement(f"{_UTILS}:decode", served(counter.decode)))
         return replaced
@@ -280,7 +305,7 @@ class Tokens(Component):
             def count_function(
                 model: str | None,
             ) -> tuple[hot.token_counter.CountFunction | str, hot.token_counter.Lookups]:
-                params = stock["_MessageCountParams"](model, _ANY_TIKTOKEN)
+                params = _params(stock, model, _ANY_TIKTOKEN)
                 return litellm.count_function(_Ruler(), params, _CHUNK_CHARS, _MAX_EXACT_CHARS), ()
 
             return hot.token_counter.Snapshot(
@@ -337,6 +362,19 @@ class _Ruler:
         return sum(len(self.encode(piece, disallowed_special=())) for piece in pieces)
 
 
+class _Rulers:
+    """In the place of tiktoken: every encoding is a ruler."""
+
+    def get_encoding(self, name: str) -> _Ruler:
+        return _Ruler()
+
+    def encoding_for_model(self, model: str) -> _Ruler:
+        return _Ruler()
+
+    def encoding_name_for_model(self, model: str) -> str:
+        return ""
+
+
 def _rehearsal(module: ModuleType) -> dict[str, Any]:
     """Return copies of the functions and classes of LiteLLM's ``module``, over names of their own."""
     limits = {
@@ -345,7 +383,8 @@ def _rehearsal(module: ModuleType) -> dict[str, Any]:
     }
     names = copied(module, _CLASSES, limits)
     names["get_encoding"] = lambda name: _Ruler()
-    names["get_default_encoding"] = _Ruler
+    names[seams.default_encoding(module).__name__] = _Ruler
+    names["tiktoken"] = _Rulers()
     return names
 
 

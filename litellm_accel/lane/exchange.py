@@ -15,22 +15,25 @@ import logging
 import re
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
-from types import FunctionType
+from types import FunctionType, SimpleNamespace
 from typing import Any, TypeVar
 
 import aiohttp
 import httpx
 import openai
-from multidict import CIMultiDict
+from aiohttp.base_protocol import BaseProtocol
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
 from litellm_accel.lane import guard
 from litellm_accel.lane.log_records import AFTER, BEFORE, DURING, HeardRecord, site_of
 from litellm_accel.lane.noted import Pictures
 from litellm_accel.lane.pictures import picture, stream_parts
 from litellm_accel.patching import PatchError, Shared, resolve, shared
+from litellm_accel.stock import seams
 from litellm_accel.stock.trace import Trace
 
 ASYNC_TRANSPORT = "litellm.llms.custom_httpx.aiohttp_transport:LiteLLMAiohttpTransport._make_aiohttp_request"
@@ -326,41 +329,37 @@ def scripted(script: Script) -> Iterator[Script]:
             _script.reset(token)
 
 
-class _Content:
-    """A body that is here, as LiteLLM's transport reads it."""
-
-    def __init__(self, reply: Reply) -> None:
-        self._reply = reply
-
-    async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
-        if self._reply.body:
-            yield self._reply.body
-        if self._reply.body_error is not None:
-            raise self._reply.body_error
-
-
-class _Answered(aiohttp.ClientResponse):
-    """A response of aiohttp's whose connection went back when its body had been read."""
-
-    def __init__(self, reply: Reply) -> None:
-        self.status = reply.status
-        headers = reply.headers
-        if type(headers) is list:  # as bytes, as they came
-            fields = [(name.decode(*_DECODING), value.decode(*_DECODING)) for name, value in headers]
-            headers = CIMultiDict(fields)
-        self._headers = headers
-        self._cache = {}  # of other releases' properties
-        self.content = _Content(reply)  # type: ignore[assignment]
-
-    @property
-    def headers(self) -> Any:
-        return self._headers
-
-    def close(self) -> None:
-        """Nothing is left open."""
-
-    async def __aexit__(self, *error: object) -> None:
-        """As ``close``."""
+def _answered(reply: Reply, request: httpx.Request) -> aiohttp.ClientResponse:
+    """Return a response of aiohttp's whose body is here, and whose connection has gone back when that was read."""
+    loop = asyncio.get_running_loop()
+    fields = reply.headers
+    if type(fields) is list:  # as bytes, as they came
+        fields = CIMultiDict((name.decode(*_DECODING), value.decode(*_DECODING)) for name, value in fields)
+    url = URL(str(request.url), encoded=True)
+    sent = CIMultiDictProxy(CIMultiDict(request.headers.items()))
+    begun = {
+        "method": request.method,
+        "url": url,
+        "writer": None,
+        "continue100": None,
+        "timer": None,
+        "request_info": aiohttp.RequestInfo(url, request.method, sent, url),
+        "traces": [],
+        "loop": loop,
+        "session": None,
+        "stream_writer": SimpleNamespace(output_size=0),
+    }
+    response = aiohttp.ClientResponse(**seams.taken_by(aiohttp.ClientResponse, begun))
+    response.version, response.status, response.reason = aiohttp.HttpVersion11, reply.status, ""
+    response._headers = CIMultiDictProxy(CIMultiDict(fields))
+    response._raw_headers = tuple((name.encode(*_DECODING), text.encode(*_DECODING)) for name, text in fields.items())
+    response.content = aiohttp.StreamReader(BaseProtocol(loop), len(reply.body) + 1, loop=loop)
+    if reply.body_error is not None:
+        response.content.set_exception(reply.body_error)
+    else:
+        response.content.feed_data(reply.body)
+        response.content.feed_eof()
+    return response
 
 
 class _Body(httpx.SyncByteStream):
@@ -420,7 +419,9 @@ def _async_transport(stock: FunctionType) -> Callable[..., Any]:
         reply = _taken(request)
         if reply is None:
             return None
-        return reply.live or _Answered(reply), reply.error
+        if reply.error is not None:
+            return None, reply.error
+        return reply.live or _answered(reply, request), None
 
     def after(
         now: Recording | Replay,

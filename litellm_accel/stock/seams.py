@@ -71,3 +71,8 @@ def hooks_of_the_sdk() -> tuple[Any, ...]:
     azure = importlib.import_module("openai.lib.azure")
     names = ("_strip_azure_api_key_on_redirect", "_async_strip_azure_api_key_on_redirect")
     return tuple(getattr(azure, name) for name in names if hasattr(azure, name))
+
+
+def default_encoding(counter: ModuleType) -> Any:
+    """Return the function by which the module that counts tokens finds LiteLLM's default encoding, None without one."""
+    return getattr(counter, "get_default_encoding", None) or getattr(counter, "_get_default_encoding", None)
