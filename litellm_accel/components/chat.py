@@ -11,8 +11,9 @@ from litellm_accel.lane import exchange
 from litellm_accel.lane.core import Lane
 from litellm_accel.lane.direct import Direct
 from litellm_accel.lane.policy import MODULES
+from litellm_accel.lane.proof import Proof
 from litellm_accel.lane.routed import Routed
-from litellm_accel.verify.records import require
+from litellm_accel.verify.records import is_proven
 
 
 class Chat(Component):
@@ -25,11 +26,18 @@ class Chat(Component):
 
     def __init__(self) -> None:
         self.lane: Lane | None = None
+        self._proof: Proof | None = None
+
+    @property
+    def proof(self) -> Proof | None:
+        """How calls are proven, while the component is active."""
+        return self._proof
 
     def replacements(self, gate: Any) -> Sequence[Replacement]:
         """Return the calls the lane serves."""
         list(exchange.required())  # what lets it watch stock must be there
-        lane = self.lane = Lane(gate)
+        proof = self._proof = Proof(gate)
+        lane = self.lane = Lane(gate, proof)
         direct, routed = Direct(lane), Routed(lane)
         return [
             _serving("litellm.main:acompletion", direct, "astock", direct.acompletion),
@@ -39,12 +47,13 @@ class Chat(Component):
         ]
 
     def prove(self, replaced: Mapping[str, Replaced]) -> None:
-        """Ask for a record of ``verify``. Each call is proven once more, on the call it was learned from."""
-        require(self.name)
+        """Ask for a record of ``verify``; without one, each kind of call is proven on the user's own."""
+        assert self._proof is not None
+        self._proof.is_recorded = is_proven(self.name)
 
     def stopped(self) -> None:
         """Forget all plans."""
-        self.lane = None
+        self.lane = self._proof = None
 
 
 def _serving(target: str, server: Direct | Routed, place: str, method: Callable[..., Any]) -> Replacement:

@@ -23,8 +23,9 @@ from litellm_accel.genuine import is_genuine
 from litellm_accel.lane import streams as lane
 from litellm_accel.lane.assembly import Assembler
 from litellm_accel.lane.learn import Unlearnable
+from litellm_accel.lane.proof import Proof
 from litellm_accel.lane.streams import Events, Learner, aagain, again, busy
-from litellm_accel.verify.records import require
+from litellm_accel.verify.records import is_proven
 
 streaming = load("streaming")
 bindings = load("bindings")
@@ -140,8 +141,9 @@ class Streams:
     And what they make together when the stream has ended.
     """
 
-    def __init__(self, gate: Any) -> None:
+    def __init__(self, gate: Any, proof: Proof) -> None:
         self.gate = gate
+        self.proof = proof
         self.stock: dict[str, FunctionType] = {}
         handler = self.handler = importlib.import_module(_HANDLER)
         sdk = importlib.import_module("openai._streaming")
@@ -583,10 +585,17 @@ class Streaming(Component):
 
     def __init__(self) -> None:
         self._streams: Streams | None = None
+        self._proof: Proof | None = None
+
+    @property
+    def proof(self) -> Proof | None:
+        """How calls are proven, while the component is active."""
+        return self._proof
 
     def replacements(self, gate: Any) -> Sequence[Replacement]:
         """Return the two ways in which LiteLLM's stream is iterated, and what is done at its end."""
-        streams = self._streams = Streams(gate)
+        proof = self._proof = Proof(gate)
+        streams = self._streams = Streams(gate, proof)
 
         def serve(target: str, method: Any) -> Replacement:
             def build(stock: FunctionType) -> Any:
@@ -611,11 +620,12 @@ class Streaming(Component):
     def stopped(self) -> None:
         """Forget what was learned."""
         lane.use(None)
-        self._streams = None
+        self._streams = self._proof = None
 
     def prove(self, replaced: Mapping[str, Replaced]) -> None:
-        """Ask for a record of ``verify``. Each template is proven once more, on the event it was learned for."""
-        require(self.name)
+        """Ask for a record of ``verify``; without one, chunks and ends are proven on the user's own streams."""
+        assert self._proof is not None
+        self._proof.is_recorded = is_proven(self.name)
 
 
 COMPONENT = Streaming()

@@ -41,7 +41,7 @@ class Direct:
             return await stock(*args, **kwargs)
         plan, call = admitted
         if plan is LEARN:
-            with lane.learning(lane.plans, call.key, call) as recording:
+            with lane.watching(lane.plans, call.key, call) as recording:
                 result = recording.result = await stock(*args, **kwargs)
             return result
         post = lane.ready(wire.apost, plan, call)
@@ -87,7 +87,7 @@ class Direct:
             return stock(*args, **kwargs)
         plan, call = admitted
         if plan is LEARN:
-            with lane.learning(lane.plans, call.key, call) as recording:
+            with lane.watching(lane.plans, call.key, call) as recording:
                 result = recording.result = stock(*args, **kwargs)
             return result
         post = lane.ready(wire.post, plan, call)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import litellm_accel
-from litellm_accel import components
+from litellm_accel import components, settings
 from litellm_accel.components.base import Unproven
 
 if TYPE_CHECKING:
@@ -101,10 +101,16 @@ def _known(component: str) -> Iterator[dict[str, Any]]:
                 yield record
 
 
-def require(component: str) -> None:
-    """Raise `Unproven`, with what is missing and the command that helps, unless `component` is proven or being so."""
-    if component not in _being_proven and fitting(component) is None:
+def is_proven(component: str) -> bool:
+    """Return whether a record proves ``component``, or it is being proven; if not, the user's own calls have to.
+
+    Raises ``Unproven``, with what is missing and the command that helps, where records are demanded.
+    """
+    if component in _being_proven or fitting(component) is not None:
+        return True
+    if settings.demands_records():
         raise Unproven(f"{_missing(component)}; run: litellm-accel verify --component {component}")
+    return False
 
 
 def _missing(component: str) -> str:
@@ -123,7 +129,7 @@ def _missing(component: str) -> str:
 
 @contextmanager
 def proving(component: str) -> Iterator[None]:
-    """Within the block `require(component)` holds: how ``verify`` runs what it is about to prove."""
+    """Within the block `is_proven(component)` holds: how ``verify`` runs what it is about to prove."""
     _being_proven.add(component)
     try:
         yield
