@@ -81,24 +81,37 @@ def test_differences_are_never_recorded(here):
     assert not (here / "user").exists()
 
 
-def test_require_names_the_command():
-    with pytest.raises(base.Unproven, match=r"litellm-accel verify --component chat"):
-        records.require("chat")
+def test_without_a_record_the_user_s_own_calls_have_to_prove():
+    assert not records.is_proven("chat")
     with records.proving("chat"):
-        records.require("chat")
-        with pytest.raises(base.Unproven):
-            records.require("streaming")
-    with pytest.raises(base.Unproven):
-        records.require("chat")
+        assert records.is_proven("chat")
+        assert not records.is_proven("streaming")
+    assert not records.is_proven("chat")
     records.write(PROVEN)
-    records.require("chat")
+    assert records.is_proven("chat")
 
 
-def test_require_says_what_is_missing(monkeypatch):
+def test_where_records_are_demanded_the_command_is_named(monkeypatch):
+    monkeypatch.setenv("LITELLM_ACCEL_PROOF", "recorded")
+    with pytest.raises(base.Unproven, match=r"litellm-accel verify --component chat"):
+        records.is_proven("chat")
+    with records.proving("chat"):
+        assert records.is_proven("chat")
+        with pytest.raises(base.Unproven):
+            records.is_proven("streaming")
+    with pytest.raises(base.Unproven):
+        records.is_proven("chat")
+    records.write(PROVEN)
+    assert records.is_proven("chat")
+
+
+def test_it_is_said_what_is_missing(monkeypatch):
+    monkeypatch.setenv("LITELLM_ACCEL_PROOF", "recorded")
+
     def reason(**others: str) -> str:
         monkeypatch.setattr(records, "key", lambda component: {**VERSIONS, **others})
         with pytest.raises(base.Unproven) as caught:
-            records.require("chat")
+            records.is_proven("chat")
         return str(caught.value).partition(";")[0]
 
     assert reason() == "not proven on LiteLLM 1.106.2 with Python 3.11: there is no record"
