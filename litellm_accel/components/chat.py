@@ -10,10 +10,33 @@ from litellm_accel.components.base import Component, Replaced, Replacement
 from litellm_accel.lane import exchange
 from litellm_accel.lane.core import Lane
 from litellm_accel.lane.direct import Direct
-from litellm_accel.lane.policy import MODULES
+from litellm_accel.lane.policy import BYPASSED, MODULES
 from litellm_accel.lane.proof import Proof
 from litellm_accel.lane.routed import Routed
 from litellm_accel.verify.records import is_proven
+
+# Of pydantic, what makes, fills, checks and dumps its objects.
+_OF_PYDANTIC = (
+    "pydantic.fields",
+    "pydantic.main",
+    "pydantic.type_adapter",
+    *(
+        f"pydantic._internal.{name}"
+        for name in (
+            "_config",
+            "_core_utils",
+            "_decorators",
+            "_discriminated_union",
+            "_fields",
+            "_generate_schema",
+            "_mock_val_ser",
+            "_model_construction",
+            "_schema_gather",
+            "_typing_extra",
+            "_utils",
+        )
+    ),
+)
 
 
 class Chat(Component):
@@ -21,7 +44,7 @@ class Chat(Component):
 
     name: ClassVar[str] = "chat"
     summary: ClassVar[str] = "completion and acompletion on a straight path"
-    relies_on: ClassVar[tuple[str, ...]] = tuple(name for name in MODULES if name.startswith("litellm."))
+    relies_on: ClassVar[tuple[str, ...]] = (*MODULES, *BYPASSED, *_OF_PYDANTIC)
     hot_modules: ClassVar[tuple[str, ...]] = ("chat", "template", "watch")
 
     def __init__(self) -> None:

@@ -629,9 +629,7 @@ class Streaming(Component):
     name: ClassVar[str] = "streaming"
     summary: ClassVar[str] = "streamed chunks made directly from the bytes that come"
     relies_on: ClassVar[tuple[str, ...]] = tuple(
-        dict.fromkeys(
-            (*chat.relies_on, *(p.partition(":")[0] for p in (*_NAMES, *_AT_END) if p.startswith("litellm.")))
-        )
+        dict.fromkeys((*chat.relies_on, *(p.partition(":")[0] for p in (*_NAMES, *_AT_END))))
     )
     hot_modules: ClassVar[tuple[str, ...]] = ("bindings", "sse", "streaming", "template")
 

@@ -29,8 +29,8 @@ def lane(monkeypatch: pytest.MonkeyPatch, restored: None) -> Iterator[Streams]:
     made: list[Streams] = []
     initialise = Streams.__init__
 
-    def remember(self: Streams, gate: Any) -> None:
-        initialise(self, gate)
+    def remember(self: Streams, *given: Any) -> None:
+        initialise(self, *given)
         made.append(self)
 
     monkeypatch.setattr(Streams, "__init__", remember)
