@@ -95,11 +95,16 @@ class _Activation:
         if self.state == "waiting":  # to say more, the component would have to be imported
             return ComponentStatus(self.name, self.state, self.reason, backend="")
         gate = self.gate
-        state, reason = self.state, self.reason
-        if state == "active" and not gate.on:
-            state, reason = "failed", f"breaker open after {gate.faults} faults; last: {gate.last_fault}"
+        state, reason, level = self.state, self.reason, ""
+        if state == "active":
+            proof = components.get(self.name).proof
+            level = "at start" if proof is None else proof.level
+            if proof is not None and proof.refusal is not None:
+                state, reason = "off", proof.refusal
+            elif not gate.on:
+                state, reason = "failed", f"breaker open after {gate.faults} faults; last: {gate.last_fault}"
         return ComponentStatus(
-            self.name, state, reason, _backend_of(self.name), gate.served, gate.declined, gate.faults
+            self.name, state, reason, _backend_of(self.name), gate.served, gate.declined, gate.faults, level
         )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 __all__ = [
     "bindings",
     "bpe",
+    "calls",
     "chat",
     "cost",
     "function_definitions",
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from litellm_accel._py import (
         bindings,
         bpe,
+        calls,
         chat,
         cost,
         function_definitions,

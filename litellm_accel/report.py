@@ -13,7 +13,12 @@ State = Literal["active", "waiting", "off", "unproven", "failed"]
 
 @dataclass(frozen=True)
 class ComponentStatus:
-    """One component at one moment. Counters are calls since the process began."""
+    """One component at one moment. Counters are calls since the process began.
+
+    ``proof`` says how an active component shows that it is equal: ``"at start"`` by what it has tried when it was
+    switched on, ``"recorded"`` by a record of ``verify``, ``"own calls"`` by comparing each kind of call with stock on
+    the application's own calls before any is served.
+    """
 
     name: str
     state: State
@@ -22,6 +27,7 @@ class ComponentStatus:
     served: int = 0
     declined: dict[str, int] = field(default_factory=dict)
     faults: int = 0
+    proof: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Report:
         from rich.table import Table
 
         table = Table(title=f"litellm-accel on LiteLLM {self.litellm}", title_justify="left")
-        for heading in ("component", "state", "reason", "backend"):
+        for heading in ("component", "state", "proof", "reason", "backend"):
             table.add_column(heading)
         table.add_column("served", justify="right")
         table.add_column("declined")
@@ -56,6 +62,7 @@ class Report:
             table.add_row(
                 component.name,
                 component.state,
+                component.proof,
                 component.reason,
                 component.backend,
                 f"{component.served:,}",

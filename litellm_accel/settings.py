@@ -7,10 +7,12 @@ import os
 
 PURE = "LITELLM_ACCEL_PURE"
 MAX_FAULTS = "LITELLM_ACCEL_MAX_FAULTS"
+PROOF = "LITELLM_ACCEL_PROOF"
 
 _DEFAULT_MAX_FAULTS = 10
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"", "0", "false", "no", "off"})
+_RECORDED = "recorded"
 
 
 def pure() -> bool:
@@ -23,6 +25,14 @@ def max_faults() -> int:
     return _count(os.environ.get(MAX_FAULTS, ""))
 
 
+def demands_records() -> bool:
+    """Return whether ``LITELLM_ACCEL_PROOF=recorded`` keeps off what no record of ``verify`` proves.
+
+    Any other value does so as well: whoever has set it wants something else than the default.
+    """
+    return _demands(os.environ.get(PROOF, ""))
+
+
 def problems() -> list[str]:
     """Return one line for each variable of ours whose value makes no sense."""
     found = []
@@ -31,7 +41,16 @@ def problems() -> list[str]:
     text = os.environ.get(MAX_FAULTS, "")
     if text and not _is_count(text):
         found.append(f"{MAX_FAULTS}={text!r} is not a whole number of at least 1; {_DEFAULT_MAX_FAULTS} is used")
+    if os.environ.get(PROOF, "").lower() not in ("", _RECORDED):
+        found.append(f"{PROOF}={os.environ[PROOF]!r} is not {_RECORDED!r}; records are demanded")
     return found
+
+
+@functools.cache
+def _demands(text: str) -> bool:
+    if text.lower() not in ("", _RECORDED):
+        _log_problems()
+    return bool(text)
 
 
 @functools.cache

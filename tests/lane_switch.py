@@ -1,4 +1,4 @@
-"""The chat lane switched on and off by hand within one process, without the record of verify that it asks for."""
+"""The chat lane switched on and off by hand within one process, with a record of verify or without."""
 
 from __future__ import annotations
 
@@ -24,9 +24,12 @@ LISTS = (
 
 
 class Switch:
-    """The component's functions, built once. Without ``pooled`` the lane sends by LiteLLM's own transports."""
+    """The component's functions, built once. Without ``pooled`` the lane sends by LiteLLM's own transports.
 
-    def __init__(self, pooled: bool = True) -> None:
+    Where it is not ``recorded``, each kind of call is proven on its first calls.
+    """
+
+    def __init__(self, pooled: bool = True, recorded: bool = True) -> None:
         Gate = _backend.load("gate").Gate
         self.gate = Gate("chat", 10)
         self.pools = None
@@ -40,6 +43,7 @@ class Switch:
             self.patches.append(patching.Patch(function, replacement.build(patching.stock_copy(function))))
         assert component.lane is not None
         self.lane: Lane = component.lane
+        self.lane.proof.is_recorded = recorded
 
     def start(self) -> None:
         """Switch on, until ``stop``."""

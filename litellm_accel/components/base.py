@@ -6,9 +6,12 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import FunctionType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from litellm_accel import hot
+
+if TYPE_CHECKING:
+    from litellm_accel.lane.proof import Proof
 
 
 class Unavailable(Exception):
@@ -79,7 +82,12 @@ class Component:
     name: ClassVar[str]
     summary: ClassVar[str]
     hot_modules: ClassVar[tuple[str, ...]] = ()
-    relies_on: ClassVar[tuple[str, ...]] = ()  # modules of LiteLLM whose source a record of equality is bound to
+    relies_on: ClassVar[tuple[str, ...]] = ()  # modules whose source a record of equality is bound to
+
+    @property
+    def proof(self) -> Proof | None:
+        """What proves calls where ``prove`` cannot show all, while the component is active; else None."""
+        return None
 
     def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         """Return what is replaced; every accelerated call passes ``gate``. Raises ``Unavailable``."""
@@ -88,7 +96,8 @@ class Component:
     def prove(self, replaced: Mapping[str, Replaced]) -> None:
         """Show that the accelerated functions (by target) equal stock here, before anything is replaced.
 
-        Raises ``ProbeMismatch`` naming the input that differs, or ``Unproven`` when a record of equality is missing.
+        Raises ``ProbeMismatch`` naming the input that differs, or ``Unproven`` when a record of equality is demanded
+        and missing.
         """
         raise NotImplementedError
 

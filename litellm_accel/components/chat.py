@@ -11,10 +11,34 @@ from litellm_accel.components.base import Component, Replaced, Replacement
 from litellm_accel.lane import exchange
 from litellm_accel.lane.core import Lane
 from litellm_accel.lane.direct import Direct
+from litellm_accel.lane.proof import Proof
 from litellm_accel.lane.routed import Routed
 from litellm_accel.stock import seams
-from litellm_accel.stock.surface import MODULES
-from litellm_accel.verify.records import require
+from litellm_accel.stock.surface import BYPASSED, MODULES
+from litellm_accel.verify.records import is_proven
+
+# Of pydantic, what makes, fills, checks and dumps its objects.
+_OF_PYDANTIC = (
+    "pydantic.fields",
+    "pydantic.main",
+    "pydantic.type_adapter",
+    *(
+        f"pydantic._internal.{name}"
+        for name in (
+            "_config",
+            "_core_utils",
+            "_decorators",
+            "_discriminated_union",
+            "_fields",
+            "_generate_schema",
+            "_mock_val_ser",
+            "_model_construction",
+            "_schema_gather",
+            "_typing_extra",
+            "_utils",
+        )
+    ),
+)
 
 
 class Chat(Component):
@@ -22,16 +46,23 @@ class Chat(Component):
 
     name: ClassVar[str] = "chat"
     summary: ClassVar[str] = "completion and acompletion on a straight path"
-    relies_on: ClassVar[tuple[str, ...]] = tuple(name for name in MODULES if name.startswith("litellm."))
+    relies_on: ClassVar[tuple[str, ...]] = (*MODULES, *BYPASSED, *_OF_PYDANTIC)
     hot_modules: ClassVar[tuple[str, ...]] = ("calls", "chat", "template", "watch")
 
     def __init__(self) -> None:
         self.lane: Lane | None = None
+        self._proof: Proof | None = None
+
+    @property
+    def proof(self) -> Proof | None:
+        """How calls are proven, while the component is active."""
+        return self._proof
 
     def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         """Return the calls the lane serves."""
         list(exchange.required())  # what lets it watch stock must be there
-        lane = self.lane = Lane(gate)
+        proof = self._proof = Proof(gate)
+        lane = self.lane = Lane(gate, proof)
         direct = Direct(lane)
         doors = [
             _serving("litellm.main:acompletion", direct, "astock", direct.acompletion),
@@ -47,12 +78,13 @@ class Chat(Component):
         ]
 
     def prove(self, replaced: Mapping[str, Replaced]) -> None:
-        """Ask for a record of ``verify``. Each call is proven once more, on the call it was learned from."""
-        require(self.name)
+        """Ask for a record of ``verify``; without one, each kind of call is proven on the user's own."""
+        assert self._proof is not None
+        self._proof.is_recorded = is_proven(self.name)
 
     def stopped(self) -> None:
         """Forget all plans."""
-        self.lane = None
+        self.lane = self._proof = None
 
 
 def _serving(target: str, server: Direct | Routed, place: str, method: Callable[..., Any]) -> Replacement:

@@ -9,7 +9,8 @@ from litellm_accel import hot
 from litellm_accel.components.base import Component, Replaced, Replacement
 from litellm_accel.components.chat import COMPONENT as chat
 from litellm_accel.lane import pools
-from litellm_accel.verify.records import require
+from litellm_accel.lane.proof import Proof
+from litellm_accel.verify.records import is_proven
 
 
 class ConnectionPool(Component):
@@ -23,14 +24,22 @@ class ConnectionPool(Component):
     def __init__(self) -> None:
         self._pools: pools.Pools | None = None
 
+    @property
+    def proof(self) -> Proof | None:
+        """The lane's."""
+        return chat.proof
+
     def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         """Return nothing; get ready."""
         self._pools = pools.Pools(gate)
         return []
 
     def prove(self, replaced: Mapping[str, Replaced]) -> None:
-        """Ask for the lane's record: its scenarios are played over these connections."""
-        require(chat.name)
+        """Ask for the lane's record: its scenarios are played over these connections.
+
+        Without one, heads of requests are written by the HTTP client itself, and what is no plain answer is read by it.
+        """
+        is_proven(chat.name)
 
     def started(self) -> None:
         """Let the lane send."""

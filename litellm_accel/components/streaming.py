@@ -20,13 +20,14 @@ from litellm_accel import hot
 from litellm_accel.components.base import Component, Replaced, Replacement
 from litellm_accel.components.chat import COMPONENT as chat
 from litellm_accel.hot import bindings, streaming
+from litellm_accel.lane import assembly
 from litellm_accel.lane import streams as lane
-from litellm_accel.lane.assembly import Assembler
 from litellm_accel.lane.learn import Unlearnable
-from litellm_accel.lane.streams import Events, Learner, aagain, again, busy
+from litellm_accel.lane.proof import BEING_PROVEN, Proof, Trial
+from litellm_accel.lane.streams import ChunkTrial, Events, Learner, Shadow, aagain, again, busy
 from litellm_accel.stock import seams
 from litellm_accel.stock.guard import is_stock
-from litellm_accel.verify.records import require
+from litellm_accel.verify.records import is_proven
 
 _HANDLER = "litellm.litellm_core_utils.streaming_handler"
 _ASYNC = f"{_HANDLER}:CustomStreamWrapper.__anext__"
@@ -36,6 +37,7 @@ _ASYNCIFY = "litellm.litellm_core_utils.asyncify:asyncify"
 _FINISH = f"{_HANDLER}:CustomStreamWrapper._finalize_completed_stream"
 _TOTAL = f"{_HANDLER}:calculate_total_usage"
 _MAX_TEMPLATES = 1024
+_UNLEARNABLE = "unlearnable"  # what a reader says of a shape without a template
 _LITTLE = 512, 16384  # chunks, characters: put together in a millisecond
 _COUNTING = frozenset(("deployment_callback_on_success", "sync_deployment_callback_on_success"))
 
@@ -106,8 +108,9 @@ class Streams:
     And what they make together when the stream has ended.
     """
 
-    def __init__(self, gate: hot.gate.Gate) -> None:
+    def __init__(self, gate: hot.gate.Gate, proof: Proof) -> None:
         self.gate = gate
+        self.proof = proof
         self.stock: dict[str, FunctionType] = {}
         handler = self.handler = importlib.import_module(_HANDLER)
         sdk = importlib.import_module("openai._streaming")
@@ -142,7 +145,8 @@ class Streams:
             for names in (self._names, self._names_at_end)
         )
         self.templates: dict[Any, streaming.ChunkTemplate | None] = {}
-        self.assembler: Assembler | None = None
+        self.trials: dict[Any, ChunkTrial] = {}  # of shapes that have no template yet
+        self.assembler: assembly.Assembler | None = None
         self.reason = self._judge(owners)
 
     def _judge(self, owners: Mapping[str, Any]) -> str | None:
@@ -222,6 +226,8 @@ class Streams:
         if taken[-1] is streaming.UNKNOWN:
             self.learn(wrapper, reader)
             taken.append(reader.chunk(state))
+        if taken[-1] == _UNLEARNABLE and reader.shape in self.trials:
+            taken.append(BEING_PROVEN)
         if begins and type(taken[-1]) is not str:
             self._begin(wrapper.logging_obj)
 
@@ -243,6 +249,7 @@ class Streams:
             return  # stock's first chunk completes the classes, and is warned of what is in them
         if len(self.templates) >= _MAX_TEMPLATES:
             self.templates.clear()
+            self.trials.clear()
         self.templates[reader.shape] = None
         try:
             learned = self.learner.learn(wrapper.completion_stream, vars(wrapper), reader.value)
@@ -251,7 +258,39 @@ class Streams:
         except Exception as error:
             self.gate.fault(error)
         else:
-            self.templates[reader.shape] = learned
+            if self.proof.is_recorded:
+                self.templates[reader.shape] = learned
+            else:
+                self.trials[reader.shape] = ChunkTrial(reader.shape, learned)
+
+    # --- proving
+
+    def shadow(self, wrapper: Any, taken: list[Any]) -> Shadow | None:
+        """Return what the lane would make of the next event, if stock serves it because its shape is being proven."""
+        if not taken or taken[-1] is not BEING_PROVEN:
+            return None
+        try:
+            reader = wrapper.completion_stream._decoder.reader
+            trial = self.trials.get(reader.shape)
+            return None if trial is None else trial.shadow(reader, vars(wrapper), vars(self.package))
+        except Exception as error:
+            self.gate.fault(error)
+            return None
+
+    def compare(self, shadow: Shadow, wrapper: Any, chunk: Any) -> None:
+        """Compare what the lane would have made with stock's ``chunk``."""
+        trial = shadow.trial
+        if self.trials.get(trial.shape) is not trial:
+            return
+        difference = shadow.difference(vars(wrapper), chunk, self.handler.calculate_total_usage)
+        if difference is not None:
+            del self.trials[trial.shape]
+            self.proof.refuse(trial.shape, difference)
+            return
+        trial.agreed.add(hash(shadow.line))
+        if len(trial.agreed) >= self.proof.calls:
+            del self.trials[trial.shape]
+            self.templates[trial.shape] = trial.template
 
     # --- asynchronous
 
@@ -268,7 +307,11 @@ class Streams:
             with busy(wrapper.completion_stream, clash):
                 return await self.stock[_ASYNC](wrapper)
         if not taken or type(taken[-1]) is str:
-            return await self.stock[_ASYNC](wrapper)
+            shadow = self.shadow(wrapper, taken)
+            chunk = await self.stock[_ASYNC](wrapper)
+            if shadow is not None:
+                self._guarded(self.compare, shadow, wrapper, chunk)
+            return chunk
         if not wrapper.sent_last_chunk:
             return taken[-1]
         self._guarded(self.end, wrapper, taken[-1])
@@ -326,7 +369,11 @@ class Streams:
             with busy(wrapper.completion_stream, clash):
                 return self.stock[_SYNC](wrapper)
         if not taken or type(taken[-1]) is str:
-            return self.stock[_SYNC](wrapper)
+            shadow = self.shadow(wrapper, taken)
+            chunk = self.stock[_SYNC](wrapper)
+            if shadow is not None:
+                self._guarded(self.compare, shadow, wrapper, chunk)
+            return chunk
         self._guarded(self._tell, wrapper, taken[-1], begins)
         if not wrapper.sent_last_chunk:
             return taken[-1]
@@ -389,22 +436,28 @@ class Streams:
         count_prompt_tokens: Any = None,
     ) -> Any:
         """Put chunks together as stock does, of fewer chunks that say the same."""
-        made = None
+        made = trial = None
+        arguments = messages, start_time, end_time, logging_obj, count_prompt_tokens
+        whole = chunks
         if type(chunks) is list and self.gate.on:
             try:
                 condensed = streaming.condensed(chunks, self._kinds)
-                made = self._assembled(condensed, logging_obj)
+                made, trial = self._assembled(condensed, logging_obj) or (None, None)
                 chunks = condensed
-                made = None if made is None else self._priced(made, logging_obj)
+                if trial is not None and not trial.is_on:
+                    made, trial = self._priced(made, logging_obj), None
             except Exception as error:
                 self.gate.fault(error)
-                made = None
-        if made is None:
-            return self.stock[_BUILDER](chunks, messages, start_time, end_time, logging_obj, count_prompt_tokens)
-        return made
+                made = trial = None
+        if made is not None and trial is None:
+            return made
+        response = self.stock[_BUILDER](chunks if trial is None else whole, *arguments)
+        if trial is not None:
+            self._guarded(assembly.compare, made, response, trial)
+        return response
 
-    def _assembled(self, chunks: list[Any], logging_obj: Any) -> Any:
-        """Return the response for condensed ``chunks``, not yet priced; None if stock must put them together."""
+    def _assembled(self, chunks: list[Any], logging_obj: Any) -> tuple[Any, Trial] | None:
+        """Return the response for condensed ``chunks``, not yet priced, and its trial; None to leave it to stock."""
         details = getattr(logging_obj, "model_call_details", None)
         if type(details) is not dict:
             return None
@@ -413,7 +466,7 @@ class Streams:
         if self.admitted() is not None:
             return None
         if self.assembler is None:
-            self.assembler = Assembler(self.stock[_BUILDER], self._kinds)
+            self.assembler = assembly.Assembler(self.stock[_BUILDER], self._kinds, self.proof)
         return self.assembler.assembled(chunks, details.get("custom_llm_provider"))
 
     def _priced(self, made: Any, logging_obj: Any) -> Any:
@@ -461,7 +514,8 @@ class Streams:
             return None
         if type(wrapper.chunks) is not list or len(wrapper.chunks) > _LITTLE[0]:
             return None
-        return self._assembled(streaming.condensed(wrapper.chunks, self._kinds), wrapper.logging_obj)
+        found = self._assembled(streaming.condensed(wrapper.chunks, self._kinds), wrapper.logging_obj)
+        return None if found is None or found[1].is_on else found[0]
 
     def asyncified(self, function: Any, *, cancellable: Any = False, limiter: Any = None) -> Any:
         """Return ``function`` as one to await; little chunks are put together at once, not by a thread."""
@@ -552,18 +606,23 @@ class Streaming(Component):
     name: ClassVar[str] = "streaming"
     summary: ClassVar[str] = "streamed chunks made directly from the bytes that come"
     relies_on: ClassVar[tuple[str, ...]] = tuple(
-        dict.fromkeys(
-            (*chat.relies_on, *(p.partition(":")[0] for p in (*_NAMES, *_AT_END) if p.startswith("litellm.")))
-        )
+        dict.fromkeys((*chat.relies_on, *(p.partition(":")[0] for p in (*_NAMES, *_AT_END))))
     )
     hot_modules: ClassVar[tuple[str, ...]] = ("bindings", "sse", "streaming", "template")
 
     def __init__(self) -> None:
         self._streams: Streams | None = None
+        self._proof: Proof | None = None
+
+    @property
+    def proof(self) -> Proof | None:
+        """How calls are proven, while the component is active."""
+        return self._proof
 
     def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         """Return the two ways in which LiteLLM's stream is iterated, and what is done at its end."""
-        streams = self._streams = Streams(gate)
+        proof = self._proof = Proof(gate)
+        streams = self._streams = Streams(gate, proof)
 
         def serve(target: str, method: Any) -> Replacement:
             def build(stock: FunctionType) -> Any:
@@ -593,11 +652,12 @@ class Streaming(Component):
     def stopped(self) -> None:
         """Forget what was learned."""
         lane.use(None)
-        self._streams = None
+        self._streams = self._proof = None
 
     def prove(self, replaced: Mapping[str, Replaced]) -> None:
-        """Ask for a record of ``verify``. Each template is proven once more, on the event it was learned for."""
-        require(self.name)
+        """Ask for a record of ``verify``; without one, chunks and ends are proven on the user's own streams."""
+        assert self._proof is not None
+        self._proof.is_recorded = is_proven(self.name)
 
 
 COMPONENT = Streaming()

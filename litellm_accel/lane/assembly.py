@@ -7,6 +7,7 @@ and, the last of them, a usage. What of that the builder takes from where, marke
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Mapping, Sequence
 from types import FunctionType, SimpleNamespace
 from typing import Any
@@ -15,6 +16,8 @@ from litellm_accel.hot import template
 from litellm_accel.lane.ends import counted
 from litellm_accel.lane.learn import HIDDEN, Pair, Unlearnable, state
 from litellm_accel.lane.noted import same
+from litellm_accel.lane.pictures import where
+from litellm_accel.lane.proof import Proof, Trial
 
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 # The leaves of a text, in their order: what its chunks say of themselves, all its content, and its tokens.
@@ -23,6 +26,7 @@ _LEAVES = ("id", "created", "system_fingerprint", "content", *_COUNTS)
 _SAME = ("id", "created", "model", "object", "system_fingerprint")
 _SHOWN = ("finish_reason", "index", "role")
 _USAGE, _MODEL = "usage", "provider_response_model"
+_COST = "cost"
 # What OpenAI's chunks say of the stream besides, and what fills them up to hide how long their text is.
 _STATED, _FILLING = "service_tier", "obfuscation"
 _MAX_CHUNKS = 8
@@ -104,17 +108,21 @@ class Text:
 
 
 class Assembler:
-    """Puts texts together: ``builder`` is LiteLLM's own, ``kinds`` are the classes of a chunk, a choice and a delta."""
+    """Puts texts together: ``builder`` is LiteLLM's own, ``kinds`` are the classes of a chunk, a choice and a delta.
 
-    def __init__(self, builder: FunctionType, kinds: tuple[Any, ...]) -> None:
+    Each kind of text is on trial first: then LiteLLM puts it together as well.
+    """
+
+    def __init__(self, builder: FunctionType, kinds: tuple[Any, ...], proof: Proof) -> None:
+        self._proof = proof
         # What goes wrong with marked chunks is not logged.
         names = {**builder.__globals__, "verbose_logger": SimpleNamespace(exception=_unsaid, debug=_unsaid)}
         self._builder = FunctionType(builder.__code__, names, builder.__name__, builder.__defaults__)
         self._kinds = kinds
         self._templates: dict[Any, template.Template | None] = {}
 
-    def assembled(self, chunks: Sequence[Any], provider: Any) -> Any:
-        """Return the response for ``chunks``, not yet priced, or None if LiteLLM must put them together.
+    def assembled(self, chunks: Sequence[Any], provider: Any) -> tuple[Any, Trial] | None:
+        """Return the response for ``chunks``, not yet priced, and its trial; None if LiteLLM must put them together.
 
         ``provider`` is the call's.
         """
@@ -128,11 +136,16 @@ class Assembler:
             if len(self._templates) >= _MAX_TEMPLATES:
                 self._templates.clear()
             try:
-                found = self._learned(chunks, text, provider)
+                trial = Trial(self._proof, functools.partial(self._refuse, key))
+                found = self._learned(chunks, text, provider), trial
             except Unlearnable:
                 found = None
             self._templates[key] = found
-        return None if found is None else found.build(text.leaves, {HIDDEN: text.hidden})
+        return None if found is None else (found[0].build(text.leaves, {HIDDEN: text.hidden}), found[1])
+
+    def _refuse(self, key: Any, difference: str) -> None:
+        self._templates[key] = None
+        self._proof.refuse(key, difference)
 
     def _learned(self, chunks: Sequence[Any], text: Text, provider: Any) -> template.Template:
         examples = [_marked(chunks, text, salt) for salt in (1, 2)]
@@ -152,6 +165,25 @@ class Assembler:
             return self._builder(list(chunks), logging_obj=deaf)
         except Exception:
             raise Unlearnable("chunks that cannot be put together") from None
+
+
+def compare(made: Any, response: Any, trial: Trial) -> None:
+    """Compare what was ``made`` of a text with LiteLLM's ``response``, which is priced already."""
+    ours, stocks = _unpriced(made), _unpriced(response)
+    if state(ours) == state(stocks):
+        trial.agreed()
+    else:
+        trial.refuse(f"end of a stream, {where(ours, stocks)!r}")
+
+
+def _unpriced(response: Any) -> Any:
+    made = response.model_copy()
+    vars(made)[_USAGE] = usage = made.usage.model_copy()
+    for held in (vars(usage), usage.__pydantic_extra__ or {}):
+        held.pop(_COST, None)
+    usage.__pydantic_fields_set__.discard(_COST)
+    made._hidden_params = {name: item for name, item in made._hidden_params.items() if name != "response_cost"}
+    return made
 
 
 def _unsaid(*args: Any, **kwargs: Any) -> None:

@@ -16,7 +16,7 @@ import orjson
 
 from litellm_accel import hot
 from litellm_accel.hot import chat
-from litellm_accel.lane import cut, events, exchange, noted, openings, streams, wire
+from litellm_accel.lane import comparing, cut, events, exchange, noted, openings, streams, wire
 from litellm_accel.lane.arguments import SHARED, Arguments
 from litellm_accel.lane.conversations import Conversation, Reader, Rewriting
 from litellm_accel.lane.exchange import Recording, Replay, Reply
@@ -25,6 +25,7 @@ from litellm_accel.lane.learn import NotShown, Unlearnable
 from litellm_accel.lane.log_records import LogTemplates, NotWritable
 from litellm_accel.lane.plan import Maker
 from litellm_accel.lane.policy import Environment
+from litellm_accel.lane.proof import BEING_PROVEN, Candidate, Proof
 from litellm_accel.lane.rules import ANYTHING
 from litellm_accel.lane.unheard import UnheardCalls
 from litellm_accel.lane.wire import Post
@@ -43,14 +44,17 @@ class Lane:
     learns from it for the next one. While many plans wait for a second call, a key must come twice to be learned.
 
     The values of free arguments are no part of a key, unless they are found to matter (``bound``) or it is a stream's.
+
+    Without a record of ``verify`` a plan serves once it is proven on calls of its key, see ``proof``.
     """
 
-    def __init__(self, gate: hot.gate.Gate) -> None:
+    def __init__(self, gate: hot.gate.Gate, proof: Proof) -> None:
         self.gate = gate
+        self.proof = proof
         self.environment = Environment()
         self.arguments = Arguments()
         self.maker = Maker()
-        self.feeds = events.Feeds(self.maker.texts, gate.fault)
+        self.feeds = events.Feeds(self.maker.texts, gate.fault, proof)
         self.openings = openings.Openings(self.feeds, self.maker.total)
         self.logs = LogTemplates(self.environment.levels, gate.fault)
         self.unheard = UnheardCalls(gate.fault)
@@ -164,7 +168,12 @@ class Lane:
         feed = plan.feed
         call.objects = None if feed is None else feed.read(call.kwargs)
         if fits and plan.covers(call.free) and (feed is None or call.objects is not None):
-            return plan
+            if type(plan) is not Candidate:
+                return plan
+            if self.proof.is_recorded:
+                return plan.made
+            self.gate.decline(BEING_PROVEN)
+            return LEARN if not widening and plan.wants(call.encoded) else None
         if widening or (feed is not None and not feed.may_widen()):
             self.gate.decline("being learned" if widening else "not learned")
             return None
@@ -206,6 +215,21 @@ class Lane:
         return bool(self.gate.on and self.environment.judged() is None and self.environment.epoch == epoch)
 
     # --- learning
+
+    def watching(
+        self,
+        plans: dict[Any, Any],
+        place: Any,
+        call: Call,
+        headers: Iterable[str] = (),
+        routed: Callable[[Any], Any] | None = None,
+        passed: Any = None,
+        check: Callable[[Any, Any], None] | None = None,
+    ) -> contextlib.AbstractContextManager[Recording]:
+        """Learn from the stock call in the block, see ``learning``, or compare it, see ``comparing``."""
+        if type(plans.get(place)) is Candidate:
+            return comparing.comparing(self, plans, place, call, check)
+        return self.learning(plans, place, call, headers, routed, passed)
 
     @contextmanager
     def learning(
@@ -272,7 +296,7 @@ class Lane:
             made = plan if routed is None else routed(plan)
             if recording.pictures is not None:
                 shown: Any
-                read = None if call.conversation is None else functools.partial(self._told, plan.rewriting)
+                read = None if call.conversation is None else self.told_by(plan.rewriting)
                 if streaming:
                     shown = openings.Shown(recording, kwargs, plan, read)
                 else:
@@ -282,17 +306,19 @@ class Lane:
                     if not others:
                         plans[place] = ShownOnce(begun.epoch, shown)
                     return
+            refuse = functools.partial(self.refuse, plans, place, call.key)
             if streaming:
                 body = recording.sent[0].request.content
                 are_current = functools.partial(self._is_epoch, plan.epoch)
-                plan.opening = self.openings.opening(begun.shown, shown, recording, body, are_current)
+                plan.opening = self.openings.opening(begun.shown, shown, recording, body, are_current, refuse)
             elif recording.pictures is not None:
                 reply = recording.sent[0].reply
                 answer = plan.answer(reply.status, reply.headers, reply.body)
                 assert recording.pricing is not None  # or there is no plan
                 total = self.maker.total(recording.pricing)
-                plan.feed = self.feeds.feed(begun.shown, shown, answer, total, begun.plan and begun.plan.feed)
-            plans[place] = made
+                earlier = begun.plan and begun.plan.feed
+                plan.feed = self.feeds.feed(begun.shown, shown, answer, total, earlier, refuse)
+            plans[place] = made if self.proof.is_recorded else Candidate(made, begun.plan)
             return
         except NotShown:
             self._leave(plans, place, begun, others)
@@ -318,6 +344,23 @@ class Lane:
             raise Unlearnable("callbacks are told of messages")
         rewriting.written(conversation)
         return conversation
+
+    def told_by(self, rewriting: Rewriting) -> Callable[[Any], Conversation]:
+        """Return what makes of messages that are not of the plainest what callbacks are told of them."""
+        return functools.partial(self._told, rewriting)
+
+    def read_again(self, call: Call, messages: Any) -> Conversation:
+        """Return ``messages``, which are a call's once more, as its conversation. Raises ``NotShown``."""
+        conversation = self._reader.read(messages, True)
+        if conversation is None or conversation.encoded != call.encoded:
+            raise NotShown("messages that are changed meanwhile")
+        return conversation
+
+    def refuse(self, plans: dict[Any, Any], place: Any, key: bytes, difference: str) -> None:
+        """Leave calls with this ``key``, whose plan at ``place`` does something otherwise than stock, to stock."""
+        epoch, _, kind = key.partition(b" ")
+        refused = plans[place] = Refused(int(epoch))
+        refused.reason, refused.is_final = self.proof.refuse(kind, difference), True
 
     def _widened(self, plan: chat.Plan, other: chat.Plan, key: bytes) -> bool:
         """Return whether ``plan`` now holds where ``other`` does; if not, the values of this key's arguments matter.

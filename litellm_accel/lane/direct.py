@@ -42,7 +42,7 @@ class Direct:
             return await stock(*args, **kwargs)
         plan, call = admitted
         if plan is LEARN:
-            with lane.learning(lane.plans, call.key, call) as recording:
+            with lane.watching(lane.plans, call.key, call) as recording:
                 result = recording.result = await recording.trace.arun(stock(*args, **kwargs))
             return result
         post = lane.ready(wire.apost, plan, call)
@@ -88,7 +88,7 @@ class Direct:
             return trace.follow(stock, *args, **kwargs)
         plan, call = admitted
         if plan is LEARN:
-            with lane.learning(lane.plans, call.key, call) as recording:
+            with lane.watching(lane.plans, call.key, call) as recording:
                 result = recording.result = recording.trace.run(stock, *args, **kwargs)
             return result
         post = lane.ready(wire.post, plan, call)

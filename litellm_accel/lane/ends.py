@@ -13,6 +13,7 @@ from typing import Any
 from litellm_accel.lane import exchange
 from litellm_accel.lane.events import Rates, pricing_facts
 from litellm_accel.lane.exchange import Recording
+from litellm_accel.lane.proof import Trial
 
 # What pricing tells a ``Logging`` object, and its dictionary of details.
 _TOLD = frozenset(("billed_token_rates", "cost_breakdown"))
@@ -28,7 +29,7 @@ class Ends:
 
     ``are_current`` says whether the settings are those under which the kind was learned; if not, the end is stock's.
     ``total`` makes of what stock has priced a result by what prices another, see ``Maker.total``; ``fault`` is told of
-    an exception in here.
+    an exception in here. While prices are on ``trial`` LiteLLM prices as well, and its prices are used.
     """
 
     def __init__(
@@ -36,7 +37,9 @@ class Ends:
         are_current: Callable[[], bool],
         total: Callable[[dict[str, Any]], Callable[[Any], Any]],
         fault: Callable[[BaseException], None],
+        trial: Trial,
     ) -> None:
+        self._trial = trial
         self.are_current = are_current
         self._total = total
         self._fault = fault
@@ -49,6 +52,8 @@ class Ends:
             shape = counted(result.usage) if self.are_current() else None
             if shape is not None:
                 price = self._prices.get(shape)
+                if price is not None and self._trial.is_on:
+                    return self._tried(price, logging, result, stock)
                 found = None if price is None else price.told(logging, result)
                 if found is not None:
                     return found
@@ -59,6 +64,20 @@ class Ends:
             self._prices.clear()
             self._fault(error)
         return stock(result=result)
+
+    def _tried(self, price: _Price, logging: Any, result: Any, stock: Callable[..., Any]) -> Any:
+        """Return what stock says that ``result`` costs, to which ``price`` must come, too."""
+        cost = stock(result=result)
+        told = price.made_up(logging, result)
+        if told is None:
+            return cost
+        if told["total_cost"] == cost and told == logging.cost_breakdown:
+            self._trial.agreed()
+        else:
+            self._tries = _MAX_TRIES
+            self._prices.clear()
+            self._trial.refuse("price of a stream")
+        return cost
 
     def _learn(self, logging: Any, result: Any, shape: Any, stock: Callable[..., Any]) -> Any:
         self._tries += 1
@@ -92,16 +111,20 @@ class _Price:
 
     def told(self, logging: Any, result: Any) -> Any:
         """Return what ``result`` costs and tell ``logging``; None if LiteLLM must say."""
-        details = logging.model_call_details
-        if details.get("cache_hit") or details.get("additional_response_cost") or _facts(result) != self._facts:
-            return None
-        made_up = self._rates.made_up(result.usage, self._total(result))
+        made_up = self.made_up(logging, result)
         if made_up is None:
             return None
         logging.cost_breakdown = made_up
         logging.billed_token_rates = self._rates.billed
-        details[_DIAGNOSTIC] = None
+        logging.model_call_details[_DIAGNOSTIC] = None
         return made_up["total_cost"]
+
+    def made_up(self, logging: Any, result: Any) -> dict[str, Any] | None:
+        """Return how the price of ``result`` is made up; None if LiteLLM must say."""
+        details = logging.model_call_details
+        if details.get("cache_hit") or details.get("additional_response_cost") or _facts(result) != self._facts:
+            return None
+        return self._rates.made_up(result.usage, self._total(result))
 
 
 def counted(usage: Any) -> Any:

@@ -28,6 +28,7 @@ from litellm_accel.lane.message_steps import MessageStep, WatchedSteps
 from litellm_accel.lane.noted import Noted, Path, Pictures, at, mark, same, undo
 from litellm_accel.lane.payload import Payloads, Sources
 from litellm_accel.lane.pictures import UNREAD, Held, alike, is_blank, picture, plain, within
+from litellm_accel.lane.proof import Proof, Trial
 
 # Clocks, by the names LiteLLM gives them; the value is the slot they are made from.
 _CLOCKS = {
@@ -105,6 +106,19 @@ class Shown:
             _TRACE_ID: self.known[_TRACE_ID],
             _TEXT: self.details.get(_TEXT),
         }
+
+    def told_state(self) -> Held:
+        """Return what the call left behind: the state of its ``Logging`` object, and of the arguments noted in."""
+        shown = Held(None)
+        shown.items = [self.state, self.pictures.noted]
+        return shown
+
+    @property
+    def fresh_id(self) -> Any:
+        """The trace identifier of a router's own, where the logging object has come with another; None without."""
+        known = self.known[_CALL_ID], self.known[_TRACE_ID]
+        found = self._under(_TRACE_ID, self.state)
+        return next((value for value in found if type(value) is str and value not in known), None)
 
     def told(self, messages: Any) -> Any:
         """Return ``messages`` equal to this call's as lists are made of them."""
@@ -422,7 +436,7 @@ class Feeds:
     keeps the response instead; ``fault`` is told of what goes wrong when nobody else is there to hear.
     """
 
-    def __init__(self, texts: Mapping[Any, Any], fault: Callable[[BaseException], None]) -> None:
+    def __init__(self, texts: Mapping[Any, Any], fault: Callable[[BaseException], None], proof: Proof) -> None:
         self.utils = importlib.import_module("litellm.utils")
         self.dispatch: Any = getattr(self.utils, "_dispatch_success_logging", None) or getattr(
             self.utils, "dispatch_success_logging", None
@@ -441,12 +455,21 @@ class Feeds:
         self.sources = Sources()
         self.texts = texts
         self.fault = fault
+        self.proof = proof
 
-    def feed(self, first: Shown, second: Shown, answer: Any, total: Callable[[Any], Any], earlier: Feed | None) -> Feed:
+    def feed(
+        self,
+        first: Shown,
+        second: Shown,
+        answer: Any,
+        total: Callable[[Any], Any],
+        earlier: Feed | None,
+        refuse: Callable[[str], None],
+    ) -> Feed:
         """Return what feeds callbacks for calls like these two, proven on the second, which got ``answer``.
 
-        ``total`` prices a result; ``earlier`` is what feeds those from which the second differs in too much. Raises
-        ``Unlearnable``.
+        ``total`` prices a result; ``earlier`` is what feeds those from which the second differs in too much;
+        ``refuse`` is told of what is found to differ from stock later. Raises ``Unlearnable``.
         """
         if self.dispatch is None or self.timing is None or not hasattr(self._logging, "response_cost_calculator"):
             raise Unlearnable("callbacks are told otherwise in this LiteLLM")
@@ -454,26 +477,10 @@ class Feeds:
         if given is not None and type(given) is not self._logging:
             raise Unlearnable("a logging object of another kind")
         pair = Pair(first, second, earlier)
-        feed = Feed(self, pair, second.result, total)
-        arguments, messages = second.pictures.again(second.given)
-        slots = second.slots()
-        if pair.fresh is not None:
-            slots[_FRESH_ID] = pair.fresh[1]
-        objects = feed.read(arguments)
-        if objects is None:
-            raise Unlearnable("arguments that share their parts")
-        try:
-            told = second.told(messages)
-            begun = feed.begin(told, arguments, objects, {name: slots[name] for name in _FIRST if name in slots})
-        except KeyError as error:
-            raise Unlearnable(f"arguments that are told of {error} before it is there") from None
-        begun.slots.update(slots)
-        logging = feed.open(answer, begun)
-        logging.zero_cost_warned = second.known["zero_cost_warned"]  # stock has said so
+        feed = Feed(self, pair, second.result, total, refuse)
+        logging, made = feed.again(second, answer)
         answer.result(0.0, 0.0, feed.pricer(logging, None))
-        made, shown = [vars(logging), begun.objects[0]], Held(None)
-        shown.items = [second.state, second.pictures.noted]
-        if not alike(picture(made), shown, {}):
+        if not alike(made(), second.told_state(), {}):
             raise Unlearnable("callbacks are told something else")
         return feed
 
@@ -513,7 +520,9 @@ class Begun:
 class Feed:
     """Feeds the callbacks for one kind of call."""
 
-    def __init__(self, feeds: Feeds, pair: Pair, result: Any, total: Callable[[Any], Any]) -> None:
+    def __init__(
+        self, feeds: Feeds, pair: Pair, result: Any, total: Callable[[Any], Any], refuse: Callable[[str], None]
+    ) -> None:
         self._feeds = feeds
         self._total = total
         self._noted = pair.noted
@@ -536,7 +545,38 @@ class Feed:
         self._model = result._hidden_params.get("litellm_model_name")
         self._model_id = result._hidden_params.get("model_id")
         self._rates = _rates(pair)
-        self._payloads = Payloads(feeds.sources, feeds.fault, self.shown is not None)
+        self._payloads = Payloads(feeds.sources, feeds.fault, self.shown is not None, Trial(feeds.proof, refuse))
+
+    def again(self, shown: Shown, answer: Any) -> tuple[Any, Callable[[], Held]]:
+        """Return the ``Logging`` object of a call as ``shown``, not yet priced, and what makes a picture of all it did.
+
+        That has the form of ``Shown.told_state``. Nothing of the call's is touched. Raises ``Unlearnable``.
+        """
+        arguments, messages = shown.pictures.again(shown.given)
+        slots = shown.slots()
+        if self._needs_id:
+            slots[_FRESH_ID] = shown.fresh_id
+        objects = self.read(arguments)
+        if objects is None:
+            raise Unlearnable("arguments that share their parts")
+        try:
+            begun = self.begin(
+                shown.told(messages), arguments, objects, {name: slots[name] for name in _FIRST if name in slots}
+            )
+        except KeyError as error:
+            raise Unlearnable(f"arguments that are told of {error} before it is there") from None
+        begun.slots.update(slots)
+        logging = self.open(answer, begun)
+        logging.zero_cost_warned = shown.known["zero_cost_warned"]  # stock has said so
+        return logging, lambda: picture([vars(logging), begun.objects[0]])
+
+    def repeated(self, shown: Shown, answer: Any) -> tuple[Any, Held]:
+        """Return the result that a call as ``shown`` would get, and what it would leave behind, see ``again``."""
+        logging, made = self.again(shown, answer)
+        start = shown.slots()["start"]
+        result = answer.result(start.timestamp(), 0.0, self.pricer(logging, self._total))
+        self._timed(logging, result, start)
+        return result, made()
 
     def read(self, arguments: Mapping[str, Any]) -> list[Any] | None:
         """Return the dictionaries and lists in a call's arguments by number, for ``send``.
@@ -640,14 +680,19 @@ class Feed:
         begun.end(sent, ended)
         logging = self.open(answer, begun)
         result = answer.result(started, slots["provider_ms"], self.pricer(logging, self._total))
+        end = self._timed(logging, result, start)
+        if self._feeds.texts[answer.template] is None:
+            logging.model_call_details[_TEXT] = result
+        return Told(self._feeds, logging, result, start, end)
+
+    def _timed(self, logging: Any, result: Any, start: datetime.datetime) -> datetime.datetime:
+        """Write into ``result`` what LiteLLM does of its times and its identifier; return when the call ended."""
         hidden = result.__pydantic_private__[HIDDEN]
         end = start + datetime.timedelta(milliseconds=hidden["_response_ms"])
         hidden.update(self._feeds.timing(start, end, logging))
         result.__dict__["_response_ms"] = hidden["_response_ms"]
         hidden[_CALL_ID] = logging.litellm_call_id
-        if self._feeds.texts[answer.template] is None:
-            logging.model_call_details[_TEXT] = result
-        return Told(self._feeds, logging, result, start, end)
+        return end
 
 
 class Told:

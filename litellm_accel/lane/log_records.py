@@ -241,6 +241,10 @@ class RecordTemplate:
                 record.__dict__.update(changes)
         logger.handle(record)
 
+    def is_like(self, heard: HeardRecord, body: bytes, reply: Any) -> bool:
+        """Return whether ``heard`` is the record that this writes for the request ``body`` and ``reply``."""
+        return heard.site == self.site and _explains(self._args, heard.values["args"], body, reply)
+
     def _made(self, args: Any) -> logging.LogRecord:
         path, line, message = self._place
         given = (args,) if type(args) is dict else args
@@ -287,6 +291,13 @@ class LogTemplate:
         """Return whether ``reply`` is one that the records would tell of as they told of the watched one."""
         return _status_line(reply) == self._said and (self._names is None or self._names == _header_names(reply))
 
+    def tells(self, heard: list[HeardRecord], body: bytes, reply: Any) -> bool:
+        """Return whether ``heard`` are the records that this writes for the request ``body`` and ``reply``."""
+        lines = [*(line for _, lines in self._before for line in lines), *self._after, *self._last]
+        return len(lines) == len(heard) and all(
+            line.is_like(one, body, reply) for line, one in zip(lines, heard, strict=True)
+        )
+
     async def abefore(self, body: bytes) -> None:
         """Write what comes before the request, in an event loop and its executor."""
         for in_executor, lines in self._before:
@@ -332,7 +343,7 @@ class LogTemplates:
         ``passed`` is what the call and its deployment pass by name. Raises ``NotWritable``, or ``NotShown`` if it takes
         another call to tell.
         """
-        heard = [one for one in recording.heard if not (is_told and one.is_apart)]
+        heard = told_by_call(recording, is_told)
         if not heard:
             return None
         sent = recording.sent[0]
@@ -367,6 +378,11 @@ class LogTemplates:
             raise NotShown("log records that one call has shown")
         names = _header_names(sent.reply) if making.tells_absence else None
         return LogTemplate(before, by_phase[AFTER], by_phase[LAST], sent.reply, names, self._fault)
+
+
+def told_by_call(recording: Any, is_told: bool) -> list[HeardRecord]:
+    """Return the records that a watched call has written; those of who ``is_told`` of it are written apart."""
+    return [one for one in recording.heard if not (is_told and one.is_apart)]
 
 
 class _Making:
@@ -463,6 +479,28 @@ def _built(node: tuple[Any, ...], body: bytes, reply: Any) -> Any:
         return f"{node[1]}{uuid.uuid4()}"
     headers = _headers(reply)
     return headers if kind == "headers" else headers.get(node[1])
+
+
+def _explains(node: tuple[Any, ...], value: Any, body: bytes, reply: Any) -> bool:
+    """Return whether ``value`` may be what ``node`` stands for in the call with this request and reply."""
+    kind = node[0]
+    if kind == "tuple":
+        nodes = node[1]
+        return (
+            type(value) is tuple
+            and len(value) == len(nodes)
+            and all(_explains(inner, item, body, reply) for inner, item in zip(nodes, value, strict=True))
+        )
+    if kind == "dict":
+        return (
+            type(value) is dict
+            and tuple(value) == node[1]
+            and all(_explains(inner, item, body, reply) for inner, item in zip(node[2], value.values(), strict=True))
+        )
+    if kind == "uuid":
+        return type(value) is str and value.startswith(node[1]) and _UUID.fullmatch(value[len(node[1]) :]) is not None
+    built = _built(node, body, reply)
+    return type(built) is type(value) and bool(built == value)
 
 
 def _headers(reply: Any) -> httpx.Headers:

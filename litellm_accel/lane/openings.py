@@ -31,7 +31,8 @@ from litellm_accel.lane.header_maps import HeaderMaps
 from litellm_accel.lane.learn import Unlearnable
 from litellm_accel.lane.noted import at
 from litellm_accel.lane.payload import Payloads
-from litellm_accel.lane.pictures import OBJECTS, RAW, alike, picture, plain
+from litellm_accel.lane.pictures import OBJECTS, RAW, alike, picture, plain, where
+from litellm_accel.lane.proof import Trial
 
 # What is another in each call, by attribute, and when or how it is made.
 _MOMENTS = {
@@ -185,24 +186,21 @@ class Openings:
         self.header_maps = {slot: HeaderMaps(convert) for slot, convert in self.conversions.items()}
 
     def opening(
-        self, first: Shown, second: Shown, recording: Recording, body: bytes, are_current: Callable[[], bool]
+        self,
+        first: Shown,
+        second: Shown,
+        recording: Recording,
+        body: bytes,
+        are_current: Callable[[], bool],
+        refuse: Callable[[str], None],
     ) -> Opening:
         """Return how streams like these two are opened, proven on the second. Raises ``Unlearnable``.
 
-        ``are_current`` says whether the settings are those of now when a stream ends.
+        ``are_current`` says whether the settings are those of now when a stream ends; ``refuse`` is told of what is
+        found to differ from stock later.
         """
-        made = Opening(self, first, second, recording.stream, are_current)
-        sent = recording.sent[0]
-        heads = made.mapped(chat.read_headers(sent.reply.headers))
-        if heads is None:
-            raise Unlearnable("headers of a stream")
-        slots = second.slots()
-        opened = made.fill(heads, second.told(plain(second.messages)), second.given, slots)
-        if not alike(picture(opened), second.state, {}):
-            raise Unlearnable("a stream that the lane opens differently")
-        stream = recording.stream.completion_stream
-        if _anatomy(made.over(sent.reply.live, stream, body)) != _anatomy(stream):
-            raise Unlearnable("a stream that the lane reads differently")
+        made = Opening(self, first, second, recording.stream, are_current, refuse)
+        made.prove(second, recording, body)
         return made
 
 
@@ -210,7 +208,13 @@ class Opening:
     """Opens streams of one kind of call."""
 
     def __init__(
-        self, openings: Openings, first: Shown, second: Shown, made: Any, are_current: Callable[[], bool]
+        self,
+        openings: Openings,
+        first: Shown,
+        second: Shown,
+        made: Any,
+        are_current: Callable[[], bool],
+        refuse: Callable[[str], None],
     ) -> None:
         stream = made.completion_stream
         logging = made.logging_obj
@@ -231,11 +235,27 @@ class Opening:
         self._url, self._timeout = request.url, dict(request.extensions["timeout"])
         self._request_headers = second.plan.request["headers"]
         self.content_type = response.headers.get("content-type")
-        self._ends = Ends(are_current, openings.total, openings.feeds.fault)
-        self._payloads = Payloads(openings.feeds.sources, openings.feeds.fault, False)
+        feeds = openings.feeds
+        self._ends = Ends(are_current, openings.total, feeds.fault, Trial(feeds.proof, refuse))
+        self._payloads = Payloads(feeds.sources, feeds.fault, False, Trial(feeds.proof, refuse))
         raw = openings.call.__code__ if self._in_loop else openings.classes[0]
         if any(shown.details.get(RAW) is not raw for shown in (first, second)):
             raise Unlearnable("a stream with another response")
+
+    def prove(self, shown: Shown, recording: Recording, body: bytes) -> None:
+        """Open the stream that was ``shown`` again, for a request with this ``body``; nobody reads it.
+
+        Raises ``Unlearnable`` if it is another one than stock's.
+        """
+        reply, stream = recording.sent[0].reply, recording.stream.completion_stream
+        heads = self.mapped(chat.read_headers(reply.headers))
+        if heads is None:
+            raise Unlearnable("headers of a stream")
+        opened = picture(self.fill(heads, shown.told(plain(shown.messages)), shown.given, shown.slots()))
+        if not alike(opened, shown.state, {}):
+            raise Unlearnable(f"a stream that the lane opens differently: {where(opened, shown.state)}")
+        if _anatomy(self.over(reply.live, stream, body)) != _anatomy(stream):
+            raise Unlearnable("a stream that the lane reads differently")
 
     # --- the answer's head
 

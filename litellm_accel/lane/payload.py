@@ -14,7 +14,8 @@ from typing import Any
 
 from litellm_accel.hot import template
 from litellm_accel.lane.learn import Unlearnable
-from litellm_accel.lane.pictures import Held, alike, picture, within
+from litellm_accel.lane.pictures import Held, alike, picture, where, within
+from litellm_accel.lane.proof import Trial
 
 _OF_USAGE = ("total_tokens", "prompt_tokens", "completion_tokens")
 _USAGE = "usage_object"
@@ -127,10 +128,12 @@ class Sources:
 class Payloads:
     """Builds the payloads of one kind of call. ``fault`` is told of an exception while it does; LiteLLM then builds.
 
-    With ``is_noted`` the calls have arguments that LiteLLM keeps notes in.
+    With ``is_noted`` the calls have arguments that LiteLLM keeps notes in. While they are on ``trial`` LiteLLM builds
+    them as well, and its own are used.
     """
 
-    def __init__(self, sources: Sources, fault: Callable[[BaseException], None], is_noted: bool) -> None:
+    def __init__(self, sources: Sources, fault: Callable[[BaseException], None], is_noted: bool, trial: Trial) -> None:
+        self._trial = trial
         self._sources = sources
         self._fault = fault
         self._first: tuple[Held, dict[int, Any]] | None = None
@@ -147,6 +150,8 @@ class Payloads:
         try:
             if self._made is not None:
                 payload = self._build(self._made, logging, result, start, end)
+                if payload is not None and self._trial.is_on:
+                    payload = self._tried(payload, logging, stock(result, start, end))
             else:
                 payload = stock(result, start, end)
                 self._learn(logging, result, start, end, payload)
@@ -154,6 +159,16 @@ class Payloads:
             self._refused = True
             self._fault(error)
         return stock(result, start, end) if payload is None else payload
+
+    def _tried(self, made: Any, logging: Any, payload: Any) -> Any:
+        """Return the ``payload`` that LiteLLM has built, to which ``made`` must be equal."""
+        ours, stocks = picture([made, vars(logging)]), picture([payload, vars(logging)])
+        if alike(ours, stocks, {}):
+            self._trial.agreed()
+        else:
+            self._refused = True
+            self._trial.refuse(f"payload {where(ours, stocks).partition('.')[2]!r}")
+        return payload
 
     def _build(self, made: _Made, logging: Any, result: Any, start: Any, end: Any) -> Any:
         if self._sources.facts(logging, result, made.key) != made.facts:

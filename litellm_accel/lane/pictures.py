@@ -8,6 +8,7 @@ from types import CoroutineType
 from typing import Any
 
 from openai import NotGiven
+from pydantic import BaseModel
 
 # Of a ``Logging`` object: of stock's own doing, and read by nobody once a call has succeeded.
 UNREAD: dict[str, Any] = {"llm_caching_handler": None, "message_copy_duration_ms": 0.0}
@@ -144,3 +145,38 @@ def alike(one: Any, two: Any, pairs: dict[int, Any]) -> bool:
             for (name, item), other in zip(one.named(), two.items, strict=True)
         )
     )
+
+
+def where(one: Any, two: Any) -> str:
+    """Return the way to the first difference between two pictures or response objects; empty if none is found."""
+    return ".".join(str(step) for step in _apart(one, two, set()) or ())
+
+
+def _apart(one: Any, two: Any, met: set[tuple[int, int]]) -> list[Any] | None:
+    if type(one) is not type(two):
+        return []
+    if (id(one), id(two)) in met:
+        return None
+    met.add((id(one), id(two)))
+    ones, twos = _members(one), _members(two)
+    if ones is None or twos is None:
+        return None if one is two or bool(one == two) else []
+    if list(ones) != list(twos):
+        names = [name for name in {**ones, **twos} if (name in ones) is not (name in twos)]
+        return [names[0]] if names else []
+    for name, value in ones.items():
+        found = None if name in UNREAD else _apart(value, twos[name], met)
+        if found is not None:
+            return [name, *found]
+    return None
+
+
+def _members(value: Any) -> dict[Any, Any] | None:
+    """Return what is in a value by name or number, None if it is a leaf."""
+    if type(value) is Held:
+        return dict(value.named()) if value.keys is not None else dict(enumerate(value.items))
+    if isinstance(value, BaseModel):
+        return {**vars(value), **(value.__pydantic_extra__ or {}), **(value.__pydantic_private__ or {})}
+    if type(value) is dict:
+        return value
+    return dict(enumerate(value)) if type(value) in (list, tuple) else None

@@ -266,7 +266,7 @@ class Maker:
             if answer is None:
                 raise Unlearnable("an answer the lane does not read")
             made = answer.result(0.0, 0.0, lambda made: plan.cost(made, quiet=True))
-            if _masked(made) != _masked(result):
+            if learn.state(masked(made)) != learn.state(masked(result)):
                 raise Unlearnable("a result that the lane builds differently")
             if text is not None:
                 self._learn_text(plan, answer, value, text, result)
@@ -348,7 +348,7 @@ class Maker:
         for key, value in result._hidden_params.items():
             if key == "headers" and type(value) is httpx.Headers:
                 hidden.append((key, "received", None))
-            elif key == "additional_headers" and not _without_routers(value):
+            elif key == "additional_headers" and not without_routers(value):
                 hidden.append((key, "copied", marshal.dumps({})))
             elif key in _HIDDEN_SOURCES:
                 hidden.append((key, _HIDDEN_SOURCES[key], None))
@@ -425,20 +425,23 @@ def _request(sent: Sent, kind: str, own_cookie: bool) -> dict[str, Any]:
     if kind == "sync":
         from litellm_accel.lane.thread_pool import Head  # needs httpcore, which takes long to import
 
-        head = Head(request.url, headers)
-        return {"url": request.url, "head": head, "headers": headers, "timeout": request.extensions.get("timeout")}
+        return {**way_of(sent), "head": Head(request.url, headers), "headers": headers}
+    return {**way_of(sent), "headers": headers, "prepared": Attached()}
+
+
+def way_of(sent: Sent) -> dict[str, Any]:
+    """Return how a request was sent, besides its headers and its body."""
+    request = sent.request
+    if not sent.options:
+        return {"url": request.url, "timeout": request.extensions.get("timeout")}
     timeout, proxy, server_hostname, ssl_verify = sent.options
-    options = {
+    way = {
         "url": URL(str(request.url), encoded=True),
-        "headers": headers,
         "timeout": ClientTimeout(sock_connect=timeout.connect, sock_read=timeout.read, connect=timeout.pool),
         "proxy": proxy,
         "server_hostname": server_hostname,
-        "prepared": Attached(),
     }
-    if ssl_verify is not None:
-        options["ssl"] = ssl_verify
-    return options
+    return way if ssl_verify is None else {**way, "ssl": ssl_verify}
 
 
 class _Coster:
@@ -479,16 +482,16 @@ class _Coster:
         return pricing_facts(result) if is_plain(extra(result, "usage")) else None
 
 
-def _masked(result: Any) -> Any:
-    """Return everything about ``result`` but its id and its times."""
-    masked = result.model_copy()
-    masked.__dict__["_response_ms"] = 0.0
-    hidden = masked._hidden_params = {**result._hidden_params, **_VOLATILE}
-    hidden["additional_headers"] = _without_routers(hidden["additional_headers"])
-    return learn.state(masked)
+def masked(result: Any) -> Any:
+    """Return a copy of ``result`` without its times, its call's identifier and a router's additions, see ``state``."""
+    made = result.model_copy()
+    made.__dict__["_response_ms"] = 0.0
+    hidden = made._hidden_params = {**result._hidden_params, **_VOLATILE}
+    hidden["additional_headers"] = without_routers(hidden["additional_headers"])
+    return made
 
 
-def _without_routers(headers: dict[str, Any]) -> dict[str, Any]:
+def without_routers(headers: dict[str, Any]) -> dict[str, Any]:
     """Return a result's additional headers without those that a router has added."""
     return dict(itertools.takewhile(lambda item: item[0] != _GROUP, headers.items()))
 

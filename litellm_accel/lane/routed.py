@@ -11,7 +11,8 @@ import contextlib
 import functools
 import time
 from concurrent.futures import ThreadPoolExecutor
-from types import FunctionType
+from itertools import zip_longest
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 from litellm_accel.hot import chat
@@ -19,11 +20,16 @@ from litellm_accel.lane import wire
 from litellm_accel.lane.core import LEARN, Call, Lane
 from litellm_accel.lane.events import REPORT
 from litellm_accel.lane.guard import Passage
+from litellm_accel.lane.learn import NotShown
+from litellm_accel.lane.plan import without_routers
+from litellm_accel.lane.proof import Candidate, Differs
 from litellm_accel.lane.routers import CREDENTIALS, Known, RoutedPlan, Routers
 
 # Where LiteLLM keeps its notes of a call.
 _BUCKETS = ("metadata", "litellm_metadata")
 _ABSENT: Any = object()
+# Headers that say what other calls have left.
+_REMAINING = "x-ratelimit-remaining-"
 
 
 class Routed:
@@ -35,15 +41,19 @@ class Routed:
     def __init__(self, lane: Lane) -> None:
         self.lane = lane
         self.routers = Routers()
+        self._running: set[Passage] = set()
 
     async def acompletion(self, router: Any, model: str, messages: Any, stream: bool = False, /, **kwargs: Any) -> Any:
         """Serve ``Router.acompletion``."""
         passage = Passage(self.astock, self.lane.gate.fault)
+        self._running.add(passage)
         try:
             return await self._acompletion(passage, router, model, messages, stream, kwargs)
         except BaseException as error:
             if passage.passes(error):
                 raise
+        finally:
+            self._running.discard(passage)
         return await passage.aresume(router, model, messages, stream, **kwargs)
 
     async def _acompletion(
@@ -71,7 +81,7 @@ class Routed:
         routed = self._plan(known, call, deployment, request, size)
         if routed is LEARN:
             pinned = self.routers.pinned(router, deployment, call.reported)
-            with self._learning(router, known, call, deployment, model) as recording:
+            with self._watching(router, known, call, deployment, model, is_async=True) as recording:
                 result = recording.result = await recording.trace.arun(stock(pinned, *args, **kwargs))
             return result
         if routed is None:
@@ -135,6 +145,14 @@ class Routed:
     def completion(self, router: Any, model: str, messages: Any, /, **kwargs: Any) -> Any:
         """Serve ``Router.completion``."""
         passage = Passage(self.stock, self.lane.gate.fault)
+        self._running.add(passage)
+        try:
+            return self._begun(passage, router, model, messages, kwargs)
+        finally:
+            self._running.discard(passage)
+
+    def _begun(self, passage: Passage, router: Any, model: str, messages: Any, kwargs: dict[str, Any]) -> Any:
+        """Return the result of a call of ``completion``."""
         try:
             started = time.time()
             admitted = self._admit("router", router, model, messages, kwargs, started) if self.lane.open() else None
@@ -180,7 +198,7 @@ class Routed:
         routed = self._plan(known, call, deployment, request, size)
         if routed is LEARN:
             pinned = self.routers.pinned(router, deployment, call.reported)
-            with self._learning(router, known, call, deployment, model) as recording:
+            with self._watching(router, known, call, deployment, model, is_async=False) as recording:
                 result = recording.result = recording.trace.run(stock, pinned, *args, **kwargs)
             return result
         post, checked = None, False
@@ -323,12 +341,16 @@ class Routed:
         pinned = self._as_sent(router, known, routed, call, **how)
         return (pinned, *args), kwargs, self.lane.meeting(routed.plan, post, reply)
 
-    def _learning(self, router: Any, known: Known, call: Call, deployment: Any, group: str) -> Any:
+    def _watching(self, router: Any, known: Known, call: Call, deployment: Any, group: str, *, is_async: bool) -> Any:
         place = _place(call, deployment)
         is_told = self.lane.is_told(call.kwargs)
         routed = lambda plan: RoutedPlan(self.routers, router, deployment, group, plan, is_told)  # noqa: E731
         params = deployment["litellm_params"]
-        return self.lane.learning(known.plans, place, call, params.get("extra_headers") or (), routed, params)
+        check = None
+        candidate = known.plans.get(place)
+        if type(candidate) is Candidate:
+            check = Bookkeeping(self._running, known, router, group, candidate.made, deployment, is_async)
+        return self.lane.watching(known.plans, place, call, params.get("extra_headers") or (), routed, params, check)
 
     def _result(
         self, router: Any, group: str, plan: chat.Plan, post: Any, reply: Any, call: Call, request: dict[str, Any]
@@ -372,6 +394,51 @@ class Routed:
         except Exception as error:
             self.lane.gate.fault(error)
             return None
+
+
+class Bookkeeping:
+    """What a router counts of a call that is compared, and adds to its result, see ``comparing``.
+
+    ``running`` are the calls of routers that have not ended. Where there are others it may count more meanwhile.
+    """
+
+    def __init__(
+        self,
+        running: set[Passage],
+        known: Known,
+        router: Any,
+        group: str,
+        routed: RoutedPlan,
+        deployment: Any,
+        is_async: bool,
+    ) -> None:
+        self._running = running
+        self._known = known
+        self._router = router
+        self._group = group
+        self._deployment = deployment
+        self._is_async = is_async
+        self._others = set(running)
+        self._minute = chat.minute()
+        self._before = routed.counts(router)
+
+    def __call__(self, routed: RoutedPlan, result: Any) -> None:
+        """Raise ``Differs`` if the lane would count or add something else, ``NotShown`` if that cannot be told."""
+        if not routed.is_of(self._deployment) or chat.minute() != self._minute:
+            raise NotShown("another deployment or minute")
+        is_alone = len(self._others) == 1 and self._running == self._others
+        now = routed.counts(self._router)
+        for name, count in routed.counted_for(result, self._is_async).items():
+            counted = now[name] - self._before[name]
+            if counted < count or (counted > count and is_alone):
+                raise Differs(f"{name} that the router counts")
+        found = result._hidden_params["additional_headers"]
+        own = SimpleNamespace(_hidden_params={"additional_headers": without_routers(found)})
+        self._known.finish(self._router, self._group, own)
+        made = own._hidden_params["additional_headers"]
+        for one, two in zip_longest(made.items(), found.items(), fillvalue=("", None)):
+            if one != two and (is_alone or one[0] != two[0] or not one[0].startswith(_REMAINING)):
+                raise Differs(f"response header {(one[0] or two[0])!r}")
 
 
 def _request(model: str, messages: Any, kwargs: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -285,6 +285,21 @@ class RoutedPlan:
             memory.increment_cache(tokens.format(current_minute=minute), _tokens(result))
             memory.increment_cache(requests.format(current_minute=minute), 1)
 
+    def counts(self, router: Any) -> dict[str, int]:
+        """Return what ``router`` has counted of this deployment, by name."""
+        memory = router.cache.in_memory_cache
+        minute = chat.minute()
+        tokens, requests = (memory.cache_dict.get(key.format(current_minute=minute)) for key in self._keys)
+        calls, successes = router.total_calls.get(self.model), router.success_calls.get(self.model)
+        counts = {"tokens": tokens, "requests": requests, "calls": calls, "successes": successes}
+        return {name: count or 0 for name, count in counts.items()}
+
+    def counted_for(self, result: Any, is_async: bool) -> dict[str, int]:
+        """Return by how much ``counts`` changes with a call that gets ``result``."""
+        calls = int(is_async)  # stock does not count those of threads
+        tokens, requests = (_tokens(result), 1) if self.counted else (0, 0)
+        return {"tokens": tokens, "requests": requests, "calls": calls, "successes": calls}
+
     def succeed(self, callbacks: list[Any]) -> None:
         """Do what the routers among ``callbacks`` do when stock tells them of a success that is counted already."""
         for callback in callbacks:

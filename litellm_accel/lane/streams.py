@@ -12,6 +12,7 @@ from typing import Any
 from litellm_accel.hot import streaming, template
 from litellm_accel.lane import guard
 from litellm_accel.lane.learn import Pair, Unlearnable, marked, state
+from litellm_accel.lane.pictures import where
 
 _current: Any = None
 
@@ -362,6 +363,68 @@ class Learner:
         if steps not in (self._steps if before["sent_first_chunk"] else (_FIRST,)) or not is_plain(vars(copy)):
             raise Unlearnable("the stream goes on differently")
         return chunk, changed, bool(checks)
+
+
+# --- proving ----------------------------------------------------------------------------------------------------------
+
+# Where a stream's last chunk has its usage, and where stock's own hook, which is called for a served one, notes itself.
+_USAGE, _HOOKS = "usage", "_post_streaming_hooks"
+
+
+class ChunkTrial:
+    """A template that makes no chunk before it has made some like stock's, of different events.
+
+    ``shape`` is the shape of these, as a reader tells it, ``agreed`` are the lines of those that were.
+    """
+
+    def __init__(self, shape: Any, template: Any) -> None:
+        self.shape = shape
+        self.template = template
+        self.agreed: set[int] = set()
+
+    def shadow(self, reader: Any, attributes: Mapping[str, Any], package: dict[str, Any]) -> Shadow:
+        """Return what it makes of the event that ``reader`` has given back."""
+        line = reader.splitter.next()
+        reader.splitter.back()
+        return Shadow(self, line, attributes, package)
+
+
+class Shadow:
+    """What a template on ``trial`` makes of the event in ``line``, beside stock, which serves it."""
+
+    def __init__(self, trial: ChunkTrial, line: bytes, attributes: Mapping[str, Any], package: dict[str, Any]) -> None:
+        self.trial = trial
+        self.line = line
+        self._begins = not attributes["sent_first_chunk"]
+        self._attributes = {**attributes, "chunks": attributes["chunks"][-2:]}
+        reader = streaming.Reader({trial.shape: trial.template}, package)
+        reader.splitter.feed(line + b"\n\n")
+        self._chunk = reader.chunk(self._attributes)
+
+    def difference(self, attributes: Mapping[str, Any], chunk: Any, total: Callable[..., Any]) -> str | None:
+        """Return in what this differs from stock's ``chunk`` and the ``attributes`` of its stream now; None if not.
+
+        ``total`` adds up the usages of chunks, as stock does with a stream's last chunk.
+        """
+        made, ours = self._chunk, self._attributes
+        if type(made) is not type(chunk):
+            return "chunk"
+        made = made.model_copy()
+        hidden = made._hidden_params = dict(made._hidden_params)
+        if self._begins:
+            vars(made)["created"] = chunk.created
+        hidden[_CREATED_AT] = chunk._hidden_params.get(_CREATED_AT)
+        if ours["sent_last_chunk"] and attributes["stream_options"] is None:
+            hidden[_USAGE] = total(chunks=attributes["chunks"])
+            ours["_last_returned_hidden_params"] = hidden
+        if ours["sent_last_chunk"] and _HOOKS in attributes:
+            ours[_HOOKS] = attributes[_HOOKS]
+        for name in ours.keys() | attributes.keys():
+            one, two = ours.get(name, ...), attributes.get(name, ...)
+            if one is two or one == two or name == "chunks" or (self._begins and name == "created"):
+                continue
+            return f"stream's {name!r}"
+        return None if state(made) == state(chunk) else f"chunk {where(made, chunk)!r}"
 
 
 class _Marked(Pair):

@@ -198,7 +198,11 @@ def apost(plan: chat.Plan, body: bytes) -> Post | str:
 
 def post(plan: chat.Plan, body: bytes) -> Post | str:
     """Return the request of ``plan`` with ``body`` for this thread, or why stock must send it."""
-    loop = asyncio._get_running_loop()
+    return post_in(asyncio._get_running_loop(), plan, body)
+
+
+def post_in(loop: asyncio.AbstractEventLoop | None, plan: Any, body: bytes) -> Post | str:
+    """As ``post``, for a thread in which ``loop`` is running when the call begins."""
     held = plan.transports.get(loop) or plan.transports.obtain(loop)
     if held is None:
         return NEW_LOOP

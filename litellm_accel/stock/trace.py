@@ -16,10 +16,8 @@ from contextvars import ContextVar
 from types import CodeType, FrameType, ModuleType
 from typing import Any, Generic, TypeVar
 
-from litellm_accel._backend import load
+from litellm_accel.hot import calls
 from litellm_accel.stock.guard import PACKAGES, Origin, origin
-
-calls = load("calls")
 
 Result = TypeVar("Result")
 _trace: ContextVar[Trace | None] = ContextVar("litellm_accel_trace", default=None)

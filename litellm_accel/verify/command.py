@@ -102,7 +102,7 @@ def _run(
 def table(result: comparison.Result) -> Table:
     """One line for each theme: how many runs, what the lane did, how many differ."""
     state = "equal" if result.ok else "different"
-    title = f"{result.component}: {state} on LiteLLM {records.key(result.component)['litellm']}"
+    title = f"{result.component}: {state} on LiteLLM {records.key(result.component)['litellm']['version']}"
     shown = Table(title=f"{title} ({result.seconds:.0f} s)", title_justify="left")
     shown.add_column("theme")
     for heading in ("runs", "served", "left to stock", "unexpectedly", "different"):

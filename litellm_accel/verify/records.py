@@ -1,6 +1,8 @@
-"""Records of what ``verify`` has proven, each for one set of installed versions.
+"""Records of what ``verify`` has proven, each for the contents of what a component relies on.
 
-Records for the versions a release supports ship in the wheel; others live in the user's cache directory.
+A record holds for one Python and one version of this package, and, of each package on the way of a call, for the source
+of the modules that are relied on: a release that touches none of these changes nothing. Records for the versions that a
+release supports ship in the wheel; others live in the user's cache directory.
 """
 
 from __future__ import annotations
@@ -11,33 +13,46 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import litellm_accel
-from litellm_accel import components
+from litellm_accel import components, settings
 from litellm_accel.components.base import Unproven
 
 if TYPE_CHECKING:
     from litellm_accel.verify.comparison import Result
 
 SHIPPED = Path(__file__).parent / "records"
-PACKAGES = ("litellm", "openai", "httpx", "aiohttp", "pydantic")
+PACKAGES = ("litellm", "openai", "httpx", "httpcore", "aiohttp", "pydantic")
+# Compiled: there is no source to compare, and a patch release keeps what it does.
+_COMPILED = "pydantic-core"
+_VERSION, _CONTENTS = "version", "contents"
 
 _being_proven: set[str] = set()
 
 
-def key(component: str) -> dict[str, str]:
-    """What a record holds for: versions, and a digest of the LiteLLM modules the component relies on."""
-    versions = {package: _version(package) for package in PACKAGES}
+def key(component: str, modules: Iterable[str] | None = None) -> dict[str, Any]:
+    """Return what a record holds for: of each package the contents of the ``modules`` that ``component`` relies on.
+
+    By default these are the component's ``relies_on``. Versions are told, but only contents are compared, see
+    ``fitting``.
+    """
+    found = components.get(component).relies_on if modules is None else modules
+    of_package: dict[str, list[str]] = {package: [] for package in PACKAGES}
+    for name in sorted(set(found)):
+        of_package.get(name.partition(".")[0], []).append(name)
     return {
-        **versions,
+        **{
+            package: {_VERSION: _version(package), _CONTENTS: _digest(tuple(names))}
+            for package, names in of_package.items()
+        },
+        _COMPILED: ".".join(_version(_COMPILED).split(".")[:2]),
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "litellm-accel": litellm_accel.__version__,
-        "modules": _digest(tuple(components.get(component).relies_on)),
     }
 
 
@@ -50,21 +65,32 @@ def _version(package: str) -> str:
 def _digest(modules: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
     for name in modules:
-        source = _source(name)
-        digest.update(source.read_bytes() if source else f"{name} is absent".encode())
-    return digest.hexdigest()
+        digest.update(_module_digest(name))
+    return digest.hexdigest()[:32]
 
 
-def _source(module: str) -> Path | None:
-    """The file of a module, found without importing the packages around it, which takes seconds for LiteLLM."""
+@cache
+def _module_digest(name: str) -> bytes:
+    for candidate in _sources(name):
+        try:
+            return hashlib.sha256(candidate.read_bytes()).digest()
+        except OSError:
+            continue
+    return f"{name} is absent".encode()
+
+
+def _sources(module: str) -> Iterator[Path]:
+    """Yield where the file of a module may be, without importing the packages around it, which takes long."""
     package, *inner = module.split(".")
-    spec = importlib.util.find_spec(package)
-    for folder in (spec and spec.submodule_search_locations) or ():
+    for folder in _folders(package):
         path = Path(folder, *inner)
-        for candidate in (path.with_suffix(".py"), path / "__init__.py"):
-            if candidate.is_file():
-                return candidate
-    return None
+        yield from (path / "__init__.py",) if not inner else (path.with_suffix(".py"), path / "__init__.py")
+
+
+@cache
+def _folders(package: str) -> tuple[str, ...]:
+    spec = importlib.util.find_spec(package)
+    return tuple((spec and spec.submodule_search_locations) or ())
 
 
 def user_directory() -> Path:
@@ -78,15 +104,28 @@ def user_directory() -> Path:
     return Path(base).expanduser() / "litellm-accel" / "records"
 
 
-def _file_name(component: str, held: dict[str, str]) -> str:
+def _file_name(component: str, held: dict[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()[:12]
-    return f"{component}-{held['litellm']}-py{held['python']}-{digest}.json"
+    return f"{component}-{held['litellm'][_VERSION]}-py{held['python']}-{digest}.json"
 
 
 def fitting(component: str) -> dict[str, Any] | None:
     """The record that proves `component` on what is installed, or None."""
     held = key(component)
-    return next((record for record in _known(component) if record["key"] == held), None)
+    return next((record for record in _known(component) if not _differing(held, record["key"])), None)
+
+
+def _differing(held: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Return the names of what another record's key does not hold for."""
+    return [
+        name
+        for name in {**held, **other}
+        if name not in held or name not in other or _compared(held[name]) != _compared(other[name])
+    ]
+
+
+def _compared(part: Any) -> Any:
+    return part.get(_CONTENTS, ...) if isinstance(part, dict) else part
 
 
 def _known(component: str) -> Iterator[dict[str, Any]]:
@@ -101,10 +140,16 @@ def _known(component: str) -> Iterator[dict[str, Any]]:
                 yield record
 
 
-def require(component: str) -> None:
-    """Raise `Unproven`, with what is missing and the command that helps, unless `component` is proven or being so."""
-    if component not in _being_proven and fitting(component) is None:
+def is_proven(component: str) -> bool:
+    """Return whether a record proves ``component``, or it is being proven; if not, the user's own calls have to.
+
+    Raises ``Unproven``, with what is missing and the command that helps, where records are demanded.
+    """
+    if component in _being_proven or fitting(component) is not None:
+        return True
+    if settings.demands_records():
         raise Unproven(f"{_missing(component)}; run: litellm-accel verify --component {component}")
+    return False
 
 
 def _missing(component: str) -> str:
@@ -112,18 +157,22 @@ def _missing(component: str) -> str:
     held = key(component)
     proven = [record["key"] for record in _known(component)]
     if not proven:
-        return f"not proven on LiteLLM {held['litellm']} with Python {held['python']}: there is no record"
-    nearest = min(proven, key=lambda other: sum(other.get(name) != held[name] for name in held))
-    differing = [name for name in held if nearest.get(name) != held[name]]
-    if differing == ["modules"]:
-        return f"not proven: the files of LiteLLM {held['litellm']} are not those that were proven"
-    versions = (f"{name} {held[name]} (proven: {nearest.get(name)})" for name in differing if name != "modules")
-    return f"not proven with {', '.join(versions)}"
+        return f"not proven on LiteLLM {_shown(held['litellm'])} with Python {held['python']}: there is no record"
+    nearest = min(proven, key=lambda other: len(_differing(held, other)))
+    told: list[str] = []
+    for name in _differing(held, nearest):
+        here, there = _shown(held.get(name)), _shown(nearest.get(name))
+        told.append(f"{name} {here} (proven: {there})" if here != there else f"changed files of {name} {here}")
+    return f"not proven with {', '.join(told)}"
+
+
+def _shown(part: Any) -> Any:
+    return part.get(_VERSION) if isinstance(part, dict) else part
 
 
 @contextmanager
 def proving(component: str) -> Iterator[None]:
-    """Within the block `require(component)` holds: how ``verify`` runs what it is about to prove."""
+    """Within the block `is_proven(component)` holds: how ``verify`` runs what it is about to prove."""
     _being_proven.add(component)
     try:
         yield

@@ -28,6 +28,7 @@ from litellm_accel.components.base import Unavailable
 from litellm_accel.lane import assembly, ends, openings, payload
 from litellm_accel.lane.assembly import Assembler
 from litellm_accel.lane.learn import state
+from litellm_accel.lane.proof import Proof
 from litellm_accel.provider import Provider
 from litellm_accel.verify import comparison, records, scenarios
 
@@ -634,7 +635,8 @@ def test_a_litellm_without_something_it_needs_is_refused(monkeypatch: pytest.Mon
     ],
 )
 def test_whoever_wraps_what_is_passed_by_is_asked(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    streams = streaming.Streams(_backend.load("gate").Gate("streaming", 10))
+    gate = _backend.load("gate").Gate("streaming", 10)
+    streams = streaming.Streams(gate, Proof(gate))
     assert streams.admitted() is None
     owner, _, name = place.rpartition(".")
     held = pydoc.locate(owner)

@@ -1,7 +1,7 @@
 """A fault at every line of ours that a call runs through: the application sees what stock gives, sent once, told once.
 
-A tracer raises an exception at one line, once, while a call is watched, served, or handed over. The guard itself, which
-is there to meet these exceptions, is left out.
+A tracer raises an exception at one line, once, while a call is watched, compared, served, or handed over. The guard
+itself, which is there to meet these exceptions, is left out.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from lane_switch import without_callbacks
 from litellm_accel.components.streaming import Streams
 from litellm_accel.lane import guard
 from litellm_accel.lane.direct import Direct
+from litellm_accel.lane.proof import Candidate
 from litellm_accel.lane.routed import Routed
 from litellm_accel.provider import Provider
 from litellm_accel.verify.worker import accelerated
@@ -37,6 +38,7 @@ FILES = {
 # What applications call: a guard and nothing else.
 DOORS = {
     *((name, door) for name in ("direct", "routed") for door in ("acompletion", "completion")),
+    *(("routed", door) for door in ("_begun", "_guarded")),
     *(("streaming", door) for door in ("anext", "snext", "finish", "build", "total", "asyncified")),
 }
 # Lines that cannot fail, and are outside the block that they begin.
@@ -126,11 +128,20 @@ class World:
         lane.fresh.clear()
         lane.bound.clear()
         self.made[Streams].templates.clear()
+        self.made[Streams].trials.clear()
+        for proof in self.proofs:
+            proof.refused.clear()
+            proof.gate.switch(True)
         for router in self.routers.values():
             known = self.made[Routed].routers.known(router)
             if known is not None:
                 known.plans.clear()
         litellm_accel.reset_errors()
+
+    @property
+    def proofs(self) -> list[Any]:
+        """How the components are proven."""
+        return [self.made[Direct].lane.proof, self.made[Streams].proof]
 
     def router(self, answer: str) -> Any:
         if answer not in self.routers:
@@ -259,6 +270,13 @@ def stock(world: World, scenario: Scenario, answer: str) -> Any:
         world.made[Streams].gate.switch(True)
 
 
+def is_candidate(world: World) -> bool:
+    """Return whether the next call will be compared."""
+    known = (world.made[Routed].routers.known(router) for router in world.routers.values())
+    held = [world.made[Direct].lane.plans, *(found.plans for found in known if found is not None)]
+    return any(type(plan) is Candidate for plans in held for plan in plans.values())
+
+
 def served(world: World) -> int:
     return int(world.made[Direct].lane.gate.served)
 
@@ -271,8 +289,12 @@ def run(world: World, scenario: Scenario, phase: str, step: int, first: int) -> 
     calls = 3 if phase == "watch" else 1
 
     def prepare() -> None:
-        if phase == "watch":
+        if phase in ("watch", "compare"):
             world.forget()
+            for _ in range(0 if phase == "watch" else 4):
+                if is_candidate(world):
+                    break
+                world.call(scenario)
             return
         litellm_accel.reset_errors()
         for _ in range(8):
@@ -285,6 +307,8 @@ def run(world: World, scenario: Scenario, phase: str, step: int, first: int) -> 
     def play() -> list[Any]:
         return [world.call(scenario, answer) for _ in range(calls)]
 
+    for proof in world.proofs:
+        proof.is_recorded = phase != "compare"
     prepare()
     play()
     prepare()
@@ -304,10 +328,12 @@ def run(world: World, scenario: Scenario, phase: str, step: int, first: int) -> 
             text = Path(code.co_filename).read_text().splitlines()[line - 1].strip()
             wrong.append(f"{Path(code.co_filename).name}:{line} {text!r}: {str(shown)[:300]}")
     litellm.callbacks = []
+    for proof in world.proofs:
+        proof.is_recorded = True
     return tried, wrong
 
 
-PHASES = ("watch", "serve", "hand over")
+PHASES = ("watch", "compare", "serve", "hand over")
 
 
 @pytest.mark.parametrize("phase", PHASES)

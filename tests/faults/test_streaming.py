@@ -29,8 +29,8 @@ def lane(monkeypatch: pytest.MonkeyPatch, restored: None) -> Iterator[Streams]:
     made: list[Streams] = []
     initialise = Streams.__init__
 
-    def remember(self: Streams, gate: Any) -> None:
-        initialise(self, gate)
+    def remember(self: Streams, *given: Any) -> None:
+        initialise(self, *given)
         made.append(self)
 
     monkeypatch.setattr(Streams, "__init__", remember)
@@ -332,8 +332,11 @@ def test_memory_stays_flat_over_ten_thousand_streams(provider: Provider, lane: S
     assert asyncio.run(grown()) < 8_000_000
 
 
-def test_the_component_is_off_without_a_record(monkeypatch: pytest.MonkeyPatch, restored: None) -> None:
+def test_the_component_is_off_without_a_record_that_is_demanded(
+    monkeypatch: pytest.MonkeyPatch, restored: None
+) -> None:
     assert "streaming" in components.NAMES
+    monkeypatch.setenv("LITELLM_ACCEL_PROOF", "recorded")
     monkeypatch.setattr(records, "fitting", lambda component: None)
     status = litellm_accel.accelerate("streaming")["streaming"]
     assert status.state == "unproven"

@@ -235,6 +235,7 @@ def test_reports_print_as_a_table_and_become_plain_data(victim: ModuleType, regi
         "served": 0,
         "declined": {},
         "faults": 0,
+        "proof": "at start",
     }
     with pytest.raises(KeyError):
         report["two"]

@@ -21,14 +21,13 @@ PROVEN = Result("chat", (EQUAL, DECLINED), 1.0)
 REFUTED = Result("chat", (EQUAL, DIFFERENT), 1.0)
 
 VERSIONS = {
-    "litellm": "1.106.2",
-    "openai": "2.54.0",
-    "httpx": "0.28.1",
-    "aiohttp": "3.14.5",
-    "pydantic": "2.14.3",
+    "litellm": {"version": "1.106.2", "contents": "0" * 32},
+    "openai": {"version": "2.54.0", "contents": "1" * 32},
+    "httpx": {"version": "0.28.1", "contents": "2" * 32},
+    "pydantic": {"version": "2.14.3", "contents": "3" * 32},
+    "pydantic-core": "2.50",
     "python": "3.11",
     "litellm-accel": "0.1.0",
-    "modules": "0" * 64,
 }
 
 
@@ -57,10 +56,54 @@ def test_shipped_records_fit_too(here):
 
 
 @pytest.mark.parametrize("name", list(VERSIONS))
-def test_another_version_does_not_fit(name, monkeypatch):
+def test_other_contents_do_not_fit(name, monkeypatch):
     records.write(PROVEN)
-    monkeypatch.setattr(records, "key", lambda component: {**VERSIONS, name: "other"})
+    other = {"version": "1.106.2", "contents": "f" * 32} if isinstance(VERSIONS[name], dict) else "other"
+    monkeypatch.setattr(records, "key", lambda component: {**VERSIONS, name: other})
     assert records.fitting("chat") is None
+
+
+def test_a_release_that_touches_nothing_fits(monkeypatch):
+    records.write(PROVEN)
+    patched = {"version": "2.14.4", "contents": VERSIONS["pydantic"]["contents"]}
+    monkeypatch.setattr(records, "key", lambda component: {**VERSIONS, "pydantic": patched})
+    assert records.fitting("chat") is not None
+
+
+def test_a_record_of_versions_alone_does_not_fit(here):
+    path = records.write(PROVEN)
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "key": {**VERSIONS, "litellm": "1.106.2", "modules": "0" * 64}}))
+    assert records.fitting("chat") is None
+    assert not records.is_proven("chat")
+
+
+def test_contents_are_those_of_the_named_modules(monkeypatch, tmp_path):
+    monkeypatch.undo()
+    package = tmp_path / "openai"
+    (package / "inner").mkdir(parents=True)
+    (package / "__init__.py").write_text("one = 1")
+    (package / "used.py").write_text("used = 1")
+    (package / "inner" / "__init__.py").write_text("inner = 1")
+    monkeypatch.setattr(records, "_folders", lambda name: (str(tmp_path / name),))
+    monkeypatch.setattr(records, "_version", lambda name: "1.2.3")
+
+    def contents(*modules: str) -> str:
+        records._module_digest.cache_clear()
+        records._digest.cache_clear()
+        return records.key("chat", modules)["openai"]["contents"]
+
+    try:
+        used = contents("openai.used", "openai.inner")
+        (package / "__init__.py").write_text("one = 2")
+        assert contents("openai.inner", "openai.used", "openai.used") == used
+        (package / "inner" / "__init__.py").write_text("inner = 2")
+        assert contents("openai.used", "openai.inner") != used
+        assert contents("openai.used") != contents("openai.absent")
+        assert records.key("chat", ())["pydantic-core"] == "1.2"
+    finally:
+        records._module_digest.cache_clear()
+        records._digest.cache_clear()
 
 
 def test_a_broken_or_forged_record_does_not_fit():
@@ -81,35 +124,48 @@ def test_differences_are_never_recorded(here):
     assert not (here / "user").exists()
 
 
-def test_require_names_the_command():
-    with pytest.raises(base.Unproven, match=r"litellm-accel verify --component chat"):
-        records.require("chat")
+def test_without_a_record_the_user_s_own_calls_have_to_prove():
+    assert not records.is_proven("chat")
     with records.proving("chat"):
-        records.require("chat")
-        with pytest.raises(base.Unproven):
-            records.require("streaming")
-    with pytest.raises(base.Unproven):
-        records.require("chat")
+        assert records.is_proven("chat")
+        assert not records.is_proven("streaming")
+    assert not records.is_proven("chat")
     records.write(PROVEN)
-    records.require("chat")
+    assert records.is_proven("chat")
 
 
-def test_require_says_what_is_missing(monkeypatch):
-    def reason(**others: str) -> str:
+def test_where_records_are_demanded_the_command_is_named(monkeypatch):
+    monkeypatch.setenv("LITELLM_ACCEL_PROOF", "recorded")
+    with pytest.raises(base.Unproven, match=r"litellm-accel verify --component chat"):
+        records.is_proven("chat")
+    with records.proving("chat"):
+        assert records.is_proven("chat")
+        with pytest.raises(base.Unproven):
+            records.is_proven("streaming")
+    with pytest.raises(base.Unproven):
+        records.is_proven("chat")
+    records.write(PROVEN)
+    assert records.is_proven("chat")
+
+
+def test_it_is_said_what_is_missing(monkeypatch):
+    monkeypatch.setenv("LITELLM_ACCEL_PROOF", "recorded")
+
+    def reason(**others: object) -> str:
         monkeypatch.setattr(records, "key", lambda component: {**VERSIONS, **others})
         with pytest.raises(base.Unproven) as caught:
-            records.require("chat")
+            records.is_proven("chat")
         return str(caught.value).partition(";")[0]
 
     assert reason() == "not proven on LiteLLM 1.106.2 with Python 3.11: there is no record"
     for other in ("3.12", "3.13"):
         monkeypatch.setattr(records, "key", lambda component, other=other: {**VERSIONS, "python": other})
         records.write(PROVEN)
-    nearest = "not proven with openai 3.0.0 (proven: 2.54.0)"
-    assert reason(openai="3.0.0", python="3.13") == nearest
-    assert reason(openai="3.0.0", python="3.13", modules="1" * 64) == nearest
+    openai = {"version": "3.0.0", "contents": "f" * 32}
+    assert reason(openai=openai, python="3.13") == "not proven with openai 3.0.0 (proven: 2.54.0)"
     assert reason(python="3.11") == "not proven with python 3.11 (proven: 3.12)"
-    assert reason(python="3.12", modules="1" * 64).endswith("files of LiteLLM 1.106.2 are not those that were proven")
+    litellm = {"version": "1.106.2", "contents": "f" * 32}
+    assert reason(python="3.12", litellm=litellm) == "not proven with changed files of litellm 1.106.2"
 
 
 def run_command(monkeypatch: pytest.MonkeyPatch, result: Result, *arguments: str):

@@ -1,0 +1,562 @@
+"""Calls that no record of verify proves: each kind is compared with stock on the user's own calls, and then served."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import litellm
+import pytest
+from litellm import Router
+from litellm.integrations.custom_logger import CustomLogger
+
+import litellm_accel
+from lane_switch import LISTS, Switch, without_callbacks
+from litellm_accel._backend import load
+from litellm_accel.lane import assembly, comparing, payload, proof
+from litellm_accel.lane import streams as lane_streams
+from litellm_accel.lane.proof import Candidate, Differs
+from litellm_accel.lane.routers import Known, RoutedPlan
+from litellm_accel.provider import Provider
+from litellm_accel.verify import masks, records
+from litellm_accel.verify.observe import Recorder, Streamed, SuccessLogger, outcome
+
+streaming = load("streaming")
+template = load("template")
+
+MODES = ("completion", "acompletion", "router", "sync router")
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(litellm, "suppress_debug_info", True)
+    with without_callbacks():
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imported(provider: Provider) -> None:
+    """What LiteLLM imports with its first calls has been imported."""
+    for mode in MODES:
+        calls(provider, mode, 1)
+
+
+@pytest.fixture
+def switch() -> Switch:
+    return Switch(pooled=False, recorded=False)
+
+
+def said(number: int) -> list[dict[str, Any]]:
+    return [{"role": "system", "content": "Be brief."}, {"role": "user", "content": f"Question {number}"}]
+
+
+def caller(provider: Provider, mode: str, **arguments: Any) -> Callable[[Any], Awaitable[Any]]:
+    """Return what makes one call with given messages."""
+    deployment = {"model": "openai/gpt-4o-mini", "api_key": "sk-1", "api_base": provider.url}
+    if "router" in mode:
+        entry = {"model_name": "g", "litellm_params": {**deployment, "rpm": 10**6, "tpm": 10**9}}
+        router = Router(model_list=[{**entry, "model_info": {"id": "one"}}])
+
+    async def call(messages: Any) -> Any:
+        if mode == "acompletion":
+            return await litellm.acompletion(messages=messages, **deployment, **arguments)
+        if mode == "completion":
+            return litellm.completion(messages=messages, **deployment, **arguments)
+        if mode == "router":
+            return await router.acompletion(model="g", messages=messages, **arguments)
+        return await asyncio.to_thread(router.completion, model="g", messages=messages, **arguments)
+
+    return call
+
+
+class Steps:
+    """How many calls the lane had served after each."""
+
+    def __init__(self, switch: Switch) -> None:
+        self._switch = switch
+        self.served: list[int] = []
+
+    def __call__(self) -> None:
+        self.served.append(self._switch.gate.served)
+
+
+def calls(
+    provider: Provider,
+    mode: str,
+    count: int,
+    each: Callable[[], None] = lambda: None,
+    messages: Callable[[int], Any] = said,
+    **arguments: Any,
+) -> list[Any]:
+    """Make ``count`` calls, one after the other; ``each()`` after each."""
+
+    async def run() -> list[Any]:
+        call, results = caller(provider, mode, **arguments), []
+        for number in range(count):
+            results.append(await call(messages(number)))
+            each()
+            await asyncio.sleep(0.01)
+        return results
+
+    return asyncio.run(run())
+
+
+# --- served once it is proven -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("listens", [False, True], ids=["alone", "with a listener"])
+def test_a_kind_is_served_after_three_calls_that_agree(provider: Provider, mode: str, listens: bool) -> None:
+    if listens:
+        litellm.callbacks.append(Reader())
+    first = {}
+    for recorded in (True, False):
+        switch = Switch(pooled=False, recorded=recorded)
+        steps = Steps(switch)
+        with switch.on():
+            calls(provider, mode, 9, steps)
+        assert not switch.gate.faults
+        first[recorded] = steps.served.index(1)
+        assert steps.served[first[recorded] :] == list(range(1, 10 - first[recorded]))
+        assert switch.gate.declined.get(proof.BEING_PROVEN, 0) == (0 if recorded else 3)
+    assert first[False] == first[True] + 3
+
+
+class Reader(CustomLogger):  # type: ignore[misc]
+    """Keeps the payloads that it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[Any] = []
+
+    def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.told.append(kwargs["standard_logging_object"])
+
+    async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.log_success_event(kwargs, response_obj, start_time, end_time)
+
+
+# --- differences ------------------------------------------------------------------------------------------------------
+
+
+def other(node: Any, name: str) -> Any:
+    """Return a template's node that makes something else of the first constant called ``name`` in it."""
+    done = []
+
+    def changed(node: Any) -> Any:
+        if type(node) is not tuple:
+            return node
+        if node and node[0] == template.DICT and len(node) == 3 and name in node[1] and not done:
+            place = node[1].index(name)
+            done.append(name)
+            return node[0], node[1], (*node[2][:place], (template.CONSTANT, "odd"), *node[2][place + 1 :])
+        return tuple(map(changed, node))
+
+    made = changed(node)
+    assert done, f"no {name} in the template"
+    return template.Template(made)
+
+
+def _body(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan.open({}, b',"odd":1' + plan.suffix, ())
+
+
+def _header(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan.request["headers"]._before.append((b"X-Odd", b"1"))
+
+
+def _timeout(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan.request["timeout"] = None
+
+
+def _result(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for shape, made in plan.templates.items():
+        plan.templates[shape] = other(made.root, "object")
+
+
+def _hidden(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = plan.header_maps.find
+    monkeypatch.setattr(type(plan.header_maps), "find", lambda self, names: find(names)[1:])
+
+
+def _price(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    if plan.feed is None:
+        plan.cost._total = lambda result: 7.0
+    else:
+        plan.feed._rates = None
+        pricer = plan.feed.pricer
+        plan.feed.pricer = lambda logging, total: lambda result: pricer(logging, total)(result) * 2
+
+
+def _told(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan.feed._root = other(plan.feed._root.root, "optional_params")
+
+
+def _fault(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparing, "way_of", lambda sent: 1 / 0)
+
+
+PLANTED: dict[str, tuple[Any, str, bool]] = {
+    "body": (_body, "request body 'odd'", False),
+    "header": (_header, "request header 'x-odd'", False),
+    "timeout": (_timeout, "request timeout", False),
+    "result": (_result, "result 'object'", False),
+    "hidden": (_hidden, "hidden parameter 'additional_headers.", False),
+    "price": (_price, "price", False),
+    "price told": (_price, "price", True),
+    "told": (_told, "what callbacks are told, ", True),
+    "fault": (_fault, "ZeroDivisionError of the lane's own", False),
+}
+
+
+def observed(provider: Provider, mode: str, count: int, *, listens: bool, **arguments: Any) -> Any:
+    """Return all that can be seen of some calls: what was returned, told and sent; ids and clocks masked."""
+    recorder, returned = Recorder(), []
+    logger = SuccessLogger(recorder)
+    if listens:
+        litellm.callbacks.append(logger)
+    provider.clear()
+    try:
+        results = calls(provider, mode, count, **arguments)
+        returned = [outcome(result) for result in results]
+        deadline = time.monotonic() + 5
+        while listens and len(recorder) < count and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        for name in LISTS:
+            held = getattr(litellm, name)
+            held[:] = [callback for callback in held if callback is not logger]
+    sent = [(request.path, request.headers, request.body) for request in provider.requests()]
+    told = masks.without_races([recorder.here, recorder.elsewhere], masks.RACING_IN_THREADS)
+    return masks.mask([returned, told]), sent
+
+
+@pytest.mark.parametrize("mode", ["acompletion", "sync router"])
+@pytest.mark.parametrize("name", PLANTED)
+def test_one_difference_refuses_the_kind(
+    provider: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch, mode: str, name: str
+) -> None:
+    plant, said, listens = PLANTED[name]
+    expected = observed(provider, mode, 8, listens=listens)
+    planted = []
+    begin = Candidate.__init__
+
+    def planting(self: Candidate, made: Any, earlier: Any) -> None:
+        begin(self, made, earlier)
+        if not planted:
+            plant(self.plan, monkeypatch)
+            planted.append(self)
+
+    monkeypatch.setattr(Candidate, "__init__", planting)
+    with switch.on():
+        found = observed(provider, mode, 8, listens=listens)
+    assert planted
+    assert found == expected
+    assert switch.gate.served == 0
+    reasons = [reason for reason in switch.gate.declined if reason.startswith(f"differs from stock: {said}")]
+    assert len(reasons) == 1, switch.gate.declined
+    assert switch.gate.declined[reasons[0]] >= 3
+    assert switch.gate.faults == (name == "fault")
+
+
+def _counts_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = RoutedPlan.counted_for
+    monkeypatch.setattr(
+        RoutedPlan, "counted_for", lambda *given: {name: count + 1 for name, count in counted(*given).items()}
+    )
+
+
+def _adds_a_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    finish = Known.finish
+
+    def finished(self: Known, router: Any, group: str, result: Any) -> None:
+        finish(self, router, group, result)
+        result._hidden_params["additional_headers"]["x-odd"] = 1
+
+    monkeypatch.setattr(Known, "finish", finished)
+
+
+@pytest.mark.parametrize("mode", ["router", "sync router"])
+@pytest.mark.parametrize(
+    ("plant", "said"), [(_counts_tokens, "tokens that the router counts"), (_adds_a_header, "response header 'x-odd'")]
+)
+def test_what_a_router_adds_is_compared(
+    provider: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch, mode: str, plant: Any, said: str
+) -> None:
+    plant(monkeypatch)
+    with switch.on():
+        calls(provider, mode, 6)
+    assert switch.gate.served == 0
+    assert f"differs from stock: {said}" in switch.gate.declined
+
+
+@pytest.mark.parametrize("mode", ["acompletion", "router"])
+def test_payloads_are_compared_while_stock_s_are_told(
+    provider: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    made = payload._Made.payload
+    monkeypatch.setattr(payload._Made, "payload", lambda *given: {**made(*given), "model": "odd"})
+    alike, compared = payload.alike, []
+
+    def learned(one: Any, two: Any, pairs: Any) -> bool:
+        compared.append(one)
+        return len(compared) == 1 or alike(one, two, pairs)  # the one that it is learned from
+
+    monkeypatch.setattr(payload, "alike", learned)
+    reader = Reader()
+    litellm.callbacks.append(reader)
+    with switch.on():
+        calls(provider, mode, 14)
+    assert len(compared) == 2
+    assert switch.gate.served
+    assert switch.gate.declined["differs from stock: payload 'model'"] >= 2
+    assert len(reader.told) == 14 and all(told["model"].endswith("gpt-4o-mini") for told in reader.told)
+
+
+def test_several_refused_kinds_refuse_the_component(
+    provider: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparing, "masked", lambda result, masked=comparing.masked: odd(masked(result)))
+
+    def odd(result: Any) -> Any:
+        odd.count += 1
+        result.object = f"odd {odd.count}"
+        return result
+
+    odd.count = 0
+    with switch.on():
+        for limit in (1, 2, 3):
+            assert switch.lane.proof.refusal is None and switch.gate.on
+            calls(provider, "acompletion", 3, n=limit)
+    assert switch.lane.proof.refusal == "not equal on your own calls: differs from stock: result 'object'"
+    assert not switch.gate.on
+
+
+# --- what counts ------------------------------------------------------------------------------------------------------
+
+
+def test_calls_with_equal_messages_count_once(provider: Provider, switch: Switch) -> None:
+    steps = Steps(switch)
+    with switch.on():
+        calls(provider, "acompletion", 9, steps, lambda number: said(0 if number < 6 else number))
+    assert steps.served == [0] * 8 + [1]
+    assert switch.gate.declined == {"learned from": 1, proof.BEING_PROVEN: 7}
+
+
+def test_a_wave_of_calls_is_enough(provider: Provider, switch: Switch) -> None:
+    async def run() -> None:
+        call = caller(provider, "router")
+        await call(said(0))
+        await call(said(1))
+        for wave in (1, 2):
+            await asyncio.gather(*(call(said(100 * wave + number)) for number in range(12)))
+
+    with switch.on():
+        asyncio.run(run())
+    assert switch.gate.served == 12, switch.gate.declined
+    assert not switch.gate.faults
+
+
+def test_free_arguments_and_metadata_widen_what_is_proven(provider: Provider, switch: Switch) -> None:
+    litellm.callbacks.append(Reader())
+    served = []
+
+    async def run() -> None:
+        deployment = {"model": "openai/gpt-4o-mini", "api_key": "sk-1", "api_base": provider.url}
+        for number in range(12):
+            more = {"user": f"user {number}", "metadata": {"session": number}}
+            await litellm.acompletion(messages=said(number), **deployment, **more)
+            await asyncio.sleep(0.01)
+            served.append(switch.gate.served)
+
+    with switch.on():
+        asyncio.run(run())
+    assert served[-1] >= 5, (served, switch.gate.declined)
+    assert not switch.gate.faults
+
+
+def test_errors_show_nothing_and_are_stock_s(provider: Provider, switch: Switch) -> None:
+    async def run() -> None:
+        deployment = {"model": "openai/gpt-4o-mini", "api_key": "sk-1", "max_retries": 0}
+        for number in range(3):
+            await litellm.acompletion(messages=said(number), api_base=provider.url, **deployment)
+        for number in range(3):
+            with pytest.raises(litellm.RateLimitError):
+                provider_fails.append(number)
+                await litellm.acompletion(
+                    messages=[{"role": "user", "content": f"fail {number}"}],
+                    api_base=provider.at("error-429"),
+                    **deployment,
+                )
+
+    provider_fails: list[int] = []
+    with switch.on():
+        asyncio.run(run())
+    assert switch.gate.served == 0 and len(provider_fails) == 3
+    assert not any(reason.startswith("differs") for reason in switch.gate.declined)
+
+
+# --- components and streams -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unproven(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, restored: None) -> None:
+    """No record fits."""
+    monkeypatch.setattr(records, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(records, "user_directory", lambda: tmp_path / "user")
+
+
+def test_the_report_tells_how_each_component_is_proven(unproven: None) -> None:
+    with litellm_accel.accelerated() as report:
+        levels = {one.name: one.proof for one in report.components if one.state == "active"}
+        assert levels == {
+            **dict.fromkeys(("tokens", "cost", "routing"), "at start"),
+            **dict.fromkeys(("connection_pool", "chat", "streaming"), "own calls"),
+        }
+        assert "own calls" in str(report) and report.to_dict()["components"][4]["proof"] == "own calls"
+    with records.proving("chat"), litellm_accel.accelerated("chat") as report:
+        assert report["chat"].proof == "recorded"
+
+
+def test_records_can_be_demanded(unproven: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LITELLM_ACCEL_PROOF", "recorded")
+    with litellm_accel.accelerated() as report:
+        for name in ("connection_pool", "chat", "streaming"):
+            assert report[name].state == "unproven" and "litellm-accel verify" in report[name].reason
+
+
+def test_a_component_that_differs_is_off_with_its_reasons(
+    unproven: None, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = comparing.Comparison._judge_result
+
+    def differing(self: Any, sent: Any) -> None:
+        judge(self, sent)
+        raise Differs("result 'moon'")
+
+    monkeypatch.setattr(comparing.Comparison, "_judge_result", differing)
+    with litellm_accel.accelerated("chat"):
+        for limit in (1, 2, 3):
+            calls(provider, "acompletion", 3, n=limit)
+        status = litellm_accel.status()["chat"]
+    assert (status.state, status.served) == ("off", 0)
+    assert status.reason == "not equal on your own calls: differs from stock: result 'moon'"
+
+
+class Watched:
+    """What the components have served, and where streams were opened."""
+
+    def __init__(self) -> None:
+        self.chat: list[int] = []
+        self.chunks: list[int] = []
+
+    def __call__(self) -> None:
+        report = litellm_accel.status()
+        self.chat.append(report["chat"].served)
+        self.chunks.append(report["streaming"].served)
+
+
+def streams(provider: Provider, mode: str, count: int, each: Callable[[], None] = lambda: None) -> list[Any]:
+    """Read ``count`` streams, and return what can be seen of them."""
+
+    async def run() -> list[Any]:
+        call, found = caller(provider, mode, stream=True), []
+        for number in range(count):
+            stream = await call(said(number))
+            watched = Streamed(stream)
+            if mode[0] == "a" or mode == "router":
+                async for chunk in stream:
+                    watched.take(chunk)
+            else:
+                for chunk in stream:
+                    watched.take(chunk)
+            found.append(masks.mask(watched.end()))
+            await asyncio.sleep(0.05)
+            each()
+        return found
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("mode", ["completion", "acompletion", "router"])
+def test_streams_are_served_once_they_are_proven(unproven: None, provider: Provider, mode: str) -> None:
+    expected = streams(provider, mode, 9)
+    steps = Watched()
+    with litellm_accel.accelerated(["chat", "streaming"]):
+        found = streams(provider, mode, 9, steps)
+        report = litellm_accel.status()
+    assert found == expected
+    assert steps.chat.index(1) <= 6 and steps.chat[-1] >= 3, report["chat"].declined
+    assert steps.chunks[0] > 0  # chunks of a shape that has come three times
+    assert not report["chat"].faults and not report["streaming"].faults
+    for name in ("chat", "streaming"):
+        assert not [reason for reason in report[name].declined if reason.startswith("differs")]
+
+
+def _chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = lane_streams.ChunkTrial.__init__
+
+    def planting(self: Any, shape: Any, made: Any) -> None:
+        root = other(made.response.root, "object")
+        begin(self, shape, streaming.ChunkTemplate(root, made.noted, made.guarded))
+
+    monkeypatch.setattr(lane_streams.ChunkTrial, "__init__", planting)
+
+
+def _attribute(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = lane_streams.ChunkTrial.__init__
+
+    def planting(self: Any, shape: Any, made: Any) -> None:
+        kind, names, nodes = made.noted.root
+        root = template.Template((kind, (*names, "model"), (*nodes, (template.CONSTANT, "odd"))))
+        begin(self, shape, streaming.ChunkTemplate(made.response, root, made.guarded))
+
+    monkeypatch.setattr(lane_streams.ChunkTrial, "__init__", planting)
+
+
+def _end(monkeypatch: pytest.MonkeyPatch) -> None:
+    learned = assembly.Assembler._learned
+    monkeypatch.setattr(assembly.Assembler, "_learned", lambda *given: other(learned(*given).root, "object"))
+
+
+def _opening(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = Candidate.__init__
+
+    def planting(self: Candidate, made: Any, earlier: Any) -> None:
+        begin(self, made, earlier)
+        self.plan.opening._form._root = other(self.plan.opening._form._root.root, "optional_params")
+
+    monkeypatch.setattr(Candidate, "__init__", planting)
+
+
+@pytest.mark.parametrize("mode", ["completion", "acompletion"])
+@pytest.mark.parametrize(
+    ("plant", "component", "said"),
+    [
+        (_chunk, "streaming", "chunk 'object'"),
+        (_attribute, "streaming", "stream's 'model'"),
+        (_end, "streaming", "end of a stream, 'object'"),
+        (_opening, "chat", "a stream that the lane opens differently: "),
+    ],
+)
+def test_a_stream_that_differs_is_stock_s(
+    unproven: None,
+    provider: Provider,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str,
+    plant: Any,
+    component: str,
+    said: str,
+) -> None:
+    expected = streams(provider, mode, 7)
+    plant(monkeypatch)
+    with litellm_accel.accelerated(["chat", "streaming"]):
+        found = streams(provider, mode, 7)
+        report = litellm_accel.status()
+    assert found == expected
+    assert [reason for reason in report[component].declined if reason.startswith(f"differs from stock: {said}")]
+    if component == "chat":
+        assert report["chat"].served == 0
