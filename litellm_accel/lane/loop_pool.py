@@ -17,7 +17,9 @@ from typing import Any
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.tracing import Trace
 from multidict import CIMultiDict
+from yarl import URL
 
 from litellm_accel.hot import http1
 from litellm_accel.lane import guard
@@ -25,6 +27,18 @@ from litellm_accel.lane.exchange import Reply
 from litellm_accel.lane.head import COOKIE, OpenHead
 from litellm_accel.lane.sockets import has_input
 from litellm_accel.lane.tally import MAX_AGE, Tallies
+
+# What traces may listen to: a request begins, waits for a connection, fails. A redirection is stock's to follow, and an
+# exchange of ours tells of nothing else.
+_TRACED = frozenset(
+    (
+        "on_request_start",
+        "on_connection_queued_start",
+        "on_connection_queued_end",
+        "on_request_exception",
+        "on_request_redirect",
+    )
+)
 
 
 class Unsuited(Exception):
@@ -39,12 +53,12 @@ class LoopPool:
         self._tallies = Tallies()
         self._opened: weakref.WeakKeyDictionary[Any, tuple[str, float]] = weakref.WeakKeyDictionary()
 
-    async def take(self, host: str, request: Any, timeout: aiohttp.ClientTimeout) -> Any:
+    async def take(self, host: str, request: Any, timeout: aiohttp.ClientTimeout, traces: list[Trace]) -> Any:
         """Return a connection that ``request`` can be sent on; raises what aiohttp raises."""
         connector: Any = self._connector()  # alive while its session is open
         while True:
             try:
-                connection = await connector.connect(request, traces=[], timeout=timeout)
+                connection = await connector.connect(request, traces=traces, timeout=timeout)
             except asyncio.TimeoutError as error:
                 raise aiohttp.ConnectionTimeoutError(f"Connection timeout to host {request.url}") from error
             tally = self._tallies[host]
@@ -89,14 +103,16 @@ class PreparedRequest:
         session: aiohttp.ClientSession,
         pool: LoopPool,
         request: Any,
-        timeout: aiohttp.ClientTimeout,
+        options: Mapping[str, Any],
         head: OpenHead,
     ) -> None:
         self._head = head
+        self._headers = options["headers"]
         self._pool = pool
         self._request = request
         self._host = str(request.url.origin())
-        self._timeout = timeout
+        self._timeout: aiohttp.ClientTimeout = options["timeout"]
+        timeout = self._timeout
         connector: Any = session.connector  # there is one while the session is open
         self._params = {
             "read_until_eof": True,
@@ -115,8 +131,13 @@ class PreparedRequest:
 
         aiohttp writes the head to a connection that only takes it down. Raises ``Unsuited``.
         """
-        more = session.trust_env or session.trace_configs or session._middlewares or session._default_proxy
-        if more or options["proxy"] or type(session.cookie_jar) is not aiohttp.DummyCookieJar:
+        more = session.trust_env or session._middlewares or session._default_proxy
+        if (
+            more
+            or not all(map(_is_suited, session.trace_configs))
+            or options["proxy"]
+            or type(session.cookie_jar) is not aiohttp.DummyCookieJar
+        ):
             raise Unsuited("proxies, cookies, traces or middlewares")
         request: Any = session._request_class(
             "POST",
@@ -139,13 +160,34 @@ class PreparedRequest:
             head = OpenHead(taken.written)
         except ValueError as error:
             raise Unsuited(str(error)) from None
-        return cls(session, pool, request, options["timeout"], head)
+        return cls(session, pool, request, options, head)
 
-    async def send(self, body: bytes, cookie: bytes) -> Reply:
+    async def send(self, session: aiohttp.ClientSession, body: bytes, cookie: bytes) -> Reply:
         """Send one request and return what came of it. Cancellation passes, and closes the connection."""
+        if not session.trace_configs:
+            return await self._send(body, cookie, [])
+        headers = session._prepare_headers(CIMultiDict(self._headers.texts(body, cookie)))
+        begun: tuple[str, URL, CIMultiDict[str]] = "POST", self._request.url, headers
+        traces = []
+        try:
+            for config in session.trace_configs:
+                trace = Trace(session, config, config.trace_config_ctx(trace_request_ctx=None))
+                await trace.send_request_start(*begun)
+                traces.append(trace)
+            reply = await self._send(body, cookie, traces)
+        except BaseException as error:
+            for trace in traces:
+                await trace.send_request_exception(*begun, error)
+            raise
+        if reply.error is not None:
+            for trace in traces:
+                await trace.send_request_exception(*begun, reply.error)
+        return reply
+
+    async def _send(self, body: bytes, cookie: bytes, traces: list[Trace]) -> Reply:
         sent = time.time()
         try:
-            connection = await self._pool.take(self._host, self._request, self._timeout)
+            connection = await self._pool.take(self._host, self._request, self._timeout, traces)
         except Exception as error:
             if guard.is_ours(error):
                 raise
@@ -320,6 +362,14 @@ class _Taken:
 
     def start_timeout(self) -> None:
         """Nothing is waited for."""
+
+
+def _is_suited(config: aiohttp.TraceConfig) -> bool:
+    """Return whether a trace listens to nothing that an exchange of ours does not tell."""
+    signals = (name for name in dir(type(config)) if name.startswith("on_"))
+    return type(config) is aiohttp.TraceConfig and not any(
+        getattr(config, name) for name in signals if name not in _TRACED
+    )
 
 
 def _ended(connection: Any) -> bool:

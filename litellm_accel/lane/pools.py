@@ -75,7 +75,7 @@ class Pools:
         if request is None:
             self._gate.decline("proxy, cookies or traces")
             return None
-        reply = await request.send(body, cookie)
+        reply = await request.send(session, body, cookie)
         self._gate.serve()
         return reply
 

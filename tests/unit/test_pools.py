@@ -393,9 +393,55 @@ async def test_hundreds_of_requests_at_once_share_a_connectors_connections(host:
         assert len(host.connections) <= 20
 
 
+def traced(signals: tuple[str, ...], events: list[Any]) -> aiohttp.TraceConfig:
+    """A trace that takes down what it is told by ``signals``, clocks and objects aside."""
+    config = aiohttp.TraceConfig()
+
+    def listener(signal: str) -> Any:
+        async def listen(session: Any, context: Any, told: Any) -> None:
+            error = getattr(told, "exception", None)
+            events.append(
+                (signal, str(getattr(told, "url", "")), dict(getattr(told, "headers", {})), described_error(error))
+            )
+
+        return listen
+
+    for signal in signals:
+        getattr(config, signal).append(listener(signal))
+    return config
+
+
+def described_error(error: BaseException | None) -> Any:
+    return error if error is None else (type(error), str(error))
+
+
+QUEUED = ("on_connection_queued_start", "on_connection_queued_end")
+
+
+@pytest.mark.parametrize("name", ["plain", "error", "reset", "head-cut", "too-short", "nonsense"])
+async def test_traces_hear_of_a_request_what_aiohttp_tells_them(host: Host, pools: Pools, name: str) -> None:
+    options = options_for(host, name)
+    heard: list[list[Any]] = [[], []]
+    signals = ("on_request_start", "on_request_exception", "on_request_redirect", *QUEUED)
+    for events, is_ours in zip(heard, (False, True), strict=True):
+        connector = aiohttp.TCPConnector(limit=1)
+        async with aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[traced(signals, events)]
+        ) as made:
+
+            def ask(made: aiohttp.ClientSession = made, is_ours: bool = is_ours) -> Any:
+                return pools.asend(made, options, BODY, b"") if is_ours else stock_loops(made, options)
+
+            replies = await asyncio.gather(*[ask() for _ in range(3)])  # two of them wait for the first
+            assert None not in replies
+    assert sorted(map(repr, heard[1])) == sorted(map(repr, heard[0]))
+    assert {event[0] for event in heard[0]} >= {"on_request_start", *QUEUED}
+
+
 async def test_what_a_session_does_besides_sending_is_left_to_aiohttp(host: Host, pools: Pools) -> None:
     options = options_for(host, "plain")
-    for more in ({"trust_env": True}, {"cookie_jar": aiohttp.CookieJar()}, {"trace_configs": [aiohttp.TraceConfig()]}):
+    ended = traced(("on_request_end",), [])
+    for more in ({"trust_env": True}, {"cookie_jar": aiohttp.CookieJar()}, {"trace_configs": [ended]}):
         async with aiohttp.ClientSession(**{"cookie_jar": aiohttp.DummyCookieJar(), **more}) as ours:  # type: ignore[arg-type]
             assert await pools.asend(ours, options, BODY, b"") is None
     async with session() as ours:
