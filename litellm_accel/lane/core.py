@@ -33,6 +33,8 @@ from litellm_accel.lane.wire import Post
 _MAX_PLANS = 512
 _MAX_SIGHTED = 4096
 _MAX_FRESH = 64
+# A kind of call that LiteLLM has refused before sending anything is not watched again so soon.
+_PAUSE_SECONDS = 10.0
 
 
 class Lane:
@@ -257,8 +259,10 @@ class Lane:
         try:
             with exchange.scripted(recording):
                 yield recording
-        except BaseException:
+        except BaseException as error:
             self._leave(plans, place, begun, begun.ended(), failed=True)
+            if isinstance(error, Exception) and not recording.is_sending and found is begun:
+                self._pause(plans, place, begun.epoch, call)
             recording.forget()
             raise
         others = begun.ended()
@@ -391,6 +395,15 @@ class Lane:
             plans.pop(place)
             if begun.shown is not None and (failed or begun.pairs):
                 plans[place] = ShownOnce(begun.epoch, begun.shown)
+
+    def _pause(self, plans: dict[Any, Any], place: Any, epoch: int, call: Call) -> None:
+        """Do not watch more calls like one that failed before a request left: each would, and cost the watching."""
+        self.gate.decline("unlearnable: it fails before it is sent")
+        self.fresh.discard(call.key)
+        if place not in plans:
+            plans[place] = paused = Refused(epoch)
+            paused.reason, paused.is_final = "fails before it is sent", True
+            paused.expires = time.time() + _PAUSE_SECONDS
 
     def messages_as_sent(self, call: Call) -> Any:
         """Return the messages that have been sent for ``call``, if its caller has changed them since; else None."""
@@ -582,7 +595,6 @@ class Refused:
     meanwhile is watched as well, so that a wave of calls shows all there is to learn.
     """
 
-    expires = float("inf")
     _lock = threading.Lock()
 
     def __init__(self, epoch: int, shown: events.Shown | None = None, plan: Any = None) -> None:
@@ -590,7 +602,8 @@ class Refused:
         self.shown = shown  # by an earlier watched call; the one that is running will be compared with it
         self.plan = plan  # that serves other calls of the key, and shall serve this one's kind too
         self.reason = "not learned"
-        self.is_final = False  # there will be none in this epoch
+        self.is_final = False  # there will be none in this epoch, or none before it expires
+        self.expires = float("inf")
         self.pairs = False  # two calls have been watched at the same time
         self._running = 1
 

@@ -167,7 +167,8 @@ class Recording:
 
     ``result`` is what stock returned; whoever runs it puts it there. ``conversion`` is how the answer became that, None
     if the provider's SDK had a hand in it. ``clients`` are what LiteLLM's functions for them were called with and
-    returned. ``heard`` are the log records of the call, ``listens`` whether they are all.
+    returned. ``is_sending`` tells whether a request has been about to leave. ``heard`` are the log records of the call,
+    ``listens`` whether they are all.
     ``trace`` is whose functions have run.
     If successes are told of, also ``pictures``: of what LiteLLM's ``Logging`` object holds for them and of what the
     call was given. Of a call that ``streams``, the body is left to stock, and ``stream`` is LiteLLM's stream, whose
@@ -184,7 +185,7 @@ class Recording:
         self.sent: list[Sent] = []
         self.heard: list[HeardRecord] = []
         self.listens = hearing() is not None
-        self._is_sending = False
+        self.is_sending = False
         self._thread = threading.get_ident()
         self.conversion: Conversion | None = None
         self.pricing: dict[str, Any] | None = None
@@ -195,7 +196,7 @@ class Recording:
     def take(self, request: httpx.Request) -> Reply | None:
         if self.pictures is not None and not self.sent:
             self.pictures.send()
-        self._is_sending = True
+        self.is_sending = True
         return None
 
     def fail(self, error: Exception) -> None:
@@ -205,7 +206,7 @@ class Recording:
 
     def hear(self, logger: logging.Logger, record: logging.LogRecord) -> bool:
         """Take note of a log ``record``; return whether it is to be written, as each is."""
-        phase = AFTER if self.sent else DURING if self._is_sending else BEFORE
+        phase = AFTER if self.sent else DURING if self.is_sending else BEFORE
         try:
             heard = HeardRecord(logger, record, phase, threading.get_ident() != self._thread)
             if not heard.is_others:

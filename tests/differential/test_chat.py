@@ -399,7 +399,7 @@ def test_equal_deployments_have_one_plan(provider: Provider, switch: Switch, mod
         found = calls()
     assert found == expected
     assert switch.gate.faults == 0, switch.gate.last_fault
-    assert switch.gate.served == 8, switch.gate.declined
+    assert switch.gate.served == 9, switch.gate.declined
 
 
 def test_rate_limit_headers_of_a_group(provider: Provider, switch: Switch) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import enum
 import re
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -162,3 +163,31 @@ def test_a_router_is_called_with_credentials_that_are_none(
     monkeypatch.setenv("OPENAI_API_KEY", "sk-environment")
     monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
     assert served(provider, switch, via, lambda: given) >= CALLS - 2
+
+
+@pytest.mark.parametrize("via", ["sync", "async"])
+def test_calls_that_litellm_refuses_are_not_all_watched(provider: Provider, switch: Switch, via: str) -> None:
+    """Nothing is sent of them, so that there is nothing to learn; they are looked at again after a while."""
+    call = {"model": "of-no-provider", "messages": HELLO, "api_base": provider.url, "api_key": "sk-1"}
+
+    def ask() -> Any:
+        provider.clear()
+        try:
+            return litellm.completion(**call) if via == "sync" else asyncio.run(litellm.acompletion(**call))
+        except litellm.BadRequestError as error:
+            assert not provider.requests()
+            return str(error)
+
+    expected = ask()
+    with switch.on() as lane:
+        lane.gate.clear()
+        assert [ask() for _ in range(4)] == [expected] * 4
+        watched = {"learned from": 1, "unlearnable: it fails before it is sent": 1}
+        assert lane.gate.declined == {**watched, "fails before it is sent": 3}
+        for plan in lane.plans.values():
+            assert plan.expires > time.time()
+            plan.expires = 0.0
+        assert ask() == expected
+        assert lane.gate.declined["learned from"] == 2
+        assert lane.gate.faults == 0, lane.gate.last_fault
+    switch.stop()

@@ -19,8 +19,8 @@ warnings, log records, changes of the environment, and every request as the prov
 and bytes. Identifiers and clocks are masked.
 
 - *requests*: what the provider received from one side.
-- *served*: of the calls after the first two rounds, without those handed over; in brackets what the program's file
-  demands.
+- *served*: of the calls after the first two rounds, without those handed over, and those that LiteLLM refuses before it
+  sends anything; in brackets what the program's file demands.
 - *learned*: calls by which the lane learned, in all rounds. *handed over*: calls whose reply was stock's to judge
   (errors; answers of a new shape).
 - *CPU a request*: CPU time of the program's process for a request, the framework's own work included; both sides in

@@ -27,6 +27,8 @@ LEARNING_ROUNDS = 2
 #: Reasons of calls by which the lane learns, and of replies that stock judges: errors, and answers of a new shape.
 LEARNING = ("learned from", "first of its kind")
 HANDED_OVER = "reply left to stock"
+#: Of calls that LiteLLM refuses before it sends anything: those that were watched, counted besides, and others.
+WATCHED_FAILURE, FAILURE = "unlearnable: it fails before it is sent", "fails before it is sent"
 ENVIRONMENT = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "OPENAI_API_KEY": "sk-test",
@@ -142,12 +144,15 @@ class Outcome:
 
     @property
     def left(self) -> dict[str, int]:
-        """The calls declined after the learning rounds, by reason, without those that were handed over.
+        """The calls declined after the learning rounds, by reason, but those handed over, and those that sent nothing.
 
         What could not be learned is a reason that is counted besides the call's own.
         """
         later = {reason: count - self.first_declined.get(reason, 0) for reason, count in self.declined.items()}
         later.pop(HANDED_OVER, None)
+        later.pop(FAILURE, None)
+        if failed := later.get(WATCHED_FAILURE, 0):
+            later["learned from"] -= failed
         return {reason: count for reason, count in later.items() if count and not reason.startswith("unlearnable")}
 
     @property

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 REQUIREMENTS = ["camel-ai", "mcp<2"]
 SHOWN = ["camel-ai"]
-SERVED = 88
+SERVED = 97
 ROUNDS = 6
 
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 REQUIREMENTS = ["crewai[litellm]", "mcp"]
 SHOWN = ["crewai"]
-SERVED = 77
+SERVED = 97
 ROUNDS = 5
 ENVIRONMENT = {"CREWAI_DISABLE_TELEMETRY": "true", "CREWAI_TRACING_ENABLED": "false", "CREWAI_TESTING": "true"}
 # CrewAI wants a release of mcp with which LiteLLM refuses every call with tools: its agents ask for tools in words.

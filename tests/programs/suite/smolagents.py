@@ -7,7 +7,7 @@ from smolagents.monitoring import LogLevel
 
 REQUIREMENTS = ["smolagents[litellm]", "mcp"]
 SHOWN = ["smolagents"]
-SERVED = 91
+SERVED = 97
 ROUNDS = 4
 ANSWERS = [
     {

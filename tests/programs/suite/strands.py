@@ -6,7 +6,7 @@ from strands.models.litellm import LiteLLMModel
 
 REQUIREMENTS = ["strands-agents[litellm]", "mcp"]
 SHOWN = ["strands-agents"]
-SERVED = 90
+SERVED = 97
 ROUNDS = 6
 MASKS = ['(?<="timeToFirstByteMs": )[0-9]+', '(?<="latencyMs": )[0-9]+']
 
