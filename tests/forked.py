@@ -32,6 +32,8 @@ for line in sys.stdin:
     status = 0
     try:
         exec(compile(program, "<program>", "exec"), {"__name__": "__main__"})
+    except SystemExit as end:
+        status = end.code or 0
     except BaseException:
         traceback.print_exc()
         status = 1

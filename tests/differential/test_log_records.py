@@ -21,6 +21,7 @@ from lane_switch import without_callbacks
 from litellm_accel.lane import log_records
 from litellm_accel.provider import Provider
 from litellm_accel.verify import records
+from settling import settled
 
 OWN = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
 TOOL = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
@@ -141,7 +142,7 @@ class Played:
 
     def _settle(self) -> None:
         """Let threads and tasks that come after the call write what they have to."""
-        self.loop.run_until_complete(asyncio.sleep(0.02))
+        self.loop.run_until_complete(settled())
 
     async def _read(self, function: Any, given: dict[str, Any]) -> None:
         made = await function(**given)
@@ -429,13 +430,7 @@ def test_callbacks_come_where_they_come_in_stock(
 
     def calls(count: int) -> list[Any]:
         played = play(mode)
-
-        def one() -> Any:
-            played.call()
-            played.loop.run_until_complete(asyncio.sleep(0.05))
-            return kept.lines[:]
-
-        return [one() for _ in range(count)]
+        return [played.call() for _ in range(count)]
 
     with levels({**INFO, **HTTPX}):
         expected = calls(3)[-1]

@@ -63,7 +63,19 @@ def _own(*args: Any, **kwargs: Any) -> None:
         types.MethodType(_own, object()),
         type("Other", (litellm.ModelResponse,), {"__module__": __name__}),
     ],
-    ids=repr,
+    ids=[
+        "function",
+        "static",
+        "partial",
+        "cached",
+        "wraps",
+        "mock",
+        "async-mock",
+        "autospec",
+        "wrapt",
+        "method",
+        "class",
+    ],
 )
 @pytest.mark.parametrize("owner", [litellm.main, litellm.Router, litellm.main.openai_chat_completions])
 def test_whatever_can_be_called_and_is_not_the_packages_own_is_noticed(
@@ -137,7 +149,7 @@ def test_settings_that_are_none_at_first_are_watched_when_they_hold_something(mo
     assert environment.epoch == before + 1
 
 
-@pytest.mark.parametrize("name", policy.READ_ELSEWHERE)
+@pytest.mark.parametrize("name", sorted(policy.READ_ELSEWHERE))
 def test_settings_that_no_call_reads_may_be_anything(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     environment = Environment()
     monkeypatch.setattr(litellm, name, ["set"])

@@ -74,7 +74,7 @@ def nothing(number: int) -> None:
         ({"custom_provider_map": [{"provider": "own", "custom_handler": object()}], "max_user_budget": 3.0}, {}),
         ({"turn_off_message_logging": True}, {}),
     ],
-    ids=str,
+    ids=lambda given: ",".join(given),
 )
 def test_settings_that_change_nothing_unseen_are_served(
     provider: Provider, monkeypatch: pytest.MonkeyPatch, mode: str, settings: dict[str, Any], arguments: Any

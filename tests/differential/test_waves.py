@@ -24,6 +24,7 @@ from lane_switch import Switch, without_callbacks
 from litellm_accel.lane.core import Lane
 from litellm_accel.provider import Provider
 from litellm_accel.verify import records
+from settling import settled
 
 ROOT = str(Path(__file__).parents[2])
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -99,7 +100,7 @@ def test_the_second_wave_is_served(provider: Provider, stream: bool, metadata: b
         await GLOBAL_LOGGING_WORKER.flush()  # of earlier calls
         heard.payloads.clear()
         said = [await wave(direct(provider), 20, stream, metadata) for _ in range(3)]
-        await asyncio.sleep(0.3)
+        await settled()
         return said
 
     def play() -> Any:
