@@ -66,6 +66,7 @@ class Lane:
         self.sighted: set[bytes] = set()
         self.fresh: set[bytes] = set()
         self.bound: set[bytes] = set()
+        self.estranged: set[bytes] = set()
         self._reader = Reader()
         self._internal = importlib.import_module("litellm._internal_context").is_internal_call
 
@@ -278,8 +279,7 @@ class Lane:
                 raise NotShown("settings have changed meanwhile")
             if begun.is_final:
                 return
-            if recording.trace.stranger is not None:
-                raise Unlearnable(f"{recording.trace.stranger} stands among LiteLLM's functions")
+            self._look_for_strangers(recording.trace.stranger, call.key)
             given = (headers, kwargs.get("headers"), kwargs.get("extra_headers"), self.maker.litellm.headers)
             added = {name.lower() for names in given for name in names or ()}
             plan = self.maker.plan(
@@ -340,6 +340,20 @@ class Lane:
         finally:
             recording.forget()
         self.fresh.discard(call.key)
+
+    def _look_for_strangers(self, stranger: str | None, key: bytes) -> None:
+        """Raise ``Unlearnable`` where a function of somebody else's stands among LiteLLM's, in a second call as well.
+
+        In the first it may have had to do with what is made once, like a client.
+        """
+        if stranger is None:
+            return
+        if key in self.estranged:
+            raise Unlearnable(f"{stranger} stands among LiteLLM's functions")
+        if len(self.estranged) >= _MAX_PLANS:
+            self.estranged.clear()
+        self.estranged.add(key)
+        raise NotShown("a stranger")
 
     def _told(self, rewriting: Rewriting, messages: Any) -> Conversation:
         """Return a conversation of which callbacks are told, as it is when it has been sent. Raises ``Unlearnable``."""

@@ -72,8 +72,8 @@ def is_stock(value: Any) -> bool:
             return is_stock(value.__wrapped__)
         source: str = value.__code__.co_filename
         if source == _MAKER:  # a decorator of its making has somebody's context manager in it
-            return value.__code__.co_name == "helper" and is_stock(value.__wrapped__)
-        return source.startswith(_sources()) or (source[0] == "<" and value.__name__.startswith("__"))
+            return value.__code__.co_name == "helper" and is_stock(vars(value).get("__wrapped__"))
+        return source.startswith(_sources()) or (source.startswith("<") and value.__name__.startswith("__"))
     if issubclass(kind, type):
         return _root(value) in _ROOTS or _is_required(value)
     if not callable(value):

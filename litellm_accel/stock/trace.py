@@ -21,7 +21,8 @@ from litellm_accel.stock.guard import PACKAGES, Origin, origin
 
 Result = TypeVar("Result")
 _trace: ContextVar[Trace | None] = ContextVar("litellm_accel_trace", default=None)
-_IMPORTING = ("importlib._bootstrap", "_find_and_load")
+# What runs below these is not the call's way: modules that are imported now, and whoever writes log records.
+_ASIDE = frozenset((("importlib._bootstrap", "_find_and_load"), ("logging", "callHandlers")))
 # Modules whose functions are put around others to make something else of them.
 _DECORATING = frozenset(("contextlib", "functools"))
 _SELVES = ("self", "cls")  # what methods call their first argument; to look at others costs more than all else here
@@ -46,30 +47,47 @@ class Trace:
         self.calls = calls.Calls(self.began)
         self.seen: dict[int, CodeType] = {}  # by a monitoring tool; kept, as in ``calls``
         self._met: list[tuple[CodeType, str, Any]] = []
-        self._looks_below = False  # since there may be others than stock
+        self._looks_below = False  # since something else than stock has run
         self._is_over = False
 
     def run(self, function: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Result:
         """Return what ``function`` returns, which runs here."""
         token = _trace.set(self)
-        is_ready = _hook.open()
+        is_open = self._quietly(_hook.open)
         try:
             return self._follow(function, args, kwargs)
         finally:
-            if is_ready:
-                _hook.close()
+            if is_open:
+                self._quietly(_hook.close)
             _trace.reset(token)
 
     async def arun(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         """Return what ``coroutine`` returns, which runs here."""
         token = _trace.set(self)
-        is_ready = _hook.open()
+        is_open = self._quietly(_hook.open)
         try:
-            return await _Steps(self, coroutine)
+            result: Result = await _Steps(self, coroutine)
+            return result
         finally:
-            if is_ready:
-                _hook.close()
+            if is_open:
+                self._quietly(_hook.close)
             _trace.reset(token)
+
+    def on(self) -> bool:
+        """Hear of functions in this thread from now on; return whether that has to be switched ``off``."""
+        return not self._is_over and self._quietly(_hook.on, self)
+
+    def off(self) -> None:
+        """Hear of none in this thread."""
+        self._quietly(_hook.off, self)
+
+    def _quietly(self, hook: Callable[..., bool | None], *args: Any) -> bool:
+        """Return what ``hook`` does, or that it does not, for the call must not fail in the middle."""
+        try:
+            return bool(hook(*args))
+        except Exception as error:
+            self.fault = error
+            return False
 
     def end(self) -> None:
         """Let go of all that was seen: tasks that were begun meanwhile may hold this trace for long."""
@@ -115,18 +133,18 @@ class Trace:
             self.fault = error
 
     def _follow(self, function: Callable[..., Result], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Result:
-        is_on = not self._is_over and _hook.on(self)
+        is_on = self.on()
         try:
             return function(*args, **kwargs)
         finally:
             if is_on:
-                _hook.off(self)
+                self.off()
 
     def _meet(self, frame: FrameType, code: CodeType) -> _Known:
         """Return what is to be known of a function, which is met for the first time; look at who calls a stranger."""
         module, name = frame.f_globals.get("__name__"), code.co_name
         whose, is_function = origin(code.co_filename, module), code.co_flags & _IS_FUNCTION
-        if whose is Origin.STRANGER or (module, name) == _IMPORTING:
+        if whose is Origin.STRANGER or (module, name) in _ASIDE:
             self._looks_below = True
             is_special = name[:2] == name[-2:] == "__" and name != "__call__"
             if whose is Origin.STRANGER and is_function and not is_special and _is_called_by_stock(frame):
@@ -140,16 +158,17 @@ class Trace:
         return known
 
     def _is_called_by_call(self, frame: FrameType) -> bool:
-        """Return whether the call itself has led to ``frame``, not an import; note a stranger on the way."""
-        below = frame.f_back
+        """Return whether the way of the call has led to ``frame``; note a stranger on it."""
+        below, stranger = frame.f_back, None
         while below is not None and below.f_code not in _ENDS:
             name = below.f_globals.get("__name__")
-            if (name, below.f_code.co_name) == _IMPORTING:
+            if (name, below.f_code.co_name) in _ASIDE:
                 return False
-            if origin(below.f_code.co_filename, name) is Origin.STRANGER:
-                self._note_stranger(below)
-                return True
+            if stranger is None and origin(below.f_code.co_filename, name) is Origin.STRANGER:
+                stranger = below
             below = below.f_back
+        if stranger is not None:
+            self._note_stranger(stranger)
         return True
 
     def _note_stranger(self, frame: FrameType) -> None:
@@ -171,7 +190,7 @@ class _Steps(Generic[Result]):
         step: Any = coroutine.send
         value: Any = None
         while True:
-            is_on = not trace._is_over and _hook.on(trace)
+            is_on = trace.on()
             try:
                 awaited = step(value)
             except StopIteration as ended:
@@ -180,7 +199,7 @@ class _Steps(Generic[Result]):
             finally:
                 step = value = None  # an error's traceback leads back to here
                 if is_on:
-                    _hook.off(trace)
+                    trace.off()
             try:
                 value = yield awaited
                 step = coroutine.send

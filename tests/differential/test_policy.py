@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import time
@@ -44,7 +45,7 @@ def test_so_are_classes_in_the_place_of_others(monkeypatch: pytest.MonkeyPatch) 
     assert environment.refresh() is None
 
 
-def _own(*args: Any, **kwargs: Any) -> None:
+def _own(*args: Any, **kwargs: Any) -> Any:
     """A function of an application."""
 
 
@@ -56,6 +57,9 @@ def _own(*args: Any, **kwargs: Any) -> None:
         functools.partial(_own),
         functools.lru_cache(_own),
         functools.wraps(litellm.utils.get_optional_params)(lambda *args: None),
+        contextlib.contextmanager(_own),
+        contextlib.contextmanager(_own)()(litellm.utils.get_optional_params),
+        mock.Mock,
         mock.Mock(),
         mock.AsyncMock(),
         mock.create_autospec(litellm.utils.get_optional_params),

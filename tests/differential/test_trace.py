@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def function_setup(*args, **kwargs):
     return _function_setup(*args, **kwargs)
 """
 PLACES = ("helper", "KEPT", "KEPT.begin", "Renewer", "Renewer.begin", "Renewer.note", "Base.note", "Renewer.fixed")
-WRAPPERS = ("function", "mock", "wrapt", "contextmanager")
+WRAPPERS = ("mock", "wrapt", "contextmanager")
 SCRIPT = """
 import asyncio, contextlib, functools, json, operator, sys
 from unittest import mock
@@ -176,12 +177,16 @@ def played(provider: Provider, folder: Path, mode: str, places: Any, wrappers: A
     return json.loads(run.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("mode", ["async", "sync"])
+@pytest.mark.parametrize(
+    ("mode", "places", "wrappers"),
+    [("async", PLACES, ["function"]), ("async", ["helper"], WRAPPERS), ("sync", PLACES[:3], ["function"])],
+    ids=["places", "wrappers", "sync"],
+)
 def test_whoever_stands_in_a_module_of_an_unknown_release_is_called(
-    provider: Provider, unknown_release: Path, mode: str
+    provider: Provider, unknown_release: Path, mode: str, places: Sequence[str], wrappers: Sequence[str]
 ) -> None:
-    found = played(provider, unknown_release, mode, PLACES, WRAPPERS)
-    assert len(found) == len(PLACES) + len(WRAPPERS) - 1
+    found = played(provider, unknown_release, mode, places, wrappers)
+    assert len(found) == len(places) + len(wrappers) - 1
     for case, (before, patched, after, first, reasons) in found.items():
         assert before[0] >= 2, case  # the first call of the process makes what later ones find
         assert patched == [0, 4], case
@@ -332,6 +337,38 @@ async def test_a_fault_of_the_trace_is_kept_from_the_call(monkeypatch: pytest.Mo
     result = await made.arun(mocked())
     assert result.choices[0].message.content == "Hello"
     assert str(made.fault) == "injected"
+
+
+async def test_so_is_one_in_switching_it_on_or_off(monkeypatch: pytest.MonkeyPatch, nothing_left: None) -> None:
+    def broken(*args: Any) -> Any:
+        raise RuntimeError("injected")
+
+    for name in ("open", "on"):
+        with monkeypatch.context() as patched:
+            patched.setattr(type(trace._hook), name, broken)
+            made = Trace()
+            result = await made.arun(mocked())
+        assert result.choices[0].message.content == "Hello"
+        assert str(made.fault) == "injected"
+
+
+async def test_whoever_writes_log_records_is_not_on_the_calls_way(caplog: pytest.LogCaptureFixture) -> None:
+    class Shipping(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            shipped.append(httpx.URL("http://logs"))
+
+    shipped: list[Any] = []
+    handler = Shipping()
+    litellm.verbose_logger.addHandler(handler)
+    try:
+        with caplog.at_level(logging.DEBUG, "LiteLLM"):
+            made = Trace()
+            await made.arun(mocked())
+    finally:
+        litellm.verbose_logger.removeHandler(handler)
+    assert shipped
+    assert made.stranger is None
+    assert "httpx._urls" not in made.owners(set())
 
 
 def test_what_a_package_requires_is_its_own() -> None:
