@@ -26,6 +26,7 @@ from litellm_accel.components.base import (
     with_parameters_of,
 )
 from litellm_accel.genuine import is_genuine
+from litellm_accel.stock import seams
 
 _CALCULATOR = "litellm.cost_calculator"
 _ARITHMETIC = "litellm.litellm_core_utils.llm_cost_calc.utils"
@@ -150,7 +151,7 @@ class _LiteLLM:
     def prices(self) -> Any:
         """Read ``Prices``."""
         points: list[tuple[Any, tuple[str, ...]]] = [
-            (_module(module), names) for module, names in _SETTINGS.items() if module != _CALCULATOR
+            (_module(module), names) for module, names in self.settings.items() if module != _CALCULATOR
         ]
         for module in self.homes:
             functions = (name for namespace, name, _ in self._own if namespace is vars(module))
@@ -293,7 +294,8 @@ class _Planner:
     def _tariff(self, info: Mapping[str, Any], provider: str, asked: Mapping[str, Any]) -> tuple[list[int], Any]:
         """Return a prompt length for each row of rates, and the tariff."""
         arithmetic = self._litellm.arithmetic
-        info = arithmetic.apply_provider_cache_read_default(info, provider)
+        info = getattr(arithmetic, "apply_provider_cache_read_default", lambda info, _: info)(info, provider)
+        cost_per_unit = seams.either(arithmetic, "get_cost_per_unit", "_get_cost_per_unit")
         tier = asked.get("service_tier")
         inclusive = arithmetic._uses_inclusive_token_thresholds(provider)
         thresholds = sorted(
@@ -320,8 +322,8 @@ class _Planner:
                     threshold_is_inclusive=inclusive,
                 )
             )
-            output_audio = arithmetic.get_cost_per_unit(info, "output_cost_per_audio_token", None)
-            output_image = arithmetic.get_cost_per_unit(info, "output_cost_per_image_token", None)
+            output_audio = cost_per_unit(info, "output_cost_per_audio_token", None)
+            output_image = cost_per_unit(info, "output_cost_per_image_token", None)
             rates.append(
                 (
                     base,
