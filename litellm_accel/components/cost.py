@@ -344,10 +344,11 @@ class _Planner:
                     ),
                 )
             )
+        regional = seams.either(arithmetic, "get_regional_uplift_multiplier", "_get_regional_uplift_multiplier")
         fedramp = getattr(arithmetic, "get_fedramp_uplift_multiplier", None)
         residency = asked.get("data_residency")
         multipliers = (
-            arithmetic.get_regional_uplift_multiplier(info, residency) * (fedramp(info, residency) if fedramp else 1.0),
+            regional(info, residency) * (fedramp(info, residency) if fedramp else 1.0),
             arithmetic.get_vertex_regional_endpoint_uplift(info, asked.get("vertex_location")),
         )
         tariff = load("cost").Tariff(thresholds, inclusive, rates, [each for each in multipliers if each != 1.0])
