@@ -24,6 +24,7 @@ from litellm_accel.components.base import (
     Unavailable,
     with_parameters_of,
 )
+from litellm_accel.stock import seams
 from litellm_accel.stock.guard import is_stock
 
 _CALCULATOR = "litellm.cost_calculator"
@@ -149,7 +150,7 @@ class _LiteLLM:
     def prices(self) -> hot.cost.Prices:
         """Read ``Prices``."""
         points: list[tuple[Any, tuple[str, ...]]] = [
-            (_module(module), names) for module, names in _SETTINGS.items() if module != _CALCULATOR
+            (_module(module), names) for module, names in self.settings.items() if module != _CALCULATOR
         ]
         for module in self.homes:
             functions = (name for namespace, name, _ in self._own if namespace is vars(module))
@@ -294,7 +295,8 @@ class _Planner:
     ) -> tuple[list[int], hot.cost.Tariff]:
         """Return a prompt length for each row of rates, and the tariff."""
         arithmetic = self._litellm.arithmetic
-        info = arithmetic.apply_provider_cache_read_default(info, provider)
+        info = getattr(arithmetic, "apply_provider_cache_read_default", lambda info, _: info)(info, provider)
+        cost_per_unit = seams.either(arithmetic, "get_cost_per_unit", "_get_cost_per_unit")
         tier = asked.get("service_tier")
         inclusive = arithmetic._uses_inclusive_token_thresholds(provider)
         thresholds = sorted(
@@ -321,8 +323,8 @@ class _Planner:
                     threshold_is_inclusive=inclusive,
                 )
             )
-            output_audio = arithmetic.get_cost_per_unit(info, "output_cost_per_audio_token", None)
-            output_image = arithmetic.get_cost_per_unit(info, "output_cost_per_image_token", None)
+            output_audio = cost_per_unit(info, "output_cost_per_audio_token", None)
+            output_image = cost_per_unit(info, "output_cost_per_image_token", None)
             rates.append(
                 (
                     base,
@@ -343,10 +345,11 @@ class _Planner:
                     ),
                 )
             )
+        regional = seams.either(arithmetic, "get_regional_uplift_multiplier", "_get_regional_uplift_multiplier")
         fedramp = getattr(arithmetic, "get_fedramp_uplift_multiplier", None)
         residency = asked.get("data_residency")
         multipliers = (
-            arithmetic.get_regional_uplift_multiplier(info, residency) * (fedramp(info, residency) if fedramp else 1.0),
+            regional(info, residency) * (fedramp(info, residency) if fedramp else 1.0),
             arithmetic.get_vertex_regional_endpoint_uplift(info, asked.get("vertex_location")),
         )
         tariff = hot.cost.Tariff(thresholds, inclusive, rates, [each for each in multipliers if each != 1.0])

@@ -231,8 +231,7 @@ class Reader:
 
     def __init__(self) -> None:
         import litellm
-        from litellm import _logging
-        from litellm._internal_context import with_service_target
+        from litellm import _internal_context, _logging
         from litellm._service_logger import ServiceLogging
         from litellm.caching.dual_cache import DualCache
         from litellm.caching.in_memory_cache import InMemoryCache
@@ -271,7 +270,8 @@ class Reader:
         self.callback_type = CustomLogger
         self.compaction_type = CompactionState
         self.no_filter = vars(CustomLogger)["async_filter_deployments"]
-        self._scoped = with_service_target("")(self.no_filter).__code__
+        scope = getattr(_internal_context, "with_service_target", None)  # earlier releases have none
+        self._scoped = None if scope is None else scope("")(self.no_filter).__code__
         self._router_methods = frozenset(_functions(vars(litellm.Router)))
         self._minute: tuple[Any, str] = (None, "")
         self._tools = Tools(self.litellm)
@@ -312,7 +312,7 @@ class Reader:
 
         LiteLLM's decorator that names a datastore's purpose may be around it.
         """
-        if getattr(function, "__code__", None) is self._scoped:
+        if self._scoped is not None and getattr(function, "__code__", None) is self._scoped:
             function = function.__wrapped__
         return type(function) is FunctionType and _essence(function) == _essence(self.no_filter)
 

@@ -16,6 +16,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from litellm_accel.hot import routing as _hot
+from litellm_accel.stock import seams
 
 Deployment = dict[str, Any]
 
@@ -86,9 +87,16 @@ class Tools:
     def __init__(self, litellm: dict[str, Any]) -> None:
         tags = importlib.import_module("litellm.router_strategy.tag_based_routing")
         self.litellm = litellm
-        self.for_tag = tags.get_deployments_for_tag
+        self._for_tag = tags.get_deployments_for_tag
+        self._asks_for_all = bool(seams.taken_by(self._for_tag, {"request_deployments": ()}))
         self._tags_in = tags._tags_in_metadata
         self._routing_tags: str = importlib.import_module("litellm.constants").ROUTING_REQUEST_TAGS_METADATA_KEY
+
+    def for_tag(self, router: Any, name: Any, left: list[Any], request: Any, field: Any, deployments: Any) -> Any:
+        """Return a coroutine that chooses by tags among those that are ``left`` of a request's ``deployments``."""
+        if self._asks_for_all:
+            return self._for_tag(router, name, left, request, field, request_deployments=deployments)
+        return self._for_tag(router, name, left, request, field)
 
     def tags_in(self, metadata: dict[str, Any]) -> list[str]:
         """Return the tags a request's metadata holds, as tag routing reads them."""
@@ -555,7 +563,8 @@ class Filters:
         request: dict[str, Any] = {"enable_tag_filtering": True}
         if tags.tagged:
             request[tags.field] = metadata
-        asked = self._tools.for_tag(router, self._name, [deployments[place] for place in places], request, tags.field)
+        left = [deployments[place] for place in places]
+        asked = self._tools.for_tag(router, self._name, left, request, tags.field, deployments)
         try:
             asked.send(None)
         except StopIteration as answer:

@@ -38,7 +38,7 @@ _SETTINGS = frozenset(
         alerting_config router_general_settings deployment_affinity_ttl_seconds model_group_affinity_config
         ignore_invalid_deployments enable_health_check_routing health_check_staleness_threshold
         health_check_ignore_transient_errors background_health_check_model_groups enable_weighted_failover
-        fallback_access_check fallback_budget_check auto_router_capability_limit
+        fallback_access_check fallback_budget_check auto_router_capability_limit fallback_on_unsupported_params
         """,
     )
 )

@@ -634,12 +634,12 @@ class Streaming(Component):
         chunks = [
             serve(_ASYNC, streams.anext),
             serve(_SYNC, streams.snext),
-            serve(_ASYNCIFY, streams.asyncified),
         ]
         if not streams.ends:
             return chunks
         return [
             *chunks,
+            serve(_ASYNCIFY, streams.asyncified),
             serve(_BUILDER, streams.build),
             serve(_FINISH, streams.finish),
             serve(_TOTAL, streams.total),

@@ -75,4 +75,9 @@ def hooks_of_the_sdk() -> tuple[Any, ...]:
 
 def default_encoding(counter: ModuleType) -> Any:
     """Return the function by which the module that counts tokens finds LiteLLM's default encoding, None without one."""
-    return getattr(counter, "get_default_encoding", None) or getattr(counter, "_get_default_encoding", None)
+    return either(counter, "get_default_encoding", "_get_default_encoding")
+
+
+def either(module: ModuleType, *names: str) -> Any:
+    """Return what ``module`` has under the first of ``names`` that the installed release has, None without any."""
+    return next((getattr(module, name) for name in names if hasattr(module, name)), None)
