@@ -267,15 +267,17 @@ class Streams:
 
     def shadow(self, wrapper: Any, taken: list[Any]) -> Shadow | None:
         """Return what the lane would make of the next event, if stock serves it because its shape is being proven."""
-        if not taken or taken[-1] is not BEING_PROVEN:
-            return None
         try:
-            reader = wrapper.completion_stream._decoder.reader
-            trial = self.trials.get(reader.shape)
-            return None if trial is None else trial.shadow(reader, vars(wrapper), vars(self.package))
+            is_tried = bool(taken) and taken[-1] is BEING_PROVEN
+            return self._shadow(wrapper) if is_tried else None
         except Exception as error:
             self.gate.fault(error)
             return None
+
+    def _shadow(self, wrapper: Any) -> Shadow | None:
+        reader = wrapper.completion_stream._decoder.reader
+        trial = self.trials.get(reader.shape)
+        return None if trial is None else trial.shadow(reader, vars(wrapper), vars(self.package))
 
     def compare(self, shadow: Shadow, wrapper: Any, chunk: Any) -> None:
         """Compare what the lane would have made with stock's ``chunk``."""

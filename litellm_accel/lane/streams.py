@@ -45,6 +45,7 @@ class Events:
         self.packet: Any = None  # that has come, and that the splitter has not been given yet
         self.error: BaseException | None = None  # of reading a packet, for the SDK to raise
         self.reading = False  # a packet is awaited
+        self._decoded: list[Any] = []  # the event that is passed on next
         self.begun = False  # the SDK's own loop is suspended here, at an event or before the first
 
     async def aiter_bytes(self, packets: AsyncIterator[bytes]) -> AsyncIterator[Any]:
@@ -58,9 +59,9 @@ class Events:
             while not splitter.odd:
                 self._raise()
                 self.take()
-                line = splitter.next()
-                if line is not None:
-                    yield self._event(line)
+                self._decode()
+                if self._decoded:
+                    yield self._decoded.pop()
                 elif not splitter.odd:
                     self.packet = await anext(packets, None)
                     if self.packet is None:
@@ -73,6 +74,8 @@ class Events:
             self.packets = None
             raise
         try:
+            while self._decoded:
+                yield self._decoded.pop()
             async for event in self.decoder.aiter_bytes(_arest(self, packets)):
                 yield event
         finally:
@@ -89,9 +92,9 @@ class Events:
             while not splitter.odd:
                 self._raise()
                 self.take()
-                line = splitter.next()
-                if line is not None:
-                    yield self._event(line)
+                self._decode()
+                if self._decoded:
+                    yield self._decoded.pop()
                 elif not splitter.odd:
                     self.packet = next(packets, None)
                     if self.packet is None:
@@ -104,6 +107,8 @@ class Events:
             self.packets = None
             raise
         try:
+            while self._decoded:
+                yield self._decoded.pop()
             yield from self.decoder.iter_bytes(_rest(self, packets))
         finally:
             self.packets = None
@@ -123,12 +128,16 @@ class Events:
             # Both in one statement.
             self.packet = self.reader.splitter.feed(self.packet)  # type: ignore[func-returns-value]
 
-    def _event(self, line: bytes) -> Any:
+    def _decode(self) -> None:
+        """Have the SDK's decoder make an event of what has come, if it is one."""
+        line = None
         try:
-            self.decoder.decode(line.decode("utf-8"))
-            return self.decoder.decode("")
+            line = self.reader.splitter.next()
+            if line is not None:  # at once, since a decoder that has been given half an event would go on with it
+                self._decoded.append((self.decoder.decode(line.decode("utf-8")), self.decoder.decode(""))[1])
         except Exception:
-            self.reader.splitter.back()
+            if line is not None:
+                self.reader.splitter.back()
             raise
 
 
@@ -137,9 +146,7 @@ class _NoEvent:
 
     data = ""
     event = None
-
-    def json(self) -> None:
-        """There is none."""
+    json = type(None)  # that returns None
 
 
 _NO_EVENT = _NoEvent()
@@ -384,8 +391,7 @@ class ChunkTrial:
 
     def shadow(self, reader: Any, attributes: Mapping[str, Any], package: dict[str, Any]) -> Shadow:
         """Return what it makes of the event that ``reader`` has given back."""
-        line = reader.splitter.next()
-        reader.splitter.back()
+        line = (reader.splitter.next(), reader.splitter.back())[0]
         return Shadow(self, line, attributes, package)
 
 
