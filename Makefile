@@ -21,7 +21,7 @@ existing := --environment existing:$(abspath $(bin))/python
 # Neither tests nor measurements ask the network for LiteLLM's price list.
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 
-.PHONY: demo test test-compiled test-pure test-slow lint types docs bench bench-quick measure figures verify records programs wheel build clean
+.PHONY: demo test test-compiled test-pure test-slow lint types docs bench bench-quick measure figures verify records mutants programs wheel build clean
 
 demo: build
 	$(bin)/litellm-accel demo
@@ -78,6 +78,11 @@ verify: build
 # The records that the wheel brings along, of this Python.
 records: build
 	$(bin)/litellm-accel verify --thorough --records litellm_accel/verify/records
+
+# Accelerated and stock LiteLLM compared on changed copies of the installed one. MUTANTS names some of them, MUTANTS_ARGS passes
+# options of tests/mutants.
+mutants: build
+	PYTHONPATH=tests $(bin)/python -m mutants $(MUTANTS_ARGS) $(MUTANTS)
 
 # Real programs, each in an environment of its own under .cache/programs, on stock and accelerated LiteLLM.
 # PROGRAMS names some of them, PROGRAMS_ARGS passes options of tests/programs/run.py.

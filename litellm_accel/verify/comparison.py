@@ -55,7 +55,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of one run. ``lane`` says what the lane did; ``error`` is set when a side could not play it."""
+    """What came of one run.
+
+    ``lane`` says what the lane did, ``served`` how many calls it served; ``error`` is set if a side could not play it.
+    """
 
     run: Run
     lane: LaneTaken
@@ -63,6 +66,7 @@ class Verdict:
     differences: tuple[Difference, ...]
     seconds: float
     error: str = ""
+    served: int = 0
 
     @property
     def ok(self) -> bool:
@@ -239,7 +243,8 @@ class _Pair:
         if accelerated is None or error:
             return Verdict(run, "unknown", {}, (), time.monotonic() - begin, error)
         differences = _lane_differences(run, served, declined) + (differences or [])
-        return Verdict(run, _lane(served, declined), declined, tuple(differences), time.monotonic() - begin)
+        seconds = time.monotonic() - begin
+        return Verdict(run, _lane(served, declined), declined, tuple(differences), seconds, served=served)
 
 
 # --- comparing --------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 from litellm_accel import settings
@@ -118,39 +118,44 @@ def fork_server() -> Iterator[ForkServer | None]:
 class ForkServer:
     """A process that has everything imported and forks a side when asked to."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: Sequence[str] = (*WORKER, "fork")) -> None:
         self._lock = threading.Lock()
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process
         self._socket, theirs = socket.socketpair()
         self._socket.settimeout(START_SECONDS)
         with theirs:
-            self._process = subprocess.Popen(
-                [*WORKER, "fork"],
-                stdin=theirs.fileno(),
-                stdout=self._errors,
-                stderr=self._errors,
-                env=clean_environment(),
-            )
+            self._process = self._start(command, theirs)
+
+    def _start(self, command: Sequence[str], theirs: socket.socket) -> subprocess.Popen[bytes] | Forked:
+        errors = self.errors
+        return subprocess.Popen(command, stdin=theirs.fileno(), stdout=errors, stderr=errors, env=clean_environment())
 
     def fork(self, component: str, accelerator: str, errors: IO[bytes]) -> Forked:
         """Start a side, whose standard error is `errors`. Raises RuntimeError if this process has ended instead."""
         orders, stdin = os.pipe()
         stdout, answers = os.pipe()
         try:
-            with self._lock:
-                names = f"{component} {accelerator}".encode()
-                socket.send_fds(self._socket, [names], [orders, answers, errors.fileno()])
-                pid = int.from_bytes(self._socket.recv(PID_BYTES), "big")
-        except OSError:
-            pid = 0
+            pid = self.start(f"{component} {accelerator}", orders, answers, errors.fileno())
+        except RuntimeError:
+            os.close(stdin)
+            os.close(stdout)
+            raise
         finally:
             os.close(orders)
             os.close(answers)
-        if not pid:
-            os.close(stdin)
-            os.close(stdout)
-            raise RuntimeError(f"the process that is forked has ended\n{_end(self._errors)}")
         return Forked(pid, stdin, stdout)
+
+    def start(self, words: str, stdin: int, stdout: int, stderr: int) -> int:
+        """Fork a process that starts with `words`, and return its number. Raises RuntimeError as ``fork`` does."""
+        try:
+            with self._lock:
+                socket.send_fds(self._socket, [words.encode()], [stdin, stdout, stderr])
+                pid = int.from_bytes(self._socket.recv(PID_BYTES), "big")
+        except OSError:
+            pid = 0
+        if not pid:
+            raise RuntimeError(f"the process that is forked has ended\n{_end(self.errors)}")
+        return pid
 
     def stop(self) -> None:
         """End the process, which waits for its sides; they are ended by whoever started them."""
@@ -160,7 +165,7 @@ class ForkServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._errors.close()
+        self.errors.close()
 
 
 class Forked:

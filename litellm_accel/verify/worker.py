@@ -20,11 +20,14 @@ import pickle
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from litellm_accel.report import AccelerationError
+
+if TYPE_CHECKING:
+    from litellm_accel.verify.scenario import Run
 
 RUNS_BETWEEN_COLLECTIONS = 10
 
@@ -69,14 +72,17 @@ def accelerated(component: str) -> Iterator[Counters]:
 # --- playing ----------------------------------------------------------------------------------------------------------
 
 
-def play(component: str, accelerator: str) -> None:
-    """Serve orders from standard input until it ends; what anyone prints goes to standard error."""
+def play(component: str, accelerator: str, runs: Sequence[Run] | None = None) -> None:
+    """Serve orders from standard input until it ends; what anyone prints goes to standard error.
+
+    Without `runs` it is those of the component that can be ordered.
+    """
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     module, _, function = accelerator.partition(":")
     try:
         with open(0, "rb", closefd=False) as orders:
-            _serve(orders, answers, component, getattr(importlib.import_module(module), function))
+            _serve(orders, answers, component, getattr(importlib.import_module(module), function), runs)
     except EOFError:
         pass  # whoever asked is gone
     except AccelerationError as error:
@@ -87,7 +93,9 @@ def play(component: str, accelerator: str) -> None:
     os._exit(0)  # threads that a scenario left waiting must not keep the process
 
 
-def _serve(orders: BinaryIO, answers: BinaryIO, component: str, accelerator: Accelerator) -> None:
+def _serve(
+    orders: BinaryIO, answers: BinaryIO, component: str, accelerator: Accelerator, given: Sequence[Run] | None
+) -> None:
     from litellm_accel.provider import Address
     from litellm_accel.verify import masks, scenarios
     from litellm_accel.verify.stage import played
@@ -97,7 +105,7 @@ def _serve(orders: BinaryIO, answers: BinaryIO, component: str, accelerator: Acc
         answers.flush()
 
     gc.disable()  # garbage is collected between runs, and where a run asks for it
-    runs = {run.id: run for run in scenarios.runs(component)}
+    runs = {run.id: run for run in (scenarios.runs(component) if given is None else given)}
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     provider = Address(*pickle.load(orders))
@@ -145,19 +153,26 @@ def _warm_up(provider: Any, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
 
 
 def fork() -> None:
-    """Fork a player for each component and accelerator that are named through the socket that standard input is.
-
-    With the names come the player's standard input, output and error; what goes back is the number of its process.
-    """
+    """Fork a player for each component and accelerator that are named."""
     from litellm_accel import components
     from litellm_accel.verify import scenarios
-    from litellm_accel.verify.sides import PID_BYTES
 
     gc.disable()  # what is imported is there to stay
     for component in scenarios.THEMES:
         components.get(component)
         scenarios.runs(component)
-    _import_what_is_used()
+    import_modules(what_is_used())
+    fork_when_asked(play)
+
+
+def fork_when_asked(start: Callable[..., None]) -> None:
+    """Fork a process for each message that comes through the socket that standard input is.
+
+    The process calls `start` with the words of the message. With them come its standard input, output and error; what
+    goes back is its number.
+    """
+    from litellm_accel.verify.sides import PID_BYTES
+
     gc.freeze()
     with socket.socket(fileno=os.dup(0)) as connection:
         while (received := socket.recv_fds(connection, 4096, 3))[0]:
@@ -167,7 +182,8 @@ def fork() -> None:
                 for number, file in enumerate(files):
                     os.dup2(file, number)
                     os.close(file)
-                play(*names.decode().split())
+                start(*names.decode().split())
+                os._exit(0)
             for file in files:
                 os.close(file)
             connection.sendall(pid.to_bytes(PID_BYTES, "big"))
@@ -176,17 +192,21 @@ def fork() -> None:
             os.wait()  # until then a player that has ended keeps its number, which others may still want to kill
 
 
-def _import_what_is_used() -> None:
-    """Import what LiteLLM imports when it is first used: learned in a fork, for threads do not outlive one."""
-    importlib.import_module("litellm")
+def what_is_used() -> list[str]:
+    """The modules that are imported when LiteLLM is imported and first used: learned in a fork, for threads' sake."""
     reading, writing = os.pipe()
     if not os.fork():
         _report_what_is_used(writing)
     os.close(writing)
     with open(reading) as report:
-        for line in report:
-            with contextlib.suppress(ImportError):
-                importlib.import_module(line.rstrip())
+        return [line.rstrip() for line in report]
+
+
+def import_modules(names: Iterable[str]) -> None:
+    """Import modules; those that cannot be are passed over."""
+    for name in names:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 def _report_what_is_used(writing: int) -> None:
