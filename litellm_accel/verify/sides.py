@@ -160,11 +160,11 @@ class ForkServer:
     def stop(self) -> None:
         """End the process, which waits for its sides; they are ended by whoever started them."""
         self._socket.close()
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        if isinstance(self._process, subprocess.Popen):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_SECONDS)
+        self._process.kill()
+        self._process.wait()
         self.errors.close()
 
 

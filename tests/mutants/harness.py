@@ -99,12 +99,6 @@ class _Changed(sides.ForkServer):
             os.close(writing)
             return sides.Forked(pid, os.dup(nowhere.fileno()), reading)
 
-    def stop(self) -> None:
-        self._socket.close()
-        self._process.kill()
-        self._process.wait()
-        self.errors.close()
-
 
 def run(
     mutant: Mutant,
