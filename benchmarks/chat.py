@@ -171,7 +171,8 @@ class LoggedCalls(Calls):
 
 
 class Admission:
-    """Whether the lane serves a prepared call, and by which plan: all that comes before the request is put together."""
+    """Whether the fast path serves a prepared call, and by which plan: all that comes before the request is put
+    together."""
 
     params = (["compiled", "pure"],)
     param_names = ("backend",)
@@ -191,17 +192,17 @@ class Admission:
             for _ in range(5):
                 litellm.completion(**self.call)
         assert _served(backend) > 1, "the call is not prepared"
-        assert COMPONENT.lane is not None
-        self.lane = COMPONENT.lane
+        assert COMPONENT.pipeline is not None
+        self.pipeline = COMPONENT.pipeline
 
     def time_admit(self, backend: str) -> None:
-        assert self.lane.admit("sync", (), self.call, time.time())
+        assert self.pipeline.admit("sync", (), self.call, time.time())
 
 
 class Declined:
-    """How much longer than in stock a call takes that the lane leaves to stock, in percent of processor time.
+    """How much longer than in stock a call takes that the fast path leaves to stock, in percent of processor time.
 
-    Stock and accelerated take turns. The call passes an argument that the lane does not know.
+    Stock and accelerated take turns. The call passes an argument that the fast path does not know.
     """
 
     params = (["completion", "acompletion"],)
@@ -249,7 +250,7 @@ class Declined:
 
 
 class Parts:
-    """The lane's own work on one call."""
+    """The fast path's own work on one call."""
 
     params = (["compiled", "pure"],)
     param_names = ("backend",)

@@ -1,4 +1,4 @@
-"""Whole streams against the loopback provider, with the components they go with, and the lane's own work."""
+"""Whole streams against the loopback provider, with the components they go with, and the fast path's own work."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class _Streams:
                 turns["compiled"].append(self._turn())
                 served = [after - counted for after, counted in zip(_served(), before, strict=True)]
                 expected = [2 * self.streams, self.streams * (CHUNKS + SHORT)]
-                assert served[0] == expected[0], f"the lane has opened {served[0]} streams, not {expected[0]}"
+                assert served[0] == expected[0], f"the fast path has opened {served[0]} streams, not {expected[0]}"
                 assert served[1] >= expected[1], f"{served[1]} chunks have been served, not {expected[1]}"
                 litellm_accel.restore()
         close(self.loop)
@@ -195,7 +195,7 @@ class End:
 
 
 class Parts:
-    """The lane's own work on 200 events."""
+    """The fast path's own work on 200 events."""
 
     params = (["compiled", "pure"],)
     param_names = ("backend",)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from litellm_accel._backend import backend
     from litellm_accel.activation import accelerate, accelerated, reset_errors, restore, status
     from litellm_accel.encodings import Encoding, get_encoding
-    from litellm_accel.lane.pools import connection_pool_stats
+    from litellm_accel.fastpath.transport.pools import connection_pool_stats
     from litellm_accel.report import AccelerationError, ComponentStatus, Report
 
 __all__ = [
@@ -41,7 +41,7 @@ _HOMES = {
     "accelerate": "activation",
     "accelerated": "activation",
     "backend": "_backend",
-    "connection_pool_stats": "lane.pools",
+    "connection_pool_stats": "fastpath.transport.pools",
     "get_encoding": "encodings",
     "reset_errors": "activation",
     "restore": "activation",

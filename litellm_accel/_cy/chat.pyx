@@ -1,5 +1,5 @@
 # cython: language_level=3, binding=True, boundscheck=False, wraparound=False
-"""The hot path of the chat lane: admission, the request's body, the answer."""
+"""The hot path of the fast path: admission, the request's body, the answer."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from litellm_accel._cy.template cimport Template
 
 __all__ = [
     "ARGUMENTS",
-    "FREE",
+    "VARIABLE_ARGUMENTS",
     "KINDS",
-    "NOTED",
+    "MUTATED_ARGUMENTS",
     "PRICE",
     "Answer",
     "Plan",
@@ -44,8 +44,8 @@ cdef frozenset _ARGUMENTS
 cdef frozenset _FREE
 cdef tuple _NOTED_NAMES
 
-# Arguments the lane understands. Their effect on the request and on the result is the same every time and shown by the
-# call that was learned from; they do nothing else once a call succeeds.
+# Arguments the fast path understands. Their effect on the request and on the result is the same every time and shown by
+# the call that was learned from; they do nothing else once a call succeeds.
 ARGUMENTS = _ARGUMENTS = frozenset(
     [
         "model",
@@ -118,12 +118,12 @@ ARGUMENTS = _ARGUMENTS = frozenset(
 # In which a router keeps what becomes of one call's context.
 cdef str _STATE = "_context_compaction_state"
 # Those whose values LiteLLM puts into the request as they are and that do nothing else: two watched calls must show it.
-FREE = _FREE = frozenset(
+VARIABLE_ARGUMENTS = _FREE = frozenset(
     ("max_completion_tokens", "max_tokens", "prompt_cache_key", "safety_identifier", "seed", "user")
 )
 # Arguments in which LiteLLM notes what comes of a call, and in which a proxy tells of it; in the order in which the
-# lane looks at them. They change with each call, so a key holds but their kinds.
-NOTED = _NOTED_NAMES = (
+# fast path looks at them. They change with each call, so a key holds but their kinds.
+MUTATED_ARGUMENTS = _NOTED_NAMES = (
     "metadata",
     "litellm_metadata",
     "proxy_server_request",
@@ -171,9 +171,9 @@ def call_key(
     """Return a key for what a call passes but its messages, and its free arguments by name, in JSON.
 
     Calls with equal keys pass equal values of equal types, but for free arguments, which have equal names and types,
-    and ``NOTED`` ones, which are of equal kinds. None if the lane does not know the call's arguments. An argument that
-    is None asks for nothing, whatever its name. ``others`` knows those that are the provider's, or are switches that
-    are off, and more values.
+    and ``NOTED`` ones, which are of equal kinds. None if the fast path does not know the call's arguments. An argument
+    that is None asks for nothing, whatever its name. ``others`` knows those that are the provider's, or are switches
+    that are off, and more values.
     """
     stream = kwargs.get("stream")
     if len(args) > 2 or (stream and stream is not True):
@@ -492,7 +492,7 @@ cdef class Plan:
 
     ``transports`` maps each event loop (None for threads) to LiteLLM's transport there and its cookies; ``request`` is
     what a transport needs besides a body. A plan holds for one ``epoch`` of the settings and until ``expires``
-    (``time.time()``). ``feed`` tells callbacks of its successes, ``opening`` opens its streams, ``log``
+    (``time.time()``). ``notifier`` tells callbacks of its successes, ``opening`` opens its streams, ``log``
     writes its log records: None if there are none.
 
     ``kinds`` is the sum of what messages may hold besides texts (of ``KINDS``; -1 for anything). With ``spaced`` the
@@ -520,7 +520,7 @@ cdef class Plan:
     cdef readonly dict request
     cdef readonly object epoch
     cdef public double expires
-    cdef public object feed
+    cdef public object notifier
     cdef public object opening
     cdef public object log
     cdef public int kinds
@@ -562,7 +562,7 @@ cdef class Plan:
         self.expires = expires
         self.free = free
         self.places = {}
-        self.feed = None
+        self.notifier = None
         self.opening = None
         self.log = None
         self.kinds = -1

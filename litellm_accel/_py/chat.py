@@ -1,4 +1,4 @@
-"""The hot path of the chat lane: admission, the request's body, the answer."""
+"""The hot path of the fast path: admission, the request's body, the answer."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from httpx._decoders import SUPPORTED_DECODERS
 from litellm_accel._py.template import Template, leaves_of
 
 if TYPE_CHECKING:
-    from litellm_accel.lane.conversations import Rewriting
-    from litellm_accel.lane.events import Feed
-    from litellm_accel.lane.exchange import Conversion
-    from litellm_accel.lane.header_maps import HeaderMaps
-    from litellm_accel.lane.log_records import LogTemplate
-    from litellm_accel.lane.loops import Transports
-    from litellm_accel.lane.openings import Opening
+    from litellm_accel.fastpath.admission.conversations import Rewriting
+    from litellm_accel.fastpath.notify.log_records import LogTemplate
+    from litellm_accel.fastpath.notify.success import SuccessNotifier
+    from litellm_accel.fastpath.plans.header_maps import HeaderMaps
+    from litellm_accel.fastpath.plans.recorder import Conversion
+    from litellm_accel.fastpath.streams.opener import StreamOpener
+    from litellm_accel.fastpath.transport.loop_clients import Transports
 
     class Others(Protocol):
         """Arguments that ``call_key`` does not know by itself."""
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARGUMENTS",
-    "FREE",
     "KINDS",
-    "NOTED",
+    "MUTATED_ARGUMENTS",
     "PRICE",
+    "VARIABLE_ARGUMENTS",
     "Answer",
     "Plan",
     "Tally",
@@ -54,8 +54,8 @@ __all__ = [
     "value_of",
 ]
 
-# Arguments the lane understands. Their effect on the request and on the result is the same every time and shown by the
-# call that was learned from; they do nothing else once a call succeeds.
+# Arguments the fast path understands. Their effect on the request and on the result is the same every time and shown by
+# the call that was learned from; they do nothing else once a call succeeds.
 ARGUMENTS = frozenset(
     [
         "model",
@@ -128,10 +128,12 @@ ARGUMENTS = frozenset(
 # In which a router keeps what becomes of one call's context.
 _STATE = "_context_compaction_state"
 # Those whose values LiteLLM puts into the request as they are and that do nothing else: two watched calls must show it.
-FREE = frozenset(("max_completion_tokens", "max_tokens", "prompt_cache_key", "safety_identifier", "seed", "user"))
+VARIABLE_ARGUMENTS = frozenset(
+    ("max_completion_tokens", "max_tokens", "prompt_cache_key", "safety_identifier", "seed", "user")
+)
 # Arguments in which LiteLLM notes what comes of a call, and in which a proxy tells of it; in the order in which the
-# lane looks at them. They change with each call, so a key holds but their kinds.
-NOTED = (
+# fast path looks at them. They change with each call, so a key holds but their kinds.
+MUTATED_ARGUMENTS = (
     "metadata",
     "litellm_metadata",
     "proxy_server_request",
@@ -140,13 +142,13 @@ NOTED = (
     "litellm_trace_id",
     "litellm_logging_obj",
 )
-_NOTED = frozenset(NOTED)
+_NOTED = frozenset(MUTATED_ARGUMENTS)
 # In the place of a header's name: the price that an answer states, which LiteLLM adds to the headers.
 PRICE = ""
 # Where it is among the metadata, LiteLLM's proxy may run code that a model asks for, and call it again.
 _CODE = "_litellm_code_execution_enabled"
 # Those that are dictionaries, if they are anything.
-_BUCKETS = frozenset(NOTED[:4])
+_BUCKETS = frozenset(MUTATED_ARGUMENTS[:4])
 _PLAIN = (str, int, float, bytes, tuple, list, dict)
 _ROLES = frozenset(("assistant", "system", "tool", "user"))
 # What messages may hold besides texts that are not empty. Providers' rules for messages leave some of it as it is.
@@ -178,9 +180,9 @@ def call_key(
     """Return a key for what a call passes but its messages, and its free arguments by name, in JSON.
 
     Calls with equal keys pass equal values of equal types, but for free arguments, which have equal names and types,
-    and ``NOTED`` ones, which are of equal kinds. None if the lane does not know the call's arguments. An argument that
-    is None asks for nothing, whatever its name. ``others`` knows those that are the provider's, or are switches that
-    are off, and more values.
+    and ``NOTED`` ones, which are of equal kinds. None if the fast path does not know the call's arguments. An argument
+    that is None asks for nothing, whatever its name. ``others`` knows those that are the provider's, or are switches
+    that are off, and more values.
     """
     stream = kwargs.get("stream")
     if len(args) > 2 or (stream and stream is not True):
@@ -204,7 +206,7 @@ def call_key(
                 return None
         elif name not in ARGUMENTS and (others is None or not others.are_admitted(name, value)):
             return None
-        elif name in FREE and value and (type(value) is str or type(value) is int):
+        elif name in VARIABLE_ARGUMENTS and value and (type(value) is str or type(value) is int):
             try:
                 free[name] = orjson.dumps(value)
                 value = ..., "free", type(value) is int
@@ -495,7 +497,7 @@ class Plan:
 
     ``transports`` maps each event loop (None for threads) to LiteLLM's transport there and its cookies; ``request`` is
     what a transport needs besides a body. A plan holds for one ``epoch`` of the settings and until ``expires``
-    (``time.time()``). ``feed`` tells callbacks of its successes, ``opening`` opens its streams, ``log``
+    (``time.time()``). ``notifier`` tells callbacks of its successes, ``opening`` opens its streams, ``log``
     writes its log records: None if there are none.
 
     ``kinds`` is the sum of what messages may hold besides texts (of ``KINDS``; -1 for anything). With ``spaced`` the
@@ -517,12 +519,12 @@ class Plan:
         "cost",
         "epoch",
         "expires",
-        "feed",
         "free",
         "header_maps",
         "hidden",
         "kinds",
         "log",
+        "notifier",
         "opening",
         "places",
         "prefix",
@@ -567,8 +569,8 @@ class Plan:
         self.expires = expires
         self.free = free
         self.places: dict[str, str | None] = {}
-        self.feed: Feed | None = None
-        self.opening: Opening | None = None
+        self.notifier: SuccessNotifier | None = None
+        self.opening: StreamOpener | None = None
         self.log: LogTemplate | None = None
         self.kinds = -1
         self.conversion: Conversion | None = None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from litellm_accel import hot
 
 if TYPE_CHECKING:
-    from litellm_accel.lane.proof import Proof
+    from litellm_accel.fastpath.plans.proof import Proof
 
 
 class Unavailable(Exception):

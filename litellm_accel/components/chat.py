@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 from litellm_accel import hot
 from litellm_accel.components.base import Component, Replaced, Replacement
-from litellm_accel.lane import exchange
-from litellm_accel.lane.core import Lane
-from litellm_accel.lane.direct import Direct
-from litellm_accel.lane.proof import Proof
-from litellm_accel.lane.routed import Routed
+from litellm_accel.fastpath.completion import CompletionHandler
+from litellm_accel.fastpath.pipeline import Pipeline
+from litellm_accel.fastpath.plans import recorder
+from litellm_accel.fastpath.plans.proof import Proof
+from litellm_accel.fastpath.router import RouterHandler
 from litellm_accel.stock import seams
 from litellm_accel.stock.surface import BYPASSED, MODULES
 from litellm_accel.verify.records import is_proven
@@ -50,7 +50,7 @@ class Chat(Component):
     hot_modules: ClassVar[tuple[str, ...]] = ("calls", "chat", "template", "watch")
 
     def __init__(self) -> None:
-        self.lane: Lane | None = None
+        self.pipeline: Pipeline | None = None
         self._proof: Proof | None = None
 
     @property
@@ -59,18 +59,18 @@ class Chat(Component):
         return self._proof
 
     def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
-        """Return the calls the lane serves."""
-        list(exchange.required())  # what lets it watch stock must be there
+        """Return the calls the fast path serves."""
+        list(recorder.required())  # what lets it watch stock must be there
         proof = self._proof = Proof(gate)
-        lane = self.lane = Lane(gate, proof)
-        direct = Direct(lane)
+        pipeline = self.pipeline = Pipeline(gate, proof)
+        direct = CompletionHandler(pipeline)
         doors = [
             _serving("litellm.main:acompletion", direct, "astock", direct.acompletion),
             _serving("litellm.main:completion", direct, "stock", direct.completion),
         ]
         if seams.understood_router() is None:  # its attempts come by the doors above
             return doors
-        routed = Routed(lane)
+        routed = RouterHandler(pipeline)
         return [
             *doors,
             _serving("litellm.router:Router.acompletion", routed, "astock", routed.acompletion),
@@ -84,10 +84,12 @@ class Chat(Component):
 
     def stopped(self) -> None:
         """Forget all plans."""
-        self.lane = self._proof = None
+        self.pipeline = self._proof = None
 
 
-def _serving(target: str, server: Direct | Routed, place: str, method: Callable[..., Any]) -> Replacement:
+def _serving(
+    target: str, server: CompletionHandler | RouterHandler, place: str, method: Callable[..., Any]
+) -> Replacement:
     def build(stock: FunctionType) -> Callable[..., Any]:
         setattr(server, place, stock)
         return method

@@ -1,4 +1,4 @@
-"""Component ``connection_pool``: the chat lane's own way to send, in place of LiteLLM's HTTP clients."""
+"""Component ``connection_pool``: the fast path's own way to send, in place of LiteLLM's HTTP clients."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import ClassVar
 from litellm_accel import hot
 from litellm_accel.components.base import Component, Replaced, Replacement
 from litellm_accel.components.chat import COMPONENT as chat
-from litellm_accel.lane import pools
-from litellm_accel.lane.proof import Proof
+from litellm_accel.fastpath.plans.proof import Proof
+from litellm_accel.fastpath.transport import pools
 from litellm_accel.verify.records import is_proven
 
 
 class ConnectionPool(Component):
-    """Replaces nothing in LiteLLM: the lane sends with it where it can."""
+    """Replaces nothing in LiteLLM: the fast path sends with it where it can."""
 
     name: ClassVar[str] = "connection_pool"
-    summary: ClassVar[str] = "the chat lane's requests on connections of its own"
+    summary: ClassVar[str] = "the fast path's requests on connections of its own"
     relies_on: ClassVar[tuple[str, ...]] = chat.relies_on
     hot_modules: ClassVar[tuple[str, ...]] = ("http1",)
 
@@ -26,7 +26,7 @@ class ConnectionPool(Component):
 
     @property
     def proof(self) -> Proof | None:
-        """The lane's."""
+        """The fast path's."""
         return chat.proof
 
     def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
@@ -35,14 +35,14 @@ class ConnectionPool(Component):
         return []
 
     def prove(self, replaced: Mapping[str, Replaced]) -> None:
-        """Ask for the lane's record: its scenarios are played over these connections.
+        """Ask for the fast path's record: its scenarios are played over these connections.
 
         Without one, heads of requests are written by the HTTP client itself, and what is no plain answer is read by it.
         """
         is_proven(chat.name)
 
     def started(self) -> None:
-        """Let the lane send."""
+        """Let the fast path send."""
         pools.use(self._pools)
 
     def stopped(self) -> None:

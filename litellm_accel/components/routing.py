@@ -21,11 +21,11 @@ from typing import Any
 
 from litellm_accel import hot
 from litellm_accel.components.base import Component, Replaced, Replacement, Unavailable
-from litellm_accel.components.routing_filters import Filters, Health, Tools
-from litellm_accel.components.routing_probe import probe, require_known
-from litellm_accel.components.routing_records import Records
-from litellm_accel.components.routing_words import strange
 from litellm_accel.hot import routing as _hot
+from litellm_accel.routing.accounting import Accounting
+from litellm_accel.routing.filters import Filters, Health, Tools
+from litellm_accel.routing.probe import probe, require_known
+from litellm_accel.routing.setting_words import unknown_settings
 
 # What a choice or a record goes around. While one of these names holds another function or class than when the
 # component started, calls are declined; None stands for all functions and classes there.
@@ -266,7 +266,7 @@ class Reader:
                 value = vars(owner).get(name)
                 if isinstance(value, FunctionType) and type(value) is not FunctionType:  # a wrapper says it is one
                     raise Unavailable(f"{name} of LiteLLM's routing has been wrapped")
-        self._strange = strange(self.code, litellm.Router)
+        self._strange = unknown_settings(self.code, litellm.Router)
         self.callback_type = CustomLogger
         self.compaction_type = CompactionState
         self.no_filter = vars(CustomLogger)["async_filter_deployments"]
@@ -573,7 +573,7 @@ class Routing(Component):
         except (ImportError, AttributeError) as error:
             raise Unavailable(f"the installed LiteLLM routes otherwise: {error}") from error
         chooser = self._chooser = _hot.Chooser(gate, reader)
-        records = Records(gate, chooser, reader.litellm, reader.strategies)
+        records = Accounting(gate, chooser, reader.litellm, reader.strategies)
 
         def sync(fast: Callable[..., Any]) -> Callable[[FunctionType], Callable[..., Any]]:
             return lambda stock: gate.pure(fast, stock)

@@ -1,6 +1,6 @@
 """Component ``streaming``: the chunks of a stream, made from the bytes that come, without the SDK's objects between.
 
-With component ``chat`` active as well, the chat lane opens the streams; otherwise LiteLLM does. The component takes
+With component ``chat`` active as well, the fast path opens the streams; otherwise LiteLLM does. The component takes
 the place of the event decoder in the SDK's stream and of the two methods by which LiteLLM's stream is iterated, so that
 each event can be served here or be left to stock, which goes on from where the stream is. When a stream has ended, its
 chunks are put together here; LiteLLM's success handlers do the rest.
@@ -19,12 +19,12 @@ from typing import Any, ClassVar
 from litellm_accel import hot
 from litellm_accel.components.base import Component, Replaced, Replacement
 from litellm_accel.components.chat import COMPONENT as chat
+from litellm_accel.fastpath.plans.proof import BEING_PROVEN, Proof, Trial
+from litellm_accel.fastpath.plans.templates import Unrepeatable
+from litellm_accel.fastpath.streams import builder
+from litellm_accel.fastpath.streams import source as pipeline
+from litellm_accel.fastpath.streams.source import ChunkLearner, ChunkTrial, Shadow, SSEEventSource, aagain, again, busy
 from litellm_accel.hot import bindings, streaming
-from litellm_accel.lane import assembly
-from litellm_accel.lane import streams as lane
-from litellm_accel.lane.learn import Unlearnable
-from litellm_accel.lane.proof import BEING_PROVEN, Proof, Trial
-from litellm_accel.lane.streams import ChunkTrial, Events, Learner, Shadow, aagain, again, busy
 from litellm_accel.stock import seams
 from litellm_accel.stock.guard import is_stock
 from litellm_accel.verify.records import is_proven
@@ -42,7 +42,7 @@ _LITTLE = 512, 16384  # chunks, characters: put together in a millisecond
 _COUNTING = frozenset(("deployment_callback_on_success", "sync_deployment_callback_on_success"))
 
 # What a served chunk passes by, and the settings read there. Functions and classes must be the packages' own, where the
-# installed releases have them. What the opening of a stream passes by besides, the chat lane watches.
+# installed releases have them. What the opening of a stream passes by besides, the fast path watches.
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "litellm": (
         "set_verbose",
@@ -132,7 +132,7 @@ class Streams:
         whole = {place: tuple(name for name in vars(_owner(place)) if name not in _UNWATCHED) for place in _WHOLE}
         self._names = {**_present(_NAMES), **whole}
         self._names_at_end = _present(_AT_END) if self.ends else {}
-        self.learner = Learner(handler, self.ends)
+        self.learner = ChunkLearner(handler, self.ends)
         self.review()
 
     # --- what is admitted
@@ -146,7 +146,7 @@ class Streams:
         )
         self.templates: dict[Any, streaming.ChunkTemplate | None] = {}
         self.trials: dict[Any, ChunkTrial] = {}  # of shapes that have no template yet
-        self.assembler: assembly.Assembler | None = None
+        self.assembler: builder.Assembler | None = None
         self.reason = self._judge(owners)
 
     def _judge(self, owners: Mapping[str, Any]) -> str | None:
@@ -174,20 +174,20 @@ class Streams:
             return "logging"
         return None
 
-    def events(self, wrapper: Any, kind: Any) -> Events | None:
+    def events(self, wrapper: Any, kind: Any) -> SSEEventSource | None:
         """Return where the events of a stream are; None if stock must be asked, and why is counted."""
         stream: Any = vars(wrapper).get("completion_stream")
         if type(stream) is not kind:
             self.gate.decline("another kind of stream")
             return None
-        if type(stream._decoder) is Events:
-            found: Events = stream._decoder
+        if type(stream._decoder) is SSEEventSource:
+            found: SSEEventSource = stream._decoder
             return found
         reason = self._unfit(wrapper, stream)
         if reason is not None:
             self.gate.decline(reason)
             return None
-        found = stream._decoder = Events(stream._decoder, streaming.Reader(self.templates, vars(self.package)))
+        found = stream._decoder = SSEEventSource(stream._decoder, streaming.Reader(self.templates, vars(self.package)))
         return found
 
     def _unfit(self, wrapper: Any, stream: Any) -> str | None:
@@ -206,7 +206,7 @@ class Streams:
             return "begun before"
         return None
 
-    def next(self, wrapper: Any, events: Events, taken: list[Any]) -> None:
+    def next(self, wrapper: Any, events: SSEEventSource, taken: list[Any]) -> None:
         """Add the next chunk to what is ``taken``, or a text where there is none, as ``Reader.chunk`` does."""
         reason = self.admitted()
         if reason is None and events.packets is None:
@@ -218,7 +218,7 @@ class Streams:
         if reader.templates is not self.templates:
             reader.renew(self.templates)
         state = vars(wrapper)
-        if not lane.is_plain(state):
+        if not pipeline.is_plain(state):
             taken.append("first or last chunk")
             return
         begins = not state["sent_first_chunk"]
@@ -253,7 +253,7 @@ class Streams:
         self.templates[reader.shape] = None
         try:
             learned = self.learner.learn(wrapper.completion_stream, vars(wrapper), reader.value)
-        except Unlearnable as error:
+        except Unrepeatable as error:
             self.gate.decline(f"unlearnable: {error}")
         except Exception as error:
             self.gate.fault(error)
@@ -266,7 +266,8 @@ class Streams:
     # --- proving
 
     def shadow(self, wrapper: Any, taken: list[Any]) -> Shadow | None:
-        """Return what the lane would make of the next event, if stock serves it because its shape is being proven."""
+        """Return what the fast path would make of the next event, if stock serves it because its shape is being
+        proven."""
         try:
             is_tried = bool(taken) and taken[-1] is BEING_PROVEN
             return self._shadow(wrapper) if is_tried else None
@@ -280,7 +281,7 @@ class Streams:
         return None if trial is None else trial.shadow(reader, vars(wrapper), vars(self.package))
 
     def compare(self, shadow: Shadow, wrapper: Any, chunk: Any) -> None:
-        """Compare what the lane would have made with stock's ``chunk``."""
+        """Compare what the fast path would have made with stock's ``chunk``."""
         trial = shadow.trial
         if self.trials.get(trial.shape) is not trial:
             return
@@ -455,7 +456,7 @@ class Streams:
             return made
         response = self.stock[_BUILDER](chunks if trial is None else whole, *arguments)
         if trial is not None:
-            self._guarded(assembly.compare, made, response, trial)
+            self._guarded(builder.compare, made, response, trial)
         return response
 
     def _assembled(self, chunks: list[Any], logging_obj: Any) -> tuple[Any, Trial] | None:
@@ -468,7 +469,7 @@ class Streams:
         if self.admitted() is not None:
             return None
         if self.assembler is None:
-            self.assembler = assembly.Assembler(self.stock[_BUILDER], self._kinds, self.proof)
+            self.assembler = builder.Assembler(self.stock[_BUILDER], self._kinds, self.proof)
         return self.assembler.assembled(chunks, details.get("custom_llm_provider"))
 
     def _priced(self, made: Any, logging_obj: Any) -> Any:
@@ -603,7 +604,7 @@ def _owner(place: str) -> Any:
 
 
 class Streaming(Component):
-    """Serves the chunks of streams, and has the chat lane open them."""
+    """Serves the chunks of streams, and has the fast path open them."""
 
     name: ClassVar[str] = "streaming"
     summary: ClassVar[str] = "streamed chunks made directly from the bytes that come"
@@ -648,12 +649,12 @@ class Streaming(Component):
         ]
 
     def started(self) -> None:
-        """Let the chat lane open streams."""
-        lane.use(self._streams)
+        """Let the fast path open streams."""
+        pipeline.use(self._streams)
 
     def stopped(self) -> None:
         """Forget what was learned."""
-        lane.use(None)
+        pipeline.use(None)
         self._streams = self._proof = None
 
     def prove(self, replaced: Mapping[str, Replaced]) -> None:

@@ -71,7 +71,7 @@ class Bench:
         """Run one batch. CPU time is all threads' and includes what the calls leave behind; wall time does not."""
         if row not in self.prepared:
             self.prepared[row] = _rows[row].prepare(url)
-            self._play(row)  # caches fill, the lane learns
+            self._play(row)  # caches fill, the fast path learns
             gc.collect()
         self.loop.run_until_complete(_idle_since())
         before = self._counters(row)

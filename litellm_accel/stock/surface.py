@@ -1,4 +1,4 @@
-"""What of the packages relied on the lane goes around: all of it must be theirs, and stay as it is.
+"""What of the packages relied on the fast path goes around: all of it must be theirs, and stay as it is.
 
 A name that the installed release lacks is passed by. What runs in a call besides these, ``trace`` finds.
 """

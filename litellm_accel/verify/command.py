@@ -100,7 +100,7 @@ def _run(
 
 
 def table(result: comparison.Result) -> Table:
-    """One line for each theme: how many runs, what the lane did, how many differ."""
+    """One line for each theme: how many runs, what the fast path did, how many differ."""
     state = "equal" if result.ok else "different"
     title = f"{result.component}: {state} on LiteLLM {records.key(result.component)['litellm']['version']}"
     shown = Table(title=f"{title} ({result.seconds:.0f} s)", title_justify="left")
@@ -111,8 +111,8 @@ def table(result: comparison.Result) -> Table:
     for verdict in result.verdicts:
         themes.setdefault(verdict.run.scenario.name.partition("/")[0], []).append(verdict)
     for theme, verdicts in [*themes.items(), ("all", list(result.verdicts))]:
-        served = sum(verdict.lane in ("served", "mixed") for verdict in verdicts)
-        declined = sum(verdict.lane == "declined" for verdict in verdicts)
+        served = sum(verdict.way in ("served", "mixed") for verdict in verdicts)
+        declined = sum(verdict.way == "declined" for verdict in verdicts)
         unserved = sum(verdict.unserved for verdict in verdicts)
         different = sum(not verdict.ok for verdict in verdicts)
         counts = (len(verdicts), served, declined, unserved, different)

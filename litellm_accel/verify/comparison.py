@@ -38,7 +38,7 @@ RUNS_WORTH_A_PAIR = 10
 
 _GLOBBING = frozenset("*?[")
 
-LaneTaken = Literal["served", "declined", "mixed", "unknown"]
+WayTaken = Literal["served", "declined", "mixed", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,12 @@ class Difference:
 class Verdict:
     """What came of one run.
 
-    ``lane`` says what the lane did, ``served`` how many calls it served; ``error`` is set if a side could not play it.
+    ``way`` says what the fast path did, ``served`` how many calls it served; ``error`` is set if a side could not play
+    it.
     """
 
     run: Run
-    lane: LaneTaken
+    way: WayTaken
     reasons: dict[str, int]
     differences: tuple[Difference, ...]
     seconds: float
@@ -75,8 +76,8 @@ class Verdict:
 
     @property
     def unserved(self) -> bool:
-        """Whether the lane left a run to stock that it is made for: equal, and slow."""
-        return self.run.scenario.lane == "served" and self.lane in ("declined", "unknown")
+        """Whether the fast path left a run to stock that it is made for: equal, and slow."""
+        return self.run.scenario.way == "served" and self.way in ("declined", "unknown")
 
     def __str__(self) -> str:
         lines = [self.run.id, *([self.error] if self.error else []), *map(str, self.differences[:SHOWN])]
@@ -100,15 +101,15 @@ class Result:
     @property
     def proves(self) -> bool:
         """Whether the component may be switched on: nothing differs, and not because every call was left to stock."""
-        return self.ok and any(verdict.lane in ("served", "mixed") for verdict in self.verdicts)
+        return self.ok and any(verdict.way in ("served", "mixed") for verdict in self.verdicts)
 
     @property
     def failed(self) -> list[Verdict]:
         return [verdict for verdict in self.verdicts if not verdict.ok]
 
-    def count(self, lane: str) -> int:
-        """How many runs the lane took so: served, declined, mixed, unknown."""
-        return sum(verdict.lane == lane for verdict in self.verdicts)
+    def count(self, way: str) -> int:
+        """How many runs the fast path took so: served, declined, mixed, unknown."""
+        return sum(verdict.way == way for verdict in self.verdicts)
 
 
 def run(
@@ -242,7 +243,7 @@ class _Pair:
                 differences = found
         if accelerated is None or error:
             return Verdict(run, "unknown", {}, (), time.monotonic() - begin, error)
-        differences = _lane_differences(run, served, declined) + (differences or [])
+        differences = _way_differences(run, served, declined) + (differences or [])
         seconds = time.monotonic() - begin
         return Verdict(run, _lane(served, declined), declined, tuple(differences), seconds, served=served)
 
@@ -270,19 +271,19 @@ def differ(stock: Any, accelerated: Any, where: str = "") -> Iterator[Difference
         yield Difference(where, stock, accelerated)
 
 
-def _lane(served: int, declined: dict[str, int]) -> LaneTaken:
+def _lane(served: int, declined: dict[str, int]) -> WayTaken:
     if served and declined:
         return "mixed"
     return "served" if served else "declined" if declined else "unknown"
 
 
-def _lane_differences(run: Run, served: int, declined: dict[str, int]) -> list[Difference]:
-    """What the lane must not do, whatever comes of it: serve what is stock's, or fail inside."""
+def _way_differences(run: Run, served: int, declined: dict[str, int]) -> list[Difference]:
+    """What the fast path must not do, whatever comes of it: serve what is stock's, or fail inside."""
     found = []
-    if run.scenario.lane == "declined" and served:
-        found.append(Difference("lane", "must decline", f"{served} calls served"))
+    if run.scenario.way == "declined" and served:
+        found.append(Difference("way", "must decline", f"{served} calls served"))
     if FAULT in declined:
-        found.append(Difference("lane", "no internal fault", f"{declined[FAULT]} internal faults"))
+        found.append(Difference("way", "no internal fault", f"{declined[FAULT]} internal faults"))
     return found
 
 

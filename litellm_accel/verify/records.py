@@ -188,12 +188,12 @@ def write(result: Result, directory: Path | None = None) -> Path:
     if not result.proves:
         raise ValueError(f"{result.component} is not proven: {len(result.failed)} scenarios differ")
     held = key(result.component)
-    lanes = {lane: result.count(lane) for lane in ("served", "declined", "mixed")}
+    ways = {way: result.count(way) for way in ("served", "declined", "mixed")}
     record = {
         "component": result.component,
         "key": held,
         "scenarios": len(result.verdicts),
-        **lanes,
+        **ways,
         "declined for": sorted({reason for verdict in result.verdicts for reason in verdict.reasons}),
     }
     path = (directory or user_directory()) / _file_name(result.component, held)

@@ -1,4 +1,4 @@
-"""What a scenario is: one call, described as data, and what must be true of the lane that serves it.
+"""What a scenario is: one call, described as data, and what must be true of the fast path that serves it.
 
 A scenario can be played through each of its entry points (``via``); such a pair is a ``Run``. Everything the provider,
 the application, the callbacks and the router show is compared with stock; see ``masks`` for what is set aside.
@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Via = Literal["completion", "acompletion", "router", "arouter"]
-#: What the lane does: it is made to serve at least one call of a run, must serve none, or as it likes.
-Lane = Literal["served", "declined", "either"]
+#: What the fast path does: it is made to serve at least one call of a run, must serve none, or as it likes.
+Way = Literal["served", "declined", "either"]
 
 DIRECT: tuple[Via, ...] = ("completion", "acompletion")
 ROUTED: tuple[Via, ...] = ("router", "arouter")
@@ -45,7 +45,7 @@ class Scenario:
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)  # of the call, over the defaults
     via: tuple[Via, ...] = DIRECT
-    lane: Lane = "served"
+    way: Way = "served"
     answer: str = "plain"  # the provider's scenario
     profile: str = ""  # whose answers they are, over TLS where that is possible; default: plain ones over HTTP
     model: str = "openai/gpt-4o"
@@ -78,7 +78,7 @@ class Run:
 
     @property
     def calls(self) -> int:
-        """How many calls are made. A lane prepares itself on the first, and for a router on the second too."""
+        """How many calls are made. A fast path prepares itself on the first, and for a router on the second too."""
         return self.scenario.calls + (self.via in ROUTED)
 
 

@@ -59,7 +59,7 @@ class Side:
             raise RuntimeError(error)
 
     def play(self, run: Run, seconds: float) -> tuple[str, tuple[int, dict[str, int]], str]:
-        """The description of a run as JSON, what the lane counted, and an error text instead of both.
+        """The description of a run as JSON, what the fast path counted, and an error text instead of both.
 
         The process is ended if it does not answer within `seconds`.
         """

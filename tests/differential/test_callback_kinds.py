@@ -13,9 +13,9 @@ from litellm.constants import MAX_CALLBACKS
 from litellm.integrations.custom_logger import CustomLogger
 from pydantic import BaseModel, Field
 
-from lane_switch import LISTS, Switch, without_callbacks
-from litellm_accel.lane.callbacks import Listeners
-from litellm_accel.lane.placing import placing
+from fastpath_switch import LISTS, Switch, without_callbacks
+from litellm_accel.fastpath.admission.callback_placing import placing
+from litellm_accel.fastpath.admission.callbacks import CallbackPolicy
 from litellm_accel.provider import Provider
 from litellm_accel.verify import masks
 from litellm_accel.verify.observe import Recorder, SuccessLogger, describe
@@ -255,7 +255,7 @@ def test_who_acts_before_a_call_is_named(
     monkeypatch: pytest.MonkeyPatch, name: str, callback: Any, reason: str
 ) -> None:
     monkeypatch.setattr(litellm, name, [callback])
-    assert Listeners().judge() == (reason, False)
+    assert CallbackPolicy().judge() == (reason, False)
 
 
 def test_a_callback_that_says_to_be_anything_is_stocks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,7 +273,7 @@ def test_a_callback_that_says_to_be_anything_is_stocks(monkeypatch: pytest.Monke
 
     for kind in (Anything, Broken):
         monkeypatch.setattr(litellm, "success_callback", [kind()])
-        reason, _ = Listeners().judge()
+        reason, _ = CallbackPolicy().judge()
         assert str(reason).endswith(f"{kind.__name__}.__eq__")
 
 
@@ -283,21 +283,21 @@ def test_what_stock_cannot_keep_is_stocks_to_refuse(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(litellm, "callbacks", [Unhashable()])
     monkeypatch.setattr(litellm.utils, "callback_list", [])
-    assert str(Listeners().judge()[0]).endswith("Unhashable.__hash__")
+    assert str(CallbackPolicy().judge()[0]).endswith("Unhashable.__hash__")
     monkeypatch.setattr(litellm.utils, "callback_list", ["langfuse"])
-    assert Listeners().judge() == (None, False)
+    assert CallbackPolicy().judge() == (None, False)
 
 
 def test_more_callbacks_than_litellm_keeps_are_stocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(litellm, "callbacks", [SuccessLogger(Recorder())])
     monkeypatch.setattr(litellm, "success_callback", [lambda *args: None for _ in range(MAX_CALLBACKS)])
-    assert Listeners().judge() == ("callbacks beyond LiteLLM's limit", False)
+    assert CallbackPolicy().judge() == ("callbacks beyond LiteLLM's limit", False)
 
 
 def test_lists_that_are_none_are_stocks(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(litellm, "callbacks", None)
-        assert Listeners().judge() == ("setting callbacks", False)
+        assert CallbackPolicy().judge() == ("setting callbacks", False)
 
 
 def test_placing_needs_a_source_of_the_known_shape() -> None:
@@ -307,6 +307,6 @@ def test_placing_needs_a_source_of_the_known_shape() -> None:
 
 
 def test_a_callback_that_cannot_be_placed_is_stocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("litellm_accel.lane.callbacks.placing", lambda setup: None)
+    monkeypatch.setattr("litellm_accel.fastpath.admission.callbacks.placing", lambda setup: None)
     litellm.success_callback.append(function)
-    assert Listeners().judge() == ("callback out of place", False)
+    assert CallbackPolicy().judge() == ("callback out of place", False)

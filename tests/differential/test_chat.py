@@ -1,4 +1,4 @@
-"""The chat lane against stock LiteLLM: requests, results, exceptions and the router's state are equal."""
+"""The fast path against stock LiteLLM: requests, results, exceptions and the router's state are equal."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ import pytest
 from litellm import Router
 from litellm.types.router import RoutingStrategy
 
-from lane_switch import LISTS, Switch, without_callbacks
+from fastpath_switch import LISTS, Switch, without_callbacks
 from litellm_accel import _backend
-from litellm_accel.lane import learn
-from litellm_accel.lane.routers import Routers
+from litellm_accel.fastpath.plans import templates
+from litellm_accel.fastpath.router_state import RouterStates
 from litellm_accel.provider import SCENARIOS, Provider
 from settling import settled, threads_settled
 
@@ -68,7 +68,7 @@ def seen(result: Any, error: BaseException | None) -> Any:
     for name in ("_response_ms", "litellm_overhead_time_ms", "litellm_call_id"):
         hidden[name] = type(hidden[name])()
     result.__dict__["_response_ms"] = 0.0
-    text = repr((learn.state(result), result.model_dump(), result.model_dump_json()))
+    text = repr((templates.state(result), result.model_dump(), result.model_dump_json()))
     text = re.sub(r"chatcmpl-[0-9a-f-]{36}", "chatcmpl", text)
     return re.sub(r"\b\d{10}\b", lambda found: "now" if abs(int(found[0]) - time.time()) < 3600 else found[0], text)
 
@@ -85,7 +85,7 @@ async def outcome(call: Callable[[], Awaitable[Any]]) -> Any:
 
 
 def play(provider: Provider, mode: str, arguments: dict[str, Any], messages: Any) -> tuple[list[Any], list[Any]]:
-    """Make the call twice with plain messages, for the lane to learn from, then three times with ``messages``."""
+    """Make the call twice with plain messages, for the fast path to learn from, then three times with ``messages``."""
     provider.clear()
 
     async def one(said: Any) -> Any:
@@ -111,7 +111,7 @@ def play(provider: Provider, mode: str, arguments: dict[str, Any], messages: Any
 
 
 def same(provider: Provider, switch: Switch, mode: str, arguments: dict[str, Any], messages: Any) -> int:
-    """Assert that stock and the lane are equal; return how many calls the lane has served."""
+    """Assert that stock and the fast path are equal; return how many calls the fast path has served."""
     expected = play(provider, mode, arguments, messages)
     with switch.on():
         found = play(provider, mode, arguments, messages)
@@ -412,7 +412,7 @@ def test_rate_limit_headers_of_a_group(provider: Provider, switch: Switch) -> No
             for n in range(3)
         ]
     )
-    known = Routers().known(router)
+    known = RouterStates().state_of(router)
     chat = _backend.load("chat")
     for deployment, tokens in zip(router.model_list, (7, 11, 0), strict=True):
         for kind, value in (("tpm", tokens), ("rpm", 1)):
@@ -426,7 +426,8 @@ def test_rate_limit_headers_of_a_group(provider: Provider, switch: Switch) -> No
     assert tally.remaining() == expected
 
 
-# --- what makes the lane step aside -----------------------------------------------------------------------------------
+# --- what makes the fast path step aside
+# -----------------------------------------------------------------------------------
 
 
 def served_with(provider: Provider, switch: Switch) -> int:
@@ -459,7 +460,7 @@ def test_settings_and_callbacks_that_stock_must_honour(
     assert served_with(provider, switch) == 5
     monkeypatch.setattr(litellm, name, value)
     with switch.on():
-        environment = switch.lane.environment
+        environment = switch.pipeline.environment
         assert environment.watch.changed()
         assert environment.refresh() is not None
     monkeypatch.undo()

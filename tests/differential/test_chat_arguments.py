@@ -16,7 +16,7 @@ import pydantic
 import pytest
 from litellm import Router
 
-from lane_switch import Switch, without_callbacks
+from fastpath_switch import Switch, without_callbacks
 from litellm_accel.provider import Provider
 
 HELLO = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
@@ -99,7 +99,7 @@ def play(provider: Provider, via: str, made: Callable[[], dict[str, Any]]) -> tu
 
 
 def served(provider: Provider, switch: Switch, via: str, made: Callable[[], dict[str, Any]]) -> int:
-    """Assert that stock and the lane are equal; return how many calls the lane has served."""
+    """Assert that stock and the fast path are equal; return how many calls the fast path has served."""
     expected = play(provider, via, made)
     with switch.on():
         assert play(provider, via, made) == expected
@@ -179,15 +179,15 @@ def test_calls_that_litellm_refuses_are_not_all_watched(provider: Provider, swit
             return str(error)
 
     expected = ask()
-    with switch.on() as lane:
-        lane.gate.clear()
+    with switch.on() as pipeline:
+        pipeline.gate.clear()
         assert [ask() for _ in range(4)] == [expected] * 4
         watched = {"learned from": 1, "unlearnable: it fails before it is sent": 1}
-        assert lane.gate.declined == {**watched, "fails before it is sent": 3}
-        for plan in lane.plans.values():
+        assert pipeline.gate.declined == {**watched, "fails before it is sent": 3}
+        for plan in pipeline.plans.values():
             assert plan.expires > time.time()
             plan.expires = 0.0
         assert ask() == expected
-        assert lane.gate.declined["learned from"] == 2
-        assert lane.gate.faults == 0, lane.gate.last_fault
+        assert pipeline.gate.declined["learned from"] == 2
+        assert pipeline.gate.faults == 0, pipeline.gate.last_fault
     switch.stop()

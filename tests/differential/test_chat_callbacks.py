@@ -1,4 +1,4 @@
-"""Callbacks of calls that the lane serves: each is told what stock LiteLLM tells it, of every call once."""
+"""Callbacks of calls that the fast path serves: each is told what stock LiteLLM tells it, of every call once."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from litellm import Router
 from litellm._service_logger import ServiceLogging
 from litellm.integrations.custom_logger import CustomLogger
 
-from lane_switch import LISTS, Switch, without_callbacks
-from litellm_accel.lane import events, noted, payload, pictures
-from litellm_accel.lane.callbacks import Listeners
-from litellm_accel.lane.learn import Unlearnable
+from fastpath_switch import LISTS, Switch, without_callbacks
+from litellm_accel.fastpath.admission.callbacks import CallbackPolicy
+from litellm_accel.fastpath.notify import payload, success
+from litellm_accel.fastpath.plans import argument_writes, snapshots
+from litellm_accel.fastpath.plans.templates import Unrepeatable
 from litellm_accel.provider import Provider
 from litellm_accel.verify import masks
 from litellm_accel.verify.observe import Recorder, SuccessLogger, describe
@@ -273,21 +274,21 @@ class Unheard:
 )
 def test_admission(callback: Any, reason: str | None, listening: bool) -> None:
     litellm.success_callback.append(callback)
-    assert Listeners().judge() == (reason, listening)
+    assert CallbackPolicy().judge() == (reason, listening)
 
 
 def test_a_hook_on_the_object_itself_is_seen() -> None:
     logger = logger_with(async_log_success_event=_event)
     logger.async_pre_call_deployment_hook = _event
     litellm._async_success_callback.append(logger)
-    assert Listeners().judge() == ("callback Made.async_pre_call_deployment_hook", False)
+    assert CallbackPolicy().judge() == ("callback Made.async_pre_call_deployment_hook", False)
 
 
 def test_a_logger_of_litellm_is_left_to_stock() -> None:
     from litellm.router_utils.pre_call_checks.prompt_caching_deployment_check import PromptCachingDeploymentCheck
 
     litellm._async_success_callback.append(PromptCachingDeploymentCheck(cache=None))
-    assert Listeners().judge() == ("callback PromptCachingDeploymentCheck", False)
+    assert CallbackPolicy().judge() == ("callback PromptCachingDeploymentCheck", False)
 
 
 def test_a_strategy_that_somebody_has_made_another_of_is_left_to_stock() -> None:
@@ -299,13 +300,13 @@ def test_a_strategy_that_somebody_has_made_another_of_is_left_to_stock() -> None
 
     for strategy, reason in ((LeastBusyLoggingHandler, None), (Other, "callback Other.log_pre_api_call")):
         litellm._async_success_callback[:] = [strategy(router_cache=None)]
-        assert Listeners().judge() == (reason, reason is None)
+        assert CallbackPolicy().judge() == (reason, reason is None)
 
 
 def test_a_logger_is_put_where_stock_puts_it() -> None:
     logger = logger_with(async_log_success_event=_event)
     litellm.callbacks.append(logger)
-    listeners = Listeners()
+    listeners = CallbackPolicy()
     assert listeners.judge() == (None, True)
     listeners.place()
     assert all(getattr(litellm, name) == [logger] for name in LISTS if name != "_async_input_callback")
@@ -316,9 +317,9 @@ def test_nobody_pays_who_has_no_callbacks(provider: Provider, switch: Switch, mo
     def refuse(*args: Any, **kwargs: Any) -> Any:
         raise AssertionError("nobody listens")
 
-    monkeypatch.setattr(events, "picture", refuse)
-    monkeypatch.setattr(events, "nested", refuse)
-    monkeypatch.setattr(events.Feed, "told", refuse)
+    monkeypatch.setattr(success, "take_snapshot", refuse)
+    monkeypatch.setattr(success, "nested", refuse)
+    monkeypatch.setattr(success.SuccessNotifier, "told", refuse)
     with switch.on():
         for mode in MODES:
             call, before = caller(provider, mode), switch.gate.served
@@ -341,7 +342,7 @@ def test_a_fault_before_callbacks_are_told_leaves_all_to_stock(
     provider: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch, mode: str, step: str
 ) -> None:
     logger = Seen()
-    real, count = getattr(events.Feed, step), iter(range(100))
+    real, count = getattr(success.SuccessNotifier, step), iter(range(100))
 
     def broken(self: Any, *args: Any) -> Any:
         if next(count) == 2:  # the first proves the feed
@@ -350,7 +351,7 @@ def test_a_fault_before_callbacks_are_told_leaves_all_to_stock(
 
     provider.clear()
     with switch.on():
-        monkeypatch.setattr(events.Feed, step, broken)
+        monkeypatch.setattr(success.SuccessNotifier, step, broken)
         results = calls(provider, mode, logger, lambda: len(logger.told), PREPARING + 4)
     assert switch.gate.faults == 1
     assert [event.response for event in logger.told] == results
@@ -375,7 +376,7 @@ def test_a_fault_while_a_payload_is_built_leaves_it_to_stock(
 # --- learning ---------------------------------------------------------------------------------------------------------
 
 
-def shown(**differences: Any) -> events.Shown:
+def shown(**differences: Any) -> success.ObservedCall:
     said = [{"role": "user", "content": "Hello"}]
     headers = {"a": "b"}
     details = {
@@ -391,15 +392,15 @@ def shown(**differences: Any) -> events.Shown:
         "model_call_details": details,
         **differences,
     }
-    watched = noted.Pictures(said, {})
+    watched = argument_writes.CallSnapshots(said, {})
     watched.succeed(SimpleNamespace(**state))
     answer = litellm.ModelResponse(model="m")
     answer._response_headers = headers
-    return events.Shown(watched, {}, answer, None)
+    return success.ObservedCall(watched, {}, answer, None)
 
 
-def learned(one: events.Shown, two: events.Shown) -> Any:
-    return events.Pair(one, two, None).node(one.state, two.state, None)
+def learned(one: success.ObservedCall, two: success.ObservedCall) -> Any:
+    return success.CallDiff(one, two, None).node(one.state, two.state, None)
 
 
 def test_calls_that_differ_in_what_is_known_of_them_are_learned() -> None:
@@ -418,20 +419,20 @@ def test_calls_that_differ_in_what_is_known_of_them_are_learned() -> None:
     ],
 )
 def test_what_stock_decides_by_the_call_is_not_learned(one: Any, two: Any) -> None:
-    with pytest.raises(Unlearnable):
+    with pytest.raises(Unrepeatable):
         learned(shown(call="c1", trace="t1", **one), shown(call="c2", trace="t2", **two))
 
 
 def test_one_thing_at_two_places_stays_one_thing() -> None:
     held = [[1], [1]]
-    pair = events.Pair(
+    pair = success.CallDiff(
         shown(call="c1", trace="t1", own=held[0], again=held[0]),
         shown(call="c2", trace="t2", own=held[1], again=held[1]),
         None,
     )
     pair.node(pair.first.state, pair.second.state, None)
     assert len(pair.parts) == 1
-    with pytest.raises(Unlearnable):
+    with pytest.raises(Unrepeatable):
         learned(
             shown(call="c1", trace="t1", own=held[0], again=held[0]),
             shown(call="c2", trace="t2", own=held[1], again=[1]),
@@ -440,16 +441,16 @@ def test_one_thing_at_two_places_stays_one_thing() -> None:
 
 def test_pictures_tell_values_and_identities_apart() -> None:
     inner: list[int] = [1]
-    one = pictures.picture({"a": inner, "b": inner})
-    assert pictures.plain(one) == {"a": [1], "b": [1]}
-    assert pictures.alike(one, pictures.picture({"a": inner, "b": inner}), {})
-    assert not pictures.alike(one, pictures.picture({"a": inner, "b": [1]}), {})
-    assert not pictures.alike(one, pictures.picture({"b": inner, "a": inner}), {})
-    assert not pictures.alike(one, pictures.picture({"a": [True], "b": [True]}), {})
+    one = snapshots.take_snapshot({"a": inner, "b": inner})
+    assert snapshots.without_nodes(one) == {"a": [1], "b": [1]}
+    assert snapshots.equivalent(one, snapshots.take_snapshot({"a": inner, "b": inner}), {})
+    assert not snapshots.equivalent(one, snapshots.take_snapshot({"a": inner, "b": [1]}), {})
+    assert not snapshots.equivalent(one, snapshots.take_snapshot({"b": inner, "a": inner}), {})
+    assert not snapshots.equivalent(one, snapshots.take_snapshot({"a": [True], "b": [True]}), {})
 
 
 def test_conversations_that_are_copied_differently_have_their_own_keys() -> None:
     flat = [{"role": "user", "content": "a"}]
     parts = [{"role": "user", "content": [{"type": "text", "text": "a"}]}]
     nothing = [*parts, {"role": "assistant", "content": None}]
-    assert len({events.nested(said) for said in (flat, parts, nothing)}) == 3
+    assert len({success.nested(said) for said in (flat, parts, nothing)}) == 3

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from litellm import Router
 from litellm.integrations.custom_logger import CustomLogger
 
-from lane_switch import Switch, without_callbacks
+from fastpath_switch import Switch, without_callbacks
 from litellm_accel.provider import Provider
 
 CALLS = 6
@@ -184,7 +184,7 @@ def play(provider: Provider, via: str, model: str, made: Callable[[], list[Any]]
 
 
 def served(provider: Provider, switch: Switch, via: str, model: str, made: Callable[[], list[Any]]) -> int:
-    """Assert that stock and the lane are equal; return how many calls the lane has served."""
+    """Assert that stock and the fast path are equal; return how many calls the fast path has served."""
     expected = play(provider, via, model, made)
     with switch.on():
         found = play(provider, via, model, made)
@@ -326,7 +326,7 @@ def test_any_messages_are_sent_as_stock_sends_them(provider: Provider, switch: S
         switch.gate.switch(False)
         expected = play_pair(conversation)
         switch.gate.switch(True)
-        switch.lane.plans.clear()
+        switch.pipeline.plans.clear()
         before = switch.gate.served
         found = play_pair(conversation)
         answered_by_lane.append(switch.gate.served - before)

@@ -11,7 +11,7 @@ from unittest import mock
 import litellm
 import pytest
 
-from lane_switch import Switch, without_callbacks
+from fastpath_switch import Switch, without_callbacks
 from litellm_accel.provider import Provider
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -73,7 +73,8 @@ CHANGES = (a_header, a_hook, a_key, a_mock, a_query, another, default_headers)
 
 
 async def play(provider: Provider, change: Change, asynchronous: bool) -> list[Any]:
-    """Return what is seen of calls until a lane is warm, of two with the changed client, and of some after that."""
+    """Return what is seen of calls until a fast path is warm, of two with the changed client, and of some after
+    that."""
     arguments: dict[str, Any] = {"model": "openai/gpt-4o", "messages": HELLO, "api_base": provider.url}
     arguments |= {"api_key": f"sk-{change.__name__}", "max_retries": 0}
     kept = litellm.in_memory_llm_clients_cache.cache_dict
@@ -106,10 +107,10 @@ async def play(provider: Provider, change: Change, asynchronous: bool) -> list[A
 def test_what_a_changed_client_does_is_stocks(provider: Provider, change: Change, asynchronous: bool) -> None:
     switch = Switch()
     expected = asyncio.run(play(provider, change, asynchronous))
-    with switch.on() as lane:
+    with switch.on() as pipeline:
         assert asyncio.run(play(provider, change, asynchronous)) == expected
     switch.stop()
     assert expected[8:12] != expected[:4]
-    assert lane.gate.served >= 3
-    assert lane.gate.declined["changed client"] >= 1
-    assert lane.gate.faults == 0
+    assert pipeline.gate.served >= 3
+    assert pipeline.gate.declined["changed client"] >= 1
+    assert pipeline.gate.faults == 0

@@ -1,4 +1,4 @@
-"""The chat lane over connections of its own, against stock LiteLLM."""
+"""The fast path over connections of its own, against stock LiteLLM."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ import openai
 import pytest
 from httpx._decoders import SUPPORTED_DECODERS
 
-from lane_switch import Switch, without_callbacks
-from litellm_accel.lane import streams
+from fastpath_switch import Switch, without_callbacks
+from litellm_accel.fastpath.streams import source
 from wire_server import JSON, PLAIN, Answer, Headers, WireServer, streamed
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -129,16 +129,16 @@ def nothing(number: int, clients: Any) -> None:
 def same(
     answer: Callable[[int, Any], Answer], mode: str, step: Step = nothing, count: int = 7, **more: Any
 ) -> tuple[list[Any], Any]:
-    """Assert that stock and the lane are equal; return what was seen and the lane's gate."""
+    """Assert that stock and the fast path are equal; return what was seen and the fast path's gate."""
     with WireServer(answer) as server:
         expected = asyncio.run(play(server, mode, step, count, **more))
         switch = Switch()
-        streams.use(SimpleNamespace(gate=switch.gate, admitted=lambda: None))
+        source.use(SimpleNamespace(gate=switch.gate, admitted=lambda: None))
         try:
             with switch.on():
                 found = asyncio.run(play(server, mode, step, count, **more))
         finally:
-            streams.use(None)
+            source.use(None)
             switch.stop()
     for one, other in zip(expected, found, strict=True):
         assert other == one
@@ -385,7 +385,7 @@ def test_litellms_own_clients_keep_what_the_user_has_given_them(mode: str, provi
 
 @pytest.mark.parametrize("mode", ["async", "sync"])
 def test_without_pools(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("litellm_accel.lane.pools.use", lambda pools: None)
+    monkeypatch.setattr("litellm_accel.fastpath.transport.pools.use", lambda pools: None)
     seen, gate = same(cookies("a=%d", "b=%d"), mode)
     assert all(cookie_lines(seen)[1:])
     assert gate.served >= 3, gate.declined
@@ -519,19 +519,19 @@ def in_loops_of_their_own(call: Callable[[], Any]) -> None:
 
 
 def heads_in_threads(way: Callable[..., None], call: Callable[[str], Any], accelerated: bool) -> tuple[Any, list[Any]]:
-    """Return the ``Cookie`` header of each request that comes of calls in threads, and of the lane its gate."""
+    """Return the ``Cookie`` header of each request that comes of calls in threads, and of the fast path its gate."""
     litellm.in_memory_llm_clients_cache.flush_cache()
     with WireServer(cookies("a=1; path=/", f"b=2; Expires={LATER}; HttpOnly")) as server:
         if not accelerated:
             way(call(server.url()))
             return None, cookie_lines([server.heads])
         switch = Switch()
-        streams.use(SimpleNamespace(gate=switch.gate, admitted=lambda: None))
+        source.use(SimpleNamespace(gate=switch.gate, admitted=lambda: None))
         try:
             with switch.on():
                 way(call(server.url()))
         finally:
-            streams.use(None)
+            source.use(None)
             switch.stop()
         return switch.gate, cookie_lines([server.heads])
 

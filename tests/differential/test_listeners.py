@@ -1,4 +1,4 @@
-"""Which callbacks the lane admits, by what they are."""
+"""Which callbacks the fast path admits, by what they are."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils import litellm_logging
 from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
-from lane_switch import without_callbacks
-from litellm_accel.lane import callbacks
-from litellm_accel.lane.callbacks import Listeners
-from litellm_accel.lane.policy import Environment
+from fastpath_switch import without_callbacks
+from litellm_accel.fastpath.admission import callbacks
+from litellm_accel.fastpath.admission.callbacks import CallbackPolicy
+from litellm_accel.fastpath.admission.environment import Environment
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def logger_of(path: str) -> Any:
 def test_litellms_own_loggers_take_no_other_part_in_a_call(path: str) -> None:
     logger = logger_of(path)
     assert callbacks._path(type(logger)) == path
-    assert Listeners()._part(type(logger)) is None
+    assert CallbackPolicy()._part(type(logger)) is None
 
 
 @pytest.mark.parametrize("name", callbacks._INTEGRATIONS)
@@ -61,12 +61,12 @@ def test_integrations_are_called_as_litellm_calls_them(name: str) -> None:
     ],
 )
 def test_others_of_litellms_are_left_to_stock(path: str) -> None:
-    assert Listeners()._part(type(logger_of(path))) is not None
+    assert CallbackPolicy()._part(type(logger_of(path))) is not None
 
 
 def test_what_is_built_on_an_integration_is_left_to_stock() -> None:
     base = type(logger_of(callbacks._INTEGRATIONS["langsmith"]))
-    assert Listeners()._part(type("Own", (base,), {})) == "LangsmithLogger"
+    assert CallbackPolicy()._part(type("Own", (base,), {})) == "LangsmithLogger"
 
 
 def test_a_batching_logger_of_an_application_is_admitted_unless_it_acts_before_a_call() -> None:
@@ -78,28 +78,28 @@ def test_a_batching_logger_of_an_application_is_admitted_unless_it_acts_before_a
         def log_pre_api_call(self, model: Any, messages: Any, kwargs: Any) -> None:
             pass
 
-    assert Listeners()._part(Batching) is None
-    assert Listeners()._part(Acting) == "log_pre_api_call"
+    assert CallbackPolicy()._part(Batching) is None
+    assert CallbackPolicy()._part(Acting) == "log_pre_api_call"
 
 
 async def test_a_name_is_admitted_when_litellm_has_made_its_logger(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANGSMITH_API_KEY", "k")
     environment = Environment()
     litellm.callbacks.append("langsmith")
-    assert environment.judged() == "callback langsmith"
+    assert environment.decline_reason() == "callback langsmith"
     await litellm.acompletion("gpt-4o", [{"role": "user", "content": "Hello"}], mock_response="Hello")
     await asyncio.sleep(0.05)
     await GLOBAL_LOGGING_WORKER.flush()  # what waits would be told to the next test's callbacks
-    assert environment.judged() is None
+    assert environment.decline_reason() is None
     assert environment.listening
     litellm_logging._in_memory_loggers.clear()  # stock makes another with the next call
-    assert environment.judged() == "callback langsmith"
+    assert environment.decline_reason() == "callback langsmith"
 
 
 def test_names_of_other_integrations_are_left_to_stock() -> None:
     environment = Environment()
     litellm.callbacks.append("otel")
-    assert environment.judged() == "callback otel"
+    assert environment.decline_reason() == "callback otel"
 
 
 class Silent(CustomLogger):  # type: ignore[misc]
@@ -119,14 +119,14 @@ def test_a_hook_that_a_logger_gets_later_is_noticed(on: str, hook: str) -> None:
     litellm._async_success_callback.append(logger)
     litellm._async_failure_callback.append(logger)
     environment = Environment()
-    assert environment.judged() is None
+    assert environment.decline_reason() is None
     for _ in range(2):
         logger.note()
-        assert environment.judged() is None
+        assert environment.decline_reason() is None
     assert environment.epoch == 0
     with mock.patch.object({"logger": logger, "class": type(logger), "base class": Silent}[on], hook):
-        assert environment.judged() == f"callback Derived.{hook}"
-    assert environment.judged() is None
+        assert environment.decline_reason() == f"callback Derived.{hook}"
+    assert environment.decline_reason() is None
 
 
 def test_an_event_that_a_deaf_logger_gets_later_is_told() -> None:
@@ -135,7 +135,7 @@ def test_an_event_that_a_deaf_logger_gets_later_is_told() -> None:
     environment = Environment()
     assert not environment.listening
     with mock.patch.object(logger, "async_log_success_event"):
-        assert environment.judged() is None
+        assert environment.decline_reason() is None
         assert environment.listening
 
 

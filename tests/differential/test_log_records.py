@@ -17,8 +17,8 @@ from litellm import Router
 from litellm.integrations.custom_logger import CustomLogger
 
 import litellm_accel
-from lane_switch import without_callbacks
-from litellm_accel.lane import log_records
+from fastpath_switch import without_callbacks
+from litellm_accel.fastpath.notify import log_records
 from litellm_accel.provider import Provider
 from litellm_accel.verify import records
 from settling import settled
@@ -196,8 +196,8 @@ def test_the_records_are_stocks(accelerated: Any, play: Any, given: Any, mode: s
         assert expected[0] == expected[1]
         with accelerated():
             served = chat().served
-            lane = play(mode, **more)
-            found = [lane.call() for _ in range(7)]
+            pipeline = play(mode, **more)
+            found = [pipeline.call() for _ in range(7)]
             assert found[1:] == expected[:1] * 6  # the first of a loop or a router may write more in stock, too
             assert chat().served >= served + 3, chat().declined
             assert chat().faults == 0
@@ -215,8 +215,8 @@ def test_the_records_of_streams_are_stocks(accelerated: Any, play: Any, given: A
         assert expected
         with accelerated():
             served = chat().served
-            lane = play(mode, stream=True)
-            assert [lane.call() for _ in range(8)][1:] == [expected] * 7
+            pipeline = play(mode, stream=True)
+            assert [pipeline.call() for _ in range(8)][1:] == [expected] * 7
             assert chat().served >= served + 2, chat().declined
             assert chat().faults == 0
 
@@ -237,21 +237,21 @@ def test_a_reason_names_the_logger(
 ) -> None:
     more = {"stream": True} if stream else {}
     with accelerated():
-        lane = play(mode, **more)
+        pipeline = play(mode, **more)
         with levels(given):
             served, declined = chat().served, chat().declined.get(reason, 0)
             for _ in range(3):
-                lane.call()
+                pipeline.call()
             assert chat().declined[reason] >= declined + 3
             assert chat().served == served
 
 
 def test_httpcores_records_are_no_matter_to_event_loops(accelerated: Any, play: Any) -> None:
     with levels(EVERYTHING_ELSE), accelerated():
-        lane = play("acompletion")
+        pipeline = play("acompletion")
         served = chat().served
         for _ in range(6):
-            lane.call()
+            pipeline.call()
         assert chat().served > served
 
 
@@ -264,27 +264,27 @@ def test_an_error_is_told_of_once(accelerated: Any, play: Any, mode: str, given:
         stock.call()
         expected = [stock.call(), stock.call(**refused), stock.call()]
         with accelerated():
-            lane = play(mode)
+            pipeline = play(mode)
             for _ in range(5):
-                lane.call()
+                pipeline.call()
             handed = chat().declined.get("reply left to stock", 0)
-            assert [lane.call(), lane.call(**refused), lane.call()] == expected
+            assert [pipeline.call(), pipeline.call(**refused), pipeline.call()] == expected
             assert chat().declined["reply left to stock"] == handed + 1
             assert chat().faults == 0
 
 
 def test_levels_seen_before_cost_no_plan(accelerated: Any, play: Any) -> None:
     with accelerated():
-        lane = play("acompletion")
+        pipeline = play("acompletion")
         for _ in range(2):
             for given in ({}, INFO, HTTPX, {"LiteLLM": logging.DEBUG}):
                 with levels(given):
                     for _ in range(5):
-                        lane.call()
+                        pipeline.call()
         learned, served = chat().declined["learned from"], chat().served
         for given in ({}, INFO, HTTPX, {"LiteLLM": logging.DEBUG}, INFO, {}):
             with levels(given):
-                lines = lane.call()
+                lines = pipeline.call()
                 assert bool(lines) == (given != {})
         assert chat().served == served + 5
         assert chat().declined["learned from"] == learned
@@ -323,11 +323,11 @@ def test_a_filter_sees_what_stock_would_show_it(accelerated: Any, play: Any) -> 
                 seen.clear()
                 expected = [stock.call() for _ in range(4)], seen[:]
                 with accelerated():
-                    lane, served = play("completion"), chat().served
+                    pipeline, served = play("completion"), chat().served
                     for _ in range(4):
-                        lane.call()
+                        pipeline.call()
                     seen.clear()
-                    assert ([lane.call() for _ in range(4)], seen[:]) == expected
+                    assert ([pipeline.call() for _ in range(4)], seen[:]) == expected
                     assert chat().served >= served + 4
             finally:
                 logger.filters.remove(own)
@@ -336,9 +336,9 @@ def test_a_filter_sees_what_stock_would_show_it(accelerated: Any, play: Any) -> 
 @pytest.mark.parametrize("place", ["disabled", "logging.disable", "_disable_debugging"])
 def test_nothing_is_written_where_nothing_would_be(accelerated: Any, play: Any, place: str) -> None:
     with levels(INFO), accelerated():
-        lane = play("acompletion")
+        pipeline = play("acompletion")
         for _ in range(5):
-            lane.call()
+            pipeline.call()
         logger = logging.getLogger("LiteLLM")
         try:
             if place == "disabled":
@@ -348,24 +348,24 @@ def test_nothing_is_written_where_nothing_would_be(accelerated: Any, play: Any, 
             else:
                 litellm._logging._disable_debugging()
             served = chat().served
-            assert [lane.call() for _ in range(4)] == [[]] * 4
+            assert [pipeline.call() for _ in range(4)] == [[]] * 4
             assert chat().served > served
         finally:
             litellm._logging._enable_debugging()
             logging.disable(logging.NOTSET)
         served = chat().served
-        assert lane.call()
+        assert pipeline.call()
         assert chat().served == served + 1
 
 
 def test_debugging_that_litellm_turns_on_is_stocks(accelerated: Any, play: Any) -> None:
     with levels(dict.fromkeys(OWN, logging.INFO)), accelerated():
-        lane = play("acompletion")
+        pipeline = play("acompletion")
         for _ in range(5):
-            lane.call()
+            pipeline.call()
         litellm._turn_on_debug()
         declined = chat().declined.get("logging: LiteLLM at DEBUG", 0)
-        assert len(lane.call()) > 10
+        assert len(pipeline.call()) > 10
         assert chat().declined["logging: LiteLLM at DEBUG"] > declined
 
 
@@ -383,8 +383,8 @@ def test_records_are_made_by_the_factory_that_is_set(accelerated: Any, play: Any
             stock = play("acompletion")
             expected = [stock.call() for _ in range(2)][1]
             with accelerated():
-                lane, served = play("acompletion"), chat().served
-                assert [lane.call() for _ in range(7)][1:] == [expected] * 6
+                pipeline, served = play("acompletion"), chat().served
+                assert [pipeline.call() for _ in range(7)][1:] == [expected] * 6
                 assert chat().served > served
     finally:
         logging.setLogRecordFactory(made)
@@ -403,8 +403,8 @@ def test_what_handlers_log_is_theirs(accelerated: Any, play: Any) -> None:
             expected = [stock.call() for _ in range(2)][1]
             assert len(expected) == 3
             with accelerated():
-                lane, served = play("acompletion"), chat().served
-                assert [lane.call() for _ in range(7)][1:] == [expected] * 6
+                pipeline, served = play("acompletion"), chat().served
+                assert [pipeline.call() for _ in range(7)][1:] == [expected] * 6
                 assert chat().served > served
     finally:
         logging.getLogger("LiteLLM").removeHandler(telling)
@@ -447,11 +447,11 @@ def test_a_value_that_is_not_explained_leaves_calls_to_stock(
     """What stands in a record is no constant because it has not changed so far."""
     with levels(INFO), accelerated():
         monkeypatch.setattr(log_records, "_LITELLM", ())  # debugging is looked at like any other
-        lane = play("completion")
+        pipeline = play("completion")
         with levels({"LiteLLM": logging.DEBUG}):
             served = chat().served
             for _ in range(5):
-                lane.call()
+                pipeline.call()
             assert chat().served == served
             assert chat().declined["logging: LiteLLM at DEBUG"] >= 3
 
@@ -469,9 +469,9 @@ def test_a_record_of_somebodys_own_logger_class_is_not_made_without_it(accelerat
         logger.__class__ = Counting
         try:
             with accelerated():
-                lane = play("acompletion")
+                pipeline = play("acompletion")
                 for number in range(1, 5):
-                    lane.call()
+                    pipeline.call()
                     assert Counting.count == number
         finally:
             logger.__class__ = logging.Logger
@@ -486,12 +486,12 @@ def test_an_answer_with_other_headers_is_told_of_as_it_is(accelerated: Any, play
         stock.call()
         expected = [stock.call(), stock.call(**lacking), stock.call()]
         with accelerated():
-            lane = play("acompletion")
+            pipeline = play("acompletion")
             for _ in range(4):
-                lane.call()
+                pipeline.call()
             for _ in range(4):
-                lane.call(**lacking)
-            assert [lane.call(), lane.call(**lacking), lane.call()] == expected
+                pipeline.call(**lacking)
+            assert [pipeline.call(), pipeline.call(**lacking), pipeline.call()] == expected
 
 
 def test_headers_make_one_object_a_call() -> None:

@@ -1,4 +1,4 @@
-"""Calls in event loops that come and go: LiteLLM keeps and says the same of them as without the lane."""
+"""Calls in event loops that come and go: LiteLLM keeps and says the same of them as without the fast path."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ import pytest
 from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
 import litellm_accel
-from lane_switch import Switch, without_callbacks
-from litellm_accel.lane.core import Lane
+from fastpath_switch import Switch, without_callbacks
+from litellm_accel.fastpath.pipeline import Pipeline
 from litellm_accel.provider import Provider
 from litellm_accel.verify import records
 
@@ -137,15 +137,15 @@ def assert_served(switch: Switch, calls: int, learned: int = 1) -> None:
 
 
 @contextmanager
-def warm(provider: Provider, switch: Switch | None = None) -> Iterator[Lane]:
-    """A lane that is on in the block, and has met a call: the first of all loads modules, which is a change."""
+def warm(provider: Provider, switch: Switch | None = None) -> Iterator[Pipeline]:
+    """A fast path that is on in the block, and has met a call: the first of all loads modules, which is a change."""
     switch = switch or Switch()
-    with switch.on() as lane:
+    with switch.on() as pipeline:
         for _ in range(3):
             asyncio.run(ask(provider, temperature=0.9))
         litellm.in_memory_llm_clients_cache.flush_cache()
-        lane.gate.clear()
-        yield lane
+        pipeline.gate.clear()
+        yield pipeline
     switch.stop()
 
 
@@ -193,7 +193,7 @@ def test_several_calls_in_each_loop(provider: Provider, clients: Any, caplog: An
 
 def test_a_client_that_is_there_already_is_used(provider: Provider, clients: Any) -> None:
     """Of another call's: stock's next call would use that one, too."""
-    with warm(provider) as lane:
+    with warm(provider) as pipeline:
         for _ in range(2):
             asyncio.run(ask(provider))
 
@@ -202,15 +202,15 @@ def test_a_client_that_is_there_already_is_used(provider: Provider, clients: Any
             before = list(clients)
             await ask(provider)
             assert list(clients) == before
-            return int(lane.gate.served)
+            return int(pipeline.gate.served)
 
-        served = lane.gate.served
+        served = pipeline.gate.served
         assert asyncio.run(calls()) == served + 1
 
 
 def test_stock_calls_do_not_take_the_client_for_changed(provider: Provider, clients: Any) -> None:
-    """What a client's first call of stock fills in is there after the lane's first call."""
-    with warm(provider) as lane:
+    """What a client's first call of stock fills in is there after the fast path's first call."""
+    with warm(provider) as pipeline:
         asyncio.run(ask(provider))
 
         async def calls() -> None:
@@ -220,8 +220,8 @@ def test_stock_calls_do_not_take_the_client_for_changed(provider: Provider, clie
                 await ask(provider)
 
         asyncio.run(calls())
-    assert "changed client" not in lane.gate.declined
-    assert lane.gate.served == 4
+    assert "changed client" not in pipeline.gate.declined
+    assert pipeline.gate.served == 4
 
 
 def test_loops_that_have_ended_are_freed(provider: Provider, clients: Any) -> None:
@@ -232,13 +232,13 @@ def test_loops_that_have_ended_are_freed(provider: Provider, clients: Any) -> No
         await ask(provider)
         await asyncio.sleep(0.01)
 
-    with warm(provider) as lane:
+    with warm(provider) as pipeline:
         for _ in range(6):
             asyncio.run(calls())
         litellm.in_memory_llm_clients_cache.flush_cache()
         asyncio.run(calls())
         gc.collect()
-    assert lane.gate.served == 7 - 1
+    assert pipeline.gate.served == 7 - 1
     # LiteLLM's worker is watched, and what it was bound to before.
     assert [loop() for loop in loops[:-2]] == [None] * 5
 
@@ -257,7 +257,7 @@ def test_many_loops_in_threads(provider: Provider, clients: Any, new_loop: str) 
         for _ in range(5):
             said.extend(run(calls()))
 
-    with warm(provider) as lane:
+    with warm(provider) as pipeline:
         run(calls())
         threads = [threading.Thread(target=work) for _ in range(8)]
         for thread in threads:
@@ -266,8 +266,8 @@ def test_many_loops_in_threads(provider: Provider, clients: Any, new_loop: str) 
             thread.join()
     assert len(said) == 8 * 5 * 3
     assert len(set(said)) == 1
-    assert lane.gate.served == 8 * 5 * 3 + 2
-    assert lane.gate.faults == 0, lane.gate.last_fault
+    assert pipeline.gate.served == 8 * 5 * 3 + 2
+    assert pipeline.gate.faults == 0, pipeline.gate.last_fault
 
 
 def test_a_loop_inside_a_loop(provider: Provider, clients: Any, caplog: Any) -> None:
@@ -338,7 +338,7 @@ def test_warnings_of_a_program_in_development_mode_are_stocks(provider: Provider
 
 @pytest.mark.parametrize("listens", [False, True])
 def test_a_sync_router_inside_a_running_loop(provider: Provider, clients: Any, listens: bool) -> None:
-    """As in a notebook: LiteLLM runs the call in a thread, without the caller's context, and so does the lane."""
+    """As in a notebook: LiteLLM runs the call in a thread, without the caller's context, and so does the fast path."""
     mine: contextvars.ContextVar[str] = contextvars.ContextVar("mine", default="nobody's")
     told: list[tuple[Any, ...]] = []
     heard = threading.Event()
@@ -375,8 +375,8 @@ def test_a_sync_router_inside_a_running_loop(provider: Provider, clients: Any, l
         return said, told.copy(), counted, [(r.headers, r.body) for r in provider.requests()]
 
     expected = play()
-    with warm(provider) as lane:
+    with warm(provider) as pipeline:
         assert play() == expected
-    assert lane.gate.faults == 0, lane.gate.last_fault
-    assert lane.gate.served >= (2 if listens else 3)
-    assert "running event loop" not in lane.gate.declined
+    assert pipeline.gate.faults == 0, pipeline.gate.last_fault
+    assert pipeline.gate.served >= (2 if listens else 3)
+    assert "running event loop" not in pipeline.gate.declined

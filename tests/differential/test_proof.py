@@ -14,12 +14,14 @@ from litellm import Router
 from litellm.integrations.custom_logger import CustomLogger
 
 import litellm_accel
-from lane_switch import LISTS, Switch, without_callbacks
+from fastpath_switch import LISTS, Switch, without_callbacks
 from litellm_accel._backend import load
-from litellm_accel.lane import assembly, comparing, payload, proof
-from litellm_accel.lane import streams as lane_streams
-from litellm_accel.lane.proof import Candidate, Differs
-from litellm_accel.lane.routers import Known, RoutedPlan
+from litellm_accel.fastpath.notify import payload
+from litellm_accel.fastpath.plans import comparison, proof
+from litellm_accel.fastpath.plans.proof import Candidate, Differs
+from litellm_accel.fastpath.router_state import RoutedPlan, RouterState
+from litellm_accel.fastpath.streams import builder
+from litellm_accel.fastpath.streams import source as lane_streams
 from litellm_accel.provider import Provider
 from litellm_accel.verify import masks, records
 from litellm_accel.verify.observe import Recorder, Streamed, SuccessLogger, outcome
@@ -73,7 +75,7 @@ def caller(provider: Provider, mode: str, **arguments: Any) -> Callable[[Any], A
 
 
 class Steps:
-    """How many calls the lane had served after each."""
+    """How many calls the fast path had served after each."""
 
     def __init__(self, switch: Switch) -> None:
         self._switch = switch
@@ -183,20 +185,20 @@ def _hidden(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _price(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    if plan.feed is None:
+    if plan.notifier is None:
         plan.cost._total = lambda result: 7.0
     else:
-        plan.feed._rates = None
-        pricer = plan.feed.pricer
-        plan.feed.pricer = lambda logging, total: lambda result: pricer(logging, total)(result) * 2
+        plan.notifier._rates = None
+        pricer = plan.notifier.pricer
+        plan.notifier.pricer = lambda logging, total: lambda result: pricer(logging, total)(result) * 2
 
 
 def _told(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan.feed._root = other(plan.feed._root.root, "optional_params")
+    plan.notifier._root = other(plan.notifier._root.root, "optional_params")
 
 
 def _fault(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparing, "way_of", lambda sent: 1 / 0)
+    monkeypatch.setattr(comparison, "way_of", lambda sent: 1 / 0)
 
 
 PLANTED: dict[str, tuple[Any, str, bool]] = {
@@ -208,7 +210,7 @@ PLANTED: dict[str, tuple[Any, str, bool]] = {
     "price": (_price, "price", False),
     "price told": (_price, "price", True),
     "told": (_told, "what callbacks are told, ", True),
-    "fault": (_fault, "ZeroDivisionError of the lane's own", False),
+    "fault": (_fault, "ZeroDivisionError of the fast path's own", False),
 }
 
 
@@ -270,13 +272,13 @@ def _counts_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _adds_a_header(monkeypatch: pytest.MonkeyPatch) -> None:
-    finish = Known.finish
+    finish = RouterState.finish
 
-    def finished(self: Known, router: Any, group: str, result: Any) -> None:
+    def finished(self: RouterState, router: Any, group: str, result: Any) -> None:
         finish(self, router, group, result)
         result._hidden_params["additional_headers"]["x-odd"] = 1
 
-    monkeypatch.setattr(Known, "finish", finished)
+    monkeypatch.setattr(RouterState, "finish", finished)
 
 
 @pytest.mark.parametrize("mode", ["router", "sync router"])
@@ -319,7 +321,7 @@ def test_payloads_are_compared_while_stock_s_are_told(
 def test_several_refused_kinds_refuse_the_component(
     provider: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comparing, "masked", lambda result, masked=comparing.masked: odd(masked(result)))
+    monkeypatch.setattr(comparison, "masked", lambda result, masked=comparison.masked: odd(masked(result)))
 
     def odd(result: Any) -> Any:
         odd.count += 1
@@ -329,9 +331,9 @@ def test_several_refused_kinds_refuse_the_component(
     odd.count = 0
     with switch.on():
         for limit in (1, 2, 3):
-            assert switch.lane.proof.refusal is None and switch.gate.on
+            assert switch.pipeline.proof.refusal is None and switch.gate.on
             calls(provider, "acompletion", 3, n=limit)
-    assert switch.lane.proof.refusal == "not equal on your own calls: differs from stock: result 'object'"
+    assert switch.pipeline.proof.refusal == "not equal on your own calls: differs from stock: result 'object'"
     assert not switch.gate.on
 
 
@@ -431,13 +433,13 @@ def test_records_can_be_demanded(unproven: None, monkeypatch: pytest.MonkeyPatch
 def test_a_component_that_differs_is_off_with_its_reasons(
     unproven: None, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge = comparing.Comparison._judge_result
+    judge = comparison.Comparison._judge_result
 
     def differing(self: Any, sent: Any) -> None:
         judge(self, sent)
         raise Differs("result 'moon'")
 
-    monkeypatch.setattr(comparing.Comparison, "_judge_result", differing)
+    monkeypatch.setattr(comparison.Comparison, "_judge_result", differing)
     with litellm_accel.accelerated("chat"):
         for limit in (1, 2, 3):
             calls(provider, "acompletion", 3, n=limit)
@@ -518,8 +520,8 @@ def _attribute(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _end(monkeypatch: pytest.MonkeyPatch) -> None:
-    learned = assembly.Assembler._learned
-    monkeypatch.setattr(assembly.Assembler, "_learned", lambda *given: other(learned(*given).root, "object"))
+    learned = builder.Assembler._learned
+    monkeypatch.setattr(builder.Assembler, "_learned", lambda *given: other(learned(*given).root, "object"))
 
 
 def _opening(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -539,7 +541,7 @@ def _opening(monkeypatch: pytest.MonkeyPatch) -> None:
         (_chunk, "streaming", "chunk 'object'"),
         (_attribute, "streaming", "stream's 'model'"),
         (_end, "streaming", "end of a stream, 'object'"),
-        (_opening, "chat", "a stream that the lane opens differently: "),
+        (_opening, "chat", "a stream that the fast path opens differently: "),
     ],
 )
 def test_a_stream_that_differs_is_stock_s(

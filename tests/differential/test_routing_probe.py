@@ -18,9 +18,10 @@ from litellm import Router
 
 import litellm_accel
 from litellm_accel import _backend, activation
-from litellm_accel.components import routing, routing_filters, routing_probe, routing_records, routing_words
+from litellm_accel.components import routing
 from litellm_accel.components.base import Replaced, Unproven
-from litellm_accel.components.routing_words import KNOWN
+from litellm_accel.routing import accounting, filters, probe, setting_words
+from litellm_accel.routing.setting_words import KNOWN
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def status(
     restored: None, hot: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[], tuple[str, str]]]:
     """Switch the component on and return its state and the reason."""
-    for module in (routing, routing_filters, routing_records):
+    for module in (routing, filters, accounting):
         monkeypatch.setattr(module, "_hot", hot("routing"))
     monkeypatch.setitem(_backend._modules, "gate", hot("gate"))
     monkeypatch.setattr(activation, "_activations", {})
@@ -106,7 +107,7 @@ def test_another_parameter_is_noticed() -> None:
 
     both = Replaced(SimpleNamespace(fast=fast), stock)  # type: ignore[arg-type]
     with pytest.raises(Unproven, match="module:chosen takes other parameters in the installed LiteLLM: model, moon"):
-        routing_probe.require_known(Router, {"module:chosen": both})
+        probe.require_known(Router, {"module:chosen": both})
 
 
 def test_a_setting_that_selection_begins_to_read_keeps_its_groups_on_stock(
@@ -131,12 +132,12 @@ def test_a_setting_that_selection_begins_to_read_keeps_its_groups_on_stock(
 
 
 def test_every_word_of_this_release_is_known(restored: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routing_words, "KNOWN", frozenset())
-    assert routing_words.strange(routing.around(), Router) == KNOWN
+    monkeypatch.setattr(setting_words, "KNOWN", frozenset())
+    assert setting_words.unknown_settings(routing.around(), Router) == KNOWN
 
 
 def test_every_setting_of_this_release_is_known() -> None:
-    assert set(list(inspect.signature(Router.__init__).parameters)[1:]) == routing_probe._SETTINGS
+    assert set(list(inspect.signature(Router.__init__).parameters)[1:]) == probe._SETTINGS
 
 
 @pytest.mark.parametrize(

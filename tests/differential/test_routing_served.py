@@ -35,7 +35,8 @@ from litellm.types.router import Deployment, RouterRateLimitError
 
 import litellm_accel
 from litellm_accel import _backend, activation
-from litellm_accel.components import routing, routing_filters, routing_records
+from litellm_accel.components import routing
+from litellm_accel.routing import accounting, filters
 from settling import settled
 
 MESSAGES = [{"role": "user", "content": "hello"}]
@@ -61,7 +62,7 @@ CALLBACK_LISTS = (
 def gate(restored: None, hot: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The gate of the active component: off runs stock, on runs the accelerated choice."""
     saved = {name: list(getattr(litellm, name)) for name in CALLBACK_LISTS}
-    for module in (routing, routing_filters, routing_records):
+    for module in (routing, filters, accounting):
         monkeypatch.setattr(module, "_hot", hot("routing"))
     monkeypatch.setitem(_backend._modules, "gate", hot("gate"))
     monkeypatch.setattr(activation, "_activations", {})
@@ -528,8 +529,8 @@ def test_counters_are_raised_as_the_cache_raises_them(gate: Any) -> None:
             for cache in (ours, theirs):
                 cache.set_cache(key, value, ttl=ttl)
         try:
-            total = routing_records._hot.increment(ours, key, amount, ttl)
-        except routing_records._hot.Unserved:
+            total = accounting._hot.increment(ours, key, amount, ttl)
+        except accounting._hot.Unserved:
             assert type(ours.cache_dict[key]) not in (int, float)
         else:
             assert repr(theirs.increment_cache(key, amount, ttl=ttl)) == repr(total)

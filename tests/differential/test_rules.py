@@ -9,9 +9,9 @@ import litellm
 import pytest
 
 from litellm_accel._backend import load
-from litellm_accel.lane.exchange import Conversion
-from litellm_accel.lane.learn import Unlearnable
-from litellm_accel.lane.rules import ANYTHING, Rules
+from litellm_accel.fastpath.admission.message_rules import ANYTHING, MessageRules
+from litellm_accel.fastpath.plans.recorder import Conversion
+from litellm_accel.fastpath.plans.templates import Unrepeatable
 
 KINDS = load("chat").KINDS
 HELLO = {"role": "user", "content": "a"}
@@ -32,15 +32,15 @@ def conversion(provider: str, model: str, **params: Any) -> Conversion:
 
 
 def test_providers_that_share_openai_rules_take_anything() -> None:
-    assert Rules().sdk("openai", "gpt-4o")[0] == ANYTHING
-    assert Rules().sdk("perplexity", "perplexity/sonar")[0] == ANYTHING
+    assert MessageRules().sdk("openai", "gpt-4o")[0] == ANYTHING
+    assert MessageRules().sdk("perplexity", "perplexity/sonar")[0] == ANYTHING
 
 
 def test_other_messages_are_rewritten_by_the_providers_configuration() -> None:
     developer, cached = {"role": "developer", "content": "a"}, {**HELLO, "cache_control": {"type": "ephemeral"}}
 
     def rewritten(model: str, address: str, message: dict[str, Any]) -> Any:
-        return Rules().sdk("openai", model, address)[1]([dict(message)])
+        return MessageRules().sdk("openai", model, address)[1]([dict(message)])
 
     assert rewritten("gpt-4o", "https://other", developer) == [{"role": "system", "content": "a"}]
     assert rewritten("gpt-4o", "https://other", cached) == [cached]
@@ -48,33 +48,35 @@ def test_other_messages_are_rewritten_by_the_providers_configuration() -> None:
 
 
 def test_kinds_that_rules_alter_are_left_out() -> None:
-    assert kinds(Rules().http("hosted_vllm", conversion("hosted_vllm", "m"), None)[0]) == set(KINDS) - {"other parts"}
-    mistral = kinds(Rules().http("mistral", conversion("mistral", "mistral-small-latest"), 1.0)[0])
+    assert kinds(MessageRules().http("hosted_vllm", conversion("hosted_vllm", "m"), None)[0]) == set(KINDS) - {
+        "other parts"
+    }
+    mistral = kinds(MessageRules().http("mistral", conversion("mistral", "mistral-small-latest"), 1.0)[0])
     assert not mistral & {"names", "parts", "empty"}
-    assert not kinds(Rules().http("xai", conversion("xai", "grok-3"), 1.0)[0]) & {"names"}
+    assert not kinds(MessageRules().http("xai", conversion("xai", "grok-3"), 1.0)[0]) & {"names"}
 
 
 def test_a_prompt_that_is_added_is_noticed() -> None:
     asked = conversion("mistral", "magistral-medium-2506", _add_reasoning_prompt=True)
-    with pytest.raises(Unlearnable, match="its own messages"):
-        Rules().http("mistral", asked, 1.0)
+    with pytest.raises(Unrepeatable, match="its own messages"):
+        MessageRules().http("mistral", asked, 1.0)
 
 
 def test_providers_that_nobody_has_read_are_not_tried() -> None:
-    with pytest.raises(Unlearnable, match="its own messages"):
-        Rules().http("snowflake", conversion("hosted_vllm", "m"), None)
+    with pytest.raises(Unrepeatable, match="its own messages"):
+        MessageRules().http("snowflake", conversion("hosted_vllm", "m"), None)
 
 
 def test_a_rest_that_depends_on_the_messages_is_noticed() -> None:
     watched = conversion("deepseek", "deepseek-chat", temperature=0.5)
     watched.given["request_data"]["temperature"] = 0.7
-    with pytest.raises(Unlearnable, match="its own messages"):
-        Rules().http("deepseek", watched, 1.0)
+    with pytest.raises(Unrepeatable, match="its own messages"):
+        MessageRules().http("deepseek", watched, 1.0)
 
 
 def test_fireworks_looks_into_texts_where_there_are_tools() -> None:
-    with pytest.raises(Unlearnable, match="their content"):
-        Rules().http(
+    with pytest.raises(Unrepeatable, match="their content"):
+        MessageRules().http(
             "fireworks_ai",
             conversion("fireworks_ai", "m", tools=[{"type": "function", "function": {"name": "f"}}]),
             1.0,

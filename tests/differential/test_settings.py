@@ -12,8 +12,8 @@ from typing import Any
 import litellm
 import pytest
 
-from lane_switch import LISTS, Switch, without_callbacks
-from litellm_accel.lane import guard
+from fastpath_switch import LISTS, Switch, without_callbacks
+from litellm_accel.fastpath import passage
 from litellm_accel.provider import Provider
 from litellm_accel.verify import masks
 from litellm_accel.verify.observe import Recorder, SuccessLogger, outcome
@@ -220,9 +220,9 @@ def test_a_declined_call_costs_what_stock_does(provider: Provider, monkeypatch: 
             monkeypatch.setenv("SOME_VARIABLE", str(number))
 
     inside = [0.0]
-    run = guard.Passage.run
+    run = passage.Passage.run
 
-    def timed(self: guard.Passage, *args: Any, **kwargs: Any) -> Any:
+    def timed(self: passage.Passage, *args: Any, **kwargs: Any) -> Any:
         begun = time.thread_time()
         try:
             return run(self, *args, **kwargs)
@@ -241,7 +241,7 @@ def test_a_declined_call_costs_what_stock_does(provider: Provider, monkeypatch: 
             litellm.completion(messages=MESSAGES, cooldown_time=1.0, **deployment)
         return (time.thread_time() - begun) / inside[0]
 
-    monkeypatch.setattr(guard.Passage, "run", timed)
+    monkeypatch.setattr(passage.Passage, "run", timed)
     held = litellm.callbacks
     try:
         with switch.on():

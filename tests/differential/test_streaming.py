@@ -25,10 +25,11 @@ import replayed
 from litellm_accel import _backend
 from litellm_accel.components import get, streaming
 from litellm_accel.components.base import Unavailable
-from litellm_accel.lane import assembly, ends, openings, payload
-from litellm_accel.lane.assembly import Assembler
-from litellm_accel.lane.learn import state
-from litellm_accel.lane.proof import Proof
+from litellm_accel.fastpath.notify import payload
+from litellm_accel.fastpath.plans.proof import Proof
+from litellm_accel.fastpath.plans.templates import state
+from litellm_accel.fastpath.streams import builder, opener, pricer
+from litellm_accel.fastpath.streams.builder import Assembler
 from litellm_accel.provider import Provider
 from litellm_accel.verify import comparison, records, scenarios
 
@@ -511,7 +512,7 @@ def test_an_internal_fault_while_opening_leaves_the_answer_to_stock(
     with opening():
         for _ in range(2):
             collect_sync(provider, "plain")
-        monkeypatch.setattr(openings.Opening, "open", fail)
+        monkeypatch.setattr(opener.StreamOpener, "open", fail)
         sent = len(provider.requests())
         assert collect_sync(provider, "plain") == stock
         assert len(provider.requests()) == sent + 1
@@ -577,7 +578,7 @@ def test_a_price_that_changes_in_mid_stream_holds_at_its_end(
 
 @pytest.mark.parametrize(
     ("owner", "name", "component"),
-    [(ends._Price, "told", "chat"), (assembly.Text, "__init__", "streaming"), (payload.Payloads, "_build", "chat")],
+    [(pricer._Price, "told", "chat"), (builder.Text, "__init__", "streaming"), (payload.Payloads, "_build", "chat")],
 )
 def test_an_internal_fault_at_the_end_leaves_it_to_stock(
     provider: Provider, opening: Any, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, component: str

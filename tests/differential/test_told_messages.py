@@ -18,7 +18,7 @@ from openai.types.chat import ChatCompletionMessage
 from pydantic import BaseModel
 
 import litellm_accel
-from lane_switch import Switch, without_callbacks
+from fastpath_switch import Switch, without_callbacks
 from litellm_accel.provider import Provider
 from litellm_accel.verify import records
 
@@ -183,7 +183,7 @@ class Player:
 
 
 def same_as_stock(play: Callable[[], Any]) -> Switch:
-    """Assert that ``play`` shows the same on stock and on the lane, and return what the lane did."""
+    """Assert that ``play`` shows the same on stock and on the fast path, and return what the fast path did."""
     expected = play()
     switch = Switch()
     with records.proving("streaming"), litellm_accel.accelerated("streaming", strict=True), switch.on():

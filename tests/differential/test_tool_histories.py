@@ -11,7 +11,7 @@ import litellm
 import pytest
 
 import litellm_accel
-from lane_switch import Switch, without_callbacks
+from fastpath_switch import Switch, without_callbacks
 from litellm_accel.provider import Provider
 from litellm_accel.verify import records
 
@@ -87,11 +87,11 @@ def play(provider: Provider, asynchronous: bool, messages: list[Any], tools: boo
 def test_streams_after_calls_of_tools(provider: Provider, asynchronous: bool, history: str, tools: bool) -> None:
     expected = play(provider, asynchronous, HISTORIES[history], tools)
     switch = Switch()
-    with records.proving("streaming"), litellm_accel.accelerated("streaming", strict=True), switch.on() as lane:
+    with records.proving("streaming"), litellm_accel.accelerated("streaming", strict=True), switch.on() as pipeline:
         play(provider, asynchronous, [{"role": "user", "content": "Hello"}], False)  # the first call loads modules
-        lane.gate.clear()
+        pipeline.gate.clear()
         assert play(provider, asynchronous, HISTORIES[history], tools) == expected
     switch.stop()
-    assert lane.gate.served == 3
-    assert lane.gate.declined == {"learned from": 2}
-    assert lane.gate.faults == 0, lane.gate.last_fault
+    assert pipeline.gate.served == 3
+    assert pipeline.gate.declined == {"learned from": 2}
+    assert pipeline.gate.faults == 0, pipeline.gate.last_fault

@@ -137,13 +137,13 @@ with without_callbacks():
                     before, count = gate.served, 0
                     calls(4)
                     steps.append([gate.served - before, count])
-        with Switch(pooled=False).on() as lane, spied(place, kind):
+        with Switch(pooled=False).on() as pipeline, spied(place, kind):
             count = 0
             calls(4)
-            steps.append([lane.gate.served, count])
-            steps.append([reason for reason in lane.gate.declined if "stands among" in reason])
+            steps.append([pipeline.gate.served, count])
+            steps.append([reason for reason in pipeline.gate.declined if "stands among" in reason])
         found[f"{place} {kind}"] = steps
-        assert not gate.faults and not lane.gate.faults, (gate.last_fault, lane.gate.last_fault)
+        assert not gate.faults and not pipeline.gate.faults, (gate.last_fault, pipeline.gate.last_fault)
 print(json.dumps(found))
 """
 

@@ -1,4 +1,4 @@
-"""The scenarios of the chat lane, each as a test: stock against accelerated LiteLLM.
+"""The scenarios of the fast path, each as a test: stock against accelerated LiteLLM.
 
 By default those of a short proof.
 """

@@ -139,7 +139,7 @@ def hanging(stock: Any) -> Any:
 
 def crashing(stock: Any) -> Any:
     async def call(**kwargs: Any) -> Any:
-        os.write(2, b"the lane crashes")
+        os.write(2, b"the fast path crashes")
         os._exit(3)
 
     return call
@@ -171,7 +171,7 @@ FAULTS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "errors/status-400-after-plain": (other_exception, "APIError"),
     "callbacks/payload": (without_callbacks, "callbacks"),
     "callbacks/async": (callbacks_twice, "callbacks"),
-    "parameters/mock-response": (same, "lane"),  # must be declined, and the counters say that it is served
+    "parameters/mock-response": (same, "way"),  # must be declined, and the counters say that it is served
 }
 CRASH, HANG, AFTERWARDS = "parameters/tools", "parameters/stream-false", "parameters/null-values"
 
@@ -278,7 +278,7 @@ def test_a_fault_is_caught(verdicts, name):
 
 
 def test_a_crash_is_reported(verdicts):
-    assert not verdicts[CRASH].ok and "the lane crashes" in verdicts[CRASH].error
+    assert not verdicts[CRASH].ok and "the fast path crashes" in verdicts[CRASH].error
 
 
 def test_a_hanging_call_is_ended(verdicts):
@@ -287,14 +287,14 @@ def test_a_hanging_call_is_ended(verdicts):
 
 def test_a_right_call_passes(verdicts):
     """Also in a process that was started anew."""
-    assert verdicts[AFTERWARDS].ok and verdicts[AFTERWARDS].lane == "served", str(verdicts[AFTERWARDS])
+    assert verdicts[AFTERWARDS].ok and verdicts[AFTERWARDS].way == "served", str(verdicts[AFTERWARDS])
 
 
 def test_the_state_of_a_router_and_what_must_be_served(forked):
     patterns = ("parameters/none@arouter",)
     result = comparison.run("chat", patterns=patterns, accelerator=f"{__name__}:miscounting", forked=forked)
     (verdict,) = result.verdicts
-    assert verdict.lane == "declined" and verdict.reasons == {"unknown argument": 4}
+    assert verdict.way == "declined" and verdict.reasons == {"unknown argument": 4}
     wheres = [difference.where for difference in verdict.differences]
     assert verdict.unserved and any("total_calls" in where for where in wheres)
 

@@ -20,8 +20,8 @@ from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
 import litellm_accel
-from lane_switch import Switch, without_callbacks
-from litellm_accel.lane.core import Lane
+from fastpath_switch import Switch, without_callbacks
+from litellm_accel.fastpath.pipeline import Pipeline
 from litellm_accel.provider import Provider
 from litellm_accel.verify import records
 from settling import settled
@@ -51,14 +51,14 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @contextmanager
-def warm(provider: Provider) -> Iterator[Lane]:
-    """A lane that is on in the block, streams included, and has met calls: the first of all load modules."""
+def warm(provider: Provider) -> Iterator[Pipeline]:
+    """A fast path that is on in the block, streams included, and has met calls: the first of all load modules."""
     switch = Switch()
-    with records.proving("streaming"), litellm_accel.accelerated("streaming", strict=True), switch.on() as lane:
+    with records.proving("streaming"), litellm_accel.accelerated("streaming", strict=True), switch.on() as pipeline:
         for _ in range(3):
             asyncio.run(direct(provider)(temperature=0.9))
-        lane.gate.clear()
-        yield lane
+        pipeline.gate.clear()
+        yield pipeline
     switch.stop()
 
 
@@ -109,14 +109,14 @@ def test_the_second_wave_is_served(provider: Provider, stream: bool, metadata: b
     if listens:
         litellm.callbacks = [heard]
     expected = play()
-    with warm(provider) as lane:
+    with warm(provider) as pipeline:
         found = play()
-        assert lane.gate.served == 40
-        assert lane.gate.declined == {
+        assert pipeline.gate.served == 40
+        assert pipeline.gate.declined == {
             "learned from": 2 if stream or metadata or listens else 1,
             "being learned": 18 if stream or metadata or listens else 19,
         }
-        assert lane.gate.faults == 0, lane.gate.last_fault
+        assert pipeline.gate.faults == 0, pipeline.gate.last_fault
     assert found == expected
     assert len(found[1]) == (60 if listens else 0)
 
@@ -139,13 +139,13 @@ def test_a_wave_of_threads(provider: Provider) -> None:
         for thread in running:
             thread.join()
 
-    with warm(provider) as lane:
+    with warm(provider) as pipeline:
         for _ in range(2):  # of the first sync calls of a process, each makes a client, of which LiteLLM keeps the last
             threads()
-        served = lane.gate.served
+        served = pipeline.gate.served
         threads()
-        assert lane.gate.served == served + 8
-        assert lane.gate.faults == 0, lane.gate.last_fault
+        assert pipeline.gate.served == served + 8
+        assert pipeline.gate.faults == 0, pipeline.gate.last_fault
     assert len(said) == 24
     assert len(set(said)) == 1
 
@@ -202,12 +202,12 @@ def test_calls_watched_at_once_of_which_some_fail(provider: Provider, failing: s
             if failing in (name, "both"):
                 task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        before = lane.gate.served
+        before = pipeline.gate.served
         for _ in range(4):
             await direct(provider)(temperature=0.3)
-        return int(lane.gate.served - before)
+        return int(pipeline.gate.served - before)
 
-    with warm(provider) as lane:
+    with warm(provider) as pipeline:
         assert asyncio.run(waves()) == (2 if failing == "both" else 3)
-        assert lane.gate.declined == {"learned from": 4 if failing == "both" else 3}
-        assert lane.gate.faults == 0, lane.gate.last_fault
+        assert pipeline.gate.declined == {"learned from": 4 if failing == "both" else 3}
+        assert pipeline.gate.faults == 0, pipeline.gate.last_fault

@@ -1,4 +1,4 @@
-"""Faults inside the chat lane, and what the world does to it: cancellation, threads, loops, forks."""
+"""Faults inside the fast path, and what the world does to it: cancellation, threads, loops, forks."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from typing import Any
 import litellm
 import pytest
 
-from lane_switch import Switch
-from litellm_accel.lane import exchange
-from litellm_accel.lane.core import Lane
+from fastpath_switch import Switch
+from litellm_accel.fastpath.pipeline import Pipeline
+from litellm_accel.fastpath.plans import recorder
 from litellm_accel.provider import Provider
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -36,8 +36,8 @@ def switch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 @pytest.fixture
-def lane(switch: Switch) -> Lane:
-    return switch.lane
+def pipeline(switch: Switch) -> Pipeline:
+    return switch.pipeline
 
 
 def arguments(provider: Provider, messages: Any = HELLO) -> dict[str, Any]:
@@ -55,13 +55,13 @@ def asked(scenario: str) -> list[dict[str, Any]]:
 
 
 async def learned(provider: Provider) -> None:
-    """Make calls until the lane serves them: the first ones may still load parts of LiteLLM."""
+    """Make calls until the fast path serves them: the first ones may still load parts of LiteLLM."""
     for _ in range(3):
         await litellm.acompletion(**arguments(provider))
 
 
 class Fault(Exception):
-    """An internal error of the lane."""
+    """An internal error of the fast path."""
 
 
 class Broken:
@@ -87,7 +87,9 @@ class Broken:
 # ``body`` fails before anything is sent; the others after.
 @pytest.mark.parametrize("part", ["body", "request", "answer", "result"])
 @pytest.mark.parametrize("scenario", ["plain", "error-429", "broken-json"])
-def test_a_fault_never_shows_and_never_sends_twice(provider: Provider, lane: Lane, part: str, scenario: str) -> None:
+def test_a_fault_never_shows_and_never_sends_twice(
+    provider: Provider, pipeline: Pipeline, part: str, scenario: str
+) -> None:
     async def outcome() -> Any:
         try:
             return (await litellm.acompletion(**arguments(provider, asked(scenario)))).model_dump()
@@ -98,7 +100,7 @@ def test_a_fault_never_shows_and_never_sends_twice(provider: Provider, lane: Lan
         await learned(provider)
         expected = await outcome()
         await learned(provider)  # the first error of a process loads more of LiteLLM
-        lane.plans.update({key: Broken(plan, part) for key, plan in lane.plans.items()})
+        pipeline.plans.update({key: Broken(plan, part) for key, plan in pipeline.plans.items()})
         provider.clear()
         return expected, await outcome()
 
@@ -106,31 +108,31 @@ def test_a_fault_never_shows_and_never_sends_twice(provider: Provider, lane: Lan
     assert found == expected
     assert len(provider.requests()) == 1
     # A reply that the plan does not cover never gets as far as a result.
-    assert (lane.gate.faults > 0) == (part != "result" or scenario == "plain")
+    assert (pipeline.gate.faults > 0) == (part != "result" or scenario == "plain")
 
 
-def test_ten_faults_open_the_breaker(provider: Provider, lane: Lane) -> None:
+def test_ten_faults_open_the_breaker(provider: Provider, pipeline: Pipeline) -> None:
     async def calls() -> None:
         await learned(provider)
-        lane.plans.update({key: Broken(plan, "answer") for key, plan in lane.plans.items()})
+        pipeline.plans.update({key: Broken(plan, "answer") for key, plan in pipeline.plans.items()})
         for _ in range(12):
             await litellm.acompletion(**arguments(provider))
 
     asyncio.run(calls())
-    assert lane.gate.faults == 10
-    assert not lane.gate.on
+    assert pipeline.gate.faults == 10
+    assert not pipeline.gate.on
 
 
 def test_a_fault_in_admission_leaves_the_call_to_stock(
-    provider: Provider, lane: Lane, monkeypatch: pytest.MonkeyPatch
+    provider: Provider, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> None:
         raise Fault
 
-    monkeypatch.setattr(lane, "known", fail)
+    monkeypatch.setattr(pipeline, "parse_call", fail)
     assert asyncio.run(litellm.acompletion(**arguments(provider))).choices
     assert litellm.completion(**arguments(provider)).choices
-    assert lane.gate.faults == 2
+    assert pipeline.gate.faults == 2
 
 
 # What makes stock judge a reply that comes late.
@@ -152,8 +154,8 @@ def accelerate_again(switch: Switch) -> Switch:
 
 ENDINGS: dict[str, Callable[[Switch], Any]] = {
     "restored": Switch.stop,
-    "switched off": lambda switch: switch.lane.gate.switch(False),
-    "breaker open": lambda switch: [switch.lane.gate.fault(Fault()) for _ in range(10)],
+    "switched off": lambda switch: switch.pipeline.gate.switch(False),
+    "breaker open": lambda switch: [switch.pipeline.gate.fault(Fault()) for _ in range(10)],
     "restored and accelerated again": accelerate_again,
 }
 
@@ -173,9 +175,9 @@ def test_what_was_sent_is_not_sent_again_after_restore(provider: Provider, switc
 
 
 def sent_once(provider: Provider, switch: Switch, entry: str, end: str, scenarios: Sequence[str]) -> None:
-    """Let each reply come after the lane's end and be judged by stock; nobody can tell but by the time it took."""
+    """Let each reply come after the fast path's end and be judged by stock; nobody can tell but by the time it took."""
     given = {**arguments(provider), "max_retries": 1}
-    stock_code = [shared._function.__code__ for shared in exchange.functions()]
+    stock_code = [shared._function.__code__ for shared in recorder.functions()]
     parameters = {name: given[name] for name in ("model", "api_base", "api_key", "max_retries")}
     router = litellm.Router(model_list=[{"model_name": "g", "litellm_params": parameters}], num_retries=0)
 
@@ -198,13 +200,13 @@ def sent_once(provider: Provider, switch: Switch, entry: str, end: str, scenario
             provider.clear()
             expected = await call(scenario)
             requests = len(provider.requests())
-            switch.lane.gate.reset_errors()
-            switch.lane.plans.clear()
+            switch.pipeline.gate.reset_errors()
+            switch.pipeline.plans.clear()
             switch.start()
             for _ in range(3):
                 await call("plain")
             provider.clear()
-            before = switch.lane.gate.declined.get("reply left to stock", 0)
+            before = switch.pipeline.gate.declined.get("reply left to stock", 0)
             late = asyncio.create_task(call(scenario))
             await asyncio.sleep(0.05)
             other = ENDINGS[end](switch)
@@ -212,34 +214,34 @@ def sent_once(provider: Provider, switch: Switch, entry: str, end: str, scenario
             if isinstance(other, Switch):
                 other.stop()
             assert len(provider.requests()) == requests
-            assert switch.lane.gate.declined["reply left to stock"] == before + 1
-            assert [shared._function.__code__ for shared in exchange.functions()] == stock_code
+            assert switch.pipeline.gate.declined["reply left to stock"] == before + 1
+            assert [shared._function.__code__ for shared in recorder.functions()] == stock_code
 
     asyncio.run(calls())
 
 
-def test_a_connection_closed_while_idle_is_not_used(provider: Provider, switch: Switch, lane: Lane) -> None:
+def test_a_connection_closed_while_idle_is_not_used(provider: Provider, switch: Switch, pipeline: Pipeline) -> None:
     async def calls() -> None:
         await learned(provider)
         await litellm.acompletion(**arguments(provider, asked("hangup")))  # comes with other headers
         for _ in range(3):
-            served = lane.gate.served
+            served = pipeline.gate.served
             await asyncio.sleep(0.05)
             await litellm.acompletion(**arguments(provider, asked("hangup")))
-            assert lane.gate.served == served + 1
+            assert pipeline.gate.served == served + 1
             time.sleep(0.05)  # the event loop cannot notice
             assert (await litellm.acompletion(**arguments(provider))).choices
 
     asyncio.run(calls())
     if switch.pools is None:
-        assert lane.gate.declined["closed connection"] == 3
+        assert pipeline.gate.declined["closed connection"] == 3
     for scenario in ("plain", "plain", "hangup", "plain", "hangup", "plain"):
         assert litellm.completion(**arguments(provider, asked(scenario))).choices
         time.sleep(0.05)
-    assert lane.gate.faults == 0
+    assert pipeline.gate.faults == 0
 
 
-def test_the_time_in_a_timeouts_text_counts_from_the_beginning(provider: Provider, lane: Lane) -> None:
+def test_the_time_in_a_timeouts_text_counts_from_the_beginning(provider: Provider, pipeline: Pipeline) -> None:
     async def call(scenario: str) -> Any:
         return await litellm.acompletion(**{**arguments(provider, asked(scenario)), "timeout": 0.4})
 
@@ -251,13 +253,13 @@ def test_the_time_in_a_timeouts_text_counts_from_the_beginning(provider: Provide
         return str(caught.value)
 
     taken = re.search(r"timeout value=0.4, time taken=([\d.]+) seconds", asyncio.run(calls()))
-    assert lane.gate.declined["reply left to stock"] == 1
+    assert pipeline.gate.declined["reply left to stock"] == 1
     assert taken is not None
     assert 0.4 <= float(taken[1]) < 1.0
 
 
 @pytest.mark.parametrize("after", [0.0, 0.02, 0.1])
-def test_cancellation_releases_the_connection(provider: Provider, lane: Lane, after: float) -> None:
+def test_cancellation_releases_the_connection(provider: Provider, pipeline: Pipeline, after: float) -> None:
     async def calls() -> None:
         await learned(provider)
         before = asyncio.all_tasks()
@@ -267,7 +269,7 @@ def test_cancellation_releases_the_connection(provider: Provider, lane: Lane, af
         with pytest.raises(asyncio.CancelledError):
             await task
         assert not asyncio.all_tasks() - before
-        transport, _ = next(iter(lane.plans.values())).transports.get(asyncio.get_running_loop())
+        transport, _ = next(iter(pipeline.plans.values())).transports.get(asyncio.get_running_loop())
         assert not transport.get_valid_client_session().connector._acquired
         assert (await litellm.acompletion(**arguments(provider))).choices
 
@@ -275,7 +277,7 @@ def test_cancellation_releases_the_connection(provider: Provider, lane: Lane, af
         warnings.simplefilter("error", RuntimeWarning)
         asyncio.run(calls(), debug=True)
         gc.collect()
-    assert lane.gate.faults == 0
+    assert pipeline.gate.faults == 0
 
 
 class Awaiting:
@@ -307,7 +309,7 @@ class Awaiting:
 @pytest.mark.parametrize("entry", ["acompletion", "arouter"])
 @pytest.mark.parametrize("scenario", ["plain", "error-500", "tools"])
 def test_cancellation_at_every_await(
-    provider: Provider, switch: Switch, lane: Lane, entry: str, scenario: str, recwarn: pytest.WarningsRecorder
+    provider: Provider, switch: Switch, pipeline: Pipeline, entry: str, scenario: str, recwarn: pytest.WarningsRecorder
 ) -> None:
     given = arguments(provider)
     router = litellm.Router(
@@ -345,7 +347,7 @@ def test_cancellation_at_every_await(
             await asyncio.sleep(0.05)  # stock's own tasks end
             left = {task.get_coro().__qualname__ for task in asyncio.all_tasks() - before}  # type: ignore[union-attr]
             assert left <= {"LoggingWorker._worker_loop"}
-            transports = [plan.transports for plan in lane.plans.values() if hasattr(plan, "transports")]
+            transports = [plan.transports for plan in pipeline.plans.values() if hasattr(plan, "transports")]
             for held in transports:
                 transport, _ = held.get(asyncio.get_running_loop())
                 assert not transport.get_valid_client_session().connector._acquired
@@ -353,14 +355,14 @@ def test_cancellation_at_every_await(
         return number
 
     assert asyncio.run(calls()) > 1
-    assert lane.gate.faults == 0
+    assert pipeline.gate.faults == 0
     gc.collect()
     warned = [str(warning.message) for warning in recwarn if warning.category is RuntimeWarning]
     # Stock, cancelled while its thread makes a coroutine for it, does not await that.
     assert scenario != "plain" or warned == []
 
 
-def test_a_thousand_calls_at_once(provider: Provider, lane: Lane) -> None:
+def test_a_thousand_calls_at_once(provider: Provider, pipeline: Pipeline) -> None:
     async def calls() -> list[Any]:
         await learned(provider)
         return await asyncio.gather(*[litellm.acompletion(**arguments(provider)) for _ in range(1000)])
@@ -368,7 +370,7 @@ def test_a_thousand_calls_at_once(provider: Provider, lane: Lane) -> None:
     answers = asyncio.run(calls())
     assert {answer.choices[0].message.content for answer in answers} == {answers[0].choices[0].message.content}
     assert len({answer._hidden_params["litellm_call_id"] for answer in answers}) == 1000
-    assert lane.gate.served >= 1000
+    assert pipeline.gate.served >= 1000
 
 
 def resident() -> int:
@@ -383,7 +385,7 @@ def sizes() -> dict[int, int]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="measures memory by /proc")
-def test_memory_stays_flat(provider: Provider, lane: Lane) -> None:
+def test_memory_stays_flat(provider: Provider, pipeline: Pipeline) -> None:
     deployment = {name: value for name, value in arguments(provider).items() if name != "messages"}
     router = litellm.Router(
         model_list=[
@@ -420,10 +422,10 @@ def test_memory_stays_flat(provider: Provider, lane: Lane) -> None:
     assert len(gc.get_objects()) - objects < 400
     assert growth < 400
     loop.close()
-    assert lane.gate.served > 7_500
+    assert pipeline.gate.served > 7_500
 
 
-def test_threads_and_their_loops(provider: Provider, lane: Lane) -> None:
+def test_threads_and_their_loops(provider: Provider, pipeline: Pipeline) -> None:
     failures: list[BaseException] = []
 
     async def calls() -> None:
@@ -446,12 +448,12 @@ def test_threads_and_their_loops(provider: Provider, lane: Lane) -> None:
     for thread in threads:
         thread.join()
     assert failures == []
-    assert lane.gate.faults == 0
-    assert lane.gate.served > 0
+    assert pipeline.gate.faults == 0
+    assert pipeline.gate.served > 0
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_fork_after_use(provider: Provider, lane: Lane) -> None:
+def test_fork_after_use(provider: Provider, pipeline: Pipeline) -> None:
     asyncio.run(learned(provider))
     child = os.fork()
     if child == 0:  # pragma: no cover - coverage ends with the process
@@ -465,7 +467,7 @@ def test_fork_after_use(provider: Provider, lane: Lane) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_fork_before_use(provider: Provider, lane: Lane) -> None:
+def test_fork_before_use(provider: Provider, pipeline: Pipeline) -> None:
     child = os.fork()
     if child == 0:  # pragma: no cover - coverage ends with the process
         status = 1
@@ -473,21 +475,21 @@ def test_fork_before_use(provider: Provider, lane: Lane) -> None:
             asyncio.run(learned(provider))
             for _ in range(3):
                 litellm.completion(**arguments(provider))
-            status = 0 if lane.gate.served >= 2 and not lane.gate.faults else 2
+            status = 0 if pipeline.gate.served >= 2 and not pipeline.gate.faults else 2
         finally:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     asyncio.run(learned(provider))
 
 
-def test_many_event_loops_one_after_another(provider: Provider, lane: Lane) -> None:
+def test_many_event_loops_one_after_another(provider: Provider, pipeline: Pipeline) -> None:
     for _ in range(20):
         asyncio.run(learned(provider), debug=True)
-    assert lane.gate.faults == 0
-    assert lane.gate.served >= 38
+    assert pipeline.gate.faults == 0
+    assert pipeline.gate.served >= 38
 
 
-def test_uvloop(provider: Provider, lane: Lane) -> None:
+def test_uvloop(provider: Provider, pipeline: Pipeline) -> None:
     uvloop = pytest.importorskip("uvloop")
 
     async def calls() -> None:
@@ -497,11 +499,11 @@ def test_uvloop(provider: Provider, lane: Lane) -> None:
             await litellm.acompletion(**arguments(provider, asked("error-500")))
 
     uvloop.run(calls())
-    assert lane.gate.served >= 50
-    assert lane.gate.faults == 0
+    assert pipeline.gate.served >= 50
+    assert pipeline.gate.faults == 0
 
 
-def test_the_provider_dies_in_the_middle_of_an_answer(lane: Lane) -> None:
+def test_the_provider_dies_in_the_middle_of_an_answer(pipeline: Pipeline) -> None:
     def outcome(error: BaseException) -> Any:
         return type(error), re.sub(r"0x[0-9a-f]+|:\d+", "", str(error))
 
@@ -510,7 +512,7 @@ def test_the_provider_dies_in_the_middle_of_an_answer(lane: Lane) -> None:
             for _ in range(3 if served else 0):
                 await learned(running)
                 litellm.completion(**arguments(running))
-            lane.gate.switch(served)
+            pipeline.gate.switch(served)
             late = arguments(running, asked("delay-30"))
             calls = asyncio.gather(
                 litellm.acompletion(**late), asyncio.to_thread(litellm.completion, **late), return_exceptions=True
@@ -520,16 +522,18 @@ def test_the_provider_dies_in_the_middle_of_an_answer(lane: Lane) -> None:
         return [outcome(error) for error in await calls]  # type: ignore[arg-type]
 
     assert asyncio.run(died(True)) == asyncio.run(died(False))
-    assert lane.gate.declined["reply left to stock"] == 2
-    assert lane.gate.faults == 0
+    assert pipeline.gate.declined["reply left to stock"] == 2
+    assert pipeline.gate.faults == 0
 
 
-def test_a_plan_does_not_outlive_its_client(provider: Provider, lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
-    chat = importlib.import_module("litellm_accel.lane.core")
+def test_a_plan_does_not_outlive_its_client(
+    provider: Provider, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = importlib.import_module("litellm_accel.fastpath.pipeline")
 
     async def calls() -> None:
         await learned(provider)
-        before = lane.gate.declined["learned from"]
+        before = pipeline.gate.declined["learned from"]
         later = chat.time.time() + 3100
 
         class Later:
@@ -537,6 +541,6 @@ def test_a_plan_does_not_outlive_its_client(provider: Provider, lane: Lane, monk
 
         monkeypatch.setattr(chat, "time", Later)
         await litellm.acompletion(**arguments(provider))
-        assert lane.gate.declined["learned from"] == before + 1
+        assert pipeline.gate.declined["learned from"] == before + 1
 
     asyncio.run(calls())

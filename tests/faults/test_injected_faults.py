@@ -20,20 +20,20 @@ import pytest
 from litellm.integrations.custom_logger import CustomLogger
 
 import litellm_accel
-from lane_switch import without_callbacks
+from fastpath_switch import without_callbacks
 from litellm_accel.components.streaming import Streams
-from litellm_accel.lane import guard
-from litellm_accel.lane.direct import Direct
-from litellm_accel.lane.proof import Candidate
-from litellm_accel.lane.routed import Routed
+from litellm_accel.fastpath import passage
+from litellm_accel.fastpath.completion import CompletionHandler
+from litellm_accel.fastpath.plans.proof import Candidate
+from litellm_accel.fastpath.router import RouterHandler
 from litellm_accel.provider import Provider
 from litellm_accel.verify.worker import accelerated
 
 ROOT = Path(litellm_accel.__file__).parent
 FILES = {
     str(path)
-    for path in (*(ROOT / "lane").glob("*.py"), *(ROOT / "components").glob("streaming.py"))
-    if str(path) != guard.__file__
+    for path in (*(ROOT / "fastpath").rglob("*.py"), *(ROOT / "components").glob("streaming.py"))
+    if str(path) != passage.__file__
 }
 # What applications call: a guard and nothing else.
 DOORS = {
@@ -122,18 +122,18 @@ class World:
 
     def forget(self) -> None:
         """Learn anew."""
-        lane = self.made[Direct].lane
-        lane.plans.clear()
-        lane.sighted.clear()
-        lane.fresh.clear()
-        lane.bound.clear()
+        pipeline = self.made[CompletionHandler].pipeline
+        pipeline.plans.clear()
+        pipeline.sighted.clear()
+        pipeline.fresh.clear()
+        pipeline.bound.clear()
         self.made[Streams].templates.clear()
         self.made[Streams].trials.clear()
         for proof in self.proofs:
             proof.refused.clear()
             proof.gate.switch(True)
         for router in self.routers.values():
-            known = self.made[Routed].routers.known(router)
+            known = self.made[RouterHandler].routers.state_of(router)
             if known is not None:
                 known.plans.clear()
         litellm_accel.reset_errors()
@@ -141,7 +141,7 @@ class World:
     @property
     def proofs(self) -> list[Any]:
         """How the components are proven."""
-        return [self.made[Direct].lane.proof, self.made[Streams].proof]
+        return [self.made[CompletionHandler].pipeline.proof, self.made[Streams].proof]
 
     def router(self, answer: str) -> Any:
         if answer not in self.routers:
@@ -218,7 +218,7 @@ SCENARIOS = [
 @pytest.fixture(scope="module")
 def world(provider: Provider) -> Iterator[World]:
     made: dict[type, Any] = {}
-    originals = {kind: kind.__init__ for kind in (Direct, Routed, Streams)}
+    originals = {kind: kind.__init__ for kind in (CompletionHandler, RouterHandler, Streams)}
 
     def remember(kind: Any) -> Any:
         def initialise(self: Any, *given: Any) -> None:
@@ -256,8 +256,8 @@ def places(world: World, play: Callable[[], Any]) -> list[Place]:
 
 
 def stock(world: World, scenario: Scenario, answer: str) -> Any:
-    lane = world.made[Direct].lane
-    lane.gate.switch(False)
+    pipeline = world.made[CompletionHandler].pipeline
+    pipeline.gate.switch(False)
     world.made[Streams].gate.switch(False)
     try:
         world.expected = 9
@@ -266,19 +266,19 @@ def stock(world: World, scenario: Scenario, answer: str) -> Any:
         world.expected = len(seen[2])
         return seen
     finally:
-        lane.gate.switch(True)
+        pipeline.gate.switch(True)
         world.made[Streams].gate.switch(True)
 
 
 def is_candidate(world: World) -> bool:
     """Return whether the next call will be compared."""
-    known = (world.made[Routed].routers.known(router) for router in world.routers.values())
-    held = [world.made[Direct].lane.plans, *(found.plans for found in known if found is not None)]
+    known = (world.made[RouterHandler].routers.state_of(router) for router in world.routers.values())
+    held = [world.made[CompletionHandler].pipeline.plans, *(found.plans for found in known if found is not None)]
     return any(type(plan) is Candidate for plans in held for plan in plans.values())
 
 
 def served(world: World) -> int:
-    return int(world.made[Direct].lane.gate.served)
+    return int(world.made[CompletionHandler].pipeline.gate.served)
 
 
 def run(world: World, scenario: Scenario, phase: str, step: int, first: int) -> tuple[int, list[str]]:

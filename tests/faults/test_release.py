@@ -15,8 +15,8 @@ import pytest
 from litellm.integrations.custom_logger import CustomLogger
 
 import litellm_accel
-from lane_switch import without_callbacks
-from litellm_accel.lane.routers import Routers
+from fastpath_switch import without_callbacks
+from litellm_accel.fastpath.router_state import RouterStates
 from litellm_accel.provider import Provider
 from litellm_accel.verify.worker import accelerated
 
@@ -26,7 +26,7 @@ ROUNDS = 12
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], int]]:
-    """Everything is on; returns how many calls the lane has served."""
+    """Everything is on; returns how many calls the fast path has served."""
     monkeypatch.setattr(litellm, "suppress_debug_info", True)
     with without_callbacks(), accelerated("chat") as counters:
         yield lambda: counters()[0]
@@ -157,10 +157,10 @@ def test_a_router_without_a_chat_is_left_to_stock(provider: Provider, served: Ca
 def test_a_copy_of_a_router_is_another_router() -> None:
     params = {"model": "openai/gpt-4o", "api_key": "sk-1"}
     router = litellm.Router(model_list=[{"model_name": "group", "litellm_params": params}])
-    routers = Routers()
-    known = routers.known(router)
+    routers = RouterStates()
+    known = routers.state_of(router)
     copied = copy.copy(router)  # it has the same ``chat``
-    assert routers.known(router) is known
+    assert routers.state_of(router) is known
     for one in (copied, router):
-        found = routers.known(one)
+        found = routers.state_of(one)
         assert found is not None and found.attributes is vars(one)

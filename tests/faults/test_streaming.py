@@ -1,4 +1,5 @@
-"""Faults inside the streaming lane, and what the world does to a stream: leaving, cancelling, dropping, breaking."""
+"""Faults inside the streaming fast path, and what the world does to a stream: leaving, cancelling, dropping,
+breaking."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ import pytest
 import litellm_accel
 from litellm_accel import components
 from litellm_accel.components.streaming import Streams
-from litellm_accel.lane.streams import Events
+from litellm_accel.fastpath.streams.source import SSEEventSource
 from litellm_accel.provider import Provider
 from litellm_accel.verify import records
 
@@ -23,7 +24,7 @@ LONG = 'plain{"chunks": 40, "size": 400}'
 
 
 @pytest.fixture
-def lane(monkeypatch: pytest.MonkeyPatch, restored: None) -> Iterator[Streams]:
+def pipeline(monkeypatch: pytest.MonkeyPatch, restored: None) -> Iterator[Streams]:
     """The component's streams, switched on."""
     monkeypatch.setattr(litellm, "suppress_debug_info", True)
     made: list[Streams] = []
@@ -65,19 +66,19 @@ async def until_closed(provider: Provider, few: int) -> int:
 
 
 class Fault(Exception):
-    """An internal error of the lane."""
+    """An internal error of the fast path."""
 
 
 @pytest.mark.parametrize("part", ["admitted", "learn", "next"])
 @pytest.mark.parametrize("after", [0, 1, 5])
 def test_a_fault_never_shows(
-    provider: Provider, lane: Streams, monkeypatch: pytest.MonkeyPatch, part: str, after: int
+    provider: Provider, pipeline: Streams, monkeypatch: pytest.MonkeyPatch, part: str, after: int
 ) -> None:
     async def play() -> tuple[str, str]:
         expected = await text_of(provider)
-        lane.templates = {}
+        pipeline.templates = {}
         calls = 0
-        sound = getattr(lane, part)
+        sound = getattr(pipeline, part)
 
         def broken(*given: Any) -> Any:
             nonlocal calls
@@ -86,17 +87,17 @@ def test_a_fault_never_shows(
                 raise Fault(part)
             return sound(*given)
 
-        monkeypatch.setattr(lane, part, broken)
+        monkeypatch.setattr(pipeline, part, broken)
         return expected, await text_of(provider)
 
     expected, found = asyncio.run(play())
     assert found == expected
-    assert lane.gate.faults > 0 or (part == "learn" and after > 0)
+    assert pipeline.gate.faults > 0 or (part == "learn" and after > 0)
 
 
 @pytest.mark.parametrize("name", ["chunk", "renew"])
 def test_a_fault_of_the_reader_never_shows(
-    provider: Provider, lane: Streams, monkeypatch: pytest.MonkeyPatch, name: str
+    provider: Provider, pipeline: Streams, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     class Broken:
         def __init__(self, reader: Any) -> None:
@@ -109,14 +110,14 @@ def test_a_fault_of_the_reader_never_shows(
                 raise Fault(name)
             return getattr(self._reader, wanted)
 
-    made = Events.__init__
+    made = SSEEventSource.__init__
 
-    def wrapped(self: Events, decoder: Any, reader: Any) -> None:
+    def wrapped(self: SSEEventSource, decoder: Any, reader: Any) -> None:
         made(self, decoder, Broken(reader))
 
     async def play() -> tuple[str, str]:
         expected = await text_of(provider)
-        monkeypatch.setattr(Events, "__init__", wrapped)
+        monkeypatch.setattr(SSEEventSource, "__init__", wrapped)
         return expected, await text_of(provider)
 
     expected, found = asyncio.run(play())
@@ -124,19 +125,19 @@ def test_a_fault_of_the_reader_never_shows(
 
 
 def test_ten_faults_leave_everything_to_stock(
-    provider: Provider, lane: Streams, monkeypatch: pytest.MonkeyPatch
+    provider: Provider, pipeline: Streams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken() -> None:
         raise Fault
 
-    monkeypatch.setattr(lane, "admitted", broken)
+    monkeypatch.setattr(pipeline, "admitted", broken)
     expected = asyncio.run(text_of(provider))
-    assert not lane.gate.on
+    assert not pipeline.gate.on
     assert asyncio.run(text_of(provider)) == expected
-    assert lane.gate.served == 0
+    assert pipeline.gate.served == 0
 
 
-def test_restoring_in_mid_stream_goes_on_with_stock(provider: Provider, lane: Streams) -> None:
+def test_restoring_in_mid_stream_goes_on_with_stock(provider: Provider, pipeline: Streams) -> None:
     async def play() -> tuple[str, str]:
         expected = await text_of(provider)
         stream: Any = await litellm.acompletion(**arguments(provider, LONG))
@@ -150,7 +151,7 @@ def test_restoring_in_mid_stream_goes_on_with_stock(provider: Provider, lane: St
 
 
 def test_a_setting_changed_in_mid_stream_holds_from_the_next_chunk(
-    provider: Provider, lane: Streams, monkeypatch: pytest.MonkeyPatch
+    provider: Provider, pipeline: Streams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard: list[str] = []
 
@@ -165,9 +166,9 @@ def test_a_setting_changed_in_mid_stream_holds_from_the_next_chunk(
         texts.append((await anext(stream)).choices[0].delta.content)
         assert heard == ["".join(texts)]
         monkeypatch.setattr(litellm, "post_call_rules", [])
-        before = lane.gate.served
+        before = pipeline.gate.served
         texts += [chunk.choices[0].delta.content or "" async for chunk in stream]
-        assert lane.gate.served > before
+        assert pipeline.gate.served > before
         return "".join(texts)
 
     asyncio.run(text_of(provider))
@@ -175,7 +176,7 @@ def test_a_setting_changed_in_mid_stream_holds_from_the_next_chunk(
 
 
 def test_patches_that_appear_are_not_passed_by(
-    provider: Provider, lane: Streams, monkeypatch: pytest.MonkeyPatch
+    provider: Provider, pipeline: Streams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from openai._base_client import BaseClient
 
@@ -188,15 +189,15 @@ def test_patches_that_appear_are_not_passed_by(
         return sound(self, **given)
 
     monkeypatch.setattr(BaseClient, "_process_response_data", watched)
-    before = lane.gate.served
+    before = pipeline.gate.served
     asyncio.run(text_of(provider))
     assert len(seen) > 40
-    assert lane.gate.served == before
-    assert lane.gate.declined["patched _process_response_data"] > 0
+    assert pipeline.gate.served == before
+    assert pipeline.gate.declined["patched _process_response_data"] > 0
 
 
 @pytest.mark.parametrize("closing", ["aclose", "drop", "break"])
-def test_a_stream_that_is_left_gives_its_connection_back(provider: Provider, lane: Streams, closing: str) -> None:
+def test_a_stream_that_is_left_gives_its_connection_back(provider: Provider, pipeline: Streams, closing: str) -> None:
     async def play() -> None:
         await text_of(provider)
         await asyncio.sleep(0.05)
@@ -221,12 +222,12 @@ def test_a_stream_that_is_left_gives_its_connection_back(provider: Provider, lan
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         asyncio.run(play())
-    assert lane.gate.served > 20
+    assert pipeline.gate.served > 20
 
 
 @pytest.mark.parametrize("chunks", [1, 2, 3, 6])
 def test_cancelling_at_any_await_frees_the_connection_and_raises_that_alone(
-    provider: Provider, lane: Streams, chunks: int
+    provider: Provider, pipeline: Streams, chunks: int
 ) -> None:
     async def play() -> None:
         await text_of(provider)
@@ -248,7 +249,7 @@ def test_cancelling_at_any_await_frees_the_connection_and_raises_that_alone(
     asyncio.run(play())
 
 
-def test_two_readers_of_one_stream_meet_stock_s_error(provider: Provider, lane: Streams) -> None:
+def test_two_readers_of_one_stream_meet_stock_s_error(provider: Provider, pipeline: Streams) -> None:
     async def play() -> list[Any]:
         stream: Any = await litellm.acompletion(**arguments(provider, 'plain{"stall": 4}', timeout=1))
         for _ in range(4):
@@ -267,7 +268,7 @@ def test_two_readers_of_one_stream_meet_stock_s_error(provider: Provider, lane: 
 
 
 @pytest.mark.parametrize("entry", ["acompletion", "completion"])
-def test_a_provider_that_dies_in_mid_stream_raises_what_stock_raises(lane: Streams, entry: str) -> None:
+def test_a_provider_that_dies_in_mid_stream_raises_what_stock_raises(pipeline: Streams, entry: str) -> None:
     def play() -> list[Any]:
         with Provider() as mortal:
             given = arguments(mortal, 'plain{"chunks": 400, "size": 4000, "pause": 0.01}')
@@ -296,7 +297,7 @@ def test_a_provider_that_dies_in_mid_stream_raises_what_stock_raises(lane: Strea
     assert mine
 
 
-def test_a_slow_consumer_holds_the_provider_back(provider: Provider, lane: Streams) -> None:
+def test_a_slow_consumer_holds_the_provider_back(provider: Provider, pipeline: Streams) -> None:
     async def play() -> None:
         await text_of(provider)
         size = 60_000_000
@@ -313,7 +314,7 @@ def test_a_slow_consumer_holds_the_provider_back(provider: Provider, lane: Strea
 
 
 @pytest.mark.slow
-def test_memory_stays_flat_over_ten_thousand_streams(provider: Provider, lane: Streams) -> None:
+def test_memory_stays_flat_over_ten_thousand_streams(provider: Provider, pipeline: Streams) -> None:
     def resident() -> int:
         gc.collect()
         with open("/proc/self/statm") as statm:

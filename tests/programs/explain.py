@@ -11,13 +11,13 @@ class Explained:
     """Counts kinds of declined calls; of each, also what else would have made it one."""
 
     def __init__(self) -> None:
+        from litellm_accel.fastpath import pipeline
         from litellm_accel.hot import chat
-        from litellm_accel.lane import core
 
         self.kinds: list[Any] = []
         self.counts: Counter[str] = Counter()
         self._chat = chat
-        lane, known, explain = core.Lane, core.Lane.known, self.explain
+        owner, known, explain = pipeline.Pipeline, pipeline.Pipeline.parse_call, self.explain
 
         def watched(self: Any, kind: str, args: Any, kwargs: Any, started: float) -> Any:
             before = self.gate.declined
@@ -28,22 +28,24 @@ class Explained:
                 explain(self, kind, args, kwargs, reason)
             return call
 
-        lane.known = watched  # type: ignore[method-assign]
+        owner.parse_call = watched  # type: ignore[method-assign]
 
-    def explain(self, lane: Any, kind: str, args: Any, kwargs: Any, reason: str) -> None:
+    def explain(self, pipeline: Any, kind: str, args: Any, kwargs: Any, reason: str) -> None:
         """Count a declined call with what it was about."""
         what: list[Any] = []
         try:
             if reason == "logging" or reason.startswith(("setting", "callback", "patched")):
                 what.append(self.surroundings(reason))
-            what += filter(None, (self.arguments(lane, kind, args, kwargs), self.messages(lane, kind, args, kwargs)))
+            what += filter(
+                None, (self.arguments(pipeline, kind, args, kwargs), self.messages(pipeline, kind, args, kwargs))
+            )
         except Exception as error:
             what += traceback.format_exception_only(error)
         shown = f"{reason} | {' | '.join(map(str, what))}"
         self.counts[shown] += 1
         self.kinds[:] = [[count, text] for text, count in self.counts.most_common(40)]
 
-    def arguments(self, lane: Any, kind: str, args: Any, kwargs: Any) -> Any:
+    def arguments(self, pipeline: Any, kind: str, args: Any, kwargs: Any) -> Any:
         """The arguments without which the call would have a key."""
         key = self._chat.call_key
         if len(args) > 2:
@@ -51,22 +53,22 @@ class Explained:
         rest = {name: value for name, value in kwargs.items() if name != "messages"}
         refused = {}
         for name, value in rest.items():
-            if key(kind, (), {"model": "m", "stream": rest.get("stream"), name: value}, lane.arguments) is None:
+            if key(kind, (), {"model": "m", "stream": rest.get("stream"), name: value}, pipeline.arguments) is None:
                 refused[name] = _brief(value)
         return {"arguments": refused} if refused else None
 
-    def messages(self, lane: Any, kind: str, args: Any, kwargs: Any) -> Any:
+    def messages(self, pipeline: Any, kind: str, args: Any, kwargs: Any) -> Any:
         """The shapes of those messages that have no body."""
         messages = args[1] if len(args) > 1 else kwargs.get("messages")
         if type(messages) is not list:
             return _type(messages)
         named = len(args) < 2 or kind.endswith("router")
-        shapes = [_shape(message) for message in messages if not self.read(lane, message, named)]
-        return [f"messages, told={lane.is_told(kwargs)}", *dict.fromkeys(shapes)] if shapes else None
+        shapes = [_shape(message) for message in messages if not self.read(pipeline, message, named)]
+        return [f"messages, told={pipeline.is_told(kwargs)}", *dict.fromkeys(shapes)] if shapes else None
 
-    def read(self, lane: Any, message: Any, named: bool) -> bool:
-        """Return whether the lane can read a message."""
-        return self._chat.body_of([message]) is not None or lane._reader.read([message], named) is not None
+    def read(self, pipeline: Any, message: Any, named: bool) -> bool:
+        """Return whether the fast path can read a message."""
+        return self._chat.body_of([message]) is not None or pipeline._reader.read([message], named) is not None
 
     def surroundings(self, reason: str) -> Any:
         """The value of the setting, the callbacks, the loggers' levels, and who may have set them."""

@@ -21,7 +21,7 @@ and bytes. Identifiers and clocks are masked.
 - *requests*: what the provider received from one side.
 - *served*: of the calls after the first two rounds, without those handed over, and those that LiteLLM refuses before it
   sends anything; in brackets what the program's file demands.
-- *learned*: calls by which the lane learned, in all rounds. *handed over*: calls whose reply was stock's to judge
+- *learned*: calls by which the fast path learned, in all rounds. *handed over*: calls whose reply was stock's to judge
   (errors; answers of a new shape).
 - *CPU a request*: CPU time of the program's process for a request, the framework's own work included; both sides in
   turn, after the first two rounds.

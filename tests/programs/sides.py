@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 TASK_SECONDS = 180.0
 #: Rounds in which plans are learned; CPU and the share of served calls are measured after them.
 LEARNING_ROUNDS = 2
-#: Reasons of calls by which the lane learns, and of replies that stock judges: errors, and answers of a new shape.
+#: Reasons of calls by which the fast path learns, and of replies that stock judges: errors, and answers of a new shape.
 LEARNING = ("learned from", "first of its kind")
 HANDED_OVER = "reply left to stock"
 #: Of calls that LiteLLM refuses before it sends anything: those that were watched, counted besides, and others.
@@ -134,7 +134,7 @@ class Outcome:
 
     @property
     def learning(self) -> int:
-        """Calls by which the lane learned."""
+        """Calls by which the fast path learned."""
         return sum(self.declined.get(reason, 0) for reason in LEARNING)
 
     @property

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from aiohttp import web
 
-from litellm_accel.lane.exchange import Reply, _answered
+from litellm_accel.fastpath.plans.recorder import Reply, _answered
 
 REQUEST = httpx.Request("POST", "http://127.0.0.1/v1/chat%2Fcompletions?a=b", headers={"x-a": "b"}, content=b"{}")
 HEADERS = [(b"Content-Type", b"application/json"), (b"x-b", b"1"), (b"x-b", b"2")]

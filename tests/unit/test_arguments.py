@@ -1,4 +1,5 @@
-"""Arguments beyond those the lane knows by name: whose they are, and the keys of values that are more than JSON."""
+"""Arguments beyond those the fast path knows by name: whose they are, and the keys of values that are more than
+JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Any
 import pydantic
 import pytest
 
-from litellm_accel.lane.arguments import SHARED, Arguments
+from litellm_accel.fastpath.admission.arguments import SHARED, Arguments
 
 ARGUMENTS = Arguments()
 

@@ -1,4 +1,4 @@
-"""The hot path of the chat lane: keys, bodies, answers, counts."""
+"""The hot path of the fast path: keys, bodies, answers, counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The lane's pools: what comes of an exchange is what LiteLLM's own clients make of it, on every kind of answer."""
+"""The fast path's pools: what comes of an exchange is what LiteLLM's own clients make of it, on every kind of
+answer."""
 
 from __future__ import annotations
 
@@ -24,10 +25,10 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from litellm_accel._backend import load
-from litellm_accel.lane.exchange import Reply
-from litellm_accel.lane.head import RequestHeaders
-from litellm_accel.lane.pools import Pools
-from litellm_accel.lane.thread_pool import Head
+from litellm_accel.fastpath.plans.recorder import Reply
+from litellm_accel.fastpath.transport.pools import Pools
+from litellm_accel.fastpath.transport.request_head import RequestHeaders
+from litellm_accel.fastpath.transport.thread_pool import Head
 
 gate = load("gate")
 
@@ -268,9 +269,9 @@ def test_nothing_is_left_open_at_the_end_of_a_program(host: Host) -> None:
     program = f"""
 import httpx
 from litellm_accel._backend import load
-from litellm_accel.lane.head import RequestHeaders
-from litellm_accel.lane.pools import Pools
-from litellm_accel.lane.thread_pool import Head
+from litellm_accel.fastpath.transport.request_head import RequestHeaders
+from litellm_accel.fastpath.transport.pools import Pools
+from litellm_accel.fastpath.transport.thread_pool import Head
 
 gate = load("gate").Gate("connection_pool", 10)
 gate.switch(True)

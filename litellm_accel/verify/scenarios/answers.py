@@ -28,7 +28,7 @@ MODELS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "gateway": ("openai/gpt-4o-mini", {}),
     "plain": ("openai/gpt-4o", {}),
 }
-#: Those whose streams come through the OpenAI SDK, which the lane opens.
+#: Those whose streams come through the OpenAI SDK, which the fast path opens.
 SDK = ("openai", "azure", "gateway", "plain")
 
 
@@ -70,7 +70,7 @@ SHAPES = tuple(
         arguments,
         answer=answer,
         via=via,
-        lane="either" if profile == "together" and arguments else "served",
+        way="either" if profile == "together" and arguments else "served",
     )
     for profile in MODELS
     for answer, arguments, via in (
@@ -91,7 +91,7 @@ STREAMS = tuple(
         {**STREAM, **arguments},
         answer=answer,
         via=ALL if profile == "openai" else DIRECT,
-        lane="served" if profile in SDK and profile != "azure" else "either",
+        way="served" if profile in SDK and profile != "azure" else "either",
     )
     for profile in MODELS
     for name, arguments, answer in (
@@ -116,7 +116,7 @@ def faults(profile: str, via: tuple[Via, ...]) -> tuple[Scenario, ...]:
 
 FAULTS = (
     *faults("openai", ALL),
-    of("openai", "401-routed", answer=error(401), via=ROUTED, lane="either"),  # the only deployment cools down at once
+    of("openai", "401-routed", answer=error(401), via=ROUTED, way="either"),  # the only deployment cools down at once
     *(fault for profile in MODELS if profile != "openai" for fault in faults(profile, DIRECT)),
     *(
         of(profile, "429-after-a-second", {"max_retries": 1}, answer=answer, gap=(0.99, 1.6), seconds=1.1)
@@ -132,7 +132,7 @@ ENCODINGS = tuple(
         STREAM if suffix else {},
         answer=with_fields("plain", encoding=encoding),
         via=ALL if not suffix else DIRECT,
-        lane="either" if encoding in ("br", "zstd") else "served",  # these as the client has libraries for them
+        way="either" if encoding in ("br", "zstd") else "served",  # these as the client has libraries for them
     )
     for suffix in ("", "-stream")
     for encoding in ("identity", "gzip", "deflate", "br", "zstd")
@@ -209,7 +209,7 @@ COOKIES = (
     of("openai", "cookies-expiring", script=_expiring, via=("acompletion", "completion"), seconds=2.5),
     of("openai", "cookies-clients-apart", script=_clients_apart, via=("acompletion",)),
     of("openai", "cookies-at-once", script=_at_once, via=("acompletion",), ordered=False),
-    of("openai", "cookies-sent", {"extra_headers": {"cookie": "mine=1"}}, via=DIRECT, lane="either"),
+    of("openai", "cookies-sent", {"extra_headers": {"cookie": "mine=1"}}, via=DIRECT, way="either"),
     *(
         of(profile, "cookies-kept", calls=6, via=("acompletion",))
         for profile in ("groq", "mistral", "together", "deepseek")

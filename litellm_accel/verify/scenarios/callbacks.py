@@ -153,7 +153,7 @@ SCENARIOS = themed(
         )
     ),
     *(
-        Scenario(f"{kind.replace(' ', '-')}", callbacks={"callbacks": (kind,)}, via=ALL, lane="declined")
+        Scenario(f"{kind.replace(' ', '-')}", callbacks={"callbacks": (kind,)}, via=ALL, way="declined")
         for kind in ("sync", "both", "deployment hooks", "pre-request hook")
     ),
     *(
@@ -163,7 +163,7 @@ SCENARIOS = themed(
             callbacks={"callbacks": (kind,)},
             answer='error-400{"plain_first": 2}',
             via=via,
-            lane="either",
+            way="either",
         )
         for kind, via in (("both", DIRECT), ("payload", DIRECT), ("success", DIRECT), ("failure alone", DIRECT))
     ),
@@ -172,7 +172,7 @@ SCENARIOS = themed(
         callbacks={"callbacks": ("both",)},
         answer='error-400{"plain_first": 2}',
         via=ROUTED,
-        lane="either",
+        way="either",
     ),
     *(
         Scenario(
@@ -185,7 +185,7 @@ SCENARIOS = themed(
         )
         for via in ALL
     ),
-    Scenario("failing", callbacks={"callbacks": ("failing",)}, via=ALL, lane="declined"),
+    Scenario("failing", callbacks={"callbacks": ("failing",)}, via=ALL, way="declined"),
     # A thread that changes a result races with the caller that reads it.
     Scenario("changing", callbacks={"callbacks": ("changing",)}, via=("acompletion", "arouter"), calls=PREPARED),
     Scenario("slow", callbacks={"callbacks": ("slow",)}, via=("acompletion", "arouter"), calls=PREPARED),
@@ -221,7 +221,7 @@ SCENARIOS = themed(
     ),
     *(
         Scenario(
-            f"{name.replace('_', '-')}-{kind.replace(' ', '-')}", callbacks={name: (kind,)}, lane="either", via=DIRECT
+            f"{name.replace('_', '-')}-{kind.replace(' ', '-')}", callbacks={name: (kind,)}, way="either", via=DIRECT
         )
         for name, kind in (
             ("success_callback", "both"),
@@ -235,7 +235,7 @@ SCENARIOS = themed(
             FAIL,
             callbacks={name: (kind,)},
             answer='error-429{"plain_first": 2}',
-            lane="either",
+            way="either",
         )
         for name, kind in (
             ("failure_callback", "function"),
@@ -244,13 +244,13 @@ SCENARIOS = themed(
             ("input_callback", "input function"),
         )
     ),
-    Scenario("string-unknown", callbacks={"success_callback": ("no-such-integration",)}, lane="declined"),
+    Scenario("string-unknown", callbacks={"success_callback": ("no-such-integration",)}, way="declined"),
     Scenario(
         "string-failure",
         FAIL,
         callbacks={"failure_callback": ("sentry-less",)},
         answer='error-400{"plain_first": 2}',
-        lane="either",
+        way="either",
     ),
     *crossed(
         *(
@@ -268,13 +268,13 @@ SCENARIOS = themed(
             replace(
                 shape,
                 name=f"messages-{shape.name}",
-                lane="either" if shape.name in _OBJECTS else "served",
+                way="either" if shape.name in _OBJECTS else "served",
                 callbacks={"callbacks": ("success",)},
                 calls=6,
                 via=("acompletion",),
             )
             for shape in messages.SHAPES
-            if shape.lane == "served" and shape.calls > 1
+            if shape.way == "served" and shape.calls > 1
         ),
         *(
             replace(
@@ -285,7 +285,7 @@ SCENARIOS = themed(
                 via=("acompletion",),
             )
             for scenario in parameters.SCENARIOS
-            if scenario.lane == "served" and any(type(value) in (dict, list) for value in scenario.arguments.values())
+            if scenario.way == "served" and any(type(value) in (dict, list) for value in scenario.arguments.values())
         ),
     ),
     *(
@@ -335,21 +335,21 @@ SCENARIOS = themed(
         callbacks={"callbacks": ("success",)},
         settings={"turn_off_message_logging": True},
         via=ALL,
-        lane="declined",
+        way="declined",
     ),
-    Scenario("no-log", {"no-log": True}, callbacks={"callbacks": ("success",)}, lane="declined"),
+    Scenario("no-log", {"no-log": True}, callbacks={"callbacks": ("success",)}, way="declined"),
     Scenario(
         "retry",
         {"max_retries": 1},
         callbacks={"callbacks": ("both",)},
         answer='error-500{"plain_first": 2, "times": 1, "headers": {"retry-after-ms": "20"}}',
-        lane="either",
+        way="either",
     ),
     Scenario(
         "router-fallback",
         callbacks={"callbacks": ("fallbacks",)},
         via=("arouter",),
-        lane="either",
+        way="either",
         router={"fallbacks": [{"group": ["other"]}]},
         deployments=(
             {
@@ -389,7 +389,7 @@ SCENARIOS = themed(
     Scenario("context-sync", via=("completion",), script=_callback_context_sync),
     Scenario("order", via=("acompletion", "arouter"), script=_callback_order),
     Scenario("added-between", via=("acompletion", "arouter"), script=_added_between),
-    Scenario("added-between-sync", via=("completion", "router"), lane="either", script=_added_between_sync),
+    Scenario("added-between-sync", via=("completion", "router"), way="either", script=_added_between_sync),
     Scenario("slow-in-flight", via=("acompletion",), script=_slow_in_flight, ordered=False),
-    Scenario("routing-hooks", callbacks={"callbacks": ("routing hooks",)}, via=("arouter",), lane="declined"),
+    Scenario("routing-hooks", callbacks={"callbacks": ("routing hooks",)}, via=("arouter",), way="declined"),
 )

@@ -184,36 +184,36 @@ SCENARIOS = themed(
         deployments=tuple(deployment("plain", rpm=1000, api_key=f"sk-{i}") for i in range(10)),
     ),
     Scenario("threads", via=("completion", "router"), script=_threads, ordered=False),
-    Scenario("loops", via=("acompletion", "arouter"), lane="either", script=_loops),
+    Scenario("loops", via=("acompletion", "arouter"), way="either", script=_loops),
     Scenario(
-        "loops-in-threads", via=("acompletion",), lane="either", script=_loops_in_threads, ordered=False, logs=False
+        "loops-in-threads", via=("acompletion",), way="either", script=_loops_in_threads, ordered=False, logs=False
     ),
     Scenario(
-        "cancelled", via=("acompletion", "arouter"), script=_cancelled, answer='stall{"plain_first": 2}', lane="either"
+        "cancelled", via=("acompletion", "arouter"), script=_cancelled, answer='stall{"plain_first": 2}', way="either"
     ),
     Scenario(
         "cancelled-callbacks",
         via=("acompletion", "arouter"),
         script=_cancelled,
         answer='stall{"plain_first": 2}',
-        lane="either",
+        way="either",
         callbacks={"callbacks": ("both",)},
     ),
-    Scenario("cancelled-at-once", via=("acompletion", "arouter"), script=_cancelled_at_once, lane="either"),
+    Scenario("cancelled-at-once", via=("acompletion", "arouter"), script=_cancelled_at_once, way="either"),
     Scenario(
         "cancelled-among-others",
         via=("acompletion", "arouter"),
         script=_cancelled_among_others,
         ordered=False,
         answer='delay-0.4{"plain_first": 2}',
-        lane="either",
+        way="either",
     ),
     Scenario(
         "waited-for",
         via=("acompletion", "arouter"),
         script=_waited_for,
         answer='stall{"plain_first": 2}',
-        lane="either",
+        way="either",
     ),
     Scenario(
         "messages-in-flight",
@@ -230,9 +230,9 @@ SCENARIOS = themed(
         )
         for name, change in (("temperature", _other_temperature), ("address", _other_address))
     ),
-    Scenario("sync-inside-loop", via=("completion", "router"), script=_sync_inside_loop, lane="either"),
+    Scenario("sync-inside-loop", via=("completion", "router"), script=_sync_inside_loop, way="either"),
     Scenario("closed-connection", via=("acompletion", "arouter"), script=_reused_connection, answer="hangup"),
     Scenario(
-        "arguments-untouched", via=("acompletion", "arouter"), script=_arguments_untouched, ordered=False, lane="either"
+        "arguments-untouched", via=("acompletion", "arouter"), script=_arguments_untouched, ordered=False, way="either"
     ),
 )

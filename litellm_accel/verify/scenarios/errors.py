@@ -28,7 +28,7 @@ FAULTS = (
     ),
     *(Scenario(f"router-{status}", via=ROUTED, answer=error(status)) for status in (400, 429, 500)),
     # The only deployment cools down at once.
-    *(Scenario(f"router-{status}", via=ROUTED, answer=error(status), lane="either") for status in (401, 404)),
+    *(Scenario(f"router-{status}", via=ROUTED, answer=error(status), way="either") for status in (401, 404)),
     Scenario("context-window", ONCE, answer="context-window", via=ALL),
     Scenario("content-policy", ONCE, answer="content-policy", via=ALL),
     Scenario("invalid-key", ONCE, answer="invalid-key"),
@@ -48,7 +48,7 @@ FAULTS = (
     ),
     Scenario("model-not-found", ONCE, answer=error(404, error={"error": {"message": "The model `x` does not exist"}})),
     Scenario("quota", ONCE, answer=error(429, error={"error": {"message": "quota", "code": "insufficient_quota"}})),
-    Scenario("redirect", ONCE, answer="redirect", lane="either"),
+    Scenario("redirect", ONCE, answer="redirect", way="either"),
     Scenario("drop-request", ONCE, answer="drop-request", via=ALL),
     Scenario("drop-reset", ONCE, answer="drop-reset"),
     Scenario("drop-headers", ONCE, answer="drop-headers"),
@@ -59,7 +59,7 @@ SCENARIOS = themed(
     "errors",
     # For a caller that has had no answer yet, and for one that has had two.
     *(
-        replace(fault, via=("completion",) if fault.via is DIRECT else fault.via, lane="either", calls=3, crossing=True)
+        replace(fault, via=("completion",) if fault.via is DIRECT else fault.via, way="either", calls=3, crossing=True)
         for fault in FAULTS
         if not fault.name.startswith("status-") or fault.name in ("status-400", "status-429", "status-500")
     ),
@@ -114,8 +114,8 @@ SCENARIOS = themed(
         gap=(0.36, 1.8),
         seconds=2.0,
     ),
-    Scenario("num-retries", {"num_retries": 2, "max_retries": 0}, answer=error(500, then_ok=1), lane="either"),
-    Scenario("num-retries-exhausted", {"num_retries": 1, "max_retries": 0}, answer=error(500), lane="either"),
+    Scenario("num-retries", {"num_retries": 2, "max_retries": 0}, answer=error(500, then_ok=1), way="either"),
+    Scenario("num-retries-exhausted", {"num_retries": 1, "max_retries": 0}, answer=error(500), way="either"),
     # connections
     Scenario(
         "drop-retried",
@@ -124,10 +124,10 @@ SCENARIOS = themed(
         seconds=0.9,
         gap=(0.3, 2.0),
     ),
-    Scenario("refused", {**ONCE, "api_base": "http://127.0.0.1:9/v1"}, lane="either"),
-    Scenario("bad-url", {**ONCE, "api_base": "nonsense"}, lane="either"),
-    Scenario("bad-scheme", {**ONCE, "api_base": "ftp://127.0.0.1/v1"}, lane="either"),
-    Scenario("bad-header", {**ONCE, "extra_headers": {"x-a": "a\nb"}}, lane="either"),
+    Scenario("refused", {**ONCE, "api_base": "http://127.0.0.1:9/v1"}, way="either"),
+    Scenario("bad-url", {**ONCE, "api_base": "nonsense"}, way="either"),
+    Scenario("bad-scheme", {**ONCE, "api_base": "ftp://127.0.0.1/v1"}, way="either"),
+    Scenario("bad-header", {**ONCE, "extra_headers": {"x-a": "a\nb"}}, way="either"),
     # timeouts
     Scenario("timeout", {**ONCE, "timeout": 0.2}, answer='stall{"plain_first": 2, "times": 1}', via=ALL, seconds=0.4),
     Scenario(

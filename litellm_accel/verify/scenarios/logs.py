@@ -40,15 +40,15 @@ STREAMS = (at("info-stream", INFO, {"stream": True}), at("debug-stream", DEBUG, 
 ERRORS = tuple(
     replace(scenario, calls=8)
     for scenario in after_plain(
-        at("info-bad-gateway", INFO, answer="error-html", lane="either"),
-        at("debug-context-window", DEBUG, answer="context-window", lane="either"),
-        at("info-lost-connection", INFO, answer="drop-headers", lane="either"),
+        at("info-bad-gateway", INFO, answer="error-html", way="either"),
+        at("debug-context-window", DEBUG, answer="context-window", way="either"),
+        at("info-lost-connection", INFO, answer="drop-headers", way="either"),
     )
 )
 DECLINED = (
-    at("debug-litellm", {"LiteLLM": logging.DEBUG}, lane="declined", calls=2, via=("acompletion",)),
-    at("debug-router", {"LiteLLM Router": logging.DEBUG}, lane="declined", calls=2, via=("arouter",)),
-    at("debug-httpcore", {"httpcore": logging.DEBUG}, lane="declined", calls=2, via=("completion",)),
+    at("debug-litellm", {"LiteLLM": logging.DEBUG}, way="declined", calls=2, via=("acompletion",)),
+    at("debug-router", {"LiteLLM Router": logging.DEBUG}, way="declined", calls=2, via=("arouter",)),
+    at("debug-httpcore", {"httpcore": logging.DEBUG}, way="declined", calls=2, via=("completion",)),
 )
 
 SCENARIOS = themed("logs", *PLAIN, *PROVIDERS, *STREAMS, *ERRORS, *DECLINED)

@@ -84,31 +84,31 @@ def _subclassed() -> Any:
 
 SHAPES = (
     Scenario("one", said(USER), via=ALL),
-    Scenario("empty-list", said(), lane="either"),
+    Scenario("empty-list", said(), way="either"),
     Scenario("empty-text", said({"role": "user", "content": ""})),
-    Scenario("null-content", said({"role": "user", "content": None}), lane="either"),
-    Scenario("no-content", said({"role": "user"}), lane="either"),
-    Scenario("no-role", said({"content": "Hello"}), lane="either"),
-    Scenario("unknown-role", said({"role": "critic", "content": "Hello"}), lane="either"),
+    Scenario("null-content", said({"role": "user", "content": None}), way="either"),
+    Scenario("no-content", said({"role": "user"}), way="either"),
+    Scenario("no-role", said({"content": "Hello"}), way="either"),
+    Scenario("unknown-role", said({"role": "critic", "content": "Hello"}), way="either"),
     Scenario("developer", said({"role": "developer", "content": "Be brief"}, USER)),
     Scenario("two-systems", said({"role": "system", "content": "a"}, {"role": "system", "content": "b"}, USER)),
-    Scenario("system-alone", said({"role": "system", "content": "a"}), lane="either"),
+    Scenario("system-alone", said({"role": "system", "content": "a"}), way="either"),
     Scenario("assistant-last", said(USER, {"role": "assistant", "content": "He"})),
-    Scenario("assistant-prefix", said(USER, {"role": "assistant", "content": "He", "prefix": True}), lane="either"),
+    Scenario("assistant-prefix", said(USER, {"role": "assistant", "content": "He", "prefix": True}), way="either"),
     Scenario("names", said({"role": "user", "name": "Ada", "content": "Hello"})),
-    Scenario("extra-keys", said({"role": "user", "content": "Hello", "x": {"y": 1}}), lane="either"),
+    Scenario("extra-keys", said({"role": "user", "content": "Hello", "x": {"y": 1}}), way="either"),
     Scenario("long-conversation", said(*[USER, {"role": "assistant", "content": "Hi"}] * 100, USER), via=ALL),
     Scenario("huge-text", said({"role": "user", "content": "The quick brown fox. " * 50_000}), calls=1),
     Scenario(
         "unicode", said({"role": "user", "content": "Žluťoučký kůň 日本語 한국어 🐎👩‍👩‍👧 \u0000\u2028\u2029\ufeff"})
     ),
     Scenario("control-characters", said({"role": "user", "content": '\x00\x01\x1f\x7f\t\n\r"\\/'})),
-    Scenario("lone-surrogate", said({"role": "user", "content": "bad \ud83d end"}), lane="either"),
+    Scenario("lone-surrogate", said({"role": "user", "content": "bad \ud83d end"}), way="either"),
     Scenario("text-parts", said({"role": "user", "content": [{"type": "text", "text": "Hello"}]}), via=ALL),
     Scenario(
         "cached-parts",
         said({"role": "user", "content": [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}]}),
-        lane="either",
+        way="either",
     ),
     Scenario(
         "image-url",
@@ -125,21 +125,21 @@ SHAPES = (
     Scenario(
         "image-string",
         said({"role": "user", "content": [{"type": "image_url", "image_url": "https://example.invalid/a.png"}]}),
-        lane="either",
+        way="either",
     ),
     Scenario("image-data", said({"role": "user", "content": [{"type": "image_url", "image_url": {"url": PIXEL}}]})),
     Scenario(
         "audio",
         said({"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}]}),
-        lane="either",
+        way="either",
     ),
     Scenario(
         "file",
         said({"role": "user", "content": [{"type": "file", "file": {"file_id": "file-1"}}]}),
-        lane="either",
+        way="either",
     ),
-    Scenario("empty-parts", said({"role": "user", "content": []}), lane="either"),
-    Scenario("unknown-part", said({"role": "user", "content": [{"type": "hologram", "hologram": 1}]}), lane="either"),
+    Scenario("empty-parts", said({"role": "user", "content": []}), way="either"),
+    Scenario("unknown-part", said({"role": "user", "content": [{"type": "hologram", "hologram": 1}]}), way="either"),
     Scenario("tool-result", said(USER, {"role": "assistant", "content": None, "tool_calls": [CALL]}, RESULT), via=ALL),
     Scenario(
         "tool-result-parts",
@@ -149,7 +149,7 @@ SHAPES = (
             {**RESULT, "content": [{"type": "text", "text": "-3"}]},
         ),
     ),
-    Scenario("tool-result-unknown", said(USER, {**RESULT, "tool_call_id": "call_9"}), lane="either"),
+    Scenario("tool-result-unknown", said(USER, {**RESULT, "tool_call_id": "call_9"}), way="either"),
     Scenario(
         "function-result",
         said(
@@ -157,9 +157,9 @@ SHAPES = (
             {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
             {"role": "function", "name": "f", "content": "1"},
         ),
-        lane="either",
+        way="either",
     ),
-    Scenario("refusal", said(USER, {"role": "assistant", "content": None, "refusal": "No."}, USER), lane="either"),
+    Scenario("refusal", said(USER, {"role": "assistant", "content": None, "refusal": "No."}, USER), way="either"),
     Scenario("refusal-and-text", said(USER, {"role": "assistant", "content": "", "refusal": "No."}, USER)),
     Scenario("annotations", said(USER, {"role": "assistant", "content": "Hi", "annotations": []}, USER)),
     Scenario(
@@ -173,16 +173,16 @@ SHAPES = (
         via=ALL,
     ),
     Scenario(
-        "reasoning", said(USER, {"role": "assistant", "content": "a", "reasoning_content": "b"}, USER), lane="either"
+        "reasoning", said(USER, {"role": "assistant", "content": "a", "reasoning_content": "b"}, USER), way="either"
     ),
     Scenario(
         "thinking-blocks",
         said(USER, {"role": "assistant", "content": "a", "thinking_blocks": [{"type": "thinking"}]}, USER),
-        lane="either",
+        way="either",
     ),
     Scenario("message-objects", {"messages": Made(_message_objects)}, via=ALL),
     Scenario("message-with-nones", {"messages": Made(_dumped_message)}, via=ALL),
-    Scenario("pydantic-messages", {"messages": Made(_pydantic_messages)}, lane="either"),
+    Scenario("pydantic-messages", {"messages": Made(_pydantic_messages)}, way="either"),
     Scenario("answers-appended", {"messages": Made(_answers_appended)}, via=ALL, calls=4),
     Scenario("answers-dumped", {"messages": Made(_answers_dumped)}, via=ALL, calls=4),
     Scenario(
@@ -216,9 +216,9 @@ SHAPES = (
         calls=4,
     ),
     Scenario("cache-breakpoint", said({"role": "system", "content": "a", "cache_breakpoint": True}, USER), calls=4),
-    Scenario("not-a-dict", said("Hello"), lane="either"),
-    Scenario("content-number", said({"role": "user", "content": 42}), lane="either"),
-    Scenario("tuple", {"messages": Made(lambda: (USER,))}, lane="either"),
+    Scenario("not-a-dict", said("Hello"), way="either"),
+    Scenario("content-number", said({"role": "user", "content": 42}), way="either"),
+    Scenario("tuple", {"messages": Made(lambda: (USER,))}, way="either"),
 )
 
 # Each comes to a caller that has had two ordinary conversations; what few send is played through one entry point.
@@ -229,7 +229,7 @@ SCENARIOS = themed(
             shape,
             warm_up=2,
             calls=min(shape.calls, 2) if shape.calls <= 3 else shape.calls,
-            via=("acompletion",) if shape.lane == "either" else shape.via,
+            via=("acompletion",) if shape.way == "either" else shape.via,
         )
         for shape in SHAPES
     ),

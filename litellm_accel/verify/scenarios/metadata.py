@@ -282,10 +282,10 @@ SCENARIOS = themed(
         callbacks={"_async_success_callback": ("async function",)},
     ),
     Scenario("changing", via=ASYNC, callbacks={"callbacks": ("changing",)}, script=_calls(_plain)),
-    Scenario("steering", via=ALL, lane="either", script=_calls(_steering)),
-    Scenario("none", {"metadata": None}, via=ALL, lane="either"),
-    Scenario("ordered-dictionary", {"metadata": Made(lambda: OrderedDict(a=1))}, via=ALL, lane="declined"),
-    Scenario("text", {"metadata": "text"}, via=DIRECT, lane="declined"),
+    Scenario("steering", via=ALL, way="either", script=_calls(_steering)),
+    Scenario("none", {"metadata": None}, via=ALL, way="either"),
+    Scenario("ordered-dictionary", {"metadata": Made(lambda: OrderedDict(a=1))}, via=ALL, way="declined"),
+    Scenario("text", {"metadata": "text"}, via=DIRECT, way="declined"),
     Scenario("shared-in-flight", via=ASYNC, script=_shared_in_flight, ordered=False),
     Scenario(
         "shared-in-flight-deployments",
@@ -345,11 +345,11 @@ SCENARIOS = themed(
         "previewed",
         via=DIRECT,
         settings={"enable_preview_features": True},
-        lane="declined",
+        way="declined",
         script=_calls(_plain),
     ),
-    Scenario("sent-along", {"allowed_openai_params": ["metadata"]}, via=DIRECT, lane="either", script=_calls(_plain)),
-    Scenario("stored", {"store": True}, via=DIRECT, lane="either", script=_calls(_plain)),
+    Scenario("sent-along", {"allowed_openai_params": ["metadata"]}, via=DIRECT, way="either", script=_calls(_plain)),
+    Scenario("stored", {"store": True}, via=DIRECT, way="either", script=_calls(_plain)),
     *(
         Scenario(f"proxied-{name}", via=ASYNC, script=_proxied(user), callbacks={"callbacks": kinds})
         for name, user, kinds in (

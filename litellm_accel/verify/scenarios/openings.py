@@ -1,4 +1,5 @@
-"""Streams as they are opened: what a call with `stream=True` sends, returns and raises, once the lane opens them."""
+"""Streams as they are opened: what a call with `stream=True` sends, returns and raises, once the fast path opens
+them."""
 
 from __future__ import annotations
 
@@ -34,11 +35,11 @@ ARGUMENTS = (
     Scenario("headers", {"extra_headers": {"x-mine": "1"}, "extra_body": {"mine": {"a": 1}}}),
     Scenario("user", {"user": "somebody", "n": 2}),
     Scenario("timeout", {"timeout": 30}, via=ALL),
-    Scenario("timeout-object", {"timeout": Made(_timeout)}, lane="either"),
+    Scenario("timeout-object", {"timeout": Made(_timeout)}, way="either"),
     Scenario("retries", {"max_retries": 3, "num_retries": 1}),
     Scenario("provider", model="perplexity/sonar", calls=5),
-    Scenario("metadata", {"metadata": {"a": 1}}, lane="declined"),
-    Scenario("options-without-stream", {"stream": False, **USAGE}, lane="declined"),
+    Scenario("metadata", {"metadata": {"a": 1}}, way="declined"),
+    Scenario("options-without-stream", {"stream": False, **USAGE}, way="declined"),
     Scenario(
         "parts",
         {
@@ -51,7 +52,7 @@ ARGUMENTS = (
                 },
             )
         },
-        lane="either",
+        way="either",
     ),
 )
 
@@ -88,7 +89,7 @@ ROUTERS = (
             via=ROUTED,
             calls=5,
             logs=False,
-            lane="either",
+            way="either",
         )
         for what, fields in (
             ("set-up", {"status": 500}),
@@ -107,7 +108,7 @@ ROUTERS = (
             via=ROUTED,
             calls=6,
             logs=False,
-            lane="declined" if strategy == "latency-based-routing" else "served",
+            way="declined" if strategy == "latency-based-routing" else "served",
             crossing=strategy == "usage-based-routing-v2",
         )
         for strategy in ("least-busy", "usage-based-routing-v2", "latency-based-routing")
@@ -124,7 +125,7 @@ ROUTERS = (
 
 
 def _after(*scenarios: Scenario) -> tuple[Scenario, ...]:
-    """The scenarios, their answer coming to callers whose streams the lane opens by then.
+    """The scenarios, their answer coming to callers whose streams the fast path opens by then.
 
     A router may leave the sixth call to another deployment, of which there is none.
     """
@@ -133,7 +134,7 @@ def _after(*scenarios: Scenario) -> tuple[Scenario, ...]:
             scenario,
             answer=with_fields(scenario.answer, plain_first=3, times=2),
             calls=6,
-            lane="either" if scenario.via is not DIRECT else scenario.lane,
+            way="either" if scenario.via is not DIRECT else scenario.way,
         )
         for scenario in scenarios
         if len(scenario.answer) < 1000  # which is part of the address, and so of what a call is known by
@@ -196,7 +197,7 @@ def _used(prompt: int, completion: int, **members: Any) -> str:
     return raw(FIRST, chunk({"content": "One"}), LAST, {**chunk(), "choices": [], "usage": usage}, "[DONE]")
 
 
-# What the streams of one kind may end with, once the lane knows how they end.
+# What the streams of one kind may end with, once the fast path knows how they end.
 _ENDS = (
     plain(),
     plain(content="Another text."),
@@ -329,7 +330,7 @@ SCRIPTS = (
         Scenario("ends-logger", USAGE, callbacks={"_async_success_callback": ("async",)}, script=_ends, via=ASYNC),
     ),
     Scenario("made-of-sync", script=_made_of_sync, via=SYNC),
-    Scenario("header-empty", answer=plain(headers={"x-empty": ""}), lane="either", calls=5),
+    Scenario("header-empty", answer=plain(headers={"x-empty": ""}), way="either", calls=5),
     Scenario(
         "models-that-change",
         callbacks={"callbacks": ("payload",)},

@@ -8,8 +8,8 @@ from typing import Any
 from litellm_accel.verify.scenario import (
     DIRECT,
     ROUTED,
-    Lane,
     Scenario,
+    Way,
     after_plain,
     crossed,
     deployment,
@@ -19,8 +19,8 @@ from litellm_accel.verify.scenario import (
 from litellm_accel.verify.scenarios import errors, parameters, responses
 from litellm_accel.verify.scenarios.parameters import PERSON_SCHEMA, WEATHER
 
-#: Provider, model, and what the lane must do with it.
-PROVIDERS: tuple[tuple[str, str, Lane], ...] = (
+#: Provider, model, and what the fast path must do with it.
+PROVIDERS: tuple[tuple[str, str, Way], ...] = (
     ("hosted_vllm", "qwen", "served"),
     ("openai_like", "model", "either"),
     ("custom_openai", "model", "served"),
@@ -121,7 +121,7 @@ LATER = (
 )
 EACH_ITS_OWN = ("users", "users-odd", "seeds-and-users", "max-tokens-each")
 _TOKENS = {"prompt_tokens": 9, "completion_tokens": 4}
-XAI_USAGES: tuple[tuple[str, Any, Lane], ...] = (
+XAI_USAGES: tuple[tuple[str, Any, Way], ...] = (
     ("reasoning-apart", {**_TOKENS, "total_tokens": 20, **_details(7)}, "served"),
     ("reasoning-half", {**_TOKENS, "total_tokens": 15, **_details(7)}, "declined"),
     ("reasoning-text", {**_TOKENS, "total_tokens": 20, **_details("7")}, "declined"),
@@ -139,7 +139,7 @@ XAI_USAGES: tuple[tuple[str, Any, Lane], ...] = (
 #: Prices that openrouter's answers state.
 _STATED = {**_TOKENS, "total_tokens": 13}
 _UPSTREAM = {"cost_details": {"upstream_inference_cost": None, "upstream_inference_prompt_cost": 0.0012}}
-PRICES: tuple[tuple[str, Any, Lane], ...] = (
+PRICES: tuple[tuple[str, Any, Way], ...] = (
     ("stated", {**_STATED, "cost": 0.00014, "is_byok": False, **_UPSTREAM}, "served"),
     ("own-key", {**_STATED, "cost": 0, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.003}}, "served"),
     ("null", {**_STATED, "cost": None}, "served"),
@@ -152,10 +152,10 @@ PRICES: tuple[tuple[str, Any, Lane], ...] = (
 )
 #: A price in a header, as one LiteLLM proxy says it to another; and one that is no number.
 PRICE_HEADER = "x-litellm-response-cost"
-HEADER_PRICES: tuple[tuple[str, Lane], ...] = (("0.00025", "served"), ("0.0", "served"), ("None", "either"))
+HEADER_PRICES: tuple[tuple[str, Way], ...] = (("0.00025", "served"), ("0.0", "served"), ("None", "either"))
 USER = {"role": "user", "content": "Hello"}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
-CONVERSATIONS: tuple[tuple[str, list[Any], Lane], ...] = (
+CONVERSATIONS: tuple[tuple[str, list[Any], Way], ...] = (
     ("texts", [{"role": "system", "content": "<a>"}, USER, USER, {"role": "assistant", "content": " a\n"}], "served"),
     ("empty", [{"role": "system", "content": ""}, USER, {"role": "assistant", "content": ""}, USER], "either"),
     ("parts", [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}], "either"),
@@ -181,9 +181,9 @@ SCENARIOS = themed(
             model=f"{provider}/{model}",
             answer=ANSWERS.get(provider, "plain"),
             via=DIRECT if provider in COMMON else ("acompletion",),
-            lane=lane,
+            way=way,
         )
-        for provider, model, lane in PROVIDERS
+        for provider, model, way in PROVIDERS
     ),
     *crossed(
         *(
@@ -193,7 +193,7 @@ SCENARIOS = themed(
                 model=f"{provider}/{model}",
                 answer=answer,
                 via=DIRECT,
-                lane="either",
+                way="either",
             )
             for provider, model, _ in PROVIDERS
             if provider in COMMON
@@ -203,7 +203,7 @@ SCENARIOS = themed(
             Scenario(
                 f"{provider}-routed",
                 via=ROUTED,
-                lane=lane,
+                way=way,
                 deployments=(
                     deployment(
                         ANSWERS.get(provider, "plain"),
@@ -214,7 +214,7 @@ SCENARIOS = themed(
                     ),
                 ),
             )
-            for provider, model, lane in PROVIDERS
+            for provider, model, way in PROVIDERS
             if provider in COMMON
         ),
         *(
@@ -226,9 +226,9 @@ SCENARIOS = themed(
                 via=via,
                 callbacks={"callbacks": (kind,)},
                 calls=5,
-                lane=lane,
+                way=way,
             )
-            for provider, model, lane in PROVIDERS
+            for provider, model, way in PROVIDERS
             if provider in COMMON
             for kind, via in (("success", DIRECT[:1]), ("payload", DIRECT[1:]))
         ),
@@ -244,12 +244,13 @@ SCENARIOS = themed(
                 model=f"{provider}/{model}",
                 answer=ANSWERS.get(provider, "plain"),
                 via=DIRECT,
-                lane="either",
+                way="either",
             )
-            for provider, model, lane in PROVIDERS
+            for provider, model, way in PROVIDERS
             if provider in COMMON
         ),
-        # What it answers when the lane knows a plain answer; groq's is not plain, and stock fails over one that is.
+        # What it answers when the fast path knows a plain answer; groq's is not plain, and stock fails over one that
+        # is.
         *after_plain(
             *(
                 Scenario(
@@ -257,10 +258,10 @@ SCENARIOS = themed(
                     {"max_retries": 0, **({"tools": [WEATHER]} if "tools" in name else {}), **more(provider)},
                     model=f"{provider}/{model}",
                     answer=answer,
-                    lane="either",
+                    way="either",
                 )
-                for provider, model, lane in PROVIDERS
-                if provider in COMMON - LIKE_VLLM - {"groq"} and lane == "served"
+                for provider, model, way in PROVIDERS
+                if provider in COMMON - LIKE_VLLM - {"groq"} and way == "served"
                 for name, answer in LATER
             ),
             via=("acompletion",),
@@ -280,7 +281,7 @@ SCENARIOS = themed(
                 name=f"hosted_vllm-{scenario.name.replace('/', '-')}",
                 model="hosted_vllm/qwen",
                 via=("acompletion",),
-                lane="either",
+                way="either",
             )
             for scenario in (*responses.SCENARIOS, *errors.SCENARIOS)
             if scenario.name.endswith("-after-plain") and scenario.seconds < 1 and scenario.gap is None
@@ -292,7 +293,7 @@ SCENARIOS = themed(
                 {"messages": conversation},
                 model=f"{provider}/{MODELS[provider]}",
                 via=("acompletion",),
-                lane=lane,
+                way=way,
                 warm_up=2,
                 calls=2,
             )
@@ -307,23 +308,23 @@ SCENARIOS = themed(
                 "nano-gpt",
                 *sorted(COMMON - {"azure", "groq", "openai_like"}),
             )
-            for shape, conversation, lane in CONVERSATIONS
+            for shape, conversation, way in CONVERSATIONS
         ),
     ),
-    Scenario("azure-token", {**AZURE, "api_key": None, "azure_ad_token": "token"}, model="azure/gpt-4o", lane="either"),
-    Scenario("azure-no-version", model="azure/gpt-4o", lane="either"),
+    Scenario("azure-token", {**AZURE, "api_key": None, "azure_ad_token": "token"}, model="azure/gpt-4o", way="either"),
+    Scenario("azure-no-version", model="azure/gpt-4o", way="either"),
     Scenario(
         "azure-content-policy",
         {**AZURE, "max_retries": 0},
         model="azure/gpt-4o",
         answer="content-policy",
-        lane="either",
+        way="either",
     ),
-    Scenario("openai-responses-bridge", model="openai/responses/gpt-4o", lane="declined"),
+    Scenario("openai-responses-bridge", model="openai/responses/gpt-4o", way="declined"),
     Scenario("openai-nested-name", model="openai/org/model-7b", via=DIRECT),
     Scenario("openai-fine-tuned", model="openai/ft:gpt-4o-2024-08-06:org::id", via=DIRECT),
-    Scenario("json-provider", model="nano-gpt/gpt-4o", lane="either"),
-    Scenario("fireworks_ai-without-price", model="fireworks_ai/no-such-model", lane="declined"),
+    Scenario("json-provider", model="nano-gpt/gpt-4o", way="either"),
+    Scenario("fireworks_ai-without-price", model="fireworks_ai/no-such-model", way="declined"),
     Scenario(
         "fireworks_ai-told-to-be-silent",
         model="fireworks_ai/no-such-model",
@@ -334,7 +335,7 @@ SCENARIOS = themed(
         {"tools": [WEATHER]},
         model="fireworks_ai/llama-v3p1-8b-instruct",
         answer=with_fields("plain", content='{"name": "get_weather", "arguments": "{}"}'),
-        lane="declined",
+        way="declined",
     ),
     Scenario(
         "groq-executed-tools",
@@ -344,27 +345,27 @@ SCENARIOS = themed(
             merge={"service_tier": "auto"},
             message={"executed_tools": [{"name": "browser.search", "type": "x"}]},
         ),
-        lane="declined",
+        way="declined",
     ),
     Scenario(
         "groq-json",
         {"response_format": PERSON_SCHEMA},
         model="groq/llama-3.1-8b-instant",
         answer=with_fields("tools", merge={"service_tier": "auto"}),
-        lane="either",
+        way="either",
     ),
     *(
-        Scenario(f"xai-{name}", model="xai/grok-3", answer=with_fields("plain", usage=usage), lane=lane)
-        for name, usage, lane in XAI_USAGES
+        Scenario(f"xai-{name}", model="xai/grok-3", answer=with_fields("plain", usage=usage), way=way)
+        for name, usage, way in XAI_USAGES
     ),
     *(
         Scenario(
             f"openrouter-price-{name}",
             model=f"openrouter/{MODELS['openrouter']}",
             answer=with_fields("plain", usage=usage),
-            lane=lane,
+            way=way,
         )
-        for name, usage, lane in PRICES
+        for name, usage, way in PRICES
     ),
     *crossed(
         *after_plain(
@@ -373,7 +374,7 @@ SCENARIOS = themed(
                     f"openrouter-price-{name}",
                     model=f"openrouter/{MODELS['openrouter']}",
                     answer=with_fields("plain", usage=usage),
-                    lane="served",
+                    way="served",
                 )
                 for name, usage, _ in PRICES
             ),
@@ -418,12 +419,12 @@ SCENARIOS = themed(
             callbacks={"callbacks": ("payload",)} if logged else {},
             calls=5 if logged else 3,
             # LiteLLM warns of a model with rates that costs nothing.
-            lane="either" if price == "0.0" and model.startswith("litellm_proxy") else lane,
+            way="either" if price == "0.0" and model.startswith("litellm_proxy") else way,
             crossing=bool(logged),
         )
         for model in ("litellm_proxy/gpt-4o", "hosted_vllm/qwen")
-        for price, lane in HEADER_PRICES
+        for price, way in HEADER_PRICES
         for logged in ("", "-logged")
     ),
-    Scenario("unknown-provider", model="no-such-provider/model", lane="either"),
+    Scenario("unknown-provider", model="no-such-provider/model", way="either"),
 )

@@ -68,23 +68,23 @@ SHAPES = (
     Scenario(
         "tools-no-id",
         answer=plain(tool_calls=[{"type": "function", "function": {"name": "f", "arguments": "{}"}}]),
-        lane="either",
+        way="either",
     ),
     Scenario(
         "tools-object-arguments",
         answer=plain(tool_calls=[{"id": "c", "type": "function", "function": {"name": "f", "arguments": {"a": 1}}}]),
-        lane="either",
+        way="either",
     ),
     Scenario("function-call", answer="function-call"),
     Scenario("refusal", answer="refusal"),
     Scenario("reasoning", answer="reasoning"),
     Scenario("reasoning-field", answer=plain(message={"reasoning": "think"})),
-    Scenario("think-tags", answer="think-tags", lane="either"),
+    Scenario("think-tags", answer="think-tags", way="either"),
     Scenario("thinking-blocks", answer=plain(message={"thinking_blocks": [{"type": "thinking", "thinking": "t"}]})),
     Scenario(
         "annotations",
         answer=plain(message={"annotations": [{"type": "url_citation", "url_citation": {}}]}),
-        lane="either",
+        way="either",
     ),
     Scenario("citations", answer=plain(merge={"citations": ["https://example.invalid"]})),
     Scenario("audio", answer=plain(message={"audio": {"id": "a", "data": "AAAA", "expires_at": 1, "transcript": "t"}})),
@@ -95,8 +95,8 @@ SHAPES = (
     Scenario("length", answer="length"),
     Scenario("content-filter", answer="content-filter"),
     Scenario("finish-null", answer=plain(finish=None)),
-    Scenario("finish-details", answer=plain(finish=None, choice={"finish_details": "max_tokens"}), lane="either"),
-    Scenario("finish-unknown", answer=plain(finish="eos_token"), lane="either"),
+    Scenario("finish-details", answer=plain(finish=None, choice={"finish_details": "max_tokens"}), way="either"),
+    Scenario("finish-unknown", answer=plain(finish="eos_token"), way="either"),
     Scenario("no-usage", answer="no-usage", via=ALL),
     Scenario("usage-details", answer="details", via=ALL),
     Scenario(
@@ -116,17 +116,17 @@ SHAPES = (
     Scenario(
         "usage-nulls",
         answer=plain(usage={"prompt_tokens": None, "completion_tokens": None, "total_tokens": None}),
-        lane="either",
+        way="either",
     ),
     Scenario(
         "usage-floats",
         answer=plain(usage={"prompt_tokens": 5.0, "completion_tokens": 2.0, "total_tokens": 7.0}),
-        lane="either",
+        way="either",
     ),
-    Scenario("usage-text", answer=plain(usage="many"), lane="either"),
-    Scenario("usage-cost-text", answer=_counting(20, 2, 22, cost="0.25"), lane="either"),
-    Scenario("hidden-params", answer=plain(merge={"_hidden_params": "x", "hidden_params": "y"}), lane="either"),
-    Scenario("nested", answer=plain(body='{"a":' * 900 + "1" + "}" * 900), lane="either"),
+    Scenario("usage-text", answer=plain(usage="many"), way="either"),
+    Scenario("usage-cost-text", answer=_counting(20, 2, 22, cost="0.25"), way="either"),
+    Scenario("hidden-params", answer=plain(merge={"_hidden_params": "x", "hidden_params": "y"}), way="either"),
+    Scenario("nested", answer=plain(body='{"a":' * 900 + "1" + "}" * 900), way="either"),
     Scenario(
         "usage-deepseek",
         answer=plain(
@@ -161,53 +161,51 @@ SHAPES = (
     Scenario("service-tier", answer=plain(merge={"service_tier": "flex"})),
     Scenario("other-model", answer=plain(merge={"model": "gpt-4o-2024-08-06"}), via=ALL),
     Scenario("unknown-model", answer=plain(merge={"model": "a-model-without-a-price"})),
-    Scenario("null-model", answer=plain(merge={"model": None}), lane="either"),
+    Scenario("null-model", answer=plain(merge={"model": None}), way="either"),
     Scenario("null-fingerprint", answer=plain(merge={"system_fingerprint": None})),
-    Scenario("other-object", answer=plain(merge={"object": "text_completion"}), lane="either"),
-    Scenario("created-float", answer=plain(merge={"created": 1700000000.5}), lane="either"),
-    Scenario("created-null", answer=plain(merge={"created": None}), lane="either"),
-    Scenario("missing-id", answer="missing-id", lane="either"),
-    Scenario("missing-model", answer="missing-model", lane="either"),
-    Scenario("null-id", answer=plain(merge={"id": None}), lane="either"),
-    Scenario("role-other", answer=plain(message={"role": "model"}), lane="either"),
+    Scenario("other-object", answer=plain(merge={"object": "text_completion"}), way="either"),
+    Scenario("created-float", answer=plain(merge={"created": 1700000000.5}), way="either"),
+    Scenario("created-null", answer=plain(merge={"created": None}), way="either"),
+    Scenario("missing-id", answer="missing-id", way="either"),
+    Scenario("missing-model", answer="missing-model", way="either"),
+    Scenario("null-id", answer=plain(merge={"id": None}), way="either"),
+    Scenario("role-other", answer=plain(message={"role": "model"}), way="either"),
     Scenario(
         "role-missing",
         answer=plain(merge={"choices": [{"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}]}),
-        lane="either",
+        way="either",
     ),
-    Scenario(
-        "message-missing", answer=plain(merge={"choices": [{"index": 0, "finish_reason": "stop"}]}), lane="either"
-    ),
+    Scenario("message-missing", answer=plain(merge={"choices": [{"index": 0, "finish_reason": "stop"}]}), way="either"),
     Scenario(
         "message-null",
         answer=plain(merge={"choices": [{"index": 0, "message": None, "finish_reason": "stop"}]}),
-        lane="either",
+        way="either",
     ),
     Scenario(
         "index-missing",
         answer=plain(merge={"choices": [{"message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"}]}),
-        lane="either",
+        way="either",
     ),
     Scenario(
         "index-odd",
         answer=plain(
             merge={"choices": [{"index": 7, "message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"}]}
         ),
-        lane="either",
+        way="either",
     ),
-    Scenario("content-parts", answer=plain(message={"content": [{"type": "text", "text": "a"}]}), lane="either"),
-    Scenario("content-number", answer=plain(message={"content": 42}), lane="either"),
-    Scenario("no-choices", answer="no-choices", lane="either"),
-    Scenario("null-choices", answer="null-choices", lane="either"),
-    Scenario("missing-choices", answer="missing-choices", lane="either"),
-    Scenario("error-in-200", answer="error-in-200", lane="either"),
-    Scenario("not-json", answer="not-json", lane="either"),
-    Scenario("broken-json", answer="broken-json", lane="either"),
-    Scenario("not-an-object", answer="not-an-object", lane="either"),
-    Scenario("json-null", answer="json-null", lane="either"),
-    Scenario("json-string", answer="json-string", lane="either"),
-    Scenario("no-body", answer="no-body", lane="either"),
-    Scenario("nan", answer=plain(body='{"id": "a", "choices": [], "x": NaN}'), lane="either"),
+    Scenario("content-parts", answer=plain(message={"content": [{"type": "text", "text": "a"}]}), way="either"),
+    Scenario("content-number", answer=plain(message={"content": 42}), way="either"),
+    Scenario("no-choices", answer="no-choices", way="either"),
+    Scenario("null-choices", answer="null-choices", way="either"),
+    Scenario("missing-choices", answer="missing-choices", way="either"),
+    Scenario("error-in-200", answer="error-in-200", way="either"),
+    Scenario("not-json", answer="not-json", way="either"),
+    Scenario("broken-json", answer="broken-json", way="either"),
+    Scenario("not-an-object", answer="not-an-object", way="either"),
+    Scenario("json-null", answer="json-null", way="either"),
+    Scenario("json-string", answer="json-string", way="either"),
+    Scenario("no-body", answer="no-body", way="either"),
+    Scenario("nan", answer=plain(body='{"id": "a", "choices": [], "x": NaN}'), way="either"),
     Scenario(
         "duplicate-keys",
         answer=plain(
@@ -219,7 +217,7 @@ SHAPES = (
         answer=plain(
             body='{"id":"a","object":"chat.completion","created":1,"model":"m","big":123456789012345678901234567890,"choices":[{"index":0,"message":{"role":"assistant","content":"x"},"finish_reason":"stop"}]}'
         ),
-        lane="either",
+        way="either",
     ),
     Scenario(
         "escapes",
@@ -232,14 +230,14 @@ SHAPES = (
         answer=plain(
             body='{"id":"a","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"\\ud83d"},"finish_reason":"stop"}]}'
         ),
-        lane="either",
+        way="either",
     ),
     Scenario(
         "byte-order-mark",
         answer=plain(
             body='\ufeff{"id":"a","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"x"},"finish_reason":"stop"}]}'
         ),
-        lane="either",
+        way="either",
     ),
 )
 
@@ -251,7 +249,7 @@ ALIKE = (
             *[_counting(9, 20, 29, reasoning_tokens=50)] * 3,
             _counting(9, 50, 59, reasoning_tokens=20),
         ),
-        lane="either",
+        way="either",
     ),
     Scenario("prompt-of-none", script=in_turn(*[_counting(0, 5, 5)] * 3, _counting(0, 5, 9))),
     Scenario("completion-of-none", script=in_turn(*[_counting(5, 0, 5)] * 3, _counting(5, 0, 30))),
@@ -260,13 +258,13 @@ ALIKE = (
 MANY = tuple(f"x-{number}" for number in range(130))  # more than aiohttp takes
 TRAVELS = (
     Scenario("gzip", answer="gzip", via=ALL),
-    Scenario("deflate", answer="deflate", lane="either"),
+    Scenario("deflate", answer="deflate", way="either"),
     Scenario("chunked", answer="chunked", via=ALL),
     Scenario("connection-close", answer="close", via=ALL),
     Scenario("hang-up", answer="hangup", via=ALL),
-    Scenario("status-201", answer=plain(status=201), lane="either"),
-    Scenario("content-type-missing", answer=plain(headers={"content-type": ""}), lane="either"),
-    Scenario("content-type-text", answer=plain(headers={"content-type": "text/plain"}), lane="either"),
+    Scenario("status-201", answer=plain(status=201), way="either"),
+    Scenario("content-type-missing", answer=plain(headers={"content-type": ""}), way="either"),
+    Scenario("content-type-text", answer=plain(headers={"content-type": "text/plain"}), way="either"),
     Scenario(
         "headers-extra", answer=plain(headers={"x-extra": "1", "X-Upper": "A", "server-timing": "a;dur=1"}), via=ALL
     ),
@@ -274,9 +272,9 @@ TRAVELS = (
     Scenario("cookie", answer=plain(headers={"set-cookie": "a=b"}), via=(*DIRECT, "arouter")),
     Scenario("cookie-openai", answer=plain(headers={"set-cookie": OPENAI_COOKIE}), via=(*DIRECT, "arouter")),
     Scenario("headers-rate-limit", answer=plain(headers={"x-ratelimit-remaining-requests": "0", "retry-after": "1"})),
-    Scenario("headers-latin-1", {"max_retries": 0}, answer=plain(headers={"x-name": "caf\u00e9"}), lane="either"),
-    Scenario("header-long", {"max_retries": 0}, answer=plain(headers={"x-long": "v" * 8500}), lane="either"),
-    Scenario("headers-many", {"max_retries": 0}, answer=plain(headers=dict.fromkeys(MANY, "v")), lane="either"),
+    Scenario("headers-latin-1", {"max_retries": 0}, answer=plain(headers={"x-name": "caf\u00e9"}), way="either"),
+    Scenario("header-long", {"max_retries": 0}, answer=plain(headers={"x-long": "v" * 8500}), way="either"),
+    Scenario("headers-many", {"max_retries": 0}, answer=plain(headers=dict.fromkeys(MANY, "v")), way="either"),
 )
 
 SCENARIOS = themed(

@@ -186,7 +186,7 @@ SCENARIOS = themed(
             else LIMITED
             if strategy == "simple-shuffle"
             else MEASURED[:1],
-            lane="either" if strategy == "cost-based-routing" else "served",
+            way="either" if strategy == "cost-based-routing" else "served",
             calls=9 if strategy in MEASURING else 5,
         )
         for strategy in STRATEGIES
@@ -245,7 +245,7 @@ SCENARIOS = themed(
                 {
                     "script": _cooldown,
                     "deployments": (deployment('error-500{"plain_first": 2}', max_retries=0),),
-                    "lane": "either",
+                    "way": "either",
                 },
             ),
             (
@@ -263,7 +263,7 @@ SCENARIOS = themed(
                     "script": _max_parallel,
                     "ordered": False,
                     "deployments": (deployment("delay-0.03", max_parallel_requests=1),),
-                    "lane": "either",
+                    "way": "either",
                 },
             ),
         )
@@ -275,29 +275,29 @@ SCENARIOS = themed(
             via=ROUTED,
             router={"routing_strategy": strategy},
             deployments=(deployment('error-400{"plain_first": 2}', rpm=3, max_retries=0),),
-            lane="either",
+            way="either",
         )
         for strategy in ("simple-shuffle", "least-busy", "usage-based-routing-v2", "latency-based-routing")
     ),
-    Scenario("ten-deployments", via=ROUTED, lane="either", deployments=TEN, calls=6),
+    Scenario("ten-deployments", via=ROUTED, way="either", deployments=TEN, calls=6),
     Scenario("weights", via=ROUTED, deployments=PAIR, calls=4),
     Scenario("distribution", via=("arouter",), script=_distribution),
-    Scenario("unknown-group", {"model": "nobody"}, via=ROUTED, lane="either"),
-    Scenario("no-deployments", via=ROUTED, deployments=(OTHER,), lane="either"),
+    Scenario("unknown-group", {"model": "nobody"}, via=ROUTED, way="either"),
+    Scenario("no-deployments", via=ROUTED, deployments=(OTHER,), way="either"),
     Scenario(
         "wildcard",
         {"model": "openai/gpt-4o-mini"},
         via=ROUTED,
-        lane="either",
+        way="either",
         deployments=(deployment("plain", group="openai/*", model="openai/*"),),
     ),
-    Scenario("alias", {"model": "nick"}, via=ROUTED, router={"model_group_alias": {"nick": GROUP}}, lane="either"),
+    Scenario("alias", {"model": "nick"}, via=ROUTED, router={"model_group_alias": {"nick": GROUP}}, way="either"),
     Scenario(
         "by-id",
         via=("arouter",),
         deployments=(deployment("plain", info={"id": "deployment-1"}),),
         script=_by_id,
-        lane="either",
+        way="either",
     ),
     Scenario(
         "model-info",
@@ -307,13 +307,13 @@ SCENARIOS = themed(
     Scenario(
         "custom-price",
         via=ROUTED,
-        lane="either",
+        way="either",
         deployments=(deployment("details", input_cost_per_token=1e-3, output_cost_per_token=2e-3),),
     ),
     Scenario(
         "price-in-info",
         via=ROUTED,
-        lane="either",
+        way="either",
         deployments=(deployment("details", info={"input_cost_per_token": 1e-3, "output_cost_per_token": 2e-3}),),
     ),
     Scenario(
@@ -324,13 +324,13 @@ SCENARIOS = themed(
     ),
     Scenario("deployment-timeout", via=ROUTED, deployments=(deployment("plain", timeout=9.5),)),
     Scenario(
-        "deployment-organization", via=ROUTED, deployments=(deployment("plain", organization="org-9"),), lane="either"
+        "deployment-organization", via=ROUTED, deployments=(deployment("plain", organization="org-9"),), way="either"
     ),
     Scenario(
         "deployment-tags",
         {"metadata": {"tags": ["paid"]}},
         via=ROUTED,
-        lane="either",
+        way="either",
         router={"enable_tag_filtering": True},
         deployments=(deployment("echo", tags=["free"]), deployment("plain", tags=["paid"])),
     ),
@@ -338,27 +338,23 @@ SCENARIOS = themed(
         "tags-no-match",
         {"metadata": {"tags": ["none"]}},
         via=ROUTED,
-        lane="either",
+        way="either",
         router={"enable_tag_filtering": True},
         deployments=(deployment("echo", tags=["free"]),),
     ),
     Scenario(
-        "order", via=ROUTED, lane="either", deployments=(deployment("echo", order=2), deployment("plain", order=1))
+        "order", via=ROUTED, way="either", deployments=(deployment("echo", order=2), deployment("plain", order=1))
     ),
-    Scenario("default-parameters", via=ROUTED, router={"default_litellm_params": {"temperature": 0.3}}, lane="either"),
-    Scenario(
-        "default-metadata", via=ROUTED, router={"default_litellm_params": {"metadata": {"a": "b"}}}, lane="either"
-    ),
+    Scenario("default-parameters", via=ROUTED, router={"default_litellm_params": {"temperature": 0.3}}, way="either"),
+    Scenario("default-metadata", via=ROUTED, router={"default_litellm_params": {"metadata": {"a": "b"}}}, way="either"),
     Scenario("timeout", via=ROUTED, router={"timeout": 11.0}),
     Scenario("call-timeout", {"timeout": 4.0}, via=ROUTED, router={"timeout": 11.0}),
-    Scenario(
-        "pre-call-checks", via=ROUTED, router={"enable_pre_call_checks": True}, deployments=LIMITED, lane="either"
-    ),
+    Scenario("pre-call-checks", via=ROUTED, router={"enable_pre_call_checks": True}, deployments=LIMITED, way="either"),
     Scenario(
         "pre-call-checks-window",
         {"messages": [{"role": "user", "content": "word " * 9000}]},
         via=ROUTED,
-        lane="either",
+        way="either",
         router={"enable_pre_call_checks": True},
         deployments=(deployment("plain", model="openai/gpt-4"),),
     ),
@@ -366,7 +362,7 @@ SCENARIOS = themed(
         "rpm-limit",
         via=ROUTED,
         calls=5,
-        lane="either",
+        way="either",
         router={"routing_strategy": "usage-based-routing-v2"},
         deployments=(deployment("plain", rpm=2),),
     ),
@@ -374,21 +370,21 @@ SCENARIOS = themed(
         "enforced-limit",
         via=ROUTED,
         calls=5,
-        lane="either",
+        way="either",
         router={"optional_pre_call_checks": ["enforce_model_rate_limits"]},
         deployments=(deployment("plain", rpm=2),),
     ),
     Scenario(
         "budget",
         via=("arouter",),
-        lane="either",
+        way="either",
         deployments=(deployment("plain", max_budget=10.0, budget_duration="1d"),),
     ),
-    Scenario("cached-responses", {"messages": HELLO}, via=ROUTED, router={"cache_responses": True}, lane="either"),
+    Scenario("cached-responses", {"messages": HELLO}, via=ROUTED, router={"cache_responses": True}, way="either"),
     Scenario(
         "max-parallel",
         via=("arouter",),
-        lane="either",
+        way="either",
         script=_max_parallel,
         ordered=False,
         deployments=(deployment("delay-0.03", max_parallel_requests=1),),
@@ -396,23 +392,23 @@ SCENARIOS = themed(
     Scenario(
         "default-max-parallel",
         via=("arouter",),
-        lane="either",
+        way="either",
         router={"default_max_parallel_requests": 2},
         script=_max_parallel,
         ordered=False,
         deployments=(deployment("delay-0.03"),),
     ),
-    Scenario("priority", {"priority": 0}, via=("arouter",), lane="either"),
-    Scenario("metadata", {"metadata": {"a": "b"}}, via=ROUTED, lane="either"),
-    Scenario("litellm-metadata", {"litellm_metadata": {"a": "b"}}, via=ROUTED, lane="either"),
-    Scenario("mock-response", {"mock_response": "hi"}, via=ROUTED, lane="declined"),
-    Scenario("mock-in-deployment", via=ROUTED, deployments=(deployment("plain", mock_response="hi"),), lane="declined"),
+    Scenario("priority", {"priority": 0}, via=("arouter",), way="either"),
+    Scenario("metadata", {"metadata": {"a": "b"}}, via=ROUTED, way="either"),
+    Scenario("litellm-metadata", {"litellm_metadata": {"a": "b"}}, via=ROUTED, way="either"),
+    Scenario("mock-response", {"mock_response": "hi"}, via=ROUTED, way="declined"),
+    Scenario("mock-in-deployment", via=ROUTED, deployments=(deployment("plain", mock_response="hi"),), way="declined"),
     # retries
     Scenario(
         "retry",
         via=ROUTED,
         router={"num_retries": 1},
-        lane="either",
+        way="either",
         calls=3,
         seconds=1.0,
         deployments=(deployment(ONCE_SOON, max_retries=0),),
@@ -421,7 +417,7 @@ SCENARIOS = themed(
         "retry-429",
         via=ROUTED,
         router={"num_retries": 1},
-        lane="either",
+        way="either",
         calls=3,
         seconds=1.0,
         deployments=(
@@ -432,7 +428,7 @@ SCENARIOS = themed(
         "retry-exhausted",
         via=ROUTED,
         router={"num_retries": 1},
-        lane="either",
+        way="either",
         calls=3,
         seconds=5.0,
         deployments=(deployment('error-500{"plain_first": 2}', max_retries=0),),
@@ -441,7 +437,7 @@ SCENARIOS = themed(
         "retry-other-deployment",
         via=ROUTED,
         router={"num_retries": 3, "disable_cooldowns": True},
-        lane="either",
+        way="either",
         calls=3,
         deployments=(
             deployment('error-500{"plain_first": 2, "times": 1}', max_retries=0, weight=1),
@@ -452,7 +448,7 @@ SCENARIOS = themed(
         "retry-argument",
         {"num_retries": 1},
         via=ROUTED,
-        lane="either",
+        way="either",
         calls=3,
         seconds=1.0,
         deployments=(deployment('error-500{"plain_first": 2, "times": 1}', max_retries=0),),
@@ -460,7 +456,7 @@ SCENARIOS = themed(
     Scenario(
         "retry-policy",
         via=ROUTED,
-        lane="either",
+        way="either",
         calls=3,
         seconds=1.0,
         router={"retry_policy": {"InternalServerErrorRetries": 1, "BadRequestErrorRetries": 0}},
@@ -470,7 +466,7 @@ SCENARIOS = themed(
         "retry-after-setting",
         via=("arouter",),
         router={"num_retries": 1, "retry_after": 1},
-        lane="either",
+        way="either",
         calls=3,
         seconds=1.2,
         deployments=(deployment('error-500{"plain_first": 2, "times": 1}', max_retries=0),),
@@ -478,7 +474,7 @@ SCENARIOS = themed(
     Scenario(
         "sdk-retries",
         via=ROUTED,
-        lane="either",
+        way="either",
         deployments=(deployment(ONCE_SOON, max_retries=1),),
     ),
     # fallbacks
@@ -487,7 +483,7 @@ SCENARIOS = themed(
             f"fallback-{answer}",
             via=ROUTED,
             router={"fallbacks": [{GROUP: ["other"]}]},
-            lane="either",
+            way="either",
             deployments=failing(answer),
         )
         for answer in (
@@ -505,7 +501,7 @@ SCENARIOS = themed(
         "fallback-fails",
         via=ROUTED,
         router={"fallbacks": [{GROUP: ["other"]}]},
-        lane="either",
+        way="either",
         deployments=(
             deployment('error-500{"plain_first": 2}', max_retries=0),
             deployment('error-503{"plain_first": 2}', group="other", max_retries=0),
@@ -515,7 +511,7 @@ SCENARIOS = themed(
         "fallback-chain",
         via=ROUTED,
         router={"fallbacks": [{GROUP: ["other", "third"]}]},
-        lane="either",
+        way="either",
         deployments=(
             deployment('error-500{"plain_first": 2}', max_retries=0),
             deployment('error-503{"plain_first": 2}', group="other", max_retries=0),
@@ -526,7 +522,7 @@ SCENARIOS = themed(
         "fallback-limit",
         via=ROUTED,
         router={"fallbacks": [{GROUP: ["other"]}, {"other": [GROUP]}], "max_fallbacks": 1},
-        lane="either",
+        way="either",
         deployments=(
             deployment('error-500{"plain_first": 2}', max_retries=0),
             deployment('error-503{"plain_first": 2}', group="other", max_retries=0),
@@ -536,31 +532,29 @@ SCENARIOS = themed(
         "fallback-default",
         via=ROUTED,
         router={"default_fallbacks": ["other"]},
-        lane="either",
+        way="either",
         deployments=failing("error-500"),
     ),
-    Scenario(
-        "fallback-argument", {"fallbacks": ["other"]}, via=ROUTED, lane="either", deployments=failing("error-500")
-    ),
+    Scenario("fallback-argument", {"fallbacks": ["other"]}, via=ROUTED, way="either", deployments=failing("error-500")),
     Scenario(
         "fallback-context-window",
         via=ROUTED,
         router={"context_window_fallbacks": [{GROUP: ["other"]}]},
-        lane="either",
+        way="either",
         deployments=failing("context-window"),
     ),
     Scenario(
         "fallback-content-policy",
         via=ROUTED,
         router={"content_policy_fallbacks": [{GROUP: ["other"]}]},
-        lane="either",
+        way="either",
         deployments=failing("content-policy"),
     ),
     Scenario(
         "fallback-content-filter",
         via=ROUTED,
         router={"content_policy_fallbacks": [{GROUP: ["other"]}]},
-        lane="either",
+        way="either",
         deployments=failing("content-filter"),
     ),
     Scenario(
@@ -574,14 +568,14 @@ SCENARIOS = themed(
         {"disable_fallbacks": True},
         via=ROUTED,
         router={"fallbacks": [{GROUP: ["other"]}]},
-        lane="either",
+        way="either",
         deployments=failing("error-500"),
     ),
     Scenario(
         "mock-testing-fallbacks",
         {"mock_testing_fallbacks": True},
         via=ROUTED,
-        lane="declined",
+        way="declined",
         router={"fallbacks": [{GROUP: ["other"]}]},
         deployments=(deployment("plain"), OTHER),
     ),
@@ -589,7 +583,7 @@ SCENARIOS = themed(
         "mock-testing-context-window",
         {"mock_testing_context_window_fallbacks": True},
         via=ROUTED,
-        lane="either",
+        way="either",
         router={"context_window_fallbacks": [{GROUP: ["other"]}]},
         deployments=(deployment("plain"), OTHER),
     ),
@@ -597,7 +591,7 @@ SCENARIOS = themed(
     Scenario(
         "cooldown",
         via=("arouter",),
-        lane="either",
+        way="either",
         script=_cooldown,
         router={"allowed_fails": 1, "cooldown_time": 30},
         deployments=(
@@ -608,14 +602,14 @@ SCENARIOS = themed(
     Scenario(
         "cooldown-401",
         via=("arouter",),
-        lane="either",
+        way="either",
         script=_cooldown,
         deployments=(deployment('error-401{"plain_first": 2}', max_retries=0),),
     ),
     Scenario(
         "cooldown-429",
         via=("arouter",),
-        lane="either",
+        way="either",
         script=_cooldown,
         deployments=(
             deployment("error-429-retry-after-9", max_retries=0),
@@ -625,7 +619,7 @@ SCENARIOS = themed(
     Scenario(
         "cooldown-disabled",
         via=("arouter",),
-        lane="either",
+        way="either",
         script=_cooldown,
         router={"disable_cooldowns": True},
         deployments=(deployment('error-500{"plain_first": 2}', max_retries=0),),
@@ -633,7 +627,7 @@ SCENARIOS = themed(
     Scenario(
         "cooldown-policy",
         via=("arouter",),
-        lane="either",
+        way="either",
         script=_cooldown,
         router={"allowed_fails_policy": {"InternalServerErrorAllowedFails": 1}},
         deployments=(
@@ -643,7 +637,7 @@ SCENARIOS = themed(
     ),
     # state and change
     Scenario("usage", via=("arouter",), script=_same_deployment, ordered=False),
-    Scenario("deployments-change", via=("arouter",), lane="either", script=_deployments_change),
+    Scenario("deployments-change", via=("arouter",), way="either", script=_deployments_change),
     Scenario(
         "changed-inside",
         via=("arouter",),
@@ -662,12 +656,12 @@ SCENARIOS = themed(
         {"model": "nobody-knows-me"},
         via=ROUTED,
         deployments=(deployment("plain", group="*", model="openai/*"),),
-        lane="either",
+        way="either",
     ),
     Scenario(
         "settings-change",
         via=("arouter",),
-        lane="either",
+        way="either",
         script=_settings_change,
         deployments=(deployment("plain"), OTHER),
     ),
@@ -676,7 +670,7 @@ SCENARIOS = themed(
         "providers-mixed",
         via=ROUTED,
         calls=5,
-        lane="either",
+        way="either",
         deployments=(deployment("plain", model="openai/gpt-4o"), deployment("plain", model="hosted_vllm/qwen")),
     ),
 )

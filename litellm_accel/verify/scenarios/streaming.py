@@ -83,7 +83,7 @@ SHAPES = (
         "usage-in-each-chunk",
         USAGE,
         answer=plain(merge={"usage": {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9, "cost": 0.5}}),
-        lane="either",
+        way="either",
     ),
     Scenario("usage-null", answer=plain(merge={"usage": None})),
     Scenario("tools", {"tools": (TOOL,)}, answer="tools", via=ALL),
@@ -131,12 +131,12 @@ SHAPES = (
             chunk({"tool_calls": [{"index": 0, "id": "a", "type": "custom", "custom": {"name": "f", "input": "x"}}]})
         ),
     ),
-    Scenario("tools-empty", answer=plain(message={"tool_calls": []}), lane="either"),
-    Scenario("function-call", answer="function-call", lane="either"),
-    Scenario("refusal", answer="refusal", lane="either"),
+    Scenario("tools-empty", answer=plain(message={"tool_calls": []}), way="either"),
+    Scenario("function-call", answer="function-call", way="either"),
+    Scenario("refusal", answer="refusal", way="either"),
     Scenario("reasoning", answer="reasoning", via=ALL),
     Scenario("reasoning-field", answer=plain(message={"reasoning": "think"})),
-    Scenario("reasoning-merged", {"merge_reasoning_content_in_choices": True}, answer="reasoning", lane="either"),
+    Scenario("reasoning-merged", {"merge_reasoning_content_in_choices": True}, answer="reasoning", way="either"),
     Scenario("thinking-blocks", answer=plain(message={"thinking_blocks": [{"type": "thinking", "thinking": "t"}]})),
     Scenario("think-tags", answer="think-tags"),
     Scenario("markup", answer=plain(content="<html><body><p>Hello</p></body></html>", chunks=12)),
@@ -150,14 +150,14 @@ SHAPES = (
             }
         ),
     ),
-    Scenario("audio", answer=plain(message={"audio": {"id": "a", "data": "AAAA", "expires_at": 1}}), lane="either"),
+    Scenario("audio", answer=plain(message={"audio": {"id": "a", "data": "AAAA", "expires_at": 1}}), way="either"),
     Scenario(
         "images",
         answer=plain(message={"images": [{"type": "image_url", "image_url": {"url": "data:,"}}]}),
-        lane="either",
+        way="either",
     ),
     Scenario("citations", answer=plain(merge={"citations": ["https://example.invalid"]})),
-    Scenario("provider-specific", answer=plain(merge={"provider_specific_fields": {"a": 1}}), lane="either"),
+    Scenario("provider-specific", answer=plain(merge={"provider_specific_fields": {"a": 1}}), way="either"),
     Scenario("provider-specific-delta", answer=plain(message={"provider_specific_fields": {"a": "b"}})),
     Scenario("vendor-fields", answer="vendor-fields", via=ALL),
     Scenario("service-tier", answer=plain(merge={"service_tier": "flex"})),
@@ -196,7 +196,7 @@ SHAPES = (
         ),
     ),
     Scenario("roles", answer=plain(message={"role": "assistant"})),
-    Scenario("role-other", answer=plain(message={"role": "model"}), lane="either"),
+    Scenario("role-other", answer=plain(message={"role": "model"}), way="either"),
     Scenario("empty", answer="empty"),
     Scenario(
         "empty-deltas",
@@ -208,9 +208,9 @@ SHAPES = (
     Scenario("null-choices", answer=around(chunk(choices=None))),
     Scenario("content-number", answer=around(chunk({"content": 42}))),
     Scenario("content-parts", answer=around(chunk({"content": [{"type": "text", "text": "a"}]}))),
-    Scenario("missing-id", answer="missing-id", lane="either"),
-    Scenario("blank-id", answer=plain(merge={"id": " "}), lane="either"),
-    Scenario("empty-id", answer=plain(merge={"id": ""}), lane="either"),
+    Scenario("missing-id", answer="missing-id", way="either"),
+    Scenario("blank-id", answer=plain(merge={"id": " "}), way="either"),
+    Scenario("empty-id", answer=plain(merge={"id": ""}), way="either"),
     Scenario(
         "changing-id",
         answer=around({**chunk({"content": "x"}), "id": "another"}, {**chunk({"content": "y"}), "id": "third"}),
@@ -222,10 +222,10 @@ SHAPES = (
             chunk({"content": "x"}, system_fingerprint="fp_1"), chunk({"content": "y"}, system_fingerprint=None)
         ),
     ),
-    Scenario("missing-model", answer="missing-model", lane="either"),
+    Scenario("missing-model", answer="missing-model", way="either"),
     Scenario("null-fingerprint", answer=plain(merge={"system_fingerprint": None})),
     Scenario("other-object", answer=plain(merge={"object": "chat.completion"})),
-    Scenario("created-float", answer=plain(merge={"created": 1700000000.5}), lane="either"),
+    Scenario("created-float", answer=plain(merge={"created": 1700000000.5}), way="either"),
     Scenario("length", answer="length"),
     Scenario("content-filter", answer="content-filter"),
     Scenario("finish-unknown", answer=plain(finish="eos_token")),
@@ -251,7 +251,7 @@ SHAPES = (
             ),
             "[DONE]",
         ),
-        lane="either",
+        way="either",
     ),
     Scenario("finish-empty", answer=around(chunk({"content": "x"}, ""))),
     Scenario("big-numbers", answer=around(chunk({"content": "x"}, big=123456789012345678901234567890, small=-0.0))),
@@ -281,7 +281,7 @@ TRAVELS = (
     Scenario("split-1000", answer=plain(split=1000)),
     Scenario("crlf", answer="crlf"),
     Scenario("crlf-split-1", answer=plain(split=1, newline="\r\n"), calls=1),
-    Scenario("cr", answer=plain(newline="\r"), lane="either"),
+    Scenario("cr", answer=plain(newline="\r"), way="either"),
     Scenario("comments", answer="comments"),
     Scenario("comments-split-2", answer=plain(comments=True, split=2, newline="\r\n"), calls=1),
     Scenario("no-done", answer="no-done", via=ALL),
@@ -293,42 +293,42 @@ TRAVELS = (
     Scenario(
         "event-field",
         answer=raw(FIRST, chunk({"content": "One"}), LAST, "[DONE]", before="event: message\ndata: "),
-        lane="either",
+        way="either",
     ),
     Scenario("event-field-later", answer=around("{}", chunk({"content": "x"}))),
     Scenario(
-        "id-field", answer=raw(FIRST, chunk({"content": "One"}), LAST, "[DONE]", before="id: 1\ndata: "), lane="either"
+        "id-field", answer=raw(FIRST, chunk({"content": "One"}), LAST, "[DONE]", before="id: 1\ndata: "), way="either"
     ),
     Scenario(
-        "retry-field", answer=raw(FIRST, chunk({"content": "One"}), LAST, "[DONE]", end="\nretry: 3\n\n"), lane="either"
+        "retry-field", answer=raw(FIRST, chunk({"content": "One"}), LAST, "[DONE]", end="\nretry: 3\n\n"), way="either"
     ),
     Scenario(
         "two-data-lines",
         answer=raw(
             FIRST, json.dumps(chunk({"content": "One"})).replace(', "choices"', ',\ndata: "choices"'), LAST, "[DONE]"
         ),
-        lane="either",
+        way="either",
     ),
     Scenario(
         "mixed-newlines",
         answer=raw(FIRST, chunk({"content": "One"}), chunk({"content": "x"}), end="\n\r\n"),
-        lane="either",
+        way="either",
     ),
     Scenario("blank-lines", answer=raw(FIRST, chunk({"content": "One"}), LAST, "[DONE]", end="\n\n\n\n\n")),
     Scenario(
         "no-last-newline",
         answer=plain(body="data: " + json.dumps(FIRST) + "\n\ndata: " + json.dumps(chunk({"content": "x"})) + "\n"),
-        lane="either",
+        way="either",
     ),
-    Scenario("nothing", NO_RETRY, answer=plain(body=""), lane="either"),
-    Scenario("keep-alives-only", NO_RETRY, answer=plain(body=": ping\n\n: ping\n\n"), lane="either"),
+    Scenario("nothing", NO_RETRY, answer=plain(body=""), way="either"),
+    Scenario("keep-alives-only", NO_RETRY, answer=plain(body=": ping\n\n: ping\n\n"), way="either"),
     Scenario(
         "gzip",
         answer=plain(
             body="data: " + json.dumps(FIRST) + "\n\ndata: " + json.dumps(chunk({"content": "x"})) + "\n\n",
             encoding="gzip",
         ),
-        lane="either",
+        way="either",
     ),
     Scenario("hang-up", answer=plain(after="hangup"), via=ALL),
     Scenario("pauses", answer=plain(pause=0.01), calls=2),
@@ -336,15 +336,15 @@ TRAVELS = (
 )
 
 ENDS = (
-    Scenario("error-401", NO_RETRY, answer="error-401", lane="either", via=ALL, calls=2),
+    Scenario("error-401", NO_RETRY, answer="error-401", way="either", via=ALL, calls=2),
     Scenario("error-429-then-ok", {"max_retries": 1}, answer="error-429-then-ok", calls=1),
-    Scenario("error-500", NO_RETRY, answer="error-500", lane="either", via=ALL, calls=2),
+    Scenario("error-500", NO_RETRY, answer="error-500", way="either", via=ALL, calls=2),
     Scenario("error-in-stream", NO_RETRY, answer="stream-error", via=ALL, calls=2),
     Scenario(
         "error-first",
         NO_RETRY,
         answer=plain(inject={"0": '{"error": {"message": "no", "code": 500}}'}),
-        lane="either",
+        way="either",
         via=ALL,
         calls=2,
     ),
@@ -374,9 +374,9 @@ ENDS = (
         ),
     ),
     Scenario("cut", NO_RETRY, answer="cut", via=ALL, calls=2),
-    Scenario("cut-at-once", NO_RETRY, answer=plain(cut=0), lane="either", via=ALL, calls=2),
+    Scenario("cut-at-once", NO_RETRY, answer=plain(cut=0), way="either", via=ALL, calls=2),
     Scenario("cut-after-finish", NO_RETRY, answer=plain(cut=11), via=ALL, calls=2),
-    Scenario("cut-by-reset", NO_RETRY, answer=plain(cut=4, reset=True), lane="either", calls=2, logs=False),
+    Scenario("cut-by-reset", NO_RETRY, answer=plain(cut=4, reset=True), way="either", calls=2, logs=False),
     Scenario("stalled", {**NO_RETRY, "timeout": 0.4}, answer="stall-stream", calls=1, seconds=0.5),
     Scenario("stalled-router", {**NO_RETRY, "timeout": 0.4}, answer="stall-stream", via=ROUTED, calls=1, seconds=2.0),
     Scenario("repeating", NO_RETRY, answer=plain(content="", chunks=140), calls=1),
@@ -398,12 +398,12 @@ SETTINGS = (
     Scenario("disable-streaming-logging", settings={"disable_streaming_logging": True}, via=ALL),
     Scenario("include-cost", USAGE, settings={"include_cost_in_streaming_usage": True}, via=ALL),
     Scenario("return-response-headers", settings={"return_response_headers": True}),
-    Scenario("set-verbose", settings={"set_verbose": True}, lane="declined", logs=False, calls=2),
+    Scenario("set-verbose", settings={"set_verbose": True}, way="declined", logs=False, calls=2),
     Scenario(
         "post-call-rules",
         NO_RETRY,
         settings={"post_call_rules": Made(lambda: [_refuse_messages])},
-        lane="declined",
+        way="declined",
         calls=2,
     ),
     Scenario(
@@ -462,9 +462,9 @@ CALLBACKS = (
     *told("unlogged", settings={"disable_streaming_logging": True}),
     *told("cut-logger", NO_RETRY, answer="cut"),
     *told("error-logger", NO_RETRY, answer="stream-error"),
-    *told("error-500-logger", NO_RETRY, answer="error-500", lane="either")[:1],
-    Scenario("cache", settings={"cache": Made(_cache)}, calls=3, lane="either"),
-    Scenario("cache-usage", {**USAGE, "caching": True}, settings={"cache": Made(_cache)}, calls=3, lane="either"),
+    *told("error-500-logger", NO_RETRY, answer="error-500", way="either")[:1],
+    Scenario("cache", settings={"cache": Made(_cache)}, calls=3, way="either"),
+    Scenario("cache-usage", {**USAGE, "caching": True}, settings={"cache": Made(_cache)}, calls=3, way="either"),
 )
 
 FALLBACKS = {"fallbacks": ({"group": ("other",)},)}
@@ -477,7 +477,7 @@ ROUTERS = (
             via=ROUTED,
             calls=2,
             logs=False,
-            lane="either",
+            way="either",
         )
         for what, answer in (
             ("before", "error-500"),

@@ -1,0 +1,367 @@
+"""Who listens to calls, and whether the fast path can have them told exactly what stock tells them.
+
+LiteLLM tells a ``CustomLogger`` by its methods and calls whatever can be called; other objects in its lists it passes
+by. A callback is admitted if all it takes part in is a call's end: its own success handlers tell it. What happens on
+failure is stock's in any case. Whoever takes part in a request, in routing or before a call is sent is stock's to
+serve. LiteLLM's own loggers, which it might treat otherwise, are admitted by name.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from types import MethodType
+from typing import Any
+
+from litellm_accel.fastpath.admission.callback_placing import placing
+from litellm_accel.hot import watch
+
+# Lists whose members hear of a success.
+SUCCESS = ("success_callback", "_async_success_callback")
+# Lists through which a callback may take part in a call before it has succeeded.
+EARLY = ("callbacks", "input_callback", "_async_input_callback")
+# Lists whose members hear of a failure, from stock.
+FAILURE = ("failure_callback", "_async_failure_callback")
+# Where LiteLLM puts a callback that it finds among ``callbacks``.
+_PLACES = ("input_callback", *SUCCESS, *FAILURE)
+# What LiteLLM's success handlers call, as the fast path has them do.
+_HEARD = frozenset(
+    [
+        "async_log_success_event",
+        "async_logging_hook",
+        "log_success_event",
+        "logging_hook",
+        "redact_standard_logging_payload_from_model_call_details",
+        "redacts_messages_itself",
+    ]
+)
+# What LiteLLM calls when a call has failed, for streams, or not at all.
+_ELSEWHERE = frozenset(
+    [
+        "async_log_failure_event",
+        "async_log_pre_api_call",
+        "async_log_stream_event",
+        "async_post_call_failure_deployment_hook",
+        "get_proxy_server_request_from_cold_storage_with_object_key",
+        "log_failure_event",
+        "log_failure_fallback_event",
+        "log_stream_event",
+        "log_success_fallback_event",
+    ]
+)
+# LiteLLM's own loggers that measure calls: a router's strategies.
+_STRATEGIES = (
+    ("litellm.router_strategy.base_routing_strategy", "BaseRoutingStrategy"),
+    ("litellm.router_strategy.least_busy", "LeastBusyLoggingHandler"),
+    ("litellm.router_strategy.lowest_cost", "LowestCostLoggingHandler"),
+    ("litellm.router_strategy.lowest_latency", "LowestLatencyLoggingHandler"),
+    ("litellm.router_strategy.lowest_tpm_rpm", "LowestTPMLoggingHandler"),
+    ("litellm.router_strategy.lowest_tpm_rpm_v2", "LowestTPMLoggingHandler_v2"),
+)
+# What they do before a call is sent, and the fast path has them do: count it as sent, and as one of the minute.
+_COUNTING, _CHECKING = "log_pre_api_call", "async_pre_call_check"
+_BEFORE = frozenset((_COUNTING, _CHECKING, "pre_call_check"))
+# What LiteLLM's proxy calls, before it calls its router and after.
+_PROXY = frozenset(
+    [
+        "async_filter_listed_models",
+        "async_log_audit_log_event",
+        "async_moderation_hook",
+        "async_post_call_failure_hook",
+        "async_post_call_response_headers_hook",
+        "async_post_call_streaming_hook",
+        "async_post_call_streaming_iterator_hook",
+        "async_post_call_success_hook",
+        "async_pre_call_hook",
+    ]
+)
+# LiteLLM's integrations that hear of a call's end and take no other part in it, by what they are called in its lists.
+_INTEGRATIONS = {
+    "argilla": "litellm.integrations.argilla.ArgillaLogger",
+    "aws_sqs": "litellm.integrations.sqs.SQSLogger",
+    "azure_sentinel": "litellm.integrations.azure_sentinel.azure_sentinel.AzureSentinelLogger",
+    "azure_storage": "litellm.integrations.azure_storage.azure_storage.AzureBlobStorageLogger",
+    "braintrust": "litellm.integrations.braintrust_logging.BraintrustLogger",
+    "datadog": "litellm.integrations.datadog.datadog.DataDogLogger",
+    "datadog_metrics": "litellm.integrations.datadog.datadog_metrics.DatadogMetricsLogger",
+    "deepeval": "litellm.integrations.deepeval.deepeval.DeepEvalLogger",
+    "galileo": "litellm.integrations.galileo.GalileoObserve",
+    "gcs_bucket": "litellm.integrations.gcs_bucket.gcs_bucket.GCSBucketLogger",
+    "gcs_pubsub": "litellm.integrations.gcs_pubsub.pub_sub.GcsPubSubLogger",
+    "generic_api": "litellm.integrations.generic_api.generic_api_callback.GenericAPILogger",
+    "lago": "litellm.integrations.lago.LagoLogger",
+    "langfuse": "litellm.integrations.langfuse.langfuse_prompt_management.LangfusePromptManagement",
+    "langsmith": "litellm.integrations.langsmith.LangsmithLogger",
+    "literalai": "litellm.integrations.literal_ai.LiteralAILogger",
+    "openmeter": "litellm.integrations.openmeter.OpenMeterLogger",
+    "opik": "litellm.integrations.opik.opik.OpikLogger",
+    "posthog": "litellm.integrations.posthog.PostHogLogger",
+    "prometheus": "litellm.integrations.prometheus.PrometheusLogger",
+    "s3_v2": "litellm.integrations.s3_v2.S3Logger",
+}
+# What others build their loggers on.
+_BASES = frozenset(
+    (
+        "litellm.integrations.additional_logging_utils.AdditionalLoggingUtils",
+        "litellm.integrations.custom_batch_logger.CustomBatchLogger",
+    )
+)
+# LiteLLM's own loggers: those integrations, and what its proxy registers. The names are hooks that take part in a call,
+# and leave every call that the fast path serves as it is.
+_OWN: dict[str, frozenset[str]] = {
+    **dict.fromkeys(_INTEGRATIONS.values(), frozenset()),
+    # Looks prompts up for calls that name one, which a key does not admit.
+    _INTEGRATIONS["langfuse"]: frozenset(["async_get_chat_completion_prompt", "get_chat_completion_prompt"]),
+    # Made anew whenever it is called by its name.
+    "litellm.integrations.datadog.datadog_llm_obs.DataDogLLMObsLogger": frozenset(),
+    "litellm.integrations.SlackAlerting.slack_alerting.SlackAlerting": frozenset(),
+    "litellm._service_logger.ServiceLogging": frozenset(),
+    "litellm.proxy.hooks.cache_control_check._PROXY_CacheControlCheck": frozenset(),
+    # Runs code if the metadata say so, which a key does not admit.
+    "litellm.proxy.hooks.litellm_skills.main.SkillsInjectionHook": frozenset(
+        ["async_post_call_success_deployment_hook"]
+    ),
+    "litellm.proxy.hooks.max_budget_per_session_limiter._PROXY_MaxBudgetPerSessionHandler": frozenset(),
+    "litellm.proxy.hooks.max_iterations_limiter._PROXY_MaxIterationsHandler": frozenset(),
+    # Returns all deployments it is given.
+    "litellm.proxy.hooks.model_max_budget_limiter._PROXY_VirtualKeyModelMaxBudgetLimiter": frozenset(
+        ["async_filter_deployments"]
+    ),
+    "litellm.proxy.hooks.parallel_request_limiter_v3._PROXY_MaxParallelRequestsHandler_v3": frozenset(),
+    "litellm.proxy.hooks.prompt_cache_prediction.PromptCacheObserver": frozenset(),
+    "litellm.proxy.hooks.responses_id_security.ResponsesIDSecurity": frozenset(),
+    "litellm.proxy.hooks.sensitive_data_routing._PROXY_SensitiveDataRoutingHandler": frozenset(),
+}
+# Where attributes are made when they are asked for, nobody can say which there are.
+_DYNAMIC = frozenset(["__getattr__", "__getattribute__"])
+_HOOKED = _DYNAMIC | {"__call__"}
+# A name that none of LiteLLM's integrations has.
+_NOBODY = "litellm-accel"
+
+
+class CallbackPolicy:
+    """Judges the callbacks in LiteLLM's lists.
+
+    Of those that are admitted, ``counting`` are told of each call before it is sent, ``checking`` are asked before.
+    """
+
+    def __init__(self) -> None:
+        self.litellm = importlib.import_module("litellm")
+        self.counting: list[Any] = []
+        self.checking: list[Any] = []
+        # The classes of the callbacks that were judged, and which part in a call makes them stock's to serve.
+        self._kinds: set[type] = set()
+        self._classes = watch.Classes((), ())
+        self._parts: dict[type, str | None] = {}
+        self._unheard: set[type] = set()
+        # What its loggers hold for themselves, how much that is, and which hooks.
+        self._held: list[dict[str, Any]] = []
+        self._sizes: list[int] = []
+        self._hidden: list[frozenset[str]] = []
+        self._router = importlib.import_module("litellm.router").Router
+        self._logger = importlib.import_module("litellm.integrations.custom_logger").CustomLogger
+        self._strategies = {getattr(importlib.import_module(module), name) for module, name in _STRATEGIES}
+        members = (name for name in vars(self._logger) if not name.startswith("__"))
+        # What makes a logger another one, in its class or in itself.
+        self._hooks = _HOOKED.union(members) - _ELSEWHERE - _PROXY
+        #: The integrations that LiteLLM has made.
+        self.made: list[Any] = importlib.import_module("litellm.litellm_core_utils.litellm_logging")._in_memory_loggers
+        self._is_async = importlib.import_module(
+            "litellm.litellm_core_utils.coroutine_checker"
+        ).coroutine_checker.is_async_callable
+        self._utils = importlib.import_module("litellm.utils")
+        self._most = importlib.import_module("litellm.constants").MAX_CALLBACKS
+        self._placing: Callable[[], Any] | None = None
+        self._is_placing_known = False
+        self._is_due = False
+
+    def judge(self) -> tuple[str | None, bool]:
+        """Return why calls are stock's to serve, or None; and whether anybody listens to those that are not."""
+        lists = {name: getattr(self.litellm, name) for name in (*SUCCESS, *EARLY, *FAILURE, "service_callback")}
+        for name, callbacks in lists.items():
+            if type(callbacks) is not list:
+                return f"setting {name}", False
+        self._is_due = True
+        heard = [callback for name in (*SUCCESS, *EARLY) for callback in lists[name]]
+        kinds = set(map(type, heard))
+        of_loggers = {kind for kind in kinds if issubclass(kind, self._logger)}
+        loggers = list({id(callback): callback for callback in heard if type(callback) in of_loggers}.values())
+        if kinds != self._kinds or self._classes.changed():
+            self._kinds, self._parts = kinds, {}
+            self._unheard = {kind for kind in kinds if self._is_unheard(kind)}
+            self._classes = watch.Classes(kinds, self._hooks)
+        self._held = list(map(vars, loggers))
+        self._sizes = list(map(len, self._held))
+        self._hidden = self._hiding()
+        self.counting = self._acting(lists["input_callback"], _COUNTING)
+        self.checking = self._acting(lists["callbacks"], _CHECKING)
+        if lists["service_callback"]:
+            return f"callback {_name(lists['service_callback'][0])} of a service", False
+        if lists["callbacks"] and any(len(lists[name]) >= self._most for name in (*SUCCESS, *FAILURE)):
+            return "callbacks beyond LiteLLM's limit", False
+        listening = False
+        for name in (*SUCCESS, *EARLY):
+            for callback in lists[name]:
+                if type(callback) in self._unheard:
+                    continue
+                if type(callback) is MethodType and type(callback.__self__) is self._router:
+                    continue
+                reason = self._refusal(name, callback)
+                if reason is not None:
+                    return reason, False
+                if name in (*SUCCESS, "callbacks") and not self._is_deaf(callback):
+                    listening = True
+        return None, listening
+
+    def place(self) -> None:
+        """Have LiteLLM put callbacks where it wants them, as it does when a call begins; again while any is not there.
+
+        Raises what LiteLLM raises.
+        """
+        if not self._is_due:
+            return
+        before = self._all()
+        if self._placing is not None:
+            self._placing()
+        after = self._all()
+        self._is_due = (
+            any(
+                len(one) != len(two) or any(a is not b for a, b in zip(one, two, strict=True))
+                for one, two in zip(before, after, strict=True)
+            )
+            or not self._are_in_place()
+        )
+
+    def _all(self) -> list[list[Any]]:
+        return [list(getattr(self.litellm, name)) for name in (*SUCCESS, *EARLY, *FAILURE)]
+
+    def _are_in_place(self) -> bool:
+        lists = [getattr(self.litellm, name) for name in _PLACES]
+        found = (callback for callback in self.litellm.callbacks if type(callback) is not str)
+        return all(
+            any(callback is held for held in reversed(callbacks)) or callback in callbacks
+            for callback in found
+            for callbacks in lists
+        )
+
+    def _is_unheard(self, kind: Any) -> bool:
+        """Return whether objects of this class are passed by wherever they are: there may be many, and none is placed.
+
+        One that compares itself is looked at each time.
+        """
+        can_be_told = issubclass(kind, (self._logger, str)) or any("__call__" in vars(owner) for owner in kind.__mro__)
+        return not can_be_told and kind.__eq__ is object.__eq__ and kind.__hash__ is not None and self._can_be_placed()
+
+    def moved(self) -> bool:
+        """Return whether a logger has got a hook since it was judged, or lost one: from a test, say.
+
+        Of what a logger holds for itself the number is looked at: a hook comes without another attribute's going.
+        """
+        if self._classes.changed():
+            return True
+        sizes = list(map(len, self._held))
+        if sizes != self._sizes:
+            if self._hiding() != self._hidden:
+                return True
+            self._sizes = sizes
+        return False
+
+    def _hiding(self) -> list[frozenset[str]]:
+        """Return which hooks loggers hold for themselves, in the place of their class's."""
+        return [self._hooks & held.keys() for held in self._held]
+
+    def _is_logger(self, callback: Any) -> bool:
+        return issubclass(type(callback), self._logger)
+
+    def _acting(self, callbacks: list[Any], hook: str) -> list[Any]:
+        """Return the loggers among ``callbacks`` that override ``hook``."""
+        held = (logger for logger in callbacks if self._is_logger(logger))
+        return [logger for logger in held if getattr(type(logger), hook, None) is not getattr(self._logger, hook)]
+
+    def _refusal(self, name: str, callback: Any) -> str | None:
+        if isinstance(callback, str):
+            return None if name == "callbacks" and self._is_settled(callback) else f"callback {callback}"
+        if not self._can_be_placed():
+            return "callback out of place"
+        kind = type(callback)
+        reason = self._oddity(callback)
+        if reason is not None:
+            return f"callback {_name(callback)}.{reason}"
+        if self._is_logger(callback):
+            if kind not in self._parts:
+                self._parts[kind] = self._part(kind)
+            part = self._parts[kind] or self._held_part(callback)
+            return None if part is None else f"callback {part if part == kind.__name__ else f'{kind.__name__}.{part}'}"
+        if isinstance(callback, self._logger):
+            return f"callback {kind.__name__} in a logger's place"
+        if name in ("callbacks", "input_callback") and callable(callback) and not self._is_async(callback):
+            return f"callback {_name(callback)} before the call"
+        return None
+
+    def _oddity(self, callback: Any) -> str | None:
+        """Return the method by which a callback would not be told from LiteLLM's own names or break its lists."""
+        kind = type(callback)
+        if getattr(kind, "__eq__", None) is not object.__eq__:
+            try:
+                if callback == _NOBODY:
+                    return "__eq__"
+            except Exception:
+                return "__eq__"
+        if kind.__hash__ is None and not self._utils.callback_list:
+            return "__hash__"
+        return None
+
+    def _can_be_placed(self) -> bool:
+        """Return whether what LiteLLM does with its lists could be taken from its source; looked at when needed."""
+        if not self._is_placing_known:
+            self._placing, self._is_placing_known = placing(self._utils.function_setup), True
+        return self._placing is not None
+
+    def _is_settled(self, name: str) -> bool:
+        """Return whether LiteLLM has already made the logger that it calls ``name``, and told its lists of it."""
+        path = _INTEGRATIONS.get(name)
+        lists = self.made, self.litellm._async_success_callback
+        return path is not None and all(any(_path(type(held)) == path for held in loggers) for loggers in lists)
+
+    def _part(self, kind: type) -> str | None:
+        """Return the name of something by which loggers of this class may take part in more than a call's end."""
+        hooks = self._hooks - _HEARD - _HOOKED
+        own = _OWN.get(_path(kind))
+        if own is not None:
+            held = (name for name in hooks if getattr(kind, name) is not getattr(self._logger, name))
+            return next((name for name in held if name not in own), None)
+        for owner in kind.__mro__:
+            if owner is self._logger:
+                break
+            is_known = owner in self._strategies or _path(owner) in _BASES
+            if not is_known and owner.__module__.partition(".")[0] == "litellm":
+                return owner.__name__
+            acting = hooks - _BEFORE if owner in self._strategies else hooks
+            for member in vars(owner):
+                if member in _DYNAMIC or member in acting:
+                    return member
+        return None
+
+    def _held_part(self, logger: Any) -> str | None:
+        """Return the name of a hook that ``logger`` holds for itself."""
+        hooks = self._hooks - _HEARD - _HOOKED
+        return next((member for member in vars(logger) if member in hooks), None)
+
+    def _is_deaf(self, callback: Any) -> bool:
+        """Return whether successes mean nothing to ``callback``: LiteLLM passes it by, or has nothing to call in it."""
+        if callable(callback) or isinstance(callback, str):
+            return False
+        return not self._is_logger(callback) or all(
+            getattr(type(callback), name, None) is getattr(self._logger, name, None) and name not in vars(callback)
+            for name in _HEARD  # of which other releases lack some
+        )
+
+
+def _name(callback: Any) -> str:
+    """Return what a callback is called: its own name if it is a function or a class, else its class's."""
+    name = getattr(callback, "__qualname__", None) if callable(callback) else None
+    return callback if isinstance(callback, str) else name if type(name) is str else type(callback).__name__
+
+
+def _path(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"

@@ -1,0 +1,261 @@
+"""The standard logging payload, of which most is the same for all calls of one kind.
+
+Two payloads that LiteLLM has built for calls of one kind show what that is. What belongs to one call (its identifiers,
+clocks, tokens, price, messages and answer) is taken from the same places as LiteLLM takes it. The payload made this way
+must be the second of the two before any is; a call that differs in more than that is LiteLLM's to describe.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from litellm_accel.fastpath.plans.proof import Trial
+from litellm_accel.fastpath.plans.snapshots import SnapshotNode, equivalent, take_snapshot, where, within
+from litellm_accel.fastpath.plans.templates import Unrepeatable
+from litellm_accel.hot import template
+
+_OF_USAGE = ("total_tokens", "prompt_tokens", "completion_tokens")
+_USAGE = "usage_object"
+_OVERHEAD = "litellm_overhead_time_ms"
+# What LiteLLM has found wrong with a price.
+_ABOUT_COST = ("response_cost_failure_debug_information", "zero_cost_diagnostic")
+# Metadata of which more of a payload is made.
+_DESCRIBED = frozenset(
+    ("client_disconnected", "internal_call_origin", "routing_decision", "standard_logging_guardrail_information")
+)
+
+
+class Sources:
+    """LiteLLM's own functions for the parts of a payload that belong to one call."""
+
+    def __init__(self) -> None:
+        logging = importlib.import_module("litellm.litellm_core_utils.litellm_logging")
+        self._setup = logging.StandardLoggingPayloadSetup
+        self._truncate = logging.truncate_base64_in_messages
+        helper = importlib.import_module("litellm.litellm_core_utils.model_param_helper").ModelParamHelper
+        self._parameters = helper.get_standard_logging_model_parameters
+        self._access_groups = getattr(logging, "request_model_access_groups_from_litellm_params", None)
+        self.litellm = importlib.import_module("litellm")
+
+    def slots(self, logging: Any, result: Any, start: Any, end: Any) -> dict[str, Any] | None:
+        """Return what belongs to this call, by its name in the payload; None for what only LiteLLM describes."""
+        details = logging.model_call_details
+        response = result.model_dump()
+        usage = self._setup.get_usage_as_dict(response)
+        hidden = self._setup.get_hidden_params(result._hidden_params)
+        cost = details.get("response_cost")
+        if usage is not response.get("usage") or cost is None or details.get("cache_hit"):
+            return None
+        if any(details.get(name) is not None for name in _ABOUT_COST):
+            return None
+        if hidden["response_cost"] is None:
+            hidden["response_cost"] = cost
+        if hidden[_OVERHEAD] is None:
+            hidden[_OVERHEAD] = (getattr(logging, "response_timing_metrics", None) or {}).get(_OVERHEAD)
+        messages = logging.truncated_messages_for_logging
+        if messages is None:
+            messages = details.get("messages")
+            messages = self._truncate(self._setup.append_system_prompt_messages(kwargs=details, messages=messages))
+        started, ended, begun = start.timestamp(), end.timestamp(), details["completion_start_time"].timestamp()
+        return {
+            "id": str(response["id"]),
+            "litellm_call_id": logging.litellm_call_id,
+            "trace_id": logging.litellm_trace_id,
+            "startTime": started,
+            "endTime": ended,
+            "completionStartTime": begun,
+            "response_time": self._setup.get_response_time(started, ended, begun, details.get("stream", False)),
+            "cache_hit": details["cache_hit"],
+            "response_cost": cost,
+            "cost_breakdown": logging.cost_breakdown,  # there is none where the answer states its price
+            **{name: usage.get(name, 0) for name in _OF_USAGE},
+            _USAGE: usage,
+            "messages": messages,
+            "response": response,
+            "hidden_params": hidden,
+        }
+
+    def noted(self, logging: Any, slots: dict[str, Any], start: Any) -> dict[str, Any] | None:
+        """Return what is taken from noted arguments, by its name in the payload; None for what only LiteLLM describes.
+
+        ``slots`` is the rest of what belongs to this call.
+        """
+        details, setup = logging.model_call_details, self._setup
+        params = details["litellm_params"]
+        request = params.get("proxy_server_request") or {}
+        metadata = setup.merge_litellm_metadata(params)
+        if self._access_groups is None or not _DESCRIBED.isdisjoint(metadata):
+            return None
+        clean = setup.get_standard_logging_metadata(
+            metadata=metadata,
+            litellm_params=params,
+            prompt_integration=details.get("prompt_integration"),
+            applied_guardrails=details.get("applied_guardrails"),
+            mcp_tool_call_metadata=details.get("mcp_tool_call_metadata"),
+            vector_store_request_metadata=details.get("vector_store_request_metadata"),
+            usage_object=slots[_USAGE],
+            proxy_server_request=request,
+            start_time=start,
+            response_id=slots["response"]["id"],
+            custom_llm_provider=details.get("custom_llm_provider"),
+        )
+        return {
+            "metadata": clean,
+            "end_user": clean["user_api_key_end_user_id"] or request.get("body", {}).get("user"),
+            "request_tags": setup.get_request_tags(litellm_params=params, proxy_server_request=request),
+            "request_model_access_groups": self._access_groups(params),
+            "requester_ip_address": clean.get("requester_ip_address"),
+            "user_agent": clean.get("user_agent"),
+            "trace_id": setup.get_standard_logging_payload_trace_id(logging_obj=logging, litellm_params=params),
+            "session_id": setup.get_standard_logging_payload_session_id(logging_obj=logging, litellm_params=params),
+            "model_group": metadata.get("model_group", ""),
+            "model_parameters": self._parameters(details.get("optional_params") or {}),
+        }
+
+    def facts(self, logging: Any, result: Any, key: str | None) -> tuple[Any, ...]:
+        """Return what the rest of a payload depends on: the answering model, its deployment and their prices."""
+        prices = self.litellm.model_cost
+        metadata = logging.model_call_details["litellm_params"].get("metadata") or {}
+        deployed = metadata.get("deployment"), metadata.get("model_info")
+        hidden = result._hidden_params  # a stream's response is of the model that was asked for, whichever answered
+        answered = result.model, hidden.get("provider_response_model")
+        return answered, prices.get(key), prices.get(hidden.get("model_id")), deployed
+
+
+class Payloads:
+    """Builds the payloads of one kind of call. ``fault`` is told of an exception while it does; LiteLLM then builds.
+
+    With ``is_noted`` the calls have arguments that LiteLLM keeps notes in. While they are on ``trial`` LiteLLM builds
+    them as well, and its own are used.
+    """
+
+    def __init__(self, sources: Sources, fault: Callable[[BaseException], None], is_noted: bool, trial: Trial) -> None:
+        self._trial = trial
+        self._sources = sources
+        self._fault = fault
+        self._first: tuple[SnapshotNode, dict[int, Any]] | None = None
+        self._made: _Made | None = None
+        self._refused = False
+        self._is_noted = is_noted
+
+    def build(self, logging: Any, result: Any, start: Any, end: Any, stock: Callable[..., Any]) -> Any:
+        """Return the payload of a call; ``stock`` builds one, too."""
+        # A second payload for one call is built when callbacks may have changed what the first was built from.
+        if self._refused or "standard_logging_object" in logging.model_call_details:
+            return stock(result, start, end)
+        payload = None
+        try:
+            if self._made is not None:
+                payload = self._build(self._made, logging, result, start, end)
+                if payload is not None and self._trial.is_on:
+                    payload = self._tried(payload, logging, stock(result, start, end))
+            else:
+                payload = stock(result, start, end)
+                self._learn(logging, result, start, end, payload)
+        except Exception as error:
+            self._refused = True
+            self._fault(error)
+        return stock(result, start, end) if payload is None else payload
+
+    def _tried(self, made: Any, logging: Any, payload: Any) -> Any:
+        """Return the ``payload`` that LiteLLM has built, to which ``made`` must be equal."""
+        ours, stocks = take_snapshot([made, vars(logging)]), take_snapshot([payload, vars(logging)])
+        if equivalent(ours, stocks, {}):
+            self._trial.agreed()
+        else:
+            self._refused = True
+            self._trial.refuse(f"payload {where(ours, stocks).partition('.')[2]!r}")
+        return payload
+
+    def _build(self, made: _Made, logging: Any, result: Any, start: Any, end: Any) -> Any:
+        if self._sources.facts(logging, result, made.key) != made.facts:
+            return None
+        slots = self._slots(logging, result, start, end)
+        return None if slots is None else made.payload(logging, slots)
+
+    def _slots(self, logging: Any, result: Any, start: Any, end: Any) -> dict[str, Any] | None:
+        slots = self._sources.slots(logging, result, start, end)
+        if slots is None or not self._is_noted:
+            return slots
+        taken = self._sources.noted(logging, slots, start)
+        return None if taken is None else {**slots, **taken}
+
+    def _learn(self, logging: Any, result: Any, start: Any, end: Any, payload: Any) -> None:
+        slots = self._slots(logging, result, start, end)
+        if slots is None or type(payload) is not dict:
+            return
+        places = {id(value): path for path, value in within((), vars(logging))}
+        shown = take_snapshot(payload), places
+        if self._first is None:
+            self._first = shown
+            return
+        information = payload.get("model_map_information") or {}
+        key = (information.get("model_map_value") or {}).get("key")
+        try:
+            made = _Made(
+                self._first, shown, frozenset(slots), key, copy.deepcopy(self._sources.facts(logging, result, key))
+            )
+            again = made.payload(logging, slots)
+            self._refused = not equivalent(
+                take_snapshot([again, vars(logging)]), take_snapshot([payload, vars(logging)]), {}
+            )
+        except Unrepeatable:
+            self._refused = True
+        if not self._refused:
+            self._made = made
+        self._first = None
+
+
+class _Made:
+    """A payload with places for what belongs to one call."""
+
+    def __init__(
+        self,
+        first: tuple[SnapshotNode, dict[int, Any]],
+        second: tuple[SnapshotNode, dict[int, Any]],
+        slots: frozenset[str],
+        key: Any,
+        facts: Any,
+    ) -> None:
+        self._slots = slots
+        self.key = key
+        self.facts = facts
+        self._places = first[1], second[1]
+        self._paths: dict[str, tuple[Any, ...]] = {}
+        self._root = template.Template(self._node(first[0], second[0], None, 0))
+        del self._places
+
+    def payload(self, logging: Any, slots: dict[str, Any]) -> Any:
+        """Return the payload of a call with these ``slots``."""
+        for slot, path in self._paths.items():
+            value: Any = vars(logging)
+            for step in path:
+                value = value[step]
+            slots[slot] = value
+        return self._root.build([], slots)
+
+    def _node(self, one: Any, two: Any, name: Any, depth: int) -> tuple[Any, ...]:
+        if (depth == 1 and name in self._slots) or (depth == 2 and name == _USAGE):
+            return (template.SLOT, name)
+        if type(one) is not SnapshotNode or type(two) is not SnapshotNode:
+            if type(one) is type(two) and one == two:
+                return (template.CONSTANT, one)
+            raise Unrepeatable(f"a payload with another {name}")
+        path = self._places[0].get(id(one.original))
+        if path != self._places[1].get(id(two.original)):
+            raise Unrepeatable(f"a payload with another {name}")
+        if path is not None:
+            slot = f"at {path}"
+            self._paths[slot] = path
+            return (template.SLOT, slot)
+        if one.original is two.original:
+            return (template.CONSTANT, one.original)
+        if one.keys != two.keys or len(one.items) != len(two.items):
+            raise Unrepeatable(f"a payload with another {name}")
+        nodes = tuple(
+            self._node(item, other, key, depth + 1) for (key, item), other in zip(one.named(), two.items, strict=True)
+        )
+        return (template.LIST, nodes) if one.keys is None else (template.DICT, one.keys, nodes)

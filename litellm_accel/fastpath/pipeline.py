@@ -1,0 +1,669 @@
+"""What all entry points of the fast path share: admission, plans, learning from stock, handing over to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import importlib
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+
+from litellm_accel import hot
+from litellm_accel.fastpath.admission import token_limits
+from litellm_accel.fastpath.admission.arguments import SHARED, Arguments
+from litellm_accel.fastpath.admission.conversations import Conversation, ConversationReader, Rewriting
+from litellm_accel.fastpath.admission.environment import Environment
+from litellm_accel.fastpath.admission.message_rules import ANYTHING
+from litellm_accel.fastpath.notify import success
+from litellm_accel.fastpath.notify.log_records import LogTemplates, NotWritable
+from litellm_accel.fastpath.notify.unheard import UnheardCalls
+from litellm_accel.fastpath.plans import argument_writes, comparison, recorder
+from litellm_accel.fastpath.plans.generalization import generalize
+from litellm_accel.fastpath.plans.maker import PlanMaker
+from litellm_accel.fastpath.plans.proof import BEING_PROVEN, Candidate, Proof
+from litellm_accel.fastpath.plans.recorder import Recording, Replay, Reply
+from litellm_accel.fastpath.plans.templates import InconclusiveRecording, Unrepeatable
+from litellm_accel.fastpath.streams import opener, source
+from litellm_accel.fastpath.transport import outbound
+from litellm_accel.fastpath.transport.outbound import OutboundRequest
+from litellm_accel.hot import chat
+
+_MAX_PLANS = 512
+_MAX_SIGHTED = 4096
+_MAX_FRESH = 64
+# A kind of call that LiteLLM has refused before sending anything is not watched again so soon.
+_PAUSE_SECONDS = 10.0
+
+
+class Pipeline:
+    """The plans of direct calls, and how any call is admitted, learned from and handed over.
+
+    A call is known by its *key*: everything it passes but the messages. The first call of a key runs on stock, watched:
+    what it sends and returns becomes the key's plan. Later calls are served by the plan. Where a reply is not one the
+    plan covers, stock runs the call from its beginning with that reply in place of its first exchange, and the fast
+    path learns from it for the next one. While many plans wait for a second call, a key must come twice to be learned.
+
+    The values of free arguments are no part of a key, unless they are found to matter (``bound``) or it is a stream's.
+
+    Without a record of ``verify`` a plan serves once it is proven on calls of its key, see ``proof``.
+    """
+
+    def __init__(self, gate: hot.gate.Gate, proof: Proof) -> None:
+        self.gate = gate
+        self.proof = proof
+        self.environment = Environment()
+        self.arguments = Arguments()
+        self.maker = PlanMaker()
+        self.notifiers = success.NotifierFactory(self.maker.texts, gate.fault, proof)
+        self.openings = opener.OpenerFactory(self.notifiers, self.maker.total)
+        self.logs = LogTemplates(self.environment.levels, gate.fault)
+        self.unheard = UnheardCalls(gate.fault)
+        self.plans: dict[Any, Any] = {}
+        self.forgotten = 0
+        self.cut = token_limits.TokenLimits()
+        self.sighted: set[bytes] = set()
+        self.fresh: set[bytes] = set()
+        self.bound: set[bytes] = set()
+        self.estranged: set[bytes] = set()
+        self._reader = ConversationReader()
+        self._internal = importlib.import_module("litellm._internal_context").is_internal_call
+
+    # --- admission
+
+    def open(self) -> bool:
+        """Return whether this call may be looked at: the fast path is on, and stock is not being watched or
+        answered."""
+        return self.gate.on and not recorder.playing()
+
+    def parse_call(self, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any], started: float) -> Call | None:
+        """Return a call that began at ``started`` (``time.time()``) as the fast path knows it, or None to decline."""
+        found = chat.call_key(kind, args, kwargs, self.arguments)
+        if found is None:  # whatever the settings are, which take longer to look at
+            self.gate.decline(self.arguments.refusal(kind, kwargs))
+            return None
+        reason, epoch = self.environment.decline_reason(), self.environment.epoch
+        self.forgotten = self.forget(self.plans, self.forgotten)
+        if reason is None and self._internal.get():
+            reason = "internal call"
+        streaming = bool(kwargs.get("stream"))
+        if reason is None and streaming:
+            reason = source.refusal()
+        if reason is None and kind in ("sync", "async") and "max_tokens" in kwargs:
+            model = args[0] if args else kwargs.get("model")
+            reason = self.cut.reason(model, chat.messages_of(args, kwargs), kwargs["max_tokens"])
+        if reason is None and kind in ("sync", "router"):
+            levels = self.environment.levels
+            reason = levels.in_streams if streaming else levels.in_threads
+        if reason is None:
+            messages = chat.messages_of(args, kwargs)
+            is_told = self.is_told(kwargs)
+            conversation: Conversation | None = None
+            encoded = chat.body_of(messages)
+            if encoded is None:
+                conversation = self._reader.read(messages, len(args) < 2 or kind.endswith("router"))
+                if conversation is not None:
+                    encoded = conversation.encoded
+            if is_told and found[0].startswith(SHARED):
+                reason = self.arguments.told(kwargs)
+            elif encoded is None:
+                reason = "messages"
+            elif streaming and argument_writes.are_in(kwargs):
+                reason = "stream with metadata"
+            else:
+                key, free = found
+                key = b"%d " % epoch + key + self.environment.levels.key
+                if free and (streaming or key in self.bound):
+                    key += b",".join(free.values())
+                if is_told:
+                    key += success.nested(messages) if conversation is None else conversation.told_key
+                return Call(key, messages, encoded, free, kwargs, started, conversation)
+        self.gate.decline(reason)
+        return None
+
+    def is_told(self, kwargs: dict[str, Any]) -> bool:
+        """Return whether what a call passes is told to somebody: callbacks, its own arguments, or a stream's end."""
+        return bool(kwargs.get("stream")) or self.environment.listening or argument_writes.are_in(kwargs)
+
+    def admit(
+        self, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any], started: float
+    ) -> tuple[Any, Call] | None:
+        """Return a direct call, begun at ``started``, with its plan or ``LEARN``, or None to decline."""
+        try:
+            call = self.parse_call(kind, args, kwargs, started)
+            if call is None:
+                return None
+            plan = self.lookup_plan(self.plans, call.key, call)
+            return None if plan is None else (plan, call)
+        except Exception as error:
+            self.gate.fault(error)
+            return None
+
+    def lookup_plan(self, plans: dict[Any, Any], place: Any, call: Call) -> Any:
+        """Return the plan at ``place``, ``LEARN`` if this call shall make it, or None to decline."""
+        plan: Any = plans.get(place)
+        widening = type(plan) is Refused and plan.plan is not None
+        if widening:
+            plan = plan.plan
+        if plan is None or self.outdated(plan):
+            if not self.should_record(call.key):
+                return None
+            if len(plans) >= _MAX_PLANS:
+                plans.clear()
+            epoch = self.environment.epoch
+            plans[place] = Refused(epoch, shown=plan.shown if type(plan) is ShownOnce and plan.of == epoch else None)
+            return LEARN
+        if type(plan) is Refused:
+            if not plan.record_too(self.is_told(call.kwargs)):
+                self.gate.decline(plan.reason if plan.is_final else "being learned")
+                return None
+            self.gate.decline("learned from")
+            return LEARN
+        fits: bool | None = True
+        if call.conversation is not None:
+            fits = plan.rewriting.fits(call.conversation)
+        elif plan.kinds != ANYTHING and chat.kinds_of(call.messages) & ~plan.kinds:
+            fits = False
+        if fits is False:
+            self.gate.decline("messages")
+            return None
+        self.fresh.discard(call.key)
+        feed = plan.notifier
+        call.objects = None if feed is None else feed.read(call.kwargs)
+        if fits and plan.covers(call.free) and (feed is None or call.objects is not None):
+            if type(plan) is not Candidate:
+                return plan
+            if self.proof.is_recorded:
+                return plan.made
+            self.gate.decline(BEING_PROVEN)
+            return LEARN if not widening and plan.wants(call.encoded) else None
+        if widening or (feed is not None and not feed.may_widen()):
+            self.gate.decline("being learned" if widening else "not learned")
+            return None
+        self.gate.decline("learned from")
+        plans[place] = Refused(plan.epoch, None if feed is None else feed.shown, plan)
+        return LEARN
+
+    def should_record(self, key: bytes) -> bool:
+        """Return whether a key without a plan is worth one; calls that never come again are not."""
+        if key not in self.sighted:
+            if len(self.sighted) >= _MAX_SIGHTED:
+                self.sighted.clear()
+            self.sighted.add(key)
+            if len(self.fresh) >= _MAX_FRESH:
+                self.gate.decline("first of its kind")
+                return False
+            self.fresh.add(key)
+        self.gate.decline("learned from")
+        return True
+
+    def outdated(self, plan: Any) -> bool:
+        """Return whether a plan must be learned again."""
+        return bool(plan.epoch != self.environment.epoch or plan.expires < time.time())
+
+    def forget(self, plans: dict[Any, Any], since: int) -> int:
+        """Drop plans of settings that will not come back, which only hold what is gone.
+
+        Nothing is to be dropped if as many settings as ``since`` are gone; returns how many are.
+        """
+        gone = self.environment.gone
+        if gone != since:
+            for place, plan in list(plans.items()):
+                if not self.environment.is_kept(plan.of if type(plan) is ShownOnce else plan.epoch):
+                    plans.pop(place, None)
+        return gone
+
+    def _is_epoch(self, epoch: int) -> bool:
+        """Return whether the fast path is on, and may serve under the settings of this epoch."""
+        return bool(self.gate.on and self.environment.decline_reason() is None and self.environment.epoch == epoch)
+
+    # --- learning
+
+    def watching(
+        self,
+        plans: dict[Any, Any],
+        place: Any,
+        call: Call,
+        headers: Iterable[str] = (),
+        routed: Callable[[Any], Any] | None = None,
+        passed: Any = None,
+        check: Callable[[Any, Any], None] | None = None,
+    ) -> contextlib.AbstractContextManager[Recording]:
+        """Learn from the stock call in the block, see ``learning``, or compare it, see ``comparison``."""
+        if type(plans.get(place)) is Candidate:
+            return comparison.comparing(self, plans, place, call, check)
+        return self.learning(plans, place, call, headers, routed, passed)
+
+    @contextmanager
+    def learning(
+        self,
+        plans: dict[Any, Any],
+        place: Any,
+        call: Call,
+        headers: Iterable[str] = (),
+        routed: Callable[[chat.Plan], Any] | None = None,
+        passed: Any = None,
+    ) -> Iterator[Recording]:
+        """Watch the stock call in the block; its ``result``, put into the recording, becomes the plan at ``place``.
+
+        If there can be none, that is left there. What callbacks are told takes two calls to learn, and so do streams.
+        ``headers`` are names of request headers that are the user's own, besides those in the call and in LiteLLM's
+        settings, ``passed`` what a router's deployment adds to the call.
+        """
+        found, kwargs, since = plans.get(place), call.kwargs, self.environment.changes
+        # Where somebody has dropped all plans since, one that is in no place.
+        begun = found if type(found) is Refused else Refused(self.environment.epoch)
+        streaming = bool(kwargs.get("stream"))
+        # Streams with noted arguments are stock's to open.
+        pictures = (
+            argument_writes.CallSnapshots(call.messages, {} if streaming else kwargs) if self.is_told(kwargs) else None
+        )
+        recording = Recording(pictures, streaming)
+        try:
+            with recorder.scripted(recording):
+                yield recording
+        except BaseException as error:
+            self._leave(plans, place, begun, begun.ended(), failed=True)
+            if isinstance(error, Exception) and not recording.is_sending and found is begun:
+                self._pause(plans, place, begun.epoch, call)
+            recording.forget()
+            raise
+        others = begun.ended()
+        try:
+            fault = recording.fault or recording.trace.fault
+            if fault is not None:
+                raise fault
+            self.environment.ran(recording.trace)
+            is_judged = self.environment.met() is None
+            if plans.get(place) is not begun or not (is_judged and self._is_epoch(begun.epoch)):
+                raise InconclusiveRecording("settings have changed meanwhile")
+            if since != self.environment.changes:
+                raise InconclusiveRecording("settings have changed meanwhile")
+            if begun.is_final:
+                return
+            self._look_for_strangers(recording.trace.stranger, call.key)
+            given = (headers, kwargs.get("headers"), kwargs.get("extra_headers"), self.maker.litellm.headers)
+            added = {name.lower() for names in given for name in names or ()}
+            plan = self.maker.plan(
+                recording,
+                recording.result,
+                call.encoded,
+                call.free,
+                frozenset(added),
+                begun.epoch,
+                call.conversation,
+            )
+            plan.log = self.logs.template(recording, plan, (_fixed(call), passed), self.environment.listening)
+            before = getattr(begun.plan, "plan", begun.plan) or (begun.shown and begun.shown.plan)
+            if before is not None and not self._widened(plan, before, call.key):
+                raise InconclusiveRecording("free arguments that matter")
+            if before is not None:
+                plan.rewriting.take(before.rewriting)
+            made = plan if routed is None else routed(plan)
+            if recording.pictures is not None:
+                shown: Any
+                read = None if call.conversation is None else self.told_by(plan.rewriting)
+                if streaming:
+                    shown = opener.ObservedStream(recording, kwargs, plan, read)
+                else:
+                    shown = success.ObservedCall(recording.pictures, kwargs, recording.result, plan, read)
+                if begun.shown is None:
+                    begun.shown = shown
+                    if not others:
+                        plans[place] = ShownOnce(begun.epoch, shown)
+                    return
+            refuse = functools.partial(self.refuse, plans, place, call.key)
+            if streaming:
+                body = recording.sent[0].request.content
+                are_current = functools.partial(self._is_epoch, plan.epoch)
+                plan.opening = self.openings.opening(begun.shown, shown, recording, body, are_current, refuse)
+            elif recording.pictures is not None:
+                reply = recording.sent[0].reply
+                answer = plan.answer(reply.status, reply.headers, reply.body)
+                assert recording.pricing is not None  # or there is no plan
+                total = self.maker.total(recording.pricing)
+                earlier = begun.plan and begun.plan.notifier
+                plan.notifier = self.notifiers.notifier(begun.shown, shown, answer, total, earlier, refuse)
+            plans[place] = made if self.proof.is_recorded else Candidate(made, begun.plan)
+            return
+        except InconclusiveRecording:
+            self._leave(plans, place, begun, others)
+        except NotWritable as error:
+            self.gate.decline(str(error))
+            begun.reason, begun.is_final = str(error), True
+        except Unrepeatable as error:
+            self.gate.decline(f"unlearnable: {error}")
+            begun.is_final = True
+            if begun.plan is not None:
+                plans[place] = begun.plan
+        except Exception as error:
+            self.gate.fault(error)
+            begun.is_final = True
+        finally:
+            recording.forget()
+        self.fresh.discard(call.key)
+
+    def _look_for_strangers(self, stranger: str | None, key: bytes) -> None:
+        """Raise ``Unrepeatable`` where a function of somebody else's stands among LiteLLM's, in a second call as well.
+
+        In the first it may have had to do with what is made once, like a client.
+        """
+        if stranger is None:
+            return
+        if key in self.estranged:
+            raise Unrepeatable(f"{stranger} stands among LiteLLM's functions")
+        if len(self.estranged) >= _MAX_PLANS:
+            self.estranged.clear()
+        self.estranged.add(key)
+        raise InconclusiveRecording("a stranger")
+
+    def _told(self, rewriting: Rewriting, messages: Any) -> Conversation:
+        """Return a conversation of which callbacks are told, as it is when it has been sent. Raises
+        ``Unrepeatable``."""
+        conversation = self._reader.read(messages, True)
+        if conversation is None or not rewriting.fits(conversation):
+            raise Unrepeatable("callbacks are told of messages")
+        rewriting.written(conversation)
+        return conversation
+
+    def told_by(self, rewriting: Rewriting) -> Callable[[Any], Conversation]:
+        """Return what makes of messages that are not of the plainest what callbacks are told of them."""
+        return functools.partial(self._told, rewriting)
+
+    def read_again(self, call: Call, messages: Any) -> Conversation:
+        """Return ``messages``, which are a call's once more, as its conversation. Raises ``InconclusiveRecording``."""
+        conversation = self._reader.read(messages, True)
+        if conversation is None or conversation.encoded != call.encoded:
+            raise InconclusiveRecording("messages that are changed meanwhile")
+        return conversation
+
+    def refuse(self, plans: dict[Any, Any], place: Any, key: bytes, difference: str) -> None:
+        """Leave calls with this ``key``, whose plan at ``place`` does something otherwise than stock, to stock."""
+        epoch, _, kind = key.partition(b" ")
+        refused = plans[place] = Refused(int(epoch))
+        refused.reason, refused.is_final = self.proof.refuse(kind, difference), True
+
+    def _widened(self, plan: chat.Plan, other: chat.Plan, key: bytes) -> bool:
+        """Return whether ``maker`` now holds where ``other`` does; if not, the values of this key's arguments matter.
+
+        Raises ``Unrepeatable`` if it is not these values that make the difference.
+        """
+        try:
+            generalize(plan, other)
+            return True
+        except Unrepeatable as error:
+            if plan.free == other.free:
+                raise
+            self.gate.decline(f"unlearnable: {error}")
+        if len(self.bound) >= _MAX_PLANS:
+            self.bound.clear()
+        self.bound.add(key)
+        return False
+
+    def _leave(self, plans: dict[Any, Any], place: Any, begun: Refused, others: int, *, failed: bool = False) -> None:
+        """Leave at ``place`` what was there before a call that showed nothing, unless ``others`` are being watched.
+
+        What an earlier call has shown is kept where this one does not contradict it: it ``failed``, or both have been
+        watched at the same time.
+        """
+        if begun.plan is not None:
+            plans[place] = begun.plan
+        elif plans.get(place) is begun and not others and not begun.is_final:
+            plans.pop(place)
+            if begun.shown is not None and (failed or begun.pairs):
+                plans[place] = ShownOnce(begun.epoch, begun.shown)
+
+    def _pause(self, plans: dict[Any, Any], place: Any, epoch: int, call: Call) -> None:
+        """Do not watch more calls like one that failed before a request left: each would, and cost the watching."""
+        self.gate.decline("unlearnable: it fails before it is sent")
+        self.fresh.discard(call.key)
+        if place not in plans:
+            plans[place] = paused = Refused(epoch)
+            paused.reason, paused.is_final = "fails before it is sent", True
+            paused.expires = time.time() + _PAUSE_SECONDS
+
+    def messages_as_sent(self, call: Call) -> Any:
+        """Return the messages that have been sent for ``call``, if its caller has changed them since; else None."""
+        with contextlib.suppress(Exception):  # they may be anything now
+            if call.conversation is None:
+                encoded = chat.body_of(call.messages)
+            else:
+                conversation = self._reader.read(call.messages, True)
+                encoded = None if conversation is None else conversation.encoded
+            if encoded == call.encoded:
+                return None
+        return orjson.loads(call.encoded)
+
+    @contextmanager
+    def handing_over(self, plan: chat.Plan, post: OutboundRequest, reply: Reply) -> Iterator[Replay]:
+        """Let the stock call in the block meet ``reply`` as its first exchange; learn from its ``result``."""
+        self.gate.decline("reply left to stock")
+        if post.begun is not None:
+            post.begun.undo()
+        written = () if post.log is None else post.log.sites
+        replay = Replay(str(plan.request["url"]), post.body, reply, written)
+        try:
+            try:
+                with recorder.scripted(replay):
+                    yield replay
+            except Exception:
+                self._check(replay)
+                raise
+            self._check(replay)
+            if reply.status != 200 or reply.body_error is not None or self.environment.met() is not None:
+                return
+            try:
+                if plan.opening is None:
+                    text = replay.text if plan.notifier is not None else None
+                    self.maker.extend(plan, reply, replay.result, text)
+            except Unrepeatable:
+                return
+            except Exception as error:
+                self.gate.fault(error)
+        finally:
+            replay.forget()
+
+    def meeting(self, plan: chat.Plan, post: OutboundRequest, reply: Reply | None) -> Any:
+        """Return a context in which stock meets ``reply`` as its first exchange; nothing is learned.
+
+        What has been sent is not sent again: where the reply to it is lost, the connection is said to be.
+        """
+        reply = reply or outbound.lost(plan)
+        if post.begun is not None:
+            post.begun.undo()
+        return recorder.scripted(Replay(str(plan.request["url"]), post.body, reply))
+
+    def _check(self, replay: Replay) -> None:
+        """Count a fault unless stock, which was not cancelled, has sent the very request that the fast path had
+        sent."""
+        if replay.differs or not replay.used:
+            if replay.reply.live is not None and not replay.used:
+                replay.reply.live.close()
+            self.gate.fault(RuntimeError("stock sends another request"))
+
+    @contextmanager
+    def connecting(self, plan: chat.Plan) -> Iterator[None]:
+        """Learn from the stock call in the block which transport LiteLLM makes for this event loop, if that is new."""
+        loop = asyncio.get_running_loop()
+        if loop in plan.transports:
+            yield
+            return
+        recording = Recording()
+        with recorder.scripted(recording):
+            yield
+        if recording.sent and self.environment.met() is None:
+            sent = recording.sent[0]
+            with contextlib.suppress(Unrepeatable):
+                plan.transports[loop] = sent.transport, self.maker.client(sent.transport, sent.request.url)
+
+    # --- serving
+
+    def ready(
+        self, post: Callable[[chat.Plan, bytes], OutboundRequest | str], plan: chat.Plan, call: Call
+    ) -> OutboundRequest | None:
+        """Return the request to send, or None to leave the call to stock; ``post`` makes it or says why not.
+
+        What LiteLLM writes into the arguments before it sends is written.
+        """
+        try:
+            made = post(plan, plan.body(self._written(plan, call), call.free))
+            if not isinstance(made, str):
+                self.environment.listeners.place()
+            if not isinstance(made, str) and plan.notifier is not None:
+                made.begun = plan.notifier.send(call)
+                if post is outbound.aprepare:
+                    self.notifiers.bind(call.kwargs)
+        except Exception as error:
+            self.gate.fault(error)
+            return None
+        if isinstance(made, str):
+            self.gate.decline(made)
+            return None
+        return made
+
+    def _written(self, plan: chat.Plan, call: Call) -> bytes:
+        """Return the messages of ``call`` as they are sent, and leave the caller's as stock leaves them."""
+        if call.conversation is None:
+            return call.encoded
+        sent: bytes = plan.rewriting.written(call.conversation)
+        return sent
+
+    def result(
+        self, plan: chat.Plan, post: OutboundRequest, reply: Reply, call: Call
+    ) -> tuple[Any, success.Notification | None]:
+        """Return what ``call`` returns for ``reply``, or None if stock must judge it.
+
+        And what callbacks are to be told, or None if nobody listens.
+        """
+        if plan.opening is not None:
+            opened = self.opened(plan, post, reply, call)
+            return opened and opened[0], None
+        if reply.error is not None or reply.body_error is not None:
+            return None, None
+        try:
+            if plan.log is not None and not plan.log.fits(reply):
+                return None, None
+            answer = plan.answer(reply.status, reply.headers, reply.body)
+            if answer is None:
+                return None, None
+            if answer.cookies:
+                post.cookies.store(answer.cookies, reply.headers)
+            if plan.notifier is None:
+                return answer.result(call.started, (time.time() - reply.sent) * 1000), None
+            told = plan.notifier.told(answer, post.begun, call.started, reply.sent)
+            return told and told.result, told
+        except Exception as error:
+            self.gate.fault(error)
+            return None, None
+
+    def opened(self, plan: chat.Plan, post: OutboundRequest, reply: Reply, call: Call) -> tuple[Any, Any] | None:
+        """Return the stream that ``call`` gets for ``reply``, and what a router would call again with.
+
+        None if stock must judge the reply.
+        """
+        if reply.live is None or plan.opening is None:
+            return None
+        try:
+            if plan.log is not None and not plan.log.fits(reply):
+                return None
+            opened: tuple[Any, Any] | None
+            opened = plan.opening.open(reply, call.told_messages, call.kwargs, call.started, post.cookies)
+        except Exception as error:
+            self.gate.fault(error)
+            return None
+        return opened
+
+
+class Call:
+    """A call as the fast path knows it: its key, its messages, what is sent of it in JSON, and what it passes by name.
+
+    ``conversation`` says more of messages that are not of the plainest. ``started`` is when the call began
+    (``time.time()``), ``reported`` among which metadata a router's strategy has said how it chose, and what; None if it
+    has not. ``objects`` is what the feed of its plan has read of what it passes.
+    """
+
+    __slots__ = ("conversation", "encoded", "free", "key", "kwargs", "messages", "objects", "reported", "started")
+
+    def __init__(
+        self,
+        key: bytes,
+        messages: list[Any],
+        encoded: bytes,
+        free: dict[str, bytes],
+        kwargs: dict[str, Any],
+        started: float,
+        conversation: Conversation | None,
+    ) -> None:
+        self.key = key
+        self.messages = messages
+        self.encoded = encoded
+        self.free = free
+        self.kwargs = kwargs
+        self.started = started
+        self.conversation = conversation
+        self.objects: list[Any] | None = None
+        self.reported: tuple[str, Any] | None = None
+
+    @property
+    def told_messages(self) -> list[Any] | Conversation:
+        """What callbacks are told of the messages is made of this."""
+        return self.messages if self.conversation is None else self.conversation
+
+
+class Refused:
+    """In a plan's place: there is none in this epoch, or not yet.
+
+    One call of the key is being watched. Where it takes two to learn what somebody is told, another one that begins
+    meanwhile is watched as well, so that a wave of calls shows all there is to learn.
+    """
+
+    _lock = threading.Lock()
+
+    def __init__(self, epoch: int, shown: success.ObservedCall | None = None, plan: Any = None) -> None:
+        self.epoch = epoch
+        self.shown = shown  # by an earlier watched call; the one that is running will be compared with it
+        self.plan = plan  # that serves other calls of the key, and shall serve this one's kind too
+        self.reason = "not learned"
+        self.is_final = False  # there will be none in this epoch, or none before it expires
+        self.expires = float("inf")
+        self.pairs = False  # two calls have been watched at the same time
+        self._running = 1
+
+    def record_too(self, is_told: bool) -> bool:
+        """Return whether another call shall be watched while one is, and count it."""
+        if not is_told or self.is_final or self.shown is not None or self.plan is not None:
+            return False
+        with self._lock:
+            if self._running != 1:
+                return False
+            self._running, self.pairs = 2, True
+            return True
+
+    def ended(self) -> int:
+        """Note that a watched call has ended; return how many others are still running."""
+        with self._lock:
+            self._running -= 1
+            return self._running
+
+
+class ShownOnce:
+    """In a plan's place: one call has shown what callbacks are told in epoch ``of``; the next is watched as well."""
+
+    epoch, expires = -1, 0.0  # outdated
+
+    def __init__(self, of: int, shown: success.ObservedCall) -> None:
+        self.of = of
+        self.shown = shown
+
+
+def _fixed(call: Call) -> dict[str, Any]:
+    """Return what a call passes by name that is the same in all calls of its key."""
+    return {name: value for name, value in call.kwargs.items() if name != "messages" and name not in call.free}
+
+
+LEARN = object()

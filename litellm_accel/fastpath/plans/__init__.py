@@ -1,0 +1,1 @@
+"""How a call that stock served, watched, becomes the plan that serves the next ones."""

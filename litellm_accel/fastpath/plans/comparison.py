@@ -1,0 +1,254 @@
+"""Compares one call that stock serves with what the fast path would have done, see ``proof``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+from litellm_accel.fastpath.notify import success
+from litellm_accel.fastpath.notify.log_records import told_by_call
+from litellm_accel.fastpath.plans import argument_writes, recorder
+from litellm_accel.fastpath.plans.maker import masked, way_of
+from litellm_accel.fastpath.plans.proof import Candidate, Differs
+from litellm_accel.fastpath.plans.recorder import Recording, Sent
+from litellm_accel.fastpath.plans.snapshots import SnapshotNode, equivalent, take_snapshot, where, without_nodes
+from litellm_accel.fastpath.plans.templates import InconclusiveRecording, Unrepeatable, state
+from litellm_accel.fastpath.streams import opener
+from litellm_accel.fastpath.transport import outbound
+from litellm_accel.hot import chat
+
+
+class Comparison(Recording):
+    """Script: a recording of one call, beside which the fast path computes what it would have done."""
+
+    def __init__(self, pipeline: Any, plan: Any, call: Any) -> None:
+        kwargs = call.kwargs
+        streams = bool(kwargs.get("stream"))
+        is_told = pipeline.is_told(kwargs)
+        super().__init__(
+            argument_writes.CallSnapshots(call.messages, {} if streams else kwargs) if is_told else None, streams
+        )
+        self._lane = pipeline
+        self._plan = plan
+        self._call = call
+        self._since = pipeline.environment.changes
+        self._loop = asyncio._get_running_loop()
+        self._messages, self._arguments = self._given()
+        self._body = b""
+        self._post: Any = None
+        self._returned: Any = None  # the state of the result before anybody could change it
+        self.made: Any = None
+
+    def _given(self) -> tuple[Any, Any]:
+        """Return pictures of what the caller holds."""
+        call = self._call
+        others = {
+            name: value
+            for name, value in call.kwargs.items()
+            if name != "messages" and name not in chat.MUTATED_ARGUMENTS
+        }
+        return take_snapshot(call.messages), take_snapshot(others)
+
+    def take(self, request: httpx.Request) -> None:
+        """Let the request pass, and make the fast path's own at the same moment."""
+        super().take(request)
+        if self._post is not None:
+            return
+        plan, call = self._plan, self._call
+        messages = call.encoded
+        if call.conversation is not None:
+            own = without_nodes(self._messages)
+            messages = plan.rewriting.written(self._lane.read_again(call, own))
+            self._messages = take_snapshot(own)  # as they are left
+        self._body = plan.body(messages, call.free)
+        if "head" in plan.request:
+            self._post = outbound.post_in(self._loop, plan, self._body)
+        else:
+            self._post = outbound.aprepare(plan, self._body)
+
+    def note(self, logging: Any, result: Any) -> None:
+        """Keep what the call has come to, as it is before callbacks may change it."""
+        super().note(logging, result)
+        if self.live and not self.streams:
+            self._returned = state(masked(result))
+
+    def forget(self) -> None:
+        """Let go of all."""
+        super().forget()
+        self._post = self._returned = self._messages = self._arguments = self.made = self._call = None
+
+    def judge(self) -> None:
+        """Compare. Raises ``Differs``, or ``InconclusiveRecording`` if the call does not show whether it does."""
+        if self.fault is not None:
+            raise self.fault
+        environment, plan = self._lane.environment, self._plan
+        if environment.met() is not None or self._since != environment.changes or environment.epoch != plan.epoch:
+            raise InconclusiveRecording("settings have changed meanwhile")
+        if len(self.sent) != 1 or not self.listens:
+            raise InconclusiveRecording("more than one request")
+        sent = self.sent[0]
+        if sent.reply.status != 200 or sent.reply.body_error is not None:
+            raise InconclusiveRecording("an error")
+        if self._post == outbound.NEW_LOOP:
+            with contextlib.suppress(Unrepeatable):
+                client = self._lane.maker.client(sent.transport, sent.request.url)
+                plan.transports[self._loop] = sent.transport, client
+        if type(self._post) is str:
+            raise InconclusiveRecording(self._post)
+        self._judge_request(sent)
+        given = self._given()
+        if not all(equivalent(one, two, {}) for one, two in zip((self._messages, self._arguments), given, strict=True)):
+            raise InconclusiveRecording("arguments that were changed meanwhile")
+        if self.streams:
+            self._judge_stream()
+        else:
+            self._judge_result(sent)
+        heard = told_by_call(self, environment.listening)
+        if not (plan.log.tells(heard, self._body, sent.reply) if plan.log is not None else not heard):
+            raise Differs("log records")
+
+    def _judge_request(self, sent: Sent) -> None:
+        plan, post, request = self._plan, self._post, sent.request
+        if request.method != "POST":
+            raise Differs("request method")
+        way = way_of(sent)
+        for name, value in way.items():
+            if name not in plan.request or plan.request[name] != value:
+                raise Differs(f"request {name}")
+        if "ssl" in plan.request and "ssl" not in way:
+            raise Differs("request ssl")
+        if sent.loop is self._loop:  # else stock has made a client for this call alone
+            held = sent.transport._get_valid_client_session() if sent.options else sent.transport
+            if post.transport is not held:
+                raise Differs("connection")
+        if request.content != self._body:
+            raise Differs(f"request body {_member(request.content, self._body)!r}")
+        headers = plan.request["headers"].raw(self._body, post.cookie)
+        header = next((name for name, *_ in _unequal(headers, request.headers.raw)), None)
+        if header is not None:
+            if header.lower() == b"cookie" and post.cookies.header() != post.cookie:
+                raise InconclusiveRecording("cookies that another call has set")
+            raise Differs(f"request header {header.decode('latin-1').lower()!r}")
+
+    def _judge_result(self, sent: Sent) -> None:
+        plan, pipeline, reply = self._plan, self._lane, sent.reply
+        answer = plan.answer(reply.status, reply.headers, reply.body)
+        if plan.log is not None and not plan.log.fits(reply):
+            raise InconclusiveRecording("an answer of which stock logs otherwise")
+        if answer is None or (plan.notifier is not None and answer.template not in pipeline.feeds.texts):
+            with contextlib.suppress(Unrepeatable):
+                pipeline.maker.extend(plan, reply, self.result, self.text if plan.notifier is not None else None)
+            raise InconclusiveRecording("another kind of answer")
+        if plan.notifier is None:
+            self.made = answer.result(self._call.started, 0.0, lambda made: plan.cost(made, quiet=True))
+        else:
+            shown = success.ObservedCall(self.pictures, self._call.kwargs, self.result, plan, self._read())  # type: ignore[arg-type]
+            self.made, told = plan.notifier.repeated(shown, answer)
+            self._require_told(told, shown.told_state())
+        made = masked(self.made)
+        if state(made) != self._returned:
+            raise Differs(_result_difference(made, masked(self.result)))
+        if state(masked(self.result)) != self._returned:
+            if self.pictures is None:
+                raise Differs("result that is changed in the end")
+            raise InconclusiveRecording("a result that a callback has changed")
+
+    def _judge_stream(self) -> None:
+        shown = opener.ObservedStream(self, self._call.kwargs, self._plan, self._read())
+        self._plan.opening.prove(shown, self, self._body)
+
+    def _require_told(self, made: SnapshotNode, shown: SnapshotNode) -> None:
+        if not equivalent(made, shown, {}):
+            raise Differs(f"what callbacks are told, {where(made, shown).partition('.')[2]!r}")
+
+    def _read(self) -> success.ReadMessages:
+        return None if self._call.conversation is None else self._lane.told_by(self._plan.rewriting)
+
+
+@contextmanager
+def comparing(
+    pipeline: Any,
+    plans: dict[Any, Any],
+    place: Any,
+    call: Any,
+    check: Callable[[Any, Any], None] | None = None,
+) -> Iterator[Recording]:
+    """Compare the stock call in the block, whose ``result`` is put into the recording, with the candidate at ``place``.
+
+    ``check``, given what the candidate was made from and stock's result, raises ``Differs`` or
+    ``InconclusiveRecording``.
+    """
+    candidate: Candidate = plans[place]
+    if not candidate.begin(call.encoded):
+        yield Recording()
+        return
+    comparison, agreed = None, False
+    try:
+        comparison = Comparison(pipeline, candidate.plan, call)
+        with recorder.scripted(comparison):
+            yield comparison
+        difference = _difference(comparison, candidate, check, pipeline.gate.fault)
+        agreed = difference is None
+        if difference is not None:
+            pipeline.refuse(plans, place, call.key, difference)
+    except InconclusiveRecording:
+        pass
+    finally:
+        is_proven = candidate.end(call.encoded, agreed)
+        if comparison is not None:
+            comparison.forget()
+    if is_proven and plans.get(place) is candidate:
+        plans[place] = candidate.made
+
+
+def _difference(
+    comparison: Comparison,
+    candidate: Candidate,
+    check: Callable[[Any, Any], None] | None,
+    fault: Callable[[BaseException], None],
+) -> str | None:
+    """Return in what a call differs, or None. Raises ``InconclusiveRecording``."""
+    try:
+        comparison.judge()
+        if check is not None:
+            check(candidate.made, comparison.result)
+        return None
+    except InconclusiveRecording:
+        raise
+    except (Differs, Unrepeatable) as error:
+        return str(error)
+    except Exception as error:
+        fault(error)
+        return f"{type(error).__name__} of the fast path's own"
+
+
+def _unequal(ones: list[tuple[bytes, bytes]], twos: list[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the items that are in one of two lists and not in the other, then those at other places."""
+    yield from (item for item in ones if item not in twos)
+    yield from (item for item in twos if item not in ones)
+    yield from (one for one, two in zip(ones, twos, strict=False) if one != two)
+    yield from ones[len(twos) :] + twos[len(ones) :]
+
+
+def _member(one: bytes, two: bytes) -> str:
+    """Return the name of the first member in which two request bodies differ."""
+    try:
+        members = json.loads(one), json.loads(two)
+        return where(*members) or "spelling"
+    except ValueError:
+        return "JSON"
+
+
+def _result_difference(made: Any, stock: Any) -> str:
+    """Return in words in what two results differ."""
+    place = where(made, stock)
+    head, _, rest = place.partition(".")
+    if head != "_hidden_params":
+        return f"result {place!r}"
+    return "price" if rest == "response_cost" else f"hidden parameter {rest!r}"

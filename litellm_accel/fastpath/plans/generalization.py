@@ -1,0 +1,81 @@
+"""Free arguments: those whose values come with each call, like ``user``, without another plan for each value.
+
+A plan is first learned for one value. When the next comes, that call is watched as well: what differs in the two
+requests must be the values and nothing else, and then the plan holds for any value. A value that shows elsewhere, or is
+changed on its way, is part of the key from then on.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from litellm_accel.fastpath.plans.templates import Unrepeatable
+from litellm_accel.hot import chat
+
+
+def generalize(plan: chat.Plan, other: chat.Plan) -> None:
+    """Let ``maker`` hold for any values of the free arguments that are other than those of ``other``.
+
+    Both were learned from calls with one key. What ``other`` holds for stays. Raises ``Unrepeatable``.
+    """
+    first, second = ({name: plan.spelled(value) for name, value in one.free.items()} for one in (other, plan))
+    comma, colon = _separators(plan)
+    if _around(plan) != _around(other):
+        raise Unrepeatable("a request that depends on an argument's value")
+    one, two = _members(other), _members(plan)
+    if list(one) != list(two):
+        raise Unrepeatable("a request that depends on an argument's value")
+    places = {
+        name: other.places[name] if name in other.places else _place(name, first[name], second[name], one, two)
+        for name in plan.free
+        if name in other.places or plan.free[name] != other.free[name]
+    }
+    arguments = {member: name for name, member in places.items() if member is not None}
+    pieces: list[bytes] = [b""]
+    holes: list[str] = []
+    for member, value in two.items():
+        pieces[-1] += (comma + json.dumps(member) + colon).encode()
+        if member in arguments:
+            if value != second[arguments[member]]:
+                raise Unrepeatable("an argument that is changed on its way")
+            holes.append(arguments[member])
+            pieces.append(b"")
+        elif value == one[member]:
+            pieces[-1] += value
+        else:
+            raise Unrepeatable("a request that depends on an argument's value")
+    pieces[-1] += b"}"
+    plan.open(places, pieces[0], tuple(zip(holes, pieces[1:], strict=True)))
+    if not plan.body(b"[]", plan.free).endswith(b"[]" + plan.suffix):
+        raise Unrepeatable("a request body that is written otherwise")
+
+
+def _place(name: str, first: bytes, second: bytes, one: dict[str, bytes], two: dict[str, bytes]) -> str | None:
+    """Return the member that holds ``first`` in body ``one`` and ``second`` in ``two``: of that name, or alone."""
+    held = [member for member, value in two.items() if value == second != one[member] == first]
+    if name in held:
+        return name
+    if len(held) > 1:
+        raise Unrepeatable("an argument that is sent twice")
+    return held[0] if held else None
+
+
+def _members(plan: chat.Plan) -> dict[str, bytes]:
+    """Return the members after the messages of the body that the plan was learned from, in JSON."""
+    members: dict[str, Any] = json.loads(b"{" + plan.suffix.removeprefix(b","))
+    return {
+        name: json.dumps(value, ensure_ascii=plan.spaced, separators=_separators(plan)).encode()
+        for name, value in members.items()
+    }
+
+
+def _separators(plan: chat.Plan) -> tuple[str, str]:
+    return (", ", ": ") if plan.spaced else (",", ":")
+
+
+def _around(plan: chat.Plan) -> tuple[Any, ...]:
+    """Return everything that a plan repeats around its bodies."""
+    request = {name: value for name, value in plan.request.items() if name not in ("head", "prepared")}
+    request["headers"] = request["headers"].fixed
+    return plan.prefix, plan.spaced, plan.hidden, plan.kinds, request

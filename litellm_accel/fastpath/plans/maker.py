@@ -1,0 +1,503 @@
+"""Makes plans: from a recording of one call that stock has served, and the result that stock returned for it."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import functools
+import importlib
+import itertools
+import json
+import marshal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import orjson
+from aiohttp import ClientTimeout
+from pydantic_core import PydanticSerializationError
+from yarl import URL
+
+from litellm_accel.fastpath.admission.conversations import Conversation, Rewriting
+from litellm_accel.fastpath.admission.message_rules import ANYTHING, JUDGED, SUMMING, MessageRules
+from litellm_accel.fastpath.notify.success import STATED_PRICE, extra, is_plain, pricing_facts, stated_price
+from litellm_accel.fastpath.owner_cache import OwnerCache
+from litellm_accel.fastpath.plans import templates
+from litellm_accel.fastpath.plans.header_maps import HeaderMaps
+from litellm_accel.fastpath.plans.recorder import Conversion, Recording, Reply, Sent
+from litellm_accel.fastpath.plans.templates import InconclusiveRecording, Unrepeatable
+from litellm_accel.fastpath.transport.client_guard import ClientGuard
+from litellm_accel.fastpath.transport.loop_clients import ClientSource, Held, Transports, source_of
+from litellm_accel.fastpath.transport.request_head import RequestHeaders
+from litellm_accel.hot import chat, template
+from litellm_accel.stock import seams
+
+# Request headers the provider SDK and its HTTP client write; users may add what they like, instrumentation may not.
+_HEADERS = frozenset(
+    [
+        "host",
+        "accept",
+        "accept-encoding",
+        "api-key",
+        "connection",
+        "authorization",
+        "content-type",
+        "content-length",
+        "user-agent",
+        "x-stainless-lang",
+        "x-stainless-package-version",
+        "x-stainless-os",
+        "x-stainless-arch",
+        "x-stainless-runtime",
+        "x-stainless-runtime-version",
+        "x-stainless-async",
+        "x-stainless-raw-response",
+        "x-stainless-retry-count",
+        "x-stainless-read-timeout",
+        "http-referer",
+        "openai-organization",
+        "openai-project",
+        "x-novita-source",
+        "x-pplx-integration",
+        "x-title",
+        "cookie",
+    ]
+)
+_HIDDEN_SOURCES = {
+    "headers": "headers",
+    "additional_headers": "additional",
+    "_response_ms": "total",
+    "litellm_overhead_time_ms": "overhead",
+    "litellm_call_id": "call",
+    "response_cost": "cost",
+    "provider_response_model": "model",
+}
+_HIDDEN_CONSTANTS = frozenset(
+    ("api_base", "callback_duration_ms", "custom_llm_provider", "litellm_model_name", "model_id", "region_name")
+)
+_VOLATILE = {"_response_ms": 0.0, "litellm_overhead_time_ms": 0.0, "litellm_call_id": ""}
+_SECONDS = 3000.0  # LiteLLM drops a client after an hour; plans do not outlive theirs
+_NOT_PASSED = frozenset(("response_object", "litellm_logging_obj", "cache_hit"))
+_UNKNOWN_MODEL = "This model isn't mapped yet"  # so LiteLLM says that it has no price
+_JSON_TOOL = b'"json_tool_call"'  # by which LiteLLM asks for JSON, to take it from the answer's calls
+_GROUP = "x-litellm-model-group"  # the first header a router adds
+
+
+class PlanMaker:
+    """Makes plans and templates with the installed LiteLLM's own conversion functions."""
+
+    def __init__(self) -> None:
+        self.litellm = importlib.import_module("litellm")
+        self._convert = importlib.import_module(
+            "litellm.litellm_core_utils.llm_response_utils.convert_dict_to_response"
+        ).convert_to_model_response_object
+        self._first_headers = importlib.import_module(
+            "litellm.litellm_core_utils.llm_response_utils.get_headers"
+        ).get_response_headers
+        self._second_headers = importlib.import_module(
+            "litellm.litellm_core_utils.core_helpers"
+        ).process_response_headers
+        self._rules = MessageRules()
+        self._construct = importlib.import_module("openai._models").construct_type
+        self._completion = importlib.import_module("openai.types.chat").ChatCompletion
+        self._leaves_out = seams.leaves_out_unset()
+        self.templates: dict[tuple[str, str], dict[Any, Any]] = {}
+        self.prices: dict[tuple[str, str], dict[Any, Any]] = {}
+        self.header_maps = HeaderMaps(self._additional)
+        self.texts: dict[Any, Callable[[Any], str] | None] = {}
+
+    def plan(
+        self,
+        recording: Recording,
+        result: Any,
+        messages: bytes,
+        free: dict[str, bytes],
+        added_headers: frozenset[str],
+        epoch: int,
+        conversation: Conversation | None = None,
+    ) -> chat.Plan:
+        """Return the plan that repeats a recorded call, proven on its ``result``. Raises ``Unrepeatable``.
+
+        A router's additions to the headers of the result are set aside: it makes them itself.
+        """
+        if len(recording.sent) != 1 or recording.pricing is None:
+            raise InconclusiveRecording("more than one request")
+        sent = recording.sent[0]
+        if sent.reply.status != 200 or sent.reply.body_error is not None:
+            raise InconclusiveRecording("an error")
+        if any(one.warns for one in recording.heard):
+            raise Unrepeatable("LiteLLM warns of each such call")
+        if not recording.listens:
+            raise Unrepeatable("logging: Logger.handle is not Python's own")
+        _require_hidden(result)
+        conversion = recording.conversion
+        spaced = conversion is not None
+        names = {name.lower().decode("latin-1") for name, _ in sent.request.headers.raw}
+        pricing = recording.stream.logging_obj.model_call_details if recording.streams else recording.pricing
+        provider = str(pricing["custom_llm_provider"])
+        if recording.streams and conversion is not None:
+            raise Unrepeatable("a stream without the SDK")
+        if conversion is None:
+            logging = recording.stream.logging_obj if recording.streams else pricing["litellm_logging_obj"]
+            known = logging.model_call_details["litellm_params"]
+            model = str(result._hidden_params.get("litellm_model_name"))
+            kinds, rewrite = self._rules.sdk(provider, model, known.get("api_base"), known.get("model_info"))
+        else:
+            kinds, rewrite = self._rules.http(provider, conversion, result._hidden_params.get("response_cost"))
+        rewriting = Rewriting(rewrite, kinds != ANYTHING)
+        if conversation is not None:
+            messages = rewriting.learn(conversation, json.loads(sent.request.content)["messages"])
+        elif chat.kinds_of(orjson.loads(messages)) & ~kinds:
+            raise InconclusiveRecording("a provider with its own messages")
+        prefix, suffix = _around(sent.request.content, messages, spaced)
+        if not names <= _HEADERS | added_headers or "content-length" in added_headers:
+            raise Unrepeatable("request headers")
+        if provider == "azure" and "authorization" in names:
+            raise Unrepeatable("a token that may expire")
+        if conversion is None and _JSON_TOOL in suffix:
+            raise Unrepeatable("answers that are treated by their content")
+        read = chat.read_headers(sent.reply.headers)
+        if read is None:
+            raise Unrepeatable("response headers")
+        hidden = () if recording.streams else self._hidden(result)
+        kind = "sync" if not sent.options else "async"
+        # LiteLLM runs a router's call in a thread in a loop of its own, for which it has a client of its own; an HTTP
+        # client that the user has given it is in all of them.
+        is_shared = sent.loop is asyncio._get_running_loop()
+        held = getattr(self.litellm.client_session, "_transport", None)
+        source, transport = None, sent.transport
+        if is_shared:
+            source, transport = source_of(recording.clients, transport, self._kept())
+        client = self.client(transport, sent.request.url, is_shared or held is transport)
+        own_cookie = client.gives_cookie or "cookie" in added_headers
+        shared = (provider, kind) if conversion is None else (provider, kind, *_conversion_key(conversion))
+        plan = chat.Plan(
+            prefix,
+            suffix,
+            spaced,
+            hidden,
+            read[0].get("content-type", ""),
+            self.templates.setdefault(shared, {}),
+            self.header_maps,
+            None
+            if recording.streams
+            else _Coster(
+                self.total(recording.pricing), recording.pricing["litellm_logging_obj"], result._hidden_params
+            ),
+            self.transports(sent.request.url, source, (transport, client)),
+            _request(sent, kind, own_cookie),
+            epoch,
+            time.time() + _SECONDS,
+            free,
+        )
+        plan.kinds = kinds
+        plan.rewriting = rewriting
+        plan.conversion = conversion
+        plan.prices = self.prices.setdefault(shared, {})
+        plan.sums = provider in SUMMING
+        if not recording.streams:
+            plan.tells_headers = result._response_headers is not None
+            self.extend(plan, sent.reply, result, recording.text)
+        return plan
+
+    def total(self, pricing: dict[str, Any]) -> Callable[[Any], Any]:
+        """Return what prices a result as the recorded call priced its own, and says nothing: None without a price."""
+        calculator = self.litellm.cost_calculator
+        # What stock passes on; a logging object would only be told how the cost is made up.
+        passed = {name: value for name, value in pricing.items() if name not in _NOT_PASSED}
+        if not any((passed["standard_built_in_tools_params"] or {}).values()):
+            passed["standard_built_in_tools_params"] = None  # no such tools, said at less cost
+
+        def total(result: Any) -> Any:
+            try:
+                stated = stated_price(result)
+                if stated is not None:
+                    return float(stated)
+                return calculator.completion_cost(completion_response=result, **passed)
+            except Exception:  # stock has more to say when there is no price
+                return None
+
+        return total
+
+    def transports(self, url: httpx.URL, source: ClientSource | None, held: Held) -> Transports:
+        """Return ``held`` by event loop: the running one's transport for requests to ``url``, and its client.
+
+        There is no ``source`` where a client is stock's for a loop that has ended with its call.
+        """
+        transports = Transports(source, functools.partial(self.client, url=url))
+        transports[asyncio._get_running_loop()] = held
+        return transports
+
+    def client(self, transport: Any, url: httpx.URL, is_shared: bool = True) -> ClientGuard:
+        """Return LiteLLM's client of ``transport``, for requests to ``url``. Raises ``Unrepeatable``."""
+        return ClientGuard(self._kept(), transport, url, is_shared)
+
+    def _kept(self) -> dict[str, Any]:
+        """Return the clients that LiteLLM keeps."""
+        kept: dict[str, Any] = self.litellm.in_memory_llm_clients_cache.cache_dict
+        return kept
+
+    def extend(
+        self,
+        plan: chat.Plan,
+        reply: Reply,
+        result: Any,
+        text: Any = None,
+    ) -> None:
+        """Learn from a reply and stock's ``result`` for it what ``maker`` lacks to serve such replies.
+
+        ``text`` is the answer as stock tells it to callbacks, None if nobody listens. Raises ``Unrepeatable``; then the
+        plan is as it was.
+        """
+        _require_hidden(result)
+        read = chat.read_headers(reply.headers)
+        if read is None:
+            raise Unrepeatable("response headers")
+        value = chat.value_of(reply.body, read[0].get("content-encoding"))
+        found = None if value is None else chat.shape_of(value, plan.sums)
+        if found is None:
+            raise Unrepeatable("an answer that is treated by its content")
+        new_shape = found[0] not in plan.templates
+        try:
+            if new_shape:
+                self._learn_shape(plan, found[0], value)
+            answer = plan.answer(reply.status, reply.headers, reply.body)
+            if answer is None:
+                raise Unrepeatable("an answer the fast path does not read")
+            made = answer.result(0.0, 0.0, lambda made: plan.cost(made, quiet=True))
+            if templates.state(masked(made)) != templates.state(masked(result)):
+                raise Unrepeatable("a result that the fast path builds differently")
+            if text is not None:
+                self._learn_text(plan, answer, value, text, result)
+        except BaseException as error:
+            if new_shape:
+                plan.templates.pop(found[0], None)
+                plan.prices.pop(found[0], None)
+            if isinstance(error, RecursionError):
+                raise Unrepeatable("an answer that is nested too deep") from None
+            raise
+
+    def _learn_shape(self, plan: chat.Plan, shape: Any, value: Any) -> None:
+        """Learn how an answer like ``value`` becomes a response, and the price that it states, if it does."""
+        if not _states_number(value):  # pydantic warns of it wherever it is dumped
+            raise Unrepeatable("an answer that is treated by its content")
+        convert = self._converter(plan)
+        if plan.conversion is not None:
+            members = (part for part in shape if type(part) is tuple)
+            if not all(map(JUDGED.isdisjoint, members)):
+                raise Unrepeatable("an answer that is treated by its content")
+            price = templates.learn_template(lambda example: stated_price(convert(example)), value, plan.sums)
+            if price.root != (template.CONSTANT, None):
+                plan.prices[shape] = price
+        plan.templates[shape] = templates.learn_template(convert, value, plan.sums)
+
+    def _learn_text(self, plan: chat.Plan, answer: Any, value: Any, text: Any, result: Any) -> None:
+        """Learn how callbacks are told an answer: as it came, written again, or as the result."""
+        if text is result:
+            self.texts[answer.template] = None
+            return
+        known = self.texts.get(answer.template)
+        if known is None and plan.conversion is None:
+            known = _as_said(templates.learn_template(self._said, value))
+        if "charset=" not in plan.content_type or "utf-8" in plan.content_type:
+            for way in (_as_it_came, _written_again) if known is None else (known,):
+                if way(answer) == text:
+                    self.texts[answer.template] = way
+                    return
+        raise Unrepeatable("an answer that callbacks are told otherwise")
+
+    def _said(self, value: Any) -> Any:
+        try:
+            answer = self._construct(type_=self._completion, value=value)
+            return answer.model_dump(warnings="error", exclude_unset=self._leaves_out)
+        except PydanticSerializationError:
+            raise Unrepeatable("an answer that the SDK warns of") from None
+
+    def _converter(self, plan: chat.Plan) -> Callable[[Any], Any]:
+        if plan.conversion is not None:
+            return functools.partial(_converted, plan.conversion)
+        constants = {key: value for key, source, value in plan.hidden if source == "constant"}
+        provider = constants.get("custom_llm_provider")
+        if provider is None:  # the answer has put its own hidden parameters there
+            raise Unrepeatable("an answer with hidden parameters")
+
+        def convert(value: Any) -> Any:
+            made = self.litellm.ModelResponse()
+            made.usage = self.litellm.Usage()
+            if provider not in ("openai", "azure"):
+                made.model = f"{provider}/model"
+            return self._convert(response_object=self._said(value), model_response_object=made, _response_headers={})
+
+        return convert
+
+    def _additional(self, headers: dict[str, str]) -> dict[str, str]:
+        price = headers.pop(chat.PRICE, None)
+        once: dict[str, Any] = self._first_headers(headers)
+        if price is not None:
+            once[STATED_PRICE] = 0.0  # a number, which LiteLLM treats otherwise than texts
+        twice: dict[str, str] = self._second_headers(once, preserve_litellm_internal_headers=True)
+        if price is not None:
+            twice[STATED_PRICE] = price
+        return twice
+
+    def _hidden(self, result: Any) -> tuple[tuple[str, str, Any], ...]:
+        if type(result) is not self.litellm.ModelResponse:
+            raise Unrepeatable(f"a result of type {type(result).__name__}")
+        hidden: list[tuple[str, str, Any]] = []
+        for key, value in result._hidden_params.items():
+            if key == "headers" and type(value) is httpx.Headers:
+                hidden.append((key, "received", None))
+            elif key == "additional_headers" and not without_routers(value):
+                hidden.append((key, "copied", marshal.dumps({})))
+            elif key in _HIDDEN_SOURCES:
+                hidden.append((key, _HIDDEN_SOURCES[key], None))
+            elif key in _HIDDEN_CONSTANTS and isinstance(value, str | float | None):
+                hidden.append((key, "constant", value))
+            elif key == "optional_params":  # before LiteLLM 1.103: what the request asks for, for the caller to keep
+                hidden.append((key, "copied", _marshalled(value)))
+            else:
+                raise Unrepeatable(f"hidden parameter {key}")
+        return tuple(hidden)
+
+
+def _require_hidden(result: Any) -> None:
+    """Raise ``Unrepeatable`` if an answer has put something of its own in the place of the hidden parameters."""
+    if type(result._hidden_params) is not dict:
+        raise Unrepeatable("an answer with hidden parameters")
+
+
+def _around(body: bytes, messages: bytes, spaced: bool) -> tuple[bytes, bytes]:
+    """Return what a request holds before and after its ``messages``. Raises ``Unrepeatable``."""
+    name = b'"messages": ' if spaced else b'"messages":'
+    before, _, after = body.partition(name + (json.dumps(orjson.loads(messages)).encode() if spaced else messages))
+    before += name
+    try:
+        if orjson.loads(before + b"null" + after)["messages"] is None:
+            return before, after
+    except orjson.JSONDecodeError:
+        pass
+    raise Unrepeatable("a request body that rewrites the messages")
+
+
+def _converted(conversion: Conversion, value: Any) -> Any:
+    try:
+        return conversion.convert(orjson.dumps(value))
+    except Exception:  # stock has something to say of values like these
+        raise Unrepeatable("an answer that is refused by its values") from None
+
+
+def _states_number(value: Any) -> bool:
+    """Return whether the price that an answer states, if it does, is a number; a text may be one or not."""
+    usage = value.get("usage") if type(value) is dict else None
+    return type(usage) is not dict or type(usage.get("cost")) in (int, float, type(None))
+
+
+def _conversion_key(conversion: Conversion) -> tuple[Any, ...]:
+    """Return what tells conversions apart that may make different responses of one answer."""
+    given = conversion.given
+    return type(conversion.config), given["model"], given["model_response"].model, given["json_mode"]
+
+
+def _as_said(made: Any) -> Callable[[Any], str]:
+    return lambda answer: json.dumps(made.build(answer.leaves, {}))
+
+
+def _as_it_came(answer: Any) -> str:
+    text: str = answer.text()
+    return text
+
+
+def _written_again(answer: Any) -> str:
+    return json.dumps(orjson.loads(answer.text()))
+
+
+def _request(sent: Sent, kind: str, own_cookie: bool) -> dict[str, Any]:
+    """Return what the transport needs to send such a request again: by name, for event loops or for threads.
+
+    With ``own_cookie`` the request has a ``Cookie`` header that somebody has given. Raises ``Unrepeatable``.
+    """
+    request = sent.request
+    try:
+        headers = RequestHeaders(request.headers, own_cookie)
+    except ValueError:
+        raise Unrepeatable("request headers") from None
+    if kind == "sync":
+        from litellm_accel.fastpath.transport.thread_pool import Head  # needs httpcore, which takes long to import
+
+        return {**way_of(sent), "head": Head(request.url, headers), "headers": headers}
+    return {**way_of(sent), "headers": headers, "prepared": OwnerCache()}
+
+
+def way_of(sent: Sent) -> dict[str, Any]:
+    """Return how a request was sent, besides its headers and its body."""
+    request = sent.request
+    if not sent.options:
+        return {"url": request.url, "timeout": request.extensions.get("timeout")}
+    timeout, proxy, server_hostname, ssl_verify = sent.options
+    way = {
+        "url": URL(str(request.url), encoded=True),
+        "timeout": ClientTimeout(sock_connect=timeout.connect, sock_read=timeout.read, connect=timeout.pool),
+        "proxy": proxy,
+        "server_hostname": server_hostname,
+    }
+    return way if ssl_verify is None else {**way, "ssl": ssl_verify}
+
+
+class _Coster:
+    """Prices results and, where there is no price, says what stock says, or nothing if it has said so.
+
+    LiteLLM looks for a price under many names before it gives up: a millisecond. Where it knows no model by any of them
+    and had nothing to say, it need not look again for the same names; the price list is watched.
+    """
+
+    def __init__(self, total: Callable[[Any], Any], logging: Any, hidden: dict[str, Any]) -> None:
+        self._total = total
+        # A copy: this call's own object has yet to tell its callbacks, and warns once.
+        self._logging = copy.copy(logging)
+        self._logging.model_call_details = dict(logging.model_call_details)
+        self._names = {
+            "litellm_model_name": hidden.get("litellm_model_name"),
+            "router_model_id": hidden.get("model_id"),
+        }
+        self._unknown: tuple[Any, ...] | None = None
+
+    def __call__(self, result: Any, quiet: bool = False) -> Any:
+        if self._unknown is not None and self._facts(result) == self._unknown:
+            return None
+        found = self._total(result)
+        if found:
+            return found
+        logging = self._logging
+        logging.zero_cost_warned = quiet  # stock warns once a call, and this is another call
+        found = logging._response_cost_calculator(result=result, **self._names)
+        if found is None and not logging.zero_cost_warned:
+            failure = logging.model_call_details.get("response_cost_failure_debug_information") or {}
+            if _UNKNOWN_MODEL in failure.get("error_str", ""):
+                self._unknown = self._facts(result)
+        return found
+
+    def _facts(self, result: Any) -> tuple[Any, ...] | None:
+        """Return what a price depends on besides the tokens of prompt and completion; None if on other usage, too."""
+        return pricing_facts(result) if is_plain(extra(result, "usage")) else None
+
+
+def masked(result: Any) -> Any:
+    """Return a copy of ``result`` without its times, its call's identifier and a router's additions, see ``state``."""
+    made = result.model_copy()
+    made.__dict__["_response_ms"] = 0.0
+    hidden = made._hidden_params = {**result._hidden_params, **_VOLATILE}
+    hidden["additional_headers"] = without_routers(hidden["additional_headers"])
+    return made
+
+
+def without_routers(headers: dict[str, Any]) -> dict[str, Any]:
+    """Return a result's additional headers without those that a router has added."""
+    return dict(itertools.takewhile(lambda item: item[0] != _GROUP, headers.items()))
+
+
+def _marshalled(value: Any) -> bytes:
+    try:
+        return marshal.dumps(value)
+    except ValueError:
+        raise Unrepeatable("a parameter that has no plain form") from None

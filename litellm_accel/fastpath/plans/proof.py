@@ -1,0 +1,140 @@
+"""Plans are proven on the user's own calls: beside stock, the fast path computes what it would have done.
+
+Where no record of ``verify`` fits, a plan that was learned serves nobody yet. It is a ``Candidate`` in the plan's
+place, and stock serves the next calls of its kind, watched. What the candidate would have sent, returned and told must
+be what stock has. After some such calls, with different messages, it takes the plan's place. One difference refuses the
+kind, several refused kinds the component. Nothing is sent for it, and nothing of the caller's is touched.
+
+What is made after a call has returned, like payloads and the prices of streams, is made by stock as well for as many
+served calls (``Trial``), and stock's is used.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+# So many calls of a kind must agree; and so many refused kinds refuse the component.
+CALLS = 3
+_MAX_REFUSED = 3
+# What is counted for a call that is stock's because its kind is being compared.
+BEING_PROVEN = "being proven"
+RECORDED, OWN_CALLS = "recorded", "own calls"
+_DIFFERS = "differs from stock"
+
+
+class Differs(Exception):
+    """The fast path would have done something else than stock; the text says what."""
+
+
+class Proof:
+    """How a component's calls are proven: by a record of ``verify``, or each kind of them on the user's own calls."""
+
+    def __init__(self, gate: Any) -> None:
+        self.gate = gate
+        self.is_recorded = False
+        self.refused: dict[Any, str] = {}
+
+    @property
+    def level(self) -> str:
+        """How it is, in a word."""
+        return RECORDED if self.is_recorded else OWN_CALLS
+
+    @property
+    def calls(self) -> int:
+        """How many calls of a kind must agree."""
+        return 0 if self.is_recorded else CALLS
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the component serves nobody any more, or None."""
+        if len(self.refused) < _MAX_REFUSED:
+            return None
+        return f"not equal on your own calls: {'; '.join(sorted(set(self.refused.values())))}"
+
+    def refuse(self, kind: Any, difference: str) -> str:
+        """Note that calls of a ``kind`` differ; return the reason for which they are stock's from now on."""
+        reason = f"{_DIFFERS}: {difference}"
+        if len(self.refused) < _MAX_REFUSED:
+            self.refused[kind] = reason
+        self.gate.decline(reason)
+        if self.refusal is not None:
+            self.gate.switch(False)
+        return reason
+
+
+class Trial:
+    """What the fast path makes in the place of one of stock's functions: on trial until it has agreed with it often
+    enough.
+
+    ``refuse`` is told of a difference; after that stock's function alone is used.
+    """
+
+    def __init__(self, proof: Proof, refuse: Callable[[str], None]) -> None:
+        self._missing = proof.calls
+        self._proof = proof
+        self.refuse = refuse
+
+    @property
+    def is_on(self) -> bool:
+        """Whether stock's is to be made, too."""
+        return self._missing > 0 and not self._proof.is_recorded
+
+    def agreed(self) -> None:
+        """Note that both were equal."""
+        self._missing -= 1
+
+
+class Candidate:
+    """In a plan's place: what was ``made`` of watched calls serves nobody before others have agreed with it.
+
+    ``earlier`` is what was there before. What agreed with that need not be shown again, but one more call is compared.
+    """
+
+    _lock = threading.Lock()
+
+    def __init__(self, made: Any, earlier: Any) -> None:
+        self.made = made
+        self.plan = getattr(made, "plan", made)
+        self.epoch = made.epoch
+        self.kinds = made.kinds
+        self.rewriting = made.rewriting
+        self.covers = made.covers
+        self.notifier = made.feed
+        self._agreed: set[int] = set()  # their messages
+        self._running: set[int] = set()
+        self._missing = CALLS
+        if type(earlier) is Candidate:
+            self._agreed = set(earlier._agreed)
+            self._missing = max(earlier._missing, 1)
+        elif earlier is not None:
+            self._missing = 1
+
+    @property
+    def expires(self) -> float:
+        """When the plan must be learned again (``time.time()``)."""
+        moment: float = self.made.expires
+        return moment
+
+    def wants(self, messages: bytes) -> bool:
+        """Return whether a call with these ``messages`` would show something that is not being shown already."""
+        mark = hash(messages)
+        return mark not in self._agreed and mark not in self._running and len(self._running) < self._missing
+
+    def begin(self, messages: bytes) -> bool:
+        """Return whether a call with these ``messages`` shall be compared, and note that it is."""
+        with self._lock:
+            wanted = self.wants(messages)
+            if wanted:
+                self._running.add(hash(messages))
+            return wanted
+
+    def end(self, messages: bytes, agreed: bool) -> bool:
+        """Note that a call is over, and whether it ``agreed``; return whether that is enough."""
+        with self._lock:
+            self._running.discard(hash(messages))
+            if agreed:
+                self._agreed.add(hash(messages))
+                self._missing -= 1
+            return self._missing <= 0

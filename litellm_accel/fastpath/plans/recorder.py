@@ -1,0 +1,569 @@
+"""Stock's HTTP exchanges: watched while the fast path learns, answered again when stock must judge what came back.
+
+Both happen at LiteLLM's own transport, below the provider SDK: retries, error mapping, logging and callbacks are
+stock's, in stock's order. A *script*, held by a context variable, says what to do with the next exchange. Stock's
+functions are changed only while a script is playing, so that a call which was sent before ``restore()`` can still be
+handed over after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import functools
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
+from types import FunctionType, SimpleNamespace
+from typing import Any, TypeVar
+
+import aiohttp
+import httpx
+import openai
+from aiohttp.base_protocol import BaseProtocol
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from litellm_accel.fastpath import passage
+from litellm_accel.fastpath.notify.log_records import AFTER, BEFORE, DURING, HeardRecord, site_of
+from litellm_accel.fastpath.plans.argument_writes import CallSnapshots
+from litellm_accel.fastpath.plans.snapshots import stream_parts, take_snapshot
+from litellm_accel.patching import PatchError, Shared, resolve, shared
+from litellm_accel.stock import seams
+from litellm_accel.stock.trace import Trace
+
+ASYNC_TRANSPORT = "litellm.llms.custom_httpx.aiohttp_transport:LiteLLMAiohttpTransport._make_aiohttp_request"
+SYNC_TRANSPORT = "httpx._transports.default:HTTPTransport.handle_request"
+COST = "litellm.cost_calculator:response_cost_calculator"
+METADATA = "litellm.litellm_core_utils.llm_response_utils.response_metadata:update_response_metadata"
+HANDLE = "logging:Logger.handle"
+# By which a router's strategy counts a call before it is sent.
+COUNTING = "litellm.router_strategy.least_busy:LeastBusyLoggingHandler.log_pre_api_call"
+# Functions that word a timeout with the seconds it took: of handlers that use an SDK, and of LiteLLM's own client.
+ASYNC_TIMING = "litellm.llms.openai.openai:OpenAIChatCompletion.make_openai_chat_completion_request"
+ASYNC_AZURE_TIMING = "litellm.llms.azure.azure:AzureChatCompletion.make_azure_openai_chat_completion_request"
+ASYNC_HTTP_TIMING = "litellm.llms.custom_httpx.http_handler:AsyncHTTPHandler.post"
+# How providers that LiteLLM calls without an SDK turn an answer into a response.
+CONVERSIONS = (
+    "litellm.llms.openai.chat.gpt_transformation:OpenAIGPTConfig.transform_response",
+    "litellm.llms.azure_ai.chat.transformation:AzureAIStudioConfig.transform_response",
+    "litellm.llms.compactifai.chat.transformation:CompactifAIChatConfig.transform_response",
+    "litellm.llms.fireworks_ai.chat.transformation:FireworksAIConfig.transform_response",
+    "litellm.llms.groq.chat.transformation:GroqChatConfig.transform_response",
+    "litellm.llms.mistral.chat.transformation:MistralConfig.transform_response",
+    "litellm.llms.openrouter.chat.transformation:OpenrouterConfig.transform_response",
+    "litellm.llms.xai.chat.transformation:XAIChatConfig.transform_response",
+)
+# Functions by which LiteLLM finds or makes the client for the running event loop.
+CLIENTS = (
+    "litellm.llms.openai.openai:OpenAIChatCompletion._get_openai_client",
+    "litellm.llms.azure.common_utils:BaseAzureLLM.get_azure_openai_client",
+    "litellm.llms.custom_httpx.http_handler:get_async_httpx_client",
+    "litellm.llms.custom_httpx.http_handler:get_httpx_client",
+)
+_DECODING = ("utf-8", "surrogateescape")  # aiohttp's, of headers
+_TIME_TAKEN = re.compile(r"(?<=time taken=)[\d.]+(?= seconds$)")
+
+
+class Reply:
+    """What came back on an exchange begun at ``sent``: status, headers and body, or an error at one of two stages.
+
+    ``live`` is the response as stock's transport has it, if the body is a stream and nothing of it has been read;
+    ``request`` is what it answers.
+    """
+
+    __slots__ = ("body", "body_error", "error", "extensions", "headers", "live", "request", "sent", "status")
+
+    def __init__(
+        self,
+        sent: float,
+        status: int = 0,
+        headers: Any = None,
+        body: bytes = b"",
+        error: BaseException | None = None,
+        body_error: BaseException | None = None,
+        extensions: Mapping[str, Any] | None = None,
+        live: Any = None,
+        request: httpx.Request | None = None,
+    ) -> None:
+        self.sent = sent
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.error = error
+        self.body_error = body_error
+        self.extensions = extensions
+        self.live = live
+        self.request = request
+
+    def note(self, part: bytes) -> None:
+        """Add a part of the body, which somebody else reads."""
+        self.body += part
+
+    def fail(self, error: Exception) -> None:
+        """Note how somebody else's reading ended."""
+        self.body_error = error
+
+    def read(self, response: httpx.Response) -> None:
+        """Take the body of ``response`` as it came, or what went wrong with it, and close it."""
+        try:
+            self.body = b"".join(response.iter_raw())
+        except Exception as error:
+            self.body_error = error
+        finally:
+            response.close()
+
+
+class Sent:
+    """One request as stock handed it to its transport, the reply to it, and the event loop that was running."""
+
+    __slots__ = ("loop", "options", "reply", "request", "transport")
+
+    def __init__(self, transport: Any, request: httpx.Request, options: tuple[Any, ...], reply: Reply) -> None:
+        self.transport = transport
+        self.request = request
+        self.options = options
+        self.reply = reply
+        self.loop = asyncio._get_running_loop()
+
+
+class Conversion:
+    """How LiteLLM turned the answer of one call into a response, for a provider that it calls without an SDK.
+
+    ``config`` is LiteLLM's object for the provider, ``given`` what its ``transform_response`` was called with.
+    """
+
+    __slots__ = ("config", "given")
+
+    def __init__(self, config: Any, given: dict[str, Any]) -> None:
+        self.config = config
+        self.given = {**given, "model_response": copy.deepcopy(given["model_response"])}
+
+    def convert(self, body: bytes) -> Any:
+        """Return the response to an answer with this ``body``; nobody is told."""
+        response = httpx.Response(200, headers={"content-type": "application/json"}, content=body)
+        model_response = copy.deepcopy(self.given["model_response"])
+        model_response.id = type(model_response)().id  # each call draws one, lest its answer has none
+        given = {**self.given, "model_response": model_response, "raw_response": response, "logging_obj": _Deaf()}
+        return self.config.transform_response(**given)
+
+
+class _Deaf:
+    """In the place of a call's ``Logging`` object."""
+
+    def __init__(self) -> None:
+        self.model_call_details: dict[str, Any] = {}
+
+    def post_call(self, *arguments: Any, **named: Any) -> None:
+        """Nobody is told."""
+
+
+class Recording:
+    """Script: let exchanges pass and write them down, with what LiteLLM priced the answer by.
+
+    ``result`` is what stock returned; whoever runs it puts it there. ``conversion`` is how the answer became that, None
+    if the provider's SDK had a hand in it. ``client_guard`` are what LiteLLM's functions for them were called with and
+    returned. ``is_sending`` tells whether a request has been about to leave. ``heard`` are the log records of the call,
+    ``listens`` whether they are all.
+    ``trace`` is whose functions have run.
+    If successes are told of, also ``snapshots``: of what LiteLLM's ``Logging`` object holds for them and of what the
+    call was given. Of a call that ``source``, the body is left to stock, and ``stream`` is LiteLLM's stream, whose
+    parts the pictures show.
+    """
+
+    def __init__(self, pictures: CallSnapshots | None = None, streams: bool = False) -> None:
+        self.live = True
+        self.trace = Trace()
+        self.streams = streams
+        self.stream: Any = None
+        self.pictures = pictures
+        self.text: Any = None
+        self.sent: list[Sent] = []
+        self.heard: list[HeardRecord] = []
+        self.listens = hearing() is not None
+        self.is_sending = False
+        self._thread = threading.get_ident()
+        self.conversion: Conversion | None = None
+        self.pricing: dict[str, Any] | None = None
+        self.result: Any = None
+        self.clients: list[tuple[FunctionType, tuple[Any, ...], Any]] = []
+        self.fault: Exception | None = None
+
+    def take(self, request: httpx.Request) -> Reply | None:
+        if self.pictures is not None and not self.sent:
+            self.pictures.send()
+        self.is_sending = True
+        return None
+
+    def fail(self, error: Exception) -> None:
+        """Record no more, for ``error`` has come in between."""
+        self.live = False
+        self.fault = error
+
+    def hear(self, logger: logging.Logger, record: logging.LogRecord) -> bool:
+        """Take note of a log ``record``; return whether it is to be written, as each is."""
+        phase = AFTER if self.sent else DURING if self.is_sending else BEFORE
+        try:
+            heard = HeardRecord(logger, record, phase, threading.get_ident() != self._thread)
+            if not heard.is_others:
+                self.heard.append(heard)
+        except Exception:
+            self.listens = False
+        return True
+
+    def note(self, logging: Any, result: Any) -> None:
+        """Keep what ``logging`` holds now that its call has succeeded."""
+        if self.live and self.pictures is not None and self.pictures.state is None:
+            self.text = logging.model_call_details.get("original_response")
+            if self.streams:
+                self.note_stream(result, None)
+            else:
+                self.pictures.succeed(logging)
+
+    def forget(self) -> None:
+        """Let go of all: tasks that were begun meanwhile may hold this recording for long, with their context."""
+        self.trace.end()
+        self.stream = self.pictures = self.conversion = self.pricing = self.result = None
+        self.sent.clear()
+        self.heard.clear()
+        self.clients.clear()
+
+    def note_stream(self, stream: Any, again: Any) -> None:
+        """Keep what LiteLLM's ``stream`` holds before it is read, and what a router would call ``again`` with."""
+        self.stream = stream
+        if self.pictures is not None:
+            with suppress(AttributeError):  # a stream of another kind, which is not learned
+                self.pictures.state = take_snapshot(stream_parts(stream, again))
+
+
+class Replay:
+    """Script: answer the first exchange with a reply that is already here; later ones pass.
+
+    ``differs`` is set if stock sends another ``body`` to ``url``, or this one elsewhere: the reply is used all the
+    same, since the request has been sent and must not be sent again, but the fast path has made a mistake. ``waited``
+    is how many seconds the exchange took; ``result`` is what stock returned, put there by whoever runs it. ``written``
+    are the sites of log records that have been written already.
+    """
+
+    def __init__(self, url: str, body: bytes, reply: Reply, written: Iterable[Any] = ()) -> None:
+        self.live = True
+        self.url = url
+        self.body = body
+        self.reply = reply
+        self.used = False
+        self.differs = False
+        self.result: Any = None
+        self.text: Any = None
+        self.written = list(written)
+        self.waited = time.time() - reply.sent
+
+    def take(self, request: httpx.Request) -> Reply | None:
+        is_there = str(request.url) == self.url
+        is_this = getattr(request, "_content", None) == self.body  # a body that is yet to be read is another's
+        if self.used or not (is_there or is_this):
+            return None
+        self.used = True
+        self.live = False
+        self.differs = not (is_there and is_this)
+        return self.reply
+
+    def fail(self, error: Exception) -> Reply:
+        """Return the reply all the same: what it answers has been sent."""
+        self.live = False
+        self.used = self.differs = True
+        return self.reply
+
+    def hear(self, logger: logging.Logger, record: logging.LogRecord) -> bool:
+        """Return whether a log ``record`` is to be written: once."""
+        if self.used or (site := site_of(record)) not in self.written:
+            return True
+        self.written.remove(site)
+        return False
+
+    def forget(self) -> None:
+        """Let go of all, as a recording does; of a reply that was not used, someone may yet be in need."""
+        self.result = None
+        if self.used:
+            self.reply.live = None
+
+    def note(self, logging: Any, result: Any) -> None:
+        """Keep the text of the answer as LiteLLM tells it to callbacks."""
+        if self.used and self.text is None:
+            self.text = logging.model_call_details.get("original_response")
+
+
+Script = TypeVar("Script", Recording, Replay)
+_script: ContextVar[Recording | Replay | None] = ContextVar("litellm_accel_script", default=None)
+
+
+def note_stream(stream: Any, again: Any) -> None:
+    """Show a recording that is made now the ``stream`` that a router has got, see ``Recording.note_stream``."""
+    now = _script.get()
+    if isinstance(now, Recording) and now.live and now.streams:
+        now.note_stream(stream, again)
+
+
+def playing() -> bool:
+    """Return whether this call runs under a script that is not over."""
+    now = _script.get()
+    return now is not None and now.live
+
+
+@contextmanager
+def scripted(script: Script) -> Iterator[Script]:
+    """Let ``script`` say what becomes of the exchanges in the block."""
+    with ExitStack() as held:
+        for function in functions():
+            held.enter_context(function)
+        listening = hearing()
+        if listening is not None and (isinstance(script, Recording) or script.written):
+            held.enter_context(listening)
+        token = _script.set(script)
+        try:
+            yield script
+        finally:
+            script.live = False
+            _script.reset(token)
+
+
+def _answered(reply: Reply, request: httpx.Request) -> aiohttp.ClientResponse:
+    """Return a response of aiohttp's whose body is here, and whose connection has gone back when that was read."""
+    loop = asyncio.get_running_loop()
+    fields = reply.headers
+    if type(fields) is list:  # as bytes, as they came
+        fields = CIMultiDict((name.decode(*_DECODING), value.decode(*_DECODING)) for name, value in fields)
+    url = URL(str(request.url), encoded=True)
+    sent = CIMultiDictProxy(CIMultiDict(request.headers.items()))
+    begun = {
+        "method": request.method,
+        "url": url,
+        "writer": None,
+        "continue100": None,
+        "timer": None,
+        "request_info": aiohttp.RequestInfo(url, request.method, sent, url),
+        "traces": [],
+        "loop": loop,
+        "session": None,
+        "stream_writer": SimpleNamespace(output_size=0),
+    }
+    response = aiohttp.ClientResponse(**seams.taken_by(aiohttp.ClientResponse, begun))
+    response.version, response.status, response.reason = aiohttp.HttpVersion11, reply.status, ""
+    response._headers = CIMultiDictProxy(CIMultiDict(fields))
+    response._raw_headers = tuple((name.encode(*_DECODING), text.encode(*_DECODING)) for name, text in fields.items())
+    response.content = aiohttp.StreamReader(BaseProtocol(loop), len(reply.body) + 1, loop=loop)
+    if reply.body_error is not None:
+        response.content.set_exception(reply.body_error)
+    else:
+        response.content.feed_data(reply.body)
+        response.content.feed_eof()
+    return response
+
+
+class _Body(httpx.SyncByteStream):
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self._reply.body:
+            yield self._reply.body
+        if self._reply.body_error is not None:
+            raise self._reply.body_error
+
+
+def _taken(request: httpx.Request) -> Reply | None:
+    """Return what answers ``request`` in the place of a host, if it is not to be sent."""
+    now = None
+    try:
+        now = _script.get()
+        return now.take(request) if now is not None and now.live else None
+    except Exception as error:
+        return None if now is None else now.fail(error)
+
+
+def _before(hear: Callable[..., Any]) -> passage.Hook:
+    """Return a hook that lets ``hear`` know of a call in a script that records; a fault ends the recording."""
+
+    def heard(*args: Any) -> None:
+        now = _script.get()
+        if isinstance(now, Recording) and now.live:
+            try:
+                hear(now, *args)
+            except Exception as error:
+                now.fail(error)
+
+    return heard
+
+
+def _after(hear: Callable[..., Any]) -> passage.Hook:
+    """Return a hook that lets ``hear`` know of a result in a script; a fault ends the script."""
+
+    def heard(result: Any, *args: Any) -> Any:
+        now = _script.get()
+        if now is not None:
+            try:
+                hear(now, result, *args)
+            except Exception as error:
+                now.fail(error)
+        return result
+
+    return heard
+
+
+def _async_transport(stock: FunctionType) -> Callable[..., Any]:
+    def before(
+        transport: Any, client_session: Any, request: httpx.Request, *options: Any
+    ) -> tuple[Any, BaseException | None] | None:
+        reply = _taken(request)
+        if reply is None:
+            return None
+        if reply.error is not None:
+            return None, reply.error
+        return reply.live or _answered(reply, request), None
+
+    def after(
+        now: Recording | Replay,
+        response: Any,
+        transport: Any,
+        client_session: Any,
+        request: httpx.Request,
+        *options: Any,
+    ) -> None:
+        if isinstance(now, Recording) and now.live:
+            reply = Reply(0.0, response.status, response.headers, live=response if now.streams else None)
+            now.sent.append(Sent(transport, request, options, reply))
+            if not now.streams:
+                response.content = passage.Overheard(response.content, reply.note, reply.fail)
+
+    return passage.aaround(stock, before, _after(after))
+
+
+def _sync_transport(stock: FunctionType) -> Callable[..., Any]:
+    def before(transport: Any, request: httpx.Request) -> tuple[Any, BaseException | None] | None:
+        reply = _taken(request)
+        if reply is None:
+            return None
+        if reply.error is not None or reply.live is not None:
+            return reply.live, reply.error
+        stream = _Body(reply)
+        return httpx.Response(reply.status, headers=reply.headers, stream=stream, extensions=reply.extensions), None
+
+    def after(now: Recording | Replay, response: Any, transport: Any, request: httpx.Request) -> None:
+        if isinstance(now, Recording) and now.live:
+            live = response if now.streams else None
+            raw = response.headers.raw
+            reply = Reply(0.0, response.status_code, raw, extensions=response.extensions, live=live)
+            now.sent.append(Sent(transport, request, (), reply))
+            if not now.streams:
+                response.stream = passage.OverheardStream(response.stream, reply.note, reply.fail)
+
+    return passage.around(stock, before, _after(after))
+
+
+def _cost(stock: FunctionType) -> Callable[..., Any]:
+    names = stock.__code__.co_varnames[: stock.__code__.co_argcount]
+
+    def before(now: Recording, *arguments: Any) -> None:
+        now.pricing = dict(zip(names, arguments, strict=True))
+
+    return passage.around(stock, _before(before))
+
+
+def _metadata(stock: FunctionType) -> Callable[..., Any]:
+    places = [stock.__code__.co_varnames.index(name) for name in ("logging_obj", "result")]
+
+    def after(now: Recording | Replay, result: None, *arguments: Any) -> None:
+        now.note(*(arguments[place] for place in places))
+
+    return passage.around(stock, None, _after(after))
+
+
+def _conversion(stock: FunctionType) -> Callable[..., Any]:
+    names = stock.__code__.co_varnames[1 : stock.__code__.co_argcount]
+
+    def before(now: Recording, config: Any, *arguments: Any) -> None:
+        if now.conversion is None:
+            now.conversion = Conversion(config, dict(zip(names, arguments, strict=True)))
+
+    return passage.around(stock, _before(before))
+
+
+def _handling(stock: FunctionType) -> Callable[..., Any]:
+    def before(logger: logging.Logger, record: logging.LogRecord) -> tuple[None, None] | None:
+        now = _script.get()
+        return None if now is None or not now.live or now.hear(logger, record) else (None, None)
+
+    return passage.around(stock, before)
+
+
+def _client(function: FunctionType, stock: FunctionType) -> Callable[..., Any]:
+    def after(now: Recording | Replay, found: Any, *arguments: Any) -> None:
+        if isinstance(now, Recording) and now.live:
+            now.clients.append((function, arguments, found))
+
+    return passage.around(stock, None, _after(after))
+
+
+def _counting(stock: FunctionType) -> Callable[..., Any]:
+    def before(*args: Any, **kwargs: Any) -> tuple[None, None] | None:
+        now = _script.get()
+        return (None, None) if isinstance(now, Replay) and now.live else None  # what is answered again has been counted
+
+    return passage.around(stock, before)
+
+
+def _async_timing(digits: int, stock: FunctionType) -> Callable[..., Any]:
+    def failed(error: Exception) -> None:
+        now = _script.get()
+        if isinstance(error, openai.APITimeoutError) and isinstance(now, Replay) and now.used:
+            waited = now.waited
+            error.message = _TIME_TAKEN.sub(lambda shown: str(round(float(shown[0]) + waited, digits)), error.message)
+
+    return passage.aaround(stock, failed=failed)
+
+
+@functools.cache
+def hearing() -> Shared | None:
+    """Return the method of loggers by which scripts hear log records, None if it is not Python's own."""
+    try:
+        return shared(resolve(HANDLE), _handling)
+    except PatchError:
+        return None
+
+
+@functools.cache
+def functions() -> tuple[Shared, ...]:
+    """Return stock's functions that heed scripts. Raises ``PatchError`` if one is missing or not LiteLLM's own."""
+    return (*required(), *_present())
+
+
+def required() -> Iterator[Shared]:
+    """Yield those of these functions without which nothing can be watched. Raises as ``functions`` does."""
+    for target, build in (
+        (ASYNC_TRANSPORT, _async_transport),
+        (SYNC_TRANSPORT, _sync_transport),
+        (COST, _cost),
+        (METADATA, _metadata),
+        (ASYNC_TIMING, functools.partial(_async_timing, 2)),
+    ):
+        yield shared(resolve(target), build)
+
+
+def _present() -> Iterator[Shared]:
+    """Yield the functions of other providers and of a strategy; what the installed LiteLLM lacks, no call runs into."""
+    builders: dict[str, Callable[[FunctionType], Callable[..., Any]]] = {
+        COUNTING: _counting,
+        ASYNC_AZURE_TIMING: functools.partial(_async_timing, 2),
+        ASYNC_HTTP_TIMING: functools.partial(_async_timing, 3),
+        **dict.fromkeys(CONVERSIONS, _conversion),
+    }
+    for target, build in builders.items():
+        with suppress(PatchError):
+            yield shared(resolve(target), build)
+    for target in CLIENTS:
+        with suppress(PatchError):
+            function = resolve(target)
+            yield shared(function, functools.partial(_client, function))

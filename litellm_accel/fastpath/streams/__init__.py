@@ -1,0 +1,1 @@
+"""Streams: opened, read, priced and put together as LiteLLM does."""

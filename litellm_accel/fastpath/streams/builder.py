@@ -1,0 +1,250 @@
+"""Puts the chunks of a text together into a response, as LiteLLM's builder does, by templates learned from it.
+
+Condensed, a stream of text is a few chunks that say the same of themselves and hold a text, a role, a finish reason
+and, the last of them, a usage. What of that the builder takes from where, marked chunks show, as in ``templates``.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Mapping, Sequence
+from types import FunctionType, SimpleNamespace
+from typing import Any
+
+from litellm_accel.fastpath.plans.argument_writes import same
+from litellm_accel.fastpath.plans.proof import Proof, Trial
+from litellm_accel.fastpath.plans.snapshots import where
+from litellm_accel.fastpath.plans.templates import HIDDEN, TemplateLearner, Unrepeatable, state
+from litellm_accel.fastpath.streams.pricer import counted
+from litellm_accel.hot import template
+
+_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+# The leaves of a text, in their order: what its chunks say of themselves, all its content, and its tokens.
+_LEAVES = ("id", "created", "system_fingerprint", "content", *_COUNTS)
+# What all chunks of a text say alike; and what its response may show of a choice.
+_SAME = ("id", "created", "model", "object", "system_fingerprint")
+_SHOWN = ("finish_reason", "index", "role")
+_USAGE, _MODEL = "usage", "provider_response_model"
+_COST = "cost"
+# What OpenAI's chunks say of the stream besides, and what fills them up to hide how long their text is.
+_STATED, _FILLING = "service_tier", "obfuscation"
+_MAX_CHUNKS = 8
+_MAX_TEMPLATES = 256
+_MISSING: Any = object()
+
+
+class Text:
+    """What a stream of text has said: its shape, its leaves, and the hidden parameters of its last chunk.
+
+    Two texts of one shape differ in nothing but their leaves that a builder might look at.
+    """
+
+    def __init__(self, chunks: Sequence[Any], kinds: tuple[Any, ...]) -> None:
+        """Read ``chunks``; ``kinds`` are the classes of a chunk, a choice and a delta. Raises ``Unrepeatable``."""
+        if not chunks or len(chunks) > _MAX_CHUNKS:
+            raise Unrepeatable("many chunks")
+        self._kinds = kinds
+        self._first = vars(chunks[0])
+        self._moment = 0.0
+        self.texts: list[str] = []
+        self.usage: Any = None
+        self.hidden: dict[str, Any] = {}
+        shape = [self._chunk(chunk, chunk is chunks[-1]) for chunk in chunks]
+        found, usage = self._first, self.usage
+        if type(found["id"]) is not str or type(found["created"]) is not int or usage is None:
+            raise Unrepeatable("no plain text")
+        if type(found["system_fingerprint"]) not in (str, type(None)):
+            raise Unrepeatable("no plain text")
+        tokens = counted(usage)
+        is_sum = usage.prompt_tokens + usage.completion_tokens == usage.total_tokens
+        if tokens is None or not is_sum or getattr(usage, "cost", None) is not None:
+            raise Unrepeatable("another usage")
+        content = "".join(self.texts)
+        self.leaves: list[Any] = [found["id"], found["created"], found["system_fingerprint"], content]
+        self.leaves += [getattr(usage, name) for name in _COUNTS]
+        kinds = tuple((type(leaf), bool(leaf)) for leaf in self.leaves)
+        self.shape: tuple[Any, ...] = (*shape, type(usage), tokens, kinds, found["model"], found["object"])
+
+    def _chunk(self, chunk: Any, is_last: bool) -> tuple[Any, ...]:
+        """Return the shape of a chunk."""
+        if type(chunk) is not self._kinds[0] or any(vars(chunk).get(n) != self._first.get(n) for n in _SAME):
+            raise Unrepeatable("chunks that differ")
+        hidden = chunk.__pydantic_private__[HIDDEN]
+        moment = hidden["created_at"]
+        if not self._moment <= moment or "provider_specific_fields" in hidden or (_USAGE in hidden and not is_last):
+            raise Unrepeatable("another order")
+        self._moment, self.hidden = moment, hidden
+        shape: list[Any] = [hidden.get(_MODEL), hidden.get("custom_llm_provider")]
+        for name, value in (*vars(chunk).items(), *chunk.__pydantic_extra__.items()):
+            shape.append(name)
+            if name == _USAGE and is_last and value is not None:
+                self.usage = value
+            elif name == "choices" and len(value) <= 1:
+                shape.append(tuple(map(self._choice, value)))
+            elif name == _STATED and type(value) is str:
+                shape.append(value)
+            elif name not in _SAME and value is not None and (name != _FILLING or type(value) is not str):
+                raise Unrepeatable("more than text")
+        if is_last and _USAGE not in shape:
+            self.usage = hidden.get(_USAGE)
+        return tuple(shape)
+
+    def _choice(self, choice: Any) -> tuple[Any, ...]:
+        delta = choice.__pydantic_extra__["delta"]
+        is_plain = all(value is None for value in vars(delta).values()) and not vars(choice)
+        if not is_plain or (type(choice), type(delta)) != self._kinds[1:]:
+            raise Unrepeatable("more than text")
+        shape: list[Any] = [tuple(vars(delta))]
+        for name, value in (*choice.__pydantic_extra__.items(), *delta.__pydantic_extra__.items()):
+            shape.append(name)
+            if name == "content" and type(value) is str:
+                self.texts.append(value)
+            elif name in _SHOWN:
+                shape.append(value)
+            elif name != "delta" and value is not None:
+                raise Unrepeatable("more than text")
+        return tuple(shape)
+
+
+class Assembler:
+    """Puts texts together: ``builder`` is LiteLLM's own, ``kinds`` are the classes of a chunk, a choice and a delta.
+
+    Each kind of text is on trial first: then LiteLLM puts it together as well.
+    """
+
+    def __init__(self, builder: FunctionType, kinds: tuple[Any, ...], proof: Proof) -> None:
+        self._proof = proof
+        # What goes wrong with marked chunks is not logged.
+        names = {**builder.__globals__, "verbose_logger": SimpleNamespace(exception=_unsaid, debug=_unsaid)}
+        self._builder = FunctionType(builder.__code__, names, builder.__name__, builder.__defaults__)
+        self._kinds = kinds
+        self._templates: dict[Any, template.Template | None] = {}
+
+    def assembled(self, chunks: Sequence[Any], provider: Any) -> tuple[Any, Trial] | None:
+        """Return the response for ``chunks``, not yet priced, and its trial; None if LiteLLM must put them together.
+
+        ``provider`` is the call's.
+        """
+        try:
+            text = Text(chunks, self._kinds)
+            key = (provider, text.shape)
+            found = self._templates.get(key, _MISSING)
+        except (Unrepeatable, AttributeError, KeyError, TypeError):  # a chunk of another make, or changed since
+            return None
+        if found is _MISSING:
+            if len(self._templates) >= _MAX_TEMPLATES:
+                self._templates.clear()
+            try:
+                trial = Trial(self._proof, functools.partial(self._refuse, key))
+                found = self._learned(chunks, text, provider), trial
+            except Unrepeatable:
+                found = None
+            self._templates[key] = found
+        return None if found is None else (found[0].build(text.leaves, {HIDDEN: text.hidden}), found[1])
+
+    def _refuse(self, key: Any, difference: str) -> None:
+        self._templates[key] = None
+        self._proof.refuse(key, difference)
+
+    def _learned(self, chunks: Sequence[Any], text: Text, provider: Any) -> template.Template:
+        examples = [_marked(chunks, text, salt) for salt in (1, 2)]
+        results = [self._built(example, provider) for example in examples]
+        read = [Text(example, self._kinds) for example in examples]
+        if any(each.shape != text.shape for each in read):
+            raise Unrepeatable("a text that marks would change")
+        made = template.Template(_BuilderTemplateLearner(read).node(*results))
+        again = made.build(text.leaves, {HIDDEN: text.hidden})
+        if state(again) != state(self._built(chunks, provider)):
+            raise Unrepeatable("another response than stock's")
+        return made
+
+    def _built(self, chunks: Sequence[Any], provider: Any) -> Any:
+        deaf = SimpleNamespace(model_call_details={"custom_llm_provider": provider}, response_cost_calculator=_unsaid)
+        try:
+            return self._builder(list(chunks), logging_obj=deaf)
+        except Exception:
+            raise Unrepeatable("chunks that cannot be put together") from None
+
+
+def compare(made: Any, response: Any, trial: Trial) -> None:
+    """Compare what was ``made`` of a text with LiteLLM's ``response``, which is priced already."""
+    ours, stocks = _unpriced(made), _unpriced(response)
+    if state(ours) == state(stocks):
+        trial.agreed()
+    else:
+        trial.refuse(f"end of a stream, {where(ours, stocks)!r}")
+
+
+def _unpriced(response: Any) -> Any:
+    made = response.model_copy()
+    vars(made)[_USAGE] = usage = made.usage.model_copy()
+    for held in (vars(usage), usage.__pydantic_extra__ or {}):
+        held.pop(_COST, None)
+    usage.__pydantic_fields_set__.discard(_COST)
+    made._hidden_params = {name: item for name, item in made._hidden_params.items() if name != "response_cost"}
+    return made
+
+
+def _unsaid(*args: Any, **kwargs: Any) -> None:
+    """Nobody is told."""
+
+
+def _marked(chunks: Sequence[Any], text: Text, salt: int) -> list[Any]:
+    """Return copies of ``chunks`` with other leaves, unlike in each ``salt``."""
+    mark: dict[str, Any] = {
+        name: (f"~{salt}~{name}~" if type(leaf) is str else 1_000_003 * salt + index) if leaf else leaf
+        for index, (name, leaf) in enumerate(zip(_LEAVES, text.leaves, strict=True))
+    }
+    usage = copy.deepcopy(text.usage)
+    mark["total_tokens"] = mark["prompt_tokens"] + mark["completion_tokens"]
+    vars(usage).update((name, mark[name]) for name in _COUNTS)
+    for count in _COUNTS[:2]:
+        details = getattr(usage, f"{count}_details", None)
+        if getattr(details, "text_tokens", None):
+            vars(details)["text_tokens"] = mark[count]
+    made: list[Any] = []
+    rest = mark["content"]
+    for chunk in chunks:
+        chunk = chunk.model_copy()
+        vars(chunk).update((name, mark[name]) for name in _LEAVES[:3])
+        chunk.__pydantic_private__[HIDDEN] = hidden = chunk.__pydantic_private__[HIDDEN].copy()
+        if chunk.__pydantic_extra__.get(_FILLING) is not None:
+            chunk.__pydantic_extra__[_FILLING] = f"~{salt}~{_FILLING}~{len(made)}~"
+        for held in (vars(chunk), chunk.__pydantic_extra__, hidden):
+            if held.get(_USAGE) is text.usage:
+                held[_USAGE] = usage
+        choices = []
+        for choice in chunk.choices:
+            choice = choice.model_copy()
+            delta = choice.__pydantic_extra__["delta"] = choice.__pydantic_extra__["delta"].model_copy()
+            if delta.__pydantic_extra__.get("content"):
+                delta.__pydantic_extra__["content"], rest = rest, ""
+            choices.append(choice)
+        vars(chunk)["choices"] = choices
+        made.append(chunk)
+    return made
+
+
+class _BuilderTemplateLearner(TemplateLearner):
+    """Two responses made of marked texts."""
+
+    def __init__(self, texts: Sequence[Text]) -> None:
+        super().__init__(*({(type(leaf), leaf): i for i, leaf in enumerate(text.leaves) if leaf} for text in texts))
+        self._hidden = [text.hidden for text in texts]
+
+    def _dict(self, one: dict[Any, Any], two: dict[Any, Any]) -> tuple[Any, ...]:
+        kind, keys, nodes = super()._dict(one, two)
+        if HIDDEN not in one:
+            return kind, keys, nodes
+        hidden = self._spread(one[HIDDEN], two[HIDDEN])
+        return kind, keys, tuple(hidden if key == HIDDEN else node for key, node in zip(keys, nodes, strict=True))
+
+    def _spread(self, one: Mapping[str, Any], two: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Return the node for the hidden parameters of a response: those of the last chunk, or the same in a copy."""
+        for made, hidden in zip((one, two), self._hidden, strict=True):
+            if list(made) != list(hidden) or not all(map(same, made.values(), hidden.values())):
+                raise Unrepeatable("other hidden parameters")
+        if one is self._hidden[0] and two is self._hidden[1]:
+            return (template.SLOT, HIDDEN)
+        return (template.DICT, (HIDDEN,), ((template.SPREAD, HIDDEN),))

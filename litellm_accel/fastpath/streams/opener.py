@@ -1,0 +1,413 @@
+"""How streams are opened: what LiteLLM returns before anything has been read, learned from two calls.
+
+What stock returns for ``stream=True`` is made of LiteLLM's stream and its ``Logging`` object, of the SDK's stream, and
+of the HTTP response that it reads from. The first two are filled in as two watched calls have shown them, see
+``success``; the others are made by their own classes, over LiteLLM's own transport. What reads them, ends them, or lets
+go of them is stock's, as ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import dataclasses
+import datetime
+import importlib
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import httpx
+from httpx._client import BoundAsyncStream, BoundSyncStream
+from openai import NotGiven
+
+from litellm_accel.fastpath.notify import success
+from litellm_accel.fastpath.notify.payload import Payloads
+from litellm_accel.fastpath.plans.argument_writes import at
+from litellm_accel.fastpath.plans.header_maps import HeaderMaps
+from litellm_accel.fastpath.plans.proof import Trial
+from litellm_accel.fastpath.plans.recorder import Recording, Reply
+from litellm_accel.fastpath.plans.snapshots import OBJECTS, RAW, equivalent, take_snapshot, where, without_nodes
+from litellm_accel.fastpath.plans.templates import Unrepeatable
+from litellm_accel.fastpath.streams.pricer import StreamPricer
+from litellm_accel.fastpath.transport.cookies import ClientCookies, NoCookies
+from litellm_accel.hot import chat, template
+
+# What is another in each call, by attribute, and when or how it is made.
+_MOMENTS = {
+    "_response_ms": "total",
+    "_stream_created_time": "created",
+    "idempotency_key": "key",
+    "litellm_overhead_time_ms": "overhead",
+}
+_ADDITIONAL = "additional_headers"
+# In the names of headers by which a price is stated.
+_PRICE = "response-cost"
+
+
+class ObservedStream(success.ObservedCall):
+    """One stream as stock returned it: the state of all its parts before it was read, and what the call was given."""
+
+    def __init__(
+        self, recording: Recording, arguments: Mapping[str, Any], plan: chat.Plan, read: success.ReadMessages
+    ) -> None:
+        pictures = recording.pictures
+        if pictures is None or pictures.state is None:
+            raise Unrepeatable("a stream that LiteLLM makes otherwise")
+        self.parts = dict(pictures.state.named())
+        super().__init__(pictures, arguments, None, plan, read, self.parts["logging"])
+        self.stream = dict(self.parts["stream"].named())
+        self.headers: dict[str, str] = without_nodes(self.stream["_response_headers"])
+
+    def slots(self) -> dict[str, Any]:
+        """Return the clocks, identifiers and objects of this call, by slot."""
+        hidden = dict(self.stream["_hidden_params"].named())
+        objects = {**self.known, **self.stream}
+        return {
+            **super().slots(),
+            **{name: objects[name] for name in OBJECTS},
+            "total": hidden["_response_ms"],
+            "overhead": hidden["litellm_overhead_time_ms"],
+            "created": self.stream["_stream_created_time"],
+            "key": dict(self.parts["options"].named())["idempotency_key"],
+            "not given": NotGiven,
+        }
+
+
+class _StreamDiff(success.CallDiff):
+    """Two streams of one kind, walked together."""
+
+    fixed: ClassVar[Mapping[str, Any]] = {"message_copy_duration_ms": 0.0}
+    later: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(
+        self, first: ObservedStream, second: ObservedStream, conversions: Mapping[str, Callable[[Any], Any]]
+    ) -> None:
+        super().__init__(first, second, None)
+        self._shown = first, second
+        self._conversions = conversions
+        self.copied: dict[int, tuple[str, Any]] = {}
+        self._given: dict[str, Any] = {}
+
+    def node(self, one: Any, two: Any, name: object) -> tuple[Any, ...]:
+        """Return the template node for what is ``one`` in the first call and ``two`` in the second."""
+        if one is NotGiven and two is NotGiven:
+            return (template.SLOT, "not given")
+        if dataclasses.is_dataclass(one) and one is not two and type(one) is type(two) and one == two:
+            slot = self.copied.setdefault(id(one), (f"copy {len(self.copied)}", copy.copy(one)))[0]
+            return (template.SLOT, slot)
+        return super().node(one, two, name)
+
+    def named(self, one: Any, two: Any, name: str) -> tuple[Any, ...] | None:
+        """Return the node for what LiteLLM keeps under this ``name``, None if its name says nothing."""
+        if name in OBJECTS and one is two:
+            return (template.SLOT, name)
+        if name in _MOMENTS and type(one) is type(two):
+            return (template.SLOT, _MOMENTS[name])
+        if name == success.TAGS:
+            return None  # without metadata they are the same in all calls
+        if name == _ADDITIONAL:
+            return self._additional(one, two)
+        if name in ("_response_headers", "response_headers"):
+            return self._held(one, two, self.headers)
+        return super().named(one, two, name)
+
+    def headers(self, one: Any, two: Any) -> tuple[Any, ...]:
+        """Return the node for the headers of the answer."""
+        for found, shown in zip((one, two), self._shown, strict=True):
+            if found is not shown.stream["_response_headers"]:
+                raise Unrepeatable("headers of a stream")
+        return (template.SLOT, "response_headers")
+
+    def _additional(self, one: Any, two: Any) -> tuple[Any, ...]:
+        for slot, convert in self._conversions.items():
+            if self._given.get(slot, one.original) is not one.original:
+                continue  # where both conversions come to the same, each dictionary has its own
+            if all(
+                list(without_nodes(found).items()) == list(convert(shown.headers).items())
+                for found, shown in zip((one, two), self._shown, strict=True)
+            ):
+                self._given[slot] = one.original
+                return (template.SLOT, slot)
+        raise Unrepeatable("response headers")
+
+
+class _Form:
+    """What LiteLLM holds of one kind of call, as two calls have shown it, open for what belongs to one call."""
+
+    def __init__(self, pair: _StreamDiff) -> None:
+        self._root = template.Template(pair.node(pair.first.state, pair.second.state, None))
+        if pair.fresh is not None:
+            raise Unrepeatable("a stream with two trace identifiers")
+        self._parts = tuple(pair.parts)
+        self._lists = tuple(pair.lists)
+        self._paths = tuple(pair.paths)
+        self._blanks = tuple(pair.blanks)
+
+    def fill(self, messages: Any, arguments: Mapping[str, Any], slots: dict[str, Any]) -> Any:
+        """Return it for a call with these ``messages`` and ``arguments``; ``slots`` are its clocks and identifiers.
+
+        Nothing mutable is shared but what stock shares.
+        """
+        copies: dict[int, list[Any]] = {}
+        for slot, copied in self._lists:
+            slots[slot] = copied.made(messages, copies)
+        for slot, path in self._paths:
+            slots[slot] = at(path, arguments)
+        for slot, kind in self._blanks:
+            slots[slot] = kind()
+        for slot, part in self._parts:
+            slots[slot] = part.build([], slots)
+        return self._root.build([], slots)
+
+
+class OpenerFactory:
+    """Makes openings: with the installed LiteLLM's own classes.
+
+    ``feeds`` has what callbacks are told by, ``total`` prices what stock has priced, see ``Maker.total``.
+    """
+
+    def __init__(self, feeds: success.NotifierFactory, total: Callable[[dict[str, Any]], Callable[[Any], Any]]) -> None:
+        handler = importlib.import_module("litellm.litellm_core_utils.streaming_handler")
+        logging = importlib.import_module("litellm.litellm_core_utils.litellm_logging")
+        transport = importlib.import_module("litellm.llms.custom_httpx.aiohttp_transport")
+        caching = importlib.import_module("litellm.caching.caching_handler")
+        self.classes = handler.CustomStreamWrapper, logging.Logging, caching.LLMCachingHandler
+        self.notifiers = feeds
+        self.total = total
+        self.rules = handler.Rules
+        self.body = transport.AiohttpResponseStream
+        self.sdk = importlib.import_module("openai._streaming")
+        self.call = importlib.import_module("litellm.llms.openai.openai").OpenAIChatCompletion.async_streaming
+        convert = handler.process_response_headers
+        self.conversions: dict[str, Callable[[Any], Any]] = {
+            "base headers": convert,
+            _ADDITIONAL: lambda headers: convert(convert(headers), preserve_litellm_internal_headers=True),
+        }
+        self.header_maps = {slot: HeaderMaps(convert) for slot, convert in self.conversions.items()}
+
+    def opening(
+        self,
+        first: ObservedStream,
+        second: ObservedStream,
+        recording: Recording,
+        body: bytes,
+        are_current: Callable[[], bool],
+        refuse: Callable[[str], None],
+    ) -> StreamOpener:
+        """Return how streams like these two are opened, proven on the second. Raises ``Unrepeatable``.
+
+        ``are_current`` says whether the settings are those of now when a stream ends; ``refuse`` is told of what is
+        found to differ from stock later.
+        """
+        made = StreamOpener(self, first, second, recording.stream, are_current, refuse)
+        made.prove(second, recording, body)
+        return made
+
+
+class StreamOpener:
+    """Opens streams of one kind of call."""
+
+    def __init__(
+        self,
+        openings: OpenerFactory,
+        first: ObservedStream,
+        second: ObservedStream,
+        made: Any,
+        are_current: Callable[[], bool],
+        refuse: Callable[[str], None],
+    ) -> None:
+        stream = made.completion_stream
+        logging = made.logging_obj
+        parts = made, logging, logging.llm_caching_handler
+        if tuple(map(type, parts)) != openings.classes or type(made.rules) is not openings.rules:
+            raise Unrepeatable("a stream with other parts")
+        if type(stream) not in (openings.sdk.AsyncStream, openings.sdk.Stream):
+            raise Unrepeatable(f"a stream of type {type(stream).__name__}")
+        self._openings = openings
+        pair = _StreamDiff(first, second, openings.conversions)
+        self._form = _Form(pair)
+        self._copied = tuple(pair.copied.values())
+        self._in_loop = type(stream) is openings.sdk.AsyncStream
+        self._client, self._cast_to, self._alias = stream._client, stream._cast_to, stream.__orig_class__
+        self._options = type(stream._options), frozenset(stream._options.__pydantic_fields_set__)
+        response, request = stream.response, stream.response.request
+        self._encoding = response.default_encoding
+        self._url, self._timeout = request.url, dict(request.extensions["timeout"])
+        self._request_headers = second.plan.request["headers"]
+        self.content_type = response.headers.get("content-type")
+        feeds = openings.notifiers
+        self._ends = StreamPricer(are_current, openings.total, feeds.fault, Trial(feeds.proof, refuse))
+        self._payloads = Payloads(feeds.sources, feeds.fault, False, Trial(feeds.proof, refuse))
+        raw = openings.call.__code__ if self._in_loop else openings.classes[0]
+        if any(shown.details.get(RAW) is not raw for shown in (first, second)):
+            raise Unrepeatable("a stream with another response")
+
+    def prove(self, shown: ObservedStream, recording: Recording, body: bytes) -> None:
+        """Open the stream that was ``shown`` again, for a request with this ``body``; nobody reads it.
+
+        Raises ``Unrepeatable`` if it is another one than stock's.
+        """
+        reply, stream = recording.sent[0].reply, recording.stream.completion_stream
+        heads = self.mapped(chat.read_headers(reply.headers))
+        if heads is None:
+            raise Unrepeatable("headers of a stream")
+        opened = take_snapshot(self.fill(heads, shown.told(without_nodes(shown.messages)), shown.given, shown.slots()))
+        if not equivalent(opened, shown.state, {}):
+            raise Unrepeatable(f"a stream that the fast path opens differently: {where(opened, shown.state)}")
+        if _anatomy(self.over(reply.live, stream, body)) != _anatomy(stream):
+            raise Unrepeatable("a stream that the fast path reads differently")
+
+    # --- the answer's head
+
+    def mapped(self, read: tuple[dict[str, str], list[str], tuple[Any, ...]] | None) -> dict[str, Any] | None:
+        """Return the headers of an answer as LiteLLM keeps them, by slot; None if stock must judge them.
+
+        ``read`` is what ``read_headers`` makes of them.
+        """
+        if read is None:
+            return None
+        shown, _, names = read
+        if shown.get("content-type") != self.content_type or any(_PRICE in name for name in shown):
+            return None
+        values = list(shown.values())
+        heads: dict[str, Any] = {"response_headers": shown}
+        for slot, maps in self._openings.header_maps.items():
+            found = maps.find(names)
+            if found is None:
+                return None
+            heads[slot] = {name: values[index] for name, index in found}
+        return heads
+
+    # --- opening
+
+    def open(
+        self,
+        reply: Reply,
+        messages: Any,
+        arguments: Mapping[str, Any],
+        started: float,
+        cookies: ClientCookies | NoCookies,
+    ) -> tuple[Any, Any] | None:
+        """Return LiteLLM's stream over the body of ``reply``, and what a router would call again with.
+
+        Returns None if stock must judge the reply. ``started`` is when the call began (``time.time()``). What the reply
+        sets is kept in ``cookies``.
+        """
+        read = chat.read_headers(reply.headers)
+        heads = self.mapped(read)
+        if read is None or heads is None:
+            return None
+        if read[1]:
+            cookies.store(read[1], reply.headers)
+        openings = self._openings
+        now = time.time()
+        start = datetime.datetime.fromtimestamp(started)
+        sent = datetime.datetime.fromtimestamp(reply.sent)
+        duration, total = (now - reply.sent) * 1000, (now - started) * 1000
+        wrapper, _, caching = openings.classes
+        objects = made, logging, handler = tuple(map(object.__new__, (wrapper, openings.notifiers.fed, caching)))
+        logging.payloads, logging.routed, logging.ends = self._payloads, None, self._ends
+        stream = self._stream(reply)
+        state = self.fill(
+            heads,
+            messages,
+            arguments,
+            {
+                "start": start,
+                "sent": sent,
+                "provider_ms": duration,
+                "windows": ((reply.sent, now),),
+                "litellm_call_id": str(uuid.uuid4()),
+                "litellm_trace_id": str(uuid.uuid4()),
+                RAW: self._finished() if self._in_loop else made,
+                "completion_stream": stream,
+                "logging_obj": logging,
+                "llm_caching_handler": handler,
+                "logging_loop": asyncio.get_running_loop() if self._in_loop else None,
+                "rules": openings.rules(),
+                "total": total,
+                "overhead": round(total - duration, 4),
+                "created": now,
+                "key": self._client._idempotency_key(),
+                "not given": NotGiven(),
+            },
+        )
+        options, fields_set = self._options
+        stream._options = _model(options, state["options"], fields_set)
+        for held, part in zip(objects, ("stream", "logging", "handler"), strict=True):
+            held.__dict__ = state[part]
+        return made, state["again"]
+
+    def fill(
+        self, heads: Mapping[str, Any] | None, messages: Any, arguments: Mapping[str, Any], slots: dict[str, Any]
+    ) -> Any:
+        """Return the attributes of a stream's parts, filled in."""
+        slots.update(heads or {})
+        for slot, example in self._copied:
+            slots[slot] = copy.copy(example)
+        return self._form.fill(messages, arguments, slots)
+
+    def request(self, body: bytes, cookie: bytes) -> httpx.Request:
+        """Return the request as the SDK's HTTP client would have made it, with this ``cookie`` header."""
+        headers = self._request_headers.raw(body, cookie)
+        return httpx.Request(
+            "POST", self._url, headers=headers, content=body, extensions={"timeout": self._timeout.copy()}
+        )
+
+    def _stream(self, reply: Reply) -> Any:
+        """Return the SDK's stream over the body of ``reply``, without its options."""
+        live = reply.live
+        if self._in_loop:
+            body = self._openings.body(live)
+            live = httpx.Response(live.status, headers=live.headers, stream=body, request=reply.request)
+        live.request = reply.request
+        start = time.perf_counter() - (time.time() - reply.sent)
+        live.stream = (BoundAsyncStream if self._in_loop else BoundSyncStream)(live.stream, response=live, start=start)
+        live.default_encoding = self._encoding
+        kind = self._openings.sdk.AsyncStream if self._in_loop else self._openings.sdk.Stream
+        stream = kind(cast_to=self._cast_to, response=live, client=self._client)
+        stream.__orig_class__ = self._alias
+        return stream
+
+    def _finished(self) -> Any:
+        """Return what is left of the coroutine that stock runs, and keeps as the call's response."""
+        call = self._openings.call
+        coroutine = call(*[None] * call.__code__.co_argcount)
+        coroutine.close()
+        return coroutine
+
+    def over(self, live: Any, stream: Any, body: bytes) -> Any:
+        """Return what would be made for ``live``, the response that the SDK's ``stream`` reads; not to be read."""
+        if not self._in_loop:
+            body_stream = stream.response.stream._stream
+            live = httpx.Response(
+                live.status_code, headers=live.headers.raw, stream=body_stream, extensions=live.extensions
+            )
+        cookie = stream.response.request.headers.get("cookie", "").encode()
+        return self._stream(Reply(0.0, live=live, request=self.request(body, cookie)))
+
+
+def _model(kind: Any, fields: dict[str, Any], fields_set: frozenset[str]) -> Any:
+    made = kind.__new__(kind)
+    object.__setattr__(made, "__dict__", fields)
+    object.__setattr__(made, "__pydantic_fields_set__", set(fields_set))
+    object.__setattr__(made, "__pydantic_extra__", None)
+    object.__setattr__(made, "__pydantic_private__", None)
+    return made
+
+
+def _anatomy(stream: Any) -> Any:
+    """Return what an SDK stream is made of, as plain data."""
+    response = stream.response
+    request = response.request
+    return (
+        [
+            [(name, type(part)) for name, part in vars(whole).items() if name != "_options"]
+            for whole in (stream, response, response.stream, response.stream._stream, request)
+        ],
+        (response.status_code, response.headers.raw, response.default_encoding, response.extensions, response.history),
+        (request.method, str(request.url), request.headers.raw, request.content, request.extensions),
+        (stream._client, stream._cast_to, stream.__orig_class__),
+    )

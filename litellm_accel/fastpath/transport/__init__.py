@@ -1,0 +1,1 @@
+"""How a request leaves and a reply comes in: on LiteLLM's own clients, cookies and connections."""

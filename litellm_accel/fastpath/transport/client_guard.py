@@ -1,0 +1,79 @@
+"""The client that LiteLLM keeps for the calls of a plan, and whether it is still what it was when the plan was made.
+
+Somebody may give it other headers, hooks or a key, put a mock into it, or another client in its place. Stock looks at
+it anew in each call; a plan has seen one.
+"""
+
+from __future__ import annotations
+
+from types import FunctionType
+from typing import Any
+
+import httpx
+
+from litellm_accel.fastpath.plans.templates import Unrepeatable
+from litellm_accel.fastpath.transport.cookies import ClientCookies, NoCookies
+from litellm_accel.hot import watch
+from litellm_accel.stock import seams
+
+# From the SDK's client to what LiteLLM calls; each is made when it is first asked for.
+RESOURCES = ("chat", "completions", "with_raw_response")
+# Dictionaries of the SDK's client and of its HTTP client that a request is made of.
+_OPTIONS = ("_custom_headers", "_custom_query", "_event_hooks", "_mounts")
+
+
+class ClientGuard:
+    """The client among ``kept`` (LiteLLM's cache) that sends through ``transport``, and its cookies for ``url``.
+
+    Where it is not ``is_shared``, LiteLLM has one like it for each call, and none keeps cookies for another.
+    ``gives_cookie`` says that it has a ``Cookie`` header of its own. Raises ``Unrepeatable`` if there is no such
+    client, or somebody has put functions into it.
+    """
+
+    __slots__ = ("_client", "_kept", "_key", "_watch", "cookies", "gives_cookie")
+
+    def __init__(self, kept: dict[str, Any], transport: Any, url: httpx.URL, is_shared: bool = True) -> None:
+        clients: list[tuple[str, Any, Any]] = [
+            (key, client, getattr(client, "_client", None)) for key, client in list(kept.items())
+        ]
+        found = next((found for found in clients if getattr(found[2], "_transport", None) is transport), None)
+        if found is None:
+            raise Unrepeatable("a client of its own")
+        self._kept = kept
+        self._key, client, http = found
+        self._client = client
+        self.cookies: ClientCookies | NoCookies = ClientCookies(http, url) if is_shared else NoCookies()
+        given = vars(client).get("_custom_headers") or ()
+        self.gives_cookie = "cookie" in map(str.lower, given) or any(
+            key == b"cookie" for _, key, _ in http.headers._list
+        )
+        parts = [http, http.headers, client]
+        for name in RESOURCES:
+            if name in vars(parts[-1]):
+                parts.append(vars(parts[-1])[name])
+        for part in parts:
+            if any(type(getattr(type(part), name, None)) is FunctionType for name in vars(part)):
+                raise Unrepeatable("a client with methods of its own")
+        options = [held for part in (client, http) for name in _OPTIONS if type(held := vars(part).get(name)) is dict]
+        hooks = list(http.event_hooks.values())
+        if any(hook not in seams.hooks_of_the_sdk() for held in hooks for hook in held):
+            raise Unrepeatable("a client with hooks")
+        self._watch = watch.Watch()
+        for part in (*parts, *options, *hooks, http.headers._list):
+            self._watch.add("client", part)
+        self._watch.mark()
+
+    def is_gone(self) -> bool:
+        """Return whether LiteLLM keeps the client no more, so that the next call begins with a new one's cookies."""
+        return self._key not in self._kept and self.cookies.are_kept()
+
+    def changed(self) -> bool:
+        """Return whether stock's next call would use another client, or this one otherwise."""
+        if self._kept.get(self._key, self._client) is not self._client:  # one that is gone would be made alike
+            return True
+        if not self._watch.changed():
+            return False
+        if self._watch.differences():
+            return True
+        self._watch.mark()
+        return False

@@ -1,0 +1,382 @@
+"""Exchanges on the connections of LiteLLM's aiohttp sessions, without aiohttp's bookkeeping around each request.
+
+aiohttp's connector opens and keeps the connections. While one carries a request of ours, ``_Exchange`` reads from it in
+the place of aiohttp's protocol. Whatever is not a plain response is given to that protocol after all: the bytes
+received so far, the loss of the connection, the timeout. Errors and the judgement of odd responses are therefore those
+of LiteLLM's client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import weakref
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.tracing import Trace
+from multidict import CIMultiDict
+from yarl import URL
+
+from litellm_accel.fastpath import passage
+from litellm_accel.fastpath.plans.recorder import Reply
+from litellm_accel.fastpath.transport.host_stats import MAX_AGE, StatsByHost
+from litellm_accel.fastpath.transport.request_head import COOKIE, RequestHeadTemplate
+from litellm_accel.fastpath.transport.sockets import has_input
+from litellm_accel.hot import http1
+
+# What traces may listen to: a request begins, waits for a connection, fails. A redirection is stock's to follow, and an
+# exchange of ours tells of nothing else.
+_TRACED = frozenset(
+    (
+        "on_request_start",
+        "on_connection_queued_start",
+        "on_connection_queued_end",
+        "on_request_exception",
+        "on_request_redirect",
+    )
+)
+
+
+class Unsuited(Exception):
+    """A session that does more with a request than to send it."""
+
+
+class LoopPool:
+    """The connections of one aiohttp connector, which keeps and closes them; here they are checked and counted."""
+
+    def __init__(self, connector: aiohttp.BaseConnector) -> None:
+        self._connector = weakref.ref(connector)
+        self._tallies = StatsByHost()
+        self._opened: weakref.WeakKeyDictionary[Any, tuple[str, float]] = weakref.WeakKeyDictionary()
+
+    async def take(self, host: str, request: Any, timeout: aiohttp.ClientTimeout, traces: list[Trace]) -> Any:
+        """Return a connection that ``request`` can be sent on; raises what aiohttp raises."""
+        connector: Any = self._connector()  # alive while its session is open
+        while True:
+            try:
+                connection = await connector.connect(request, traces=traces, timeout=timeout)
+            except asyncio.TimeoutError as error:
+                raise aiohttp.ConnectionTimeoutError(f"Connection timeout to host {request.url}") from error
+            tally = self._tallies[host]
+            tally.in_use += 1
+            now = time.monotonic()
+            known = self._opened.get(connection.protocol)
+            if known is None:
+                self._opened[connection.protocol] = host, now
+                tally.created += 1
+                return connection
+            unfit = "age" if now > known[1] + MAX_AGE else "closed by host" if _ended(connection) else ""
+            if not unfit:
+                tally.reused += 1
+                return connection
+            self.give_back(host, connection, unfit)
+
+    def give_back(self, host: str, connection: Any, unfit: str) -> None:
+        """Take a connection back, or close it if there is a reason to."""
+        tally = self._tallies[host]
+        tally.in_use -= 1
+        if unfit:
+            tally.closed[unfit] += 1
+            connection.close()
+        else:
+            connection.release()
+
+    def counted(self) -> StatsByHost:
+        """Return the tallies as they are now."""
+        alive = Counter(host for protocol, (host, _) in list(self._opened.items()) if protocol.is_connected())
+        for host, tally in self._tallies.items():
+            tally.idle = max(alive[host] - tally.in_use, 0)
+            tally.closed["idle"] = 0  # by the connector, or by the host while nobody looked
+            tally.closed["idle"] = tally.created - alive[host] - tally.closed.total()
+        return self._tallies
+
+
+class PreparedRequest:
+    """One kind of request in one session, ready to be sent with any body."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        pool: LoopPool,
+        request: Any,
+        options: Mapping[str, Any],
+        head: RequestHeadTemplate,
+    ) -> None:
+        self._head = head
+        self._headers = options["headers"]
+        self._pool = pool
+        self._request = request
+        self._host = str(request.url.origin())
+        self._timeout: aiohttp.ClientTimeout = options["timeout"]
+        timeout = self._timeout
+        connector: Any = session.connector  # there is one while the session is open
+        self._params = {
+            "read_until_eof": True,
+            "auto_decompress": False,
+            "read_timeout": timeout.sock_read,
+            "read_bufsize": session._read_bufsize,
+            "timeout_ceil_threshold": connector._timeout_ceil_threshold,
+            "max_line_size": session._max_line_size,
+            "max_field_size": session._max_field_size,
+            "max_headers": session._max_headers,
+        }
+
+    @classmethod
+    async def of(cls, session: aiohttp.ClientSession, pool: LoopPool, options: Mapping[str, Any]) -> PreparedRequest:
+        """Return what ``session.request("POST", **options)`` would send, but for its body and its cookies.
+
+        aiohttp writes the head to a connection that only takes it down. Raises ``Unsuited``.
+        """
+        more = session.trust_env or session._middlewares or session._default_proxy
+        if (
+            more
+            or not all(map(_is_suited, session.trace_configs))
+            or options["proxy"]
+            or type(session.cookie_jar) is not aiohttp.DummyCookieJar
+        ):
+            raise Unsuited("proxies, cookies, traces or middlewares")
+        request: Any = session._request_class(
+            "POST",
+            options["url"],
+            headers=session._prepare_headers(CIMultiDict(options["headers"].texts(b"", COOKIE))),
+            skip_auto_headers=session._skip_auto_headers or None,
+            version=session._version,
+            loop=asyncio.get_running_loop(),
+            response_class=session._response_class,
+            session=session,
+            ssl=options.get("ssl", True),
+            server_hostname=options["server_hostname"],
+            trust_env=False,
+        )
+        taken: Any = _Taken(session.connector)
+        response = await request.send(taken)
+        response.close()
+        request._session = None  # of no more use; it would keep the session alive
+        try:
+            head = RequestHeadTemplate(taken.written)
+        except ValueError as error:
+            raise Unsuited(str(error)) from None
+        return cls(session, pool, request, options, head)
+
+    async def send(self, session: aiohttp.ClientSession, body: bytes, cookie: bytes) -> Reply:
+        """Send one request and return what came of it. Cancellation passes, and closes the connection."""
+        if not session.trace_configs:
+            return await self._send(body, cookie, [])
+        headers = session._prepare_headers(CIMultiDict(self._headers.texts(body, cookie)))
+        begun: tuple[str, URL, CIMultiDict[str]] = "POST", self._request.url, headers
+        traces = []
+        try:
+            for config in session.trace_configs:
+                trace = Trace(session, config, config.trace_config_ctx(trace_request_ctx=None))
+                await trace.send_request_start(*begun)
+                traces.append(trace)
+            reply = await self._send(body, cookie, traces)
+        except BaseException as error:
+            for trace in traces:
+                await trace.send_request_exception(*begun, error)
+            raise
+        if reply.error is not None:
+            for trace in traces:
+                await trace.send_request_exception(*begun, reply.error)
+        return reply
+
+    async def _send(self, body: bytes, cookie: bytes, traces: list[Trace]) -> Reply:
+        sent = time.time()
+        try:
+            connection = await self._pool.take(self._host, self._request, self._timeout, traces)
+        except Exception as error:
+            if passage.is_ours(error):
+                raise
+            return Reply(sent, error=error)
+        exchange = _Exchange(connection)
+        unfit = "broken off"
+        try:
+            try:
+                exchange.start(self._head.around(body, cookie), self._timeout.sock_read)
+                reply = await exchange.reply()
+            except Exception:
+                if not exchange.progress.left:
+                    raise
+                reply = None
+            if reply is None:
+                unfit = "unusual response"
+                reply = exchange.progress.reply = await self._read_again(exchange)
+            else:
+                unfit = "" if exchange.response.keep_alive else "as the host asked"
+            reply.sent = sent
+            return reply
+        finally:
+            if not exchange.stop():
+                unfit = unfit or "closed by host"
+            self._pool.give_back(self._host, connection, unfit)
+
+    async def _read_again(self, exchange: _Exchange) -> Reply:
+        """Return what aiohttp makes of what has come and is still to come."""
+        protocol = exchange.protocol(**self._params)
+        # aiohttp names the cause of an error to those only who are waiting when it comes.
+        reading = asyncio.ensure_future(protocol.read())
+        try:
+            await asyncio.sleep(0)
+            exchange.hand_back()
+            message, payload = await reading
+            while 100 <= message.code <= 199 and message.code != 101:
+                message, payload = await protocol.read()
+        except HttpProcessingError as error:
+            said: dict[str, Any] = {"status": error.code, "message": error.message, "headers": error.headers}
+            return Reply(0.0, error=_caused(aiohttp.ClientResponseError(self._request.request_info, (), **said), error))
+        except aiohttp.ClientError as error:
+            return Reply(0.0, error=error)
+        except OSError as error:
+            return Reply(
+                0.0, error=error if error.errno is None else _caused(aiohttp.ClientOSError(*error.args), error)
+            )
+        except Exception as error:
+            return Reply(0.0, error=error)
+        finally:
+            reading.cancel()
+        reply = Reply(0.0, message.code, message.headers)
+        parts = []
+        try:
+            async for part in payload.iter_any():
+                parts.append(part)
+        except Exception as error:
+            reply.body_error = error
+        reply.body = b"".join(parts)
+        return reply
+
+
+class _Exchange(asyncio.Protocol):
+    """One request and its response on a connection of aiohttp's, in the place of its protocol."""
+
+    def __init__(self, connection: Any) -> None:
+        self.response = http1.Response()
+        self._protocol = connection.protocol
+        self._transport = connection.transport
+        self._loop = asyncio.get_running_loop()
+        self._answered: asyncio.Future[bool] = self._loop.create_future()
+        self._lost: tuple[BaseException | None] | None = None
+        self._timed_out = False
+        self._over = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._parts: list[bytes] = []
+        self.progress = passage.sending()
+
+    def start(self, request: bytes, read_timeout: float | None) -> None:
+        """Send ``request`` and read; ``read_timeout`` is how long the host may be silent, in seconds."""
+        self._transport.set_protocol(self)
+        self.progress.left = self._transport.write(request) is None
+        if read_timeout:
+            self._read_timeout = read_timeout
+            self._heard = self._loop.time()
+            self._timer = self._loop.call_later(read_timeout, self._look_at_the_clock)
+
+    async def reply(self) -> Reply | None:
+        """Return the reply once it is complete, or None if it is for aiohttp to read."""
+        if not await self._answered or self.response.status != 200:
+            return None
+        reply = self.progress.reply = Reply(0.0, self.response.status, self.response.headers, self.response.body)
+        return reply
+
+    def stop(self) -> bool:
+        """Give the connection back to aiohttp's protocol. Returns whether it is still there."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._over:
+            self._over = True
+            if self._lost is None:
+                self._transport.set_protocol(self._protocol)
+            else:
+                self._protocol.connection_lost(*self._lost)
+        return self._lost is None
+
+    def protocol(self, **params: Any) -> Any:
+        """Return aiohttp's protocol, which will read a response."""
+        self._protocol.set_response_params(**params)
+        return self._protocol
+
+    def hand_back(self) -> None:
+        """Tell aiohttp's protocol of everything that has happened so far, and let it go on."""
+        if self._parts:
+            self._protocol.data_received(b"".join(self._parts))
+        else:
+            self._protocol.start_timeout()
+        self.stop()
+        if self._timed_out:
+            self._protocol._on_read_timeout()
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; where that goes wrong, aiohttp reads all that has come."""
+        try:
+            self._parts.append(data)
+            if self._timer is not None:
+                self._heard = self._loop.time()
+            state = self.response.feed(data)
+            if state != http1.MORE:
+                self._end(state == http1.DONE)
+        except Exception:
+            if not any(part is data for part in self._parts):
+                self._parts.append(data)
+            if not self._answered.done():
+                self._answered.set_result(False)
+
+    def connection_lost(self, error: BaseException | None) -> None:
+        """Note how the connection ended."""
+        self._lost = (error,)
+        self._end(False)
+
+    def _look_at_the_clock(self) -> None:
+        silent_until = self._heard + self._read_timeout
+        if self._loop.time() < silent_until:
+            self._timer = self._loop.call_at(silent_until, self._look_at_the_clock)
+            return
+        self._timed_out = True
+        self._end(False)
+
+    def _end(self, complete: bool) -> None:
+        if not self._answered.done():
+            self._answered.set_result(complete)
+
+
+class _Taken:
+    """In the place of a connection, its protocol and its transport: takes down what is written to it."""
+
+    writing_paused = False
+
+    def __init__(self, connector: Any) -> None:
+        self._connector = connector
+        self.protocol = self.transport = self
+        self.written = b""
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def writelines(self, parts: Iterable[bytes]) -> None:
+        self.written += b"".join(parts)
+
+    def is_closing(self) -> bool:
+        return False
+
+    def start_timeout(self) -> None:
+        """Nothing is waited for."""
+
+
+def _is_suited(config: aiohttp.TraceConfig) -> bool:
+    """Return whether a trace listens to nothing that an exchange of ours does not tell."""
+    signals = (name for name in dir(type(config)) if name.startswith("on_"))
+    return type(config) is aiohttp.TraceConfig and not any(
+        getattr(config, name) for name in signals if name not in _TRACED
+    )
+
+
+def _ended(connection: Any) -> bool:
+    """Return whether there is something to read between two exchanges, which can only be the connection's end."""
+    return has_input(connection.transport.get_extra_info("socket"))
+
+
+def _caused(error: BaseException, cause: BaseException | None) -> Any:
+    error.__cause__ = cause
+    return error

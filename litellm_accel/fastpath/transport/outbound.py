@@ -1,0 +1,235 @@
+"""Sends one request of a plan and takes what comes back as a ``Reply``: by the component ``connection_pool`` if that is
+active and can, else on stock's own transport and connections.
+
+A connection that lies idle and has something to read has been closed by the provider, or soon will be. Stock takes long
+enough to prepare a call that its event loop notices; the fast path looks before it sends, and leaves such a call to
+stock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import aiohttp
+import httpx
+from multidict import CIMultiDict
+
+from litellm_accel.fastpath import passage
+from litellm_accel.fastpath.plans.recorder import Reply
+from litellm_accel.fastpath.transport import pools
+from litellm_accel.fastpath.transport.cookies import ClientCookies, NoCookies
+from litellm_accel.fastpath.transport.sockets import has_input
+from litellm_accel.hot import chat
+
+_map_errors = httpx._transports.default.map_httpcore_exceptions
+
+NEW_LOOP = "new event loop"
+
+
+class OutboundRequest:
+    """One request, ready to be sent.
+
+    ``begun`` is what is known of its call for callbacks, None if nobody listens; ``opening`` opens the stream that is
+    asked for, None for a plain answer. ``cookies`` are those of the client that it is sent for, ``cookie`` is its
+    header of them. ``log`` writes the log records of its call, None if there are none.
+    """
+
+    __slots__ = ("begun", "body", "cookie", "cookies", "log", "opening", "options", "transport")
+
+    def __init__(
+        self,
+        transport: Any,
+        options: dict[str, Any],
+        body: bytes,
+        opening: Any,
+        cookies: ClientCookies | NoCookies,
+        cookie: bytes,
+        log: Any,
+    ) -> None:
+        self.transport = transport
+        self.options = options
+        self.body = body
+        self.cookies = cookies
+        self.cookie = cookie
+        self.opening = opening
+        self.log = log
+        self.begun: Any = None
+
+    async def asend(self) -> Reply:
+        """Send in an event loop and return what comes of it. Cancellation of the caller's own task passes.
+
+        A stream is left unread, in the reply's ``live``.
+        """
+        if self.begun is None and self.log is None:
+            return await self._asend()
+        sent = time.time()
+        try:
+            if self.log is not None:
+                await self.log.abefore(self.body)
+            return await self._asend()
+        except asyncio.CancelledError:
+            if self.begun is not None:
+                self.begun.cancel(sent)
+            raise
+
+    async def _asend(self) -> Reply:
+        sent = time.time()
+        options = self.options
+        progress = passage.sending()
+        pool = pools.current() if self.opening is None else None
+        try:
+            if pool is not None:
+                reply = await pool.asend(self.transport, options, self.body, self.cookie)
+                if reply is not None:
+                    return reply
+            headers = CIMultiDict(options["headers"].texts(self.body, self.cookie))
+            given = {name: value for name, value in options.items() if name != "prepared"}
+            given["headers"] = headers
+            given.update(data=self.body, allow_redirects=False, auto_decompress=False)
+            reply = progress.reply = Reply(sent)
+            reply.live, progress.left = await self.transport.request("POST", **given), True
+        except asyncio.CancelledError as error:
+            if _cancelled():
+                raise
+            return Reply(sent, error=error)
+        except Exception as error:
+            if passage.is_ours(error):
+                raise
+            return Reply(sent, error=error)
+        response = reply.live  # which stock may read as well, until it has been read
+        reply.status, reply.headers = response.status, response.headers
+        if self.opening is not None and response.status == 200:
+            reply.request = self.opening.request(self.body, self.cookie)
+            return reply
+        try:
+            reply.body, reply.live = await response.read(), None
+        except Exception as error:
+            if passage.is_ours(error):
+                raise
+            reply.body_error, reply.live = error, None
+        return reply
+
+    def send(self) -> Reply:
+        """Send in a thread and return what comes of it. A stream is left unread, in the reply's ``live``."""
+        if self.log is not None:
+            self.log.before(self.body)
+        if self.opening is not None:
+            return self._open()
+        sent = time.time()
+        options = self.options
+        pool = pools.current()
+        if pool is not None:
+            reply = pool.send(self.transport, options["head"], self.body, self.cookie, options["timeout"])
+            if reply is not None:
+                return reply
+        head = options["head"]
+        import httpcore  # which whoever has made the transport has imported
+
+        try:
+            with _map_errors():
+                response = self.transport._pool.handle_request(
+                    httpcore.Request(
+                        "POST",
+                        head.url,
+                        headers=head.headers.raw(self.body, self.cookie),
+                        content=self.body,
+                        extensions={"timeout": options["timeout"]},
+                    )
+                )
+        except Exception as error:
+            return Reply(sent, error=error)
+        reply = Reply(sent, response.status, response.headers, extensions=response.extensions)
+        try:
+            with _map_errors():
+                reply.body = b"".join(response.stream)
+        except Exception as error:
+            reply.body_error = error
+        finally:
+            response.close()
+        return reply
+
+    def _open(self) -> Reply:
+        sent = time.time()
+        request = self.opening.request(self.body, self.cookie)
+        progress = passage.sending()
+        reply = progress.reply = Reply(sent)
+        try:
+            reply.live, progress.left = self.transport.handle_request(request), True
+        except Exception as error:
+            if passage.is_ours(error):
+                raise
+            return Reply(sent, error=error)
+        response = reply.live  # which stock may read as well, until it has been read
+        reply.status, reply.headers, reply.extensions = response.status_code, response.headers.raw, response.extensions
+        if response.status_code == 200:
+            reply.request = request
+        else:
+            reply.live = reply.read(response)  # type: ignore[func-returns-value]  # both in one statement
+        return reply
+
+
+def lost(plan: chat.Plan) -> Reply:
+    """Return what stands for the reply to a request that has left, where a fault of ours has lost it."""
+    if "head" in plan.request:  # of a thread
+        return Reply(time.time(), error=httpx.RemoteProtocolError("Server disconnected without sending a response."))
+    return Reply(time.time(), error=aiohttp.ServerDisconnectedError())
+
+
+def aprepare(plan: chat.Plan, body: bytes) -> OutboundRequest | str:
+    """Return the request of ``maker`` with ``body`` for the running event loop, or why stock must send it."""
+    loop = asyncio.get_running_loop()
+    held = plan.transports.get(loop) or plan.transports.obtain(loop)
+    if held is None:
+        return NEW_LOOP
+    transport, client = plan.transports.obtain(loop) or held if held[1].is_gone() else held
+    if client.is_gone() or client.changed():
+        plan.expires = 0.0
+        return "changed client"
+    cookie = client.cookies.header()
+    if cookie is None:
+        return "cookies"
+    options = plan.request
+    session = transport._get_valid_client_session()  # the name that every release has
+    pooled = plan.opening is None and pools.current() is not None and options["prepared"].get(session) is not None
+    if not pooled and _closing(session.connector, options["url"]):
+        return "closed connection"
+    return OutboundRequest(session, options, body, plan.opening, client.cookies, cookie, plan.log)
+
+
+def prepare(plan: chat.Plan, body: bytes) -> OutboundRequest | str:
+    """Return the request of ``maker`` with ``body`` for this thread, or why stock must send it."""
+    return post_in(asyncio._get_running_loop(), plan, body)
+
+
+def post_in(loop: asyncio.AbstractEventLoop | None, plan: Any, body: bytes) -> OutboundRequest | str:
+    """As ``post``, for a thread in which ``loop`` is running when the call begins."""
+    held = plan.transports.get(loop) or plan.transports.obtain(loop)
+    if held is None:
+        return NEW_LOOP
+    transport, client = plan.transports.obtain(loop) or held if held[1].is_gone() else held
+    if client.is_gone() or client.changed():
+        plan.expires = 0.0
+        return "changed client"
+    cookie = client.cookies.header()
+    if cookie is None:
+        return "cookies"
+    return OutboundRequest(transport, plan.request, body, plan.opening, client.cookies, cookie, plan.log)
+
+
+def _closing(connector: Any, url: Any) -> bool:
+    """Return whether the idle connection that aiohttp takes next has something to read; others look themselves."""
+    host, port = url.host, url.port
+    for key, idle in connector._conns.items():
+        if key.host == host and key.port == port:
+            for protocol, _ in idle:
+                if protocol.is_connected():
+                    return has_input(protocol.transport.get_extra_info("socket"))
+    return False
+
+
+def _cancelled() -> bool:
+    """Return whether the running task is being cancelled; not so if only something it waited for was."""
+    task = asyncio.current_task()
+    return task is None or not hasattr(task, "cancelling") or task.cancelling() > 0

@@ -1,0 +1,1 @@
+"""What component ``routing`` is made of: filters, accounting, and the proof that both equal stock."""

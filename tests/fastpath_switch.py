@@ -1,0 +1,85 @@
+"""The fast path switched on and off by hand within one process, with a record of verify or without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import litellm
+
+from litellm_accel import _backend, patching
+from litellm_accel.components.chat import Chat
+from litellm_accel.fastpath.pipeline import Pipeline
+from litellm_accel.fastpath.transport import pools
+
+LISTS = (
+    "callbacks",
+    "input_callback",
+    "success_callback",
+    "failure_callback",
+    "_async_input_callback",
+    "_async_success_callback",
+    "_async_failure_callback",
+)
+
+
+class Switch:
+    """The component's functions, built once. Without ``pooled`` the fast path sends by LiteLLM's own transports.
+
+    Where it is not ``recorded``, each kind of call is proven on its first calls.
+    """
+
+    def __init__(self, pooled: bool = True, recorded: bool = True) -> None:
+        Gate = _backend.load("gate").Gate
+        self.gate = Gate("chat", 10)
+        self.pools = None
+        if pooled:
+            self.pools = pools.Pools(pool_gate := Gate("connection_pool", 10))
+            pool_gate.switch(True)
+        component = Chat()
+        self.patches = []
+        for replacement in component.replacements(self.gate):
+            function = patching.resolve(replacement.target)
+            self.patches.append(patching.Patch(function, replacement.build(patching.stock_copy(function))))
+        assert component.pipeline is not None
+        self.pipeline: Pipeline = component.pipeline
+        self.pipeline.proof.is_recorded = recorded
+
+    def start(self) -> None:
+        """Switch on, until ``stop``."""
+        self.gate.switch(True)
+        patching.install(self.patches)
+        pools.use(self.pools)
+
+    def stop(self) -> None:
+        """Switch off for good."""
+        self.gate.switch(False)
+        self._uninstall()
+        if self.pools is not None:
+            self.pools.close("restored")
+
+    @contextmanager
+    def on(self) -> Iterator[Pipeline]:
+        """On within the block."""
+        self.start()
+        try:
+            yield self.pipeline
+        finally:
+            self._uninstall()
+
+    def _uninstall(self) -> None:
+        pools.use(None)
+        patching.uninstall(self.patches)
+
+
+@contextmanager
+def without_callbacks() -> Iterator[None]:
+    """LiteLLM's lists of callbacks are empty at first, and in the end what they were."""
+    held = {name: list(getattr(litellm, name)) for name in LISTS}
+    for name in LISTS:
+        getattr(litellm, name).clear()
+    try:
+        yield
+    finally:
+        for name, callbacks in held.items():
+            getattr(litellm, name)[:] = callbacks
