@@ -1,6 +1,6 @@
-"""What the fast path is made of, apart from its hot path.
+"""The way of a call past LiteLLM, in the order in which a call takes it.
 
-``environment`` says when the fast path may serve at all, ``recorder`` watches stock's HTTP exchanges and answers them
-again,
-``templates`` turns a watched call into a plan that the fast path can repeat.
+``completion`` and ``router`` are the doors. ``pipeline`` is what they share: ``admission`` decides whether a call may
+take this way, ``plans`` records calls that stock serves and learns from them, ``transport`` sends, ``notify`` tells
+callbacks and loggers, ``streams`` opens and serves streams. ``passage`` keeps faults of ours from the application.
 """
