@@ -17,6 +17,8 @@ from libc.string cimport memset
 from litellm_accel._cy.bindings cimport Bindings
 from litellm_accel._cy.gate cimport Gate
 
+from litellm_accel.fastpath import decline
+
 __all__ = ["CostCalculator", "Plan", "Prices", "Tariff"]
 
 cdef enum:
@@ -195,7 +197,7 @@ cdef inline object _hidden_params(object model):
 
 cdef Py_ssize_t _count(object value) except -1:
     if type(value) is not int or not 0 <= value < MAX_TOKENS:
-        raise _Unserved("unusual usage")
+        raise _Unserved(decline.USAGE_UNUSUAL)
     return value
 
 
@@ -203,7 +205,7 @@ cdef int _read_usage(Counts *counts, object usage, tuple types) except -1:
     """Read the numbers of a LiteLLM ``Usage``. Raises ``_Unserved`` for anything that could be priced otherwise."""
     usage_type, prompt_type, completion_type, written_type = types
     if type(usage) is not usage_type:
-        raise _Unserved("unusual usage")
+        raise _Unserved(decline.USAGE_UNUSUAL)
     for name, value in _fields(usage).items():
         if name == "prompt_tokens":
             counts.prompt = _count(value)
@@ -216,10 +218,10 @@ cdef int _read_usage(Counts *counts, object usage, tuple types) except -1:
         elif name == "completion_tokens_details" and type(value) is completion_type:
             _read_completion_details(counts, value)
         else:
-            raise _Unserved("unusual usage")
+            raise _Unserved(decline.USAGE_UNUSUAL)
     for name, value in _extra(usage).items():
         if value is not None and name not in _MIRRORED:
-            raise _Unserved("unusual usage")
+            raise _Unserved(decline.USAGE_UNUSUAL)
     return 0
 
 
@@ -271,12 +273,12 @@ cdef int _read_prompt_details(Counts *counts, object details, object written_typ
         elif name in _OTHER_UNITS and value == 0:
             continue
         else:
-            raise _Unserved("unusual usage")
+            raise _Unserved(decline.USAGE_UNUSUAL)
     if _extra(details):
-        raise _Unserved("unusual usage")
+        raise _Unserved(decline.USAGE_UNUSUAL)
     counts.written = counts.written or created
     if counts.has_written_details and counts.written > counts.written_5m + counts.written_1h:
-        raise _Unserved("unusual usage")  # releases differ in what writes of no known lifetime cost
+        raise _Unserved(decline.USAGE_UNUSUAL)  # releases differ in what writes of no known lifetime cost
     return 0
 
 
@@ -300,7 +302,7 @@ cdef int _read_written_details(Counts *counts, object details) except -1:
         elif name == "ephemeral_1h_input_tokens":
             counts.written_1h = 0 if value is None else _count(value)
         elif value is not None:
-            raise _Unserved("unusual usage")
+            raise _Unserved(decline.USAGE_UNUSUAL)
     return 0
 
 
@@ -320,9 +322,9 @@ cdef int _read_completion_details(Counts *counts, object details) except -1:
         elif name == "video_tokens" and value == 0:
             continue
         else:
-            raise _Unserved("unusual usage")
+            raise _Unserved(decline.USAGE_UNUSUAL)
     if _extra(details):
-        raise _Unserved("unusual usage")
+        raise _Unserved(decline.USAGE_UNUSUAL)
     return 0
 
 
@@ -475,22 +477,22 @@ cdef class CostCalculator:
         try:
             prices = self._admit()
             if type(completion_response) is not self._response_type:
-                raise _Unserved("no chat completion")
+                raise _Unserved(decline.NO_CHAT_COMPLETION)
             if litellm_logging_obj is not None:
-                raise _Unserved("logging object")
+                raise _Unserved(decline.COST_LOGGING_OBJECT)
             if custom_cost_per_token is not None or custom_cost_per_second is not None or custom_pricing:
-                raise _Unserved("custom pricing")
+                raise _Unserved(decline.CUSTOM_PRICING)
             if standard_built_in_tools_params or messages:
-                raise _Unserved("unusual arguments")
+                raise _Unserved(decline.UNUSUAL_ARGUMENTS)
             extra = _extra(completion_response)
             self._require_no_annotations(completion_response)
             hidden = _hidden_params(completion_response)
             if type(hidden) is not dict or hidden.get("provider_specific_fields"):
-                raise _Unserved("unusual hidden params")
+                raise _Unserved(decline.HIDDEN_PARAMS_UNUSUAL)
             requested_tier = None
             if optional_params is not None:
                 if type(optional_params) is not dict or "model_id" in optional_params:
-                    raise _Unserved("unusual arguments")
+                    raise _Unserved(decline.UNUSUAL_ARGUMENTS)
                 requested_tier = optional_params.get("service_tier")
             key = (
                 model,
@@ -572,9 +574,9 @@ cdef class CostCalculator:
         try:
             prices = self._admit()
             if custom_cost_per_token is not None or custom_cost_per_second is not None:
-                raise _Unserved("custom pricing")
+                raise _Unserved(decline.CUSTOM_PRICING)
             if bedrock_model_info is not None or prompt_characters is not None or completion_characters is not None:
-                raise _Unserved("unusual arguments")
+                raise _Unserved(decline.UNUSUAL_ARGUMENTS)
             key = (
                 model,
                 custom_llm_provider,
@@ -641,28 +643,28 @@ cdef class CostCalculator:
         if prices.refusal is not None:
             raise _Unserved(prices.refusal)
         if prices.debugging(_DEBUG):
-            raise _Unserved("logging: LiteLLM at DEBUG")
+            raise _Unserved(decline.LOGGING.of("LiteLLM", "DEBUG"))
         for adjustment in prices.adjustments:
             if adjustment:
-                raise _Unserved("discount or margin")
+                raise _Unserved(decline.DISCOUNT_OR_MARGIN)
         return prices
 
     cdef Plan _plan(self, Prices prices, tuple key, object call_type):
         """Return the plan of a kind of call, or None if it is to be made. Raises ``_Unserved``."""
         for part in key:
             if part is not None and type(part) is not str:
-                raise _Unserved("unusual arguments")
+                raise _Unserved(decline.UNUSUAL_ARGUMENTS)
         if call_type is not None and call_type not in _CALL_TYPES:
-            raise _Unserved("other call type")
+            raise _Unserved(decline.OTHER_CALL_TYPE)
         plan = prices.plans.get(key)
         if type(plan) is Plan:
             if not (<Plan>plan).outdated():
                 return plan
             prices.plans.pop(key, None)
         elif plan is not None:
-            raise _Unserved(str(plan))
+            raise _Unserved(plan)
         if key not in prices.seen:
-            raise _Unserved("first call of its kind", key)
+            raise _Unserved(decline.FIRST_PRICED, key)
         return None
 
     cdef Plan _make_plan(self, Prices prices, tuple key, str function, dict arguments):
@@ -672,16 +674,16 @@ cdef class CostCalculator:
         plan = self._prepare(function, arguments)
         prices.plans[key] = plan
         if type(plan) is not Plan:
-            raise _Unserved(str(plan))
+            raise _Unserved(plan)
         return plan
 
     cdef int _require_no_annotations(self, object response) except -1:
         """Raise ``_Unserved`` if a message has annotations: searches are billed by them."""
         choices = _fields(response).get("choices")
         if type(choices) is not list:
-            raise _Unserved("unusual choices")
+            raise _Unserved(decline.CHOICES_UNUSUAL)
         for choice in <list>choices:
             message = _fields(choice).get("message") if type(choice) is self._choice_type else None
             if type(message) is not self._message_type or _fields(message).get("annotations"):
-                raise _Unserved("unusual choices")
+                raise _Unserved(decline.CHOICES_UNUSUAL)
         return 0

@@ -7,6 +7,8 @@ cdef class Gate:
     cdef readonly str last_fault
     cdef bint _switched_on
     cdef dict _declined
+    cdef dict _subjects
 
-    cpdef object decline(self, str reason)
+    cpdef object decline(self, object reason)
+    cdef object _told_apart(self, object reason)
     cpdef void fault(self, object error)

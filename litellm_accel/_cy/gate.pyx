@@ -5,6 +5,9 @@ from __future__ import annotations
 
 __all__ = ["DECLINED", "AsyncCall", "Gate", "PureCall", "Ready"]
 
+# Of each reason, so many of the things that it is about are told apart.
+cdef int _MAX_SUBJECTS = 100
+
 
 cdef class _Declined:
 
@@ -33,6 +36,7 @@ cdef class Gate:
         self.max_faults = max_faults
         self.last_fault = ""
         self._declined = {}
+        self._subjects = {}
 
     def __repr__(self) -> str:
         return f"<Gate {self.name!r} {'on' if self.on else 'off'}>"
@@ -52,17 +56,39 @@ cdef class Gate:
         """Set every counter to zero and close the breaker."""
         self.served = 0
         self._declined = {}
+        self._subjects = {}
         self.reset_errors()
 
     @property
     def declined(self) -> dict[str, int]:
-        """How many calls were left to stock, by reason."""
-        return self._declined.copy()
+        """How many calls were left to stock, by reason, in words."""
+        cdef dict told = {}
+        for reason, count in self._declined.copy().items():
+            text = str(reason)
+            told[text] = told.get(text, 0) + count
+        return told
 
-    cpdef object decline(self, str reason):
-        """Count a call left to stock, by ``reason`` (one of a fixed set of short texts); return ``DECLINED``."""
+    cpdef object decline(self, object reason):
+        """Count a call left to stock, by ``reason``; return ``DECLINED``.
+
+        A reason that is about something is a tuple of the reason and that; so many of each are told apart.
+        """
+        if reason not in self._declined:
+            reason = self._told_apart(reason)
         self._declined[reason] = self._declined.get(reason, 0) + 1
         return _declined
+
+    cdef object _told_apart(self, object reason):
+        """Return a new ``reason``, or the bare one where that is about too many things already."""
+        cdef int subjects
+        if not isinstance(reason, tuple):
+            return reason
+        bare = (<tuple>reason)[0]
+        subjects = self._subjects.get(bare, 0)
+        if subjects >= _MAX_SUBJECTS:
+            return bare
+        self._subjects[bare] = subjects + 1
+        return reason
 
     def serve(self) -> None:
         """Count a call that the accelerated path has served."""

@@ -25,6 +25,8 @@ from litellm_accel._cy.dict_writes cimport accel_class_dict, accel_dict_version,
 from litellm_accel._cy.gate cimport Gate
 from litellm_accel._cy.simd cimport highest
 
+from litellm_accel.fastpath import decline
+
 __all__ = ["Bindings", "Chooser", "Snapshot", "Unserved", "increment", "shuffled"]
 
 cdef extern from *:
@@ -336,7 +338,7 @@ def increment(store: object, key: str, amount: object, ttl: object = None, least
         if key in entries:
             total = entries[key]
             if type(total) is not int and type(total) is not float:
-                raise Unserved("a cached value of another kind")
+                raise Unserved(decline.CACHED_VALUE)
             total = (total or 0) + amount
         if least is not None and total < least:
             total = least
@@ -366,7 +368,7 @@ cdef object kept(dict entries, dict expiries, key, double now):
         return None
     if value is None or type(value) is dict or type(value) is int or type(value) is float:
         return value
-    raise Unserved("a cached value of another kind")
+    raise Unserved(decline.CACHED_VALUE)
 
 
 cdef bint expired(dict expiries, key, double now) except -1:
@@ -384,7 +386,7 @@ cdef double number(value) except? -1.0:
         whole = PyLong_AsLongLongAndOverflow(value, &overflow)
         if overflow == 0 and -EXACT < whole < EXACT:
             return <double>whole
-    raise Unserved("a cached value of another kind")
+    raise Unserved(decline.CACHED_VALUE)
 
 
 cdef dict selected(dict entries, list keys):
@@ -400,7 +402,7 @@ cdef object drop(object store, list keys):
 
 cdef dict mapping(value):
     if value is not None and type(value) is not dict:
-        raise Unserved("a cached value of another kind")
+        raise Unserved(decline.CACHED_VALUE)
     return value
 
 
@@ -436,7 +438,7 @@ cdef class Limits:
             spent = number((<dict>used).get("tpm", 0))
             called = number((<dict>used).get("rpm", 0))
         elif used is not None or (usages is not None and minute in usages):
-            raise Unserved("a cached value of another kind")
+            raise Unserved(decline.CACHED_VALUE)
         return not (spent + tokens > self.tokens.values[place] or called + 1 > self.requests.values[place])
 
     cdef bint has_room(self, Py_ssize_t place, double spent, double tokens, double called) noexcept:
@@ -457,7 +459,7 @@ cdef list at(list models, list slots):
     listed = []
     for slot in slots:
         if not 0 <= slot < len(models):
-            raise Changing("the model list is being changed")
+            raise Changing(decline.LIST_CHANGING)
         listed.append(models[slot])
     return listed
 
@@ -498,7 +500,7 @@ cdef class Cooldowns:
                 expired.append(key)
                 continue
             if type(value) is not dict:
-                raise Unserved("a cooldown of another kind")
+                raise Unserved(decline.COOLDOWN_VALUE)
             if not value:
                 continue
             end = number(value["timestamp"]) + number(value["cooldown_time"])
@@ -507,7 +509,7 @@ cdef class Cooldowns:
                 continue
             if expiry is not None:
                 if <double>expiry > end + 4.999:
-                    raise Unserved("a cooldown kept longer than it lasts")
+                    raise Unserved(decline.COOLDOWN_KEPT)
                 until = min(until, <double>expiry)
             until = min(until, end)
             values.append(value)
@@ -542,7 +544,7 @@ cdef class Group:
     cdef dict places
     cdef set blocked
     cdef list orders
-    cdef str refusal
+    cdef object refusal
     cdef bint misplaced
     cdef object filters
     cdef bint plain
@@ -579,11 +581,11 @@ cdef class Group:
         self.seen = Snapshot(reader.dicts(self.listed), reader.lists(self.listed))
         self.seen.watch()
         self.refusal, self.ids, self.blocked, self.orders, self.plain = reader.group(name, team, self.listed, known)
-        self.misplaced = self.refusal == reader.MISPLACED
+        self.misplaced = self.refusal is decline.MISPLACED
         self.rendered = rendered is not None
         self.deployments = self.listed if rendered is None else rendered
         if self.rendered and (len(rendered) != count or not self.plain):
-            self.refusal = self.refusal or "deployments that cannot be copied"
+            self.refusal = self.refusal or decline.DEPLOYMENT_UNCOPYABLE
         if self.refusal is None:
             self.filters = reader.filters(
                 asked or name, self.deployments, self.ids, self.blocked, self.orders, name is not None and team is None
@@ -792,7 +794,7 @@ cdef class Busy:
             if expiry is not None:
                 self.until = min(self.until, <double>expiry)
             if value is not None and type(value) is not int:
-                raise Unserved("a cached value of another kind")
+                raise Unserved(decline.CACHED_VALUE)
             counted[place] = True
             count = 0.0 if value is None else number(value)
             if count < least or (count == least and place < self.first):
@@ -884,7 +886,7 @@ cdef class Latencies:
             self.entries[index].entry = <PyObject *>entry
             self.places.values[index] = places.get(id, -1)
             if self.places.values[index] >= 0 and type(entry) is not dict:
-                raise Unserved("a latency map of another kind")
+                raise Unserved(decline.LATENCIES_MAP)
 
     def __dealloc__(self):
         cdef Py_ssize_t index
@@ -967,16 +969,16 @@ cdef class Latencies:
             return average(samples)
         first = sorted(samples)[ceil(len(samples) * percentile) - 1]
         if type(first) is not float:
-            raise Unserved("latencies of another kind")
+            raise Unserved(decline.LATENCIES_TYPE)
         return first
 
 
 cdef list times(samples):
     if type(samples) is not list:
-        raise Unserved("latencies of another kind")
+        raise Unserved(decline.LATENCIES_TYPE)
     for sample in samples:
         if not 0.0 <= number(sample) < INFINITY:
-            raise Unserved("a latency that is no time")
+            raise Unserved(decline.LATENCY_NO_TIME)
     return samples
 
 
@@ -1083,7 +1085,7 @@ cdef class Wildcards:
         if models is None:
             return None
         if type(models) is not list:
-            raise Unserved("a pattern of another kind")
+            raise Unserved(decline.PATTERN_TYPE)
         group = self.groups.get(asked)
         if group is None or group.changed(group.indices, models, known):
             indices = list(range(len(models)))
@@ -1098,7 +1100,7 @@ cdef class Index:
     cdef object router
     cdef bint judged
     cdef uint64_t state_version
-    cdef str refusal
+    cdef object refusal
     cdef str strategy
     cdef object selector
     cdef tuple parts
@@ -1144,7 +1146,7 @@ cdef class Index:
         if group is None or group.changed(indices, model_list, known):
             group = Group(reader, name, team, indices, model_list, known, None, None)
             if group.changed(indices, model_list, known):
-                raise Changing("the model list is being changed")
+                raise Changing(decline.LIST_CHANGING)
             self.groups[key] = group
         return group
 
@@ -1160,7 +1162,7 @@ cdef class Index:
         cdef list indices = self.listing(reader, model_list).owners.get(model)
         cdef Group group = self.specific.get(model)
         if indices is None:
-            raise Unserved("no deployment has the model")
+            raise Unserved(decline.NO_DEPLOYMENT_OF_MODEL)
         if group is None or group.changed(indices, model_list, known):
             group = self.specific[model] = Group(reader, None, None, indices, model_list, known, None, model)
         return group
@@ -1180,7 +1182,7 @@ cdef class Index:
         cdef Wildcards wildcards
         cdef Group group
         if type(source) is not reader.pattern_type or not source.__dict__.keys() <= {"patterns", "_pattern_utils"}:
-            raise Unserved("a part of another kind")
+            raise Unserved(decline.ROUTER_PART_CLASS)
         wildcards = self.wildcards.get(team)
         if wildcards is None or wildcards.changed(source):
             wildcards = self.wildcards[team] = Wildcards(source)
@@ -1249,7 +1251,7 @@ cdef class Chooser:
         try:
             return self.settled(router, model, messages, input, specific_deployment, request_kwargs, False)
         except Unserved as reason:
-            return self.gate.decline(str(reason))
+            return self.gate.decline(reason.args[0])
 
     def choose_async(
         self,
@@ -1264,26 +1266,26 @@ cdef class Chooser:
         try:
             return self.settled(router, model, messages, input, specific_deployment, request_kwargs, True)
         except Unserved as reason:
-            return self.gate.decline(str(reason))
+            return self.gate.decline(reason.args[0])
 
     def check(self, router: object) -> object:
         """Return the in-memory cache of a router that is understood. Raises ``Unserved``."""
         if type(router) is not self.router_type:
-            raise Unserved("a subclass of Router")
+            raise Unserved(decline.ROUTER_SUBCLASS)
         return self.check_cache(router.__dict__["cache"])
 
     def check_cache(self, cache: object) -> object:
         """Return the in-memory half of a cache without Redis. Raises ``Unserved``."""
         if self.code.changed():
-            raise Unserved("LiteLLM's routing is patched")
+            raise Unserved(decline.ROUTING_PATCHED)
         self.check_process()
         store = cache.in_memory_cache
         if type(cache) is not self.cache_type or type(store) is not self.memory_type:
-            raise Unserved("a cache of another kind")
+            raise Unserved(decline.ROUTING_CACHE)
         if not cache.__dict__.keys() <= self.cache_fields or not store.__dict__.keys() <= self.memory_fields:
-            raise Unserved("a part with methods of its own")
+            raise Unserved(decline.ROUTER_PART_METHODS)
         if cache.redis_cache is not None:
-            raise Unserved("Redis")
+            raise Unserved(decline.ROUTING_REDIS)
         return store
 
     def listed(self, router: object, model_name: object, model_alias: object = None, team_id: object = None) -> object:
@@ -1291,24 +1293,24 @@ cdef class Chooser:
         try:
             return self.deployments(router, model_name, model_alias, team_id)
         except Unserved as reason:
-            return self.gate.decline(str(reason))
+            return self.gate.decline(reason.args[0])
 
     cdef list deployments(self, router, name, alias, team):
         cdef dict state, known
         cdef Group group
         if type(router) is not self.router_type:
-            raise Unserved("a subclass of Router")
+            raise Unserved(decline.ROUTER_SUBCLASS)
         if self.code.changed():
-            raise Unserved("LiteLLM's routing is patched")
+            raise Unserved(decline.ROUTING_PATCHED)
         state = router.__dict__
         if type(name) is not str or alias is not None:
-            raise Unserved("a model name that is no string")
+            raise Unserved(decline.MODEL_NAME_TYPE)
         if team is not None and (team, name) in state["team_model_to_deployment_indices"]:
-            raise Unserved("a team's own deployments")
+            raise Unserved(decline.TEAM_DEPLOYMENTS)
         known = state["model_id_to_deployment_index_map"]
         indices = (<dict>state["model_name_to_deployment_indices"]).get(name)
         if type(indices) is not list or "get_all_deployments" in state or "should_include_deployment" in state:
-            raise Unserved("an unknown model group")
+            raise Unserved(decline.UNKNOWN_GROUP)
         group = self.index(router).group(self.reader, name, None, indices, state["model_list"], known)
         if group.refusal is not None:
             raise Unserved(group.refusal)
@@ -1345,9 +1347,9 @@ cdef class Chooser:
         cdef Pool pool
         cdef dict state, known
         if type(router) is not self.router_type:
-            raise Unserved("a subclass of Router")
+            raise Unserved(decline.ROUTER_SUBCLASS)
         if self.code.changed():
-            raise Unserved("LiteLLM's routing is patched")
+            raise Unserved(decline.ROUTING_PATCHED)
         self.check_process()
         index = self.index(router)
         state = router.__dict__
@@ -1358,20 +1360,20 @@ cdef class Chooser:
         if index.strategy == "usage-based-routing":
             asynchronous = False  # stock's coroutine hands this strategy to its synchronous sibling
         elif index.strategy == "cost-based-routing" and not asynchronous:
-            raise Unserved("a strategy without a synchronous choice")
+            raise Unserved(decline.NO_SYNC_CHOICE)
         self.check_router(state)
         if type(model) is not str:
-            raise Unserved("a model name that is no string")
+            raise Unserved(decline.MODEL_NAME_TYPE)
         known = state["model_id_to_deployment_index_map"]
         if len(<list>state["model_list"]) != len(known):
-            raise Changing("deployments that share an id")
+            raise Changing(decline.SHARED_ID)
         if request is None and asynchronous:
-            raise Unserved("a request without arguments")
+            raise Unserved(decline.NO_REQUEST)
         team, caller, web_search = self.check_request(request, asynchronous)
         name = model
         if specific is True:
             if name in state["model_names"] or name in state["model_name_to_deployment_indices"]:
-                raise Unserved("a specific deployment called like a model group")
+                raise Unserved(decline.SPECIFIC_LIKE_GROUP)
             group = index.having(self.reader, name, state["model_list"], known)
         elif name not in state["model_names"] and name in known:
             return index.deployment(self.reader, router, name, state["model_list"], known)
@@ -1382,7 +1384,7 @@ cdef class Chooser:
             raise (Changing if group.misplaced else Unserved)(group.refusal)
         pool = group.available(index.cooldowns.now(self.cooldown_store(state), known))
         if pool.count == 0:
-            raise Unserved("no deployment is available")
+            raise Unserved(decline.NONE_AVAILABLE)
         if asynchronous:
             self.check_callbacks()
         granted = None
@@ -1397,7 +1399,7 @@ cdef class Chooser:
                     left.pool = Pool(group, pool.out, left.places, left.considered)
                 pool = left.pool
                 if pool.count == 0:
-                    raise Unserved("no deployment is available")
+                    raise Unserved(decline.NONE_AVAILABLE)
         if index.strategy == "simple-shuffle":
             chosen = pool.drawn(self.reader, self.random)
         else:
@@ -1437,29 +1439,29 @@ cdef class Chooser:
         indices = None if team is None else (<dict>state["team_model_to_deployment_indices"]).get((team, name))
         if indices:
             if type(indices) is not list or name in table:
-                raise Unserved("a team's own deployments")
+                raise Unserved(decline.TEAM_DEPLOYMENTS)
             return index.group(self.reader, name, team, indices, model_list, known)
         if name in state["model_names"]:
             indices = table.get(name)
             if type(indices) is not list:
                 index.groups.pop(name, None)
-                raise Unserved("an unknown model group")
+                raise Unserved(decline.UNKNOWN_GROUP)
             return index.group(self.reader, name, None, indices, model_list, known)
         if name in table or state["default_deployment"] is not None:
-            raise Unserved("an unknown model group")
+            raise Unserved(decline.UNKNOWN_GROUP)
         if team is not None:
             names = index.listing(self.reader, model_list).names
             if name in names or (team, name) in names:
-                raise Unserved("a team's own deployments")
+                raise Unserved(decline.TEAM_DEPLOYMENTS)
         elif caller is not None and any(
             [name == called for _, called in list(state["team_model_to_deployment_indices"])]
         ):
-            raise Unserved("a team's own deployments")
+            raise Unserved(decline.TEAM_DEPLOYMENTS)
         group = index.wildcard(self.reader, state["pattern_router"], name, None, known)
         if group is None and team is not None and team in state["team_pattern_routers"]:
             group = index.wildcard(self.reader, state["team_pattern_routers"][team], name, team, known)
         if group is None:
-            raise Unserved("an unknown model group")
+            raise Unserved(decline.UNKNOWN_GROUP)
         return group
 
     cdef Index index(self, router):
@@ -1474,28 +1476,28 @@ cdef class Chooser:
     cdef object check_process(self):
         """Raise ``Unserved`` where process-wide settings make stock log or trace a choice."""
         if self.litellm["set_verbose"] or self.logging["set_verbose"]:
-            raise Unserved("verbose mode")
+            raise Unserved(decline.ROUTING_VERBOSE)
         if self.router_levels.get(20) is not False and self.reader.router_log.isEnabledFor(20):
-            raise Unserved("logging: LiteLLM Router at INFO")
+            raise Unserved(decline.LOGGING.of("LiteLLM Router", "INFO"))
         if self.levels.get(10) is not False and self.reader.log.isEnabledFor(10):
-            raise Unserved("logging: LiteLLM at DEBUG")
+            raise Unserved(decline.LOGGING.of("LiteLLM", "DEBUG"))
         proxy = sys.modules.get("litellm.proxy.proxy_server")
         if proxy is not None and getattr(proxy, "open_telemetry_logger", None) is not None:
-            raise Unserved("requests are traced")
+            raise Unserved(decline.ROUTING_TRACED)
 
     cdef object check_router(self, dict state):
         """Raise ``Unserved`` where one of the router's own containers asks for more than a plain choice."""
         if state["routing_plugins"]:
-            raise Unserved("routing plugins")
+            raise Unserved(decline.ROUTING_PLUGINS)
         if (
             state["auto_routers"]
             or state["complexity_routers"]
             or state["adaptive_routers"]
             or state["quality_routers"]
         ):
-            raise Unserved("pre-routing strategies")
+            raise Unserved(decline.ROUTING_PRE_STRATEGIES)
         if state["routing_groups"] or state["_model_to_group"]:
-            raise Unserved("routing groups")
+            raise Unserved(decline.ROUTING_GROUPS)
 
     cdef object group_name(self, dict state, str model):
         """Return the model group that ``model`` names, through the router's aliases."""
@@ -1508,10 +1510,10 @@ cdef class Chooser:
             if type(target) is str and target:
                 name = target
             elif target is not None:
-                raise Unserved("an alias of another kind")
+                raise Unserved(decline.ALIAS_TYPE)
         renamed = self.litellm["model_alias_map"]
         if renamed and name in renamed:
-            raise Unserved("litellm.model_alias_map")
+            raise Unserved(decline.MODEL_ALIAS_MAP)
         return name
 
     cdef tuple check_request(self, request, bint asynchronous):
@@ -1523,33 +1525,34 @@ cdef class Chooser:
         if request is None:
             return None, None, False
         if type(request) is not dict:
-            raise Unserved("request arguments of another kind")
+            raise Unserved(decline.REQUEST_TYPE)
         arguments = request
         for key in arguments:
             if type(key) is not str:
-                raise Unserved("request arguments of another kind")
+                raise Unserved(decline.REQUEST_TYPE)
             if key in UNSERVED_KEYS:
-                raise Unserved("request arguments that steer the choice")
-        if arguments.get("routing_strategy") is not None or arguments.get("_router_weights") is not None:
-            raise Unserved("request arguments that steer the choice")
+                raise Unserved(decline.REQUEST_STEERS.of(key))
+        for key in ("routing_strategy", "_router_weights"):
+            if arguments.get(key) is not None:
+                raise Unserved(decline.REQUEST_STEERS.of(key))
         team = caller = None
         for field in ("metadata", "litellm_metadata"):
             bucket = arguments.get(field)
             if bucket is None:
                 continue
             if type(bucket) is not dict:
-                raise Unserved("metadata of another kind")
+                raise Unserved(decline.METADATA_TYPE)
             metadata = bucket
             if asynchronous:
                 for key in UNSERVED_METADATA:
                     if key in metadata:
-                        raise Unserved("metadata of an earlier routing decision")
+                        raise Unserved(decline.EARLIER_DECISION)
             if team is None:
                 team = metadata.get("user_api_key_team_id")
                 if not isinstance(team, str) or not team:
                     team = None
                 elif type(team) is not str:
-                    raise Unserved("metadata of another kind")
+                    raise Unserved(decline.METADATA_TYPE)
             caller = caller or metadata.get("user_api_key_auth")
         web_search = False
         if asynchronous:
@@ -1569,10 +1572,10 @@ cdef class Chooser:
 
     cdef bint searches_web(self, tools) except -1:
         if type(tools) is not list:
-            raise Unserved("tools of another kind")
+            raise Unserved(decline.TOOLS_TYPE)
         for tool in tools:
             if type(tool) is not dict:
-                raise Unserved("tools of another kind")
+                raise Unserved(decline.TOOLS_TYPE)
             if (<dict>tool).get("type") in ("web_search", "web_search_preview"):
                 return True
         return False
@@ -1581,14 +1584,14 @@ cdef class Chooser:
         """Raise ``Unserved`` where a callback filters deployments."""
         callbacks = self.litellm["callbacks"]
         if type(callbacks) is not list:
-            raise Unserved("callbacks of another kind")
+            raise Unserved(decline.ROUTING_CALLBACKS_TYPE)
         for callback in callbacks:
             if type(callback) is not str and isinstance(callback, self.callback_type):
                 function = getattr(type(callback), "async_filter_deployments", None)
                 if function is not self.no_filter and not self.reader.keeps_all(function):
-                    raise Unserved("a callback filters deployments")
+                    raise Unserved(decline.ROUTING_FILTERED.of(type(callback).__name__))
                 if "async_filter_deployments" in callback.__dict__:
-                    raise Unserved("a callback filters deployments")
+                    raise Unserved(decline.ROUTING_FILTERED.of(type(callback).__name__))
 
     cdef object cooldown_store(self, dict state):
         """Return the in-memory cache the router keeps its cooldowns in."""
@@ -1596,11 +1599,11 @@ cdef class Chooser:
         shared = cooldowns._cooldown_store
         store = cooldowns.in_memory_cache
         if type(shared) is not self.cache_type or type(store) is not self.memory_type:
-            raise Unserved("a cache of another kind")
+            raise Unserved(decline.ROUTING_CACHE)
         if shared.in_memory_cache is not store or cooldowns.cache is not state["cache"]:
-            raise Unserved("a cache of another kind")
+            raise Unserved(decline.ROUTING_CACHE)
         if shared.redis_cache is not None or state["cache"].redis_cache is not None:
-            raise Unserved("Redis")
+            raise Unserved(decline.ROUTING_REDIS)
         return store
 
     cdef object measured(
@@ -1610,16 +1613,16 @@ cdef class Chooser:
         strategy = index.strategy
         cache = state["cache"]
         if not group.plain:
-            raise Unserved("deployments that cannot be copied")
+            raise Unserved(decline.DEPLOYMENT_UNCOPYABLE)
         if self.litellm["redact_user_api_key_info"]:
-            raise Unserved("redacted keys")
+            raise Unserved(decline.ROUTING_REDACTED)
         if asynchronous and self.litellm["service_callback"]:
-            raise Unserved("service callbacks")
+            raise Unserved(decline.ROUTING_SERVICES)
         if index.selector.router_cache is not cache:
-            raise Unserved("a cache of another kind")
+            raise Unserved(decline.ROUTING_CACHE)
         store = cache.in_memory_cache
         if type(cache) is not self.cache_type or type(store) is not self.memory_type:
-            raise Unserved("a cache of another kind")
+            raise Unserved(decline.ROUTING_CACHE)
         if strategy == "least-busy":
             return self.least_busy(group, pool, store, group_name)
         if strategy == "cost-based-routing":
@@ -1667,7 +1670,7 @@ cdef class Chooser:
                 tokens = self.reader.tokens("lowest_cost", messages, input)
             if limits.within(place, None if usage is None else mapping(usage.get(group.ids[place])), minute, tokens):
                 return group.deployments[place]
-        raise Unserved("no deployment within its limits")
+        raise Unserved(decline.NONE_WITHIN_LIMITS)
 
     cdef object introduce(self, Group group, Pool pool, dict usage, minute, bint with_latency):
         """Enter into ``usage`` the available deployments it does not name yet, as stock does."""
@@ -1698,7 +1701,7 @@ cdef class Chooser:
             if field in <dict>request:
                 report = sized_dict(pool.count)
                 if type((<dict>request)[field]) is not dict:
-                    raise Unserved("metadata of another kind")
+                    raise Unserved(decline.METADATA_TYPE)
         if group.api_bases is None:
             group.api_bases = self.reader.api_bases(group.deployments)
         minute = None
@@ -1736,7 +1739,7 @@ cdef class Chooser:
             slow.values[index] = latency
             lowest = min(lowest, latency)
         if lowest == INFINITY:
-            raise Unserved("no deployment within its limits")
+            raise Unserved(decline.NONE_WITHIN_LIMITS)
         bound = lowest + <double>buffer * lowest
         order = Places(latencies.count)
         shuffle(self.random, latencies.count, order.values)
@@ -1771,7 +1774,7 @@ cdef class Chooser:
         cdef Numbers spent = pool.filled(0.0), called = pool.filled(-INFINITY)
         minute = self.reader.minute_utc()
         if group.colons:
-            raise Unserved("ids with a colon")
+            raise Unserved(decline.ID_WITH_COLON)
         if len(entries) > 8 * count + 256:
             names = [
                 f"{id}:{deployment['litellm_params']['model']}" for id, deployment in zip(group.ids, group.deployments)
@@ -1798,7 +1801,7 @@ cdef class Chooser:
             if spent.values[place] < least:
                 least = spent.values[place]
         if least == INFINITY:
-            raise Unserved("no deployment within its limits")
+            raise Unserved(decline.NONE_WITHIN_LIMITS)
         for place in range(count):
             fitting += spent.values[place] == least
         wanted = self.random.choice(range(fitting))
@@ -1826,7 +1829,7 @@ cdef class Chooser:
             for place in pool.places:
                 if not limits.has(place) or limits.has_room(place, 0.0, tokens, calls_of(calls, group.ids[place])):
                     return group.deployments[place]
-            raise Unserved("no deployment within its limits")
+            raise Unserved(decline.NONE_WITHIN_LIMITS)
         if named is None or not named.all(usage):
             for place in pool.places:
                 if group.ids[place] not in usage:
@@ -1845,5 +1848,5 @@ cdef class Chooser:
                 least = spent
                 chosen = place
         if chosen < 0:
-            raise Unserved("no deployment within its limits")
+            raise Unserved(decline.NONE_WITHIN_LIMITS)
         return group.deployments[chosen]

@@ -12,15 +12,17 @@ from litellm_accel._cy.sse cimport Splitter
 from litellm_accel._cy.template cimport Template
 
 from litellm_accel._cy.template import leaves_of
+from litellm_accel.fastpath import decline
 
 from cpython.object cimport PyObject_GenericGetAttr, PyObject_GenericSetAttr
 
 __all__ = ["MORE", "UNKNOWN", "ChunkTemplate", "Reader", "bearing_usage", "condensed", "content_of"]
 
-MORE = "more bytes are needed"
-UNKNOWN = "learned from"
-cdef str _MORE = MORE
-cdef str _UNKNOWN = UNKNOWN
+MORE = decline.MORE
+UNKNOWN = decline.LEARNED_FROM
+cdef object _MORE = MORE
+cdef object _UNKNOWN = UNKNOWN
+cdef object _Why = decline.Why
 cdef object _loads = orjson.loads
 cdef object _time = time.time
 cdef object _leaves_of = leaves_of
@@ -72,7 +74,7 @@ cdef class ChunkTemplate:
 cdef class Reader:
     """The events of one stream, and the chunks that ``templates``, by shape, make of them.
 
-    Where ``templates`` holds None for a shape, stock makes the chunk. ``package`` holds the names of the module
+    Where ``templates`` holds a reason for a shape, stock makes the chunk. ``package`` holds the names of the module
     ``litellm``. After ``chunk()`` has returned ``UNKNOWN``, ``value`` is the event as parsed, and ``shape`` its shape,
     which that of a stream's first event shares with no other.
     """
@@ -99,7 +101,7 @@ cdef class Reader:
     cpdef object chunk(self, dict state: dict[str, Any]):
         """Return the next chunk of the stream whose attributes are ``state``, which are brought up to date.
 
-        Where there is none, nothing has changed, and what is returned is a text: ``MORE``, ``UNKNOWN``, or why stock
+        Where there is none, nothing has changed, and what is returned is a reason: ``MORE``, ``UNKNOWN``, or why stock
         must go on. Nor has it after an exception.
         """
         cdef Splitter splitter = self.splitter
@@ -108,10 +110,10 @@ cdef class Reader:
         for name, wanted in _BEGINNING if begins else _MIDDLE:
             found = state.get(name, _UNKNOWN)
             if found is not wanted and found != wanted:
-                return "first or last chunk"
+                return decline.FIRST_OR_LAST_CHUNK
         line = splitter.next()
         if line is None:
-            return "other fields" if splitter.odd else _MORE
+            return decline.CHUNK_FIELDS if splitter.odd else _MORE
         try:
             made = self._made(<bytes>line, begins, state)
         except BaseException:
@@ -119,7 +121,7 @@ cdef class Reader:
             if begins:
                 state["created"] = None
             raise
-        if type(made) is str:
+        if isinstance(made, _Why):
             splitter.back()
         return made
 
@@ -133,7 +135,7 @@ cdef class Reader:
         if template.guarded:
             repeated = _repeated(chunks, repeated)
             if repeated is None or repeated >= self._package["REPEATED_STREAMING_CHUNK_LIMIT"]:
-                return "repeated chunk"
+                return decline.CHUNK_REPEATED
         if begins:
             state["created"] = int(_time())
         response = template.response.build(self._leaves, state)
@@ -150,12 +152,12 @@ cdef class Reader:
         try:
             value = _loads(line[6:] if line[5:6] == b" " else line[5:])
         except ValueError:
-            return "not JSON"
+            return decline.CHUNK_NOT_JSON
         if type(value) is not dict or (<dict>value).get("error"):
-            return "not a chunk"
+            return decline.CHUNK_NOT_ONE
         found = _leaves_of(value)
         if found is None or _is_blank(value.get("id")):
-            return "content"
+            return decline.CHUNK_CONTENT
         self.shape, self._leaves = <tuple>found
         if begins:
             self.shape = ("first", self.shape)
@@ -164,10 +166,10 @@ cdef class Reader:
         template = self.templates.get(self.shape, _UNKNOWN)
         if template is _UNKNOWN:
             self.value = value
-        elif template is not None:
+        elif type(template) is ChunkTemplate:
             self._last_shape = self.shape
             self._last = template
-        return "unlearnable" if template is None else template
+        return template
 
 
 cdef bint _is_blank(object identifier):

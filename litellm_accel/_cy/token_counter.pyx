@@ -19,6 +19,7 @@ from litellm_accel._cy.function_definitions cimport format_function_definitions
 from litellm_accel._cy.gate cimport Gate
 
 from litellm_accel._cy.function_definitions import UnusualToolError
+from litellm_accel.fastpath import decline
 
 __all__ = ["CountFunction", "Snapshot", "TokenCounter"]
 
@@ -223,11 +224,11 @@ cdef class TokenCounter:
         cdef Py_ssize_t tokens = 0
         try:
             if text is None and messages is None:
-                raise _Unserved("messages of unusual type")
+                raise _Unserved(decline.MESSAGES_UNUSUAL)
             function = self._count_function(model, custom_tokenizer)
             if text is not None:
                 if messages is not None or tools or tool_choice:
-                    raise _Unserved("conflicting arguments")
+                    raise _Unserved(decline.ARGUMENTS_CONFLICT)
                 return function.count(self._text(text))
             if use_default_image_token_count is None:
                 use_default_image_token_count = False
@@ -269,7 +270,7 @@ cdef class TokenCounter:
         try:
             function = self._default_function(model, custom_tokenizer)
             if type(text) is not str:
-                raise _Unserved("text of unusual type")
+                raise _Unserved(decline.TEXT_UNUSUAL)
             return function.encoding.encode_ordinary(text)
         except _Unserved as unserved:
             return self._gate.decline(unserved.args[0])
@@ -279,7 +280,7 @@ cdef class TokenCounter:
         try:
             function = self._default_function(model, custom_tokenizer)
             if type(tokens) is not list:
-                raise _Unserved("tokens of unusual type")
+                raise _Unserved(decline.TOKENS_UNUSUAL)
             return function.encoding.decode(tokens)
         except _Unserved as unserved:
             return self._gate.decline(unserved.args[0])
@@ -292,11 +293,11 @@ cdef class TokenCounter:
         if snapshot.refusal is not None:
             raise _Unserved(snapshot.refusal)
         if snapshot.debugging(_DEBUG):
-            raise _Unserved("logging: LiteLLM at DEBUG")
+            raise _Unserved(decline.LOGGING.of("LiteLLM", "DEBUG"))
         if custom_tokenizer is not None:
-            raise _Unserved("custom tokenizer")
+            raise _Unserved(decline.CUSTOM_TOKENIZER)
         if model is not None and type(model) is not str:
-            raise _Unserved("model of unusual type")
+            raise _Unserved(decline.MODEL_UNUSUAL)
         return snapshot
 
     cdef CountFunction _count_function(self, object model, object custom_tokenizer):
@@ -309,7 +310,7 @@ cdef class TokenCounter:
         """Return the count function of LiteLLM's default encoding, which encodes and decodes for every model."""
         cdef Snapshot snapshot = self._admit(model, custom_tokenizer)
         if model is None:
-            raise _Unserved("model of unusual type")
+            raise _Unserved(decline.MODEL_UNUSUAL)
         refusal = snapshot.model_refusal(model)
         if refusal is not None:
             raise _Unserved(refusal)
@@ -322,19 +323,19 @@ cdef class TokenCounter:
         if type(text) is list:
             return "".join([part for part in <list>text if isinstance(part, str)])
         if type(text) is not str:
-            raise _Unserved("text of unusual type")
+            raise _Unserved(decline.TEXT_UNUSUAL)
         return text
 
     cdef list _dicts(self, object messages):
         """Return messages as dicts, models converted as LiteLLM converts them."""
         cdef list dicts = []
         if type(messages) is not list and type(messages) is not tuple:
-            raise _Unserved("messages of unusual type")
+            raise _Unserved(decline.MESSAGES_UNUSUAL)
         for message in messages:
             if type(message) is not dict:
                 message = self._utils.convert_to_dict(message)
                 if type(message) is not dict:
-                    raise _Unserved("messages of unusual type")
+                    raise _Unserved(decline.MESSAGES_UNUSUAL)
             dicts.append(message)
         return dicts
 
@@ -367,7 +368,7 @@ cdef class TokenCounter:
     ) except -1:
         """Return the tokens of a message by LiteLLM's own rules, with our count function."""
         if not default_images and _fetches(message.get("content"), 0):
-            raise _Unserved("image to download")  # once is enough: stock would download again if counting failed
+            raise _Unserved(decline.IMAGE_TO_DOWNLOAD)  # once is enough: stock would download again if counting failed
         params = copy.copy(function.params)  # LiteLLM's remembers what it has found out of a model
         params.count_function = function
         return self._stock._count_messages(params, [message], default_images, default_token_count)
@@ -407,10 +408,10 @@ cdef class TokenCounter:
         """Return the tokens that prime the reply, define the tools and choose one."""
         cdef Py_ssize_t tokens = 3
         if not function.plain_tools and (tools or tool_choice):
-            raise _Unserved("tools in the words of the model")
+            raise _Unserved(decline.TOOLS_BY_MODEL)
         if tools:
             if type(tools) is not list:
-                raise _Unserved("tools of unusual type")
+                raise _Unserved(decline.TOOLS_UNUSUAL)
             tokens += function.count(self._tools_text(tools)) + 9
             for message in messages:
                 if (<dict>message).get("role") == "system":
@@ -422,10 +423,10 @@ cdef class TokenCounter:
             chosen = (<dict>tool_choice).get("function")
             name = (<dict>chosen).get("name") if type(chosen) is dict else None
             if type(name) is not str:
-                raise _Unserved("tool choice of unusual type")
+                raise _Unserved(decline.TOOL_CHOICE_UNUSUAL)
             tokens += 7 + function.count(name)
         elif tool_choice is not None and type(tool_choice) is not str:
-            raise _Unserved("tool choice of unusual type")
+            raise _Unserved(decline.TOOL_CHOICE_UNUSUAL)
         return tokens
 
 

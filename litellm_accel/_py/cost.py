@@ -12,6 +12,8 @@ from typing import Any
 
 from litellm_accel._py.bindings import Bindings
 from litellm_accel._py.gate import Gate
+from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.decline import Why
 
 __all__ = ["CostCalculator", "Plan", "Prices", "Tariff"]
 
@@ -24,7 +26,7 @@ _ABSENT = "\0"
 class _Unserved(Exception):
     """This call is left to stock: for what reason, and of which kind it is if no call of its kind was priced yet."""
 
-    def __init__(self, reason: str, kind: Any = None) -> None:
+    def __init__(self, reason: Why, kind: Any = None) -> None:
         super().__init__(reason)
         self.reason = reason
         self.kind = kind
@@ -164,7 +166,7 @@ def _hidden_params(model: Any) -> Any:
 
 def _count(value: object) -> int:
     if type(value) is not int or not 0 <= value < _MAX_TOKENS:
-        raise _Unserved("unusual usage")
+        raise _Unserved(decline.USAGE_UNUSUAL)
     return value
 
 
@@ -172,7 +174,7 @@ def _read_usage(usage: Any, types: tuple[type, type, type, type]) -> _Counts:
     """Return the numbers of a LiteLLM ``Usage``. Raises ``_Unserved`` for anything that could be priced otherwise."""
     usage_type, prompt_type, completion_type, written_type = types
     if type(usage) is not usage_type:
-        raise _Unserved("unusual usage")
+        raise _Unserved(decline.USAGE_UNUSUAL)
     counts = _Counts()
     for name, value in usage.__dict__.items():
         if name == "prompt_tokens":
@@ -186,10 +188,10 @@ def _read_usage(usage: Any, types: tuple[type, type, type, type]) -> _Counts:
         elif name == "completion_tokens_details" and type(value) is completion_type:
             _read_completion_details(counts, value)
         else:
-            raise _Unserved("unusual usage")
+            raise _Unserved(decline.USAGE_UNUSUAL)
     for name, value in _extra(usage).items():
         if value is not None and name not in _MIRRORED:
-            raise _Unserved("unusual usage")
+            raise _Unserved(decline.USAGE_UNUSUAL)
     return counts
 
 
@@ -241,12 +243,12 @@ def _read_prompt_details(counts: _Counts, details: Any, written_type: type) -> N
         elif name in _OTHER_UNITS and value == 0:
             continue
         else:
-            raise _Unserved("unusual usage")
+            raise _Unserved(decline.USAGE_UNUSUAL)
     if _extra(details):
-        raise _Unserved("unusual usage")
+        raise _Unserved(decline.USAGE_UNUSUAL)
     counts.written = counts.written or created
     if counts.has_written_details and counts.written > counts.written_5m + counts.written_1h:
-        raise _Unserved("unusual usage")  # releases differ in what writes of no known lifetime cost
+        raise _Unserved(decline.USAGE_UNUSUAL)  # releases differ in what writes of no known lifetime cost
 
 
 _OTHER_UNITS = frozenset(
@@ -269,7 +271,7 @@ def _read_written_details(counts: _Counts, details: Any) -> None:
         elif name == "ephemeral_1h_input_tokens":
             counts.written_1h = 0 if value is None else _count(value)
         elif value is not None:
-            raise _Unserved("unusual usage")
+            raise _Unserved(decline.USAGE_UNUSUAL)
 
 
 def _read_completion_details(counts: _Counts, details: Any) -> None:
@@ -288,9 +290,9 @@ def _read_completion_details(counts: _Counts, details: Any) -> None:
         elif name == "video_tokens" and value == 0:
             continue
         else:
-            raise _Unserved("unusual usage")
+            raise _Unserved(decline.USAGE_UNUSUAL)
     if _extra(details):
-        raise _Unserved("unusual usage")
+        raise _Unserved(decline.USAGE_UNUSUAL)
 
 
 class Plan:
@@ -324,7 +326,7 @@ class Prices:
     def __init__(
         self,
         bindings: Bindings,
-        refusal: str | None,
+        refusal: Why | None,
         debugging: Callable[[int], bool],
         adjustments: Sequence[Any],
     ) -> None:
@@ -348,7 +350,7 @@ class CostCalculator:
         self,
         gate: Gate,
         read: Callable[[], Prices],
-        prepare: Callable[[str, dict[str, Any]], Plan | str],
+        prepare: Callable[[str, dict[str, Any]], Plan | Why],
         response_types: tuple[type, type, type],
         usage_types: tuple[type, type, type, type],
     ) -> None:
@@ -398,22 +400,22 @@ class CostCalculator:
         try:
             prices = self._admit()
             if type(completion_response) is not self._response_type:
-                raise _Unserved("no chat completion")
+                raise _Unserved(decline.NO_CHAT_COMPLETION)
             if litellm_logging_obj is not None:
-                raise _Unserved("logging object")
+                raise _Unserved(decline.COST_LOGGING_OBJECT)
             if custom_cost_per_token is not None or custom_cost_per_second is not None or custom_pricing:
-                raise _Unserved("custom pricing")
+                raise _Unserved(decline.CUSTOM_PRICING)
             if standard_built_in_tools_params or messages:
-                raise _Unserved("unusual arguments")
+                raise _Unserved(decline.UNUSUAL_ARGUMENTS)
             extra = _extra(completion_response)
             self._require_no_annotations(completion_response)
             hidden = _hidden_params(completion_response)
             if type(hidden) is not dict or hidden.get("provider_specific_fields"):
-                raise _Unserved("unusual hidden params")
+                raise _Unserved(decline.HIDDEN_PARAMS_UNUSUAL)
             requested_tier = None
             if optional_params is not None:
                 if type(optional_params) is not dict or "model_id" in optional_params:
-                    raise _Unserved("unusual arguments")
+                    raise _Unserved(decline.UNUSUAL_ARGUMENTS)
                 requested_tier = optional_params.get("service_tier")
             key = (
                 model,
@@ -490,9 +492,9 @@ class CostCalculator:
         try:
             prices = self._admit()
             if custom_cost_per_token is not None or custom_cost_per_second is not None:
-                raise _Unserved("custom pricing")
+                raise _Unserved(decline.CUSTOM_PRICING)
             if bedrock_model_info is not None or prompt_characters is not None or completion_characters is not None:
-                raise _Unserved("unusual arguments")
+                raise _Unserved(decline.UNUSUAL_ARGUMENTS)
             key = (
                 model,
                 custom_llm_provider,
@@ -559,28 +561,28 @@ class CostCalculator:
         if prices.refusal is not None:
             raise _Unserved(prices.refusal)
         if prices.debugging(_DEBUG):
-            raise _Unserved("logging: LiteLLM at DEBUG")
+            raise _Unserved(decline.LOGGING.of("LiteLLM", "DEBUG"))
         for adjustment in prices.adjustments:
             if adjustment:
-                raise _Unserved("discount or margin")
+                raise _Unserved(decline.DISCOUNT_OR_MARGIN)
         return prices
 
     def _plan(self, prices: Prices, key: tuple[Any, ...], call_type: Any) -> Plan | None:
         """Return the plan of a kind of call, or None if it is to be made. Raises ``_Unserved``."""
         for part in key:
             if part is not None and type(part) is not str:
-                raise _Unserved("unusual arguments")
+                raise _Unserved(decline.UNUSUAL_ARGUMENTS)
         if call_type is not None and call_type not in _CALL_TYPES:
-            raise _Unserved("other call type")
+            raise _Unserved(decline.OTHER_CALL_TYPE)
         plan = prices.plans.get(key)
         if type(plan) is Plan:
             if not plan.outdated():
                 return plan
             prices.plans.pop(key, None)
         elif plan is not None:
-            raise _Unserved(str(plan))
+            raise _Unserved(plan)
         if key not in prices.seen:
-            raise _Unserved("first call of its kind", key)
+            raise _Unserved(decline.FIRST_PRICED, key)
         return None
 
     def _make_plan(self, prices: Prices, key: tuple[Any, ...], function: str, arguments: dict[str, Any]) -> Plan:
@@ -589,16 +591,16 @@ class CostCalculator:
             prices.plans.clear()
         plan = self._prepare(function, arguments)
         prices.plans[key] = plan
-        if type(plan) is not Plan:
-            raise _Unserved(str(plan))
+        if isinstance(plan, Why):
+            raise _Unserved(plan)
         return plan
 
     def _require_no_annotations(self, response: Any) -> None:
         """Raise ``_Unserved`` if a message has annotations: searches are billed by them."""
         choices = response.__dict__.get("choices")
         if type(choices) is not list:
-            raise _Unserved("unusual choices")
+            raise _Unserved(decline.CHOICES_UNUSUAL)
         for choice in choices:
             message = choice.__dict__.get("message") if type(choice) is self._choice_type else None
             if type(message) is not self._message_type or message.__dict__.get("annotations"):
-                raise _Unserved("unusual choices")
+                raise _Unserved(decline.CHOICES_UNUSUAL)

@@ -7,6 +7,9 @@ from typing import Any
 
 __all__ = ["DECLINED", "AsyncCall", "Gate", "PureCall", "Ready"]
 
+# Of each reason, so many of the things that it is about are told apart.
+_MAX_SUBJECTS = 100
+
 
 class _Declined:
     __slots__ = ()
@@ -28,7 +31,7 @@ class Gate:
     the breaker; ``reset_errors()`` closes it. Counters only grow: ``served``, ``declined`` (by reason), ``faults``.
     """
 
-    __slots__ = ("_declined", "_switched_on", "faults", "last_fault", "max_faults", "name", "on", "served")
+    __slots__ = ("_declined", "_subjects", "_switched_on", "faults", "last_fault", "max_faults", "name", "on", "served")
 
     def __init__(self, name: str, max_faults: int = 10) -> None:
         if max_faults < 1:
@@ -40,7 +43,8 @@ class Gate:
         self.faults = 0
         self.last_fault = ""
         self._switched_on = False
-        self._declined: dict[str, int] = {}
+        self._declined: dict[Any, int] = {}
+        self._subjects: dict[Any, int] = {}
 
     def __repr__(self) -> str:
         return f"<Gate {self.name!r} {'on' if self.on else 'off'}>"
@@ -60,17 +64,38 @@ class Gate:
         """Set every counter to zero and close the breaker."""
         self.served = 0
         self._declined = {}
+        self._subjects = {}
         self.reset_errors()
 
     @property
     def declined(self) -> dict[str, int]:
-        """How many calls were left to stock, by reason."""
-        return self._declined.copy()
+        """How many calls were left to stock, by reason, in words."""
+        told: dict[str, int] = {}
+        for reason, count in self._declined.copy().items():
+            text = str(reason)
+            told[text] = told.get(text, 0) + count
+        return told
 
-    def decline(self, reason: str) -> object:
-        """Count a call left to stock, by ``reason`` (one of a fixed set of short texts); return ``DECLINED``."""
+    def decline(self, reason: object) -> object:
+        """Count a call left to stock, by ``reason``; return ``DECLINED``.
+
+        A reason that is about something is a tuple of the reason and that; so many of each are told apart.
+        """
+        if reason not in self._declined:
+            reason = self._told_apart(reason)
         self._declined[reason] = self._declined.get(reason, 0) + 1
         return DECLINED
+
+    def _told_apart(self, reason: object) -> object:
+        """Return a new ``reason``, or the bare one where that is about too many things already."""
+        if not isinstance(reason, tuple):
+            return reason
+        bare = reason[0]
+        subjects = self._subjects.get(bare, 0)
+        if subjects >= _MAX_SUBJECTS:
+            return bare
+        self._subjects[bare] = subjects + 1
+        return reason
 
     def serve(self) -> None:
         """Count a call that the accelerated path has served."""

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from litellm_accel._py.gate import Gate
+from litellm_accel.fastpath import decline
 
 if TYPE_CHECKING:
     from litellm_accel.components.routing import Reader
@@ -124,7 +125,7 @@ def increment(store: Any, key: str, amount: float, ttl: float | None = None, lea
     with memory._increment_lock:
         now = memory._clock()
         if type(memory.cache_dict.get(key, 0)) not in (int, float) and not now > memory.ttl_dict.get(key, inf):
-            raise Unserved("a cached value of another kind")
+            raise Unserved(decline.CACHED_VALUE)
         total: float = (memory.get_cache(key) or 0) + amount
         if least is not None and total < least:
             total = least
@@ -144,19 +145,19 @@ def _kept(entries: dict[str, Any], expiries: dict[str, float], key: str, now: fl
     value = entries[key]
     if value is None or type(value) in (dict, int, float):
         return value
-    raise Unserved("a cached value of another kind")
+    raise Unserved(decline.CACHED_VALUE)
 
 
 def _number(value: Any) -> float:
     """Return a count or a time as a C double; exact, or ``Unserved``."""
     if (type(value) is float and -inf < value < inf) or (type(value) is int and -(1 << 52) < value < 1 << 52):
         return float(value)
-    raise Unserved("a cached value of another kind")
+    raise Unserved(decline.CACHED_VALUE)
 
 
 def _mapping(value: Any) -> dict[Any, Any] | None:
     if value is not None and type(value) is not dict:
-        raise Unserved("a cached value of another kind")
+        raise Unserved(decline.CACHED_VALUE)
     return value
 
 
@@ -164,7 +165,7 @@ def _within(limit: tuple[Any, Any], usages: dict[str, Any] | None, minute: str, 
     """Return whether one more call of ``tokens`` tokens keeps the (tpm, rpm) ``limit`` in this minute."""
     used = {} if usages is None else usages.get(minute, {})
     if type(used) is not dict:
-        raise Unserved("a cached value of another kind")
+        raise Unserved(decline.CACHED_VALUE)
     spent, called = _number(used.get("tpm", 0)), _number(used.get("rpm", 0))
     return not (spent + tokens > limit[0] or called + 1 > limit[1])
 
@@ -172,11 +173,11 @@ def _within(limit: tuple[Any, Any], usages: dict[str, Any] | None, minute: str, 
 def _at(models: list[Deployment], slots: list[int]) -> list[Deployment]:
     """Return the deployments at ``slots``; another thread may be shortening the list meanwhile."""
     if slots and min(slots) < 0:
-        raise _Changing("the model list is being changed")
+        raise _Changing(decline.LIST_CHANGING)
     try:
         return [models[slot] for slot in slots]
     except IndexError:
-        raise _Changing("the model list is being changed") from None
+        raise _Changing(decline.LIST_CHANGING) from None
 
 
 class _Cooldowns:
@@ -202,7 +203,7 @@ class _Cooldowns:
                 expired.append(key)
                 continue
             if type(value) is not dict:
-                raise Unserved("a cooldown of another kind")
+                raise Unserved(decline.COOLDOWN_VALUE)
             if not value:
                 continue
             end = _number(value["timestamp"]) + _number(value["cooldown_time"])
@@ -210,7 +211,7 @@ class _Cooldowns:
                 expired.append(key)
                 continue
             if expiry is not None and expiry > end + 4.999:
-                raise Unserved("a cooldown kept longer than it lasts")
+                raise Unserved(decline.COOLDOWN_KEPT)
             active.append(model_id)
         for key in expired:
             entries.pop(key, None)
@@ -244,11 +245,11 @@ class _Group:
         self.listed = listed
         self.seen = Snapshot(reader.dicts(listed), reader.lists(listed))
         self.refusal, self.ids, self.blocked, self.orders, self.plain = reader.group(name, team, listed, known)
-        self.misplaced = self.refusal == reader.MISPLACED
+        self.misplaced = self.refusal is decline.MISPLACED
         self.rendered = rendered is not None
         self.deployments = listed if rendered is None else rendered
         if rendered is not None and (len(rendered) != len(listed) or not self.plain):
-            self.refusal = self.refusal or "deployments that cannot be copied"
+            self.refusal = self.refusal or decline.DEPLOYMENT_UNCOPYABLE
         self.filters: Any = None
         if self.refusal is None:
             called: Any = asked or name  # one of them is given
@@ -335,10 +336,10 @@ class _Prices:
 
 def _times(samples: Any) -> list[float]:
     if type(samples) is not list:
-        raise Unserved("latencies of another kind")
+        raise Unserved(decline.LATENCIES_TYPE)
     for sample in samples:
         if not 0.0 <= _number(sample) < inf:
-            raise Unserved("a latency that is no time")
+            raise Unserved(decline.LATENCY_NO_TIME)
     return samples
 
 
@@ -350,7 +351,7 @@ def _average(samples: Any) -> float:
 def _latency(usages: Any, streaming: bool, percentile: float | None) -> float:
     """Return what a deployment's latency map says of it: the time to the first token for a stream that has samples."""
     if type(usages) is not dict:
-        raise Unserved("a latency map of another kind")
+        raise Unserved(decline.LATENCIES_MAP)
     mean = _average(usages.get("latency", []))
     first_tokens = _times(usages.get("time_to_first_token_seconds", [])) if streaming else []
     if not first_tokens:
@@ -359,7 +360,7 @@ def _latency(usages: Any, streaming: bool, percentile: float | None) -> float:
         return _average(first_tokens)
     first = sorted(first_tokens)[ceil(len(first_tokens) * percentile) - 1]
     if type(first) is not float:
-        raise Unserved("latencies of another kind")
+        raise Unserved(decline.LATENCIES_TYPE)
     return first
 
 
@@ -418,7 +419,7 @@ class _Wildcards:
         if models is None:
             return None
         if type(models) is not list:
-            raise Unserved("a pattern of another kind")
+            raise Unserved(decline.PATTERN_TYPE)
         group = self.groups.get(asked)
         if group is None or group.changed(group.indices, models, known):
             indices = list(range(len(models)))
@@ -456,7 +457,7 @@ class _Index:
         if group is None or group.changed(indices, model_list, known):
             group = _Group(reader, name, team, indices, model_list, known)
             if group.changed(indices, model_list, known):
-                raise _Changing("the model list is being changed")
+                raise _Changing(decline.LIST_CHANGING)
             self.groups[key] = group
         return group
 
@@ -472,7 +473,7 @@ class _Index:
         indices = self.listing(reader, model_list).owners.get(model)
         group = self.specific.get(model)
         if indices is None:
-            raise Unserved("no deployment has the model")
+            raise Unserved(decline.NO_DEPLOYMENT_OF_MODEL)
         if group is None or group.changed(indices, model_list, known):
             group = self.specific[model] = _Group(reader, None, None, indices, model_list, known, None, model)
         return group
@@ -495,7 +496,7 @@ class _Index:
     ) -> _Group | None:
         """Return the group of the first pattern of ``source`` that matches, or None."""
         if type(source) is not reader.pattern_type or not vars(source).keys() <= {"patterns", "_pattern_utils"}:
-            raise Unserved("a part of another kind")
+            raise Unserved(decline.ROUTER_PART_CLASS)
         wildcards = self.wildcards.get(team)
         if wildcards is None or wildcards.changed(source):
             wildcards = self.wildcards[team] = _Wildcards(source)
@@ -536,7 +537,7 @@ class Chooser:
         try:
             return self._settled(router, model, messages, input, specific_deployment, request_kwargs, False)
         except Unserved as reason:
-            return self._gate.decline(str(reason))
+            return self._gate.decline(reason.args[0])
 
     def choose_async(
         self,
@@ -551,27 +552,27 @@ class Chooser:
         try:
             return self._settled(router, model, messages, input, specific_deployment, request_kwargs, True)
         except Unserved as reason:
-            return self._gate.decline(str(reason))
+            return self._gate.decline(reason.args[0])
 
     def check(self, router: Any) -> Any:
         """Return the in-memory cache of a router that is understood. Raises ``Unserved``."""
         if type(router) is not self._reader.router_type:
-            raise Unserved("a subclass of Router")
+            raise Unserved(decline.ROUTER_SUBCLASS)
         return self.check_cache(router.__dict__["cache"])
 
     def check_cache(self, cache: Any) -> Any:
         """Return the in-memory half of a cache without Redis. Raises ``Unserved``."""
         if self._code.changed():
-            raise Unserved("LiteLLM's routing is patched")
+            raise Unserved(decline.ROUTING_PATCHED)
         self._check_process()
         store = cache.in_memory_cache
         if type(cache) is not self._reader.cache_type or type(store) is not self._reader.memory_type:
-            raise Unserved("a cache of another kind")
+            raise Unserved(decline.ROUTING_CACHE)
         reader = self._reader
         if not cache.__dict__.keys() <= reader.cache_fields or not store.__dict__.keys() <= reader.memory_fields:
-            raise Unserved("a part with methods of its own")
+            raise Unserved(decline.ROUTER_PART_METHODS)
         if cache.redis_cache is not None:
-            raise Unserved("Redis")
+            raise Unserved(decline.ROUTING_REDIS)
         return store
 
     def listed(self, router: Any, model_name: Any, model_alias: Any = None, team_id: Any = None) -> Any:
@@ -579,22 +580,22 @@ class Chooser:
         try:
             return self._deployments(router, model_name, model_alias, team_id)
         except Unserved as reason:
-            return self._gate.decline(str(reason))
+            return self._gate.decline(reason.args[0])
 
     def _deployments(self, router: Any, name: Any, alias: Any, team: Any) -> list[Deployment]:
         if type(router) is not self._reader.router_type:
-            raise Unserved("a subclass of Router")
+            raise Unserved(decline.ROUTER_SUBCLASS)
         if self._code.changed():
-            raise Unserved("LiteLLM's routing is patched")
+            raise Unserved(decline.ROUTING_PATCHED)
         state = router.__dict__
         if type(name) is not str or alias is not None:
-            raise Unserved("a model name that is no string")
+            raise Unserved(decline.MODEL_NAME_TYPE)
         if team is not None and (team, name) in state["team_model_to_deployment_indices"]:
-            raise Unserved("a team's own deployments")
+            raise Unserved(decline.TEAM_DEPLOYMENTS)
         known = state["model_id_to_deployment_index_map"]
         indices = state["model_name_to_deployment_indices"].get(name)
         if type(indices) is not list or "get_all_deployments" in state or "should_include_deployment" in state:
-            raise Unserved("an unknown model group")
+            raise Unserved(decline.UNKNOWN_GROUP)
         group = self._index(router).group(self._reader, name, None, indices, state["model_list"], known)
         if group.refusal is not None:
             raise Unserved(group.refusal)
@@ -630,9 +631,9 @@ class Chooser:
         self, router: Any, model: Any, messages: Any, input: Any, specific: Any, request: Any, asynchronous: bool
     ) -> Deployment:
         if type(router) is not self._reader.router_type:
-            raise Unserved("a subclass of Router")
+            raise Unserved(decline.ROUTER_SUBCLASS)
         if self._code.changed():
-            raise Unserved("LiteLLM's routing is patched")
+            raise Unserved(decline.ROUTING_PATCHED)
         self._check_process()
         index = self._index(router)
         state = router.__dict__
@@ -642,20 +643,20 @@ class Chooser:
         if strategy == "usage-based-routing":
             asynchronous = False  # stock's coroutine hands this strategy to its synchronous sibling
         elif strategy == "cost-based-routing" and not asynchronous:
-            raise Unserved("a strategy without a synchronous choice")
+            raise Unserved(decline.NO_SYNC_CHOICE)
         self._check_router(state)
         if type(model) is not str:
-            raise Unserved("a model name that is no string")
+            raise Unserved(decline.MODEL_NAME_TYPE)
         known = state["model_id_to_deployment_index_map"]
         if len(state["model_list"]) != len(known):
-            raise _Changing("deployments that share an id")
+            raise _Changing(decline.SHARED_ID)
         if request is None and asynchronous:
-            raise Unserved("a request without arguments")
+            raise Unserved(decline.NO_REQUEST)
         team, caller, web_search = self._check_request(request, asynchronous)
         name = model
         if specific is True:
             if name in state["model_names"] or name in state["model_name_to_deployment_indices"]:
-                raise Unserved("a specific deployment called like a model group")
+                raise Unserved(decline.SPECIFIC_LIKE_GROUP)
             group = index.having(self._reader, name, state["model_list"], known)
         elif name not in state["model_names"] and name in known:
             return index.deployment(self._reader, router, name, state["model_list"], known)
@@ -666,7 +667,7 @@ class Chooser:
             raise (_Changing if group.misplaced else Unserved)(group.refusal)
         pool = group.available(index.cooldowns.now(self._cooldown_store(state), known))
         if not pool.places:
-            raise Unserved("no deployment is available")
+            raise Unserved(decline.NONE_AVAILABLE)
         if asynchronous:
             self._check_callbacks()
         granted = None
@@ -681,7 +682,7 @@ class Chooser:
                     left.pool = _Pool(group, pool.out, left.places, left.considered)
                 pool = left.pool
                 if not pool.places:
-                    raise Unserved("no deployment is available")
+                    raise Unserved(decline.NONE_AVAILABLE)
         if strategy == "simple-shuffle":
             chosen = pool.drawn(self._reader, self._random)
         else:
@@ -720,29 +721,29 @@ class Chooser:
         indices = None if team is None else state["team_model_to_deployment_indices"].get((team, name))
         if indices:
             if type(indices) is not list or name in table:
-                raise Unserved("a team's own deployments")
+                raise Unserved(decline.TEAM_DEPLOYMENTS)
             return index.group(self._reader, name, team, indices, model_list, known)
         if name in state["model_names"]:
             indices = table.get(name)
             if type(indices) is not list:
                 index.groups.pop(name, None)
-                raise Unserved("an unknown model group")
+                raise Unserved(decline.UNKNOWN_GROUP)
             return index.group(self._reader, name, None, indices, model_list, known)
         if name in table or state["default_deployment"] is not None:
-            raise Unserved("an unknown model group")
+            raise Unserved(decline.UNKNOWN_GROUP)
         if team is not None:
             names = index.listing(self._reader, model_list).names
             if name in names or (team, name) in names:
-                raise Unserved("a team's own deployments")
+                raise Unserved(decline.TEAM_DEPLOYMENTS)
         elif caller is not None and any(
             name == called for _, called in list(state["team_model_to_deployment_indices"])
         ):
-            raise Unserved("a team's own deployments")
+            raise Unserved(decline.TEAM_DEPLOYMENTS)
         group = index.wildcard(self._reader, state["pattern_router"], name, None, known)
         if group is None and team is not None and team in state["team_pattern_routers"]:
             group = index.wildcard(self._reader, state["team_pattern_routers"][team], name, team, known)
         if group is None:
-            raise Unserved("an unknown model group")
+            raise Unserved(decline.UNKNOWN_GROUP)
         return group
 
     def _index(self, router: Any) -> _Index:
@@ -757,28 +758,28 @@ class Chooser:
     def _check_process(self) -> None:
         """Raise ``Unserved`` where process-wide settings make stock log or trace a choice."""
         if self._litellm["set_verbose"] or self._logging["set_verbose"]:
-            raise Unserved("verbose mode")
+            raise Unserved(decline.ROUTING_VERBOSE)
         if self._reader.router_log.isEnabledFor(20):
-            raise Unserved("logging: LiteLLM Router at INFO")
+            raise Unserved(decline.LOGGING.of("LiteLLM Router", "INFO"))
         if self._reader.log.isEnabledFor(10):
-            raise Unserved("logging: LiteLLM at DEBUG")
+            raise Unserved(decline.LOGGING.of("LiteLLM", "DEBUG"))
         proxy = sys.modules.get("litellm.proxy.proxy_server")
         if proxy is not None and getattr(proxy, "open_telemetry_logger", None) is not None:
-            raise Unserved("requests are traced")
+            raise Unserved(decline.ROUTING_TRACED)
 
     def _check_router(self, state: dict[str, Any]) -> None:
         """Raise ``Unserved`` where one of the router's own containers asks for more than a plain choice."""
         if state["routing_plugins"]:
-            raise Unserved("routing plugins")
+            raise Unserved(decline.ROUTING_PLUGINS)
         if (
             state["auto_routers"]
             or state["complexity_routers"]
             or state["adaptive_routers"]
             or state["quality_routers"]
         ):
-            raise Unserved("pre-routing strategies")
+            raise Unserved(decline.ROUTING_PRE_STRATEGIES)
         if state["routing_groups"] or state["_model_to_group"]:
-            raise Unserved("routing groups")
+            raise Unserved(decline.ROUTING_GROUPS)
 
     def _group_name(self, state: dict[str, Any], model: str) -> str:
         """Return the model group that ``model`` names, through the router's aliases."""
@@ -791,10 +792,10 @@ class Chooser:
             if type(target) is str and target:
                 name = target
             elif target is not None:
-                raise Unserved("an alias of another kind")
+                raise Unserved(decline.ALIAS_TYPE)
         renamed = self._litellm["model_alias_map"]
         if renamed and name in renamed:
-            raise Unserved("litellm.model_alias_map")
+            raise Unserved(decline.MODEL_ALIAS_MAP)
         return name
 
     def _check_request(self, request: Any, asynchronous: bool) -> tuple[str | None, Any, bool]:
@@ -805,29 +806,30 @@ class Chooser:
         if request is None:
             return None, None, False
         if type(request) is not dict:
-            raise Unserved("request arguments of another kind")
+            raise Unserved(decline.REQUEST_TYPE)
         for key in request:
             if type(key) is not str:
-                raise Unserved("request arguments of another kind")
+                raise Unserved(decline.REQUEST_TYPE)
             if key in _UNSERVED_KEYS:
-                raise Unserved("request arguments that steer the choice")
-        if request.get("routing_strategy") is not None or request.get("_router_weights") is not None:
-            raise Unserved("request arguments that steer the choice")
+                raise Unserved(decline.REQUEST_STEERS.of(key))
+        for key in ("routing_strategy", "_router_weights"):
+            if request.get(key) is not None:
+                raise Unserved(decline.REQUEST_STEERS.of(key))
         team = caller = None
         for field in ("metadata", "litellm_metadata"):
             metadata = request.get(field)
             if metadata is None:
                 continue
             if type(metadata) is not dict:
-                raise Unserved("metadata of another kind")
+                raise Unserved(decline.METADATA_TYPE)
             if asynchronous and any(key in metadata for key in _UNSERVED_METADATA):
-                raise Unserved("metadata of an earlier routing decision")
+                raise Unserved(decline.EARLIER_DECISION)
             if team is None:
                 team = metadata.get("user_api_key_team_id")
                 if not isinstance(team, str) or not team:
                     team = None
                 elif type(team) is not str:
-                    raise Unserved("metadata of another kind")
+                    raise Unserved(decline.METADATA_TYPE)
             caller = caller or metadata.get("user_api_key_auth")
         web_search = bool(asynchronous and request.get("tools")) and self._searches_web(request["tools"])
         if asynchronous and isinstance(request.get("_context_compaction_state"), self._reader.compaction_type):
@@ -842,10 +844,10 @@ class Chooser:
 
     def _searches_web(self, tools: Any) -> bool:
         if type(tools) is not list:
-            raise Unserved("tools of another kind")
+            raise Unserved(decline.TOOLS_TYPE)
         for tool in tools:
             if type(tool) is not dict:
-                raise Unserved("tools of another kind")
+                raise Unserved(decline.TOOLS_TYPE)
             if tool.get("type") in ("web_search", "web_search_preview"):
                 return True
         return False
@@ -854,14 +856,14 @@ class Chooser:
         """Raise ``Unserved`` where a callback filters deployments."""
         callbacks = self._litellm["callbacks"]
         if type(callbacks) is not list:
-            raise Unserved("callbacks of another kind")
+            raise Unserved(decline.ROUTING_CALLBACKS_TYPE)
         for callback in callbacks:
             if type(callback) is not str and isinstance(callback, self._reader.callback_type):
                 function = getattr(type(callback), "async_filter_deployments", None)
                 if function is not self._reader.no_filter and not self._reader.keeps_all(function):
-                    raise Unserved("a callback filters deployments")
+                    raise Unserved(decline.ROUTING_FILTERED.of(type(callback).__name__))
                 if "async_filter_deployments" in callback.__dict__:
-                    raise Unserved("a callback filters deployments")
+                    raise Unserved(decline.ROUTING_FILTERED.of(type(callback).__name__))
 
     def _cooldown_store(self, state: dict[str, Any]) -> Any:
         """Return the in-memory cache the router keeps its cooldowns in."""
@@ -869,11 +871,11 @@ class Chooser:
         shared = cooldowns._cooldown_store
         store = cooldowns.in_memory_cache
         if type(shared) is not self._reader.cache_type or type(store) is not self._reader.memory_type:
-            raise Unserved("a cache of another kind")
+            raise Unserved(decline.ROUTING_CACHE)
         if shared.in_memory_cache is not store or cooldowns.cache is not state["cache"]:
-            raise Unserved("a cache of another kind")
+            raise Unserved(decline.ROUTING_CACHE)
         if shared.redis_cache is not None or state["cache"].redis_cache is not None:
-            raise Unserved("Redis")
+            raise Unserved(decline.ROUTING_REDIS)
         return store
 
     def _measured(
@@ -892,16 +894,16 @@ class Chooser:
         """Return the pick of a strategy that looks at what has been measured."""
         cache = state["cache"]
         if not group.plain:
-            raise Unserved("deployments that cannot be copied")
+            raise Unserved(decline.DEPLOYMENT_UNCOPYABLE)
         if self._litellm["redact_user_api_key_info"]:
-            raise Unserved("redacted keys")
+            raise Unserved(decline.ROUTING_REDACTED)
         if asynchronous and self._litellm["service_callback"]:
-            raise Unserved("service callbacks")
+            raise Unserved(decline.ROUTING_SERVICES)
         if selector.router_cache is not cache:
-            raise Unserved("a cache of another kind")
+            raise Unserved(decline.ROUTING_CACHE)
         store = cache.in_memory_cache
         if type(cache) is not self._reader.cache_type or type(store) is not self._reader.memory_type:
-            raise Unserved("a cache of another kind")
+            raise Unserved(decline.ROUTING_CACHE)
         if strategy == "least-busy":
             return self._least_busy(group, pool, store, group_name)
         if strategy == "cost-based-routing":
@@ -920,7 +922,7 @@ class Chooser:
             key = f"{group_name}_request_count:{group.ids[place]}"
             value = _kept(store.cache_dict, store.ttl_dict, key, now)
             if value is not None and type(value) is not int:
-                raise Unserved("a cached value of another kind")
+                raise Unserved(decline.CACHED_VALUE)
             counts.append(0.0 if value is None else _number(value))
         return pool.deployments[counts.index(min(counts))]
 
@@ -948,7 +950,7 @@ class Chooser:
                 tokens = self._reader.tokens("lowest_cost", messages, input)
             if _within(limit, None if usage is None else _mapping(usage.get(group.ids[place])), minute, tokens):
                 return group.deployments[place]
-        raise Unserved("no deployment within its limits")
+        raise Unserved(decline.NONE_WITHIN_LIMITS)
 
     def _introduce(self, group: _Group, pool: _Pool, usage: dict[str, Any], minute: str, with_latency: bool) -> None:
         """Enter into ``usage`` the available deployments it does not name yet, as stock does."""
@@ -976,7 +978,7 @@ class Chooser:
         field = "litellm_metadata" if request is not None and "litellm_metadata" in request else "metadata"
         reported = request is not None and field in request
         if request is not None and reported and type(request[field]) is not dict:
-            raise Unserved("metadata of another kind")
+            raise Unserved(decline.METADATA_TYPE)
         streaming = request is not None and request.get("stream") is True
         minute = self._reader.minute("lowest_latency")
         self._introduce(group, pool, usage, minute, True)
@@ -995,7 +997,7 @@ class Chooser:
             entries.append((place, latency, fits))
         lowest = min((latency for _, latency, fits in entries if fits), default=None)
         if lowest is None:
-            raise Unserved("no deployment within its limits")
+            raise Unserved(decline.NONE_WITHIN_LIMITS)
         drawn = [entries[index] for index in shuffled(self._random, len(entries))]
         fitting = [(place, latency) for place, latency, fits in drawn if fits and latency <= lowest + buffer * lowest]
         fitting.sort(key=lambda entry: entry[1])
@@ -1017,7 +1019,7 @@ class Chooser:
         limits = group.limits(self._reader, True)
         minute = self._reader.minute_utc()
         if group.colons:
-            raise Unserved("ids with a colon")
+            raise Unserved(decline.ID_WITH_COLON)
         tokens_used: dict[int, Any] = {}
         requests: dict[int, Any] = {}
         for key in list(entries):
@@ -1045,7 +1047,7 @@ class Chooser:
             if spent == least:
                 fitting.append(group.deployments[place])
         if not fitting:
-            raise Unserved("no deployment within its limits")
+            raise Unserved(decline.NONE_WITHIN_LIMITS)
         return self._random.choice(fitting)
 
     def _least_used_since(
@@ -1081,5 +1083,5 @@ class Chooser:
                 least = spent
                 chosen = found
         if chosen is None:
-            raise Unserved("no deployment within its limits")
+            raise Unserved(decline.NONE_WITHIN_LIMITS)
         return group.deployments[chosen]

@@ -9,11 +9,13 @@ import orjson
 
 from litellm_accel._py.sse import Splitter
 from litellm_accel._py.template import Template, leaves_of
+from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.decline import Why
 
 __all__ = ["MORE", "UNKNOWN", "ChunkTemplate", "Reader", "bearing_usage", "condensed", "content_of"]
 
-MORE = "more bytes are needed"
-UNKNOWN = "learned from"
+MORE = decline.MORE
+UNKNOWN = decline.LEARNED_FROM
 
 _MEMBERS = ("id", "created", "model", "object", "system_fingerprint")
 _FILLING = "obfuscation"
@@ -61,14 +63,14 @@ class ChunkTemplate:
 class Reader:
     """The events of one stream, and the chunks that ``templates``, by shape, make of them.
 
-    Where ``templates`` holds None for a shape, stock makes the chunk. ``package`` holds the names of the module
+    Where ``templates`` holds a reason for a shape, stock makes the chunk. ``package`` holds the names of the module
     ``litellm``. After ``chunk()`` has returned ``UNKNOWN``, ``value`` is the event as parsed, and ``shape`` its shape,
     which that of a stream's first event shares with no other.
     """
 
     __slots__ = ("_last", "_last_shape", "_leaves", "_package", "shape", "splitter", "templates", "value")
 
-    def __init__(self, templates: dict[Any, ChunkTemplate | None], package: dict[str, Any]) -> None:
+    def __init__(self, templates: dict[Any, ChunkTemplate | Why], package: dict[str, Any]) -> None:
         self.splitter = Splitter()
         self.templates = templates
         self.value: Any = None
@@ -78,7 +80,7 @@ class Reader:
         self._last_shape: tuple[Any, ...] | None = None
         self._last: ChunkTemplate | None = None
 
-    def renew(self, templates: dict[Any, ChunkTemplate | None]) -> None:
+    def renew(self, templates: dict[Any, ChunkTemplate | Why]) -> None:
         """Go on with other templates."""
         self.templates = templates
         self._last_shape = self._last = None
@@ -86,7 +88,7 @@ class Reader:
     def chunk(self, state: dict[str, Any]) -> Any:
         """Return the next chunk of the stream whose attributes are ``state``, which are brought up to date.
 
-        Where there is none, nothing has changed, and what is returned is a text: ``MORE``, ``UNKNOWN``, or why stock
+        Where there is none, nothing has changed, and what is returned is a reason: ``MORE``, ``UNKNOWN``, or why stock
         must go on. Nor has it after an exception.
         """
         splitter = self.splitter
@@ -94,10 +96,10 @@ class Reader:
         for name, wanted in _BEGINNING if begins else _MIDDLE:
             found = state.get(name, UNKNOWN)
             if found is not wanted and found != wanted:
-                return "first or last chunk"
+                return decline.FIRST_OR_LAST_CHUNK
         line = splitter.next()
         if line is None:
-            return "other fields" if splitter.odd else MORE
+            return decline.CHUNK_FIELDS if splitter.odd else MORE
         try:
             made = self._made(line, begins, state)
         except BaseException:
@@ -105,7 +107,7 @@ class Reader:
             if begins:
                 state["created"] = None
             raise
-        if type(made) is str:
+        if isinstance(made, Why):
             splitter.back()
         return made
 
@@ -118,7 +120,7 @@ class Reader:
         if template.guarded:
             repeated = _repeated(chunks, repeated)
             if repeated is None or repeated >= self._package["REPEATED_STREAMING_CHUNK_LIMIT"]:
-                return "repeated chunk"
+                return decline.CHUNK_REPEATED
         if begins:
             state["created"] = int(time.time())
         response = template.response.build(self._leaves, state)
@@ -135,12 +137,12 @@ class Reader:
         try:
             value = orjson.loads(line[6:] if line[5:6] == b" " else line[5:])
         except ValueError:
-            return "not JSON"
+            return decline.CHUNK_NOT_JSON
         if type(value) is not dict or value.get("error"):
-            return "not a chunk"
+            return decline.CHUNK_NOT_ONE
         found = leaves_of(value)
         if found is None or _is_blank(value.get("id")):
-            return "content"
+            return decline.CHUNK_CONTENT
         self.shape, self._leaves = found
         if begins:
             self.shape = "first", self.shape
@@ -152,7 +154,7 @@ class Reader:
         elif isinstance(template, ChunkTemplate):
             self._last_shape = self.shape
             self._last = template
-        return "unlearnable" if template is None else template
+        return template
 
 
 def _is_blank(identifier: Any) -> bool:

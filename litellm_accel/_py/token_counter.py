@@ -15,6 +15,8 @@ from typing import Any
 from litellm_accel._py.bindings import Bindings
 from litellm_accel._py.function_definitions import UnusualToolError, format_function_definitions
 from litellm_accel._py.gate import Gate
+from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.decline import Why
 
 __all__ = ["CountFunction", "Snapshot", "TokenCounter"]
 
@@ -113,11 +115,11 @@ class Snapshot:
         self,
         bindings: Bindings,
         defaults: Mapping[FunctionType, tuple[Any, ...] | None],
-        refusal: str | None,
+        refusal: Why | None,
         debugging: Callable[[int], bool],
         registries: Sequence[Container[str]],
-        refuse: Callable[[str | None], str | None],
-        load: Callable[[str | None], tuple[CountFunction | str, Lookups]],
+        refuse: Callable[[str | None], Why | None],
+        load: Callable[[str | None], tuple[CountFunction | Why, Lookups]],
     ) -> None:
         self._bindings = bindings
         self._defaults = tuple(defaults.items())
@@ -136,20 +138,20 @@ class Snapshot:
                 return True
         return self._bindings.changed()
 
-    def model_refusal(self, model: str | None) -> str | None:
+    def model_refusal(self, model: str | None) -> Why | None:
         """Return why text of ``model`` is not encoded here, or None."""
-        refusal: str | None = self._of_model(self._refusals, model, self._find_refusal)
+        refusal: Why | None = self._of_model(self._refusals, model, self._find_refusal)
         return refusal
 
-    def count_function(self, model: str | None) -> CountFunction | str:
+    def count_function(self, model: str | None) -> CountFunction | Why:
         """Return the count function of ``model``, or why there is none."""
-        function: CountFunction | str = self._of_model(self._functions, model, self._find_function)
+        function: CountFunction | Why = self._of_model(self._functions, model, self._find_function)
         return function
 
-    def _find_refusal(self, model: str | None) -> tuple[str | None, Lookups]:
+    def _find_refusal(self, model: str | None) -> tuple[Why | None, Lookups]:
         return self._refuse(model), ()
 
-    def _find_function(self, model: str | None) -> tuple[CountFunction | str, Lookups]:
+    def _find_function(self, model: str | None) -> tuple[CountFunction | Why, Lookups]:
         refusal = self._refuse(model)
         return self._load(model) if refusal is None else (refusal, ())
 
@@ -213,11 +215,11 @@ class TokenCounter:
         tokens = 0
         try:
             if text is None and messages is None:
-                raise _Unserved("messages of unusual type")
+                raise _Unserved(decline.MESSAGES_UNUSUAL)
             function = self._count_function(model, custom_tokenizer)
             if text is not None:
                 if messages is not None or tools or tool_choice:
-                    raise _Unserved("conflicting arguments")
+                    raise _Unserved(decline.ARGUMENTS_CONFLICT)
                 return function(self._text(text))
             if use_default_image_token_count is None:
                 use_default_image_token_count = False
@@ -256,7 +258,7 @@ class TokenCounter:
         try:
             function = self._default_function(model, custom_tokenizer)
             if type(text) is not str:
-                raise _Unserved("text of unusual type")
+                raise _Unserved(decline.TEXT_UNUSUAL)
             return function.encoding.encode_ordinary(text)
         except _Unserved as unserved:
             return self._gate.decline(unserved.args[0])
@@ -266,7 +268,7 @@ class TokenCounter:
         try:
             function = self._default_function(model, custom_tokenizer)
             if type(tokens) is not list:
-                raise _Unserved("tokens of unusual type")
+                raise _Unserved(decline.TOKENS_UNUSUAL)
             return function.encoding.decode(tokens)
         except _Unserved as unserved:
             return self._gate.decline(unserved.args[0])
@@ -279,11 +281,11 @@ class TokenCounter:
         if snapshot.refusal is not None:
             raise _Unserved(snapshot.refusal)
         if snapshot.debugging(_DEBUG):
-            raise _Unserved("logging: LiteLLM at DEBUG")
+            raise _Unserved(decline.LOGGING.of("LiteLLM", "DEBUG"))
         if custom_tokenizer is not None:
-            raise _Unserved("custom tokenizer")
+            raise _Unserved(decline.CUSTOM_TOKENIZER)
         if model is not None and type(model) is not str:
-            raise _Unserved("model of unusual type")
+            raise _Unserved(decline.MODEL_UNUSUAL)
         return snapshot
 
     def _count_function(self, model: Any, custom_tokenizer: object) -> CountFunction:
@@ -296,7 +298,7 @@ class TokenCounter:
         """Return the count function of LiteLLM's default encoding, which encodes and decodes for every model."""
         snapshot = self._admit(model, custom_tokenizer)
         if model is None:
-            raise _Unserved("model of unusual type")
+            raise _Unserved(decline.MODEL_UNUSUAL)
         refusal = snapshot.model_refusal(model)
         if refusal is not None:
             raise _Unserved(refusal)
@@ -309,19 +311,19 @@ class TokenCounter:
         if type(text) is list:
             return "".join([part for part in text if isinstance(part, str)])
         if type(text) is not str:
-            raise _Unserved("text of unusual type")
+            raise _Unserved(decline.TEXT_UNUSUAL)
         return text
 
     def _dicts(self, messages: object) -> list[dict[Any, Any]]:
         """Return messages as dicts, models converted as LiteLLM converts them."""
         dicts = []
         if type(messages) is not list and type(messages) is not tuple:
-            raise _Unserved("messages of unusual type")
+            raise _Unserved(decline.MESSAGES_UNUSUAL)
         for message in messages:
             if type(message) is not dict:
                 message = self._utils.convert_to_dict(message)
                 if type(message) is not dict:
-                    raise _Unserved("messages of unusual type")
+                    raise _Unserved(decline.MESSAGES_UNUSUAL)
             dicts.append(message)
         return dicts
 
@@ -354,7 +356,7 @@ class TokenCounter:
     ) -> int:
         """Return the tokens of a message by LiteLLM's own rules, with our count function."""
         if not default_images and _fetches(message.get("content"), 0):
-            raise _Unserved("image to download")  # once is enough: stock would download again if counting failed
+            raise _Unserved(decline.IMAGE_TO_DOWNLOAD)  # once is enough: stock would download again if counting failed
         params = copy.copy(function.params)  # LiteLLM's remembers what it has found out of a model
         params.count_function = function
         tokens: int = self._stock._count_messages(params, [message], default_images, default_token_count)
@@ -396,10 +398,10 @@ class TokenCounter:
         """Return the tokens that prime the reply, define the tools and choose one."""
         tokens = 3
         if not function.plain_tools and (tools or tool_choice):
-            raise _Unserved("tools in the words of the model")
+            raise _Unserved(decline.TOOLS_BY_MODEL)
         if tools:
             if type(tools) is not list:
-                raise _Unserved("tools of unusual type")
+                raise _Unserved(decline.TOOLS_UNUSUAL)
             tokens += function(self._tools_text(tools)) + 9
             for message in messages:
                 if message.get("role") == "system":
@@ -411,10 +413,10 @@ class TokenCounter:
             chosen = tool_choice.get("function")
             name = chosen.get("name") if type(chosen) is dict else None
             if type(name) is not str:
-                raise _Unserved("tool choice of unusual type")
+                raise _Unserved(decline.TOOL_CHOICE_UNUSUAL)
             tokens += 7 + function(name)
         elif tool_choice is not None and type(tool_choice) is not str:
-            raise _Unserved("tool choice of unusual type")
+            raise _Unserved(decline.TOOL_CHOICE_UNUSUAL)
         return tokens
 
 

@@ -24,6 +24,8 @@ from litellm_accel.components.base import (
     Unavailable,
     with_parameters_of,
 )
+from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.decline import Why
 from litellm_accel.stock import seams
 from litellm_accel.stock.guard import is_stock
 
@@ -162,7 +164,7 @@ class _LiteLLM:
         replaced = any(namespace.get(name) is not value for namespace, name, value in self._own)
         return hot.cost.Prices(
             bindings,
-            "stock function replaced" if replaced else None,
+            decline.STOCK_REPLACED if replaced else None,
             self.calculator.verbose_logger.isEnabledFor,
             (self.litellm.cost_discount_config, self.litellm.cost_margin_config),
         )
@@ -248,37 +250,37 @@ class _Planner:
         self._litellm = litellm
         self.calculator: hot.cost.CostCalculator
 
-    def prepare(self, function: str, arguments: dict[str, Any]) -> hot.cost.Plan | str:
+    def prepare(self, function: str, arguments: dict[str, Any]) -> hot.cost.Plan | Why:
         """Return the ``Plan`` for calls of this kind, or why there is none."""
         litellm = self._litellm
         response = arguments.get("completion_response")
         if self._provider(arguments, response) not in _PROVIDERS:
-            return "other provider"
+            return decline.OTHER_PROVIDER
         usage = next(_usages(litellm, 1000)) if response is None else response.usage
         given = arguments if response is not None else {**arguments, "usage_object": usage}
         rehearsed = litellm.rehearse(function, given)
         if rehearsed is None:
-            return "no price by tokens"
+            return decline.NO_TOKEN_PRICE
         result, name, asked = rehearsed
         if asked.get("model_info") is not None:
-            return "prices of a deployment"
+            return decline.DEPLOYMENT_PRICES
         provider = _LAST_STEPS[name] or asked["custom_llm_provider"]
         info = litellm.utils.get_model_info(model=asked["model"], custom_llm_provider=provider)
         if not litellm.is_current(info, asked["model"], provider):
-            return "prices changed in place"
+            return decline.PRICES_IN_PLACE
         if info.get("off_peak_pricing") is not None or info.get("tiered_pricing") is not None:
-            return "prices by time or table"
+            return decline.PRICES_BY_TIME
         lengths, tariff = self._tariff(info, provider, asked)
         last_step = getattr(litellm.calculator, name)
         for length in lengths:
             for probe in _usages(litellm, length):
                 if self.calculator.price(tariff, probe) != last_step(**{**asked, "usage": probe}):
-                    return "differs from stock"
+                    return decline.COST_DIFFERS
         priced = self.calculator.price(tariff, usage)
         if priced is None:
-            return "unusual usage"
+            return decline.USAGE_UNUSUAL
         if (priced if response is None else sum(priced)) != result:
-            return "differs from stock"
+            return decline.COST_DIFFERS
         names = {part for part in (*arguments.values(), asked["model"], info["key"]) if isinstance(part, str)}
         if response is not None and response.model is not None:
             names.add(response.model)
@@ -425,7 +427,7 @@ class Cost(Component):
                     calculator.priced(stock.__name__)
                     return result
 
-                declined = functools.partial(gate.decline, "unusual arguments")
+                declined = functools.partial(gate.decline, decline.UNUSUAL_ARGUMENTS)
                 call: Callable[..., Any] = gate.pure(with_parameters_of(stock, fast, declined), observed)
                 return call
 
@@ -444,7 +446,7 @@ class Cost(Component):
                 plan = self._planner.prepare("cost_per_token", asked)
             except Exception as error:
                 raise Unavailable(f"the installed LiteLLM finds its prices differently: {error!r}") from error
-            if isinstance(plan, str):
+            if isinstance(plan, decline.Why):
                 raise ProbeMismatch(f"cost_per_token({model!r}, custom_llm_provider={provider!r}): {plan}")
 
 

@@ -21,6 +21,8 @@ from typing import Any
 
 from litellm_accel import hot
 from litellm_accel.components.base import Component, Replaced, Replacement, Unavailable
+from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.decline import Why
 from litellm_accel.hot import routing as _hot
 from litellm_accel.routing.accounting import Accounting
 from litellm_accel.routing.filters import Filters, Health, Tools
@@ -219,6 +221,10 @@ def _is_texts(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(type(item) is str for item in value)
 
 
+def _called(strategy: Any) -> str:
+    return strategy if type(strategy) is str else type(strategy).__name__
+
+
 def _limit(deployment: dict[str, Any], metric: str, strict: bool) -> Any:
     values = (part.get(metric) for part in (deployment, deployment["litellm_params"], deployment["model_info"]))
     return next((value for value in values if (value is not None if strict else value)), None)
@@ -226,8 +232,6 @@ def _limit(deployment: dict[str, Any], metric: str, strict: bool) -> Any:
 
 class Reader:
     """Reads routers, deployments and clocks as LiteLLM does; raises ``Unserved`` where it does not understand them."""
-
-    MISPLACED = "deployments that are not where the router's lists say"
 
     def __init__(self) -> None:
         import litellm
@@ -276,15 +280,15 @@ class Reader:
         self._minute: tuple[Any, str] = (None, "")
         self._tools = Tools(self.litellm)
 
-    def router(self, router: Any) -> tuple[str | None, str, Any, tuple[Any, ...]]:
+    def router(self, router: Any) -> tuple[Why | None, str, Any, tuple[Any, ...]]:
         """Return why ``router`` is not served (or None), its strategy, its selector, and its caches and selector."""
         state = vars(router)
         strategy = state["routing_strategy"]
-        refused: tuple[str, str, None, tuple[Any, ...]] = ("", strategy, None, ())
+        refused: tuple[None, str, None, tuple[Any, ...]] = (None, strategy, None, ())
         if self._router_methods & state.keys():
-            return "a router with methods of its own", *refused[1:]
+            return decline.ROUTER_METHODS, *refused[1:]
         if "model_names" not in state:
-            return "a router without a model list", *refused[1:]
+            return decline.ROUTER_WITHOUT_MODELS, *refused[1:]
         cooldowns = state["cooldown_cache"]
         parts = [cooldowns, cooldowns._cooldown_store, cooldowns.in_memory_cache]
         kinds = [self.cooldown_type, self.cache_type, self.memory_type]
@@ -297,14 +301,14 @@ class Reader:
             parts += [selector, state["service_logger_obj"]]
             kinds += [getattr(self.strategies[module], name), self.service_type]
         elif strategy != "simple-shuffle":
-            return "another routing strategy", *refused[1:]
+            return decline.ROUTING_STRATEGY.of(_called(strategy)), *refused[1:]
         if any(type(part) is not kind for part, kind in zip(parts, kinds, strict=True)):
-            return "a part of another kind", *refused[1:]
+            return decline.ROUTER_PART_CLASS, *refused[1:]
         for part, kind in zip(parts, kinds, strict=True):
             if any(callable(getattr(kind, name, None)) for name in vars(part)):
-                return "a part with methods of its own", strategy, None, tuple(parts)  # looked at again when they go
+                return decline.ROUTER_PART_METHODS, strategy, None, tuple(parts)  # looked at again when they go
         if selector is not None and state["service_logger_obj"].mock_testing:
-            return "a part of another kind", *refused[1:]
+            return decline.ROUTER_PART_CLASS, *refused[1:]
         return None, strategy, selector, tuple(parts)
 
     def keeps_all(self, function: Any) -> bool:
@@ -321,10 +325,10 @@ class Reader:
         found: list[dict[str, Any]] = []
         for deployment in deployments:
             if type(deployment) is not dict:
-                raise _hot.Unserved("deployments of another kind")
+                raise _hot.Unserved(decline.DEPLOYMENT_TYPE)
             for part in (deployment, deployment.get("litellm_params"), deployment.get("model_info")):
                 if type(part) is not dict:
-                    raise _hot.Unserved("deployments of another kind")
+                    raise _hot.Unserved(decline.DEPLOYMENT_TYPE)
                 found.append(part)
         return found
 
@@ -336,7 +340,7 @@ class Reader:
 
     def group(
         self, name: str | None, team: str | None, deployments: Sequence[dict[str, Any]], known: Mapping[str, int]
-    ) -> tuple[str | None, list[str], set[int], list[int | None] | None, bool]:
+    ) -> tuple[Why | None, list[str], set[int], list[int | None] | None, bool]:
         """Read a model group's deployments: those called ``name``, those a ``team`` calls so, or (None) any.
 
         Returns why the group is not served (or None), the deployments' ids, the places of blocked ones, their orders
@@ -355,7 +359,7 @@ class Reader:
             for order in [deployment["litellm_params"].get("order")]
         ]
         if any(order is not None and type(order) is not int for order in orders):
-            return "an order that is no integer", [], set(), None, False
+            return decline.ORDER_TYPE, [], set(), None, False
         plain = all(
             _is_plain(deployment) and isinstance(deployment["litellm_params"].get("api_key", ""), str)
             for deployment in deployments
@@ -369,29 +373,29 @@ class Reader:
         deployments: Sequence[dict[str, Any]],
         ids: list[Any],
         known: Mapping[str, int],
-    ) -> str | None:
+    ) -> Why | None:
         for deployment, model_id in zip(deployments, ids, strict=True):
             params, info = deployment["litellm_params"], deployment["model_info"]
             if type(model_id) is not str or type(deployment.get("model_name")) is not str:
-                return "deployments of another kind"
+                return decline.DEPLOYMENT_TYPE
             if model_id not in known:
-                return self.MISPLACED
+                return decline.MISPLACED
             model = params.get("model")
             if type(model) is not str or model.startswith("auto_router/"):
-                return "pre-routing strategies"
+                return decline.ROUTING_PRE_STRATEGIES
             if info.get("team_id") != team:
-                return "a team's own deployments"
+                return decline.TEAM_DEPLOYMENTS
             called = deployment["model_name"] if team is None else info.get("team_public_model_name")
             if name is not None and called != name:
-                return self.MISPLACED
+                return decline.MISPLACED
             if info.get("access_windows") is not None:
-                return "access windows"
+                return decline.ACCESS_WINDOWS
             tags = (params.get("tags"), params.get("tag_regex"))
             if any(held is not None and not _is_texts(held) for held in tags):
-                return "tags of another kind"
+                return decline.TAGS_TYPE
             if self._strange and not all(map(self._strange.isdisjoint, (deployment, params, info))):
-                return "a setting that is not known here"
-        return None if len(set(ids)) == len(ids) else "deployments that share an id"
+                return decline.ROUTING_UNKNOWN_SETTING.of(min(self._strange & {*deployment, *params, *info}))
+        return None if len(set(ids)) == len(ids) else decline.SHARED_ID
 
     def names(self, deployments: Sequence[dict[str, Any]]) -> frozenset[Any]:
         """Return the model names of deployments, and with its team each name a team has given."""
@@ -421,13 +425,13 @@ class Reader:
         """Return the deployments that ``name`` matches as stock chooses among them: copies with their own model."""
         found = source.route(name)
         if type(found) is not list:
-            raise _hot.Unserved("a pattern that cannot be rendered")
+            raise _hot.Unserved(decline.PATTERN_UNRENDERABLE)
         return found
 
     def identified(self, router: Any, model_id: str, deployment: Any) -> tuple[Any, Any, dict[str, Any]]:
         """Return a deployment, a snapshot of all that is in it, and what stock makes of it for a caller by its id."""
         if not _is_plain(deployment) or type(deployment) is not dict:
-            raise _hot.Unserved("deployments of another kind")
+            raise _hot.Unserved(decline.DEPLOYMENT_TYPE)
         dicts: list[dict[str, Any]] = []
         lists: list[list[Any]] = []
         _containers(deployment, dicts, lists)
@@ -436,13 +440,13 @@ class Reader:
         found = parsed.model_dump(exclude_none=True)
         info = found["model_info"]
         if info.get("blocked") is True:
-            raise _hot.Unserved("no deployment is available")
+            raise _hot.Unserved(decline.NONE_AVAILABLE)
         if info.get("access_windows") is not None:
-            raise _hot.Unserved("access windows")
+            raise _hot.Unserved(decline.ACCESS_WINDOWS)
         if found["litellm_params"]["model"].startswith("auto_router/"):
-            raise _hot.Unserved("pre-routing strategies")
+            raise _hot.Unserved(decline.ROUTING_PRE_STRATEGIES)
         if not _is_plain(found):
-            raise _hot.Unserved("deployments that cannot be copied")
+            raise _hot.Unserved(decline.DEPLOYMENT_UNCOPYABLE)
         return deployment, seen, found
 
     def copied(self, value: Any) -> Any:
@@ -477,10 +481,10 @@ class Reader:
         for metric in ("weight", "rpm", "tpm"):
             values = [deployment["litellm_params"].get(metric) for deployment in deployments]
             if any(value is not None and type(value) not in (int, float) for value in values):
-                raise _hot.Unserved("weights that are no numbers")
+                raise _hot.Unserved(decline.WEIGHTS_TYPE)
             weights = [0.0 if value is None else float(value) for value in values]
             if not all(0.0 <= weight < math.inf for weight in weights):
-                raise _hot.Unserved("weights that are no shares")
+                raise _hot.Unserved(decline.WEIGHTS_VALUE)
             largest = max(weights, default=0.0)
             if largest > 0:
                 return list(accumulate(weight / largest for weight in weights))
@@ -495,7 +499,7 @@ class Reader:
         for deployment in deployments:
             limit = tuple(_limit(deployment, metric, strict) for metric in ("tpm", "rpm"))
             if any(value is not None and type(value) not in (int, float) for value in limit):
-                raise _hot.Unserved("limits that are no numbers")
+                raise _hot.Unserved(decline.LIMITS_TYPE)
             tpm, rpm = (math.inf if value is None else value for value in limit)
             found.append(None if limit == (None, None) else (tpm, rpm))
         return found
@@ -517,13 +521,13 @@ class Reader:
             params = deployment["litellm_params"]
             own = (params.get("input_cost_per_token"), params.get("output_cost_per_token"))
             if any(value and type(value) not in (int, float) for value in own):
-                raise _hot.Unserved("costs that are no numbers")
+                raise _hot.Unserved(decline.COSTS_TYPE)
             price_in, price_out = (
                 price if price else 5.0 if mapped is None else mapped
                 for price, mapped in zip(own, rates(deployment), strict=True)
             )
             if math.isnan(price_in + price_out):
-                raise _hot.Unserved("costs that are no numbers")
+                raise _hot.Unserved(decline.COSTS_TYPE)
             costs.append(price_in + price_out)
         return costs
 

@@ -19,7 +19,9 @@ from typing import Any, ClassVar
 from litellm_accel import hot
 from litellm_accel.components.base import Component, Replaced, Replacement
 from litellm_accel.components.chat import COMPONENT as chat
-from litellm_accel.fastpath.plans.proof import BEING_PROVEN, Proof, Trial
+from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.decline import Why
+from litellm_accel.fastpath.plans.proof import Proof, Trial
 from litellm_accel.fastpath.plans.templates import Unrepeatable
 from litellm_accel.fastpath.streams import builder
 from litellm_accel.fastpath.streams import source as pipeline
@@ -144,41 +146,41 @@ class Streams:
             bindings.Bindings((owners[place], members) for place, members in names.items())
             for names in (self._names, self._names_at_end)
         )
-        self.templates: dict[Any, streaming.ChunkTemplate | None] = {}
+        self.templates: dict[Any, streaming.ChunkTemplate | Why] = {}
         self.trials: dict[Any, ChunkTrial] = {}  # of shapes that have no template yet
         self.assembler: builder.Assembler | None = None
         self.reason = self._judge(owners)
 
-    def _judge(self, owners: Mapping[str, Any]) -> str | None:
+    def _judge(self, owners: Mapping[str, Any]) -> Why | None:
         if self.package.set_verbose:
-            return "setting set_verbose"
+            return decline.SETTING.of("set_verbose", "")
         if owners["litellm.constants"].LITELLM_MAX_STREAMING_DURATION_SECONDS is not None:
-            return "setting LITELLM_MAX_STREAMING_DURATION_SECONDS"
+            return decline.SETTING.of("LITELLM_MAX_STREAMING_DURATION_SECONDS", "")
         for place, names in (*self._names.items(), *self._names_at_end.items()):
             for name in names:
                 if not is_stock(vars(owners[place]).get(name)):
-                    return f"patched {name}"
+                    return decline.PATCHED.of(name)
         return None
 
-    def admitted(self) -> str | None:
+    def admitted(self) -> Why | None:
         """Return why no chunk may be served now, or None."""
         if self.settings.changed():
             self.review()
         if self.reason is not None:
             return self.reason
         if self.package.post_call_rules:
-            return "setting post_call_rules"
+            return decline.SETTING.of("post_call_rules", "")
         if self.package._custom_providers:
-            return "custom providers"
+            return decline.CUSTOM_PROVIDERS
         if self.logger.isEnabledFor(logging.DEBUG):
-            return "logging"
+            return decline.LOGGING.of(self.logger.name, "DEBUG")
         return None
 
     def events(self, wrapper: Any, kind: Any) -> SSEEventSource | None:
         """Return where the events of a stream are; None if stock must be asked, and why is counted."""
         stream: Any = vars(wrapper).get("completion_stream")
         if type(stream) is not kind:
-            self.gate.decline("another kind of stream")
+            self.gate.decline(decline.STREAM_KIND)
             return None
         if type(stream._decoder) is SSEEventSource:
             found: SSEEventSource = stream._decoder
@@ -190,27 +192,27 @@ class Streams:
         found = stream._decoder = SSEEventSource(stream._decoder, streaming.Reader(self.templates, vars(self.package)))
         return found
 
-    def _unfit(self, wrapper: Any, stream: Any) -> str | None:
+    def _unfit(self, wrapper: Any, stream: Any) -> Why | None:
         if type(wrapper) is not self._wrapper or not vars(wrapper).keys().isdisjoint(vars(self._wrapper)):
-            return "changed stream"
+            return decline.STREAM_CHANGED
         if type(stream._decoder) is not self._decoder or stream._cast_to is not self._chunk:
-            return "another decoder"
+            return decline.STREAM_DECODER
         options = getattr(stream, "_options", None)  # earlier releases have none
         if options is not None and (
             options.synthesize_event_and_data or getattr(options, "stream_mode", "legacy") != "legacy"
         ):
-            return "another decoder"
+            return decline.STREAM_DECODER
         if stream._client._strict_response_validation:
-            return "strict validation"
+            return decline.STREAM_STRICT
         if stream.response.is_stream_consumed:
-            return "begun before"
+            return decline.STREAM_BEGUN
         return None
 
     def next(self, wrapper: Any, events: SSEEventSource, taken: list[Any]) -> None:
-        """Add the next chunk to what is ``taken``, or a text where there is none, as ``Reader.chunk`` does."""
+        """Add the next chunk to what is ``taken``, or why there is none, as ``Reader.chunk`` does."""
         reason = self.admitted()
         if reason is None and events.packets is None:
-            reason = "first or last chunk"
+            reason = decline.FIRST_OR_LAST_CHUNK
         if reason is not None:
             taken.append(reason)
             return
@@ -227,8 +229,8 @@ class Streams:
             self.learn(wrapper, reader)
             taken.append(reader.chunk(state))
         if taken[-1] == _UNLEARNABLE and reader.shape in self.trials:
-            taken.append(BEING_PROVEN)
-        if begins and type(taken[-1]) is not str:
+            taken.append(decline.BEING_PROVEN)
+        if begins and not isinstance(taken[-1], Why):
             self._begin(wrapper.logging_obj)
 
     def _begin(self, logging_obj: Any) -> None:
@@ -250,11 +252,12 @@ class Streams:
         if len(self.templates) >= _MAX_TEMPLATES:
             self.templates.clear()
             self.trials.clear()
-        self.templates[reader.shape] = None
+        self.templates[reader.shape] = decline.REFUSED.of(decline.LEARNING_FAILED)
         try:
             learned = self.learner.learn(wrapper.completion_stream, vars(wrapper), reader.value)
         except Unrepeatable as error:
-            self.gate.decline(f"unlearnable: {error}")
+            self.gate.decline(decline.UNLEARNABLE.of(error.reason))
+            self.templates[reader.shape] = decline.REFUSED.of(error.reason)
         except Exception as error:
             self.gate.fault(error)
         else:
@@ -269,7 +272,7 @@ class Streams:
         """Return what the fast path would make of the next event, if stock serves it because its shape is being
         proven."""
         try:
-            is_tried = bool(taken) and taken[-1] is BEING_PROVEN
+            is_tried = bool(taken) and taken[-1] is decline.BEING_PROVEN
             return self._shadow(wrapper) if is_tried else None
         except Exception as error:
             self.gate.fault(error)
@@ -309,7 +312,7 @@ class Streams:
         if clash is not None:
             with busy(wrapper.completion_stream, clash):
                 return await self.stock[_ASYNC](wrapper)
-        if not taken or type(taken[-1]) is str:
+        if not taken or isinstance(taken[-1], Why):
             shadow = self.shadow(wrapper, taken)
             chunk = await self.stock[_ASYNC](wrapper)
             if shadow is not None:
@@ -322,7 +325,7 @@ class Streams:
         return wrapper._add_mcp_metadata_to_final_chunk(chunk)
 
     async def _atake(self, wrapper: Any, taken: list[Any]) -> Exception | None:
-        """Put the next chunk into ``taken``, or a text where stock must go on.
+        """Put the next chunk into ``taken``, or why stock must go on.
 
         Returns what stock raises where somebody else is waiting for a chunk of this stream.
         """
@@ -340,7 +343,7 @@ class Streams:
         while True:
             events.take()
             self.next(wrapper, events, taken)
-            if type(taken[-1]) is not str:
+            if not isinstance(taken[-1], Why):
                 self.gate.serve()
                 return None
             if taken[-1] is not streaming.MORE:
@@ -371,7 +374,7 @@ class Streams:
         if clash is not None:
             with busy(wrapper.completion_stream, clash):
                 return self.stock[_SYNC](wrapper)
-        if not taken or type(taken[-1]) is str:
+        if not taken or isinstance(taken[-1], Why):
             shadow = self.shadow(wrapper, taken)
             chunk = self.stock[_SYNC](wrapper)
             if shadow is not None:
@@ -399,7 +402,7 @@ class Streams:
         while True:
             events.take()
             self.next(wrapper, events, taken)
-            if type(taken[-1]) is not str:
+            if not isinstance(taken[-1], Why):
                 self.gate.serve()
                 return None
             if taken[-1] is not streaming.MORE:

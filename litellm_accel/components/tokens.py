@@ -23,6 +23,8 @@ from litellm_accel.components.base import (
     with_parameters_of,
 )
 from litellm_accel.encodings import get_encoding
+from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.decline import Why
 from litellm_accel.stock import seams
 from litellm_accel.stock.guard import is_stock
 from litellm_accel.stock.lookups import Package, Untold, copied, reached
@@ -153,11 +155,11 @@ class _LiteLLM:
             litellm.anthropic_models,
         )
 
-    def refuse(self, model: str | None) -> str | None:
+    def refuse(self, model: str | None) -> decline.Why | None:
         """Return why the tokenizer of ``model`` is not ours, or None."""
         if model is None or self.litellm.disable_hf_tokenizer_download is True:
             return None
-        return None if self.utils.huggingface_tokenizer_kind(model) is None else "huggingface tokenizer"
+        return None if self.utils.huggingface_tokenizer_kind(model) is None else decline.HUGGINGFACE_TOKENIZER
 
     def limits(self) -> tuple[Any, Any]:
         """Return LiteLLM's piece length and exact limit in characters: constants bound as default arguments."""
@@ -165,26 +167,26 @@ class _LiteLLM:
         (max_exact_chars,) = self.counter._get_extrapolating_count_function.__defaults__
         return chunk_chars, max_exact_chars
 
-    def _refusal(self) -> str | None:
+    def _refusal(self) -> decline.Why | None:
         for module, names in self.own.items():
             if any(vars(self.modules[module]).get(name) is not own for name, own in names):
-                return "stock function replaced"
+                return decline.STOCK_REPLACED
         if any(vars(self.tiktoken.Encoding).get(name) is not own for name, own in self.codec.items()):
-            return "stock function replaced"
+            return decline.STOCK_REPLACED
         if self.litellm.disable_token_counter is True:
-            return "token counter disabled"
+            return decline.COUNTER_DISABLED
         if self.litellm.set_verbose is True:
-            return "verbose printing"
+            return decline.VERBOSE_PRINTING
         bridge = self.modules.get(f"{_BRIDGE}.tokenizer")
         if bridge is not None:
             rollout = self.modules[f"{_BRIDGE}.catalog"].rollout(bridge.TIKTOKEN_CONTEXT)
             if rollout.name != "PYTHON_ONLY":
-                return "native tokenizer"
+                return decline.NATIVE_TOKENIZER
         if not all(type(limit) is int and limit > 0 for limit in self.limits()):
-            return "unusual limits"
+            return decline.LIMITS_UNUSUAL
         return None
 
-    def _load(self, model: str | None) -> tuple[hot.token_counter.CountFunction | str, hot.token_counter.Lookups]:
+    def _load(self, model: str | None) -> tuple[hot.token_counter.CountFunction | Why, hot.token_counter.Lookups]:
         """Return the ``CountFunction`` of ``model``, or why there is none, and what LiteLLM looked up for it.
 
         LiteLLM loads its own tokenizer, as ever.
@@ -196,23 +198,23 @@ class _LiteLLM:
             params = _params(names, model, None if model is None else _ANY_TIKTOKEN)
             stock = seams.default_encoding(self.counter)() if model is None else names[_ENCODING](model)
         except Untold:
-            return "model known by its resemblance to others", ()
+            return decline.MODEL_RESEMBLES, ()
         return self._compared(stock, params), tuple(package.found)
 
-    def _compared(self, stock: Any, params: Any) -> hot.token_counter.CountFunction | str:
+    def _compared(self, stock: Any, params: Any) -> hot.token_counter.CountFunction | Why:
         """Return a ``CountFunction`` over ``stock``'s vocabulary, or why there is none."""
         if type(stock) is not self.tiktoken.Encoding:
-            return "native tokenizer"
+            return decline.NATIVE_TOKENIZER
         try:
             encoding = get_encoding(stock.name)
         except ValueError:
-            return "unknown encoding"
+            return decline.UNKNOWN_ENCODING
         for text in _SAMPLES:
             tokens = stock.encode(text, disallowed_special=())
             if encoding.encode_ordinary(text) != tokens or encoding.count(text) != len(tokens):
-                return "tokenizer differs"
+                return decline.TOKENIZER_DIFFERS
             if encoding.decode(tokens) != stock.decode(tokens):
-                return "tokenizer differs"
+                return decline.TOKENIZER_DIFFERS
         return self.count_function(encoding, params, *self.limits())
 
     def count_function(
@@ -274,7 +276,7 @@ class Tokens(Component):
 
         def served(fast: Callable[..., Any]) -> Callable[[FunctionType], Callable[..., Any]]:
             def build(stock: FunctionType) -> Callable[..., Any]:
-                declined = functools.partial(gate.decline, "unusual arguments")
+                declined = functools.partial(gate.decline, decline.UNUSUAL_ARGUMENTS)
                 call: Callable[..., Any] = gate.pure(with_parameters_of(stock, fast, declined), stock)
                 return call
 
@@ -304,7 +306,7 @@ class Tokens(Component):
         def read() -> hot.token_counter.Snapshot:
             def count_function(
                 model: str | None,
-            ) -> tuple[hot.token_counter.CountFunction | str, hot.token_counter.Lookups]:
+            ) -> tuple[hot.token_counter.CountFunction | Why, hot.token_counter.Lookups]:
                 params = _params(stock, model, _ANY_TIKTOKEN)
                 return litellm.count_function(_Ruler(), params, _CHUNK_CHARS, _MAX_EXACT_CHARS), ()
 

@@ -15,18 +15,21 @@ from typing import Any
 import orjson
 
 from litellm_accel import hot
+from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.admission import token_limits
 from litellm_accel.fastpath.admission.arguments import SHARED, Arguments
 from litellm_accel.fastpath.admission.conversations import Conversation, ConversationReader, Rewriting
 from litellm_accel.fastpath.admission.environment import Environment
-from litellm_accel.fastpath.admission.message_rules import ANYTHING
+from litellm_accel.fastpath.admission.key_differences import KeyDifferences
+from litellm_accel.fastpath.admission.message_rules import ANYTHING, words
+from litellm_accel.fastpath.decline import Why
 from litellm_accel.fastpath.notify import success
 from litellm_accel.fastpath.notify.log_records import LogTemplates, NotWritable
 from litellm_accel.fastpath.notify.unheard import UnheardCalls
 from litellm_accel.fastpath.plans import argument_writes, comparison, recorder
 from litellm_accel.fastpath.plans.generalization import generalize
 from litellm_accel.fastpath.plans.maker import PlanMaker
-from litellm_accel.fastpath.plans.proof import BEING_PROVEN, Candidate, Proof
+from litellm_accel.fastpath.plans.proof import Candidate, Proof
 from litellm_accel.fastpath.plans.recorder import Recording, Replay, Reply
 from litellm_accel.fastpath.plans.templates import InconclusiveRecording, Unrepeatable
 from litellm_accel.fastpath.streams import opener, source
@@ -71,6 +74,7 @@ class Pipeline:
         self.fresh: set[bytes] = set()
         self.bound: set[bytes] = set()
         self.estranged: set[bytes] = set()
+        self._differences = KeyDifferences()
         self._reader = ConversationReader()
         self._internal = importlib.import_module("litellm._internal_context").is_internal_call
 
@@ -87,10 +91,11 @@ class Pipeline:
         if found is None:  # whatever the settings are, which take longer to look at
             self.gate.decline(self.arguments.refusal(kind, kwargs))
             return None
+        reason: Why | None
         reason, epoch = self.environment.decline_reason(), self.environment.epoch
         self.forgotten = self.forget(self.plans, self.forgotten)
         if reason is None and self._internal.get():
-            reason = "internal call"
+            reason = decline.INTERNAL_CALL
         streaming = bool(kwargs.get("stream"))
         if reason is None and streaming:
             reason = source.refusal()
@@ -112,9 +117,9 @@ class Pipeline:
             if is_told and found[0].startswith(SHARED):
                 reason = self.arguments.told(kwargs)
             elif encoded is None:
-                reason = "messages"
+                reason = decline.MESSAGES
             elif streaming and argument_writes.are_in(kwargs):
-                reason = "stream with metadata"
+                reason = decline.STREAM_WITH_METADATA
             else:
                 key, free = found
                 key = b"%d " % epoch + key + self.environment.levels.key
@@ -151,7 +156,7 @@ class Pipeline:
         if widening:
             plan = plan.plan
         if plan is None or self.outdated(plan):
-            if not self.should_record(call.key):
+            if not self.should_record(call):
                 return None
             if len(plans) >= _MAX_PLANS:
                 plans.clear()
@@ -160,46 +165,52 @@ class Pipeline:
             return LEARN
         if type(plan) is Refused:
             if not plan.record_too(self.is_told(call.kwargs)):
-                self.gate.decline(plan.reason if plan.is_final else "being learned")
+                self.gate.decline(plan.reason if plan.is_final else decline.BEING_LEARNED)
                 return None
-            self.gate.decline("learned from")
+            self.gate.decline(decline.LEARNED_FROM)
             return LEARN
         fits: bool | None = True
         if call.conversation is not None:
             fits = plan.rewriting.fits(call.conversation)
-        elif plan.kinds != ANYTHING and chat.kinds_of(call.messages) & ~plan.kinds:
-            fits = False
-        if fits is False:
-            self.gate.decline("messages")
+            if fits is False:
+                self.gate.decline(decline.MESSAGE_SHAPE.of(plan.rewriting.odd_role(call.conversation)))
+                return None
+        elif plan.kinds != ANYTHING and (odd := chat.kinds_of(call.messages) & ~plan.kinds):
+            self.gate.decline(decline.MESSAGE_KINDS.of(words(odd)))
             return None
         self.fresh.discard(call.key)
         feed = plan.notifier
-        call.objects = None if feed is None else feed.read(call.kwargs)
-        if fits and plan.covers(call.free) and (feed is None or call.objects is not None):
+        read = [] if feed is None else feed.read(call.kwargs)
+        call.objects = read if type(read) is list else None
+        if fits and plan.covers(call.free) and call.objects is not None:
             if type(plan) is not Candidate:
                 return plan
             if self.proof.is_recorded:
                 return plan.made
-            self.gate.decline(BEING_PROVEN)
+            self.gate.decline(decline.BEING_PROVEN)
             return LEARN if not widening and plan.wants(call.encoded) else None
-        if widening or (feed is not None and not feed.may_widen()):
-            self.gate.decline("being learned" if widening else "not learned")
+        if widening:
+            self.gate.decline(decline.BEING_LEARNED)
             return None
-        self.gate.decline("learned from")
+        if feed is not None and not feed.may_widen():
+            self.gate.decline(_difference(plan, call, read))
+            return None
+        self.gate.decline(decline.LEARNED_FROM)
         plans[place] = Refused(plan.epoch, None if feed is None else feed.shown, plan)
         return LEARN
 
-    def should_record(self, key: bytes) -> bool:
-        """Return whether a key without a plan is worth one; calls that never come again are not."""
+    def should_record(self, call: Call) -> bool:
+        """Return whether the key of ``call``, which has no plan, is worth one; calls that never come again are not."""
+        key = call.key
         if key not in self.sighted:
             if len(self.sighted) >= _MAX_SIGHTED:
                 self.sighted.clear()
             self.sighted.add(key)
             if len(self.fresh) >= _MAX_FRESH:
-                self.gate.decline("first of its kind")
+                self.gate.decline(self._differences.reason(call))
                 return False
             self.fresh.add(key)
-        self.gate.decline("learned from")
+        self.gate.decline(decline.LEARNED_FROM)
         return True
 
     def outdated(self, plan: Any) -> bool:
@@ -281,9 +292,9 @@ class Pipeline:
             self.environment.ran(recording.trace)
             is_judged = self.environment.met() is None
             if plans.get(place) is not begun or not (is_judged and self._is_epoch(begun.epoch)):
-                raise InconclusiveRecording("settings have changed meanwhile")
+                raise InconclusiveRecording(decline.SETTINGS_CHANGED)
             if since != self.environment.changes:
-                raise InconclusiveRecording("settings have changed meanwhile")
+                raise InconclusiveRecording(decline.SETTINGS_CHANGED)
             if begun.is_final:
                 return
             self._look_for_strangers(recording.trace.stranger, call.key)
@@ -300,9 +311,8 @@ class Pipeline:
             )
             plan.log = self.logs.template(recording, plan, (_fixed(call), passed), self.environment.listening)
             before = getattr(begun.plan, "plan", begun.plan) or (begun.shown and begun.shown.plan)
-            if before is not None and not self._widened(plan, before, call.key):
-                raise InconclusiveRecording("free arguments that matter")
             if before is not None:
+                self._widen(plan, before, call.key)
                 plan.rewriting.take(before.rewriting)
             made = plan if routed is None else routed(plan)
             if recording.pictures is not None:
@@ -331,14 +341,15 @@ class Pipeline:
                 plan.notifier = self.notifiers.notifier(begun.shown, shown, answer, total, earlier, refuse)
             plans[place] = made if self.proof.is_recorded else Candidate(made, begun.plan)
             return
-        except InconclusiveRecording:
+        except InconclusiveRecording as error:
+            self.gate.decline(decline.INCONCLUSIVE.of(error.reason))
             self._leave(plans, place, begun, others)
         except NotWritable as error:
-            self.gate.decline(str(error))
-            begun.reason, begun.is_final = str(error), True
+            self.gate.decline(error.reason)
+            begun.reason, begun.is_final = error.reason, True
         except Unrepeatable as error:
-            self.gate.decline(f"unlearnable: {error}")
-            begun.is_final = True
+            self.gate.decline(decline.UNLEARNABLE.of(error.reason))
+            begun.reason, begun.is_final = decline.REFUSED.of(error.reason), True
             if begun.plan is not None:
                 plans[place] = begun.plan
         except Exception as error:
@@ -356,18 +367,18 @@ class Pipeline:
         if stranger is None:
             return
         if key in self.estranged:
-            raise Unrepeatable(f"{stranger} stands among LiteLLM's functions")
+            raise Unrepeatable(decline.STRANGER.of(stranger))
         if len(self.estranged) >= _MAX_PLANS:
             self.estranged.clear()
         self.estranged.add(key)
-        raise InconclusiveRecording("a stranger")
+        raise InconclusiveRecording(decline.STRANGER.of(stranger))
 
     def _told(self, rewriting: Rewriting, messages: Any) -> Conversation:
         """Return a conversation of which callbacks are told, as it is when it has been sent. Raises
         ``Unrepeatable``."""
         conversation = self._reader.read(messages, True)
         if conversation is None or not rewriting.fits(conversation):
-            raise Unrepeatable("callbacks are told of messages")
+            raise Unrepeatable(decline.TOLD_MESSAGES)
         rewriting.written(conversation)
         return conversation
 
@@ -379,7 +390,7 @@ class Pipeline:
         """Return ``messages``, which are a call's once more, as its conversation. Raises ``InconclusiveRecording``."""
         conversation = self._reader.read(messages, True)
         if conversation is None or conversation.encoded != call.encoded:
-            raise InconclusiveRecording("messages that are changed meanwhile")
+            raise InconclusiveRecording(decline.MESSAGES_CHANGED)
         return conversation
 
     def refuse(self, plans: dict[Any, Any], place: Any, key: bytes, difference: str) -> None:
@@ -388,22 +399,21 @@ class Pipeline:
         refused = plans[place] = Refused(int(epoch))
         refused.reason, refused.is_final = self.proof.refuse(kind, difference), True
 
-    def _widened(self, plan: chat.Plan, other: chat.Plan, key: bytes) -> bool:
-        """Return whether ``maker`` now holds where ``other`` does; if not, the values of this key's arguments matter.
+    def _widen(self, plan: chat.Plan, other: chat.Plan, key: bytes) -> None:
+        """Let ``plan`` hold where ``other`` does.
 
-        Raises ``Unrepeatable`` if it is not these values that make the difference.
+        Raises ``InconclusiveRecording`` if the values of this key's arguments matter, which are told apart from now on,
+        and ``Unrepeatable`` if it is not these values that make the difference.
         """
         try:
             generalize(plan, other)
-            return True
         except Unrepeatable as error:
             if plan.free == other.free:
                 raise
-            self.gate.decline(f"unlearnable: {error}")
-        if len(self.bound) >= _MAX_PLANS:
-            self.bound.clear()
-        self.bound.add(key)
-        return False
+            if len(self.bound) >= _MAX_PLANS:
+                self.bound.clear()
+            self.bound.add(key)
+            raise InconclusiveRecording(error.reason) from None
 
     def _leave(self, plans: dict[Any, Any], place: Any, begun: Refused, others: int, *, failed: bool = False) -> None:
         """Leave at ``place`` what was there before a call that showed nothing, unless ``others`` are being watched.
@@ -420,11 +430,11 @@ class Pipeline:
 
     def _pause(self, plans: dict[Any, Any], place: Any, epoch: int, call: Call) -> None:
         """Do not watch more calls like one that failed before a request left: each would, and cost the watching."""
-        self.gate.decline("unlearnable: it fails before it is sent")
+        self.gate.decline(decline.UNLEARNABLE.of(decline.FAILS_UNSENT))
         self.fresh.discard(call.key)
         if place not in plans:
             plans[place] = paused = Refused(epoch)
-            paused.reason, paused.is_final = "fails before it is sent", True
+            paused.reason, paused.is_final = decline.FAILS_UNSENT, True
             paused.expires = time.time() + _PAUSE_SECONDS
 
     def messages_as_sent(self, call: Call) -> Any:
@@ -442,7 +452,7 @@ class Pipeline:
     @contextmanager
     def handing_over(self, plan: chat.Plan, post: OutboundRequest, reply: Reply) -> Iterator[Replay]:
         """Let the stock call in the block meet ``reply`` as its first exchange; learn from its ``result``."""
-        self.gate.decline("reply left to stock")
+        self.gate.decline(decline.REPLY_LEFT)
         if post.begun is not None:
             post.begun.undo()
         written = () if post.log is None else post.log.sites
@@ -504,7 +514,7 @@ class Pipeline:
     # --- serving
 
     def ready(
-        self, post: Callable[[chat.Plan, bytes], OutboundRequest | str], plan: chat.Plan, call: Call
+        self, post: Callable[[chat.Plan, bytes], OutboundRequest | Why], plan: chat.Plan, call: Call
     ) -> OutboundRequest | None:
         """Return the request to send, or None to leave the call to stock; ``post`` makes it or says why not.
 
@@ -512,16 +522,16 @@ class Pipeline:
         """
         try:
             made = post(plan, plan.body(self._written(plan, call), call.free))
-            if not isinstance(made, str):
+            if not isinstance(made, Why):
                 self.environment.listeners.place()
-            if not isinstance(made, str) and plan.notifier is not None:
-                made.begun = plan.notifier.send(call)
-                if post is outbound.aprepare:
-                    self.notifiers.bind(call.kwargs)
+                if plan.notifier is not None:
+                    made.begun = plan.notifier.send(call)
+                    if post is outbound.aprepare:
+                        self.notifiers.bind(call.kwargs)
         except Exception as error:
             self.gate.fault(error)
             return None
-        if isinstance(made, str):
+        if isinstance(made, Why):
             self.gate.decline(made)
             return None
         return made
@@ -628,8 +638,8 @@ class Refused:
         self.epoch = epoch
         self.shown = shown  # by an earlier watched call; the one that is running will be compared with it
         self.plan = plan  # that serves other calls of the key, and shall serve this one's kind too
-        self.reason = "not learned"
-        self.is_final = False  # there will be none in this epoch, or none before it expires
+        self.reason: Why = decline.REFUSED.of(decline.LEARNING_FAILED)  # where ``is_final``
+        self.is_final = False  # there will be none in this epoch
         self.expires = float("inf")
         self.pairs = False  # two calls have been watched at the same time
         self._running = 1
@@ -659,6 +669,17 @@ class ShownOnce:
     def __init__(self, of: int, shown: success.ObservedCall) -> None:
         self.of = of
         self.shown = shown
+
+
+def _difference(plan: Any, call: Call, read: Any) -> Why:
+    """Return in what ``call`` differs from those that ``plan`` was learned from; ``read`` is the feed's answer."""
+    if type(read) is tuple:
+        return decline.VALUE_DIFFERS.of(decline.place(read))
+    made = getattr(plan, "plan", plan)
+    for name, value in made.free.items():
+        if call.free[name] != value and name not in made.places:
+            return decline.VALUE_DIFFERS.of(decline.place((name,)))
+    return decline.MESSAGES_DIFFER
 
 
 def _fixed(call: Call) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from itertools import zip_longest
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
+from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.notify.success import REPORT
 from litellm_accel.fastpath.passage import Passage
 from litellm_accel.fastpath.pipeline import LEARN, Call, Pipeline
@@ -75,7 +76,7 @@ class RouterHandler:
                 model=model, messages=messages, specific_deployment=None, request_kwargs=request
             )
         if deployment is None:
-            pipeline.gate.decline("no deployment")
+            pipeline.gate.decline(decline.NO_DEPLOYMENT)
             return await stock(router, *args, **kwargs)
         call.reported = _reported(request)
         routed = self._plan(known, call, deployment, request, size)
@@ -90,7 +91,7 @@ class RouterHandler:
         limit = router._get_client(deployment, request, "max_parallel_requests")
         post, checked = None, False
         if limit is not None and limit.in_flight >= limit.max_parallel_requests:
-            pipeline.gate.decline("deployment is full")
+            pipeline.gate.decline(decline.DEPLOYMENT_FULL)
         elif await self._achecked(deployment):
             checked = True
             post = pipeline.ready(outbound.aprepare, plan, call)
@@ -208,7 +209,7 @@ class RouterHandler:
                 model=model, messages=messages, specific_deployment=None, request_kwargs=request
             )
         if deployment is None:
-            pipeline.gate.decline("no deployment")
+            pipeline.gate.decline(decline.NO_DEPLOYMENT)
             return stock(router, *args, **kwargs)
         call.reported = _reported(request)
         routed = self._plan(known, call, deployment, request, size)
@@ -267,25 +268,24 @@ class RouterHandler:
                 # With those of None as well LiteLLM builds a deployment for one call; who hears of it is not learned.
                 given = [name for name in CREDENTIALS.intersection(kwargs) if kwargs[name] is not None]
                 if given or pipeline.is_told(kwargs):
-                    pipeline.gate.decline(
-                        f"argument {min(given or CREDENTIALS.intersection(kwargs))!r} of a router's call"
-                    )
+                    name = min(given or CREDENTIALS.intersection(kwargs))
+                    pipeline.gate.decline(decline.ROUTER_CREDENTIAL.of(name))
                     return None
             if any(kwargs.get(name, _ABSENT) is None for name in _BUCKETS):
-                pipeline.gate.decline("metadata of None")
+                pipeline.gate.decline(decline.METADATA_OF_NONE)
                 return None
             call = pipeline.parse_call(kind, (model, messages), kwargs, started)
             if call is None:
                 return None
             known = self.routers.state_of(router)
             if known is None:
-                pipeline.gate.decline("router class")
+                pipeline.gate.decline(decline.ROUTER_CLASS)
                 return None
             if known.reason is not None:
                 pipeline.gate.decline(known.reason)
                 return None
             known.forgotten = pipeline.forget(known.plans, known.forgotten)
-            if not known.plans and not pipeline.should_record(call.key):
+            if not known.plans and not pipeline.should_record(call):
                 return None
             return known, call
         except Exception as error:
@@ -297,7 +297,7 @@ class RouterHandler:
     ) -> Any:
         """Return the deployment's plan, ``LEARN``, or None to leave the call to stock."""
         if _size(request) != size or (call.reported is not None and call.kwargs.get("stream")):
-            self.pipeline.gate.decline("routing")  # the choice has told the rest of the call something
+            self.pipeline.gate.decline(decline.CHOICE_WRITES)  # the choice has told the rest of the call something
             return None
         limits = call.kwargs, deployment["litellm_params"], known.attributes["default_litellm_params"]
         limit = next((found for held in limits if (found := held.get("max_tokens")) is not None), None)
@@ -307,7 +307,7 @@ class RouterHandler:
             return None
         routed = self.pipeline.lookup_plan(known.plans, _place(call, deployment), call)
         if type(routed) is RoutedPlan and not routed.is_of(deployment):
-            self.pipeline.gate.decline("routing")
+            self.pipeline.gate.decline(decline.DEPLOYMENT_CHANGED)
             return None
         return routed
 
@@ -317,7 +317,7 @@ class RouterHandler:
             for logger in self.pipeline.environment.listeners.checking:
                 await logger.async_pre_call_check(deployment, None)
         except self.pipeline.environment.litellm.RateLimitError:
-            self.pipeline.gate.decline("deployment is full")
+            self.pipeline.gate.decline(decline.DEPLOYMENT_FULL)
             return False
         return True
 
@@ -327,7 +327,7 @@ class RouterHandler:
             for logger in self.pipeline.environment.listeners.checking:
                 logger.pre_call_check(deployment)
         except self.pipeline.environment.litellm.RateLimitError:
-            self.pipeline.gate.decline("deployment is full")
+            self.pipeline.gate.decline(decline.DEPLOYMENT_FULL)
             return False
         return True
 
@@ -450,7 +450,7 @@ class Bookkeeping:
         """Raise ``Differs`` if the fast path would count or add something else, ``InconclusiveRecording`` if that
         cannot be told."""
         if not routed.is_of(self._deployment) or chat.minute() != self._minute:
-            raise InconclusiveRecording("another deployment or minute")
+            raise InconclusiveRecording(decline.DEPLOYMENT_OR_MINUTE)
         is_alone = len(self._others) == 1 and self._running == self._others
         now = routed.counts(self._router)
         for name, count in routed.counted_for(result, self._is_async).items():

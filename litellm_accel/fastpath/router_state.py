@@ -12,7 +12,8 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-from litellm_accel.fastpath import passage
+from litellm_accel.fastpath import decline, passage
+from litellm_accel.fastpath.decline import Why
 from litellm_accel.fastpath.notify.success import REPORT
 from litellm_accel.fastpath.owner_cache import OwnerCache
 from litellm_accel.fastpath.plans import recorder
@@ -186,33 +187,36 @@ class RouterState:
         )
         return chat.Tally(router.cache.in_memory_cache, tokens, requests, info.tpm, info.rpm)
 
-    def _judge(self, routers: RouterStates, router: Any) -> str | None:
+    def _judge(self, routers: RouterStates, router: Any) -> Why | None:
         if type(router) is not routers.module.Router:
-            return "router class"
+            return decline.ROUTER_CLASS
         if router.routing_strategy not in _STRATEGIES:
-            return "routing strategy"
-        if router.default_priority is not None or router.cache_responses:
-            return "router settings"
+            strategy = router.routing_strategy
+            return decline.ROUTING_STRATEGY.of(strategy if type(strategy) is str else type(strategy).__name__)
+        if router.default_priority is not None:
+            return decline.ROUTER_SETTING.of("default_priority")
+        if router.cache_responses:
+            return decline.ROUTER_SETTING.of("cache_responses")
         if routers.limit is None and router.default_max_parallel_requests is not None:
-            return "router settings"
+            return decline.ROUTER_SETTING.of("default_max_parallel_requests")
         cache = router.cache
         if type(cache) is not routers.cache or cache.redis_cache is not None:
-            return "router cache"
+            return decline.ROUTER_CACHE
         if type(cache.in_memory_cache) is not routers.memory_cache:
-            return "router cache"
+            return decline.ROUTER_CACHE
         for held in (router, cache, cache.in_memory_cache, router.service_logger_obj):
             for name in vars(held):
                 if type(getattr(type(held), name, None)) is FunctionType:
-                    return f"patched {name}"
+                    return decline.PATCHED.of(name)
         for deployment in router.model_list:
-            if set(deployment) != {"model_name", "litellm_params", "model_info"}:
-                return "deployment settings"
+            if odd := {"model_name", "litellm_params", "model_info"} ^ set(deployment):
+                return decline.DEPLOYMENT_SETTING.of(str(next(iter(odd))))
             for name, value in deployment["litellm_params"].items():
                 known = name in _PARAMETERS and (routers.limit is not None or name not in _LIMITING)
                 if not known and value not in (None, False):
-                    return "deployment settings"
+                    return decline.DEPLOYMENT_SETTING.of(name)
             if routers.io_limits(deployment):
-                return "deployment settings"
+                return decline.DEPLOYMENT_SETTING.of("input or output limits")
         return None
 
 
@@ -234,14 +238,14 @@ class RoutedPlan:
         told = (value for key, source, value in plan.hidden if key == "model_id" and source == "constant")
         self.model_id = next(told, deployment["model_info"]["id"])
         if router._is_prompt_management_model(group):
-            raise Unrepeatable("prompt management")
+            raise Unrepeatable(decline.PROMPT_MANAGEMENT)
         if listening and routers.mark is None:
-            raise Unrepeatable("callbacks of routers are told otherwise in this LiteLLM")
+            raise Unrepeatable(decline.ROUTER_CALLBACKS)
         info = router.get_deployment(model_id=self.model_id)
         try:
             known = {} if info is None else router.get_router_model_info(deployment=info, received_model_name=group)
         except Exception:  # stock fails likewise after each call, and takes back that it has counted it
-            raise Unrepeatable("a model without an entry in the price list") from None
+            raise Unrepeatable(decline.MODEL_WITHOUT_PRICE.of(self.model)) from None
         self.counted = info is not None and any(
             limit is not None
             for limit in (

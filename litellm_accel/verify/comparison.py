@@ -245,7 +245,7 @@ class _Pair:
             return Verdict(run, "unknown", {}, (), time.monotonic() - begin, error)
         differences = _way_differences(run, served, declined) + (differences or [])
         seconds = time.monotonic() - begin
-        return Verdict(run, _lane(served, declined), declined, tuple(differences), seconds, served=served)
+        return Verdict(run, _way(served, declined), declined, tuple(differences), seconds, served=served)
 
 
 # --- comparing --------------------------------------------------------------------------------------------------------
@@ -271,7 +271,7 @@ def differ(stock: Any, accelerated: Any, where: str = "") -> Iterator[Difference
         yield Difference(where, stock, accelerated)
 
 
-def _lane(served: int, declined: dict[str, int]) -> WayTaken:
+def _way(served: int, declined: dict[str, int]) -> WayTaken:
     if served and declined:
         return "mixed"
     return "served" if served else "declined" if declined else "unknown"

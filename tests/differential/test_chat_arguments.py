@@ -183,7 +183,7 @@ def test_calls_that_litellm_refuses_are_not_all_watched(provider: Provider, swit
         pipeline.gate.clear()
         assert [ask() for _ in range(4)] == [expected] * 4
         watched = {"learned from": 1, "unlearnable: it fails before it is sent": 1}
-        assert pipeline.gate.declined == {**watched, "fails before it is sent": 3}
+        assert pipeline.gate.declined == {**watched, "it fails before it is sent": 3}
         for plan in pipeline.plans.values():
             assert plan.expires > time.time()
             plan.expires = 0.0

@@ -56,6 +56,11 @@ class Seen(CustomLogger):  # type: ignore[misc]
         self.log_success_event(kwargs, response_obj, start_time, end_time)
 
 
+def judged() -> tuple[str | None, bool]:
+    reason, listening = CallbackPolicy().judge()
+    return None if reason is None else str(reason), listening
+
+
 def caller(provider: Provider, mode: str, **arguments: Any) -> Callable[[Any], Awaitable[Any]]:
     """Return what makes one call with given messages."""
     deployment = {"model": "openai/gpt-4o-mini", "api_key": "sk-1", "api_base": provider.url}
@@ -274,21 +279,21 @@ class Unheard:
 )
 def test_admission(callback: Any, reason: str | None, listening: bool) -> None:
     litellm.success_callback.append(callback)
-    assert CallbackPolicy().judge() == (reason, listening)
+    assert judged() == (reason, listening)
 
 
 def test_a_hook_on_the_object_itself_is_seen() -> None:
     logger = logger_with(async_log_success_event=_event)
     logger.async_pre_call_deployment_hook = _event
     litellm._async_success_callback.append(logger)
-    assert CallbackPolicy().judge() == ("callback Made.async_pre_call_deployment_hook", False)
+    assert judged() == ("callback Made.async_pre_call_deployment_hook", False)
 
 
 def test_a_logger_of_litellm_is_left_to_stock() -> None:
     from litellm.router_utils.pre_call_checks.prompt_caching_deployment_check import PromptCachingDeploymentCheck
 
     litellm._async_success_callback.append(PromptCachingDeploymentCheck(cache=None))
-    assert CallbackPolicy().judge() == ("callback PromptCachingDeploymentCheck", False)
+    assert judged() == ("callback PromptCachingDeploymentCheck", False)
 
 
 def test_a_strategy_that_somebody_has_made_another_of_is_left_to_stock() -> None:
@@ -300,7 +305,7 @@ def test_a_strategy_that_somebody_has_made_another_of_is_left_to_stock() -> None
 
     for strategy, reason in ((LeastBusyLoggingHandler, None), (Other, "callback Other.log_pre_api_call")):
         litellm._async_success_callback[:] = [strategy(router_cache=None)]
-        assert CallbackPolicy().judge() == (reason, reason is None)
+        assert judged() == (reason, reason is None)
 
 
 def test_a_logger_is_put_where_stock_puts_it() -> None:

@@ -299,7 +299,7 @@ def varied(value: Any, name: str = "") -> Any:
 @pytest.mark.parametrize("model", PROVIDERS[:3])
 def test_any_messages_are_sent_as_stock_sends_them(provider: Provider, switch: Switch, model: str) -> None:
     """Shapes that one call has shown are served for others of it."""
-    answered_by_lane = []
+    served_by_us = []
 
     def play_pair(conversation: list[Any]) -> Any:
         provider.clear()
@@ -329,10 +329,10 @@ def test_any_messages_are_sent_as_stock_sends_them(provider: Provider, switch: S
         switch.pipeline.plans.clear()
         before = switch.gate.served
         found = play_pair(conversation)
-        answered_by_lane.append(switch.gate.served - before)
+        served_by_us.append(switch.gate.served - before)
         assert found == expected
 
     with switch.on():
         compare()
     assert switch.gate.faults == 0, switch.gate.last_fault
-    assert sum(answered_by_lane) >= 20
+    assert sum(served_by_us) >= 20

@@ -18,6 +18,7 @@ import wrapt
 from litellm._service_logger import ServiceLogging
 from litellm.litellm_core_utils import logging_utils
 
+from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.admission import environment as module
 from litellm_accel.fastpath.admission.environment import Environment
 
@@ -28,7 +29,7 @@ def test_a_function_of_somebody_else_is_noticed_and_forgotten(monkeypatch: pytes
     with monkeypatch.context() as patched:
         patched.setattr(litellm.Router, "flush_cache", lambda *args: None)
         assert environment.watch.changed()
-        assert environment.refresh() == "patched Router.flush_cache"
+        assert str(environment.refresh()) == "patched Router.flush_cache"
     assert environment.refresh() is None
 
 
@@ -41,7 +42,7 @@ def test_so_are_classes_in_the_place_of_others(monkeypatch: pytest.MonkeyPatch) 
 
     with monkeypatch.context() as patched:
         patched.setattr("litellm.litellm_core_utils.rules.Rules", Other)
-        assert environment.refresh() == "patched Rules.post_call_rules"
+        assert str(environment.refresh()) == "patched Rules.post_call_rules"
     assert environment.refresh() is None
 
 
@@ -290,7 +291,7 @@ def test_what_was_patched_in_between_leaves_no_epoch(monkeypatch: pytest.MonkeyP
     environment = Environment()
     before = environment.epoch
     with mock.patch("litellm.utils.get_optional_params"):
-        assert environment.decline_reason() == "patched litellm.utils.get_optional_params"
+        assert str(environment.decline_reason()) == "patched litellm.utils.get_optional_params"
     assert environment.decline_reason() is None
     assert environment.epoch != before
     assert not environment.is_kept(before)
@@ -314,7 +315,7 @@ def test_a_setting_that_is_stocks_is_told_without_secrets(
 ) -> None:
     environment = Environment()
     monkeypatch.setattr(litellm, "cache", value)
-    assert environment.decline_reason() == f"setting cache{told}"
+    assert str(environment.decline_reason()) == f"setting cache{told}"
     monkeypatch.undo()
     assert environment.decline_reason() is None
 
@@ -331,7 +332,7 @@ def test_a_look_that_fails_serves_nothing_until_the_next_succeeds(monkeypatch: p
         for _ in range(2):
             with pytest.raises(RuntimeError):
                 environment.refresh()
-        assert environment.decline_reason() == "settings not understood"
+        assert str(environment.decline_reason()) == "settings not understood"
     assert environment.decline_reason() is None
     assert environment.refresh() is None
 
@@ -355,7 +356,7 @@ def test_threads_wait_for_a_look_and_a_look_within_a_look_declines(monkeypatch: 
     assert environment.decline_reason() is None
     monkeypatch.setattr(environment, "_judge", judge)
     threads[0].join()
-    assert within == ["settings that are being changed"]
+    assert within == [decline.SETTINGS_CHANGING]
     assert others == [(None, environment.epoch)]
 
 

@@ -128,7 +128,7 @@ def test_a_setting_that_selection_begins_to_read_keeps_its_groups_on_stock(
     assert router.get_available_deployment("lit")["model_info"]["id"] == "lit"
     assert router.get_available_deployment("dark")["model_info"]["id"] == "dark"
     row = litellm_accel.status()["routing"]
-    assert (row.served, set(row.declined)) == (1, {"a setting that is not known here"})
+    assert (row.served, set(row.declined)) == (1, {"deployment setting 'moon_phase' is not known here"})
 
 
 def test_every_word_of_this_release_is_known(restored: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -283,7 +283,7 @@ def test_a_method_put_onto_a_cache_is_called(gate: Any) -> None:
     with mock.patch.object(router.cache, "async_increment_cache") as counted:
         asyncio.run(router.async_deployment_callback_on_failure(failed, None, 0.0, 1.0))
     counted.assert_called_once()
-    assert gate.declined == {"a part with methods of its own": 1}
+    assert gate.declined == {"a router's part with methods of its own": 1}
     asyncio.run(router.async_deployment_callback_on_failure(failed, None, 0.0, 1.0))
     assert sum(gate.declined.values()) == 1 and gate.served == 1
 
@@ -671,7 +671,7 @@ def test_a_filter_that_was_replaced_is_heard(
     assert (gate.served, gate.declined) == (1, {})
     patch(logger, monkeypatch)
     assert choose(router) == "d1"
-    assert gate.declined == {"a callback filters deployments": 1}
+    assert gate.declined == {f"callback {type(logger).__name__} filters deployments": 1}
 
 
 class OwnRouter(Router):
@@ -715,9 +715,9 @@ DECLINES: dict[str, tuple[str, Callable[[Router, pytest.MonkeyPatch], None], dic
     "verbose": ("verbose mode", _set(litellm, "set_verbose", True), {}),
     "plugins": ("routing plugins", _set(None, "routing_plugins", []), {}),
     "window": ("access windows", _window, {}),
-    "callback": ("a callback filters deployments", _set(litellm, "callbacks", [Filtering()]), {}),
+    "callback": ("callback Filtering filters deployments", _set(litellm, "callbacks", [Filtering()]), {}),
     "own method": ("a router with methods of its own", _own_method, {}),
-    "own cache method": ("a part with methods of its own", _own_cache_method, {}),
+    "own cache method": ("a router's part with methods of its own", _own_cache_method, {}),
     "patched": (
         "LiteLLM's routing is patched",
         _set(Router, "_filter_blocked_deployments", lambda self, deployments: deployments),
@@ -725,13 +725,17 @@ DECLINES: dict[str, tuple[str, Callable[[Router, pytest.MonkeyPatch], None], dic
     ),
     "patched module": ("LiteLLM's routing is patched", _set(random, "choice", lambda items: items[0]), {}),
     "alias map": ("litellm.model_alias_map", _set(litellm, "model_alias_map", {"chat": "chat"}), {}),
-    "order": ("request arguments that steer the choice", lambda router, monkeypatch: None, {"_target_order": "1"}),
+    "order": (
+        "request argument '_target_order' steers the choice",
+        lambda router, monkeypatch: None,
+        {"_target_order": "1"},
+    ),
     "strategy": (
-        "request arguments that steer the choice",
+        "request argument 'routing_strategy' steers the choice",
         lambda router, monkeypatch: None,
         {"routing_strategy": "simple-shuffle"},
     ),
-    "metadata": ("metadata of another kind", lambda router, monkeypatch: None, {"metadata": {}.keys()}),
+    "metadata": ("metadata that are no dictionary", lambda router, monkeypatch: None, {"metadata": {}.keys()}),
     "routed before": (
         "metadata of an earlier routing decision",
         lambda router, monkeypatch: None,
@@ -810,11 +814,11 @@ def test_a_patch_that_is_taken_back_is_forgotten(gate: Any, monkeypatch: pytest.
         ("litellm.token_counter", "LiteLLM's routing is patched"),
         ("litellm.get_model_info", "LiteLLM's routing is patched"),
         ("routing.get_utc_datetime", "LiteLLM's routing is patched"),
-        ("router.cache.get_cache", "a part with methods of its own"),
-        ("router.cache.in_memory_cache.get_cache", "a part with methods of its own"),
-        ("router.cooldown_cache.async_get_active_cooldowns", "a part with methods of its own"),
-        ("litellm.verbose_logger.debug", "a part with methods of its own"),
-        ("litellm._logging.verbose_router_logger.debug", "a part with methods of its own"),
+        ("router.cache.get_cache", "a router's part with methods of its own"),
+        ("router.cache.in_memory_cache.get_cache", "a router's part with methods of its own"),
+        ("router.cooldown_cache.async_get_active_cooldowns", "a router's part with methods of its own"),
+        ("litellm.verbose_logger.debug", "a router's part with methods of its own"),
+        ("litellm._logging.verbose_router_logger.debug", "a router's part with methods of its own"),
     ],
 )
 def test_mocks_in_the_process_and_the_router_are_heeded(strategy: str, place: str, reason: str, gate: Any) -> None:

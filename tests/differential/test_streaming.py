@@ -644,5 +644,5 @@ def test_whoever_wraps_what_is_passed_by_is_asked(place: str, monkeypatch: pytes
     through = wrapt.FunctionWrapper(vars(held)[name], lambda wrapped, instance, args, kwargs: wrapped(*args, **kwargs))
     with monkeypatch.context() as patched:
         patched.setattr(held, name, through)
-        assert streams.admitted() == f"patched {name}"
+        assert str(streams.admitted()) == f"patched {name}"
     assert streams.admitted() is None

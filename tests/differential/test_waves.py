@@ -144,7 +144,7 @@ def test_a_wave_of_threads(provider: Provider) -> None:
             threads()
         served = pipeline.gate.served
         threads()
-        assert pipeline.gate.served == served + 8
+        assert pipeline.gate.served == served + 8, pipeline.gate.declined
         assert pipeline.gate.faults == 0, pipeline.gate.last_fault
     assert len(said) == 24
     assert len(set(said)) == 1

@@ -34,7 +34,7 @@ class Explained:
         """Count a declined call with what it was about."""
         what: list[Any] = []
         try:
-            if reason == "logging" or reason.startswith(("setting", "callback", "patched")):
+            if reason.startswith(("logging", "setting", "callback", "patched")):
                 what.append(self.surroundings(reason))
             what += filter(
                 None, (self.arguments(pipeline, kind, args, kwargs), self.messages(pipeline, kind, args, kwargs))
@@ -77,7 +77,7 @@ class Explained:
         import litellm
 
         if reason.startswith("setting "):
-            return _brief(getattr(litellm, reason.split()[1], "absent"))
+            return _brief(getattr(litellm, reason.split()[1].partition("=")[0], "absent"))
         if reason.startswith("callback"):
             lists = ("callbacks", "input_callback", "success_callback", "_async_success_callback", "failure_callback")
             return {name: [_callback(one) for one in getattr(litellm, name)] for name in lists}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sides import Outcome, reasons
+from sides import BESIDES, Outcome, reasons
 
 SHOWN = 3
 HEAD = """# Programs of the ecosystem
@@ -67,8 +67,8 @@ def written(results: Path, demanded: Mapping[str, int]) -> str:
     lines += ["", "## What was left to stock after the first two rounds", ""]
     for one in held:
         outcome = _outcome(one)
-        if outcome.left or any(reason.startswith("unlearnable") for reason in outcome.declined):
-            besides = {reason: n for reason, n in outcome.declined.items() if reason.startswith("unlearnable")}
+        besides = {reason: n for reason, n in outcome.declined.items() if reason.startswith(BESIDES)}
+        if outcome.left or besides:
             lines.append(f"- {outcome.name}: " + ", ".join(f"{text}" for text in reasons(outcome.left | besides)))
     lines += ["", "## Versions", ""]
     for one in held:

@@ -24,11 +24,13 @@ HERE = Path(__file__).parent
 TASK_SECONDS = 180.0
 #: Rounds in which plans are learned; CPU and the share of served calls are measured after them.
 LEARNING_ROUNDS = 2
-#: Reasons of calls by which the fast path learns, and of replies that stock judges: errors, and answers of a new shape.
+#: How the reasons of calls begin by which the fast path learns, and those that are counted besides such a call's own.
 LEARNING = ("learned from", "first of its kind")
+BESIDES = ("unlearnable", "nothing learned")
+#: The reason of replies that stock judges: errors, and answers of a new shape.
 HANDED_OVER = "reply left to stock"
 #: Of calls that LiteLLM refuses before it sends anything: those that were watched, counted besides, and others.
-WATCHED_FAILURE, FAILURE = "unlearnable: it fails before it is sent", "fails before it is sent"
+WATCHED_FAILURE, FAILURE = "unlearnable: it fails before it is sent", "it fails before it is sent"
 ENVIRONMENT = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "OPENAI_API_KEY": "sk-test",
@@ -135,7 +137,7 @@ class Outcome:
     @property
     def learning(self) -> int:
         """Calls by which the fast path learned."""
-        return sum(self.declined.get(reason, 0) for reason in LEARNING)
+        return sum(count for reason, count in self.declined.items() if reason.startswith(LEARNING))
 
     @property
     def handed_over(self) -> int:
@@ -153,7 +155,7 @@ class Outcome:
         later.pop(FAILURE, None)
         if failed := later.get(WATCHED_FAILURE, 0):
             later["learned from"] -= failed
-        return {reason: count for reason, count in later.items() if count and not reason.startswith("unlearnable")}
+        return {reason: count for reason, count in later.items() if count and not reason.startswith(BESIDES)}
 
     @property
     def share(self) -> float:

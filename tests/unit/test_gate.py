@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 
 from litellm_accel import settings
+from litellm_accel.fastpath import decline
 
 Hot = Callable[[str], ModuleType]
 
@@ -102,6 +103,29 @@ def test_counters_are_exact_across_threads(hot: Hot) -> None:
     for thread in threads:
         thread.join()
     assert (gate.served, gate.declined) == (16000, {"even": 16000})
+
+
+def test_a_reason_is_told_in_words_with_what_it_is_about(hot: Hot) -> None:
+    gate = hot("gate").Gate("part")
+    for name in ("temperature", "seed", "seed"):
+        gate.decline(decline.ARGUMENT.of(name))
+    gate.decline(decline.INTERNAL_CALL)
+    assert gate.declined == {"argument 'temperature'": 1, "argument 'seed'": 2, "internal call": 1}
+
+
+def test_ever_new_things_are_counted_under_their_reason_alone(hot: Hot) -> None:
+    gate = hot("gate").Gate("part")
+    for _ in range(2):
+        for number in range(1000):
+            gate.decline(decline.ARGUMENT.of(f"name {number}"))
+            gate.decline(decline.PATCHED.of(f"name {number % 3}"))
+    assert len(gate.declined) == 100 + 1 + 3
+    assert gate.declined["argument 'name 99'"] == 2
+    assert gate.declined["argument …"] == 1800
+    assert gate.declined["patched name 2"] == 666
+    gate.clear()
+    gate.decline(decline.ARGUMENT.of("name 999"))
+    assert gate.declined == {"argument 'name 999'": 1}
 
 
 def test_clear_zeroes_every_counter(hot: Hot) -> None:

@@ -104,11 +104,23 @@ def outcome(**members: Any) -> Any:
 
 def test_what_is_learned_after_the_first_rounds_was_not_served() -> None:
     one = outcome(
-        served=90, declined={"learned from": 20, "reply left to stock": 7, "messages": 10, "unlearnable: x": 1}
+        served=90,
+        declined={
+            "learned from": 18,
+            "first of its kind: argument 'seed' differs each time": 2,
+            "reply left to stock": 7,
+            "messages": 10,
+            "unlearnable: x": 1,
+            "nothing learned: y": 1,
+        },
     )
     one.first_served, one.first_declined = 0, {"learned from": 15, "messages": 5}
     assert (one.share, one.learning, one.handed_over) == (90.0, 20, 7)
-    assert one.left == {"learned from": 5, "messages": 5}
+    assert one.left == {
+        "learned from": 3,
+        "first of its kind: argument 'seed' differs each time": 2,
+        "messages": 5,
+    }
 
 
 @pytest.mark.parametrize(

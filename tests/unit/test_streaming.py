@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ConfigDict
 
+from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.decline import Reason
+
 TEXT = {"id": "x", "model": "m", "choices": [{"index": 0, "delta": {"content": "Hello"}}]}
 
 
@@ -108,34 +111,36 @@ def test_the_first_event_of_a_stream_has_a_template_of_its_own(hot: Any) -> None
     [{"created": 5}, {"response_id": "x"}, {"response_uptil_now": "a"}, {"chunks": [1]}, {"system_fingerprint": "fp"}],
 )
 def test_a_stream_that_has_been_changed_before_its_first_chunk_is_left_to_stock(hot: Any, change: Any) -> None:
-    assert Case(hot).read(fresh(**change), packet(TEXT)) == "first or last chunk"
+    assert Case(hot).read(fresh(**change), packet(TEXT)) is decline.FIRST_OR_LAST_CHUNK
 
 
 @pytest.mark.parametrize(
     "event, reason",
     [
-        ({**TEXT, "id": 5}, "UNKNOWN"),
-        (b'{"id": ', "not JSON"),
-        (b"[DONE]", "not JSON"),
-        ([1], "not a chunk"),
-        ({**TEXT, "error": {"message": "no"}}, "not a chunk"),
-        ({**TEXT, "id": "  "}, "content"),
-        ({**TEXT, "number": -0.0}, "content"),
-        (b'{"id": "\\ud83d"}', "not JSON"),
-        (b'{"a": "\xff"}', "not JSON"),
+        ({**TEXT, "id": 5}, decline.LEARNED_FROM),
+        (b'{"id": ', decline.CHUNK_NOT_JSON),
+        (b"[DONE]", decline.CHUNK_NOT_JSON),
+        ([1], decline.CHUNK_NOT_ONE),
+        ({**TEXT, "error": {"message": "no"}}, decline.CHUNK_NOT_ONE),
+        ({**TEXT, "id": "  "}, decline.CHUNK_CONTENT),
+        ({**TEXT, "number": -0.0}, decline.CHUNK_CONTENT),
+        (b'{"id": "\\ud83d"}', decline.CHUNK_NOT_JSON),
+        (b'{"a": "\xff"}', decline.CHUNK_NOT_JSON),
     ],
 )
-def test_any_other_event_is_left_where_it_is(hot: Any, event: Any, reason: str) -> None:
+def test_any_other_event_is_left_where_it_is(hot: Any, event: Any, reason: Reason) -> None:
     case, stream = Case(hot), state()
     before = copy.deepcopy(stream)
-    expected = getattr(hot("streaming"), reason, reason)
     for _ in range(2):
-        assert case.read(stream, packet(event)) == expected
+        assert case.read(stream, packet(event)) is reason
         assert stream == before
-    if reason == "UNKNOWN":
+    if reason is hot("streaming").UNKNOWN:
         assert case.reader.value == event
-        case.reader.templates[case.reader.shape] = None
-        assert case.read(stream) == "unlearnable"
+        refused = decline.REFUSED.of(decline.CHUNK_UNLIKE)
+        case.reader.templates[case.reader.shape] = refused
+        for _ in range(2):
+            assert case.read(stream) is refused
+            assert stream == before
 
 
 @pytest.mark.parametrize(
@@ -151,13 +156,13 @@ def test_any_other_event_is_left_where_it_is(hot: Any, event: Any, reason: str) 
 )
 def test_only_the_middle_of_a_stream_is_served(hot: Any, change: dict[str, Any]) -> None:
     case = Case(hot)
-    assert case.read(state(**change), packet(TEXT)) == "first or last chunk"
+    assert case.read(state(**change), packet(TEXT)) is decline.FIRST_OR_LAST_CHUNK
     assert hot("streaming").content_of(case.read(state())) == "Hello"
 
 
 def test_other_fields_end_the_reader_s_part(hot: Any) -> None:
     case = Case(hot)
-    assert case.read(state(), b"event: x\n" + packet(TEXT)) == "other fields"
+    assert case.read(state(), b"event: x\n" + packet(TEXT)) is decline.CHUNK_FIELDS
     assert case.reader.splitter.rest() == [b"event: x\n" + packet(TEXT)]
 
 
@@ -165,10 +170,10 @@ def test_repetitions_are_counted_and_the_last_one_is_left_to_stock(hot: Any) -> 
     case, stream = Case(hot, limit=4), state()
     case.reader.splitter.feed(packet(*[TEXT] * 9))
     counts = []
-    while type(case.reader.chunk(stream)) is not str:
+    while not isinstance(case.reader.chunk(stream), Reason):
         counts.append(stream["_repeated_messages_count"])
     assert counts == [1, 1, 2, 3]
-    assert case.reader.chunk(stream) == "repeated chunk"
+    assert case.reader.chunk(stream) is decline.CHUNK_REPEATED
     stream["chunks"][-1].choices[0].delta.content = "changed"
     assert hot("streaming").content_of(case.reader.chunk(stream)) == "Hello"
     assert stream["_repeated_messages_count"] == 1
@@ -187,7 +192,7 @@ def test_chunks_that_an_application_has_changed_are_left_to_stock_s_guard(hot: A
     else:
         del last.choices[0].delta.content
     assert hot("streaming").content_of(last) is ...
-    assert case.reader.chunk(stream) == "repeated chunk"
+    assert case.reader.chunk(stream) is decline.CHUNK_REPEATED
 
 
 def test_other_templates_hold_at_once(hot: Any) -> None:

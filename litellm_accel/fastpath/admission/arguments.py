@@ -20,6 +20,8 @@ from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel
 
+from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.decline import Why
 from litellm_accel.hot import chat
 
 # The key of a call that passes objects which somebody may change later.
@@ -42,15 +44,11 @@ _CODE = (
 _READ_INTO = ("litellm.types.litellm_params", "litellm.types.router")
 _PACKAGES = ("litellm.caching.", "litellm.litellm_core_utils.", "litellm.router_strategy.", "litellm.router_utils.")
 _PRIVATE = "_"
-_MAX_NAMES = 64
 _LEAVES = frozenset((str, int, float, bool, bytes, type(None)))
 
 
 class Arguments:
     """Which arguments the installed LiteLLM passes on to the provider, and why a call's were refused."""
-
-    def __init__(self) -> None:
-        self._named: set[str] = set()
 
     @functools.cached_property
     def _heard_of(self) -> frozenset[str]:
@@ -102,16 +100,16 @@ class Arguments:
             return None
         return SHARED + key if speller.is_shared else key
 
-    def refusal(self, kind: str, kwargs: dict[str, Any]) -> str:
-        """Return why a call with these arguments has no key: the name of the first of them that it cannot have."""
+    def refusal(self, kind: str, kwargs: dict[str, Any]) -> Why:
+        """Return why a call with these arguments has no key: the first of them that it cannot have."""
         stream = kwargs.get("stream")
         for name, value in kwargs.items():
             alone = {name: value} if not stream or name == "stream" else {"stream": stream, name: value}
             if name != "messages" and chat.call_key(kind, (), alone, self) is None:
-                return self._reason(name)
-        return "arguments"
+                return decline.ARGUMENT.of(name)
+        return decline.ARGUMENTS
 
-    def told(self, kwargs: dict[str, Any]) -> str:
+    def told(self, kwargs: dict[str, Any]) -> Why:
         """Return why a call that somebody is told of is refused: the first argument that others may change."""
         for name, value in kwargs.items():
             speller = _Speller()
@@ -120,15 +118,8 @@ class Arguments:
             except ValueError:
                 continue  # has a key of another kind
             if speller.is_shared:
-                return self._reason(name)
-        return "arguments"
-
-    def _reason(self, name: str) -> str:
-        if name not in self._named:
-            if len(self._named) >= _MAX_NAMES:
-                return "arguments"
-            self._named.add(name)
-        return f"argument {name!r}"
+                return decline.SHARED_ARGUMENT.of(name)
+        return decline.ARGUMENTS
 
 
 def _texts(module: ModuleType) -> set[str]:

@@ -13,7 +13,9 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
+from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.admission.callback_placing import placing
+from litellm_accel.fastpath.decline import Why
 from litellm_accel.hot import watch
 
 # Lists whose members hear of a success.
@@ -175,12 +177,12 @@ class CallbackPolicy:
         self._is_placing_known = False
         self._is_due = False
 
-    def judge(self) -> tuple[str | None, bool]:
+    def judge(self) -> tuple[Why | None, bool]:
         """Return why calls are stock's to serve, or None; and whether anybody listens to those that are not."""
         lists = {name: getattr(self.litellm, name) for name in (*SUCCESS, *EARLY, *FAILURE, "service_callback")}
         for name, callbacks in lists.items():
             if type(callbacks) is not list:
-                return f"setting {name}", False
+                return decline.SETTING.of(name, ""), False
         self._is_due = True
         heard = [callback for name in (*SUCCESS, *EARLY) for callback in lists[name]]
         kinds = set(map(type, heard))
@@ -196,9 +198,9 @@ class CallbackPolicy:
         self.counting = self._acting(lists["input_callback"], _COUNTING)
         self.checking = self._acting(lists["callbacks"], _CHECKING)
         if lists["service_callback"]:
-            return f"callback {_name(lists['service_callback'][0])} of a service", False
+            return decline.CALLBACK_OF_SERVICE.of(_name(lists["service_callback"][0])), False
         if lists["callbacks"] and any(len(lists[name]) >= self._most for name in (*SUCCESS, *FAILURE)):
-            return "callbacks beyond LiteLLM's limit", False
+            return decline.CALLBACKS_BEYOND_LIMIT, False
         listening = False
         for name in (*SUCCESS, *EARLY):
             for callback in lists[name]:
@@ -278,24 +280,26 @@ class CallbackPolicy:
         held = (logger for logger in callbacks if self._is_logger(logger))
         return [logger for logger in held if getattr(type(logger), hook, None) is not getattr(self._logger, hook)]
 
-    def _refusal(self, name: str, callback: Any) -> str | None:
+    def _refusal(self, name: str, callback: Any) -> Why | None:
         if isinstance(callback, str):
-            return None if name == "callbacks" and self._is_settled(callback) else f"callback {callback}"
+            return None if name == "callbacks" and self._is_settled(callback) else decline.CALLBACK.of(callback)
         if not self._can_be_placed():
-            return "callback out of place"
+            return decline.CALLBACK_PLACES
         kind = type(callback)
         reason = self._oddity(callback)
         if reason is not None:
-            return f"callback {_name(callback)}.{reason}"
+            return decline.CALLBACK_COMPARES.of(_name(callback), reason)
         if self._is_logger(callback):
             if kind not in self._parts:
                 self._parts[kind] = self._part(kind)
             part = self._parts[kind] or self._held_part(callback)
-            return None if part is None else f"callback {part if part == kind.__name__ else f'{kind.__name__}.{part}'}"
+            if part is None:
+                return None
+            return decline.CALLBACK.of(part if part == kind.__name__ else f"{kind.__name__}.{part}")
         if isinstance(callback, self._logger):
-            return f"callback {kind.__name__} in a logger's place"
+            return decline.CALLBACK_POSES.of(kind.__name__)
         if name in ("callbacks", "input_callback") and callable(callback) and not self._is_async(callback):
-            return f"callback {_name(callback)} before the call"
+            return decline.CALLBACK_EARLY.of(_name(callback))
         return None
 
     def _oddity(self, callback: Any) -> str | None:

@@ -190,6 +190,12 @@ class Rewriting:
             return False
         return None if None in shown else True
 
+    def odd_role(self, conversation: Conversation) -> str:
+        """Return the role of a message for which a conversation does not fit."""
+        odd = (shape for shape in conversation.shapes if self._shown.get(shape, _REFUSED) is _REFUSED)
+        told = (said[2] for shape in odd for said in shape if said[0] == "role" and len(said) > 2)
+        return next(told, "")
+
     def written(self, conversation: Conversation) -> bytes:
         """Return in JSON what stock sends for a conversation that ``fits``; what stock changes of it is changed."""
         conversation.rewrite = self.rewrite

@@ -22,7 +22,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.admission.callbacks import EARLY, FAILURE, SUCCESS, CallbackPolicy
+from litellm_accel.fastpath.decline import Why
 from litellm_accel.fastpath.notify.log_records import LoggerLevels
 from litellm_accel.hot import watch
 from litellm_accel.import_watch import is_being_imported
@@ -387,10 +389,10 @@ class Environment:
 
     def _build(self) -> None:
         self._is_broken = True  # if what follows fails
-        self.reason: str | None = "settings not understood"
+        self.reason: Why | None = decline.SETTINGS_UNREADABLE
         self.watch = watch.Watch()
         self._owners: dict[str, Any] = {}
-        self._patched: dict[tuple[str, Any], str] = {}
+        self._patched: dict[tuple[str, Any], Why] = {}
         loggers = [f"logger {logger.name}" for logger in self.levels.loggers()]
         self._absent = dict.fromkeys((*MODULES, *BYPASSED, *CLASSES, *HANDLERS, *OBJECTS, *loggers))
         self._within: set[str] = set()
@@ -406,7 +408,7 @@ class Environment:
         self.watch.add(_MANAGER, logging.root.manager)
         self.watch.add("methods of loggers", logging.Logger)
         self.watch.add(_MADE, self.listeners.made)
-        self._refused: dict[str, str] = {}
+        self._refused: dict[str, Why] = {}
         for name in (*self._defaults, "set_verbose"):
             self._watch_setting(name)
             self._judge_setting(name)
@@ -446,21 +448,21 @@ class Environment:
         """Watch whatever a call that is learned from has run through; what is there now is what it ran with."""
         self._ran.update(dict.fromkeys(trace.owners(self._known) - self._owners.keys()))
 
-    def met(self) -> str | None:
+    def met(self) -> Why | None:
         """Return why the fast path may not serve now, or None, also in view of what stock has imported in a call."""
         is_new = self._ran or any(self._owner(target) is not None for target in list(self._absent))
         return self.refresh() if is_new else self.decline_reason()
 
-    def decline_reason(self) -> str | None:
+    def decline_reason(self) -> Why | None:
         """Return why the fast path may not serve now, or None."""
         if self.watch.changed() or self._looking is not None or self.listeners.moved():
             return self.refresh()
         return self.reason
 
-    def refresh(self) -> str | None:
+    def refresh(self) -> Why | None:
         """Look at what has changed; return why the fast path may not serve now, or None."""
         if self._looking == threading.get_ident() or not self._lock.acquire(timeout=_PATIENCE_SECONDS):
-            return "settings that are being changed"
+            return decline.SETTINGS_CHANGING
         self._looking = threading.get_ident()
         try:
             if self._is_broken:
@@ -477,7 +479,7 @@ class Environment:
                 self._enter(now[0])
             return self.reason
         except BaseException:
-            self._is_broken, self.reason = True, "settings not understood"
+            self._is_broken, self.reason = True, decline.SETTINGS_UNREADABLE
             raise
         finally:
             self._looking = None
@@ -597,7 +599,7 @@ class Environment:
         """Return what tells one epoch's settings from another's."""
         return self._ends, self.listening, frozenset(self._apart.items())
 
-    def _judge(self) -> str | None:
+    def _judge(self) -> Why | None:
         found = (self._refused, self._patched)
         settings, patched = (next(iter(reasons.values()), None) for reasons in found)
         return settings or self._callbacks or patched or self._loggers()
@@ -607,7 +609,7 @@ class Environment:
         self._refused.pop(name, None)
         if name == "set_verbose":
             if self.litellm.set_verbose:
-                self._refused[name] = "setting set_verbose"
+                self._refused[name] = decline.SETTING.of("set_verbose", "")
             return
         if name not in self._defaults or name in SHOWN_BY_LEARNING or name in READ_ELSEWHERE or name in _TOLD:
             return
@@ -616,7 +618,7 @@ class Environment:
         if isinstance(value, ModuleType):
             return  # a submodule has taken the name
         if value != default or type(value) is not type(default):
-            self._refused[name] = f"setting {name}{_shown(value)}"
+            self._refused[name] = decline.SETTING.of(name, _shown(value))
 
     def _judge_callbacks(self) -> None:
         self._callbacks, self.listening = self.listeners.judge()
@@ -637,15 +639,15 @@ class Environment:
         if owner is None:
             return
         if not hasattr(owner, "__dict__"):
-            self._patched[target, None] = f"patched {target.rpartition(':')[2]}"
+            self._patched[target, None] = decline.PATCHED.of(target.rpartition(":")[2])
             return
         self.watch.add(target, owner)
         for key in vars(owner) if target not in self._traced else ():
             self._look(target, key)
         if not is_stock(owner):
-            self._patched[target, None] = f"patched {target.rpartition(':')[2]}"
+            self._patched[target, None] = decline.PATCHED.of(target.rpartition(":")[2])
 
-    def _loggers(self) -> str | None:
+    def _loggers(self) -> Why | None:
         return self.levels.read()
 
     def _look(self, target: str, key: Any) -> None:
@@ -656,7 +658,7 @@ class Environment:
             return
         held = vars(owner).get(key)
         if not is_stock(held) and self._traced.get(target, {}).get(key, watch.MISSING) is not held:
-            self._patched[target, key] = f"patched {target.rpartition(':')[2]}.{key}"
+            self._patched[target, key] = decline.PATCHED.of(f"{target.rpartition(':')[2]}.{key}")
 
     def _owner(self, target: str) -> Any:
         if target.startswith(_LOGGER):

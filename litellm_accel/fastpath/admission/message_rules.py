@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.plans.recorder import Conversion
 from litellm_accel.fastpath.plans.templates import Unrepeatable
 from litellm_accel.hot import chat
@@ -16,6 +18,16 @@ from litellm_accel.stock import seams
 Rewrite = Callable[[list[Any]], Any]
 
 ANYTHING = -1  # instead of a sum of kinds
+_WORDS = {
+    "empty": "empty texts",
+    "names": "names",
+    "parts": "lists of parts",
+    "other parts": "lists of parts that are not a user's",
+    "images": "images",
+    "calls": "calls of tools",
+    "results": "results of tools",
+    "other": "other members",
+}
 
 # Whose rules look at nothing but one message at a time, and whose answers are converted by their shape. Each was read.
 _SDK_PROVIDERS = frozenset(
@@ -112,6 +124,12 @@ _TRIALS: dict[str, list[list[Any]]] = {
 }
 
 
+@functools.cache
+def words(kinds: int) -> str:
+    """Return in words which kinds of messages are in a sum of them."""
+    return ", ".join(text for name, text in _WORDS.items() if kinds & chat.KINDS[name])
+
+
 class MessageRules:
     """Tries the rules of the installed LiteLLM's providers."""
 
@@ -151,8 +169,8 @@ class MessageRules:
         if all(getattr(type(config), name, None) is getattr(base, name) for name in _TRANSFORMS):
             return ANYTHING, rewrite
         if provider not in _SDK_PROVIDERS and not self._json_providers.exists(provider):
-            raise Unrepeatable("a provider with its own messages")
-        return _tried(transform), rewrite
+            raise Unrepeatable(decline.PROVIDER_MESSAGES.of(provider))
+        return _tried(provider, transform), rewrite
 
     def http(self, provider: str, conversion: Conversion, price: float | None) -> tuple[int, Rewrite]:
         """Return the kinds of messages that reach a provider as they are which LiteLLM calls without an SDK.
@@ -163,12 +181,12 @@ class MessageRules:
         even texts reach it.
         """
         if provider not in _HTTP_PROVIDERS:
-            raise Unrepeatable("a provider with its own messages")
+            raise Unrepeatable(decline.PROVIDER_MESSAGES.of(provider))
         given = conversion.given
         if provider in _CALLS_IN_TEXTS and given["optional_params"].get("tools"):
-            raise Unrepeatable("answers that are treated by their content")
+            raise Unrepeatable(decline.ANSWER_BY_CONTENT)
         if provider in _LOOKED_FOR and not price and not self._litellm.suppress_debug_info:
-            raise Unrepeatable("LiteLLM prints something for each such call")
+            raise Unrepeatable(decline.PRINTS_EACH_CALL)
         rest = {name: value for name, value in given["request_data"].items() if name != "messages"}
 
         def transform(messages: list[Any]) -> Any:
@@ -189,7 +207,7 @@ class MessageRules:
             "api_base": known.get("api_base"),
             "model_info": known.get("model_info"),
         }
-        return _tried(transform), _after_roles(conversion.config, transform, about)
+        return _tried(provider, transform), _after_roles(conversion.config, transform, about)
 
 
 def _after_roles(config: Any, transform: Rewrite, about: Mapping[str, Any]) -> Rewrite:
@@ -204,7 +222,7 @@ def _after_roles(config: Any, transform: Rewrite, about: Mapping[str, Any]) -> R
     return lambda messages: transform(translate(messages=messages, **asked))
 
 
-def _tried(transform: Callable[[list[Any]], Any]) -> int:
+def _tried(provider: str, transform: Callable[[list[Any]], Any]) -> int:
     """Return the sum of the kinds that ``transform`` leaves as they are. Raises ``Unrepeatable`` if it alters texts."""
 
     def leaves(conversation: list[Any]) -> bool:
@@ -214,7 +232,7 @@ def _tried(transform: Callable[[list[Any]], Any]) -> int:
             return False
 
     if not all(map(leaves, _TEXTS)):
-        raise Unrepeatable("a provider with its own messages")
+        raise Unrepeatable(decline.PROVIDER_MESSAGES.of(provider))
     left = [kind for kind, trials in _TRIALS.items() if all(map(leaves, trials))]
     if not leaves([message for kind in left for trial in _TRIALS[kind] for message in trial]):
         return 0

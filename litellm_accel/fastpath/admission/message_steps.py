@@ -13,6 +13,7 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.admission.conversations import Conversation
 from litellm_accel.fastpath.plans.argument_writes import same
 from litellm_accel.fastpath.plans.snapshots import SnapshotNode, without_nodes
@@ -77,7 +78,7 @@ class WatchedSteps:
             if found.are_copies(messages, shown, parts, ()) and _ITEMS in parts:
                 self._stocks = found.stocks
                 return MessageStep(number, copied=parts[_ITEMS])
-        raise Unrepeatable("callbacks are told of messages")
+        raise Unrepeatable(decline.TOLD_MESSAGES)
 
 
 class _Copies:

@@ -11,6 +11,9 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.decline import Why
+
 
 class TokenLimits:
     """Tells which calls have their ``max_tokens`` cut."""
@@ -20,7 +23,7 @@ class TokenLimits:
         counter = importlib.import_module("litellm.litellm_core_utils.token_counter")
         self._modified = getattr(counter, "get_modified_max_tokens", None)
 
-    def reason(self, model: Any, messages: Any, limit: Any) -> str | None:
+    def reason(self, model: Any, messages: Any, limit: Any) -> Why | None:
         """Return why a call with this ``max_tokens`` is stock's to serve, or None."""
         if limit is None or self._litellm.modify_params is not True:
             return None
@@ -35,4 +38,4 @@ class TokenLimits:
             )
             if type(cut) is type(limit) and cut == limit:
                 return None
-        return "setting modify_params=True"
+        return decline.SETTING.of("modify_params", "=True")

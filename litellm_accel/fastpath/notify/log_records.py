@@ -26,6 +26,8 @@ from typing import Any
 import httpx
 import orjson
 
+from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.decline import Why
 from litellm_accel.fastpath.plans.templates import InconclusiveRecording, Unrepeatable
 from litellm_accel.hot import chat
 from litellm_accel.stock.guard import PACKAGES
@@ -72,10 +74,10 @@ _SHORT = 4  # characters; what is shorter is part of many texts
 
 
 class NotWritable(Unrepeatable):
-    """A logger writes what is not explained; the text names it."""
+    """A logger writes what is not explained; the reason names it."""
 
     def __init__(self, name: str, level: int) -> None:
-        super().__init__(f"logging: {name} at {logging.getLevelName(level)}")
+        super().__init__(decline.LOGGING.of(name, logging.getLevelName(level)))
 
 
 # --- levels -----------------------------------------------------------------------------------------------------------
@@ -96,14 +98,14 @@ class LoggerLevels:
         self._count = 0
         self._loggers: list[logging.Logger] = []
         self._keys: dict[tuple[tuple[str, int], ...], bytes] = {}
-        self._states: dict[Any, tuple[bytes, str | None, str | None, str | None]] = {}
+        self._states: dict[Any, tuple[bytes, Why | None, Why | None, Why | None]] = {}
         self._attributes: Any = None
         self._first = logging.getLogger(_LITELLM[0])
         self.memory: dict[int, bool] = self._first._cache  # type: ignore[attr-defined]
         self.key = b""
-        self.reason: str | None = None
-        self.in_threads: str | None = None
-        self.in_streams: str | None = None
+        self.reason: Why | None = None
+        self.in_threads: Why | None = None
+        self.in_streams: Why | None = None
 
     def loggers(self) -> list[logging.Logger]:
         """Return the loggers of the packages on the way."""
@@ -114,7 +116,7 @@ class LoggerLevels:
             self._loggers = [logging.getLogger(name) for name in names]
         return self._loggers
 
-    def read(self) -> str | None:
+    def read(self) -> Why | None:
         """Look at the levels as they are now; return why no call may be served at them, or None."""
         is_fresh = not self.memory
         attributes = self._now()
@@ -134,7 +136,7 @@ class LoggerLevels:
         levels = [(one.level, one.disabled) for one in self.loggers()]
         return logging.root.level, logging.root.manager.disable, *levels
 
-    def _state(self) -> tuple[bytes, str | None, str | None, str | None]:
+    def _state(self) -> tuple[bytes, Why | None, Why | None, Why | None]:
         # A logger that has the level of its parent tells nothing: it may come to be whenever a module is loaded.
         loggers = ((one.name, _enabled(one), _enabled(one.parent)) for one in self._loggers)
         levels = (("", _enabled(logging.root)), *((name, own) for name, own, parents in loggers if own != parents))
@@ -142,10 +144,10 @@ class LoggerLevels:
         in_threads = self._debugging("httpcore")
         return key, self._debugging(*_LITELLM), in_threads, in_threads or self._debugging("asyncio")
 
-    def _debugging(self, *roots: str) -> str | None:
+    def _debugging(self, *roots: str) -> Why | None:
         for one in self._loggers:
             if one.name.partition(".")[0] in roots and one.isEnabledFor(logging.DEBUG):
-                return f"logging: {one.name} at DEBUG"
+                return decline.LOGGING.of(one.name, "DEBUG")
         return None
 
 
@@ -375,7 +377,7 @@ class LogTemplates:
             if len(self._seen) >= _MAX_SEEN:
                 self._seen.clear()
             self._seen.add(signature)
-            raise InconclusiveRecording("log records that one call has shown")
+            raise InconclusiveRecording(decline.LOG_RECORDS_SEEN_ONCE)
         names = _header_names(sent.reply) if making.tells_absence else None
         return LogTemplate(before, by_phase[AFTER], by_phase[LAST], sent.reply, names, self._fault)
 

@@ -12,6 +12,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.plans.proof import Trial
 from litellm_accel.fastpath.plans.snapshots import SnapshotNode, equivalent, take_snapshot, where, within
 from litellm_accel.fastpath.plans.templates import Unrepeatable
@@ -243,10 +244,10 @@ class _Made:
         if type(one) is not SnapshotNode or type(two) is not SnapshotNode:
             if type(one) is type(two) and one == two:
                 return (template.CONSTANT, one)
-            raise Unrepeatable(f"a payload with another {name}")
+            raise Unrepeatable(decline.PAYLOAD_DIFFERS.of(str(name)))
         path = self._places[0].get(id(one.original))
         if path != self._places[1].get(id(two.original)):
-            raise Unrepeatable(f"a payload with another {name}")
+            raise Unrepeatable(decline.PAYLOAD_DIFFERS.of(str(name)))
         if path is not None:
             slot = f"at {path}"
             self._paths[slot] = path
@@ -254,7 +255,7 @@ class _Made:
         if one.original is two.original:
             return (template.CONSTANT, one.original)
         if one.keys != two.keys or len(one.items) != len(two.items):
-            raise Unrepeatable(f"a payload with another {name}")
+            raise Unrepeatable(decline.PAYLOAD_DIFFERS.of(str(name)))
         nodes = tuple(
             self._node(item, other, key, depth + 1) for (key, item), other in zip(one.named(), two.items, strict=True)
         )

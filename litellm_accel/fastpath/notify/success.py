@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
+from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.admission.conversations import Conversation
 from litellm_accel.fastpath.admission.message_steps import MessageStep, WatchedSteps
 from litellm_accel.fastpath.notify.payload import Payloads, Sources
@@ -90,7 +91,7 @@ class ObservedCall:
         ``read`` makes a conversation of messages that are not of the plainest.
         """
         if pictures.state is None:
-            raise Unrepeatable("callbacks are told elsewhere")
+            raise Unrepeatable(decline.TOLD_ELSEWHERE)
         self.pictures = pictures
         self.state = pictures.state
         self.messages = pictures.messages
@@ -210,7 +211,7 @@ class CallDiff:
             return (template.CONSTANT, one)
         if type(one) is type(two) and is_blank(one) and is_blank(two):
             return self._blank(one, two)
-        raise Unrepeatable(f"callbacks are told of {name}")
+        raise Unrepeatable(decline.TOLD_UNEXPLAINED.of(name if type(name) is str else type(one).__name__))
 
     def _blank(self, one: Any, two: Any) -> tuple[Any, ...]:
         """Return the node for an object that each call has made anew."""
@@ -219,7 +220,7 @@ class CallDiff:
             found = self._are_blank[id(one)] = one, two, f"new {len(self.blanks)}"
             self.blanks.append((found[2], type(one)))
         if found[1] is not two:
-            raise Unrepeatable("callbacks are told of one thing twice")
+            raise Unrepeatable(decline.TOLD_TWICE)
         return (template.SLOT, found[2])
 
     def named(self, one: Any, two: Any, name: str) -> tuple[Any, ...] | None:
@@ -249,13 +250,13 @@ class CallDiff:
         if all(held is result._hidden_params.get("headers") for held, result in shown):
             self.receives = True
             return (template.SLOT, _RECEIVED)
-        raise Unrepeatable("callbacks are told of headers")
+        raise Unrepeatable(decline.HEADERS_TOLD_OTHERWISE)
 
     def _held(self, one: Any, two: Any, new: Callable[[Any, Any], tuple[Any, ...]] | None = None) -> tuple[Any, ...]:
         placed = self._placed.get(id(one.original))
         if placed is not None:
             if placed[0].original is not two.original:
-                raise Unrepeatable("callbacks are told of one thing twice")
+                raise Unrepeatable(decline.TOLD_TWICE)
             return placed[1]
         node = (new or self._new)(one, two)
         if (one.places > 1 or self._is_early) and node[0] != template.SLOT:
@@ -269,14 +270,14 @@ class CallDiff:
         path = self.first.arguments.get(id(one.original))
         if path is not None or id(two.original) in self.second.arguments:
             if path != self.second.arguments.get(id(two.original)):
-                raise Unrepeatable("callbacks are told of an argument")
+                raise Unrepeatable(decline.ARGUMENT_TOLD)
             slot = f"argument {path}"
             self.paths.append((slot, tuple(path or ())))
             return (template.SLOT, slot)
         if one.original is two.original:
             return (template.CONSTANT, one.original)
         if one.keys != two.keys or len(one.items) != len(two.items):
-            raise Unrepeatable("callbacks are told of what the values decide")
+            raise Unrepeatable(decline.TOLD_BY_VALUES)
         if one.keys is None:
             return (template.LIST, tuple(self.node(a, b, None) for a, b in zip(one.items, two.items, strict=True)))
         kept = [name not in self.later for name in one.keys]
@@ -297,7 +298,7 @@ class CallDiff:
             or one.keys is not None
             or two.keys is not None
         ):
-            raise Unrepeatable("callbacks are told of messages")
+            raise Unrepeatable(decline.TOLD_MESSAGES)
         copied = self._copy(one, two) if self.first.read is None else self._step(one, two)
         slot = f"messages {len(self.lists)}"
         self.lists.append((slot, copied))
@@ -311,7 +312,7 @@ class CallDiff:
             )
         step = self._steps[0].find(one)
         if step != self._steps[1].find(two):
-            raise Unrepeatable("callbacks are told of messages")
+            raise Unrepeatable(decline.TOLD_MESSAGES)
         return step
 
     def _copy(self, one: SnapshotNode, two: SnapshotNode) -> _Copy:
@@ -321,7 +322,7 @@ class CallDiff:
         ones, twos = zip(*self._copies, strict=True)
         copied = _Copy(one, self.first.messages, group, ones[:group])
         if copied != _Copy(two, self.second.messages, group, twos[:group]):
-            raise Unrepeatable("callbacks are told of messages")
+            raise Unrepeatable(decline.TOLD_MESSAGES)
         return copied
 
 
@@ -337,14 +338,14 @@ class _Copy:
         shown, given = without_nodes(held), without_nodes(messages)
         self.is_bare = shown != given
         if self.is_bare and shown != [_bare(message) for message in given]:
-            raise Unrepeatable("callbacks are told of messages")
+            raise Unrepeatable(decline.TOLD_MESSAGES)
         self.is_same = held.original is messages.original
         self.group = group
         self.levels: dict[str, int] = {}
         pairs = list(zip(held.items, messages.items, strict=True))
         shared = [item.original is message.original for item, message in pairs]
         if any(shared) and not all(shared):
-            raise Unrepeatable("callbacks are told of some messages")
+            raise Unrepeatable(decline.TOLD_MESSAGE_PARTS)
         self.is_shallow = self.is_same or all(shared)
         if not self.is_shallow:
             for item, message in pairs:
@@ -353,7 +354,7 @@ class _Copy:
                     if type(value) is SnapshotNode:
                         level = _level(value, members[name])
                         if self.levels.setdefault(name, level) != level:
-                            raise Unrepeatable("callbacks are told of parts of messages")
+                            raise Unrepeatable(decline.TOLD_MESSAGE_PARTS)
         self.shared = _shared(held, earlier, [name for name, level in self.levels.items() if level])
 
     def __eq__(self, other: object) -> bool:
@@ -396,7 +397,7 @@ def _shared(held: SnapshotNode, earlier: Sequence[SnapshotNode], names: Iterable
                 if type(dict(item.named()).get(name)) is SnapshotNode
             }
             if len(same_one) > 1:
-                raise Unrepeatable("callbacks are told of parts of messages")
+                raise Unrepeatable(decline.TOLD_MESSAGE_PARTS)
             if same_one == {True}:
                 found.setdefault(name, group)
     return found
@@ -416,7 +417,7 @@ def _level(copied: Any, given: Any) -> int:
         _level(item, other) for item, other in zip(copied.items, given.items, strict=True) if type(item) is SnapshotNode
     }
     if len(inner) > 1:
-        raise Unrepeatable("callbacks are told of parts of messages")
+        raise Unrepeatable(decline.TOLD_MESSAGE_PARTS)
     return 1 + (inner.pop() if inner else 0)
 
 
@@ -488,16 +489,16 @@ class NotifierFactory:
         ``refuse`` is told of what is found to differ from stock later. Raises ``Unrepeatable``.
         """
         if self.dispatch is None or self.timing is None or not hasattr(self._logging, "response_cost_calculator"):
-            raise Unrepeatable("callbacks are told otherwise in this LiteLLM")
+            raise Unrepeatable(decline.TOLD_OTHER_RELEASE)
         given = second.given.get(_LOGGING)
         if given is not None and type(given) is not self._logging:
-            raise Unrepeatable("a logging object of another kind")
+            raise Unrepeatable(decline.TOLD_LOGGING_CLASS.of(type(given).__name__))
         pair = CallDiff(first, second, earlier)
         feed = SuccessNotifier(self, pair, second.result, total, refuse)
         logging, made = feed.again(second, answer)
         answer.result(0.0, 0.0, feed.pricer(logging, None))
         if not equivalent(made(), second.told_state(), {}):
-            raise Unrepeatable("callbacks are told something else")
+            raise Unrepeatable(decline.TOLD_SOMETHING_ELSE)
         return feed
 
 
@@ -578,14 +579,14 @@ class SuccessNotifier:
         if self._needs_id:
             slots[_FRESH_ID] = shown.fresh_id
         objects = self.read(arguments)
-        if objects is None:
-            raise Unrepeatable("arguments that share their parts")
+        if type(objects) is not list:
+            raise Unrepeatable(decline.ARGUMENT_PARTS_SHARED)
         try:
             begun = self.begin(
                 shown.told(messages), arguments, objects, {name: slots[name] for name in _FIRST if name in slots}
             )
         except KeyError as error:
-            raise Unrepeatable(f"arguments that are told of {error} before it is there") from None
+            raise Unrepeatable(decline.TOLD_TOO_EARLY.of(str(error))) from None
         begun.slots.update(slots)
         logging = self.open(answer, begun)
         logging.zero_cost_warned = shown.known["zero_cost_warned"]  # stock has said so
@@ -599,10 +600,10 @@ class SuccessNotifier:
         self._timed(logging, result, start)
         return result, made()
 
-    def read(self, arguments: Mapping[str, Any]) -> list[Any] | None:
+    def read(self, arguments: Mapping[str, Any]) -> list[Any] | Path:
         """Return the dictionaries and lists in a call's arguments by number, for ``send``.
 
-        None if it differs from those learned from in more than may vary.
+        If it differs from those learned from in more than may vary, the place is returned.
         """
         return self._noted.read(arguments)
 

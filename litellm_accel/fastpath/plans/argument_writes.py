@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.plans.snapshots import SnapshotNode, take_snapshot, without_nodes
 from litellm_accel.fastpath.plans.templates import Unrepeatable
 from litellm_accel.hot import chat, template
@@ -60,7 +61,7 @@ def same(one: Any, two: Any) -> bool:
 class CallSnapshots:
     """A call that stock serves, in pictures: what it was given, the same when it was sent, and when it had succeeded.
 
-    ``state`` is what its ``Logging`` object held then, ``argument_writes`` what these arguments did.
+    ``state`` is what its ``Logging`` object held then, ``noted`` what these arguments did.
     """
 
     def __init__(self, messages: Any, arguments: Mapping[str, Any]) -> None:
@@ -129,7 +130,7 @@ class ArgumentWrites:
             number = self._numbers.get(id(one.original))
             if number is not None or id(two.original) in self._others:
                 if number is None or number != self._others.get(id(two.original)):
-                    raise Unrepeatable("arguments that share their parts")
+                    raise Unrepeatable(decline.ARGUMENT_PARTS_SHARED)
                 self._again.append((parent, key, number))
                 return
             number = self._numbers[id(one.original)] = self._others[id(two.original)] = len(self._pairs)
@@ -154,9 +155,9 @@ class ArgumentWrites:
         """Return the number of the dictionary or list that is ``one`` in the first call and ``two`` in the second."""
         number = self._numbers.get(id(one.original))
         if number != self._others.get(id(two.original)):
-            raise Unrepeatable("callbacks are told of an argument")
+            raise Unrepeatable(decline.ARGUMENT_TOLD)
         if number is None and (id(one.original) in self._first.before or id(two.original) in self._second.before):
-            raise Unrepeatable("callbacks are told of a part of an argument")
+            raise Unrepeatable(decline.ARGUMENT_PART_TOLD)
         return number
 
     def path(self, one: Any, two: Any) -> Path | None:
@@ -177,12 +178,12 @@ class ArgumentWrites:
             for number, held in shown.before.items():
                 is_inside = number not in self._numbers and number not in self._others
                 if is_inside and _written(held, shown.after.get(number, held)):
-                    raise Unrepeatable("arguments that are changed by what is in them")
+                    raise Unrepeatable(decline.ARGUMENT_CHANGES_BY_CONTENT)
         self._early = self._changes(self._first.sent, self._second.sent, node)
         early = {(*self._paths[number], name) for number, written in self._early for name in written.root[1]}
         for path in self.free - self._freed:
             if path[0] in _BUCKETS and path[1:2] and path[1] in _STEERING and path[:2] not in early:
-                raise Unrepeatable(f"metadata with another {path[1]}")
+                raise Unrepeatable(decline.METADATA_STEERS.of(path[1]))
 
     def learn_late(self, node: Callable[[Any, Any, Any], tuple[Any, ...]]) -> None:
         """Learn what is written from then on until the call has succeeded."""
@@ -197,7 +198,7 @@ class ArgumentWrites:
             written = _written(one, one_after) | _written(two, two_after)
             names = [name for name in two_after.keys or () if name in written]
             if names != [name for name in one_after.keys or () if name in written]:
-                raise Unrepeatable("arguments that are changed by what is in them")
+                raise Unrepeatable(decline.ARGUMENT_CHANGES_BY_CONTENT)
             if names:
                 then, now = dict(one_after.named()), dict(two_after.named())
                 nodes = tuple(node(then[name], now[name], name) for name in names)
@@ -223,26 +224,29 @@ class ArgumentWrites:
         """How many dictionaries and lists ``read`` returns."""
         return len(self._found)
 
-    def read(self, arguments: Mapping[str, Any]) -> list[Any] | None:
-        """Return the dictionaries and lists of a call by number, or None if it differs in what is not free."""
+    def read(self, arguments: Mapping[str, Any]) -> list[Any] | Path:
+        """Return the dictionaries and lists of a call by number, or the place where it differs in what is not free."""
         objects: list[Any] = [held_by(arguments)]
         for parent, key, kind, size in self._found[1:]:
             value = objects[parent][key]
             if type(value) is not kind:
-                return None
+                return self._paths[len(objects)]
             if size is not None and _size(value) != size:
-                return None
+                return (*self._paths[len(objects)], *_odd_member(value, size))
             objects.append(value)
         for number, key, value in self._kept:
             found = objects[number][key]
             if found is not value and not same(found, value):
-                return None
+                return (*self._paths[number], key)
         for number, key, other in self._again:
             if objects[number][key] is not objects[other]:
-                return None
-        if any(not same(at(path, objects[0]), at(other, objects[0])) for path, other in self._tied):
-            return None
-        return objects if len(set(map(id, objects))) == len(objects) else None
+                return (*self._paths[number], key)
+        for path, same_as in self._tied:
+            if not same(at(path, objects[0]), at(same_as, objects[0])):
+                return path
+        if len(set(map(id, objects))) == len(objects):
+            return objects
+        return next(path for number, path in enumerate(self._paths) if _is_among(objects[number], objects[:number]))
 
     def earlier(self, objects: list[Any], key: Any) -> Any:
         """Return what is at ``key`` where ``write_late`` writes there, or None."""
@@ -291,6 +295,18 @@ def undo(done: Written) -> None:
             target[key] = before
 
 
+def _odd_member(value: Any, size: Any) -> tuple[Any, ...]:
+    """Return the key that a dictionary has and ``size`` has not, or the other way round; nothing for lists."""
+    if type(value) is not dict:
+        return ()
+    odd = [key for key in value if key not in size] or [key for key in size if key not in value]
+    return tuple(odd[:1])
+
+
+def _is_among(value: Any, others: list[Any]) -> bool:
+    return any(value is other for other in others)
+
+
 def _size(value: Any) -> Any:
     return tuple(value) if type(value) is dict else len(value)
 
@@ -306,11 +322,11 @@ def _written(before: SnapshotNode, after: SnapshotNode) -> set[Any]:
     """Return the keys of what was written into a dictionary. Raises ``Unrepeatable`` for other changes."""
     if before.keys is None or after.keys is None:
         if len(before.items) != len(after.items) or not all(map(_is_kept, before.items, after.items)):
-            raise Unrepeatable("a list among the arguments that is changed")
+            raise Unrepeatable(decline.ARGUMENT_LIST_CHANGED)
         return set()
     old = dict(before.named())
     if [name for name in after.keys if name in old] != list(before.keys):
-        raise Unrepeatable("arguments that something is taken from")
+        raise Unrepeatable(decline.ARGUMENT_MEMBER_REMOVED)
     return {name for name, item in after.named() if name not in old or not _is_kept(old[name], item)}
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import httpx
 
+from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.decline import Why
 from litellm_accel.fastpath.notify import success
 from litellm_accel.fastpath.notify.log_records import told_by_call
 from litellm_accel.fastpath.plans import argument_writes, recorder
@@ -34,7 +36,7 @@ class Comparison(Recording):
         super().__init__(
             argument_writes.CallSnapshots(call.messages, {} if streams else kwargs) if is_told else None, streams
         )
-        self._lane = pipeline
+        self._pipeline = pipeline
         self._plan = plan
         self._call = call
         self._since = pipeline.environment.changes
@@ -64,7 +66,7 @@ class Comparison(Recording):
         messages = call.encoded
         if call.conversation is not None:
             own = without_nodes(self._messages)
-            messages = plan.rewriting.written(self._lane.read_again(call, own))
+            messages = plan.rewriting.written(self._pipeline.read_again(call, own))
             self._messages = take_snapshot(own)  # as they are left
         self._body = plan.body(messages, call.free)
         if "head" in plan.request:
@@ -87,24 +89,24 @@ class Comparison(Recording):
         """Compare. Raises ``Differs``, or ``InconclusiveRecording`` if the call does not show whether it does."""
         if self.fault is not None:
             raise self.fault
-        environment, plan = self._lane.environment, self._plan
+        environment, plan = self._pipeline.environment, self._plan
         if environment.met() is not None or self._since != environment.changes or environment.epoch != plan.epoch:
-            raise InconclusiveRecording("settings have changed meanwhile")
+            raise InconclusiveRecording(decline.SETTINGS_CHANGED)
         if len(self.sent) != 1 or not self.listens:
-            raise InconclusiveRecording("more than one request")
+            raise InconclusiveRecording(decline.SEVERAL_REQUESTS)
         sent = self.sent[0]
         if sent.reply.status != 200 or sent.reply.body_error is not None:
-            raise InconclusiveRecording("an error")
-        if self._post == outbound.NEW_LOOP:
+            raise InconclusiveRecording(decline.NO_SUCCESS)
+        if self._post is decline.NEW_LOOP:
             with contextlib.suppress(Unrepeatable):
-                client = self._lane.maker.client(sent.transport, sent.request.url)
+                client = self._pipeline.maker.client(sent.transport, sent.request.url)
                 plan.transports[self._loop] = sent.transport, client
-        if type(self._post) is str:
+        if isinstance(self._post, Why):
             raise InconclusiveRecording(self._post)
         self._judge_request(sent)
         given = self._given()
         if not all(equivalent(one, two, {}) for one, two in zip((self._messages, self._arguments), given, strict=True)):
-            raise InconclusiveRecording("arguments that were changed meanwhile")
+            raise InconclusiveRecording(decline.ARGUMENTS_CHANGED)
         if self.streams:
             self._judge_stream()
         else:
@@ -133,18 +135,18 @@ class Comparison(Recording):
         header = next((name for name, *_ in _unequal(headers, request.headers.raw)), None)
         if header is not None:
             if header.lower() == b"cookie" and post.cookies.header() != post.cookie:
-                raise InconclusiveRecording("cookies that another call has set")
+                raise InconclusiveRecording(decline.COOKIES_CHANGED)
             raise Differs(f"request header {header.decode('latin-1').lower()!r}")
 
     def _judge_result(self, sent: Sent) -> None:
-        plan, pipeline, reply = self._plan, self._lane, sent.reply
+        plan, pipeline, reply = self._plan, self._pipeline, sent.reply
         answer = plan.answer(reply.status, reply.headers, reply.body)
         if plan.log is not None and not plan.log.fits(reply):
-            raise InconclusiveRecording("an answer of which stock logs otherwise")
-        if answer is None or (plan.notifier is not None and answer.template not in pipeline.feeds.texts):
+            raise InconclusiveRecording(decline.LOGGED_OTHERWISE)
+        if answer is None or (plan.notifier is not None and answer.template not in pipeline.notifiers.texts):
             with contextlib.suppress(Unrepeatable):
                 pipeline.maker.extend(plan, reply, self.result, self.text if plan.notifier is not None else None)
-            raise InconclusiveRecording("another kind of answer")
+            raise InconclusiveRecording(decline.ANSWER_SHAPE)
         if plan.notifier is None:
             self.made = answer.result(self._call.started, 0.0, lambda made: plan.cost(made, quiet=True))
         else:
@@ -157,7 +159,7 @@ class Comparison(Recording):
         if state(masked(self.result)) != self._returned:
             if self.pictures is None:
                 raise Differs("result that is changed in the end")
-            raise InconclusiveRecording("a result that a callback has changed")
+            raise InconclusiveRecording(decline.RESULT_CHANGED)
 
     def _judge_stream(self) -> None:
         shown = opener.ObservedStream(self, self._call.kwargs, self._plan, self._read())
@@ -168,7 +170,7 @@ class Comparison(Recording):
             raise Differs(f"what callbacks are told, {where(made, shown).partition('.')[2]!r}")
 
     def _read(self) -> success.ReadMessages:
-        return None if self._call.conversation is None else self._lane.told_by(self._plan.rewriting)
+        return None if self._call.conversation is None else self._pipeline.told_by(self._plan.rewriting)
 
 
 @contextmanager

@@ -10,22 +10,23 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.plans.templates import Unrepeatable
 from litellm_accel.hot import chat
 
 
 def generalize(plan: chat.Plan, other: chat.Plan) -> None:
-    """Let ``maker`` hold for any values of the free arguments that are other than those of ``other``.
+    """Let ``plan`` hold for any values of the free arguments that are other than those of ``other``.
 
     Both were learned from calls with one key. What ``other`` holds for stays. Raises ``Unrepeatable``.
     """
     first, second = ({name: plan.spelled(value) for name, value in one.free.items()} for one in (other, plan))
     comma, colon = _separators(plan)
     if _around(plan) != _around(other):
-        raise Unrepeatable("a request that depends on an argument's value")
+        raise Unrepeatable(decline.ARGUMENT_SHAPES_REQUEST)
     one, two = _members(other), _members(plan)
     if list(one) != list(two):
-        raise Unrepeatable("a request that depends on an argument's value")
+        raise Unrepeatable(decline.ARGUMENT_SHAPES_REQUEST)
     places = {
         name: other.places[name] if name in other.places else _place(name, first[name], second[name], one, two)
         for name in plan.free
@@ -38,17 +39,17 @@ def generalize(plan: chat.Plan, other: chat.Plan) -> None:
         pieces[-1] += (comma + json.dumps(member) + colon).encode()
         if member in arguments:
             if value != second[arguments[member]]:
-                raise Unrepeatable("an argument that is changed on its way")
+                raise Unrepeatable(decline.ARGUMENT_REWRITTEN.of(arguments[member]))
             holes.append(arguments[member])
             pieces.append(b"")
         elif value == one[member]:
             pieces[-1] += value
         else:
-            raise Unrepeatable("a request that depends on an argument's value")
+            raise Unrepeatable(decline.ARGUMENT_SHAPES_REQUEST)
     pieces[-1] += b"}"
     plan.open(places, pieces[0], tuple(zip(holes, pieces[1:], strict=True)))
     if not plan.body(b"[]", plan.free).endswith(b"[]" + plan.suffix):
-        raise Unrepeatable("a request body that is written otherwise")
+        raise Unrepeatable(decline.BODY_WRITTEN_OTHERWISE)
 
 
 def _place(name: str, first: bytes, second: bytes, one: dict[str, bytes], two: dict[str, bytes]) -> str | None:
@@ -57,7 +58,7 @@ def _place(name: str, first: bytes, second: bytes, one: dict[str, bytes], two: d
     if name in held:
         return name
     if len(held) > 1:
-        raise Unrepeatable("an argument that is sent twice")
+        raise Unrepeatable(decline.ARGUMENT_SENT_TWICE.of(name))
     return held[0] if held else None
 
 

@@ -19,6 +19,7 @@ from aiohttp import ClientTimeout
 from pydantic_core import PydanticSerializationError
 from yarl import URL
 
+from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.admission.conversations import Conversation, Rewriting
 from litellm_accel.fastpath.admission.message_rules import ANYTHING, JUDGED, SUMMING, MessageRules
 from litellm_accel.fastpath.notify.success import STATED_PRICE, extra, is_plain, pricing_facts, stated_price
@@ -122,14 +123,14 @@ class PlanMaker:
         A router's additions to the headers of the result are set aside: it makes them itself.
         """
         if len(recording.sent) != 1 or recording.pricing is None:
-            raise InconclusiveRecording("more than one request")
+            raise InconclusiveRecording(decline.SEVERAL_REQUESTS)
         sent = recording.sent[0]
         if sent.reply.status != 200 or sent.reply.body_error is not None:
-            raise InconclusiveRecording("an error")
+            raise InconclusiveRecording(decline.NO_SUCCESS)
         if any(one.warns for one in recording.heard):
-            raise Unrepeatable("LiteLLM warns of each such call")
+            raise Unrepeatable(decline.WARNS)
         if not recording.listens:
-            raise Unrepeatable("logging: Logger.handle is not Python's own")
+            raise Unrepeatable(decline.LOGGER_REPLACED)
         _require_hidden(result)
         conversion = recording.conversion
         spaced = conversion is not None
@@ -137,7 +138,7 @@ class PlanMaker:
         pricing = recording.stream.logging_obj.model_call_details if recording.streams else recording.pricing
         provider = str(pricing["custom_llm_provider"])
         if recording.streams and conversion is not None:
-            raise Unrepeatable("a stream without the SDK")
+            raise Unrepeatable(decline.STREAM_WITHOUT_SDK)
         if conversion is None:
             logging = recording.stream.logging_obj if recording.streams else pricing["litellm_logging_obj"]
             known = logging.model_call_details["litellm_params"]
@@ -149,17 +150,19 @@ class PlanMaker:
         if conversation is not None:
             messages = rewriting.learn(conversation, json.loads(sent.request.content)["messages"])
         elif chat.kinds_of(orjson.loads(messages)) & ~kinds:
-            raise InconclusiveRecording("a provider with its own messages")
+            raise InconclusiveRecording(decline.PROVIDER_MESSAGES.of(provider))
         prefix, suffix = _around(sent.request.content, messages, spaced)
-        if not names <= _HEADERS | added_headers or "content-length" in added_headers:
-            raise Unrepeatable("request headers")
+        if unknown := names - _HEADERS - added_headers:
+            raise Unrepeatable(decline.REQUEST_HEADER.of(min(unknown)))
+        if "content-length" in added_headers:
+            raise Unrepeatable(decline.REQUEST_HEADERS)
         if provider == "azure" and "authorization" in names:
-            raise Unrepeatable("a token that may expire")
+            raise Unrepeatable(decline.EXPIRING_TOKEN)
         if conversion is None and _JSON_TOOL in suffix:
-            raise Unrepeatable("answers that are treated by their content")
+            raise Unrepeatable(decline.ANSWER_BY_CONTENT)
         read = chat.read_headers(sent.reply.headers)
         if read is None:
-            raise Unrepeatable("response headers")
+            raise Unrepeatable(decline.RESPONSE_HEADERS)
         hidden = () if recording.streams else self._hidden(result)
         kind = "sync" if not sent.options else "async"
         # LiteLLM runs a router's call in a thread in a loop of its own, for which it has a client of its own; an HTTP
@@ -245,7 +248,7 @@ class PlanMaker:
         result: Any,
         text: Any = None,
     ) -> None:
-        """Learn from a reply and stock's ``result`` for it what ``maker`` lacks to serve such replies.
+        """Learn from a reply and stock's ``result`` for it what ``plan`` lacks to serve such replies.
 
         ``text`` is the answer as stock tells it to callbacks, None if nobody listens. Raises ``Unrepeatable``; then the
         plan is as it was.
@@ -253,21 +256,21 @@ class PlanMaker:
         _require_hidden(result)
         read = chat.read_headers(reply.headers)
         if read is None:
-            raise Unrepeatable("response headers")
+            raise Unrepeatable(decline.RESPONSE_HEADERS)
         value = chat.value_of(reply.body, read[0].get("content-encoding"))
         found = None if value is None else chat.shape_of(value, plan.sums)
         if found is None:
-            raise Unrepeatable("an answer that is treated by its content")
+            raise Unrepeatable(decline.ANSWER_BY_CONTENT)
         new_shape = found[0] not in plan.templates
         try:
             if new_shape:
                 self._learn_shape(plan, found[0], value)
             answer = plan.answer(reply.status, reply.headers, reply.body)
             if answer is None:
-                raise Unrepeatable("an answer the fast path does not read")
+                raise Unrepeatable(decline.ANSWER_UNREADABLE)
             made = answer.result(0.0, 0.0, lambda made: plan.cost(made, quiet=True))
             if templates.state(masked(made)) != templates.state(masked(result)):
-                raise Unrepeatable("a result that the fast path builds differently")
+                raise Unrepeatable(decline.RESULT_DIFFERS)
             if text is not None:
                 self._learn_text(plan, answer, value, text, result)
         except BaseException as error:
@@ -275,18 +278,18 @@ class PlanMaker:
                 plan.templates.pop(found[0], None)
                 plan.prices.pop(found[0], None)
             if isinstance(error, RecursionError):
-                raise Unrepeatable("an answer that is nested too deep") from None
+                raise Unrepeatable(decline.ANSWER_TOO_DEEP) from None
             raise
 
     def _learn_shape(self, plan: chat.Plan, shape: Any, value: Any) -> None:
         """Learn how an answer like ``value`` becomes a response, and the price that it states, if it does."""
         if not _states_number(value):  # pydantic warns of it wherever it is dumped
-            raise Unrepeatable("an answer that is treated by its content")
+            raise Unrepeatable(decline.ANSWER_BY_CONTENT)
         convert = self._converter(plan)
         if plan.conversion is not None:
             members = (part for part in shape if type(part) is tuple)
             if not all(map(JUDGED.isdisjoint, members)):
-                raise Unrepeatable("an answer that is treated by its content")
+                raise Unrepeatable(decline.ANSWER_BY_CONTENT)
             price = templates.learn_template(lambda example: stated_price(convert(example)), value, plan.sums)
             if price.root != (template.CONSTANT, None):
                 plan.prices[shape] = price
@@ -305,14 +308,14 @@ class PlanMaker:
                 if way(answer) == text:
                     self.texts[answer.template] = way
                     return
-        raise Unrepeatable("an answer that callbacks are told otherwise")
+        raise Unrepeatable(decline.ANSWER_TEXT)
 
     def _said(self, value: Any) -> Any:
         try:
             answer = self._construct(type_=self._completion, value=value)
             return answer.model_dump(warnings="error", exclude_unset=self._leaves_out)
         except PydanticSerializationError:
-            raise Unrepeatable("an answer that the SDK warns of") from None
+            raise Unrepeatable(decline.ANSWER_WARNED_OF) from None
 
     def _converter(self, plan: chat.Plan) -> Callable[[Any], Any]:
         if plan.conversion is not None:
@@ -320,7 +323,7 @@ class PlanMaker:
         constants = {key: value for key, source, value in plan.hidden if source == "constant"}
         provider = constants.get("custom_llm_provider")
         if provider is None:  # the answer has put its own hidden parameters there
-            raise Unrepeatable("an answer with hidden parameters")
+            raise Unrepeatable(decline.OWN_HIDDEN_PARAMS)
 
         def convert(value: Any) -> Any:
             made = self.litellm.ModelResponse()
@@ -343,7 +346,7 @@ class PlanMaker:
 
     def _hidden(self, result: Any) -> tuple[tuple[str, str, Any], ...]:
         if type(result) is not self.litellm.ModelResponse:
-            raise Unrepeatable(f"a result of type {type(result).__name__}")
+            raise Unrepeatable(decline.RESULT_CLASS.of(type(result).__name__))
         hidden: list[tuple[str, str, Any]] = []
         for key, value in result._hidden_params.items():
             if key == "headers" and type(value) is httpx.Headers:
@@ -357,14 +360,14 @@ class PlanMaker:
             elif key == "optional_params":  # before LiteLLM 1.103: what the request asks for, for the caller to keep
                 hidden.append((key, "copied", _marshalled(value)))
             else:
-                raise Unrepeatable(f"hidden parameter {key}")
+                raise Unrepeatable(decline.HIDDEN_PARAM.of(key))
         return tuple(hidden)
 
 
 def _require_hidden(result: Any) -> None:
     """Raise ``Unrepeatable`` if an answer has put something of its own in the place of the hidden parameters."""
     if type(result._hidden_params) is not dict:
-        raise Unrepeatable("an answer with hidden parameters")
+        raise Unrepeatable(decline.OWN_HIDDEN_PARAMS)
 
 
 def _around(body: bytes, messages: bytes, spaced: bool) -> tuple[bytes, bytes]:
@@ -377,14 +380,14 @@ def _around(body: bytes, messages: bytes, spaced: bool) -> tuple[bytes, bytes]:
             return before, after
     except orjson.JSONDecodeError:
         pass
-    raise Unrepeatable("a request body that rewrites the messages")
+    raise Unrepeatable(decline.MESSAGES_REWRITTEN)
 
 
 def _converted(conversion: Conversion, value: Any) -> Any:
     try:
         return conversion.convert(orjson.dumps(value))
     except Exception:  # stock has something to say of values like these
-        raise Unrepeatable("an answer that is refused by its values") from None
+        raise Unrepeatable(decline.ANSWER_REFUSED) from None
 
 
 def _states_number(value: Any) -> bool:
@@ -421,7 +424,7 @@ def _request(sent: Sent, kind: str, own_cookie: bool) -> dict[str, Any]:
     try:
         headers = RequestHeaders(request.headers, own_cookie)
     except ValueError:
-        raise Unrepeatable("request headers") from None
+        raise Unrepeatable(decline.REQUEST_HEADERS) from None
     if kind == "sync":
         from litellm_accel.fastpath.transport.thread_pool import Head  # needs httpcore, which takes long to import
 
@@ -500,4 +503,4 @@ def _marshalled(value: Any) -> bytes:
     try:
         return marshal.dumps(value)
     except ValueError:
-        raise Unrepeatable("a parameter that has no plain form") from None
+        raise Unrepeatable(decline.PARAMETER_WITHOUT_FORM) from None

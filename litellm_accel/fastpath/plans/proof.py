@@ -15,13 +15,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.decline import Why
+
 # So many calls of a kind must agree; and so many refused kinds refuse the component.
 CALLS = 3
 _MAX_REFUSED = 3
-# What is counted for a call that is stock's because its kind is being compared.
-BEING_PROVEN = "being proven"
 RECORDED, OWN_CALLS = "recorded", "own calls"
-_DIFFERS = "differs from stock"
 
 
 class Differs(Exception):
@@ -34,7 +34,7 @@ class Proof:
     def __init__(self, gate: Any) -> None:
         self.gate = gate
         self.is_recorded = False
-        self.refused: dict[Any, str] = {}
+        self.refused: dict[Any, Why] = {}
 
     @property
     def level(self) -> str:
@@ -51,11 +51,11 @@ class Proof:
         """Why the component serves nobody any more, or None."""
         if len(self.refused) < _MAX_REFUSED:
             return None
-        return f"not equal on your own calls: {'; '.join(sorted(set(self.refused.values())))}"
+        return f"not equal on your own calls: {'; '.join(sorted({str(reason) for reason in self.refused.values()}))}"
 
-    def refuse(self, kind: Any, difference: str) -> str:
+    def refuse(self, kind: Any, difference: str) -> Why:
         """Note that calls of a ``kind`` differ; return the reason for which they are stock's from now on."""
-        reason = f"{_DIFFERS}: {difference}"
+        reason = decline.DIFFERS.of(difference)
         if len(self.refused) < _MAX_REFUSED:
             self.refused[kind] = reason
         self.gate.decline(reason)
@@ -101,7 +101,7 @@ class Candidate:
         self.kinds = made.kinds
         self.rewriting = made.rewriting
         self.covers = made.covers
-        self.notifier = made.feed
+        self.notifier = made.notifier
         self._agreed: set[int] = set()  # their messages
         self._running: set[int] = set()
         self._missing = CALLS

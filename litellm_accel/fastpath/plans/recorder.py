@@ -170,8 +170,8 @@ class Recording:
     returned. ``is_sending`` tells whether a request has been about to leave. ``heard`` are the log records of the call,
     ``listens`` whether they are all.
     ``trace`` is whose functions have run.
-    If successes are told of, also ``snapshots``: of what LiteLLM's ``Logging`` object holds for them and of what the
-    call was given. Of a call that ``source``, the body is left to stock, and ``stream`` is LiteLLM's stream, whose
+    If successes are told of, also ``pictures``: of what LiteLLM's ``Logging`` object holds for them and of what the
+    call was given. Of a call that ``streams``, the body is left to stock, and ``stream`` is LiteLLM's stream, whose
     parts the pictures show.
     """
 

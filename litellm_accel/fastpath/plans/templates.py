@@ -14,6 +14,8 @@ from typing import Any
 from httpx import Headers
 from pydantic import BaseModel
 
+from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.decline import Why
 from litellm_accel.hot import chat, template
 
 HIDDEN, HEADERS, MILLISECONDS = "_hidden_params", "_response_headers", "_response_ms"
@@ -22,7 +24,11 @@ _ATOMS = (str, int, float, bool, type(None))
 
 
 class Unrepeatable(Exception):
-    """Stock does something with this call that a plan cannot repeat; the text says what."""
+    """Stock does something with this call that a plan cannot repeat; the ``reason`` says what."""
+
+    def __init__(self, reason: Why) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class InconclusiveRecording(Unrepeatable):
@@ -55,7 +61,7 @@ def state(value: Any) -> Any:
         return (type(value), value)
     if isinstance(value, str):  # the caller's own name for the model
         return (type(value), str.__str__(value))
-    raise Unrepeatable(f"a {type(value).__name__} in the response")
+    raise Unrepeatable(decline.RESULT_HOLDS.of(type(value).__name__))
 
 
 def with_sentinels(value: Any, salt: int, sums: bool = False) -> Any:
@@ -109,7 +115,7 @@ def learn_template(convert: Callable[[Any], Any], value: Any, sums: bool = False
         example = with_sentinels(value, salt, sums)
         found = chat.shape_of(example, sums)
         if found is None:
-            raise Unrepeatable("shape")
+            raise Unrepeatable(decline.ANSWER_SHAPE)
         places: dict[Any, int] = {}
         for index, leaf in enumerate(found[1]):
             if leaf:
@@ -130,7 +136,7 @@ class TemplateLearner:
 
     def node(self, one: Any, two: Any, root: bool = False) -> tuple[Any, ...]:
         if type(one) is not type(two):
-            raise Unrepeatable("a result that depends on the values")
+            raise Unrepeatable(decline.RESULT_BY_VALUES)
         if isinstance(one, BaseModel):
             return self._model(one, two, root)
         if type(one) is dict:
@@ -139,15 +145,15 @@ class TemplateLearner:
         if type(one) is list:
             self._once(one)
             if len(one) != len(two):
-                raise Unrepeatable("a result that depends on the values")
+                raise Unrepeatable(decline.RESULT_BY_VALUES)
             return (template.LIST, tuple(self.node(a, b) for a, b in zip(one, two, strict=True)))
         if type(one) not in _ATOMS:
-            raise Unrepeatable(f"a {type(one).__name__} in the response")
+            raise Unrepeatable(decline.RESULT_HOLDS.of(type(one).__name__))
         return self._atom(one, two)
 
     def _once(self, held: Any) -> None:
         if id(held) in self.met:
-            raise Unrepeatable("an object that occurs twice in the response")
+            raise Unrepeatable(decline.RESULT_SHARES)
         self.met.add(id(held))
 
     def _atom(self, one: Any, two: Any) -> tuple[Any, ...]:
@@ -163,26 +169,26 @@ class TemplateLearner:
                     other = next((t for (k, t), i in self.second.items() if i == index and k is str), None)
                     if other is not None and two == prefix + other:
                         return (template.PREFIXED, prefix, index)
-        raise Unrepeatable("a result computed from the values")
+        raise Unrepeatable(decline.RESULT_COMPUTED)
 
     def _dict(self, one: dict[Any, Any], two: dict[Any, Any]) -> tuple[Any, ...]:
         if list(one) != list(two):
-            raise Unrepeatable("a result that depends on the values")
+            raise Unrepeatable(decline.RESULT_BY_VALUES)
         return (template.DICT, tuple(one), tuple(self.node(one[key], two[key]) for key in one))
 
     def _model(self, one: BaseModel, two: BaseModel, root: bool) -> tuple[Any, ...]:
         self._once(one)
         if one.__pydantic_fields_set__ != two.__pydantic_fields_set__:
-            raise Unrepeatable("a result that depends on the values")
+            raise Unrepeatable(decline.RESULT_BY_VALUES)
         fields = self._dict(one.__dict__, two.__dict__)
         extra = self._held(one.__pydantic_extra__, two.__pydantic_extra__)
         if root:
             if dict(zip(fields[1], fields[2], strict=True))["created"][0] != template.LEAF:
-                raise Unrepeatable("an answer without its time")
+                raise Unrepeatable(decline.RESULT_WITHOUT_TIME)
             fields = (template.DICT, (*fields[1], MILLISECONDS), (*fields[2], (template.SLOT, MILLISECONDS)))
             names = tuple(one.__pydantic_private__ or ())
             if sorted(names) != [HIDDEN, HEADERS]:
-                raise Unrepeatable("other private attributes")
+                raise Unrepeatable(decline.RESULT_PRIVATE)
             private: tuple[Any, ...] = (template.DICT, names, tuple((template.SLOT, name) for name in names))
         else:
             private = self._held(one.__pydantic_private__, two.__pydantic_private__)
@@ -191,7 +197,7 @@ class TemplateLearner:
     def _held(self, one: dict[str, Any] | None, two: dict[str, Any] | None) -> tuple[Any, ...]:
         if one is None or two is None:
             if one is not two:
-                raise Unrepeatable("a result that depends on the values")
+                raise Unrepeatable(decline.RESULT_BY_VALUES)
             return (template.CONSTANT, None)
         return self._dict(one, two)
 
@@ -212,4 +218,4 @@ def learn_headers(names: tuple[Any, ...], convert: Callable[[dict[str, str]], di
     try:
         return tuple((name, back[value]) for name, value in convert(values).items())
     except KeyError:
-        raise Unrepeatable("response headers") from None
+        raise Unrepeatable(decline.RESPONSE_HEADERS) from None

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
+from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.plans.argument_writes import same
 from litellm_accel.fastpath.plans.proof import Proof, Trial
 from litellm_accel.fastpath.plans.snapshots import where
@@ -43,7 +44,7 @@ class Text:
     def __init__(self, chunks: Sequence[Any], kinds: tuple[Any, ...]) -> None:
         """Read ``chunks``; ``kinds`` are the classes of a chunk, a choice and a delta. Raises ``Unrepeatable``."""
         if not chunks or len(chunks) > _MAX_CHUNKS:
-            raise Unrepeatable("many chunks")
+            raise Unrepeatable(decline.WHOLE_NOT_PLAIN)
         self._kinds = kinds
         self._first = vars(chunks[0])
         self._moment = 0.0
@@ -53,13 +54,13 @@ class Text:
         shape = [self._chunk(chunk, chunk is chunks[-1]) for chunk in chunks]
         found, usage = self._first, self.usage
         if type(found["id"]) is not str or type(found["created"]) is not int or usage is None:
-            raise Unrepeatable("no plain text")
+            raise Unrepeatable(decline.WHOLE_NOT_PLAIN)
         if type(found["system_fingerprint"]) not in (str, type(None)):
-            raise Unrepeatable("no plain text")
+            raise Unrepeatable(decline.WHOLE_NOT_PLAIN)
         tokens = counted(usage)
         is_sum = usage.prompt_tokens + usage.completion_tokens == usage.total_tokens
         if tokens is None or not is_sum or getattr(usage, "cost", None) is not None:
-            raise Unrepeatable("another usage")
+            raise Unrepeatable(decline.WHOLE_NOT_PLAIN)
         content = "".join(self.texts)
         self.leaves: list[Any] = [found["id"], found["created"], found["system_fingerprint"], content]
         self.leaves += [getattr(usage, name) for name in _COUNTS]
@@ -69,11 +70,11 @@ class Text:
     def _chunk(self, chunk: Any, is_last: bool) -> tuple[Any, ...]:
         """Return the shape of a chunk."""
         if type(chunk) is not self._kinds[0] or any(vars(chunk).get(n) != self._first.get(n) for n in _SAME):
-            raise Unrepeatable("chunks that differ")
+            raise Unrepeatable(decline.WHOLE_NOT_PLAIN)
         hidden = chunk.__pydantic_private__[HIDDEN]
         moment = hidden["created_at"]
         if not self._moment <= moment or "provider_specific_fields" in hidden or (_USAGE in hidden and not is_last):
-            raise Unrepeatable("another order")
+            raise Unrepeatable(decline.WHOLE_NOT_PLAIN)
         self._moment, self.hidden = moment, hidden
         shape: list[Any] = [hidden.get(_MODEL), hidden.get("custom_llm_provider")]
         for name, value in (*vars(chunk).items(), *chunk.__pydantic_extra__.items()):
@@ -85,7 +86,7 @@ class Text:
             elif name == _STATED and type(value) is str:
                 shape.append(value)
             elif name not in _SAME and value is not None and (name != _FILLING or type(value) is not str):
-                raise Unrepeatable("more than text")
+                raise Unrepeatable(decline.WHOLE_NOT_PLAIN)
         if is_last and _USAGE not in shape:
             self.usage = hidden.get(_USAGE)
         return tuple(shape)
@@ -94,7 +95,7 @@ class Text:
         delta = choice.__pydantic_extra__["delta"]
         is_plain = all(value is None for value in vars(delta).values()) and not vars(choice)
         if not is_plain or (type(choice), type(delta)) != self._kinds[1:]:
-            raise Unrepeatable("more than text")
+            raise Unrepeatable(decline.WHOLE_NOT_PLAIN)
         shape: list[Any] = [tuple(vars(delta))]
         for name, value in (*choice.__pydantic_extra__.items(), *delta.__pydantic_extra__.items()):
             shape.append(name)
@@ -103,7 +104,7 @@ class Text:
             elif name in _SHOWN:
                 shape.append(value)
             elif name != "delta" and value is not None:
-                raise Unrepeatable("more than text")
+                raise Unrepeatable(decline.WHOLE_NOT_PLAIN)
         return tuple(shape)
 
 
@@ -152,11 +153,11 @@ class Assembler:
         results = [self._built(example, provider) for example in examples]
         read = [Text(example, self._kinds) for example in examples]
         if any(each.shape != text.shape for each in read):
-            raise Unrepeatable("a text that marks would change")
+            raise Unrepeatable(decline.WHOLE_DIFFERS)
         made = template.Template(_BuilderTemplateLearner(read).node(*results))
         again = made.build(text.leaves, {HIDDEN: text.hidden})
         if state(again) != state(self._built(chunks, provider)):
-            raise Unrepeatable("another response than stock's")
+            raise Unrepeatable(decline.WHOLE_DIFFERS)
         return made
 
     def _built(self, chunks: Sequence[Any], provider: Any) -> Any:
@@ -164,7 +165,7 @@ class Assembler:
         try:
             return self._builder(list(chunks), logging_obj=deaf)
         except Exception:
-            raise Unrepeatable("chunks that cannot be put together") from None
+            raise Unrepeatable(decline.WHOLE_DIFFERS) from None
 
 
 def compare(made: Any, response: Any, trial: Trial) -> None:
@@ -244,7 +245,7 @@ class _BuilderTemplateLearner(TemplateLearner):
         """Return the node for the hidden parameters of a response: those of the last chunk, or the same in a copy."""
         for made, hidden in zip((one, two), self._hidden, strict=True):
             if list(made) != list(hidden) or not all(map(same, made.values(), hidden.values())):
-                raise Unrepeatable("other hidden parameters")
+                raise Unrepeatable(decline.WHOLE_DIFFERS)
         if one is self._hidden[0] and two is self._hidden[1]:
             return (template.SLOT, HIDDEN)
         return (template.DICT, (HIDDEN,), ((template.SPREAD, HIDDEN),))

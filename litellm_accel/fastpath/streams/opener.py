@@ -22,6 +22,7 @@ import httpx
 from httpx._client import BoundAsyncStream, BoundSyncStream
 from openai import NotGiven
 
+from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.notify import success
 from litellm_accel.fastpath.notify.payload import Payloads
 from litellm_accel.fastpath.plans.argument_writes import at
@@ -54,7 +55,7 @@ class ObservedStream(success.ObservedCall):
     ) -> None:
         pictures = recording.pictures
         if pictures is None or pictures.state is None:
-            raise Unrepeatable("a stream that LiteLLM makes otherwise")
+            raise Unrepeatable(decline.STREAM_UNKNOWN)
         self.parts = dict(pictures.state.named())
         super().__init__(pictures, arguments, None, plan, read, self.parts["logging"])
         self.stream = dict(self.parts["stream"].named())
@@ -117,7 +118,7 @@ class _StreamDiff(success.CallDiff):
         """Return the node for the headers of the answer."""
         for found, shown in zip((one, two), self._shown, strict=True):
             if found is not shown.stream["_response_headers"]:
-                raise Unrepeatable("headers of a stream")
+                raise Unrepeatable(decline.STREAM_HEADERS)
         return (template.SLOT, "response_headers")
 
     def _additional(self, one: Any, two: Any) -> tuple[Any, ...]:
@@ -130,7 +131,7 @@ class _StreamDiff(success.CallDiff):
             ):
                 self._given[slot] = one.original
                 return (template.SLOT, slot)
-        raise Unrepeatable("response headers")
+        raise Unrepeatable(decline.RESPONSE_HEADERS)
 
 
 class _Form:
@@ -139,7 +140,7 @@ class _Form:
     def __init__(self, pair: _StreamDiff) -> None:
         self._root = template.Template(pair.node(pair.first.state, pair.second.state, None))
         if pair.fresh is not None:
-            raise Unrepeatable("a stream with two trace identifiers")
+            raise Unrepeatable(decline.STREAM_TRACE_IDS)
         self._parts = tuple(pair.parts)
         self._lists = tuple(pair.lists)
         self._paths = tuple(pair.paths)
@@ -222,9 +223,9 @@ class StreamOpener:
         logging = made.logging_obj
         parts = made, logging, logging.llm_caching_handler
         if tuple(map(type, parts)) != openings.classes or type(made.rules) is not openings.rules:
-            raise Unrepeatable("a stream with other parts")
+            raise Unrepeatable(decline.STREAM_CLASS.of(type(made).__name__))
         if type(stream) not in (openings.sdk.AsyncStream, openings.sdk.Stream):
-            raise Unrepeatable(f"a stream of type {type(stream).__name__}")
+            raise Unrepeatable(decline.STREAM_CLASS.of(type(stream).__name__))
         self._openings = openings
         pair = _StreamDiff(first, second, openings.conversions)
         self._form = _Form(pair)
@@ -242,7 +243,7 @@ class StreamOpener:
         self._payloads = Payloads(feeds.sources, feeds.fault, False, Trial(feeds.proof, refuse))
         raw = openings.call.__code__ if self._in_loop else openings.classes[0]
         if any(shown.details.get(RAW) is not raw for shown in (first, second)):
-            raise Unrepeatable("a stream with another response")
+            raise Unrepeatable(decline.STREAM_RAW)
 
     def prove(self, shown: ObservedStream, recording: Recording, body: bytes) -> None:
         """Open the stream that was ``shown`` again, for a request with this ``body``; nobody reads it.
@@ -252,12 +253,12 @@ class StreamOpener:
         reply, stream = recording.sent[0].reply, recording.stream.completion_stream
         heads = self.mapped(chat.read_headers(reply.headers))
         if heads is None:
-            raise Unrepeatable("headers of a stream")
+            raise Unrepeatable(decline.STREAM_HEADERS)
         opened = take_snapshot(self.fill(heads, shown.told(without_nodes(shown.messages)), shown.given, shown.slots()))
         if not equivalent(opened, shown.state, {}):
-            raise Unrepeatable(f"a stream that the fast path opens differently: {where(opened, shown.state)}")
+            raise Unrepeatable(decline.STREAM_OPENED_OTHERWISE.of(where(opened, shown.state)))
         if _anatomy(self.over(reply.live, stream, body)) != _anatomy(stream):
-            raise Unrepeatable("a stream that the fast path reads differently")
+            raise Unrepeatable(decline.STREAM_READ_OTHERWISE)
 
     # --- the answer's head
 

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
-from litellm_accel.fastpath import passage
+from litellm_accel.fastpath import decline, passage
+from litellm_accel.fastpath.decline import Why
 from litellm_accel.fastpath.plans.snapshots import where
 from litellm_accel.fastpath.plans.templates import TemplateLearner, Unrepeatable, state, with_sentinels
 from litellm_accel.hot import streaming, template
@@ -18,16 +19,16 @@ _current: Any = None
 
 
 def use(streams: Any) -> None:
-    """Have streams opened for ``source``, which makes their chunks, from now on; None: no longer."""
+    """Have streams opened for ``streams``, which makes their chunks, from now on; None: no longer."""
     global _current
     _current = streams
 
 
-def refusal() -> str | None:
+def refusal() -> Why | None:
     """Return why no stream may be opened now, or None."""
     if _current is None or not _current.gate.on:
-        return "stream"
-    reason: str | None = _current.admitted()
+        return decline.STREAMS_OFF
+    reason: Why | None = _current.admitted()
     return reason
 
 
@@ -269,7 +270,7 @@ class ChunkLearner:
     """
 
     def __init__(self, handler: Any, ends: bool) -> None:
-        """``handler`` is LiteLLM's module; with ``pricer`` it ends streams by known steps, so that last chunks
+        """``handler`` is LiteLLM's module; with ``ends`` it ends streams by known steps, so that last chunks
         count."""
         self._steps = (_LAST, frozenset()) if ends else (frozenset(),)
         self._wrapper = handler.CustomStreamWrapper
@@ -285,7 +286,7 @@ class ChunkLearner:
         ``attributes`` are those of LiteLLM's stream. Raises ``Unrepeatable``.
         """
         if not value.get("choices"):
-            raise Unrepeatable("no choices")
+            raise Unrepeatable(decline.CHUNK_WITHOUT_CHOICES)
         marks = _marks(attributes)
         results: list[Any] = []
         noted: list[Any] = []
@@ -296,14 +297,14 @@ class ChunkLearner:
             example = with_sentinels(value, salt)
             found = template.leaves_of(example)
             if found is None:
-                raise Unrepeatable("shape")
+                raise Unrepeatable(decline.ANSWER_SHAPE)
             places.append({(type(leaf), leaf): index for index, leaf in enumerate(found[1]) if leaf})
             chunk, changed, checks = self._converted(stream, attributes, example, marks)
             results.append(chunk)
             noted.append(changed)
             guarded.add(checks)
         if len(guarded) > 1:
-            raise Unrepeatable("a result that depends on the values")
+            raise Unrepeatable(decline.RESULT_BY_VALUES)
         span = (begin, time.time())
         learned = streaming.ChunkTemplate(
             template.Template(_ChunkTemplateLearner(places, marks, span).node(results[0], results[1])),
@@ -319,21 +320,21 @@ class ChunkLearner:
         if attributes["created"] is None:
             created = changed.pop("created")
             if type(created) is not int or not begin <= created <= time.time():
-                raise Unrepeatable("another time than now")
+                raise Unrepeatable(decline.CHUNK_TIME)
             attributes = {**attributes, "created": created}
         found = template.leaves_of(value)
         if found is None:
-            raise Unrepeatable("shape")
+            raise Unrepeatable(decline.ANSWER_SHAPE)
         leaves = found[1]
         built = learned.response.build(leaves, attributes)
         if type(built._hidden_params.get(_CREATED_AT)) is float:
             built._hidden_params[_CREATED_AT] = chunk._hidden_params[_CREATED_AT]
         noted = learned.noted.build(leaves, attributes)
         if any(noted[name] != item for name, item in changed.items()) or state(built) != state(chunk):
-            raise Unrepeatable("another chunk than stock's")
+            raise Unrepeatable(decline.CHUNK_DIFFERS)
         content = streaming.content_of(built)
         if content is not None and type(content) is not str:
-            raise Unrepeatable("content is no text")
+            raise Unrepeatable(decline.CHUNK_NO_TEXT)
 
     def _converted(
         self, stream: Any, attributes: Mapping[str, Any], value: Any, marks: Mapping[str, Any]
@@ -359,17 +360,17 @@ class ChunkLearner:
             parsed.model_dump(warnings="error")
             chunk = self._create(copy, parsed)
         except Exception as error:
-            raise Unrepeatable(f"{type(error).__name__} in stock's conversion") from None
+            raise Unrepeatable(decline.CHUNK_ERROR.of(type(error).__name__)) from None
         for name in watched:
             delattr(copy, name)
         if chunk is None or copy.chunks or getattr(chunk, "usage", None) is not None or not chunk.choices:
-            raise Unrepeatable("not a chunk like others")
+            raise Unrepeatable(decline.CHUNK_UNLIKE)
         changed = {name: item for name, item in vars(copy).items() if item is not before.get(name, ...)}
         if self._disqualifies is not None and self._disqualifies(chunk.choices[0].delta):
             changed[_DISQUALIFIED] = True
         steps = changed.keys() - _MARKS.keys() - _FLAGS
         if steps not in (self._steps if before["sent_first_chunk"] else (_FIRST,)) or not is_plain(vars(copy)):
-            raise Unrepeatable("the stream goes on differently")
+            raise Unrepeatable(decline.CHUNK_CHANGES_STREAM)
         return chunk, changed, bool(checks)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.plans.templates import Unrepeatable
 from litellm_accel.fastpath.transport.cookies import ClientCookies, NoCookies
 from litellm_accel.hot import watch
@@ -38,7 +39,7 @@ class ClientGuard:
         ]
         found = next((found for found in clients if getattr(found[2], "_transport", None) is transport), None)
         if found is None:
-            raise Unrepeatable("a client of its own")
+            raise Unrepeatable(decline.CLIENT_UNKNOWN)
         self._kept = kept
         self._key, client, http = found
         self._client = client
@@ -53,11 +54,11 @@ class ClientGuard:
                 parts.append(vars(parts[-1])[name])
         for part in parts:
             if any(type(getattr(type(part), name, None)) is FunctionType for name in vars(part)):
-                raise Unrepeatable("a client with methods of its own")
+                raise Unrepeatable(decline.CLIENT_METHODS)
         options = [held for part in (client, http) for name in _OPTIONS if type(held := vars(part).get(name)) is dict]
         hooks = list(http.event_hooks.values())
         if any(hook not in seams.hooks_of_the_sdk() for held in hooks for hook in held):
-            raise Unrepeatable("a client with hooks")
+            raise Unrepeatable(decline.CLIENT_HOOKS)
         self._watch = watch.Watch()
         for part in (*parts, *options, *hooks, http.headers._list):
             self._watch.add("client", part)

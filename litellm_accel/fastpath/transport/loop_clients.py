@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.owner_cache import OwnerCache
 from litellm_accel.fastpath.plans.templates import Unrepeatable
 from litellm_accel.fastpath.transport.client_guard import RESOURCES, ClientGuard
@@ -46,7 +47,7 @@ class ClientSource:
         before = list(map(id, kept.values()))
         found = self._function(*self._arguments)
         if found is not client and (id(found) not in before or self.client() is not found):
-            raise Unrepeatable("a client that depends on the call")
+            raise Unrepeatable(decline.CLIENT_PER_CALL)
         return found
 
     def client(self) -> Any:
@@ -67,7 +68,7 @@ class ClientSource:
 class Transports(OwnerCache):
     """Maps event loops to the transport that a plan's requests are sent by, and to LiteLLM's client of it.
 
-    None stands for threads in which no loop is running. ``passage`` returns that client's ``ClientGuard``; without a
+    None stands for threads in which no loop is running. ``guard`` returns that client's ``ClientGuard``; without a
     ``source``, stock has to make the client for a loop.
     """
 

@@ -16,7 +16,8 @@ import aiohttp
 import httpx
 from multidict import CIMultiDict
 
-from litellm_accel.fastpath import passage
+from litellm_accel.fastpath import decline, passage
+from litellm_accel.fastpath.decline import Why
 from litellm_accel.fastpath.plans.recorder import Reply
 from litellm_accel.fastpath.transport import pools
 from litellm_accel.fastpath.transport.cookies import ClientCookies, NoCookies
@@ -24,8 +25,6 @@ from litellm_accel.fastpath.transport.sockets import has_input
 from litellm_accel.hot import chat
 
 _map_errors = httpx._transports.default.map_httpcore_exceptions
-
-NEW_LOOP = "new event loop"
 
 
 class OutboundRequest:
@@ -177,44 +176,44 @@ def lost(plan: chat.Plan) -> Reply:
     return Reply(time.time(), error=aiohttp.ServerDisconnectedError())
 
 
-def aprepare(plan: chat.Plan, body: bytes) -> OutboundRequest | str:
-    """Return the request of ``maker`` with ``body`` for the running event loop, or why stock must send it."""
+def aprepare(plan: chat.Plan, body: bytes) -> OutboundRequest | Why:
+    """Return the request of ``plan`` with ``body`` for the running event loop, or why stock must send it."""
     loop = asyncio.get_running_loop()
     held = plan.transports.get(loop) or plan.transports.obtain(loop)
     if held is None:
-        return NEW_LOOP
+        return decline.NEW_LOOP
     transport, client = plan.transports.obtain(loop) or held if held[1].is_gone() else held
     if client.is_gone() or client.changed():
         plan.expires = 0.0
-        return "changed client"
+        return decline.CHANGED_CLIENT
     cookie = client.cookies.header()
     if cookie is None:
-        return "cookies"
+        return decline.COOKIES
     options = plan.request
     session = transport._get_valid_client_session()  # the name that every release has
     pooled = plan.opening is None and pools.current() is not None and options["prepared"].get(session) is not None
     if not pooled and _closing(session.connector, options["url"]):
-        return "closed connection"
+        return decline.CLOSED_CONNECTION
     return OutboundRequest(session, options, body, plan.opening, client.cookies, cookie, plan.log)
 
 
-def prepare(plan: chat.Plan, body: bytes) -> OutboundRequest | str:
-    """Return the request of ``maker`` with ``body`` for this thread, or why stock must send it."""
+def prepare(plan: chat.Plan, body: bytes) -> OutboundRequest | Why:
+    """Return the request of ``plan`` with ``body`` for this thread, or why stock must send it."""
     return post_in(asyncio._get_running_loop(), plan, body)
 
 
-def post_in(loop: asyncio.AbstractEventLoop | None, plan: Any, body: bytes) -> OutboundRequest | str:
-    """As ``post``, for a thread in which ``loop`` is running when the call begins."""
+def post_in(loop: asyncio.AbstractEventLoop | None, plan: Any, body: bytes) -> OutboundRequest | Why:
+    """As ``prepare``, for a thread in which ``loop`` is running when the call begins."""
     held = plan.transports.get(loop) or plan.transports.obtain(loop)
     if held is None:
-        return NEW_LOOP
+        return decline.NEW_LOOP
     transport, client = plan.transports.obtain(loop) or held if held[1].is_gone() else held
     if client.is_gone() or client.changed():
         plan.expires = 0.0
-        return "changed client"
+        return decline.CHANGED_CLIENT
     cookie = client.cookies.header()
     if cookie is None:
-        return "cookies"
+        return decline.COOKIES
     return OutboundRequest(transport, plan.request, body, plan.opening, client.cookies, cookie, plan.log)
 
 

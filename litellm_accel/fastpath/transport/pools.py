@@ -14,6 +14,7 @@ import aiohttp
 import httpx
 
 from litellm_accel import hot
+from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.plans.recorder import Reply
 from litellm_accel.fastpath.transport.host_stats import summed
 from litellm_accel.fastpath.transport.loop_pool import LoopPool, PreparedRequest, Unsuited
@@ -50,11 +51,11 @@ class Pools:
         if pool is _UNKNOWN:
             pool = self._thread_pools[transport] = _thread_pool(transport)
         if pool is None:
-            self._gate.decline("proxy or other protocol")
+            self._gate.decline(decline.POOL_THREADS_UNSUITED)
             return None
         reply = pool.send(head, body, cookie, timeout)
         if reply is None:
-            self._gate.decline("all connections in use")
+            self._gate.decline(decline.POOL_EXHAUSTED)
         else:
             self._gate.serve()
         return reply
@@ -73,7 +74,7 @@ class Pools:
         if request is _UNKNOWN:
             request = prepared[session] = await self._prepare(session, options)
         if request is None:
-            self._gate.decline("proxy, cookies or traces")
+            self._gate.decline(decline.POOL_LOOP_UNSUITED)
             return None
         reply = await request.send(session, body, cookie)
         self._gate.serve()
