@@ -95,7 +95,8 @@ def origin(file: str, module: str | None) -> Origin:
     root = str(module).partition(".")[0]
     if file.startswith("<") and (module is None or root.startswith("namedtuple_")):  # made when a class was
         return Origin.BORROWED
-    home = getattr(sys.modules.get(root), "__file__", None)
+    # Python's own modules may have other names than their files.
+    home = os.__file__ if root in sys.stdlib_module_names else getattr(sys.modules.get(root), "__file__", None)
     if not file.startswith("<") and not (home is not None and file.startswith(os.path.dirname(home))):
         return Origin.STRANGER
     if root in PACKAGES:

@@ -116,7 +116,7 @@ def test_a_mock_where_a_test_may_put_one_is_noticed(place: str) -> None:
 
 
 def test_names_that_a_release_lacks_are_passed_by(monkeypatch: pytest.MonkeyPatch) -> None:
-    for names in ("MODULES", "BYPASSED", "CLASSES", "HANDLERS", "OBJECTS"):
+    for names in ("MODULES", "BYPASSED", "CLASSES", "UNTRACED", "HANDLERS", "OBJECTS"):
         gone = ("litellm.gone", "litellm.gone:Gone", "litellm.main:Gone", "litellm.main:Gone.gone")
         monkeypatch.setattr(module, names, (*getattr(module, names), *gone))
     environment = Environment()

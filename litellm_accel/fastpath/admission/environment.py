@@ -30,7 +30,7 @@ from litellm_accel.hot import watch
 from litellm_accel.import_watch import is_being_imported
 from litellm_accel.stock.guard import is_stock
 from litellm_accel.stock.late_loads import is_late_load
-from litellm_accel.stock.surface import BYPASSED, CLASSES, HANDLERS, MODULES, OBJECTS
+from litellm_accel.stock.surface import BYPASSED, CLASSES, HANDLERS, MODULES, OBJECTS, UNTRACED
 from litellm_accel.stock.trace import Trace
 
 # Settings whose effect on a call is the same every time and shown by the call that was learned from, or that matter
@@ -394,7 +394,7 @@ class Environment:
         self._owners: dict[str, Any] = {}
         self._patched: dict[tuple[str, Any], Why] = {}
         loggers = [f"logger {logger.name}" for logger in self.levels.loggers()]
-        self._absent = dict.fromkeys((*MODULES, *BYPASSED, *CLASSES, *HANDLERS, *OBJECTS, *loggers))
+        self._absent = dict.fromkeys((*MODULES, *BYPASSED, *CLASSES, *UNTRACED, *HANDLERS, *OBJECTS, *loggers))
         self._within: set[str] = set()
         # What is not listed, but watched calls ran through: to be watched, and with what was there before it changed.
         self._known: set[tuple[str, str, int, str]] = set()
@@ -434,7 +434,9 @@ class Environment:
         watched = set(map(id, self._owners.values()))  # some have other names as well
         for target in ran:
             owner = self._owner(target)
-            if owner is not None and target not in self._owners and id(owner) not in watched:
+            if owner is None:  # another thread imports it right now
+                self._absent[target] = None
+            elif target not in self._owners and id(owner) not in watched:
                 self._traced[target] = {}
                 self._watch_owner(target)
                 met.append(target)
