@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 from litellm_accel import _backend, components, exit_cleanup, hot, import_watch, patching, settings
 from litellm_accel.components.base import Component, ProbeMismatch, Replaced, Unavailable, Unproven
@@ -21,6 +22,7 @@ from litellm_accel.report import AccelerationError, ComponentStatus, Report, Sta
 _logger = logging.getLogger("litellm_accel")
 _HOST = "litellm"
 _WANTED = ("active", "waiting")
+_OF_RECORDS = ("chat", "streaming")  # what ``verify`` makes records of
 
 
 class _Activation:
@@ -118,6 +120,7 @@ def _backend_of(name: str) -> str:
 
 
 _lock = threading.RLock()
+_verifies = False  # the application has asked for it
 _activations: dict[str, _Activation] = {}
 
 
@@ -130,7 +133,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)  # another thread may have held it when the process forked
 
 
-def accelerate(components: str | Iterable[str] | None = None, *, strict: bool = False) -> Report:
+def accelerate(
+    components: str | Iterable[str] | None = None, *, strict: bool = False, verify: Literal["background"] | None = None
+) -> Report:
     """Install accelerated components into LiteLLM: now, or as soon as the application has imported it.
 
     ``components`` is a name, several names, or None for all. A component that cannot be activated stays
@@ -140,10 +145,18 @@ def accelerate(components: str | Iterable[str] | None = None, *, strict: bool = 
     With ``strict`` the call activates all it was asked for or changes nothing and raises ``AccelerationError``. Only an
     imported LiteLLM can tell, so that it is imported then.
 
+    ``verify="background"``, or ``LITELLM_ACCEL_VERIFY=background`` in the environment, has what no record proves
+    verified beside the application: by one process of low priority, once per environment. Its record counts as soon as
+    it is there.
+
     Returns the ``Report`` of all components. Raises ``ValueError`` for an unknown name, ``TypeError`` for something
     else than names, ``ImportError`` if LiteLLM is not installed.
     """
+    global _verifies
+    if verify not in (None, settings.BACKGROUND):
+        raise ValueError(f"verify: {verify!r} is not {settings.BACKGROUND!r}")
     names = _names(components)
+    _verifies = _verifies or verify is not None
     is_there = _meet_litellm(strict)
     with _lock:
         _want(names, is_there, strict)
@@ -153,7 +166,9 @@ def accelerate(components: str | Iterable[str] | None = None, *, strict: bool = 
 
 def restore() -> None:
     """Give LiteLLM back exactly as it was, and wait for it no longer. Does nothing where nothing is accelerated."""
+    global _verifies
     with _lock:
+        _verifies = False
         _stop([name for name, activation in _activations.items() if activation.state in _WANTED])
 
 
@@ -282,6 +297,8 @@ def _start(names: Iterable[str]) -> list[str]:
                 started.append(name)
     for name in started:
         _activations[name].gate.clear()  # of the calls by which other components proved themselves
+    if _verifies or settings.verifies():
+        _verify_beside()
     return started
 
 
@@ -295,6 +312,19 @@ def _without_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+def _verify_beside() -> None:
+    """Have what is active without a record verified by another process."""
+    proofs = {name: components.get(name).proof for name in _OF_RECORDS if _is_active(name)}
+    wanted = {name: proof for name, proof in proofs.items() if proof is not None and not proof.is_recorded}
+    if not wanted:
+        return
+    from litellm_accel.verify import background
+
+    for name, proof in wanted.items():
+        proof.found = background.Watch(name)
+    background.begin(list(wanted))
 
 
 def _stop(names: Iterable[str]) -> None:

@@ -8,11 +8,13 @@ import os
 PURE = "LITELLM_ACCEL_PURE"
 MAX_FAULTS = "LITELLM_ACCEL_MAX_FAULTS"
 PROOF = "LITELLM_ACCEL_PROOF"
+VERIFY = "LITELLM_ACCEL_VERIFY"
 
 _DEFAULT_MAX_FAULTS = 10
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"", "0", "false", "no", "off"})
 _RECORDED = "recorded"
+BACKGROUND = "background"
 
 
 def pure() -> bool:
@@ -33,6 +35,11 @@ def demands_records() -> bool:
     return _demands(os.environ.get(PROOF, ""))
 
 
+def verifies() -> bool:
+    """Return whether ``LITELLM_ACCEL_VERIFY=background`` asks for a proof beside the application."""
+    return _asks(os.environ.get(VERIFY, ""))
+
+
 def problems() -> list[str]:
     """Return one line for each variable of ours whose value makes no sense."""
     found = []
@@ -43,7 +50,16 @@ def problems() -> list[str]:
         found.append(f"{MAX_FAULTS}={text!r} is not a whole number of at least 1; {_DEFAULT_MAX_FAULTS} is used")
     if os.environ.get(PROOF, "").lower() not in ("", _RECORDED):
         found.append(f"{PROOF}={os.environ[PROOF]!r} is not {_RECORDED!r}; records are demanded")
+    if os.environ.get(VERIFY, "").lower() not in ("", BACKGROUND):
+        found.append(f"{VERIFY}={os.environ[VERIFY]!r} is not {BACKGROUND!r}; nothing is verified")
     return found
+
+
+@functools.cache
+def _asks(text: str) -> bool:
+    if text.lower() not in ("", BACKGROUND):
+        _log_problems()
+    return text.lower() == BACKGROUND
 
 
 @functools.cache

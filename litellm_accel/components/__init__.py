@@ -6,8 +6,8 @@ import importlib
 
 from litellm_accel.components.base import Component
 
-# Switched on by accelerate() unless it is told names. The last three only where ``litellm-accel verify`` has shown them
-# equal on the installed versions; ``connection_pool`` is the way in which ``chat`` sends.
+# Switched on by accelerate() unless it is told names. The last three serve by a record of ``litellm-accel verify``, or
+# once the application's own calls have shown them equal; ``connection_pool`` is the way in which ``chat`` sends.
 NAMES: tuple[str, ...] = ("tokens", "cost", "routing", "connection_pool", "chat", "streaming")
 
 

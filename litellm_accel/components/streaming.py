@@ -420,7 +420,14 @@ class Streams:
 
     def _tell(self, wrapper: Any, chunk: Any, begins: bool) -> None:
         """Tell callbacks of a synchronous stream's chunk, as stock does."""
-        if not self.package.disable_streaming_logging and (begins or not self._counted(wrapper, chunk)):
+        if self.package.disable_streaming_logging:
+            return
+        is_counted = False
+        try:
+            is_counted = not begins and self._counted(wrapper, chunk)
+        except Exception as error:
+            self.gate.fault(error)
+        if not is_counted:
             self._executor.submit(wrapper.run_success_logging_and_cache_storage, chunk, False)
 
     def _guarded(self, function: Any, *args: Any) -> None:
@@ -571,6 +578,8 @@ class Streams:
         """
         logged = wrapper.logging_obj
         told = self.package.success_callback
+        if not hasattr(logged, "is_sync_litellm_request"):  # releases that decide it otherwise
+            return False
         if (
             logged.dynamic_success_callbacks
             or logged.dynamic_async_success_callbacks

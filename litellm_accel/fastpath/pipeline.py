@@ -339,7 +339,7 @@ class Pipeline:
                 total = self.maker.total(recording.pricing)
                 earlier = begun.plan and begun.plan.notifier
                 plan.notifier = self.notifiers.notifier(begun.shown, shown, answer, total, earlier, refuse)
-            plans[place] = made if self.proof.is_recorded else Candidate(made, begun.plan)
+            plans[place] = self.proof.placed(place, made, begun.plan)
             return
         except InconclusiveRecording as error:
             self.gate.decline(decline.INCONCLUSIVE.of(error.reason))

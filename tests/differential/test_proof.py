@@ -16,6 +16,7 @@ from litellm.integrations.custom_logger import CustomLogger
 import litellm_accel
 from fastpath_switch import LISTS, Switch, without_callbacks
 from litellm_accel._backend import load
+from litellm_accel.fastpath.admission.environment import Environment
 from litellm_accel.fastpath.notify import payload
 from litellm_accel.fastpath.plans import comparison, proof
 from litellm_accel.fastpath.plans.proof import Candidate, Differs
@@ -23,7 +24,7 @@ from litellm_accel.fastpath.router_state import RoutedPlan, RouterState
 from litellm_accel.fastpath.streams import builder
 from litellm_accel.fastpath.streams import source as lane_streams
 from litellm_accel.provider import Provider
-from litellm_accel.verify import masks, records
+from litellm_accel.verify import background, masks, records
 from litellm_accel.verify.observe import Recorder, Streamed, SuccessLogger, outcome
 
 streaming = load("streaming")
@@ -318,6 +319,28 @@ def test_payloads_are_compared_while_stock_s_are_told(
     assert len(reader.told) == 14 and all(told["model"].endswith("gpt-4o-mini") for told in reader.told)
 
 
+@pytest.mark.parametrize("mode", ["completion", "acompletion"])
+def test_what_is_handed_on_in_the_end_is_compared(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """A LiteLLM that changes what it tells after the moment at which the fast path looks."""
+    update = litellm.utils.update_response_metadata
+
+    def updated(**given: Any) -> None:
+        update(**given)
+        given["logging_obj"].model_call_details["odd"] = 1
+
+    monkeypatch.setattr(litellm.utils, "update_response_metadata", updated)
+    monkeypatch.setattr(Environment, "judged", lambda self: None)
+    monkeypatch.setattr(Environment, "met", lambda self: None)
+    litellm.callbacks.append(Reader())
+    switch = Switch(pooled=False, recorded=False)
+    with switch.on():
+        calls(provider, mode, 8)
+    assert switch.gate.served == 0
+    assert switch.gate.declined["differs from stock: what callbacks are told, 'model_call_details.odd'"] >= 3
+
+
 def test_several_refused_kinds_refuse_the_component(
     provider: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -346,6 +369,20 @@ def test_calls_with_equal_messages_count_once(provider: Provider, switch: Switch
         calls(provider, "acompletion", 9, steps, lambda number: said(0 if number < 6 else number))
     assert steps.served == [0] * 8 + [1]
     assert switch.gate.declined == {"learned from": 1, proof.BEING_PROVEN: 7}
+
+
+def test_a_plan_that_expires_is_compared_once_more(provider: Provider, switch: Switch) -> None:
+    steps = Steps(switch)
+
+    def each() -> None:
+        steps()
+        if len(steps.served) == 5:
+            for held in switch.pipeline.plans.values():
+                held.expires = 0.0
+
+    with switch.on():
+        calls(provider, "acompletion", 9, each)
+    assert steps.served == [0, 0, 0, 0, 1, 1, 1, 2, 3]
 
 
 def test_a_wave_of_calls_is_enough(provider: Provider, switch: Switch) -> None:
@@ -491,7 +528,7 @@ def test_streams_are_served_once_they_are_proven(unproven: None, provider: Provi
         found = streams(provider, mode, 9, steps)
         report = litellm_accel.status()
     assert found == expected
-    assert steps.chat.index(1) <= 6 and steps.chat[-1] >= 3, report["chat"].declined
+    assert 1 in steps.chat and steps.chat.index(1) <= 6 and steps.chat[-1] >= 3, report["chat"].declined
     assert steps.chunks[0] > 0  # chunks of a shape that has come three times
     assert not report["chat"].faults and not report["streaming"].faults
     for name in ("chat", "streaming"):
@@ -562,3 +599,39 @@ def test_a_stream_that_differs_is_stock_s(
     assert [reason for reason in report[component].declined if reason.startswith(f"differs from stock: {said}")]
     if component == "chat":
         assert report["chat"].served == 0
+
+
+def test_a_record_that_comes_later_counts_at_once(
+    unproven: None, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[Any] = []
+    monkeypatch.setattr(background, "begin", begun.append)
+    monkeypatch.setattr(background, "_LOOK_SECONDS", 0.0)
+    with pytest.raises(ValueError, match="'foreground' is not 'background'"):
+        litellm_accel.accelerate("chat", verify="foreground")  # type: ignore[arg-type]
+    assert litellm_accel.accelerate("chat")["chat"].proof == "own calls"
+    assert not begun  # by itself
+    litellm_accel.restore()
+    litellm_accel.accelerate("chat", verify="background")
+    assert begun == [["chat"]]
+    calls(provider, "acompletion", 2)
+    assert litellm_accel.status()["chat"].served == 0
+    records.user_directory().mkdir()
+    monkeypatch.setattr(records, "fitting", lambda component: {})
+    calls(provider, "acompletion", 2)
+    status = litellm_accel.status()["chat"]
+    assert (status.proof, status.served) == ("recorded", 2)
+    litellm_accel.restore()
+    monkeypatch.undo()
+    litellm_accel.accelerate("chat")
+    assert begun == [["chat"]]
+
+
+def test_the_environment_can_ask_for_verify(unproven: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Any] = []
+    monkeypatch.setattr(background, "begin", begun.append)
+    monkeypatch.setenv("LITELLM_ACCEL_VERIFY", "background")
+    with litellm_accel.accelerated():
+        assert begun == [["chat", "streaming"]]
+    with records.proving("chat"), records.proving("streaming"), litellm_accel.accelerated():
+        assert len(begun) == 1  # there is nothing to prove

@@ -19,7 +19,14 @@ from litellm_accel.fastpath.plans import argument_writes, recorder
 from litellm_accel.fastpath.plans.maker import masked, way_of
 from litellm_accel.fastpath.plans.proof import Candidate, Differs
 from litellm_accel.fastpath.plans.recorder import Recording, Sent
-from litellm_accel.fastpath.plans.snapshots import SnapshotNode, equivalent, take_snapshot, where, without_nodes
+from litellm_accel.fastpath.plans.snapshots import (
+    SnapshotNode,
+    equivalent,
+    stream_parts,
+    take_snapshot,
+    where,
+    without_nodes,
+)
 from litellm_accel.fastpath.plans.templates import InconclusiveRecording, Unrepeatable, state
 from litellm_accel.fastpath.streams import opener
 from litellm_accel.fastpath.transport import outbound
@@ -29,7 +36,7 @@ from litellm_accel.hot import chat
 class Comparison(Recording):
     """Script: a recording of one call, beside which the fast path computes what it would have done."""
 
-    def __init__(self, pipeline: Any, plan: Any, call: Any) -> None:
+    def __init__(self, pipeline: Any, plan: Any, call: Any, is_routed: bool) -> None:
         kwargs = call.kwargs
         streams = bool(kwargs.get("stream"))
         is_told = pipeline.is_told(kwargs)
@@ -39,12 +46,14 @@ class Comparison(Recording):
         self._pipeline = pipeline
         self._plan = plan
         self._call = call
+        self._is_routed = is_routed  # a router adds to what it gets
         self._since = pipeline.environment.changes
         self._loop = asyncio._get_running_loop()
         self._messages, self._arguments = self._given()
         self._body = b""
         self._post: Any = None
         self._returned: Any = None  # the state of the result before anybody could change it
+        self._told: Any = None  # what is handed to those who are told of it
         self.made: Any = None
 
     def _given(self) -> tuple[Any, Any]:
@@ -80,9 +89,15 @@ class Comparison(Recording):
         if self.live and not self.streams:
             self._returned = state(masked(result))
 
+    def tell(self, logging: Any, result: Any) -> None:
+        """Keep what is handed to those who are told of the call."""
+        if self.pictures is not None and not self.streams and self._told is None:
+            self._told = take_snapshot(vars(logging)), state(masked(result))
+
     def forget(self) -> None:
         """Let go of all."""
         super().forget()
+        self._told = None
         self._post = self._returned = self._messages = self._arguments = self.made = self._call = None
 
     def judge(self) -> None:
@@ -152,7 +167,7 @@ class Comparison(Recording):
         else:
             shown = success.ObservedCall(self.pictures, self._call.kwargs, self.result, plan, self._read())  # type: ignore[arg-type]
             self.made, told = plan.notifier.repeated(shown, answer)
-            self._require_told(told, shown.told_state())
+            self._require_told(told, shown)
         made = masked(self.made)
         if state(made) != self._returned:
             raise Differs(_result_difference(made, masked(self.result)))
@@ -164,10 +179,24 @@ class Comparison(Recording):
     def _judge_stream(self) -> None:
         shown = opener.ObservedStream(self, self._call.kwargs, self._plan, self._read())
         self._plan.opening.prove(shown, self, self._body)
+        if self._is_routed:
+            return
+        parts = take_snapshot(stream_parts(self.stream, None))
+        for name, held in parts.named():
+            if name != "again" and not equivalent(held, shown.parts[name], {}):
+                raise Differs(f"stream, {where(held, shown.parts[name])!r}")
 
-    def _require_told(self, made: SnapshotNode, shown: SnapshotNode) -> None:
-        if not equivalent(made, shown, {}):
-            raise Differs(f"what callbacks are told, {where(made, shown).partition('.')[2]!r}")
+    def _require_told(self, made: SnapshotNode, shown: success.ObservedCall) -> None:
+        """Raise ``Differs`` unless ``made`` is what the call has ``shown``, and what was handed on in the end."""
+        argument_writes = shown.told_state()
+        pairs = [(made.items[0], argument_writes.items[0]), (made, argument_writes)]
+        if self.sent[0].options or recorder.sees_submission():
+            if self._told is None or self._told[1] != self._returned:
+                raise Differs("result that callbacks are told")
+            pairs.append((shown.state, self._told[0]))
+        for one, two in pairs:
+            if not equivalent(one, two, {}):
+                raise Differs(f"what callbacks are told, {where(one, two)!r}")
 
     def _read(self) -> success.ReadMessages:
         return None if self._call.conversation is None else self._pipeline.told_by(self._plan.rewriting)
@@ -192,7 +221,7 @@ def comparing(
         return
     comparison, agreed = None, False
     try:
-        comparison = Comparison(pipeline, candidate.plan, call)
+        comparison = Comparison(pipeline, candidate.plan, call, check is not None)
         with recorder.scripted(comparison):
             yield comparison
         difference = _difference(comparison, candidate, check, pipeline.gate.fault)
@@ -207,6 +236,7 @@ def comparing(
             comparison.forget()
     if is_proven and plans.get(place) is candidate:
         plans[place] = candidate.made
+        pipeline.proof.note(place)
 
 
 def _difference(

@@ -21,6 +21,7 @@ from litellm_accel.fastpath.decline import Why
 # So many calls of a kind must agree; and so many refused kinds refuse the component.
 CALLS = 3
 _MAX_REFUSED = 3
+_MAX_PROVEN = 4096
 RECORDED, OWN_CALLS = "recorded", "own calls"
 
 
@@ -33,8 +34,21 @@ class Proof:
 
     def __init__(self, gate: Any) -> None:
         self.gate = gate
-        self.is_recorded = False
+        self.found: Callable[[], bool] | None = None  # whether there is a record by now, if somebody makes one
+        self._is_recorded = False
         self.refused: dict[Any, Why] = {}
+        self._proven: set[int] = set()
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether a record proves the component."""
+        if not self._is_recorded and self.found is not None:
+            self._is_recorded = self.found()
+        return self._is_recorded
+
+    @is_recorded.setter
+    def is_recorded(self, is_recorded: bool) -> None:
+        self._is_recorded = is_recorded
 
     @property
     def level(self) -> str:
@@ -52,6 +66,23 @@ class Proof:
         if len(self.refused) < _MAX_REFUSED:
             return None
         return f"not equal on your own calls: {'; '.join(sorted({str(reason) for reason in self.refused.values()}))}"
+
+    def placed(self, place: Any, made: Any, earlier: Any) -> Any:
+        """Return what is put at ``place`` for what was ``made`` there of watched calls, after ``earlier``.
+
+        What was proven there need not be shown again, but one more call is compared.
+        """
+        if self.is_recorded:
+            return made
+        if hash(place) in self._proven and earlier is None:  # it has expired
+            earlier = made
+        return Candidate(made, earlier)
+
+    def note(self, place: Any) -> None:
+        """Note that what is at ``place`` is proven."""
+        if len(self._proven) >= _MAX_PROVEN:
+            self._proven.clear()
+        self._proven.add(hash(place))
 
     def refuse(self, kind: Any, difference: str) -> Why:
         """Note that calls of a ``kind`` differ; return the reason for which they are stock's from now on."""
@@ -89,7 +120,7 @@ class Trial:
 class Candidate:
     """In a plan's place: what was ``made`` of watched calls serves nobody before others have agreed with it.
 
-    ``earlier`` is what was there before. What agreed with that need not be shown again, but one more call is compared.
+    ``earlier`` is what was there before, see ``Proof.placed``.
     """
 
     _lock = threading.Lock()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import functools
+import itertools
 import logging
 import re
 import threading
@@ -41,6 +42,11 @@ SYNC_TRANSPORT = "httpx._transports.default:HTTPTransport.handle_request"
 COST = "litellm.cost_calculator:response_cost_calculator"
 METADATA = "litellm.litellm_core_utils.llm_response_utils.response_metadata:update_response_metadata"
 HANDLE = "logging:Logger.handle"
+# By which LiteLLM hands the success of a call in an event loop to those who are told; a release has one of them.
+DISPATCHES = ("litellm.utils:_dispatch_success_logging", "litellm.utils:dispatch_success_logging")
+# The same for a call in a thread: LiteLLM's executor is given the handler.
+SUBMIT = "litellm.litellm_core_utils.thread_pool_executor:BoundedLoggingThreadPoolExecutor.submit"
+_HANDLER = "success_handler"
 # By which a router's strategy counts a call before it is sent.
 COUNTING = "litellm.router_strategy.least_busy:LeastBusyLoggingHandler.log_pre_api_call"
 # Functions that word a timeout with the seconds it took: of handlers that use an SDK, and of LiteLLM's own client.
@@ -223,6 +229,9 @@ class Recording:
                 self.note_stream(result, None)
             else:
                 self.pictures.succeed(logging)
+
+    def tell(self, logging: Any, result: Any) -> None:
+        """Somebody will be told now of a ``result``, by ``logging``."""
 
     def forget(self) -> None:
         """Let go of all: tasks that were begun meanwhile may hold this recording for long, with their context."""
@@ -481,6 +490,24 @@ def _metadata(stock: FunctionType) -> Callable[..., Any]:
     return passage.around(stock, None, _after(after))
 
 
+def _dispatch(stock: FunctionType) -> Callable[..., Any]:
+    places = [stock.__code__.co_varnames.index(name) for name in ("logging_obj", "result")]
+
+    def before(now: Recording, *arguments: Any) -> None:
+        now.tell(*(arguments[place] for place in places))
+
+    return passage.around(stock, _before(before))
+
+
+def _submit(stock: FunctionType) -> Callable[..., Any]:
+    def before(now: Recording, executor: Any, *arguments: Any) -> None:
+        for handler, result in itertools.pairwise(arguments):
+            if getattr(handler, "__name__", None) == _HANDLER:
+                now.tell(handler.__self__, result)
+
+    return passage.around(stock, _before(before))
+
+
 def _conversion(stock: FunctionType) -> Callable[..., Any]:
     names = stock.__code__.co_varnames[1 : stock.__code__.co_argcount]
 
@@ -540,6 +567,15 @@ def functions() -> tuple[Shared, ...]:
     return (*required(), *_present())
 
 
+@functools.cache
+def sees_submission() -> bool:
+    """Return whether it is seen how LiteLLM tells of a call in a thread."""
+    try:
+        return resolve(SUBMIT) is not None
+    except PatchError:
+        return False
+
+
 def required() -> Iterator[Shared]:
     """Yield those of these functions without which nothing can be watched. Raises as ``functions`` does."""
     for target, build in (
@@ -559,6 +595,8 @@ def _present() -> Iterator[Shared]:
         ASYNC_AZURE_TIMING: functools.partial(_async_timing, 2),
         ASYNC_HTTP_TIMING: functools.partial(_async_timing, 3),
         **dict.fromkeys(CONVERSIONS, _conversion),
+        **dict.fromkeys(DISPATCHES, _dispatch),
+        SUBMIT: _submit,
     }
     for target, build in builders.items():
         with suppress(PatchError):
