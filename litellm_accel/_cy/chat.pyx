@@ -111,8 +111,12 @@ ARGUMENTS = _ARGUMENTS = frozenset(
         "cache",
         "context_window_fallback_dict",
         "retry_strategy",
-        # A router's: which deployment it has chosen.
+        # A router's: which deployment it has chosen, and by what.
         "model_info",
+        "order",
+        "rpm",
+        "tpm",
+        "weight",
     ]
 )
 # In which a router keeps what becomes of one call's context.

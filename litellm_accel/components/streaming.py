@@ -236,7 +236,7 @@ class Streams:
     def _begin(self, logging_obj: Any) -> None:
         """Note when the first chunk has come."""
         if logging_obj.completion_start_time is None:
-            logging_obj.update_completion_start_time(completion_start_time=datetime.datetime.now())
+            seams.note_first_chunk(logging_obj)(completion_start_time=datetime.datetime.now())
 
     def end(self, wrapper: Any, chunk: Any) -> None:
         """Note the usage so far with a stream's last ``chunk``."""
@@ -621,7 +621,7 @@ class Streaming(Component):
     name: ClassVar[str] = "streaming"
     summary: ClassVar[str] = "streamed chunks made directly from the bytes that come"
     relies_on: ClassVar[tuple[str, ...]] = tuple(
-        dict.fromkeys((*chat.relies_on, *(p.partition(":")[0] for p in (*_NAMES, *_AT_END))))
+        dict.fromkeys((*chat.relies_on, *(p.partition(":")[0] for p in (*_NAMES, *_WHOLE, *_AT_END))))
     )
     hot_modules: ClassVar[tuple[str, ...]] = ("bindings", "sse", "streaming", "template")
 

@@ -97,6 +97,8 @@ class Pipeline:
         if reason is None and self._internal.get():
             reason = decline.INTERNAL_CALL
         streaming = bool(kwargs.get("stream"))
+        if reason is None and kind in ("sync", "async") and self._is_counted(kwargs):
+            reason = "a router counts calls before they are sent"
         if reason is None and streaming:
             reason = source.refusal()
         if reason is None and kind in ("sync", "async") and "max_tokens" in kwargs:
@@ -130,6 +132,11 @@ class Pipeline:
                 return Call(key, messages, encoded, free, kwargs, started, conversation)
         self.gate.decline(reason)
         return None
+
+    def _is_counted(self, kwargs: dict[str, Any]) -> bool:
+        """Return whether LiteLLM tells a router's strategy of this call before it is sent; our routers' door does."""
+        metadata = kwargs.get("metadata") or kwargs.get("litellm_metadata")
+        return bool(self.environment.listeners.counting) and type(metadata) is dict and "model_group" in metadata
 
     def is_told(self, kwargs: dict[str, Any]) -> bool:
         """Return whether what a call passes is told to somebody: callbacks, its own arguments, or a stream's end."""

@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+# How a call's ``Logging`` object is told of the first chunk of a stream.
+_FIRST_CHUNK = ("update_completion_start_time", "_update_completion_start_time")
 # What serving a router's calls takes of its module and of its class.
 _OF_ROUTERS = ("RouterCacheEnum", "deployment_has_io_token_limits")
 _METHODS = (
@@ -37,6 +39,12 @@ def understood_router() -> ModuleType | None:
     return module if is_plain and is_whole else None
 
 
+def note_first_chunk(logging_obj: Any) -> Callable[..., None]:
+    """Return the method by which a call's ``Logging`` object is told when the first chunk has come."""
+    found: Callable[..., None] = either(logging_obj, *_FIRST_CHUNK)
+    return found
+
+
 def leaves_out_unset() -> bool:
     """Return whether LiteLLM reads of an SDK's answer only what the provider has sent, and not the SDK's defaults."""
     dump = getattr(importlib.import_module("litellm.llms.openai.common_utils"), "model_dump_provider_response", None)
@@ -50,6 +58,8 @@ class _Unset(BaseModel):
 def ends_streams_by_known_steps() -> bool:
     """Return whether LiteLLM puts an ended stream together and prices it by the steps that are known here."""
     main = importlib.import_module("litellm.main")
+    if not hasattr(importlib.import_module("litellm.litellm_core_utils.litellm_logging").Logging, _FIRST_CHUNK[0]):
+        return False  # an earlier release
     steps = {"_stamp_streaming_usage_cost": 3, "_set_stream_builder_response_cost": 2, "stream_chunk_builder": 6}
     return all(
         type(step := vars(main).get(name)) is FunctionType
@@ -78,6 +88,6 @@ def default_encoding(counter: ModuleType) -> Any:
     return either(counter, "get_default_encoding", "_get_default_encoding")
 
 
-def either(module: ModuleType, *names: str) -> Any:
-    """Return what ``module`` has under the first of ``names`` that the installed release has, None without any."""
-    return next((getattr(module, name) for name in names if hasattr(module, name)), None)
+def either(owner: Any, *names: str) -> Any:
+    """Return what ``owner`` has under the first of ``names`` that the installed release has, None without any."""
+    return next((getattr(owner, name) for name in names if hasattr(owner, name)), None)

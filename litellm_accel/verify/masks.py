@@ -33,6 +33,7 @@ CLOCKS = frozenset(
         "elapsed",
         "llm_api_timing_windows",
         "latency",  # of the router's latency strategy
+        "latency_normalized",
         "time_to_first_token_seconds",
         "http",  # an address, for which that strategy says how long it takes
         "timestamp",  # of an entry in the response cache

@@ -24,13 +24,13 @@ import litellm_accel
 import replayed
 from litellm_accel import _backend
 from litellm_accel.components import get, streaming
-from litellm_accel.components.base import Unavailable
 from litellm_accel.fastpath.notify import payload
 from litellm_accel.fastpath.plans.proof import Proof
 from litellm_accel.fastpath.plans.templates import state
 from litellm_accel.fastpath.streams import builder, opener, pricer
 from litellm_accel.fastpath.streams.builder import Assembler
 from litellm_accel.provider import Provider
+from litellm_accel.stock import seams
 from litellm_accel.verify import comparison, records, scenarios
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -620,10 +620,16 @@ def test_verify_finds_no_difference(thorough: bool) -> None:
     assert not [verdict.run.id for verdict in verdicts if verdict.unserved]
 
 
-def test_a_litellm_without_something_it_needs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_release_lacks_is_not_watched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(streaming._NAMES, "litellm.types.utils", ("Delta", "no_such_name"))  # type: ignore[index]
-    with pytest.raises(Unavailable, match=r"litellm\.types\.utils has no no_such_name in the installed LiteLLM"):
-        streaming.Streaming().replacements(_backend.load("gate").Gate("streaming", 10))
+    streams = streaming.Streams(_backend.load("gate").Gate("streaming", 10))
+    assert streams.admitted() is None
+
+
+def test_where_streams_end_otherwise_only_chunks_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seams, "ends_streams_by_known_steps", lambda: False)
+    replaced = streaming.Streaming().replacements(_backend.load("gate").Gate("streaming", 10))
+    assert [replacement.target.rpartition(".")[2] for replacement in replaced] == ["__anext__", "__next__"]
 
 
 @pytest.mark.parametrize(

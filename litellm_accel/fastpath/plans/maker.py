@@ -105,7 +105,9 @@ class PlanMaker:
         self._leaves_out = seams.leaves_out_unset()
         self.templates: dict[tuple[str, str], dict[Any, Any]] = {}
         self.prices: dict[tuple[str, str], dict[Any, Any]] = {}
-        self.header_maps = HeaderMaps(self._additional)
+        # An answer's headers are read by one function or the other first, and by the second in the end.
+        readers = (self._first_headers, self._second_headers)
+        self._header_maps = [(first, HeaderMaps(functools.partial(self._additional, first))) for first in readers]
         self.texts: dict[Any, Callable[[Any], str] | None] = {}
 
     def plan(
@@ -182,7 +184,7 @@ class PlanMaker:
             hidden,
             read[0].get("content-type", ""),
             self.templates.setdefault(shared, {}),
-            self.header_maps,
+            self._maps_for(read[0], result),
             None
             if recording.streams
             else _Coster(
@@ -334,9 +336,17 @@ class PlanMaker:
 
         return convert
 
-    def _additional(self, headers: dict[str, str]) -> dict[str, str]:
+    def _maps_for(self, headers: dict[str, str], result: Any) -> HeaderMaps:
+        """Return what makes of an answer's ``headers`` what stock has told in its ``result``."""
+        told = list(_without_routers(result._hidden_params.get("additional_headers") or {}).items())
+        for first, maps in self._header_maps:
+            if list(self._additional(first, dict(headers)).items()) == told:
+                return maps
+        return self._header_maps[0][1]
+
+    def _additional(self, first: Callable[[Any], Any], headers: dict[str, str]) -> dict[str, str]:
         price = headers.pop(chat.PRICE, None)
-        once: dict[str, Any] = self._first_headers(headers)
+        once: dict[str, Any] = first(headers)
         if price is not None:
             once[STATED_PRICE] = 0.0  # a number, which LiteLLM treats otherwise than texts
         twice: dict[str, str] = self._second_headers(once, preserve_litellm_internal_headers=True)

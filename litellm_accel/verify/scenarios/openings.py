@@ -229,9 +229,14 @@ async def _ends(stage: Any) -> None:
     function = await _warm(stage)
     for number, answer in enumerate((plain(), *_ENDS)):
         stream = await function(**stage.arguments(messages=asking(answer)))
-        received = [each async for each in stream]
+        received, ending = [], ""
+        try:
+            async for each in stream:
+                received.append(each)
+        except Exception as error:  # of later releases, where a stream ends before its finish reason
+            ending = type(error).__name__
         await stage.settled()
-        stage.observe(f"ended {number}", [_parts(stream), received[-1]._hidden_params, stream.chunks])
+        stage.observe(f"ended {number}", [_parts(stream), received[-1]._hidden_params, stream.chunks, ending])
     for change in (_another_text, _another_usage, _more_to_say):
         stream = await function(**stage.arguments())
         async for each in stream:
