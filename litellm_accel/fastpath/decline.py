@@ -349,6 +349,11 @@ DEPLOYMENT_SETTING = Reason(
     "A deployment in the model list has a parameter whose effect the fast path does not know.",
     "chat",
 )
+COUNTED_BEFOREHAND = Reason(
+    "a router counts calls before they are sent",
+    "The router of this LiteLLM tells its strategy of each call (least-busy, usage-based-routing-v2), in its own core.",
+    "chat",
+)
 CHOICE_WRITES = Reason(
     "routing",
     "The choice of a deployment has told the rest of the call something, which LiteLLM must take up. Streams of "

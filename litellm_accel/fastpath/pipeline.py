@@ -98,7 +98,7 @@ class Pipeline:
             reason = decline.INTERNAL_CALL
         streaming = bool(kwargs.get("stream"))
         if reason is None and kind in ("sync", "async") and self._is_counted(kwargs):
-            reason = "a router counts calls before they are sent"
+            reason = decline.COUNTED_BEFOREHAND
         if reason is None and streaming:
             reason = source.refusal()
         if reason is None and kind in ("sync", "async") and "max_tokens" in kwargs:

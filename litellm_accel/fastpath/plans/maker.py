@@ -338,7 +338,7 @@ class PlanMaker:
 
     def _maps_for(self, headers: dict[str, str], result: Any) -> HeaderMaps:
         """Return what makes of an answer's ``headers`` what stock has told in its ``result``."""
-        told = list(_without_routers(result._hidden_params.get("additional_headers") or {}).items())
+        told = list(without_routers(result._hidden_params.get("additional_headers") or {}).items())
         for first, maps in self._header_maps:
             if list(self._additional(first, dict(headers)).items()) == told:
                 return maps
