@@ -22,9 +22,8 @@ from litellm_accel.components.chat import COMPONENT as chat
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
 from litellm_accel.fastpath.plans.proof import Proof, Trial
-from litellm_accel.fastpath.plans.templates import Unrepeatable
-from litellm_accel.fastpath.streams import builder
-from litellm_accel.fastpath.streams import source as pipeline
+from litellm_accel.fastpath.plans.templates import Unrepeatable, state
+from litellm_accel.fastpath.streams import builder, source
 from litellm_accel.fastpath.streams.source import ChunkLearner, ChunkTrial, Shadow, SSEEventSource, aagain, again, busy
 from litellm_accel.hot import bindings, streaming
 from litellm_accel.stock import seams
@@ -113,6 +112,8 @@ class Streams:
     def __init__(self, gate: hot.gate.Gate, proof: Proof) -> None:
         self.gate = gate
         self.proof = proof
+        self.totals = Trial(proof, self._add_up_all)
+        self.adds_up_fewer = True
         self.stock: dict[str, FunctionType] = {}
         handler = self.handler = importlib.import_module(_HANDLER)
         sdk = importlib.import_module("openai._streaming")
@@ -220,7 +221,7 @@ class Streams:
         if reader.templates is not self.templates:
             reader.renew(self.templates)
         state = vars(wrapper)
-        if not pipeline.is_plain(state):
+        if not source.is_plain(state):
             taken.append("first or last chunk")
             return
         begins = not state["sent_first_chunk"]
@@ -450,21 +451,20 @@ class Streams:
     ) -> Any:
         """Put chunks together as stock does, of fewer chunks that say the same."""
         made = trial = None
-        arguments = messages, start_time, end_time, logging_obj, count_prompt_tokens
-        whole = chunks
         if type(chunks) is list and self.gate.on:
             try:
                 condensed = streaming.condensed(chunks, self._kinds)
                 made, trial = self._assembled(condensed, logging_obj) or (None, None)
-                chunks = condensed
                 if trial is not None and not trial.is_on:
                     made, trial = self._priced(made, logging_obj), None
+                if self.proof.is_recorded:
+                    chunks = condensed
             except Exception as error:
                 self.gate.fault(error)
                 made = trial = None
         if made is not None and trial is None:
             return made
-        response = self.stock[_BUILDER](chunks if trial is None else whole, *arguments)
+        response = self.stock[_BUILDER](chunks, messages, start_time, end_time, logging_obj, count_prompt_tokens)
         if trial is not None:
             self._guarded(builder.compare, made, response, trial)
         return response
@@ -563,12 +563,28 @@ class Streams:
 
     def total(self, chunks: Any) -> Any:
         """Add usages up as stock does, of those chunks that have one."""
-        if type(chunks) is list and self.gate.on:
+        fewer = None
+        if type(chunks) is list and self.gate.on and self.adds_up_fewer:
             try:
-                chunks = streaming.bearing_usage(chunks, self._kinds[0])
+                fewer = streaming.bearing_usage(chunks, self._kinds[0])
             except Exception as error:
                 self.gate.fault(error)
-        return self.stock[_TOTAL](chunks)
+        if fewer is None or self.totals.is_on:
+            total = self.stock[_TOTAL](chunks)
+            if fewer is not None:
+                self._guarded(self._compare_totals, fewer, total)
+            return total
+        return self.stock[_TOTAL](fewer)
+
+    def _compare_totals(self, fewer: list[Any], total: Any) -> None:
+        if state(self.stock[_TOTAL](fewer)) == state(total):
+            self.totals.agreed()
+        else:
+            self.totals.refuse("usage of a stream")
+
+    def _add_up_all(self, difference: str) -> None:
+        self.adds_up_fewer = False
+        self.proof.refuse(_TOTAL, difference)
 
     def _counted(self, wrapper: Any, chunk: Any) -> bool:
         """Do what can be seen of stock's job for a chunk in the middle of a stream, if only routers hear of it.
@@ -662,11 +678,11 @@ class Streaming(Component):
 
     def started(self) -> None:
         """Let the fast path open streams."""
-        pipeline.use(self._streams)
+        source.use(self._streams)
 
     def stopped(self) -> None:
         """Forget what was learned."""
-        pipeline.use(None)
+        source.use(None)
         self._streams = self._proof = None
 
     def prove(self, replaced: Mapping[str, Replaced]) -> None:

@@ -12,6 +12,7 @@ import litellm
 import pytest
 from litellm import Router
 from litellm.integrations.custom_logger import CustomLogger
+from litellm.types.utils import ModelResponseStream
 
 import litellm_accel
 from fastpath_switch import LISTS, Switch, without_callbacks
@@ -571,10 +572,17 @@ def _opening(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Candidate, "__init__", planting)
 
 
+def _usage(monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = litellm.Usage(prompt_tokens=1, completion_tokens=1, total_tokens=2)
+    odd = ModelResponseStream(choices=[], usage=usage)
+    monkeypatch.setattr(streaming, "bearing_usage", lambda chunks, kind: [odd])
+
+
 @pytest.mark.parametrize("mode", ["completion", "acompletion"])
 @pytest.mark.parametrize(
     ("plant", "component", "said"),
     [
+        (_usage, "streaming", "usage of a stream"),
         (_chunk, "streaming", "chunk 'object'"),
         (_attribute, "streaming", "stream's 'model'"),
         (_end, "streaming", "end of a stream, 'object'"),

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from litellm_accel import settings
 from litellm_accel.verify import background, records
 
 COMPONENTS = ("chat", "streaming")
@@ -135,3 +136,19 @@ def test_how_it_ended_is_written(here: Path, monkeypatch: pytest.MonkeyPatch, tm
     background.main(str(tmp_path / "lock"), *COMPONENTS)
     assert asked == [("chat", 1), ("streaming", 1)] and len(written) == 1 and nice == [19]
     assert (tmp_path / "lock").read_text() == "chat is proven; streaming is not proven"
+
+
+def test_values_that_make_no_sense_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LITELLM_ACCEL_PROOF", "perhaps")
+    monkeypatch.setenv("LITELLM_ACCEL_VERIFY", "now")
+    assert settings.demands_records() and not settings.verifies()
+    assert settings.problems() == [
+        "LITELLM_ACCEL_PROOF='perhaps' is not 'recorded'; records are demanded",
+        "LITELLM_ACCEL_VERIFY='now' is not 'background'; nothing is verified",
+    ]
+    monkeypatch.setenv("LITELLM_ACCEL_PROOF", "RECORDED")
+    monkeypatch.setenv("LITELLM_ACCEL_VERIFY", "background")
+    assert settings.demands_records() and settings.verifies() and not settings.problems()
+    monkeypatch.delenv("LITELLM_ACCEL_PROOF")
+    monkeypatch.delenv("LITELLM_ACCEL_VERIFY")
+    assert not settings.demands_records() and not settings.verifies()
