@@ -43,6 +43,7 @@ class Comparison(Recording):
         super().__init__(
             argument_writes.CallSnapshots(call.messages, {} if streams else kwargs) if is_told else None, streams
         )
+        self.trace.end()  # what such calls run through was seen when they were learned
         self._pipeline = pipeline
         self._plan = plan
         self._call = call
