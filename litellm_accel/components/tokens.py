@@ -7,7 +7,6 @@ gain by it. Models with other tokenizers (Anthropic's packaged one, Hugging Face
 from __future__ import annotations
 
 import functools
-import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FunctionType, ModuleType
 from typing import Any
@@ -100,7 +99,7 @@ class _LiteLLM:
     """LiteLLM as counting sees it: what it relies on, its settings, and the tokenizer of a model."""
 
     def __init__(self) -> None:
-        found = {name: _module(name) for name in {_COUNTER: (), **_RELIED_ON, **_SETTINGS}}
+        found = {name: seams.module(name) for name in {_COUNTER: (), **_RELIED_ON, **_SETTINGS}}
         self.modules = {name: module for name, module in found.items() if module is not None}
         asked = [hasattr(self.modules.get(_COUNTER), name) for name in _ASKED]
         if not all(asked) or seams.default_encoding(self.modules[_COUNTER]) is None:
@@ -235,13 +234,6 @@ def _params(names: Mapping[str, Any], model: str | None, tokenizer: Any) -> Any:
     """Return what LiteLLM counts messages by, made by its class among ``names``."""
     kind = names["_MessageCountParams"]
     return kind(model, tokenizer, **seams.taken_by(kind, {"chat_template_tools": False}))
-
-
-def _module(name: str) -> ModuleType | None:
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        return None
 
 
 def _own(module: ModuleType, name: str) -> Any:

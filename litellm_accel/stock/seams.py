@@ -91,3 +91,11 @@ def default_encoding(counter: ModuleType) -> Any:
 def either(owner: Any, *names: str) -> Any:
     """Return what ``owner`` has under the first of ``names`` that the installed release has, None without any."""
     return next((getattr(owner, name) for name in names if hasattr(owner, name)), None)
+
+
+def module(name: str) -> ModuleType | None:
+    """Return the module ``name``, None if the installed release has none."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None

@@ -23,6 +23,7 @@ from pydantic import BaseModel
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
 from litellm_accel.hot import chat
+from litellm_accel.stock import seams
 
 # The key of a call that passes objects which somebody may change later.
 SHARED = b"objects "
@@ -57,11 +58,11 @@ class Arguments:
         names = set(importlib.import_module("litellm.types.utils").all_litellm_params)
         for function in (litellm.completion, litellm.acompletion, litellm.Router.acompletion):
             names.update(inspect.signature(function).parameters)
-        modules = {name: importlib.import_module(name) for name in _CODE}
+        modules = {name: module for name in _CODE if (module := seams.module(name)) is not None}
         modules.update(item for item in sys.modules.copy().items() if item[0].startswith(_PACKAGES))
-        for module in map(importlib.import_module, _READ_INTO):
-            for held in vars(module).values():
-                if isinstance(held, type) and held.__module__ == module.__name__:
+        for read_into in filter(None, map(seams.module, _READ_INTO)):
+            for held in vars(read_into).values():
+                if isinstance(held, type) and held.__module__ == read_into.__name__:
                     names.update(inspect.get_annotations(held))
         return frozenset(names.union(*map(_texts, modules.values())))
 

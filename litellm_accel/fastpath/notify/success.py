@@ -755,6 +755,9 @@ def _fed_class(logging_class: Any) -> Any:
         logging_class._success_handler_helper_fn
     ).parameters and hasattr(logging_class, "_restore_correlation_context")
 
+    # By which later releases tell callbacks of the other kind, too.
+    completed = getattr(logging_class, "_get_completed_success_callbacks", None)
+
     class Fed(logging_class):  # type: ignore[misc]
         """A call's ``Logging`` object, made by the fast path."""
 
@@ -788,6 +791,8 @@ def _fed_class(logging_class: Any) -> Any:
             if not can_be_brief or self.ends is not None or not self.is_own or os.environ.get(_PRINTS):
                 return None
             callbacks = super().get_combined_callback_list(own, common)
+            if completed is not None:
+                callbacks = [*callbacks, *completed(self, asynchronous=hook == "async_success_handler")]
             if self.routed is None:
                 return None if callbacks else []
             params = self.model_call_details["litellm_params"]

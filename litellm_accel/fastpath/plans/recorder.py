@@ -363,8 +363,8 @@ def _answered(reply: Reply, request: httpx.Request) -> aiohttp.ClientResponse:
     response.version, response.status, response.reason = aiohttp.HttpVersion11, reply.status, ""
     response._headers = CIMultiDictProxy(CIMultiDict(fields))
     response._raw_headers = tuple((name.encode(*_DECODING), text.encode(*_DECODING)) for name, text in fields.items())
-    protocol = BaseProtocol(loop)
-    response._protocol = protocol  # type: ignore[assignment]
+    protocol: Any = BaseProtocol(loop)
+    response._protocol = protocol
     response.content = aiohttp.StreamReader(protocol, len(reply.body) + 1, loop=loop)
     if reply.body_error is not None:
         response.content.set_exception(reply.body_error)
