@@ -308,7 +308,9 @@ class _Planner:
                 if price is not None and "_above_" in key and key.rsplit("_above_", 1)[1].partition("_tokens")[1]
             }
         )
-        lengths = [0, *(int(threshold) + (not inclusive) for threshold in thresholds)]
+        # In the first interval a prompt that is long enough for parts of it to be cached, written and heard.
+        first = min([_LENGTH, *(int(threshold) // 2 for threshold in thresholds)])
+        lengths = [first, *(int(threshold) + (not inclusive) for threshold in thresholds)]
         now = arithmetic.current_billing_time()
         modality = functools.partial(arithmetic._modality_token_cost, info)
         by_length = "prompt_tokens" in inspect.signature(arithmetic._modality_token_cost).parameters
@@ -450,6 +452,7 @@ class Cost(Component):
                 raise ProbeMismatch(f"cost_per_token({model!r}, custom_llm_provider={provider!r}): {plan}")
 
 
+_LENGTH = 1200
 _PROBED = (("gpt-4o", "openai"),)  # LiteLLM reads all its prices once more for the first of some others
 
 COMPONENT = Cost()

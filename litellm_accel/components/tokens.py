@@ -93,6 +93,8 @@ _SAMPLES = (
     "naïve café – 東京都 한국어 Привет \u0928\u092e\u0938\u094d\u0924\u0947 😀 e\u0301 \u017f \u212a <|endoftext|>",
     "a" * 32 + " " * 90 + "0" * 40 + "\ud83d",
 )
+#: Whole, as LiteLLM counts it.
+_LONG = "\n".join(_SAMPLES[:2]) * 10
 
 
 class _LiteLLM:
@@ -214,7 +216,8 @@ class _LiteLLM:
                 return decline.TOKENIZER_DIFFERS
             if encoding.decode(tokens) != stock.decode(tokens):
                 return decline.TOKENIZER_DIFFERS
-        return self.count_function(encoding, params, *self.limits())
+        counted = self.count_function(encoding, params, *self.limits())
+        return counted if counted(_LONG) == params.count_function(_LONG) else decline.TOKENIZER_DIFFERS
 
     def count_function(
         self, encoding: Any, params: Any, chunk_chars: int, max_exact_chars: int

@@ -659,6 +659,16 @@ ROUTER_CALLBACKS = Reason(
     "Callbacks listen to a router whose release counts successes in another way. Upgrade LiteLLM.",
     "learning",
 )
+ROUTER_HEADERS = Reason(
+    "the router adds other headers",
+    "What this LiteLLM's router adds to the headers of a result is not what the fast path would add.",
+    "learning",
+)
+PRICED_UNTOLD = Reason(
+    "LiteLLM prices the call without its logging object",
+    "What the call costs is computed in a way that the fast path does not know.",
+    "learning",
+)
 MODEL_WITHOUT_PRICE = Reason(
     "model {} has no entry in the price list",
     "After each such call LiteLLM fails to count it. Register the model, or name `base_model` in its `model_info`.",

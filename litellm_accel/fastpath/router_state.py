@@ -17,6 +17,7 @@ from litellm_accel.fastpath.decline import Why
 from litellm_accel.fastpath.notify.success import REPORT
 from litellm_accel.fastpath.owner_cache import OwnerCache
 from litellm_accel.fastpath.plans import recorder
+from litellm_accel.fastpath.plans.maker import FIRST_ATTEMPT
 from litellm_accel.fastpath.plans.templates import Unrepeatable
 from litellm_accel.hot import chat, watch
 
@@ -173,8 +174,7 @@ class RouterState:
                 found = self._tallies[group] = (info, self._tally(router, group, info))
             for name, value in found[1].remaining().items():
                 headers.setdefault(name, value)
-        headers["x-litellm-attempted-retries"] = 0
-        headers["x-litellm-attempted-fallbacks"] = 0
+        headers.update(FIRST_ATTEMPT)
 
     def _tally(self, router: Any, group: str, info: Any) -> Any:
         deployments = [

@@ -316,6 +316,8 @@ class CallDiff:
         return step
 
     def _copy(self, one: SnapshotNode, two: SnapshotNode) -> _Copy:
+        if any(type(item) is not SnapshotNode for held in (one, two) for item in held.items):
+            raise Unrepeatable(decline.TOLD_MESSAGES)
         group = self._groups.setdefault(tuple(id(item.original) for item in one.items), len(self._groups))
         if group == len(self._copies):
             self._copies.append((one, two))
@@ -554,8 +556,7 @@ class SuccessNotifier:
         self._noted.keep(pair.constants)
         self.free: set[Path] = self._noted.free
         self.tries: int = pair.tries
-        # With arguments that may vary more than these two do, another call is compared with the first.
-        self.shown = pair.first if pair.first.pictures.given.keys else None
+        self._shown = pair.first
         self._parts = tuple(pair.parts)
         self._lists = tuple(pair.lists)
         self._paths = tuple(pair.paths)
@@ -567,7 +568,9 @@ class SuccessNotifier:
         self._model = result._hidden_params.get("litellm_model_name")
         self._model_id = result._hidden_params.get("model_id")
         self._rates = _rates(pair)
-        self._payloads = Payloads(feeds.sources, feeds.fault, self.shown is not None, Trial(feeds.proof, refuse))
+        self._payloads = Payloads(
+            feeds.sources, feeds.fault, bool(pair.first.pictures.given.keys), Trial(feeds.proof, refuse)
+        )
 
     def again(self, shown: ObservedCall, answer: Any) -> tuple[Any, Callable[[], SnapshotNode]]:
         """Return the ``Logging`` object of a call as ``shown``, not yet priced, and what makes a picture of all it did.
@@ -606,6 +609,14 @@ class SuccessNotifier:
         If it differs from those learned from in more than may vary, the place is returned.
         """
         return self._noted.read(arguments)
+
+    def compared(self, is_plain: bool) -> ObservedCall | None:
+        """Return what a call that varies more than those learned from is compared with.
+
+        None if it takes two such calls to learn what becomes of their messages, which are the plainest or are not.
+        """
+        is_alike = (self._shown.read is None) is is_plain
+        return self._shown if is_alike or self._shown.pictures.given.keys else None
 
     def may_widen(self) -> bool:
         """Return whether it is worth another call's learning to let more vary."""

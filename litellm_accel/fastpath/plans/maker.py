@@ -83,6 +83,9 @@ _NOT_PASSED = frozenset(("response_object", "litellm_logging_obj", "cache_hit"))
 _UNKNOWN_MODEL = "This model isn't mapped yet"  # so LiteLLM says that it has no price
 _JSON_TOOL = b'"json_tool_call"'  # by which LiteLLM asks for JSON, to take it from the answer's calls
 _GROUP = "x-litellm-model-group"  # the first header a router adds
+_LIMITS = "x-ratelimit-"
+# The last ones, where the first attempt has succeeded.
+FIRST_ATTEMPT = {"x-litellm-attempted-retries": 0, "x-litellm-attempted-fallbacks": 0}
 
 
 class PlanMaker:
@@ -134,6 +137,7 @@ class PlanMaker:
         if not recording.listens:
             raise Unrepeatable(decline.LOGGER_REPLACED)
         _require_hidden(result)
+        without_routers(result._hidden_params.get("additional_headers") or {})
         conversion = recording.conversion
         spaced = conversion is not None
         names = {name.lower().decode("latin-1") for name, _ in sent.request.headers.raw}
@@ -143,6 +147,8 @@ class PlanMaker:
             raise Unrepeatable(decline.STREAM_WITHOUT_SDK)
         if conversion is None:
             logging = recording.stream.logging_obj if recording.streams else pricing["litellm_logging_obj"]
+            if logging is None:
+                raise Unrepeatable(decline.PRICED_UNTOLD)
             known = logging.model_call_details["litellm_params"]
             model = str(result._hidden_params.get("litellm_model_name"))
             kinds, rewrite = self._rules.sdk(provider, model, known.get("api_base"), known.get("model_info"))
@@ -506,7 +512,11 @@ def masked(result: Any) -> Any:
 
 def without_routers(headers: dict[str, Any]) -> dict[str, Any]:
     """Return a result's additional headers without those that a router has added."""
-    return dict(itertools.takewhile(lambda item: item[0] != _GROUP, headers.items()))
+    own = dict(itertools.takewhile(lambda item: item[0] != _GROUP, headers.items()))
+    added = {name: value for name, value in headers.items() if name not in own and not name.startswith(_LIMITS)}
+    if added and added != {_GROUP: added.get(_GROUP), **FIRST_ATTEMPT}:
+        raise InconclusiveRecording(decline.ROUTER_HEADERS)
+    return own
 
 
 def _marshalled(value: Any) -> bytes:
