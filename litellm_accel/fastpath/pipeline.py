@@ -77,7 +77,7 @@ class Pipeline:
         self.sighted: set[bytes] = set()
         self.fresh: set[bytes] = set()
         self.bound: set[bytes] = set()
-        self.estranged: set[bytes] = set()
+        self.estranged: dict[bytes, str] = {}
         self._differences = KeyDifferences()
         self._reader = ConversationReader()
         self._internal = importlib.import_module("litellm._internal_context").is_internal_call
@@ -374,17 +374,17 @@ class Pipeline:
         self.fresh.discard(call.key)
 
     def _look_for_strangers(self, stranger: str | None, key: bytes) -> None:
-        """Raise ``Unrepeatable`` where a function of somebody else's stands among LiteLLM's, in a second call as well.
+        """Raise ``Unrepeatable`` where somebody else's function stands among LiteLLM's, in a second call as well.
 
         In the first it may have had to do with what is made once, like a client.
         """
         if stranger is None:
             return
-        if key in self.estranged:
+        if self.estranged.get(key) == stranger:
             raise Unrepeatable(decline.STRANGER.of(stranger))
         if len(self.estranged) >= _MAX_PLANS:
             self.estranged.clear()
-        self.estranged.add(key)
+        self.estranged[key] = stranger
         raise InconclusiveRecording(decline.STRANGER.of(stranger))
 
     def _told(self, rewriting: Rewriting, messages: Any) -> Conversation:

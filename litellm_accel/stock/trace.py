@@ -8,6 +8,7 @@ of an asynchronous call: that runs by ``follow``.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -147,7 +148,8 @@ class Trace:
         if whose is Origin.STRANGER or (module, name) in _ASIDE:
             self._looks_below = True
             is_special = name[:2] == name[-2:] == "__" and name != "__call__"
-            if whose is Origin.STRANGER and is_function and not is_special and _is_called_by_stock(frame):
+            is_called = is_function and not is_special and not _is_collectors(code)
+            if whose is Origin.STRANGER and is_called and _is_called_by_stock(frame):
                 self._note_stranger(frame)
             return code, None, None
         if len(_known) >= _MAX_KNOWN:
@@ -223,6 +225,11 @@ def _is_called_by_stock(frame: FrameType) -> bool:
             return whose is Origin.STOCK
         below = below.f_back
     return False
+
+
+def _is_collectors(code: CodeType) -> bool:
+    """Return whether Python's garbage collector calls this function, in the middle of whatever runs."""
+    return any(getattr(getattr(one, "__func__", one), "__code__", None) is code for one in gc.callbacks)
 
 
 def _classes(code: CodeType, module: ModuleType) -> list[type]:

@@ -203,7 +203,7 @@ def test_every_kind_of_callback_is_told_as_by_stock(provider: Provider, mode: st
     with switch.on():
         found = told(provider, mode, kind)
     assert found == expected
-    assert switch.gate.served >= CALLS - LEARNED, switch.gate.declined()
+    assert switch.gate.served >= CALLS - LEARNED, switch.gate.declined
     assert not switch.gate.faults
 
 
@@ -230,7 +230,7 @@ def test_agents_in_turn_have_their_callbacks_served(provider: Provider, mode: st
     expected = lists()
     with switch.on():
         assert lists() == expected
-    assert switch.gate.served >= 26, switch.gate.declined()
+    assert switch.gate.served >= 26, switch.gate.declined
 
 
 # --- what is left to stock --------------------------------------------------------------------------------------------

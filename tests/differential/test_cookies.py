@@ -479,8 +479,13 @@ def test_broken_encodings(mode: str, encoding: str) -> None:
 def loops(monkeypatch: pytest.MonkeyPatch) -> list[asyncio.AbstractEventLoop]:
     """The event loops that are made, none of them freed: LiteLLM knows them by their place in memory."""
     made: list[asyncio.AbstractEventLoop] = []
-    stock = asyncio.new_event_loop
-    monkeypatch.setattr(asyncio, "new_event_loop", lambda: made.append(stock()) or made[-1])
+
+    class Keeping(asyncio.DefaultEventLoopPolicy):
+        def new_event_loop(self) -> asyncio.AbstractEventLoop:
+            made.append(super().new_event_loop())
+            return made[-1]
+
+    monkeypatch.setattr(asyncio.events, "_event_loop_policy", Keeping())
     return made
 
 

@@ -292,7 +292,7 @@ import asyncio, gc, sys, threading, warnings
 warnings.simplefilter("ignore")
 import litellm
 sys.path.insert(0, "tests")
-from lane_switch import Switch
+from fastpath_switch import Switch
 url, accelerated = sys.argv[1], sys.argv[2] == "accelerated"
 litellm.suppress_debug_info = True
 switch = Switch()

@@ -19,11 +19,11 @@ from fastpath_switch import LISTS, Switch, without_callbacks
 from litellm_accel._backend import load
 from litellm_accel.fastpath.admission.environment import Environment
 from litellm_accel.fastpath.notify import payload
-from litellm_accel.fastpath.plans import comparison, proof
+from litellm_accel.fastpath.plans import comparison
 from litellm_accel.fastpath.plans.proof import Candidate, Differs
 from litellm_accel.fastpath.router_state import RoutedPlan, RouterState
 from litellm_accel.fastpath.streams import builder
-from litellm_accel.fastpath.streams import source as lane_streams
+from litellm_accel.fastpath.streams import source as stream_source
 from litellm_accel.provider import Provider
 from litellm_accel.verify import background, masks, records
 from litellm_accel.verify.observe import Recorder, Streamed, SuccessLogger, outcome
@@ -125,7 +125,7 @@ def test_a_kind_is_served_after_three_calls_that_agree(provider: Provider, mode:
         assert not switch.gate.faults
         first[recorded] = steps.served.index(1)
         assert steps.served[first[recorded] :] == list(range(1, 10 - first[recorded]))
-        assert switch.gate.declined.get(proof.BEING_PROVEN, 0) == (0 if recorded else 3)
+        assert switch.gate.declined.get("being proven", 0) == (0 if recorded else 3)
     assert first[False] == first[True] + 3
 
 
@@ -303,13 +303,13 @@ def test_payloads_are_compared_while_stock_s_are_told(
 ) -> None:
     made = payload._Made.payload
     monkeypatch.setattr(payload._Made, "payload", lambda *given: {**made(*given), "model": "odd"})
-    alike, compared = payload.alike, []
+    alike, compared = payload.equivalent, []
 
     def learned(one: Any, two: Any, pairs: Any) -> bool:
         compared.append(one)
         return len(compared) == 1 or alike(one, two, pairs)  # the one that it is learned from
 
-    monkeypatch.setattr(payload, "alike", learned)
+    monkeypatch.setattr(payload, "equivalent", learned)
     reader = Reader()
     litellm.callbacks.append(reader)
     with switch.on():
@@ -332,7 +332,7 @@ def test_what_is_handed_on_in_the_end_is_compared(
         given["logging_obj"].model_call_details["odd"] = 1
 
     monkeypatch.setattr(litellm.utils, "update_response_metadata", updated)
-    monkeypatch.setattr(Environment, "judged", lambda self: None)
+    monkeypatch.setattr(Environment, "decline_reason", lambda self: None)
     monkeypatch.setattr(Environment, "met", lambda self: None)
     litellm.callbacks.append(Reader())
     switch = Switch(pooled=False, recorded=False)
@@ -369,7 +369,7 @@ def test_calls_with_equal_messages_count_once(provider: Provider, switch: Switch
     with switch.on():
         calls(provider, "acompletion", 9, steps, lambda number: said(0 if number < 6 else number))
     assert steps.served == [0] * 8 + [1]
-    assert switch.gate.declined == {"learned from": 1, proof.BEING_PROVEN: 7}
+    assert switch.gate.declined == {"learned from": 1, "being proven": 7}
 
 
 def test_a_plan_that_expires_is_compared_once_more(provider: Provider, switch: Switch) -> None:
@@ -537,24 +537,24 @@ def test_streams_are_served_once_they_are_proven(unproven: None, provider: Provi
 
 
 def _chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    begin = lane_streams.ChunkTrial.__init__
+    begin = stream_source.ChunkTrial.__init__
 
     def planting(self: Any, shape: Any, made: Any) -> None:
         root = other(made.response.root, "object")
         begin(self, shape, streaming.ChunkTemplate(root, made.noted, made.guarded))
 
-    monkeypatch.setattr(lane_streams.ChunkTrial, "__init__", planting)
+    monkeypatch.setattr(stream_source.ChunkTrial, "__init__", planting)
 
 
 def _attribute(monkeypatch: pytest.MonkeyPatch) -> None:
-    begin = lane_streams.ChunkTrial.__init__
+    begin = stream_source.ChunkTrial.__init__
 
     def planting(self: Any, shape: Any, made: Any) -> None:
         kind, names, nodes = made.noted.root
         root = template.Template((kind, (*names, "model"), (*nodes, (template.CONSTANT, "odd"))))
         begin(self, shape, streaming.ChunkTemplate(made.response, root, made.guarded))
 
-    monkeypatch.setattr(lane_streams.ChunkTrial, "__init__", planting)
+    monkeypatch.setattr(stream_source.ChunkTrial, "__init__", planting)
 
 
 def _end(monkeypatch: pytest.MonkeyPatch) -> None:

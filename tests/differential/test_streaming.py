@@ -22,7 +22,7 @@ from litellm.litellm_core_utils import streaming_handler
 
 import litellm_accel
 import replayed
-from litellm_accel import _backend
+from litellm_accel import hot
 from litellm_accel.components import get, streaming
 from litellm_accel.fastpath.notify import payload
 from litellm_accel.fastpath.plans.proof import Proof
@@ -622,13 +622,14 @@ def test_verify_finds_no_difference(thorough: bool) -> None:
 
 def test_what_a_release_lacks_is_not_watched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(streaming._NAMES, "litellm.types.utils", ("Delta", "no_such_name"))  # type: ignore[index]
-    streams = streaming.Streams(_backend.load("gate").Gate("streaming", 10))
+    gate = hot.gate.Gate("streaming", 10)
+    streams = streaming.Streams(gate, Proof(gate))
     assert streams.admitted() is None
 
 
 def test_where_streams_end_otherwise_only_chunks_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seams, "ends_streams_by_known_steps", lambda: False)
-    replaced = streaming.Streaming().replacements(_backend.load("gate").Gate("streaming", 10))
+    replaced = streaming.Streaming().replacements(hot.gate.Gate("streaming", 10))
     assert [replacement.target.rpartition(".")[2] for replacement in replaced] == ["__anext__", "__next__"]
 
 
@@ -642,7 +643,7 @@ def test_where_streams_end_otherwise_only_chunks_are_served(monkeypatch: pytest.
     ],
 )
 def test_whoever_wraps_what_is_passed_by_is_asked(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = _backend.load("gate").Gate("streaming", 10)
+    gate = hot.gate.Gate("streaming", 10)
     streams = streaming.Streams(gate, Proof(gate))
     assert streams.admitted() is None
     owner, _, name = place.rpartition(".")

@@ -67,7 +67,7 @@ import litellm
 import wrapt
 from litellm import _renewed
 
-from lane_switch import Switch, without_callbacks
+from fastpath_switch import Switch, without_callbacks
 
 litellm.suppress_debug_info = True
 url, mode, places, wrappers, profiled = json.loads(sys.argv[1])
