@@ -38,7 +38,6 @@ _ASYNCIFY = "litellm.litellm_core_utils.asyncify:asyncify"
 _FINISH = f"{_HANDLER}:CustomStreamWrapper._finalize_completed_stream"
 _TOTAL = f"{_HANDLER}:calculate_total_usage"
 _MAX_TEMPLATES = 1024
-_UNLEARNABLE = "unlearnable"  # what a reader says of a shape without a template
 _LITTLE = 512, 16384  # chunks, characters: put together in a millisecond
 _COUNTING = frozenset(("deployment_callback_on_success", "sync_deployment_callback_on_success"))
 
@@ -222,15 +221,13 @@ class Streams:
             reader.renew(self.templates)
         state = vars(wrapper)
         if not source.is_plain(state):
-            taken.append("first or last chunk")
+            taken.append(decline.FIRST_OR_LAST_CHUNK)
             return
         begins = not state["sent_first_chunk"]
         taken.append(reader.chunk(state))
         if taken[-1] is streaming.UNKNOWN:
             self.learn(wrapper, reader)
             taken.append(reader.chunk(state))
-        if taken[-1] == _UNLEARNABLE and reader.shape in self.trials:
-            taken.append(decline.BEING_PROVEN)
         if begins and not isinstance(taken[-1], Why):
             self._begin(wrapper.logging_obj)
 
@@ -265,6 +262,7 @@ class Streams:
             if self.proof.is_recorded:
                 self.templates[reader.shape] = learned
             else:
+                self.templates[reader.shape] = decline.BEING_PROVEN
                 self.trials[reader.shape] = ChunkTrial(reader.shape, learned)
 
     # --- proving
@@ -292,7 +290,7 @@ class Streams:
         difference = shadow.difference(vars(wrapper), chunk, self.handler.calculate_total_usage)
         if difference is not None:
             del self.trials[trial.shape]
-            self.proof.refuse(trial.shape, difference)
+            self.templates[trial.shape] = self.proof.refuse(trial.shape, difference)
             return
         trial.agreed.add(hash(shadow.line))
         if len(trial.agreed) >= self.proof.calls:

@@ -40,8 +40,6 @@ from litellm_accel.hot import chat
 _MAX_PLANS = 512
 _MAX_SIGHTED = 4096
 _MAX_FRESH = 64
-_MAX_OUTLINES = 1024
-_outlines: dict[tuple[frozenset[Any], Any], bytes] = {}
 # A kind of call that LiteLLM has refused before sending anything is not watched again so soon.
 _PAUSE_SECONDS = 10.0
 
@@ -49,14 +47,13 @@ _PAUSE_SECONDS = 10.0
 class Pipeline:
     """The plans of direct calls, and how any call is admitted, learned from and handed over.
 
-    A call is known by its *key*: everything it passes but the messages, and what these hold besides texts. The first
+    A call is known by its *key*: everything it passes but the messages. The first
     call of a key runs on stock, watched: what it sends and returns becomes the key's plan. Later calls are served by
     the plan. Where a reply is not one the plan covers, stock runs the call from its beginning with that reply in place
     of its first exchange, and the fast path learns from it for the next one. While many plans wait for a second call, a
     key must come twice to be learned.
 
     The values of free arguments are no part of a key, unless they are found to matter (``bound``) or it is a stream's.
-    The outline of a conversation is one of them: a call with another one must show that it does not matter.
 
     Without a record of ``verify`` a plan serves once it is proven on calls of its key, see ``proof``.
     """
@@ -128,12 +125,9 @@ class Pipeline:
                 reason = decline.STREAM_WITH_METADATA
             else:
                 key, free = found
-                free["messages"] = _outline(messages, not streaming)
                 key = b"%d " % epoch + key + self.environment.levels.key
                 if free and (streaming or key in self.bound):
                     key += b",".join(free.values())
-                if conversation is None:
-                    key += b"%d " % chat.kinds_of(messages)
                 if is_told:
                     key += success.nested(messages) if conversation is None else conversation.told_key
                 return Call(key, messages, encoded, free, kwargs, started, conversation)
@@ -210,7 +204,7 @@ class Pipeline:
             self.gate.decline(_difference(plan, call, read))
             return None
         self.gate.decline(decline.LEARNED_FROM)
-        plans[place] = Refused(plan.epoch, feed and feed.compared(call.conversation is None), plan)
+        plans[place] = Refused(plan.epoch, None if feed is None else feed.shown, plan)
         return LEARN
 
     def should_record(self, call: Call) -> bool:
@@ -691,26 +685,9 @@ def _difference(plan: Any, call: Call, read: Any) -> Why:
         return decline.VALUE_DIFFERS.of(decline.place(read))
     made = getattr(plan, "plan", plan)
     for name, value in made.free.items():
-        if name != "messages" and call.free[name] != value and name not in made.places:
+        if call.free[name] != value and name not in made.places:
             return decline.VALUE_DIFFERS.of(decline.place((name,)))
     return decline.MESSAGES_DIFFER
-
-
-def _role(message: Any) -> str:
-    role = message.get("role") if type(message) is dict else message
-    return role if type(role) is str else type(role).__name__
-
-
-def _outline(messages: list[Any], counted: bool) -> bytes:
-    """Return in which roles messages are and, if ``counted``, how many, as no member of a request says it."""
-    roles = frozenset([_role(one) for one in messages])
-    count = len(messages) if counted else "any"
-    known = _outlines.get((roles, count))
-    if known is None:
-        if len(_outlines) >= _MAX_OUTLINES:
-            _outlines.clear()
-        known = _outlines[roles, count] = orjson.dumps(["messages", *sorted(map(str, roles)), count])
-    return known
 
 
 def _fixed(call: Call) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def test_what_a_call_ran_through_is_watched_too(monkeypatch: pytest.MonkeyPatch)
     before = environment.epoch
     with monkeypatch.context() as patched:
         patched.setattr(cls, "__next__", _own)
-        assert environment.decline_reason() == "patched CustomStreamWrapper.__next__"
+        assert str(environment.decline_reason()) == "patched CustomStreamWrapper.__next__"
     assert environment.decline_reason() is None
     assert environment.epoch != before
     with monkeypatch.context() as patched:
@@ -252,7 +252,7 @@ def test_a_mock_in_the_place_of_what_is_loaded_late_is_noticed(monkeypatch: pyte
     monkeypatch.setattr(logging_utils, SERVICE_LOGGER, None)
     environment = Environment()
     monkeypatch.setattr(logging_utils, SERVICE_LOGGER, mock.Mock())
-    assert environment.decline_reason() == "patched litellm.litellm_core_utils.logging_utils._service_logger"
+    assert str(environment.decline_reason()) == "patched litellm.litellm_core_utils.logging_utils._service_logger"
 
 
 def test_a_variable_by_which_litellm_names_its_own_files_is_no_other_setting(monkeypatch: pytest.MonkeyPatch) -> None:

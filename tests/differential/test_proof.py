@@ -25,6 +25,7 @@ from litellm_accel.fastpath.router_state import RoutedPlan, RouterState
 from litellm_accel.fastpath.streams import builder
 from litellm_accel.fastpath.streams import source as stream_source
 from litellm_accel.provider import Provider
+from litellm_accel.stock.trace import Trace
 from litellm_accel.verify import background, masks, records
 from litellm_accel.verify.observe import Recorder, Streamed, SuccessLogger, outcome
 
@@ -259,11 +260,12 @@ def test_one_difference_refuses_the_kind(
         found = observed(provider, mode, 8, listens=listens)
     assert planted
     assert found == expected
-    assert switch.gate.served == 0
+    # What stock's router calls then comes by the other door, as another kind.
+    assert switch.gate.served == 0 or mode == "sync router"
     reasons = [reason for reason in switch.gate.declined if reason.startswith(f"differs from stock: {said}")]
-    assert len(reasons) == 1, switch.gate.declined
-    assert switch.gate.declined[reasons[0]] >= 3
-    assert switch.gate.faults == (name == "fault")
+    assert reasons, switch.gate.declined
+    assert sum(switch.gate.declined[reason] for reason in reasons) >= 3
+    assert bool(switch.gate.faults) == (name == "fault")
 
 
 def _counts_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,6 +334,7 @@ def test_what_is_handed_on_in_the_end_is_compared(
         given["logging_obj"].model_call_details["odd"] = 1
 
     monkeypatch.setattr(litellm.utils, "update_response_metadata", updated)
+    monkeypatch.setattr(Trace, "_note_stranger", lambda self, frame: None)
     monkeypatch.setattr(Environment, "decline_reason", lambda self: None)
     monkeypatch.setattr(Environment, "met", lambda self: None)
     litellm.callbacks.append(Reader())
@@ -586,7 +589,7 @@ def _usage(monkeypatch: pytest.MonkeyPatch) -> None:
         (_chunk, "streaming", "chunk 'object'"),
         (_attribute, "streaming", "stream's 'model'"),
         (_end, "streaming", "end of a stream, 'object'"),
-        (_opening, "chat", "a stream that the fast path opens differently: "),
+        (_opening, "chat", "the fast path opens the stream differently: "),
     ],
 )
 def test_a_stream_that_differs_is_stock_s(

@@ -192,7 +192,7 @@ def test_whoever_stands_in_a_module_of_an_unknown_release_is_called(
         assert patched == [0, 4], case
         assert after[0] >= 2, case
         assert first == [0, 4], case  # patched before anything was learned
-        assert len(reasons) == 1, case
+        assert len({reason.partition(": ")[2] for reason in reasons}) == 1, case
 
 
 def test_what_a_profiler_has_is_left_to_it(provider: Provider, unknown_release: Path) -> None:

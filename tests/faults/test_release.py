@@ -143,14 +143,15 @@ def test_routers(
     loop.close()
 
 
-def test_a_router_without_a_chat_is_left_to_stock(provider: Provider, served: Callable[[], int]) -> None:
+def test_calls_of_a_router_without_a_chat_come_by_the_other_door(provider: Provider, served: Callable[[], int]) -> None:
     params = {"model": "openai/gpt-4o", "api_key": "sk-1", "api_base": provider.url}
     router = litellm.Router(model_list=[{"model_name": "group", "litellm_params": params}], num_retries=0)
     router.chat = None
     for _ in range(4):
         assert router.completion("group", [{"role": "user", "content": "Hello"}]).choices
     status = litellm_accel.status()["chat"]
-    assert (status.served, status.faults) == (0, 0)
+    assert status.faults == 0
+    assert status.served > 0
     assert status.declined["router class"] == 4
 
 

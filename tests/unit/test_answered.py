@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from typing import Any
 
 import aiohttp
@@ -44,8 +45,10 @@ def test_it_has_all_that_aiohttps_own_has() -> None:
         response = _answered(Reply(0.0, 503, HEADERS, b"x" * 200_000), REQUEST)
         lacking = {name for name in await real() if not hasattr(response, name)}
         assert not lacking
-        for name in dir(aiohttp.ClientResponse):
-            getattr(response, name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            for name in dir(aiohttp.ClientResponse):
+                getattr(response, name)
         assert (response.status, response.method, str(response.url)) == (503, "POST", str(REQUEST.url))
         assert response.headers.getall("x-b") == ["1", "2"]
         assert response.connection is None

@@ -556,7 +556,8 @@ class SuccessNotifier:
         self._noted.keep(pair.constants)
         self.free: set[Path] = self._noted.free
         self.tries: int = pair.tries
-        self._shown = pair.first
+        # With arguments that may vary more than these two do, another call is compared with the first.
+        self.shown = pair.first if pair.first.pictures.given.keys else None
         self._parts = tuple(pair.parts)
         self._lists = tuple(pair.lists)
         self._paths = tuple(pair.paths)
@@ -609,14 +610,6 @@ class SuccessNotifier:
         If it differs from those learned from in more than may vary, the place is returned.
         """
         return self._noted.read(arguments)
-
-    def compared(self, is_plain: bool) -> ObservedCall | None:
-        """Return what a call that varies more than those learned from is compared with.
-
-        None if it takes two such calls to learn what becomes of their messages, which are the plainest or are not.
-        """
-        is_alike = (self._shown.read is None) is is_plain
-        return self._shown if is_alike or self._shown.pictures.given.keys else None
 
     def may_widen(self) -> bool:
         """Return whether it is worth another call's learning to let more vary."""
