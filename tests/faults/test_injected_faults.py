@@ -37,8 +37,8 @@ FILES = {
 }
 # What applications call: a guard and nothing else.
 DOORS = {
-    *((name, door) for name in ("direct", "routed") for door in ("acompletion", "completion")),
-    *(("routed", door) for door in ("_begun", "_guarded")),
+    *((name, door) for name in ("completion", "router") for door in ("acompletion", "completion")),
+    *(("router", door) for door in ("_begun", "_guarded")),
     *(("streaming", door) for door in ("anext", "snext", "finish", "build", "total", "asyncified")),
 }
 # Lines that cannot fail, and are outside the block that they begin.
