@@ -28,6 +28,7 @@ from litellm_accel.routing.accounting import Accounting
 from litellm_accel.routing.filters import Filters, Health, Tools
 from litellm_accel.routing.probe import probe, require_known
 from litellm_accel.routing.setting_words import unknown_settings
+from litellm_accel.stock import seams
 
 # What a choice or a record goes around. While one of these names holds another function or class than when the
 # component started, calls are declined; None stands for all functions and classes there.
@@ -572,6 +573,8 @@ class Routing(Component):
 
     def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         """Return the methods that choose, the listing of a model group, and the records of finished calls."""
+        if seams.has_core_of_its_own():
+            raise Unavailable("native: the installed LiteLLM's routers choose in a core of their own")
         try:
             reader = self._reader = Reader()
         except (ImportError, AttributeError) as error:

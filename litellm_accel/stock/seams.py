@@ -32,11 +32,15 @@ def understood_router() -> ModuleType | None:
     Later releases have a facade over a core, which calls ``litellm.acompletion`` by that name.
     """
     module = importlib.import_module("litellm.router")
-    is_plain = type(module.Router) is type
     is_whole = all(hasattr(module, name) for name in _OF_ROUTERS) and all(
         hasattr(module.Router, name) for name in _METHODS
     )
-    return module if is_plain and is_whole else None
+    return module if is_whole and not has_core_of_its_own() else None
+
+
+def has_core_of_its_own() -> bool:
+    """Return whether LiteLLM's router is a facade, which has another object choose, compiled or not."""
+    return type(importlib.import_module("litellm.router").Router) is not type
 
 
 def note_first_chunk(logging_obj: Any) -> Callable[..., None]:
