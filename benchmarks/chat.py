@@ -219,7 +219,7 @@ class Declined:
                 "messages": MESSAGES,
                 "api_base": provider.url,
                 "api_key": "sk-bench",
-                "caching": False,
+                "caching": True,  # without a cache it changes nothing, but the fast path does not know that
             }
             loop = asyncio.new_event_loop()
 
