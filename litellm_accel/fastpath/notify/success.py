@@ -576,7 +576,7 @@ class SuccessNotifier:
     def again(self, shown: ObservedCall, answer: Any) -> tuple[Any, Callable[[], SnapshotNode]]:
         """Return the ``Logging`` object of a call as ``shown``, not yet priced, and what makes a picture of all it did.
 
-        That has the form of ``Shown.told_state``. Nothing of the call's is touched. Raises ``Unrepeatable``.
+        That has the form of ``ObservedCall.told_state``. Nothing of the call's is touched. Raises ``Unrepeatable``.
         """
         arguments, messages = shown.pictures.again(shown.given)
         slots = shown.slots()

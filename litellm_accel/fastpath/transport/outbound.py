@@ -20,6 +20,7 @@ from litellm_accel.fastpath import decline, passage
 from litellm_accel.fastpath.decline import Why
 from litellm_accel.fastpath.plans.recorder import Reply
 from litellm_accel.fastpath.transport import pools
+from litellm_accel.fastpath.transport.client_guard import ClientGuard
 from litellm_accel.fastpath.transport.cookies import ClientCookies, NoCookies
 from litellm_accel.fastpath.transport.sockets import has_input
 from litellm_accel.hot import chat
@@ -178,17 +179,10 @@ def lost(plan: chat.Plan) -> Reply:
 
 def aprepare(plan: chat.Plan, body: bytes) -> OutboundRequest | Why:
     """Return the request of ``plan`` with ``body`` for the running event loop, or why stock must send it."""
-    loop = asyncio.get_running_loop()
-    held = plan.transports.get(loop) or plan.transports.obtain(loop)
-    if held is None:
-        return decline.NEW_LOOP
-    transport, client = plan.transports.obtain(loop) or held if held[1].is_gone() else held
-    if client.is_gone() or client.changed():
-        plan.expires = 0.0
-        return decline.CHANGED_CLIENT
-    cookie = client.cookies.header()
-    if cookie is None:
-        return decline.COOKIES
+    found = _client(asyncio.get_running_loop(), plan)
+    if isinstance(found, Why):
+        return found
+    transport, client, cookie = found
     options = plan.request
     session = transport._get_valid_client_session()  # the name that every release has
     pooled = plan.opening is None and pools.current() is not None and options["prepared"].get(session) is not None
@@ -204,6 +198,15 @@ def prepare(plan: chat.Plan, body: bytes) -> OutboundRequest | Why:
 
 def post_in(loop: asyncio.AbstractEventLoop | None, plan: Any, body: bytes) -> OutboundRequest | Why:
     """As ``prepare``, for a thread in which ``loop`` is running when the call begins."""
+    found = _client(loop, plan)
+    if isinstance(found, Why):
+        return found
+    transport, client, cookie = found
+    return OutboundRequest(transport, plan.request, body, plan.opening, client.cookies, cookie, plan.log)
+
+
+def _client(loop: asyncio.AbstractEventLoop | None, plan: chat.Plan) -> tuple[Any, ClientGuard, bytes] | Why:
+    """Return the transport of ``plan`` for ``loop``, LiteLLM's client of it and its cookies, or why stock must send."""
     held = plan.transports.get(loop) or plan.transports.obtain(loop)
     if held is None:
         return decline.NEW_LOOP
@@ -212,9 +215,7 @@ def post_in(loop: asyncio.AbstractEventLoop | None, plan: Any, body: bytes) -> O
         plan.expires = 0.0
         return decline.CHANGED_CLIENT
     cookie = client.cookies.header()
-    if cookie is None:
-        return decline.COOKIES
-    return OutboundRequest(transport, plan.request, body, plan.opening, client.cookies, cookie, plan.log)
+    return decline.COOKIES if cookie is None else (transport, client, cookie)
 
 
 def _closing(connector: Any, url: Any) -> bool:
