@@ -39,11 +39,20 @@ class UnheardCalls:
         worker = self._worker
         try:
             worker.ensure_initialized_and_enqueue(_event(count, self._fault))
+        except Exception as error:  # the loop of another thread, to which the worker was bound, has just been closed
+            asyncio.create_task(_refused(error))  # noqa: RUF006 - it must be lost to be reported
+            return
+        try:
             task = worker._worker_task
             if inspect.getcoroutinestate(task.get_coro()) != inspect.CORO_CREATED:
                 self._running = weakref.ref(task)
         except Exception as error:
             self._fault(error)
+
+
+async def _refused(error: Exception) -> None:
+    """Fail as LiteLLM's own task does where its worker raises: the loop's handler of errors hears of it."""
+    raise error
 
 
 async def _event(count: Callable[[], None] | None, fault: Callable[[BaseException], None]) -> None:
