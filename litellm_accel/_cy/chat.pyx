@@ -578,6 +578,11 @@ cdef class Plan:
         self._before = suffix
         self._holes = ()
 
+    @property
+    def learned(self) -> Any:
+        """What tells the plan's calls apart that pass what LiteLLM notes in, None where nobody is told of them."""
+        return self.notifier if self.notifier is not None else self.opening
+
     def open(
         self, places: dict[str, str | None], before: bytes, holes: tuple[tuple[str, bytes], ...]
     ) -> None:

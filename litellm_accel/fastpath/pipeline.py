@@ -121,8 +121,6 @@ class Pipeline:
                 reason = self.arguments.told(kwargs)
             elif encoded is None:
                 reason = decline.MESSAGES
-            elif streaming and argument_writes.are_in(kwargs):
-                reason = decline.STREAM_WITH_METADATA
             else:
                 key, free = found
                 key = b"%d " % epoch + key + self.environment.levels.key
@@ -187,7 +185,7 @@ class Pipeline:
             self.gate.decline(decline.MESSAGE_KINDS.of(words(odd)))
             return None
         self.fresh.discard(call.key)
-        feed = plan.notifier
+        feed = plan.learned
         read = [] if feed is None else feed.read(call.kwargs)
         call.objects = read if type(read) is list else None
         if fits and plan.covers(call.free) and call.objects is not None:
@@ -278,10 +276,7 @@ class Pipeline:
         # Where somebody has dropped all plans since, one that is in no place.
         begun = found if type(found) is Refused else Refused(self.environment.epoch)
         streaming = bool(kwargs.get("stream"))
-        # Streams with noted arguments are stock's to open.
-        pictures = (
-            argument_writes.CallSnapshots(call.messages, {} if streaming else kwargs) if self.is_told(kwargs) else None
-        )
+        pictures = argument_writes.CallSnapshots(call.messages, kwargs) if self.is_told(kwargs) else None
         recording = Recording(pictures, streaming)
         try:
             with recorder.scripted(recording):
@@ -339,13 +334,15 @@ class Pipeline:
             if streaming:
                 body = recording.sent[0].request.content
                 are_current = functools.partial(self._is_epoch, plan.epoch)
-                plan.opening = self.openings.opening(begun.shown, shown, recording, body, are_current, refuse)
+                earlier = begun.plan and begun.plan.learned
+                opening = self.openings.opening(begun.shown, shown, recording, body, are_current, earlier, refuse)
+                plan.opening = opening
             elif recording.pictures is not None:
                 reply = recording.sent[0].reply
                 answer = plan.answer(reply.status, reply.headers, reply.body)
                 assert recording.pricing is not None  # or there is no plan
                 total = self.maker.total(recording.pricing)
-                earlier = begun.plan and begun.plan.notifier
+                earlier = begun.plan and begun.plan.learned
                 plan.notifier = self.notifiers.notifier(begun.shown, shown, answer, total, earlier, refuse)
             plans[place] = self.proof.placed(place, made, begun.plan)
             return
@@ -532,8 +529,8 @@ class Pipeline:
             made = post(plan, plan.body(self._written(plan, call), call.free))
             if not isinstance(made, Why):
                 self.environment.listeners.place()
-                if plan.notifier is not None:
-                    made.begun = plan.notifier.send(call)
+                if plan.learned is not None:
+                    made.begun = plan.learned.send(call)
                     if post is outbound.aprepare:
                         self.notifiers.bind(call.kwargs)
         except Exception as error:
@@ -590,7 +587,7 @@ class Pipeline:
             if plan.log is not None and not plan.log.fits(reply):
                 return None
             opened: tuple[Any, Any] | None
-            opened = plan.opening.open(reply, call.told_messages, call.kwargs, call.started, post.cookies)
+            opened = plan.opening.open(reply, post.begun, call.started, post.cookies)
         except Exception as error:
             self.gate.fault(error)
             return None

@@ -273,9 +273,9 @@ class RoutedPlan:
         return moment
 
     @property
-    def notifier(self) -> Any:
-        """What tells callbacks of the plan's successes, None if there are none."""
-        return self.plan.notifier
+    def learned(self) -> Any:
+        """What tells the plan's calls apart, see ``chat.Plan``."""
+        return self.plan.learned
 
     def is_of(self, deployment: Any) -> bool:
         """Return whether this is the plan of ``deployment``: equal ones have the same identifier, and the same plan."""

@@ -132,7 +132,7 @@ class Candidate:
         self.kinds = made.kinds
         self.rewriting = made.rewriting
         self.covers = made.covers
-        self.notifier = made.notifier
+        self.learned = made.learned
         self._agreed: set[int] = set()  # their messages
         self._running: set[int] = set()
         self._missing = CALLS

@@ -11,10 +11,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import dataclasses
-import datetime
 import importlib
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -25,7 +23,6 @@ from openai import NotGiven
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.notify import success
 from litellm_accel.fastpath.notify.payload import Payloads
-from litellm_accel.fastpath.plans.argument_writes import at
 from litellm_accel.fastpath.plans.header_maps import HeaderMaps
 from litellm_accel.fastpath.plans.proof import Trial
 from litellm_accel.fastpath.plans.recorder import Recording, Reply
@@ -56,6 +53,8 @@ class ObservedStream(success.ObservedCall):
         pictures = recording.pictures
         if pictures is None or pictures.state is None:
             raise Unrepeatable(decline.STREAM_UNKNOWN)
+        if pictures.logging is not None and not recording.sent[0].options:
+            raise Unrepeatable(decline.STREAM_LOGGING)  # which holds the stream, in a thread
         self.parts = dict(pictures.state.named())
         super().__init__(pictures, arguments, None, plan, read, self.parts["logging"])
         self.stream = dict(self.parts["stream"].named())
@@ -83,9 +82,13 @@ class _StreamDiff(success.CallDiff):
     later: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
-        self, first: ObservedStream, second: ObservedStream, conversions: Mapping[str, Callable[[Any], Any]]
+        self,
+        first: ObservedStream,
+        second: ObservedStream,
+        earlier: StreamOpener | None,
+        conversions: Mapping[str, Callable[[Any], Any]],
     ) -> None:
-        super().__init__(first, second, None)
+        super().__init__(first, second, earlier)
         self._shown = first, second
         self._conversions = conversions
         self.copied: dict[int, tuple[str, Any]] = {}
@@ -106,8 +109,6 @@ class _StreamDiff(success.CallDiff):
             return (template.SLOT, name)
         if name in _MOMENTS and type(one) is type(two):
             return (template.SLOT, _MOMENTS[name])
-        if name == success.TAGS:
-            return None  # without metadata they are the same in all calls
         if name == _ADDITIONAL:
             return self._additional(one, two)
         if name in ("_response_headers", "response_headers"):
@@ -132,35 +133,6 @@ class _StreamDiff(success.CallDiff):
                 self._given[slot] = one.original
                 return (template.SLOT, slot)
         raise Unrepeatable(decline.RESPONSE_HEADERS)
-
-
-class _Form:
-    """What LiteLLM holds of one kind of call, as two calls have shown it, open for what belongs to one call."""
-
-    def __init__(self, pair: _StreamDiff) -> None:
-        self._root = template.Template(pair.node(pair.first.state, pair.second.state, None))
-        if pair.fresh is not None:
-            raise Unrepeatable(decline.STREAM_TRACE_IDS)
-        self._parts = tuple(pair.parts)
-        self._lists = tuple(pair.lists)
-        self._paths = tuple(pair.paths)
-        self._blanks = tuple(pair.blanks)
-
-    def fill(self, messages: Any, arguments: Mapping[str, Any], slots: dict[str, Any]) -> Any:
-        """Return it for a call with these ``messages`` and ``arguments``; ``slots`` are its clocks and identifiers.
-
-        Nothing mutable is shared but what stock shares.
-        """
-        copies: dict[int, list[Any]] = {}
-        for slot, copied in self._lists:
-            slots[slot] = copied.made(messages, copies)
-        for slot, path in self._paths:
-            slots[slot] = at(path, arguments)
-        for slot, kind in self._blanks:
-            slots[slot] = kind()
-        for slot, part in self._parts:
-            slots[slot] = part.build([], slots)
-        return self._root.build([], slots)
 
 
 class OpenerFactory:
@@ -195,26 +167,29 @@ class OpenerFactory:
         recording: Recording,
         body: bytes,
         are_current: Callable[[], bool],
+        earlier: StreamOpener | None,
         refuse: Callable[[str], None],
     ) -> StreamOpener:
         """Return how streams like these two are opened, proven on the second. Raises ``Unrepeatable``.
 
-        ``are_current`` says whether the settings are those of now when a stream ends; ``refuse`` is told of what is
-        found to differ from stock later.
+        ``are_current`` says whether the settings are those of now when a stream ends; ``earlier`` opens those from
+        which the second differs in too much; ``refuse`` is told of what is found to differ from stock later.
         """
-        made = StreamOpener(self, first, second, recording.stream, are_current, refuse)
+        pair = _StreamDiff(first, second, earlier, self.conversions)
+        made = StreamOpener(self, pair, recording.stream, are_current, refuse)
         made.prove(second, recording, body)
         return made
 
 
-class StreamOpener:
+class StreamOpener(success.LearnedCall):
     """Opens streams of one kind of call."""
+
+    early: ClassVar[tuple[str, ...]] = (*success.LearnedCall.early, "llm_caching_handler", "logging_loop")
 
     def __init__(
         self,
         openings: OpenerFactory,
-        first: ObservedStream,
-        second: ObservedStream,
+        pair: _StreamDiff,
         made: Any,
         are_current: Callable[[], bool],
         refuse: Callable[[str], None],
@@ -226,9 +201,8 @@ class StreamOpener:
             raise Unrepeatable(decline.STREAM_CLASS.of(type(made).__name__))
         if type(stream) not in (openings.sdk.AsyncStream, openings.sdk.Stream):
             raise Unrepeatable(decline.STREAM_CLASS.of(type(stream).__name__))
+        super().__init__(openings.notifiers, pair)
         self._openings = openings
-        pair = _StreamDiff(first, second, openings.conversions)
-        self._form = _Form(pair)
         self._copied = tuple(pair.copied.values())
         self._in_loop = type(stream) is openings.sdk.AsyncStream
         self._client, self._cast_to, self._alias = stream._client, stream._cast_to, stream.__orig_class__
@@ -236,13 +210,14 @@ class StreamOpener:
         response, request = stream.response, stream.response.request
         self._encoding = response.default_encoding
         self._url, self._timeout = request.url, dict(request.extensions["timeout"])
-        self._request_headers = second.plan.request["headers"]
+        self._request_headers = pair.second.plan.request["headers"]
         self.content_type = response.headers.get("content-type")
         feeds = openings.notifiers
         self._ends = StreamPricer(are_current, openings.total, feeds.fault, Trial(feeds.proof, refuse))
-        self._payloads = Payloads(feeds.sources, feeds.fault, False, Trial(feeds.proof, refuse))
+        is_noted = bool(pair.first.pictures.given.keys)
+        self._payloads = Payloads(feeds.sources, feeds.fault, is_noted, Trial(feeds.proof, refuse))
         raw = openings.call.__code__ if self._in_loop else openings.classes[0]
-        if any(shown.details.get(RAW) is not raw for shown in (first, second)):
+        if any(shown.details.get(RAW) is not raw for shown in (pair.first, pair.second)):
             raise Unrepeatable(decline.STREAM_RAW)
 
     def prove(self, shown: ObservedStream, recording: Recording, body: bytes) -> None:
@@ -254,9 +229,10 @@ class StreamOpener:
         heads = self.mapped(chat.read_headers(reply.headers))
         if heads is None:
             raise Unrepeatable(decline.STREAM_HEADERS)
-        opened = take_snapshot(self.fill(heads, shown.told(without_nodes(shown.messages)), shown.given, shown.slots()))
-        if not equivalent(opened, shown.state, {}):
-            raise Unrepeatable(decline.STREAM_OPENED_OTHERWISE.of(where(opened, shown.state)))
+        begun = self._begun_as(shown)
+        opened, told = take_snapshot([self._filled(heads, begun), begun.objects[0]]), shown.told_state()
+        if not equivalent(opened, told, {}):
+            raise Unrepeatable(decline.STREAM_OPENED_OTHERWISE.of(where(opened, told).partition(".")[2]))
         if _anatomy(self.over(reply.live, stream, body)) != _anatomy(stream):
             raise Unrepeatable(decline.STREAM_READ_OTHERWISE)
 
@@ -284,17 +260,12 @@ class StreamOpener:
     # --- opening
 
     def open(
-        self,
-        reply: Reply,
-        messages: Any,
-        arguments: Mapping[str, Any],
-        started: float,
-        cookies: ClientCookies | NoCookies,
+        self, reply: Reply, begun: success.Begun, started: float, cookies: ClientCookies | NoCookies
     ) -> tuple[Any, Any] | None:
         """Return LiteLLM's stream over the body of ``reply``, and what a router would call again with.
 
-        Returns None if stock must judge the reply. ``started`` is when the call began (``time.time()``). What the reply
-        sets is kept in ``cookies``.
+        Returns None if stock must judge the reply. ``begun`` is the call that was sent, which began at ``started``
+        (``time.time()``). What the reply sets is kept in ``cookies``.
         """
         read = chat.read_headers(reply.headers)
         heads = self.mapped(read)
@@ -304,51 +275,44 @@ class StreamOpener:
             cookies.store(read[1], reply.headers)
         openings = self._openings
         now = time.time()
-        start = datetime.datetime.fromtimestamp(started)
-        sent = datetime.datetime.fromtimestamp(reply.sent)
         duration, total = (now - reply.sent) * 1000, (now - started) * 1000
-        wrapper, _, caching = openings.classes
-        objects = made, logging, handler = tuple(map(object.__new__, (wrapper, openings.notifiers.fed, caching)))
+        made, logging = object.__new__(openings.classes[0]), object.__new__(openings.notifiers.fed)
         logging.payloads, logging.routed, logging.ends = self._payloads, None, self._ends
         stream = self._stream(reply)
-        state = self.fill(
-            heads,
-            messages,
-            arguments,
+        begun.end(reply.sent, now)
+        begun.slots.update(
             {
-                "start": start,
-                "sent": sent,
-                "provider_ms": duration,
-                "windows": ((reply.sent, now),),
-                "litellm_call_id": str(uuid.uuid4()),
-                "litellm_trace_id": str(uuid.uuid4()),
                 RAW: self._finished() if self._in_loop else made,
                 "completion_stream": stream,
                 "logging_obj": logging,
-                "llm_caching_handler": handler,
-                "logging_loop": asyncio.get_running_loop() if self._in_loop else None,
                 "rules": openings.rules(),
                 "total": total,
                 "overhead": round(total - duration, 4),
                 "created": now,
                 "key": self._client._idempotency_key(),
                 "not given": NotGiven(),
-            },
+            }
         )
+        state = self._filled(heads, begun)
         options, fields_set = self._options
         stream._options = _model(options, state["options"], fields_set)
-        for held, part in zip(objects, ("stream", "logging", "handler"), strict=True):
+        handler = begun.slots["llm_caching_handler"]
+        for held, part in ((made, "stream"), (logging, "logging"), (handler, "handler")):
             held.__dict__ = state[part]
         return made, state["again"]
 
-    def fill(
-        self, heads: Mapping[str, Any] | None, messages: Any, arguments: Mapping[str, Any], slots: dict[str, Any]
-    ) -> Any:
+    def _objects(self) -> dict[str, Any]:
+        return {
+            "llm_caching_handler": object.__new__(self._openings.classes[2]),
+            "logging_loop": asyncio.get_running_loop() if self._in_loop else None,
+        }
+
+    def _filled(self, heads: Mapping[str, Any], begun: success.Begun) -> Any:
         """Return the attributes of a stream's parts, filled in."""
-        slots.update(heads or {})
+        begun.slots.update(heads)
         for slot, example in self._copied:
-            slots[slot] = copy.copy(example)
-        return self._form.fill(messages, arguments, slots)
+            begun.slots[slot] = copy.copy(example)
+        return self._end(begun)
 
     def request(self, body: bytes, cookie: bytes) -> httpx.Request:
         """Return the request as the SDK's HTTP client would have made it, with this ``cookie`` header."""
