@@ -351,8 +351,7 @@ COUNTED_BEFOREHAND = Reason(
 )
 CHOICE_WRITES = Reason(
     "routing",
-    "The choice of a deployment has told the rest of the call something, which LiteLLM must take up. Streams of "
-    "routers with `latency-based-routing` are among these.",
+    "The choice of a deployment has told the rest of the call something, which LiteLLM must take up.",
     "chat",
 )
 DEPLOYMENT_CHANGED = Reason(

@@ -53,7 +53,7 @@ class Pipeline:
     of its first exchange, and the fast path learns from it for the next one. While many plans wait for a second call, a
     key must come twice to be learned.
 
-    The values of free arguments are no part of a key, unless they are found to matter (``bound``) or it is a stream's.
+    The values of free arguments are no part of a key, unless they are found to matter (``bound``).
 
     Without a record of ``verify`` a plan serves once it is proven on calls of its key, see ``proof``.
     """
@@ -124,7 +124,7 @@ class Pipeline:
             else:
                 key, free = found
                 key = b"%d " % epoch + key + self.environment.levels.key
-                if free and (streaming or key in self.bound):
+                if free and key in self.bound:
                     key += b",".join(free.values())
                 if is_told:
                     key += success.nested(messages) if conversation is None else conversation.told_key

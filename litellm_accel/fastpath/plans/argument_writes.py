@@ -85,7 +85,9 @@ class CallSnapshots:
         self.sent = {}
         take_snapshot(self._held, self.sent)
         if _LOGGING in self._held:
-            conceal_objects(self.sent[id(self._held[_LOGGING])])
+            for held in (self._held[_LOGGING], self._held[_LOGGING].get("model_call_details")):
+                if id(held) in self.sent:
+                    conceal_objects(self.sent[id(held)])
 
     def succeed(self, logging: Any) -> None:
         """Take those of the moment when the call has succeeded and nobody has been told."""

@@ -96,7 +96,7 @@ def conceal_objects(node: SnapshotNode, stream: Any = None) -> None:
 
 def _concealed(name: Any, held: Any, stream: Any) -> Any:
     if name == RAW:
-        return _raw(held, stream)
+        return _raw(held, stream) if stream is not None else getattr(held, "cr_code", held)
     return type(held) if name in OBJECTS or type(held) is NotGiven else held
 
 

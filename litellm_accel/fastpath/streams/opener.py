@@ -67,6 +67,7 @@ class ObservedStream(success.ObservedCall):
         return {
             **super().slots(),
             **{name: objects[name] for name in OBJECTS},
+            "start": dict(self.parts["handler"].named())["start_time"],  # of the call, whenever its logging began
             "total": hidden["_response_ms"],
             "overhead": hidden["litellm_overhead_time_ms"],
             "created": self.stream["_stream_created_time"],
@@ -184,7 +185,7 @@ class OpenerFactory:
 class StreamOpener(success.LearnedCall):
     """Opens streams of one kind of call."""
 
-    early: ClassVar[tuple[str, ...]] = (*success.LearnedCall.early, "llm_caching_handler", "logging_loop")
+    early: ClassVar[tuple[str, ...]] = (*success.LearnedCall.early, "llm_caching_handler", "logging_loop", RAW)
 
     def __init__(
         self,
@@ -282,7 +283,6 @@ class StreamOpener(success.LearnedCall):
         begun.end(reply.sent, now)
         begun.slots.update(
             {
-                RAW: self._finished() if self._in_loop else made,
                 "completion_stream": stream,
                 "logging_obj": logging,
                 "rules": openings.rules(),
@@ -293,6 +293,8 @@ class StreamOpener(success.LearnedCall):
                 "not given": NotGiven(),
             }
         )
+        if not self._in_loop:
+            begun.slots[RAW] = made
         state = self._filled(heads, begun)
         options, fields_set = self._options
         stream._options = _model(options, state["options"], fields_set)
@@ -302,10 +304,10 @@ class StreamOpener(success.LearnedCall):
         return made, state["again"]
 
     def _objects(self) -> dict[str, Any]:
-        return {
-            "llm_caching_handler": object.__new__(self._openings.classes[2]),
-            "logging_loop": asyncio.get_running_loop() if self._in_loop else None,
-        }
+        made = {"llm_caching_handler": object.__new__(self._openings.classes[2]), "logging_loop": None}
+        if self._in_loop:
+            made.update({"logging_loop": asyncio.get_running_loop(), RAW: self._finished()})
+        return made
 
     def _filled(self, heads: Mapping[str, Any], begun: success.Begun) -> Any:
         """Return the attributes of a stream's parts, filled in."""

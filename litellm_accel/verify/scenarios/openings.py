@@ -38,7 +38,7 @@ ARGUMENTS = (
     Scenario("timeout-object", {"timeout": Made(_timeout)}, way="either"),
     Scenario("retries", {"max_retries": 3, "num_retries": 1}),
     Scenario("provider", model="perplexity/sonar", calls=5),
-    Scenario("metadata", {"metadata": {"a": 1}}, way="declined"),
+    Scenario("metadata", {"metadata": {"a": 1}}, calls=6),
     Scenario("options-without-stream", {"stream": False, **USAGE}, way="declined"),
     Scenario(
         "parts",
@@ -108,7 +108,6 @@ ROUTERS = (
             via=ROUTED,
             calls=6,
             logs=False,
-            way="declined" if strategy == "latency-based-routing" else "served",
             crossing=strategy == "usage-based-routing-v2",
         )
         for strategy in ("least-busy", "usage-based-routing-v2", "latency-based-routing")
@@ -329,9 +328,11 @@ async def _full(stage: Any) -> None:
 SCRIPTS = (
     Scenario("made-of", script=_made_of, via=ASYNC),
     Scenario("made-of-usage", USAGE, script=_made_of, via=ASYNC),
+    Scenario("made-of-metadata", {"metadata": {"a": {"b": 1}}}, script=_made_of, via=ASYNC),
     Scenario("ends", script=_ends, via=ASYNC),
     *crossed(
         Scenario("ends-usage", USAGE, script=_ends, via=ASYNC),
+        Scenario("ends-metadata", {"metadata": {"a": {"b": 1}}}, script=_ends, via=ASYNC),
         Scenario("ends-logger", USAGE, callbacks={"_async_success_callback": ("async",)}, script=_ends, via=ASYNC),
     ),
     Scenario("made-of-sync", script=_made_of_sync, via=SYNC),
