@@ -575,7 +575,7 @@ def _opening(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def planting(self: Candidate, made: Any, earlier: Any) -> None:
         begin(self, made, earlier)
-        self.plan.opening._form._root = other(self.plan.opening._form._root.root, "optional_params")
+        self.plan.opening._root = other(self.plan.opening._root.root, "optional_params")
 
     monkeypatch.setattr(Candidate, "__init__", planting)
 

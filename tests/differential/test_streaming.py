@@ -683,7 +683,7 @@ def test_what_a_release_lacks_is_not_watched(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_where_streams_end_otherwise_only_chunks_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seams, "ends_streams_by_known_steps", lambda: False)
+    monkeypatch.setattr(seams.StreamEnd, "_STEPS", {**seams.StreamEnd._STEPS, "another_step": ()})
     replaced = streaming.Streaming().replacements(hot.gate.Gate("streaming", 10))
     assert [replacement.target.rpartition(".")[2] for replacement in replaced] == ["__anext__", "__next__"]
 

@@ -27,6 +27,8 @@ _LEAVES = ("id", "created", "system_fingerprint", "content", *_COUNTS)
 _SAME = ("id", "created", "model", "object", "system_fingerprint")
 _SHOWN = ("finish_reason", "index", "role")
 _USAGE, _MODEL = "usage", "provider_response_model"
+# How a usage is called that the provider has not reported: then LiteLLM counts the tokens of all texts.
+_UNREPORTED = "Unreported"
 _COST = "cost"
 # What OpenAI's chunks say of the stream besides, and what fills them up to hide how long their text is.
 _STATED, _FILLING = "service_tier", "obfuscation"
@@ -57,7 +59,8 @@ class Text:
             raise Unrepeatable(decline.WHOLE_NOT_PLAIN)
         if type(found["system_fingerprint"]) not in (str, type(None)):
             raise Unrepeatable(decline.WHOLE_NOT_PLAIN)
-        tokens = counted(usage)
+        is_reported = not type(usage).__name__.startswith(_UNREPORTED)
+        tokens = counted(usage) if is_reported else None
         is_sum = usage.prompt_tokens + usage.completion_tokens == usage.total_tokens
         if tokens is None or not is_sum or getattr(usage, "cost", None) is not None:
             raise Unrepeatable(decline.WHOLE_NOT_PLAIN)
@@ -116,9 +119,12 @@ class Assembler:
 
     def __init__(self, builder: FunctionType, kinds: tuple[Any, ...], proof: Proof) -> None:
         self._proof = proof
-        # What goes wrong with marked chunks is not logged.
+        # What goes wrong with marked chunks is not logged: its module's functions run over other names.
         names = {**builder.__globals__, "verbose_logger": SimpleNamespace(exception=_unsaid, debug=_unsaid)}
-        self._builder = FunctionType(builder.__code__, names, builder.__name__, builder.__defaults__)
+        for name, held in names.items():
+            if type(held) is FunctionType and held.__globals__ is builder.__globals__:
+                names[name] = _over(names, held)
+        self._builder = _over(names, builder)
         self._kinds = kinds
         self._templates: dict[Any, template.Template | None] = {}
 
@@ -166,6 +172,13 @@ class Assembler:
             return self._builder(list(chunks), logging_obj=deaf)
         except Exception:
             raise Unrepeatable(decline.WHOLE_DIFFERS) from None
+
+
+def _over(names: dict[str, Any], function: FunctionType) -> FunctionType:
+    """Return ``function`` as one that looks up its ``names`` there."""
+    made = FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
+    made.__kwdefaults__ = function.__kwdefaults__
+    return made
 
 
 def compare(made: Any, response: Any, trial: Trial) -> None:
