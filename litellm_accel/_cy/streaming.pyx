@@ -76,7 +76,7 @@ cdef class Reader:
 
     Where ``templates`` holds a reason for a shape, stock makes the chunk. ``package`` holds the names of the module
     ``litellm``. After ``chunk()`` has returned ``UNKNOWN``, ``value`` is the event as parsed, and ``shape`` its shape,
-    which that of a stream's first event shares with no other.
+    which that of a stream's first event shares with no other, nor that of one after a call of a tool with one before.
     """
 
     cdef readonly Splitter splitter
@@ -126,7 +126,7 @@ cdef class Reader:
         return made
 
     cdef object _made(self, bytes line, bint begins, dict state):
-        found = self._template(line, begins)
+        found = self._template(line, begins, state)
         if type(found) is not ChunkTemplate:
             return found
         template = <ChunkTemplate>found
@@ -148,7 +148,7 @@ cdef class Reader:
         chunks.append(response)
         return response
 
-    cdef object _template(self, bytes line, bint begins):
+    cdef object _template(self, bytes line, bint begins, dict state):
         try:
             value = _loads(line[6:] if line[5:6] == b" " else line[5:])
         except ValueError:
@@ -161,6 +161,8 @@ cdef class Reader:
         self.shape, self._leaves = <tuple>found
         if begins:
             self.shape = ("first", self.shape)
+        elif state.get("tool_call"):
+            self.shape = ("tools", self.shape)
         if self.shape == self._last_shape:
             return self._last
         template = self.templates.get(self.shape, _UNKNOWN)
@@ -287,6 +289,11 @@ cdef object _text(object chunk, tuple kinds):
     return text if type(text) is str else None
 
 
+cdef object _index(dict members):
+    """Return of which choice a chunk with these ``members`` is."""
+    return PyObject_GenericGetAttr(members["choices"][0], "__pydantic_extra__").get("index")
+
+
 cdef bint _alike(object one, object other) except -1:
     """Return whether two chunks that hold a text alone are otherwise alike."""
     cdef dict first = PyObject_GenericGetAttr(one, "__dict__")
@@ -299,7 +306,7 @@ cdef bint _alike(object one, object other) except -1:
             return False
     if not _same_extra(
         PyObject_GenericGetAttr(one, "__pydantic_extra__"), PyObject_GenericGetAttr(other, "__pydantic_extra__")
-    ):
+    ) or _index(first) != _index(second):
         return False
     hidden = PyObject_GenericGetAttr(one, "__pydantic_private__")["_hidden_params"]
     hidden_too = PyObject_GenericGetAttr(other, "__pydantic_private__")["_hidden_params"]

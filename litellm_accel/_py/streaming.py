@@ -65,7 +65,7 @@ class Reader:
 
     Where ``templates`` holds a reason for a shape, stock makes the chunk. ``package`` holds the names of the module
     ``litellm``. After ``chunk()`` has returned ``UNKNOWN``, ``value`` is the event as parsed, and ``shape`` its shape,
-    which that of a stream's first event shares with no other.
+    which that of a stream's first event shares with no other, nor that of one after a call of a tool with one before.
     """
 
     __slots__ = ("_last", "_last_shape", "_leaves", "_package", "shape", "splitter", "templates", "value")
@@ -112,7 +112,7 @@ class Reader:
         return made
 
     def _made(self, line: bytes, begins: bool, state: dict[str, Any]) -> Any:
-        template = self._template(line, begins)
+        template = self._template(line, begins, state)
         if type(template) is not ChunkTemplate:
             return template
         chunks = state["chunks"]
@@ -133,7 +133,7 @@ class Reader:
         chunks.append(response)
         return response
 
-    def _template(self, line: bytes, begins: bool) -> Any:
+    def _template(self, line: bytes, begins: bool, state: dict[str, Any]) -> Any:
         try:
             value = orjson.loads(line[6:] if line[5:6] == b" " else line[5:])
         except ValueError:
@@ -146,6 +146,8 @@ class Reader:
         self.shape, self._leaves = found
         if begins:
             self.shape = "first", self.shape
+        elif state.get("tool_call"):
+            self.shape = "tools", self.shape
         if self.shape == self._last_shape:
             return self._last
         template = self.templates.get(self.shape, UNKNOWN)
@@ -267,6 +269,11 @@ def _text(chunk: Any, kinds: tuple[Any, ...]) -> str | None:
     return text if type(text) is str else None
 
 
+def _index(members: dict[str, Any]) -> Any:
+    """Return of which choice a chunk with these ``members`` is."""
+    return members["choices"][0].__pydantic_extra__.get("index")
+
+
 def _alike(one: Any, other: Any) -> bool:
     """Return whether two chunks that hold a text alone are otherwise alike."""
     first = vars(one)
@@ -274,7 +281,7 @@ def _alike(one: Any, other: Any) -> bool:
     for name in _MEMBERS:
         if first.get(name) != second.get(name):
             return False
-    if not _same_extra(one.__pydantic_extra__, other.__pydantic_extra__):
+    if not _same_extra(one.__pydantic_extra__, other.__pydantic_extra__) or _index(first) != _index(second):
         return False
     hidden = one.__pydantic_private__["_hidden_params"]
     hidden_too = other.__pydantic_private__["_hidden_params"]

@@ -528,7 +528,12 @@ class Streams:
                 is_little = self._is_little(kwargs.get("chunks"), kwargs.get("messages"))
             except Exception as error:
                 self.gate.fault(error)
-            return function(*args, **kwargs) if is_little else await stock(*args, **kwargs)
+            if not is_little:
+                return await stock(*args, **kwargs)
+            return await asyncio.create_task(build_now(*args, **kwargs))
+
+        async def build_now(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **kwargs)  # in a task, as in a thread, no exception is being handled
 
         return build
 

@@ -233,9 +233,9 @@ _MARKS: Mapping[str, Any] = {
 _FIRST = frozenset(["sent_first_chunk"])
 _LAST = frozenset(["sent_last_chunk", "received_finish_reason"])
 _FINISH = frozenset(["received_any_finish_reason", "received_finish_choice_fields"])
-# What later releases note of a stream besides: once it is true, it stays so, and no chunk comes out otherwise for it.
+# What is noted of a stream besides: once it is true, it stays so, and no chunk of the same shape comes out otherwise.
 _FLAGS = frozenset(
-    ["_emitted_disqualifying_content", "_openai_handler_receives_chat_chunks", "uses_openai_chat_stream"]
+    ["_emitted_disqualifying_content", "_openai_handler_receives_chat_chunks", "tool_call", "uses_openai_chat_stream"]
 )
 _DISQUALIFIED = "_emitted_disqualifying_content"
 # Where they keep what chunks are made otherwise by, and what that must be.
