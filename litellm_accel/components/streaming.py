@@ -466,7 +466,7 @@ class Streams:
     def _assembled(self, chunks: list[Any], logging_obj: Any) -> tuple[Any, Trial] | None:
         """Return the response for condensed ``chunks``, not yet priced, and its trial; None to leave it to stock."""
         details = getattr(logging_obj, "model_call_details", None)
-        if type(details) is not dict:
+        if type(details) is not dict or getattr(logging_obj, "drops_stream_token_ids", False):
             return None
         if self.end_settings.changed():
             self.review()

@@ -86,6 +86,7 @@ class StreamEnd:
         self.is_known = all(self._counts.values()) and hasattr(
             importlib.import_module("litellm.litellm_core_utils.litellm_logging").Logging, _FIRST_CHUNK[0]
         )
+        self._traces = hasattr(self.home, "_record_bedrock_guardrail_trace")
         propagate = getattr(self._wrapper, "_propagate_usage_cost_to_hidden_params", None)
         self._propagated = _known_parameters(propagate, ("response", "custom_llm_provider", "chunks"))
         self._stamp_bill = getattr(self.handler, "_stamp_usage_cost", None)
@@ -100,6 +101,8 @@ class StreamEnd:
     def price(self, made: Any, logging_obj: Any, chunks: Any) -> None:
         """Note in ``made``, which was put together of ``chunks``, and in ``logging_obj`` what it costs."""
         home = self.home
+        if self._traces:
+            home._record_bedrock_guardrail_trace((), made, logging_obj)
         home._stamp_streaming_usage_cost(made.usage, made, logging_obj)
         count = self._counts["_set_stream_builder_response_cost"]
         home._set_stream_builder_response_cost(*(made, logging_obj, chunks)[:count])

@@ -245,7 +245,8 @@ async def _ends(stage: Any) -> None:
 
 
 def _another_text(received: Any) -> None:
-    received.choices[0].delta.content = "x"
+    for choice in received.choices:
+        choice.delta.content = "x"
 
 
 def _another_usage(received: Any) -> None:
@@ -253,7 +254,8 @@ def _another_usage(received: Any) -> None:
 
 
 def _more_to_say(received: Any) -> None:
-    received.choices[0].delta.reasoning_content = "Hmm."
+    for choice in received.choices:
+        choice.delta.reasoning_content = "Hmm."
 
 
 def _made_of_sync(stage: Any) -> None:
