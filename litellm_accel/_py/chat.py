@@ -725,6 +725,10 @@ class Answer:
                 hidden[key] = str(uuid4()) if price is None else None
             elif source == "cost":
                 hidden[key] = cost
+            elif source == "upstream":
+                upstream = made.__pydantic_extra__.get("provider")
+                if upstream and isinstance(upstream, str):
+                    hidden[key] = upstream
             else:
                 hidden[key] = made.model
         return made
