@@ -36,11 +36,12 @@ cdef tuple _PARTS = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__"
 cdef tuple _OPEN = (
     ("received_finish_reason", None),
     ("sent_last_chunk", False),
-    ("custom_llm_provider", "openai"),
     ("merge_reasoning_content_in_choices", False),
     ("holding_chunk", ""),
 )
 cdef tuple _MIDDLE = (("sent_first_chunk", True), *_OPEN)
+# Providers whose events the SDK reads, and whose streams LiteLLM treats otherwise than those of the first.
+cdef tuple _PROVIDERS = ("openai", "azure")
 cdef tuple _BEGINNING = (
     ("sent_first_chunk", False),
     *_OPEN,
@@ -76,7 +77,8 @@ cdef class Reader:
 
     Where ``templates`` holds a reason for a shape, stock makes the chunk. ``package`` holds the names of the module
     ``litellm``. After ``chunk()`` has returned ``UNKNOWN``, ``value`` is the event as parsed, and ``shape`` its shape,
-    which that of a stream's first event shares with no other, nor that of one after a call of a tool with one before.
+    which that of a stream's first event shares with no other, nor that of one after a call of a tool with one before,
+    nor those of one provider with another's.
     """
 
     cdef readonly Splitter splitter
@@ -111,6 +113,8 @@ cdef class Reader:
             found = state.get(name, _UNKNOWN)
             if found is not wanted and found != wanted:
                 return decline.FIRST_OR_LAST_CHUNK
+        if state.get("custom_llm_provider") not in _PROVIDERS:
+            return decline.CHUNK_PROVIDER
         line = splitter.next()
         if line is None:
             return decline.CHUNK_FIELDS if splitter.odd else _MORE
@@ -163,6 +167,8 @@ cdef class Reader:
             self.shape = ("first", self.shape)
         elif state.get("tool_call"):
             self.shape = ("tools", self.shape)
+        if state["custom_llm_provider"] != _PROVIDERS[0]:
+            self.shape = (state["custom_llm_provider"], self.shape)
         if self.shape == self._last_shape:
             return self._last
         template = self.templates.get(self.shape, _UNKNOWN)

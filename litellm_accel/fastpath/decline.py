@@ -807,6 +807,11 @@ MORE = Reason(
     "more bytes are needed",
     "The stream goes on when they are here.",
 )
+CHUNK_PROVIDER = Reason(
+    "a provider's own chunks",
+    "LiteLLM treats this provider's events in a way of its own.",
+    "streaming",
+)
 FIRST_OR_LAST_CHUNK = Reason(
     "first or last chunk",
     "The finish reason has come, or the application has changed the stream before its first chunk.",

@@ -39,7 +39,7 @@ _MOMENTS = {
     "idempotency_key": "key",
     "litellm_overhead_time_ms": "overhead",
 }
-_ADDITIONAL = "additional_headers"
+_ADDITIONAL, _HEADERS = "additional_headers", "response_headers"
 # In the names of headers by which a price is stated.
 _PRICE = "response-cost"
 
@@ -58,7 +58,9 @@ class ObservedStream(success.ObservedCall):
         self.parts = dict(pictures.state.named())
         super().__init__(pictures, arguments, None, plan, read, self.parts["logging"])
         self.stream = dict(self.parts["stream"].named())
-        self.headers: dict[str, str] = without_nodes(self.stream["_response_headers"])
+        #: The answer's, as the handler has them.
+        self.received = self.details.get(_HEADERS, self.stream["_response_headers"])
+        self.headers: dict[str, str] = without_nodes(self.received)
 
     def slots(self) -> dict[str, Any]:
         """Return the clocks, identifiers and objects of this call, by slot."""
@@ -69,7 +71,7 @@ class ObservedStream(success.ObservedCall):
             **{name: objects[name] for name in OBJECTS},
             "start": dict(self.parts["handler"].named())["start_time"],  # of the call, whenever its logging began
             "total": hidden["_response_ms"],
-            "overhead": hidden["litellm_overhead_time_ms"],
+            "overhead": hidden.get("litellm_overhead_time_ms"),
             "created": self.stream["_stream_created_time"],
             "key": dict(self.parts["options"].named())["idempotency_key"],
             "not given": NotGiven,
@@ -93,7 +95,7 @@ class _StreamDiff(success.CallDiff):
         self._shown = first, second
         self._conversions = conversions
         self.copied: dict[int, tuple[str, Any]] = {}
-        self._given: dict[str, Any] = {}
+        self.given: dict[str, Any] = {}
 
     def node(self, one: Any, two: Any, name: object) -> tuple[Any, ...]:
         """Return the template node for what is ``one`` in the first call and ``two`` in the second."""
@@ -112,26 +114,25 @@ class _StreamDiff(success.CallDiff):
             return (template.SLOT, _MOMENTS[name])
         if name == _ADDITIONAL:
             return self._additional(one, two)
-        if name in ("_response_headers", "response_headers"):
+        if name in ("_response_headers", _HEADERS):
             return self._held(one, two, self.headers)
         return super().named(one, two, name)
 
     def headers(self, one: Any, two: Any) -> tuple[Any, ...]:
         """Return the node for the headers of the answer."""
-        for found, shown in zip((one, two), self._shown, strict=True):
-            if found is not shown.stream["_response_headers"]:
-                raise Unrepeatable(decline.STREAM_HEADERS)
-        return (template.SLOT, "response_headers")
+        if all(found is shown.received for found, shown in zip((one, two), self._shown, strict=True)):
+            return (template.SLOT, _HEADERS)
+        return self._additional(one, two)
 
     def _additional(self, one: Any, two: Any) -> tuple[Any, ...]:
         for slot, convert in self._conversions.items():
-            if self._given.get(slot, one.original) is not one.original:
+            if self.given.get(slot, one.original) is not one.original:
                 continue  # where both conversions come to the same, each dictionary has its own
             if all(
                 list(without_nodes(found).items()) == list(convert(shown.headers).items())
                 for found, shown in zip((one, two), self._shown, strict=True)
             ):
-                self._given[slot] = one.original
+                self.given[slot] = one.original
                 return (template.SLOT, slot)
         raise Unrepeatable(decline.RESPONSE_HEADERS)
 
@@ -153,11 +154,24 @@ class OpenerFactory:
         self.rules = handler.Rules
         self.body = transport.AiohttpResponseStream
         self.sdk = importlib.import_module("openai._streaming")
-        self.call = importlib.import_module("litellm.llms.openai.openai").OpenAIChatCompletion.async_streaming
+        openai = importlib.import_module("litellm.llms.openai.openai").OpenAIChatCompletion
+        azure = importlib.import_module("litellm.llms.azure.azure")
+        #: The functions that open streams in event loops, by their code.
+        self.calls = {
+            call.__code__: call for call in (openai.async_streaming, azure.AzureChatCompletion.async_streaming)
+        }
         convert = handler.process_response_headers
+
+        def twice(headers: Any) -> Any:
+            return convert(convert(headers), preserve_litellm_internal_headers=True)
+
+        own = azure.process_azure_headers
         self.conversions: dict[str, Callable[[Any], Any]] = {
             "base headers": convert,
-            _ADDITIONAL: lambda headers: convert(convert(headers), preserve_litellm_internal_headers=True),
+            _ADDITIONAL: twice,
+            "azure headers": own,
+            "azure base headers": lambda headers: convert(own(headers)),
+            "azure additional headers": lambda headers: twice(own(headers)),
         }
         self.header_maps = {slot: HeaderMaps(convert) for slot, convert in self.conversions.items()}
 
@@ -211,15 +225,20 @@ class StreamOpener(success.LearnedCall):
         response, request = stream.response, stream.response.request
         self._encoding = response.default_encoding
         self._url, self._timeout = request.url, dict(request.extensions["timeout"])
+        # What an SDK notes of a request besides, for its own hooks.
+        self._extensions = {name: held for name, held in request.extensions.items() if type(held) in (str, tuple)}
         self._request_headers = pair.second.plan.request["headers"]
         self.content_type = response.headers.get("content-type")
         feeds = openings.notifiers
         self._ends = StreamPricer(are_current, openings.total, feeds.fault, Trial(feeds.proof, refuse))
         is_noted = bool(pair.first.pictures.given.keys)
         self._payloads = Payloads(feeds.sources, feeds.fault, is_noted, Trial(feeds.proof, refuse))
-        raw = openings.call.__code__ if self._in_loop else openings.classes[0]
-        if any(shown.details.get(RAW) is not raw for shown in (pair.first, pair.second)):
+        raw = pair.second.details.get(RAW)
+        self._call = openings.calls.get(raw) if self._in_loop else None
+        is_known = self._call is not None if self._in_loop else raw is openings.classes[0]
+        if not is_known or pair.first.details.get(RAW) is not raw:
             raise Unrepeatable(decline.STREAM_RAW)
+        self._header_maps = [(slot, openings.header_maps[slot]) for slot in pair.given]
 
     def prove(self, shown: ObservedStream, recording: Recording, body: bytes) -> None:
         """Open the stream that was ``shown`` again, for a request with this ``body``; nobody reads it.
@@ -250,8 +269,8 @@ class StreamOpener(success.LearnedCall):
         if shown.get("content-type") != self.content_type or any(_PRICE in name for name in shown):
             return None
         values = list(shown.values())
-        heads: dict[str, Any] = {"response_headers": shown}
-        for slot, maps in self._openings.header_maps.items():
+        heads: dict[str, Any] = {_HEADERS: shown}
+        for slot, maps in self._header_maps:
             found = maps.find(names)
             if found is None:
                 return None
@@ -319,9 +338,8 @@ class StreamOpener(success.LearnedCall):
     def request(self, body: bytes, cookie: bytes) -> httpx.Request:
         """Return the request as the SDK's HTTP client would have made it, with this ``cookie`` header."""
         headers = self._request_headers.raw(body, cookie)
-        return httpx.Request(
-            "POST", self._url, headers=headers, content=body, extensions={"timeout": self._timeout.copy()}
-        )
+        extensions = {"timeout": self._timeout.copy(), **self._extensions}
+        return httpx.Request("POST", self._url, headers=headers, content=body, extensions=extensions)
 
     def _stream(self, reply: Reply) -> Any:
         """Return the SDK's stream over the body of ``reply``, without its options."""
@@ -340,7 +358,7 @@ class StreamOpener(success.LearnedCall):
 
     def _finished(self) -> Any:
         """Return what is left of the coroutine that stock runs, and keeps as the call's response."""
-        call = self._openings.call
+        call: Any = self._call
         coroutine = call(*[None] * call.__code__.co_argcount)
         coroutine.close()
         return coroutine

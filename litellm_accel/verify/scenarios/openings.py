@@ -17,6 +17,7 @@ from litellm_accel.verify.scenarios.streaming import ASYNC, FIRST, LAST, SYNC, c
 
 PLAIN = [{"role": "user", "content": "answer as: plain"}]
 USAGE = {"stream_options": {"include_usage": True}}
+AZURE = {"api_version": "2024-10-21"}
 FEW = dict.fromkeys(RATE_LIMIT_HEADERS)  # the usual ones are left out
 
 
@@ -338,6 +339,16 @@ SCRIPTS = (
         Scenario("ends-logger", USAGE, callbacks={"_async_success_callback": ("async",)}, script=_ends, via=ASYNC),
     ),
     Scenario("made-of-sync", script=_made_of_sync, via=SYNC),
+    *(
+        Scenario(f"azure-{name}", {**AZURE, **arguments}, model="azure/gpt-4o", via=via, script=script)
+        for name, arguments, via, script in (
+            ("made-of", {"metadata": {"a": 1}}, ASYNC[:1], _made_of),
+            ("made-of-sync", {}, SYNC[:1], _made_of_sync),
+            ("ends", {}, ASYNC[:1], _ends),
+        )
+    ),
+    Scenario("azure", AZURE, model="azure/gpt-4o", profile="azure", via=DIRECT, calls=6),
+    Scenario("azure-payload", AZURE, model="azure/gpt-4o", callbacks={"callbacks": ("payload",)}, calls=6),
     Scenario("header-empty", answer=plain(headers={"x-empty": ""}), way="either", calls=5),
     Scenario(
         "models-that-change",
