@@ -439,6 +439,27 @@ def test_the_lane_opens_the_third_stream_of_a_key(provider: Provider, opening: A
         assert not litellm_accel.status()["chat"].faults
 
 
+@pytest.mark.parametrize("kind", ["completion", "acompletion"])
+def test_streams_of_azure_are_opened_and_equal(provider: Provider, opening: Any, kind: str) -> None:
+    answer = 'plain{"chunks": 5, "size": 50}'
+    more = {"model": "azure/gpt-4o", "api_version": "2024-10-21"}
+
+    async def play() -> list[Any]:
+        shown = []
+        for _ in range(6):
+            if kind == "completion":
+                shown.append(collect_sync(provider, answer, **more))
+            else:
+                shown.append(await collect(provider, answer, **more))
+        return shown
+
+    stock = asyncio.run(play())
+    with opening():
+        assert asyncio.run(play()) == stock
+        assert opened() >= 3 and served() >= 24
+        assert not litellm_accel.status()["chat"].faults
+
+
 @pytest.mark.parametrize("kind", ["completion", "acompletion", "Router.acompletion"])
 def test_what_is_noted_in_a_stream_s_metadata_is_what_stock_notes(provider: Provider, opening: Any, kind: str) -> None:
     router = litellm.Router(model_list=[{"model_name": "m", "litellm_params": arguments(provider, "plain")}])
