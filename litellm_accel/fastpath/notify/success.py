@@ -762,6 +762,13 @@ def _fed_class(logging_class: Any) -> Any:
     # By which later releases tell callbacks of the other kind, too.
     completed = getattr(logging_class, "_get_completed_success_callbacks", None)
 
+    # Later releases name arguments that change nothing while they are these.
+    unset = {
+        name: parameter.default
+        for name, parameter in inspect.signature(logging_class._build_standard_logging_payload).parameters.items()
+        if parameter.default is not parameter.empty
+    }
+
     class Fed(logging_class):  # type: ignore[misc]
         """A call's ``Logging`` object, made by the fast path."""
 
@@ -827,7 +834,8 @@ def _fed_class(logging_class: Any) -> Any:
 
         def _build_standard_logging_payload(self, *args: Any, **kwargs: Any) -> Any:
             stock = super()._build_standard_logging_payload
-            if kwargs or len(args) != 3 or (self.ends is not None and not self.ends.are_current()):
+            is_plain = len(args) == 3 and kwargs.items() <= unset.items()
+            if not is_plain or (self.ends is not None and not self.ends.are_current()):
                 return stock(*args, **kwargs)
             return self.payloads.build(self, *args, stock)
 
