@@ -75,8 +75,8 @@ cdef class Reader:
     """The events of one stream, and the chunks that ``templates``, by shape, make of them.
 
     Where ``templates`` holds a reason for a shape, stock makes the chunk. ``package`` holds the names of the module
-    ``litellm``. After ``chunk()`` has returned ``UNKNOWN``, ``value`` is the event as parsed, and ``shape`` its shape,
-    which that of a stream's first event shares with no other.
+    ``litellm``; ``early`` is the splitter's. After ``chunk()`` has returned ``UNKNOWN``, ``value`` is the event as
+    parsed, and ``shape`` its shape, which that of a stream's first event shares with no other.
     """
 
     cdef readonly Splitter splitter
@@ -88,8 +88,10 @@ cdef class Reader:
     cdef tuple _last_shape
     cdef ChunkTemplate _last
 
-    def __init__(self, templates: dict[Any, ChunkTemplate | None], package: dict[str, Any]) -> None:
-        self.splitter = Splitter()
+    def __init__(
+        self, templates: dict[Any, ChunkTemplate | None], package: dict[str, Any], early: bool = False
+    ) -> None:
+        self.splitter = Splitter(early)
         self.templates = templates
         self._package = package
 

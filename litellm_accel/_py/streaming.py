@@ -64,14 +64,14 @@ class Reader:
     """The events of one stream, and the chunks that ``templates``, by shape, make of them.
 
     Where ``templates`` holds a reason for a shape, stock makes the chunk. ``package`` holds the names of the module
-    ``litellm``. After ``chunk()`` has returned ``UNKNOWN``, ``value`` is the event as parsed, and ``shape`` its shape,
-    which that of a stream's first event shares with no other.
+    ``litellm``; ``early`` is the splitter's. After ``chunk()`` has returned ``UNKNOWN``, ``value`` is the event as
+    parsed, and ``shape`` its shape, which that of a stream's first event shares with no other.
     """
 
     __slots__ = ("_last", "_last_shape", "_leaves", "_package", "shape", "splitter", "templates", "value")
 
-    def __init__(self, templates: dict[Any, ChunkTemplate | Why], package: dict[str, Any]) -> None:
-        self.splitter = Splitter()
+    def __init__(self, templates: dict[Any, ChunkTemplate | Why], package: dict[str, Any], early: bool = False) -> None:
+        self.splitter = Splitter(early)
         self.templates = templates
         self.value: Any = None
         self.shape: tuple[Any, ...] | None = None

@@ -189,7 +189,8 @@ class Streams:
         if reason is not None:
             self.gate.decline(reason)
             return None
-        found = stream._decoder = SSEEventSource(stream._decoder, streaming.Reader(self.templates, vars(self.package)))
+        reader = streaming.Reader(self.templates, vars(self.package), seams.ends_lines_early())
+        found = stream._decoder = SSEEventSource(stream._decoder, reader)
         return found
 
     def _unfit(self, wrapper: Any, stream: Any) -> Why | None:

@@ -97,16 +97,16 @@ class Listener(CustomLogger):  # type: ignore[misc]
         super().__init__()
         self.told: list[str] = []
 
-    async def async_log_success_event(self, kwargs: Any, response: Any, start: Any, end: Any) -> None:
+    async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
         self.told.append(f"async success {kwargs['standard_logging_object']['total_tokens']}")
 
-    def log_success_event(self, kwargs: Any, response: Any, start: Any, end: Any) -> None:
+    def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
         self.told.append(f"success {kwargs['standard_logging_object']['total_tokens']}")
 
-    async def async_log_failure_event(self, kwargs: Any, response: Any, start: Any, end: Any) -> None:
+    async def async_log_failure_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
         self.told.append("async failure")
 
-    def log_failure_event(self, kwargs: Any, response: Any, start: Any, end: Any) -> None:
+    def log_failure_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
         self.told.append("failure")
 
 
@@ -134,8 +134,8 @@ class World:
             proof.refused.clear()
             proof.gate.switch(True)
         for router in self.routers.values():
-            known = self.made[RouterHandler].routers.state_of(router)
-            if known is not None:
+            known = RouterHandler in self.made and self.made[RouterHandler].routers.state_of(router)
+            if known:
                 known.plans.clear()
         litellm_accel.reset_errors()
 
