@@ -20,7 +20,8 @@ from litellm_accel.fastpath.notify.success import REPORT
 from litellm_accel.fastpath.passage import Passage
 from litellm_accel.fastpath.pipeline import LEARN, Call, Pipeline
 from litellm_accel.fastpath.plans.maker import without_routers
-from litellm_accel.fastpath.plans.proof import Candidate, Differs
+from litellm_accel.fastpath.plans.proof import Differs
+from litellm_accel.fastpath.plans.slot import State
 from litellm_accel.fastpath.plans.templates import InconclusiveRecording
 from litellm_accel.fastpath.router_state import CREDENTIALS, RoutedPlan, RouterState, RouterStates
 from litellm_accel.fastpath.transport import outbound
@@ -369,9 +370,9 @@ class RouterHandler:
         routed = lambda plan: RoutedPlan(self.routers, router, deployment, group, plan, is_told)  # noqa: E731
         params = deployment["litellm_params"]
         check = None
-        candidate = known.plans.get(place)
-        if type(candidate) is Candidate:
-            check = Bookkeeping(self._running, known, router, group, candidate.made, deployment, is_async)
+        slot = known.plans.get(place)
+        if slot is not None and slot.state is State.PROVING:
+            check = Bookkeeping(self._running, known, router, group, slot.made, deployment, is_async)
         return self.pipeline.watching(
             known.plans, place, call, params.get("extra_headers") or (), routed, params, check
         )

@@ -18,6 +18,7 @@ from litellm_accel.fastpath.notify.success import REPORT
 from litellm_accel.fastpath.owner_cache import OwnerCache
 from litellm_accel.fastpath.plans import recorder
 from litellm_accel.fastpath.plans.maker import FIRST_ATTEMPT
+from litellm_accel.fastpath.plans.slot import PlanSlot
 from litellm_accel.fastpath.plans.templates import Unrepeatable
 from litellm_accel.hot import chat, watch
 
@@ -134,7 +135,7 @@ class RouterState:
     """One router as it was when last looked at; a change makes a new one."""
 
     def __init__(self, routers: RouterStates, router: Any) -> None:
-        self.plans: dict[tuple[Any, ...], Any] = {}
+        self.plans: dict[tuple[Any, ...], PlanSlot] = {}
         self.forgotten = 0
         self.attributes = vars(router)
         self._formats = routers.formats
@@ -227,10 +228,6 @@ class RoutedPlan:
         self, routers: RouterStates, router: Any, deployment: Any, group: str, plan: chat.Plan, listening: bool
     ) -> None:
         self.plan = plan
-        self.epoch = plan.epoch
-        self.kinds = plan.kinds
-        self.rewriting = plan.rewriting
-        self.covers = plan.covers
         self.deployment = deployment
         self.as_learned = _copy(deployment)
         self.model = deployment["litellm_params"]["model"]
@@ -265,17 +262,6 @@ class RoutedPlan:
         self._succeeded = routers.metrics.increment_deployment_successes_for_current_minute
         self._mark = routers.mark
         self._router = routers.module.Router
-
-    @property
-    def expires(self) -> float:
-        """When the plan must be learned again (``time.time()``)."""
-        moment: float = self.plan.expires
-        return moment
-
-    @property
-    def notifier(self) -> Any:
-        """What tells callbacks of the plan's successes, None if there are none."""
-        return self.plan.notifier
 
     def is_of(self, deployment: Any) -> bool:
         """Return whether this is the plan of ``deployment``: equal ones have the same identifier, and the same plan."""
