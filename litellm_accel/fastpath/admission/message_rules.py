@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.known_names import MESSAGE_KINDS
 from litellm_accel.fastpath.plans.recorder import Conversion
 from litellm_accel.fastpath.plans.templates import Unrepeatable
-from litellm_accel.hot import chat
 from litellm_accel.stock import seams
 from litellm_accel.stock.providers import spec_of
 
@@ -83,7 +83,7 @@ _TRIALS: dict[str, list[list[Any]]] = {
 @functools.cache
 def words(kinds: int) -> str:
     """Return in words which kinds of messages are in a sum of them."""
-    return ", ".join(text for name, text in _WORDS.items() if kinds & chat.KINDS[name])
+    return ", ".join(text for name, text in _WORDS.items() if kinds & MESSAGE_KINDS[name])
 
 
 class MessageRules:
@@ -193,4 +193,4 @@ def _tried(provider: str, transform: Callable[[list[Any]], Any]) -> int:
     left = [kind for kind, trials in _TRIALS.items() if all(map(leaves, trials))]
     if not leaves([message for kind in left for trial in _TRIALS[kind] for message in trial]):
         return 0
-    return sum(chat.KINDS[kind] for kind in left)
+    return sum(MESSAGE_KINDS[kind] for kind in left)

@@ -13,6 +13,7 @@ import httpx
 
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
+from litellm_accel.fastpath.known_names import MUTATED_NAMES
 from litellm_accel.fastpath.notify import success
 from litellm_accel.fastpath.notify.log_records import told_by_call
 from litellm_accel.fastpath.plans import argument_writes, recorder
@@ -31,7 +32,6 @@ from litellm_accel.fastpath.plans.snapshots import (
 from litellm_accel.fastpath.plans.templates import InconclusiveRecording, Unrepeatable, state
 from litellm_accel.fastpath.streams import opener
 from litellm_accel.fastpath.transport import outbound
-from litellm_accel.hot import chat
 
 
 class Comparison(Recording):
@@ -62,9 +62,7 @@ class Comparison(Recording):
         """Return pictures of what the caller holds."""
         call = self._call
         others = {
-            name: value
-            for name, value in call.kwargs.items()
-            if name != "messages" and name not in chat.MUTATED_ARGUMENTS
+            name: value for name, value in call.kwargs.items() if name != "messages" and name not in MUTATED_NAMES
         }
         return take_snapshot(call.messages), take_snapshot(others)
 

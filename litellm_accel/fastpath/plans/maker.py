@@ -22,6 +22,7 @@ from yarl import URL
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.admission.conversations import Conversation, Rewriting
 from litellm_accel.fastpath.admission.message_rules import ANYTHING, MessageRules
+from litellm_accel.fastpath.known_names import PRICE
 from litellm_accel.fastpath.notify.success import STATED_PRICE, extra, is_plain, pricing_facts, stated_price
 from litellm_accel.fastpath.owner_cache import OwnerCache
 from litellm_accel.fastpath.plans import templates
@@ -351,7 +352,7 @@ class PlanMaker:
         return self._header_maps[0][1]
 
     def _additional(self, first: Callable[[Any], Any], headers: dict[str, str]) -> dict[str, str]:
-        price = headers.pop(chat.PRICE, None)
+        price = headers.pop(PRICE, None)
         once: dict[str, Any] = first(headers)
         if price is not None:
             once[STATED_PRICE] = 0.0  # a number, which LiteLLM treats otherwise than texts
