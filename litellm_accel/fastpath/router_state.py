@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from types import FunctionType
 from typing import Any
 
 from litellm_accel.fastpath import decline, passage
@@ -21,6 +20,7 @@ from litellm_accel.fastpath.plans.maker import FIRST_ATTEMPT
 from litellm_accel.fastpath.plans.slot import PlanSlot
 from litellm_accel.fastpath.plans.templates import Unrepeatable
 from litellm_accel.hot import chat, watch
+from litellm_accel.stock import guard
 
 # Arguments that make LiteLLM build a deployment for one call.
 CREDENTIALS = frozenset(("api_base", "api_key", "api_version", "base_url", "custom_llm_provider", "headers"))
@@ -90,12 +90,9 @@ class RouterStates:
         if not hasattr(holder, "__dict__"):
             return None
         found: RouterState | None = self._known.get(holder)
-        if found is not None and found.attributes is vars(router):  # not a copy's, which has the same chat
-            if not found.watch.changed():
-                return found
-            if not found.watch.differences():
-                found.watch.mark()
-                return found
+        # A copy of a router has the same chat.
+        if found is not None and found.attributes is vars(router) and not guard.differs(found.watch):
+            return found
         found = self._known[holder] = RouterState(self, router)
         return found
 
@@ -206,9 +203,8 @@ class RouterState:
         if type(cache.in_memory_cache) is not routers.memory_cache:
             return decline.ROUTER_CACHE
         for held in (router, cache, cache.in_memory_cache, router.service_logger_obj):
-            for name in vars(held):
-                if type(getattr(type(held), name, None)) is FunctionType:
-                    return decline.PATCHED.of(name)
+            if (name := guard.put_onto(held)) is not None:
+                return decline.PATCHED.of(name)
         for deployment in router.model_list:
             if odd := {"model_name", "litellm_params", "model_info"} ^ set(deployment):
                 return decline.DEPLOYMENT_SETTING.of(str(next(iter(odd))))
