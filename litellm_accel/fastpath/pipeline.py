@@ -70,7 +70,7 @@ class Pipeline:
         self.unheard = UnheardCalls(gate.fault)
         self.plans: dict[Any, PlanSlot] = {}
         self.forgotten = 0
-        self.cut = token_limits.TokenLimits()
+        self.token_limits = token_limits.TokenLimits()
         self.sighted: set[bytes] = set()
         self.fresh: set[bytes] = set()
         self.bound: set[bytes] = set()
@@ -104,7 +104,7 @@ class Pipeline:
             reason = source.refusal()
         if reason is None and kind in ("sync", "async") and "max_tokens" in kwargs:
             model = args[0] if args else kwargs.get("model")
-            reason = self.cut.reason(model, chat.messages_of(args, kwargs), kwargs["max_tokens"])
+            reason = self.token_limits.reason(model, chat.messages_of(args, kwargs), kwargs["max_tokens"])
         if reason is None and kind in ("sync", "router"):
             levels = self.environment.levels
             reason = levels.in_streams if streaming else levels.in_threads
