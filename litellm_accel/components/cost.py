@@ -378,6 +378,9 @@ class Cost(Component):
             gate, litellm.prices, planner.prepare, litellm.response_types, litellm.usage_types
         )
 
+        def declined(name: str) -> Any:
+            return gate.decline(decline.UNUSUAL_ARGUMENT.of(name))
+
         def replacement(fast: Callable[..., Any]) -> Replacement:
             def build(stock: FunctionType) -> Callable[..., Any]:
                 def observed(*arguments: Any) -> Any:
@@ -385,7 +388,6 @@ class Cost(Component):
                     calculator.priced(stock.__name__)
                     return result
 
-                declined = functools.partial(gate.decline, decline.UNUSUAL_ARGUMENTS)
                 call: Callable[..., Any] = gate.pure(with_parameters_of(stock, fast, declined), observed)
                 return call
 

@@ -134,6 +134,33 @@ REASONING_TAGS: Final = ("<think", "<budget:think")
 # Values that LiteLLM acts on: the made-up tool of parallel calls, and by what Ollama's answers are known.
 TREATED_VALUES: Final = frozenset(("fp_ollama", "multi_tool_use.parallel"))
 
+# --- prices
+
+# The arguments by which kinds of calls are told apart that are priced alike, in the order of a kind's key.
+PRICED_COMPLETION: Final = (
+    "model",
+    "call_type",
+    "custom_llm_provider",
+    "region_name",
+    "base_model",
+    "router_model_id",
+    "service_tier",
+    "data_residency",
+    "vertex_location",
+    "optional_params",
+    "completion_response",
+)
+PRICED_TOKENS: Final = (
+    "model",
+    "custom_llm_provider",
+    "region_name",
+    "call_type",
+    "service_tier",
+    "data_residency",
+    "vertex_location",
+    "request_model",
+)
+
 # --- streams
 
 # Members of an event that LiteLLM's stream notes, or reads.
