@@ -19,6 +19,7 @@ import litellm
 import pytest
 
 from fastpath_switch import Switch
+from litellm_accel.fastpath.completion import CompletionHandler
 from litellm_accel.fastpath.pipeline import Pipeline
 from litellm_accel.fastpath.plans import recorder
 from litellm_accel.fastpath.plans.slot import State
@@ -140,6 +141,16 @@ def test_a_fault_in_admission_leaves_the_call_to_stock(
     assert asyncio.run(litellm.acompletion(**arguments(provider))).choices
     assert litellm.completion(**arguments(provider)).choices
     assert pipeline.gate.faults == 2
+
+
+def test_what_would_end_a_coroutine_is_the_callers(pipeline: Pipeline) -> None:
+    def stock(**_: Any) -> None:
+        raise StopIteration("stock's own")
+
+    handler = CompletionHandler(pipeline)
+    handler.stock = stock  # type: ignore[assignment]
+    with pytest.raises(StopIteration, match="stock's own"):
+        handler.completion(model="a", messages=HELLO, mock_response="left to stock")
 
 
 # What makes stock judge a reply that comes late.
