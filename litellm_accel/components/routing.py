@@ -253,8 +253,8 @@ class Reader:
         self.router_type = litellm.Router
         self.cache_type = DualCache
         self.memory_type = InMemoryCache
-        self.cache_fields = frozenset(vars(DualCache()))
-        self.memory_fields = frozenset(vars(InMemoryCache()))
+        self.cache_fields = guard.fields_of(DualCache)
+        self.memory_fields = guard.fields_of(InMemoryCache)
         self.cooldown_type = CooldownCache
         self.pattern_type = pattern_match_deployments.PatternMatchRouter
         self._inferred_provider = pattern_match_deployments.inferred_provider

@@ -344,7 +344,7 @@ def _tokens(result: Any) -> int:
     return int(getattr(getattr(result, "usage", None), "total_tokens", 0) or 0)
 
 
-# What a pinned router does before the router's own methods, or in their place, see ``guard.around``.
+# What a pinned router does before the router's own methods, or in their place, see ``passage.around``.
 
 
 def _chosen(router: Any, *args: Any, **kwargs: Any) -> tuple[Any, None] | None:

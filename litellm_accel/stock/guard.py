@@ -104,6 +104,11 @@ def put_onto(held: Any) -> str | None:
     return next((name for name in vars(held) if callable(getattr(kind, name, None))), None)
 
 
+def fields_of(kind: type) -> frozenset[str]:
+    """Return the names of what a new object of ``kind`` holds; any other has been put onto it."""
+    return frozenset(vars(kind()))
+
+
 def differs(watched: watch.Watch) -> bool:
     """Return whether anything that is ``watched`` is another object than at the last mark.
 

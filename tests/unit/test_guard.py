@@ -11,7 +11,7 @@ from unittest.mock import Mock
 import httpx
 import wrapt
 
-from litellm_accel.stock.guard import differs, is_defined_at, is_disguised, put_onto
+from litellm_accel.stock.guard import differs, fields_of, is_defined_at, is_disguised, put_onto
 
 
 def test_a_wrapper_that_says_it_is_a_function_is_disguised() -> None:
@@ -64,3 +64,11 @@ def test_what_was_written_with_the_same_value_does_not_differ(hot: Callable[[str
     assert differs(watched)  # until it is marked
     watched.mark()
     assert not differs(watched)
+
+
+def test_the_fields_of_a_class_are_those_of_a_new_object() -> None:
+    class Kind:
+        def __init__(self) -> None:
+            self.first = self.second = 0
+
+    assert fields_of(Kind) == {"first", "second"}
