@@ -14,6 +14,11 @@ from litellm_accel._cy.template cimport Template
 from litellm_accel._cy.template import leaves_of
 from litellm_accel.fastpath import decline
 
+cdef tuple EVENT_MEMBERS, STREAM_BEGINNING, STREAM_MIDDLE
+cdef str OBFUSCATION
+
+from litellm_accel.fastpath.known_names import EVENT_MEMBERS, OBFUSCATION, STREAM_BEGINNING, STREAM_MIDDLE
+
 from cpython.object cimport PyObject_GenericGetAttr, PyObject_GenericSetAttr
 
 __all__ = ["MORE", "UNKNOWN", "ChunkTemplate", "Reader", "bearing_usage", "condensed", "content_of"]
@@ -27,31 +32,7 @@ cdef object _loads = orjson.loads
 cdef object _time = time.time
 cdef object _leaves_of = leaves_of
 
-cdef tuple _MEMBERS = ("id", "created", "model", "object", "system_fingerprint")
-cdef str _FILLING = "obfuscation"
 cdef tuple _PARTS = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
-
-# What attributes of LiteLLM's stream must be for a template to hold: nothing held back, the last chunk is to come, and
-# the first is out, or is the next.
-cdef tuple _OPEN = (
-    ("received_finish_reason", None),
-    ("sent_last_chunk", False),
-    ("custom_llm_provider", "openai"),
-    ("merge_reasoning_content_in_choices", False),
-    ("holding_chunk", ""),
-)
-cdef tuple _MIDDLE = (("sent_first_chunk", True), *_OPEN)
-cdef tuple _BEGINNING = (
-    ("sent_first_chunk", False),
-    *_OPEN,
-    ("created", None),
-    ("response_id", None),
-    ("system_fingerprint", None),
-    ("_provider_response_model", None),
-    ("intermittent_finish_reason", None),
-    ("response_uptil_now", ""),
-    ("chunks", []),
-)
 
 
 cdef class ChunkTemplate:
@@ -109,7 +90,7 @@ cdef class Reader:
         cdef Splitter splitter = self.splitter
         cdef bint begins
         begins = state.get("sent_first_chunk") is False
-        for name, wanted in _BEGINNING if begins else _MIDDLE:
+        for name, wanted in STREAM_BEGINNING if begins else STREAM_MIDDLE:
             found = state.get(name, _UNKNOWN)
             if found is not wanted and found != wanted:
                 return decline.FIRST_OR_LAST_CHUNK
@@ -294,7 +275,7 @@ cdef bint _alike(object one, object other) except -1:
     cdef dict first = PyObject_GenericGetAttr(one, "__dict__")
     cdef dict second = PyObject_GenericGetAttr(other, "__dict__")
     cdef dict hidden, hidden_too
-    for name in _MEMBERS:
+    for name in EVENT_MEMBERS:
         item = first.get(name)
         found = second.get(name)
         if found is not item and found != item:
@@ -320,7 +301,7 @@ cdef bint _same_extra(dict one, dict other) except -1:
         return False
     for name, item in one.items():
         found = other.get(name, ...)
-        if found is not item and found != item and (name != _FILLING or type(found) is not str):
+        if found is not item and found != item and (name != OBFUSCATION or type(found) is not str):
             return False
     return True
 

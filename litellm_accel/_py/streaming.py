@@ -11,38 +11,15 @@ from litellm_accel._py.sse import Splitter
 from litellm_accel._py.template import Template, leaves_of
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
+from litellm_accel.fastpath.known_names import EVENT_MEMBERS, OBFUSCATION, STREAM_BEGINNING, STREAM_MIDDLE
 
 __all__ = ["MORE", "UNKNOWN", "ChunkTemplate", "Reader", "bearing_usage", "condensed", "content_of"]
 
 MORE = decline.MORE
 UNKNOWN = decline.LEARNED_FROM
 
-_MEMBERS = ("id", "created", "model", "object", "system_fingerprint")
-_FILLING = "obfuscation"
 _PARTS = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
 _set = object.__setattr__
-
-# What attributes of LiteLLM's stream must be for a template to hold: nothing held back, the last chunk is to come, and
-# the first is out, or is the next.
-_OPEN = (
-    ("received_finish_reason", None),
-    ("sent_last_chunk", False),
-    ("custom_llm_provider", "openai"),
-    ("merge_reasoning_content_in_choices", False),
-    ("holding_chunk", ""),
-)
-_MIDDLE = (("sent_first_chunk", True), *_OPEN)
-_BEGINNING: tuple[tuple[str, Any], ...] = (
-    ("sent_first_chunk", False),
-    *_OPEN,
-    ("created", None),
-    ("response_id", None),
-    ("system_fingerprint", None),
-    ("_provider_response_model", None),
-    ("intermittent_finish_reason", None),
-    ("response_uptil_now", ""),
-    ("chunks", []),
-)
 
 
 class ChunkTemplate:
@@ -93,7 +70,7 @@ class Reader:
         """
         splitter = self.splitter
         begins = state.get("sent_first_chunk") is False
-        for name, wanted in _BEGINNING if begins else _MIDDLE:
+        for name, wanted in STREAM_BEGINNING if begins else STREAM_MIDDLE:
             found = state.get(name, UNKNOWN)
             if found is not wanted and found != wanted:
                 return decline.FIRST_OR_LAST_CHUNK
@@ -271,7 +248,7 @@ def _alike(one: Any, other: Any) -> bool:
     """Return whether two chunks that hold a text alone are otherwise alike."""
     first = vars(one)
     second = vars(other)
-    for name in _MEMBERS:
+    for name in EVENT_MEMBERS:
         if first.get(name) != second.get(name):
             return False
     if not _same_extra(one.__pydantic_extra__, other.__pydantic_extra__):
@@ -293,7 +270,7 @@ def _same_extra(one: dict[str, Any], other: dict[str, Any]) -> bool:
         return False
     for name, item in one.items():
         found = other.get(name, ...)
-        if found is not item and found != item and (name != _FILLING or type(found) is not str):
+        if found is not item and found != item and (name != OBFUSCATION or type(found) is not str):
             return False
     return True
 

@@ -195,9 +195,9 @@ def test_calls_that_litellm_refuses_are_not_all_watched(provider: Provider, swit
         assert [ask() for _ in range(4)] == [expected] * 4
         watched = {"learned from": 1, "unlearnable: it fails before it is sent": 1}
         assert pipeline.gate.declined == {**watched, "it fails before it is sent": 3}
-        for plan in pipeline.plans.values():
-            assert plan.expires > time.time()
-            plan.expires = 0.0
+        for slot in pipeline.plans.values():
+            assert slot.expires > time.time()
+            slot.expires = 0.0
         assert ask() == expected
         assert pipeline.gate.declined["learned from"] == 2
         assert pipeline.gate.faults == 0, pipeline.gate.last_fault

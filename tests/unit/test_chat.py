@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from litellm_accel._cy import chat as compiled_chat
 from litellm_accel._py import chat as pure_chat
+from litellm_accel.fastpath.known_names import MESSAGE_KINDS
 
 HELLO = [{"role": "user", "content": "Hello"}]
 CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -139,7 +140,7 @@ def test_kinds_of_messages(hot: Any) -> None:
 
     def kinds(*messages: Any) -> set[str]:
         found = chat.kinds_of([*HELLO, *messages])
-        return {kind for kind, bit in chat.KINDS.items() if found & bit}
+        return {kind for kind, bit in MESSAGE_KINDS.items() if found & bit}
 
     image = {"type": "image_url", "image_url": {"url": "https://a/b"}}
     part = {"type": "text", "text": "x"}
@@ -155,7 +156,7 @@ def test_kinds_of_messages(hot: Any) -> None:
     assert kinds({"role": "assistant", "content": "x", "refusal": "y"}) == {"other"}
     assert kinds({"content": "x", "role": "user"}) == {"other"}
     assert kinds(object()) == {"other"}
-    assert sum(chat.KINDS.values()) == 255
+    assert sum(MESSAGE_KINDS.values()) == 255
 
 
 def test_timeouts_and_classes_have_keys(hot: Any) -> None:

@@ -24,6 +24,7 @@ from pydantic import BaseModel
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.admission.conversations import Conversation
 from litellm_accel.fastpath.admission.message_steps import MessageStep, WatchedSteps
+from litellm_accel.fastpath.known_names import MUTATED_NAMES
 from litellm_accel.fastpath.notify.payload import Payloads, Sources
 from litellm_accel.fastpath.plans.argument_writes import ArgumentWrites, CallSnapshots, Path, at, mark, same, undo
 from litellm_accel.fastpath.plans.proof import Proof, Trial
@@ -100,7 +101,7 @@ class ObservedCall:
         self.answered = None if result is None else pricing_facts(result)  # before anybody changes the result
         self.plan = plan  # what it was learned to send
         self.given = arguments
-        others = {name: value for name, value in arguments.items() if name not in chat.MUTATED_ARGUMENTS}
+        others = {name: value for name, value in arguments.items() if name not in MUTATED_NAMES}
         self.arguments = {id(value): path for path, value in within((), others)}
         self.known = dict((logging or self.state).named())
         self.details = dict(self.known["model_call_details"].named())
