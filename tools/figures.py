@@ -132,9 +132,7 @@ def _matrix(releases: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _state(component: Mapping[str, str]) -> str:
-    if component["state"] != "active":
-        return component["reason"].partition(":")[0] if component["reason"].startswith("native") else "off"
-    return f"on, {component['proof']}"
+    return f"on, {component['proof']}" if component["state"] == "active" else component["state"]
 
 
 def _verified(counts: Mapping[str, Any] | None) -> str:

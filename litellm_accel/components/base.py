@@ -18,6 +18,10 @@ class Unavailable(Exception):
     """The installed LiteLLM lacks what a component replaces or relies on; the component stays off."""
 
 
+class Native(Exception):
+    """The installed LiteLLM has something of its own for what a component does; the component leaves it that."""
+
+
 class Unproven(Exception):
     """Equality with the installed LiteLLM has not been shown; the component stays off until it is."""
 

@@ -20,7 +20,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from litellm_accel import hot
-from litellm_accel.components.base import Component, Replaced, Replacement, Unavailable
+from litellm_accel.components.base import Component, Native, Replaced, Replacement, Unavailable
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
 from litellm_accel.hot import routing as _hot
@@ -571,7 +571,7 @@ class Routing(Component):
     def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         """Return the methods that choose, the listing of a model group, and the records of finished calls."""
         if seams.has_core_of_its_own():
-            raise Unavailable("native: the installed LiteLLM's routers choose in a core of their own")
+            raise Native("the installed LiteLLM's routers choose in a core of their own")
         try:
             reader = self._reader = Reader()
         except (ImportError, AttributeError) as error:
