@@ -16,7 +16,7 @@ from litellm_accel.fastpath import decline
 
 from cpython.object cimport PyObject_GenericGetAttr, PyObject_GenericSetAttr
 
-__all__ = ["MORE", "UNKNOWN", "ChunkTemplate", "Reader", "bearing_usage", "condensed", "content_of"]
+__all__ = ["MORE", "UNKNOWN", "ChunkTemplate", "Reader", "bearing_usage", "condensed", "content_of", "is_plain"]
 
 MORE = decline.MORE
 UNKNOWN = decline.LEARNED_FROM
@@ -52,6 +52,10 @@ cdef tuple _BEGINNING = (
     ("response_uptil_now", ""),
     ("chunks", []),
 )
+# Where later releases keep what chunks are made otherwise by.
+cdef tuple _CARRIED = ("_closed", "carried_chunk_choice_fields", "received_finish_choice_fields")
+cdef str _IDENTIFIERS = "_ollama_response_ids"
+cdef str _UPSTREAM = "_upstream_provider"
 
 
 cdef class ChunkTemplate:
@@ -111,6 +115,8 @@ cdef class Reader:
             found = state.get(name, _UNKNOWN)
             if found is not wanted and found != wanted:
                 return decline.FIRST_OR_LAST_CHUNK
+        if not is_plain(state):
+            return decline.FIRST_OR_LAST_CHUNK
         line = splitter.next()
         if line is None:
             return decline.CHUNK_FIELDS if splitter.odd else _MORE
@@ -174,6 +180,15 @@ cdef class Reader:
 
 cdef bint _is_blank(object identifier):
     return type(identifier) is str and (<str>identifier).isspace()
+
+
+cpdef bint is_plain(dict attributes: dict[str, Any]) except -1:
+    """Return whether nothing has come in a stream by which later releases of LiteLLM make its chunks otherwise."""
+    for name in _CARRIED:
+        if attributes.get(name):
+            return False
+    identifiers = attributes.get(_IDENTIFIERS)
+    return attributes.get(_UPSTREAM) is None and (identifiers is None or identifiers.response_id is None)
 
 
 cpdef object content_of(chunk: Any):

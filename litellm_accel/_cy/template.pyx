@@ -10,6 +10,15 @@ from typing import Any
 from cpython.object cimport PyObject_GenericSetAttr
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 
+cdef extern from *:
+    """
+    static PyObject *accel_new(PyObject *kind, PyObject *arguments)
+    {
+        return ((PyTypeObject *)kind)->tp_new((PyTypeObject *)kind, arguments, NULL);
+    }
+    """
+    object accel_new(object kind, tuple arguments)
+
 __all__ = [
     "CLOCK",
     "CONSTANT",
@@ -142,7 +151,7 @@ cdef object _make(tuple node, list leaves, dict slots):
         return leaves[<Py_ssize_t>node[1]]
     if kind == _MODEL:
         model = node[1]
-        made = model.__new__(model)
+        made = accel_new(model, ())
         PyObject_GenericSetAttr(made, "__dict__", _make(node[2], leaves, slots))
         PyObject_GenericSetAttr(made, "__pydantic_fields_set__", set(node[3]))
         PyObject_GenericSetAttr(made, "__pydantic_extra__", _make(node[4], leaves, slots))

@@ -12,7 +12,7 @@ from litellm_accel._py.template import Template, leaves_of
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
 
-__all__ = ["MORE", "UNKNOWN", "ChunkTemplate", "Reader", "bearing_usage", "condensed", "content_of"]
+__all__ = ["MORE", "UNKNOWN", "ChunkTemplate", "Reader", "bearing_usage", "condensed", "content_of", "is_plain"]
 
 MORE = decline.MORE
 UNKNOWN = decline.LEARNED_FROM
@@ -43,6 +43,9 @@ _BEGINNING: tuple[tuple[str, Any], ...] = (
     ("response_uptil_now", ""),
     ("chunks", []),
 )
+# Where later releases keep what chunks are made otherwise by.
+_CARRIED = ("_closed", "carried_chunk_choice_fields", "received_finish_choice_fields")
+_IDENTIFIERS, _UPSTREAM = "_ollama_response_ids", "_upstream_provider"
 
 
 class ChunkTemplate:
@@ -97,6 +100,8 @@ class Reader:
             found = state.get(name, UNKNOWN)
             if found is not wanted and found != wanted:
                 return decline.FIRST_OR_LAST_CHUNK
+        if not is_plain(state):
+            return decline.FIRST_OR_LAST_CHUNK
         line = splitter.next()
         if line is None:
             return decline.CHUNK_FIELDS if splitter.odd else MORE
@@ -159,6 +164,14 @@ class Reader:
 
 def _is_blank(identifier: Any) -> bool:
     return type(identifier) is str and identifier.isspace()
+
+
+def is_plain(attributes: dict[str, Any]) -> bool:
+    """Return whether nothing has come in a stream by which later releases of LiteLLM make its chunks otherwise."""
+    if any(attributes.get(name) for name in _CARRIED):
+        return False
+    identifiers = attributes.get(_IDENTIFIERS)
+    return attributes.get(_UPSTREAM) is None and (identifiers is None or identifiers.response_id is None)
 
 
 def content_of(chunk: Any) -> Any:

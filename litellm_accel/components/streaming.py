@@ -220,9 +220,6 @@ class Streams:
         if reader.templates is not self.templates:
             reader.renew(self.templates)
         state = vars(wrapper)
-        if not source.is_plain(state):
-            taken.append(decline.FIRST_OR_LAST_CHUNK)
-            return
         begins = not state["sent_first_chunk"]
         taken.append(reader.chunk(state))
         if taken[-1] is streaming.UNKNOWN:
@@ -230,6 +227,29 @@ class Streams:
             taken.append(reader.chunk(state))
         if begins and not isinstance(taken[-1], Why):
             self._begin(wrapper.logging_obj)
+
+    def _take_at_hand(self, wrapper: Any, kind: Any, taken: list[Any]) -> None:
+        """Put the next chunk into ``taken`` if its event has come, or ``MORE``, in a stream that is being served.
+
+        This is the way of most chunks, and the shortest.
+        """
+        state = vars(wrapper)
+        stream = state.get("completion_stream")
+        if type(stream) is not kind or not state.get("sent_first_chunk"):
+            return
+        events = stream._decoder
+        if (
+            type(events) is not SSEEventSource
+            or events.packets is None
+            or events.packet is not None
+            or events.reading
+            or events.reader.templates is not self.templates
+            or self.admitted() is not None
+        ):
+            return
+        chunk = events.reader.chunk(state)
+        if chunk is streaming.MORE or not isinstance(chunk, Why):
+            taken.append(chunk)
 
     def _begin(self, logging_obj: Any) -> None:
         """Note when the first chunk has come."""
@@ -305,7 +325,11 @@ class Streams:
         clash = None
         try:
             if self.gate.on:
-                clash = await self._atake(wrapper, taken)
+                self._take_at_hand(wrapper, self._async, taken)
+                if taken and taken[-1] is not streaming.MORE:
+                    self.gate.serve()
+                else:
+                    clash = await self._atake(wrapper, taken)
         except Exception as error:
             self.gate.fault(error)
         if clash is not None:
@@ -328,20 +352,24 @@ class Streams:
 
         Returns what stock raises where somebody else is waiting for a chunk of this stream.
         """
-        events = self.events(wrapper, self._async)
-        if events is None:
-            return None
-        if events.reading:
-            return RuntimeError("anext(): asynchronous generator is already running")
-        if not events.begun:
-            stream = wrapper.completion_stream
-            first = await anext(stream._iterator)
-            if first is not None:  # no event comes to None; the decoder has gone on by itself
-                stream._iterator = aagain(first, stream._iterator)
+        events: SSEEventSource | None
+        if taken:  # nothing has come
+            events = wrapper.completion_stream._decoder
+        else:
+            events = self.events(wrapper, self._async)
+            if events is None:
                 return None
-        while True:
+            if events.reading:
+                return RuntimeError("anext(): asynchronous generator is already running")
+            if not events.begun:
+                stream = wrapper.completion_stream
+                first = await anext(stream._iterator)
+                if first is not None:  # no event comes to None; the decoder has gone on by itself
+                    stream._iterator = aagain(first, stream._iterator)
+                    return None
             events.take()
             self.next(wrapper, events, taken)
+        while True:
             if not isinstance(taken[-1], Why):
                 self.gate.serve()
                 return None
@@ -357,6 +385,8 @@ class Streams:
                 events.reading = False
             if events.packet is None:
                 return None
+            events.take()
+            self.next(wrapper, events, taken)
 
     # --- synchronous
 
@@ -367,7 +397,11 @@ class Streams:
         begins = not wrapper.sent_first_chunk
         try:
             if self.gate.on:
-                clash = self._take(wrapper, taken)
+                self._take_at_hand(wrapper, self._sync, taken)
+                if taken and taken[-1] is not streaming.MORE:
+                    self.gate.serve()
+                else:
+                    clash = self._take(wrapper, taken)
         except Exception as error:
             self.gate.fault(error)
         if clash is not None:
@@ -387,20 +421,24 @@ class Streams:
 
     def _take(self, wrapper: Any, taken: list[Any]) -> Exception | None:
         """As ``_atake``."""
-        events = self.events(wrapper, self._sync)
-        if events is None:
-            return None
-        if events.reading:
-            return ValueError("generator already executing")
-        if not events.begun:
-            stream = wrapper.completion_stream
-            first = next(stream._iterator)
-            if first is not None:
-                stream._iterator = again(first, stream._iterator)
+        events: SSEEventSource | None
+        if taken:  # nothing has come
+            events = wrapper.completion_stream._decoder
+        else:
+            events = self.events(wrapper, self._sync)
+            if events is None:
                 return None
-        while True:
+            if events.reading:
+                return ValueError("generator already executing")
+            if not events.begun:
+                stream = wrapper.completion_stream
+                first = next(stream._iterator)
+                if first is not None:
+                    stream._iterator = again(first, stream._iterator)
+                    return None
             events.take()
             self.next(wrapper, events, taken)
+        while True:
             if not isinstance(taken[-1], Why):
                 self.gate.serve()
                 return None
@@ -416,6 +454,8 @@ class Streams:
                 events.reading = False
             if events.packet is None:
                 return None
+            events.take()
+            self.next(wrapper, events, taken)
 
     def _tell(self, wrapper: Any, chunk: Any, begins: bool) -> None:
         """Tell callbacks of a synchronous stream's chunk, as stock does."""
