@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
 import orjson
 
+from litellm_accel._cy.bindings cimport Bindings
 from litellm_accel._cy.sse cimport Splitter
 from litellm_accel._cy.template cimport Template
 
@@ -16,13 +18,24 @@ from litellm_accel.fastpath import decline
 
 from cpython.object cimport PyObject_GenericGetAttr, PyObject_GenericSetAttr
 
-__all__ = ["MORE", "UNKNOWN", "ChunkTemplate", "Reader", "bearing_usage", "condensed", "content_of", "is_plain"]
+__all__ = [
+    "MORE",
+    "UNKNOWN",
+    "AtHand",
+    "ChunkTemplate",
+    "Reader",
+    "bearing_usage",
+    "condensed",
+    "content_of",
+    "is_plain",
+]
 
 MORE = decline.MORE
 UNKNOWN = decline.LEARNED_FROM
 cdef object _MORE = MORE
 cdef object _UNKNOWN = UNKNOWN
 cdef object _Why = decline.Why
+cdef int _DEBUG = logging.DEBUG
 cdef object _loads = orjson.loads
 cdef object _time = time.time
 cdef object _leaves_of = leaves_of
@@ -176,6 +189,50 @@ cdef class Reader:
             self._last_shape = self.shape
             self._last = template
         return template
+
+
+cdef class AtHand:
+    """What comes next in streams that are being served: the way of most chunks, and the shortest.
+
+    ``source`` is the class of their events, ``settings`` the bindings they rely on, ``templates`` what these readers
+    must use, ``package`` the names of the module ``litellm``, ``logger`` the one that would tell of each chunk.
+    """
+
+    cdef object _source
+    cdef Bindings _settings
+    cdef dict _templates
+    cdef dict _package
+    cdef object _logger
+
+    def __init__(
+        self, source: type, settings: Bindings, templates: dict[Any, Any], package: dict[str, Any], logger: Any
+    ) -> None:
+        self._source = source
+        self._settings = settings
+        self._templates = templates
+        self._package = package
+        self._logger = logger
+
+    def take(self, wrapper: Any, kind: type) -> Any:
+        """Return the next chunk of a stream of the SDK's class ``kind`` if its event has come, or ``MORE``.
+
+        None, with nothing changed, if that is to be looked at more closely.
+        """
+        cdef dict state = wrapper.__dict__
+        cdef Reader reader
+        stream = state.get("completion_stream")
+        if type(stream) is not kind or not state.get("sent_first_chunk"):
+            return None
+        events = stream._decoder
+        if type(events) is not self._source or events.packets is None or events.packet is not None or events.reading:
+            return None
+        reader = events.reader
+        if reader.templates is not self._templates or self._settings.changed():
+            return None
+        if self._package["post_call_rules"] or self._package["_custom_providers"] or self._logger.isEnabledFor(_DEBUG):
+            return None
+        made = reader.chunk(state)
+        return None if made is not _MORE and isinstance(made, _Why) else made
 
 
 cdef bint _is_blank(object identifier):

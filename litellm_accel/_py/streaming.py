@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
 import orjson
 
+from litellm_accel._py.bindings import Bindings
 from litellm_accel._py.sse import Splitter
 from litellm_accel._py.template import Template, leaves_of
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
 
-__all__ = ["MORE", "UNKNOWN", "ChunkTemplate", "Reader", "bearing_usage", "condensed", "content_of", "is_plain"]
+__all__ = [
+    "MORE",
+    "UNKNOWN",
+    "AtHand",
+    "ChunkTemplate",
+    "Reader",
+    "bearing_usage",
+    "condensed",
+    "content_of",
+    "is_plain",
+]
 
 MORE = decline.MORE
 UNKNOWN = decline.LEARNED_FROM
@@ -160,6 +172,46 @@ class Reader:
             self._last_shape = self.shape
             self._last = template
         return template
+
+
+class AtHand:
+    """What comes next in streams that are being served: the way of most chunks, and the shortest.
+
+    ``source`` is the class of their events, ``settings`` the bindings they rely on, ``templates`` what these readers
+    must use, ``package`` the names of the module ``litellm``, ``logger`` the one that would tell of each chunk.
+    """
+
+    __slots__ = ("_logger", "_package", "_settings", "_source", "_templates")
+
+    def __init__(
+        self, source: type, settings: Bindings, templates: dict[Any, Any], package: dict[str, Any], logger: Any
+    ) -> None:
+        self._source = source
+        self._settings = settings
+        self._templates = templates
+        self._package = package
+        self._logger = logger
+
+    def take(self, wrapper: Any, kind: type) -> Any:
+        """Return the next chunk of a stream of the SDK's class ``kind`` if its event has come, or ``MORE``.
+
+        None, with nothing changed, if that is to be looked at more closely.
+        """
+        state = vars(wrapper)
+        stream = state.get("completion_stream")
+        if type(stream) is not kind or not state.get("sent_first_chunk"):
+            return None
+        events = stream._decoder
+        if type(events) is not self._source or events.packets is None or events.packet is not None or events.reading:
+            return None
+        reader = events.reader
+        if reader.templates is not self._templates or self._settings.changed():
+            return None
+        package = self._package
+        if package["post_call_rules"] or package["_custom_providers"] or self._logger.isEnabledFor(logging.DEBUG):
+            return None
+        made = reader.chunk(state)
+        return None if made is not MORE and isinstance(made, Why) else made
 
 
 def _is_blank(identifier: Any) -> bool:

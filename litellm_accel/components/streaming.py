@@ -150,6 +150,11 @@ class Streams:
         self.trials: dict[Any, ChunkTrial] = {}  # of shapes that have no template yet
         self.assembler: builder.Assembler | None = None
         self.reason = self._judge(owners)
+        self.at_hand = (
+            streaming.AtHand(SSEEventSource, self.settings, self.templates, vars(self.package), self.logger)
+            if self.reason is None
+            else None
+        )
 
     def _judge(self, owners: Mapping[str, Any]) -> Why | None:
         if self.package.set_verbose:
@@ -228,29 +233,6 @@ class Streams:
         if begins and not isinstance(taken[-1], Why):
             self._begin(wrapper.logging_obj)
 
-    def _take_at_hand(self, wrapper: Any, kind: Any, taken: list[Any]) -> None:
-        """Put the next chunk into ``taken`` if its event has come, or ``MORE``, in a stream that is being served.
-
-        This is the way of most chunks, and the shortest.
-        """
-        state = vars(wrapper)
-        stream = state.get("completion_stream")
-        if type(stream) is not kind or not state.get("sent_first_chunk"):
-            return
-        events = stream._decoder
-        if (
-            type(events) is not SSEEventSource
-            or events.packets is None
-            or events.packet is not None
-            or events.reading
-            or events.reader.templates is not self.templates
-            or self.admitted() is not None
-        ):
-            return
-        chunk = events.reader.chunk(state)
-        if chunk is streaming.MORE or not isinstance(chunk, Why):
-            taken.append(chunk)
-
     def _begin(self, logging_obj: Any) -> None:
         """Note when the first chunk has come."""
         if logging_obj.completion_start_time is None:
@@ -325,11 +307,13 @@ class Streams:
         clash = None
         try:
             if self.gate.on:
-                self._take_at_hand(wrapper, self._async, taken)
-                if taken and taken[-1] is not streaming.MORE:
-                    self.gate.serve()
-                else:
+                chunk = None if self.at_hand is None else self.at_hand.take(wrapper, self._async)
+                if chunk is not None:
+                    taken.append(chunk)
+                if chunk is None or chunk is streaming.MORE:
                     clash = await self._atake(wrapper, taken)
+                else:
+                    self.gate.serve()
         except Exception as error:
             self.gate.fault(error)
         if clash is not None:
@@ -397,11 +381,13 @@ class Streams:
         begins = not wrapper.sent_first_chunk
         try:
             if self.gate.on:
-                self._take_at_hand(wrapper, self._sync, taken)
-                if taken and taken[-1] is not streaming.MORE:
-                    self.gate.serve()
-                else:
+                chunk = None if self.at_hand is None else self.at_hand.take(wrapper, self._sync)
+                if chunk is not None:
+                    taken.append(chunk)
+                if chunk is None or chunk is streaming.MORE:
                     clash = self._take(wrapper, taken)
+                else:
+                    self.gate.serve()
         except Exception as error:
             self.gate.fault(error)
         if clash is not None:
