@@ -35,6 +35,7 @@ __all__ = [
     "Tally",
     "body_of",
     "call_key",
+    "cookies_of",
     "fresh_id",
     "kinds_of",
     "messages_of",
@@ -422,6 +423,35 @@ cdef bytes _decoded(bytes body, str encoding):
         decoder = decoder()
         return decoder.decode(body) + decoder.flush()
     return Response(200, headers={"content-encoding": encoding}, content=body).content
+
+
+def cookies_of(held: dict[str, dict[str, dict[str, Any]]], now: int) -> tuple[list[Any], list[tuple[Any, ...]]]:
+    """Return the cookies that a jar holds by domain, path and name, and the facts of each.
+
+    These are what the library goes by when it sends one, but for its value and the moment at which it expires.
+    """
+    cdef list cookies = []
+    cdef list facts = []
+    for paths in held.values():
+        for names in paths.values():
+            for cookie in names.values():
+                expires = cookie.expires
+                cookies.append(cookie)
+                facts.append(
+                    (
+                        cookie.version,
+                        cookie.name,
+                        cookie.domain,
+                        cookie.domain_specified,
+                        cookie.domain_initial_dot,
+                        cookie.path,
+                        cookie.port,
+                        cookie.secure,
+                        expires is not None and expires <= now,
+                        type(cookie.value),
+                    )
+                )
+    return cookies, facts
 
 
 # Names of response headers, as they came and in lower case.

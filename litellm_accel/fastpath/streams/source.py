@@ -355,7 +355,9 @@ class ChunkLearner:
         if self._disqualifies is not None and self._disqualifies(chunk.choices[0].delta):
             changed[_DISQUALIFIED] = True
         steps = changed.keys() - _MARKS.keys() - _FLAGS
-        if steps not in (self._steps if before["sent_first_chunk"] else (_FIRST,)) or not streaming.is_plain(vars(copy)):
+        if steps not in (self._steps if before["sent_first_chunk"] else (_FIRST,)) or not streaming.is_plain(
+            vars(copy)
+        ):
             raise Unrepeatable(decline.CHUNK_CHANGES_STREAM)
         return chunk, changed, bool(checks)
 
