@@ -186,7 +186,7 @@ class AtHand:
     def __init__(
         self, source: type, settings: Bindings, templates: dict[Any, Any], package: dict[str, Any], logger: Any
     ) -> None:
-        self._source = source
+        self._source: Any = source
         self._settings = settings
         self._templates = templates
         self._package = package
@@ -201,7 +201,7 @@ class AtHand:
         stream = state.get("completion_stream")
         if type(stream) is not kind or not state.get("sent_first_chunk"):
             return None
-        events = stream._decoder
+        events: Any = stream._decoder  # type: ignore[attr-defined]
         if type(events) is not self._source or events.packets is None or events.packet is not None or events.reading:
             return None
         reader = events.reader

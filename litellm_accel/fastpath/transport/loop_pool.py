@@ -156,6 +156,7 @@ class PreparedRequest:
     ) -> None:
         self._head = head
         self._headers = options["headers"]
+        self._told: dict[bool, CIMultiDict[str]] = {}  # by whether there are cookies
         self._pool = pool
         self._request = request
         self._host = str(request.url.origin())
@@ -215,7 +216,7 @@ class PreparedRequest:
         return self._send_traced(session, body, cookie) if session.trace_configs else self._send(body, cookie, [])
 
     async def _send_traced(self, session: aiohttp.ClientSession, body: bytes, cookie: bytes) -> Reply:
-        headers = session._prepare_headers(CIMultiDict(self._headers.texts(body, cookie)))
+        headers = self._told_headers(session, body, cookie)
         begun: tuple[str, URL, CIMultiDict[str]] = "POST", self._request.url, headers
         traces = []
         try:
@@ -232,6 +233,18 @@ class PreparedRequest:
             for trace in traces:
                 await trace.send_request_exception(*begun, reply.error)
         return reply
+
+    def _told_headers(self, session: aiohttp.ClientSession, body: bytes, cookie: bytes) -> CIMultiDict[str]:
+        """Return the headers that traces are told of, in which nothing but the length and the cookies is new."""
+        made = self._told.get(bool(cookie))
+        if made is None:
+            made = session._prepare_headers(CIMultiDict(self._headers.texts(body, cookie)))
+            self._told[bool(cookie)] = made
+        headers: CIMultiDict[str] = made.copy()
+        headers["content-length"] = str(len(body))
+        if cookie and not self._headers.own_cookie:
+            headers["cookie"] = cookie.decode()
+        return headers
 
     async def _send(self, body: bytes, cookie: bytes, traces: list[Trace]) -> Reply:
         sent = time.time()

@@ -28,8 +28,9 @@ from litellm_accel.fastpath.transport.sockets import input_probe
 from litellm_accel.hot import http1
 
 _READ_BYTES = 65536
-_READ_ERRORS = {TimeoutError: httpcore.ReadTimeout, OSError: httpcore.ReadError}
-_WRITE_ERRORS = {TimeoutError: httpcore.WriteTimeout, OSError: httpcore.WriteError}
+_Errors = dict[type[Exception], type[Exception]]
+_READ_ERRORS: _Errors = {TimeoutError: httpcore.ReadTimeout, OSError: httpcore.ReadError}
+_WRITE_ERRORS: _Errors = {TimeoutError: httpcore.WriteTimeout, OSError: httpcore.WriteError}
 
 
 class Head(RequestHeadTemplate):
