@@ -30,7 +30,7 @@ from litellm_accel.fastpath.plans.recorder import Reply
 from litellm_accel.fastpath.transport.loop_pool import ReadDeadlines
 from litellm_accel.fastpath.transport.pools import Pools
 from litellm_accel.fastpath.transport.request_head import RequestHeaders
-from litellm_accel.fastpath.transport.sockets import input_probe
+from litellm_accel.fastpath.transport.sockets import has_input, input_probe
 from litellm_accel.fastpath.transport.thread_pool import Head, _Connection
 
 gate = load("gate")
@@ -253,7 +253,7 @@ def test_a_request_that_a_socket_takes_in_parts_leaves_whole() -> None:
 
 def test_a_closed_connection_has_input() -> None:
     ours, theirs = socket.socketpair()
-    probe = input_probe(ours)
+    probe = input_probe(ours.fileno())
     assert not probe()
     theirs.send(b"1")
     assert probe()
@@ -262,8 +262,8 @@ def test_a_closed_connection_has_input() -> None:
     ours.close()
     theirs.close()
     assert probe()
-    assert input_probe(ours)()
-    assert input_probe(None)()
+    assert has_input(ours)
+    assert has_input(None)
 
 
 def test_many_threads_share_few_connections_and_all_are_closed_in_the_end(host: Host, pools: Pools) -> None:

@@ -53,11 +53,12 @@ class _Opened:
     def __init__(self, host: str, at: float, transport: Any) -> None:
         self.host = host
         self.at = at
-        self.has_input = input_probe(transport.get_extra_info("socket"))
+        socket = transport.get_extra_info("socket")
+        self.has_input = input_probe(-1 if socket is None else socket.fileno())
 
 
 class ReadDeadlines:
-    """Ends exchanges in ``loop`` whose host has been silent for too long, all of them with one timer."""
+    """Ends exchanges of one kind of request in ``loop`` whose host has been silent for too long, by one timer."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -98,7 +99,6 @@ class LoopPool:
         self._connector = weakref.ref(connector)
         self._tallies = StatsByHost()
         self._opened: weakref.WeakKeyDictionary[Any, _Opened] = weakref.WeakKeyDictionary()
-        self.deadlines = ReadDeadlines(asyncio.get_running_loop())
 
     async def take(self, host: str, request: Any, timeout: aiohttp.ClientTimeout, traces: list[Trace]) -> Any:
         """Return a connection that ``request`` can be sent on; raises what aiohttp raises."""
@@ -157,6 +157,8 @@ class PreparedRequest:
         self._head = head
         self._headers = options["headers"]
         self._told: dict[bool, CIMultiDict[str]] = {}  # by whether there are cookies
+        # Not the pool's, which is found by its connector and would keep it alive by way of the loop.
+        self._deadlines = ReadDeadlines(asyncio.get_running_loop())
         self._pool = pool
         self._request = request
         self._host = str(request.url.origin())
@@ -254,7 +256,7 @@ class PreparedRequest:
             if passage.is_ours(error):
                 raise
             return Reply(sent, error=error)
-        exchange = _Exchange(connection, self._pool.deadlines)
+        exchange = _Exchange(connection, self._deadlines)
         unfit = "broken off"
         try:
             try:

@@ -9,16 +9,15 @@ from typing import Any
 
 def has_input(socket: Any) -> bool:
     """Return whether reading from ``socket`` would not wait; so for one that is closed or None."""
-    return input_probe(socket)()
+    return input_probe(-1 if socket is None else socket.fileno())()
 
 
-def input_probe(socket: Any) -> Callable[[], bool]:
-    """Return a function that says ``has_input(socket)`` again and again."""
-    number = -1 if socket is None else socket.fileno()
+def input_probe(number: int) -> Callable[[], bool]:
+    """Return a function that says ``has_input()`` of the open socket with this file number, and keeps no hold of it."""
     if number < 0:
         return lambda: True
     if not hasattr(select, "poll"):
-        return lambda: socket.fileno() < 0 or bool(select.select([socket], [], [], 0)[0])
+        return lambda: bool(select.select([number], [], [], 0)[0])
     poll = select.poll()
     poll.register(number, select.POLLIN)
-    return lambda: socket.fileno() != number or bool(poll.poll(0))
+    return lambda: bool(poll.poll(0))

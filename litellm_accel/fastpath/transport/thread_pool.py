@@ -54,7 +54,7 @@ class _Connection:
         self.opened = self.released = time.monotonic()
         # httpcore's own stream does nothing but this, and name errors.
         self._socket: Any = stream.get_extra_info("socket") if type(stream) is SyncStream else None
-        self._has_input = input_probe(self._socket)
+        self._has_input = input_probe(-1 if self._socket is None else self._socket.fileno())
 
     def write(self, data: bytes, timeout: float | None) -> None:
         """Send ``data``; raises what httpcore raises."""
