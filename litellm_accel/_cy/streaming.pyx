@@ -373,6 +373,8 @@ cdef bint _alike(object one, object other) except -1:
         PyObject_GenericGetAttr(one, "__pydantic_extra__"), PyObject_GenericGetAttr(other, "__pydantic_extra__")
     ):
         return False
+    if _index(first["choices"][0]) != _index(second["choices"][0]):  # later releases make a text of each
+        return False
     hidden = PyObject_GenericGetAttr(one, "__pydantic_private__")["_hidden_params"]
     hidden_too = PyObject_GenericGetAttr(other, "__pydantic_private__")["_hidden_params"]
     if len(hidden) != len(hidden_too) or "usage" in hidden:
@@ -382,6 +384,10 @@ cdef bint _alike(object one, object other) except -1:
         if found is not item and name != "created_at" and found != item:
             return False
     return True
+
+
+cdef object _index(object choice):
+    return (<dict>PyObject_GenericGetAttr(choice, "__pydantic_extra__")).get("index")
 
 
 cdef bint _same_extra(dict one, dict other) except -1:

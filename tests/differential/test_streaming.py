@@ -252,6 +252,9 @@ def test_chunks_share_what_stock_s_chunks_share_and_nothing_else(provider: Provi
     assert stock == [True, False, False, False, False, False]
 
 
+KINDS = (streaming_handler.ModelResponseStream, streaming_handler.StreamingChoices, streaming_handler.Delta)
+
+
 # --- putting chunks together ------------------------------------------------------------------------------------------
 
 
@@ -308,15 +311,26 @@ def test_chunks_are_put_together_as_stock_does(provider: Provider, accelerated: 
 
 @pytest.mark.parametrize("profile", ["plain", "openai"])
 def test_few_chunks_are_left_of_a_plain_stream(provider: Provider, hot: Any, profile: str) -> None:
-    kinds = (streaming_handler.ModelResponseStream, streaming_handler.StreamingChoices, streaming_handler.Delta)
     chunks = chunks_of(provider, f'plain{{"chunks": 60, "size": 600, "profile": "{profile}"}}')
-    few = hot("streaming").condensed(chunks, kinds)
+    few = hot("streaming").condensed(chunks, KINDS)
     assert len(few) <= 4 < 60 < len(chunks)
     assert few[0] is chunks[0]
     assert few[-1] is chunks[-1]
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
     assert "".join(chunk.choices[0].delta.content or "" for chunk in few) == text
-    assert hot("streaming").bearing_usage(chunks, kinds[0]) == [c for c in chunks if getattr(c, "usage", None)]
+    assert hot("streaming").bearing_usage(chunks, KINDS[0]) == [c for c in chunks if getattr(c, "usage", None)]
+
+
+def test_texts_of_several_choices_are_kept_apart(provider: Provider, hot: Any) -> None:
+    def said(chunks: list[Any], index: int) -> str:
+        choices = [chunk.choices[0] for chunk in chunks if chunk.choices]
+        return "".join(choice.delta.content or "" for choice in choices if choice.index == index)
+
+    chunks = chunks_of(provider, 'plain{"n": 3, "chunks": 9, "size": 90}')
+    few = hot("streaming").condensed(chunks, KINDS)
+    texts = [said(chunks, index) for index in range(3)]
+    assert all(texts)
+    assert [said(few, index) for index in range(3)] == texts
 
 
 def spoken(chunks: list[Any]) -> list[Any]:
@@ -405,9 +419,6 @@ def test_texts_are_put_together_as_stock_does(
         assert litellm_accel.status()["streaming"].faults == 0
     served = sum(each is not None for each in made)
     assert len(cases) / 3 < served / 2 < len(cases) - 4
-
-
-KINDS = (streaming_handler.ModelResponseStream, streaming_handler.StreamingChoices, streaming_handler.Delta)
 
 
 def test_a_builder_is_given_fewer_chunks_once_that_has_come_to_the_same(provider: Provider) -> None:
