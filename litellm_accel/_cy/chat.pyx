@@ -7,15 +7,18 @@ import itertools
 import json
 import zlib
 from marshal import dumps as _marshal, loads as _unmarshal
+from os import urandom as _urandom
 from time import time as _time
 from typing import Any
-from uuid import uuid4
 from weakref import WeakKeyDictionary
 
 import orjson
 from httpx import DecodingError, Headers, Response, Timeout
 from httpx._decoders import SUPPORTED_DECODERS
 from orjson import dumps as _dumps, loads as _loads
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeLatin1
 
 from litellm_accel._cy.template import leaves_of
 
@@ -43,6 +46,8 @@ __all__ = [
     "Tally",
     "body_of",
     "call_key",
+    "cookies_of",
+    "fresh_id",
     "kinds_of",
     "messages_of",
     "minute",
@@ -320,6 +325,35 @@ cdef bytes _decoded(bytes body, str encoding):
     return Response(200, headers={"content-encoding": encoding}, content=body).content
 
 
+def cookies_of(held: dict[str, dict[str, dict[str, Any]]], now: int) -> tuple[list[Any], list[tuple[Any, ...]]]:
+    """Return the cookies that a jar holds by domain, path and name, and the facts of each.
+
+    These are what the library goes by when it sends one, but for its value and the moment at which it expires.
+    """
+    cdef list cookies = []
+    cdef list facts = []
+    for paths in held.values():
+        for names in paths.values():
+            for cookie in names.values():
+                expires = cookie.expires
+                cookies.append(cookie)
+                facts.append(
+                    (
+                        cookie.version,
+                        cookie.name,
+                        cookie.domain,
+                        cookie.domain_specified,
+                        cookie.domain_initial_dot,
+                        cookie.path,
+                        cookie.port,
+                        cookie.secure,
+                        expires is not None and expires <= now,
+                        type(cookie.value),
+                    )
+                )
+    return cookies, facts
+
+
 # Names of response headers, as they came and in lower case.
 cdef dict _names = {}
 cdef Py_ssize_t _MAX_NAMES = 4096
@@ -337,16 +371,16 @@ def read_headers(headers: Any) -> tuple[dict[str, str], list[str], tuple[Any, ..
     cdef bint has_empty = False
     cdef str lower, text
     for name, value in headers if type(headers) is list else headers.items() if hasattr(headers, "items") else headers:
-        if not value.isascii():
-            return None
         if type(name) is bytes:
             lower = _names.get(name)
             if lower is None:
                 lower = _named(name)
-            text = (<bytes>value).decode("ascii")
+            text = PyUnicode_DecodeLatin1(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value), NULL)
         else:
             lower = name.lower()
             text = value
+        if not text.isascii():
+            return None
         if lower == "set-cookie":
             cookies.append(text)
         elif lower == "set-cookie2":
@@ -628,12 +662,34 @@ cdef class Answer:
                 hidden[key] = round(total - provider_ms, 4)
             elif source == "call":
                 cost = (price or self._plan.cost)(made)
-                hidden[key] = str(uuid4()) if price is None else None
+                hidden[key] = fresh_id() if price is None else None
             elif source == "cost":
                 hidden[key] = cost
             else:
                 hidden[key] = made.model
         return made
+
+
+cpdef str fresh_id():
+    """Return a new random identifier, as ``str(uuid.uuid4())`` makes them."""
+    cdef bytes drawn = _urandom(16)
+    cdef char[36] text
+    cdef int place = 0
+    cdef int index
+    cdef unsigned char byte
+    for index in range(16):
+        byte = drawn[index]
+        if index == 6:
+            byte = byte & 0x0F | 0x40
+        elif index == 8:
+            byte = byte & 0x3F | 0x80
+        if index == 4 or index == 6 or index == 8 or index == 10:
+            text[place] = b"-"
+            place += 1
+        text[place] = b"0123456789abcdef"[byte >> 4]
+        text[place + 1] = b"0123456789abcdef"[byte & 15]
+        place += 2
+    return PyUnicode_DecodeASCII(text, 36, NULL)
 
 
 _minute_number = -1

@@ -16,6 +16,15 @@ cdef tuple REASONING_TAGS
 
 from litellm_accel.fastpath.known_names import FINISH_REASONS, REASONING_TAGS, TELLING_MEMBERS, TREATED_VALUES
 
+cdef extern from *:
+    """
+    static PyObject *accel_new(PyObject *kind, PyObject *arguments)
+    {
+        return ((PyTypeObject *)kind)->tp_new((PyTypeObject *)kind, arguments, NULL);
+    }
+    """
+    object accel_new(object kind, tuple arguments)
+
 __all__ = [
     "CLOCK",
     "CONSTANT",
@@ -139,7 +148,7 @@ cdef object _make(tuple node, list leaves, dict slots):
         return leaves[<Py_ssize_t>node[1]]
     if kind == _MODEL:
         model = node[1]
-        made = model.__new__(model)
+        made = accel_new(model, ())
         PyObject_GenericSetAttr(made, "__dict__", _make(node[2], leaves, slots))
         PyObject_GenericSetAttr(made, "__pydantic_fields_set__", set(node[3]))
         PyObject_GenericSetAttr(made, "__pydantic_extra__", _make(node[4], leaves, slots))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import marshal
+import os
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
-from uuid import uuid4
 from weakref import WeakKeyDictionary
 
 import orjson
@@ -52,6 +52,8 @@ __all__ = [
     "Tally",
     "body_of",
     "call_key",
+    "cookies_of",
+    "fresh_id",
     "kinds_of",
     "messages_of",
     "minute",
@@ -322,6 +324,35 @@ def _decoded(body: bytes, encoding: str) -> bytes:
         decoder = kind()
         return decoder.decode(body) + decoder.flush()
     return Response(200, headers={"content-encoding": encoding}, content=body).content
+
+
+def cookies_of(held: dict[str, dict[str, dict[str, Any]]], now: int) -> tuple[list[Any], list[tuple[Any, ...]]]:
+    """Return the cookies that a jar holds by domain, path and name, and the facts of each.
+
+    These are what the library goes by when it sends one, but for its value and the moment at which it expires.
+    """
+    cookies: list[Any] = []
+    facts: list[tuple[Any, ...]] = []
+    for paths in held.values():
+        for names in paths.values():
+            for cookie in names.values():
+                expires = cookie.expires
+                cookies.append(cookie)
+                facts.append(
+                    (
+                        cookie.version,
+                        cookie.name,
+                        cookie.domain,
+                        cookie.domain_specified,
+                        cookie.domain_initial_dot,
+                        cookie.path,
+                        cookie.port,
+                        cookie.secure,
+                        expires is not None and expires <= now,
+                        type(cookie.value),
+                    )
+                )
+    return cookies, facts
 
 
 # Names of response headers, as they came and in lower case.
@@ -617,12 +648,21 @@ class Answer:
                 hidden[key] = round(total - provider_ms, 4)
             elif source == "call":
                 cost = (price or self._plan.cost)(made)
-                hidden[key] = str(uuid4()) if price is None else None
+                hidden[key] = fresh_id() if price is None else None
             elif source == "cost":
                 hidden[key] = cost
             else:
                 hidden[key] = made.model
         return made
+
+
+def fresh_id() -> str:
+    """Return a new random identifier, as ``str(uuid.uuid4())`` makes them."""
+    drawn = bytearray(os.urandom(16))
+    drawn[6] = drawn[6] & 0x0F | 0x40
+    drawn[8] = drawn[8] & 0x3F | 0x80
+    text = drawn.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 _minute_number = -1

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
 import orjson
 
+from litellm_accel._py.bindings import Bindings
 from litellm_accel._py.sse import Splitter
 from litellm_accel._py.template import Template, leaves_of
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
-from litellm_accel.fastpath.known_names import EVENT_MEMBERS, OBFUSCATION, STREAM_BEGINNING, STREAM_MIDDLE
+from litellm_accel.fastpath.known_names import (
+    EVENT_MEMBERS,
+    OBFUSCATION,
+    STREAM_BEGINNING,
+    STREAM_CARRIED,
+    STREAM_IDENTIFIERS,
+    STREAM_MIDDLE,
+    STREAM_UPSTREAM,
+)
 
-__all__ = ["MORE", "UNKNOWN", "ChunkTemplate", "Reader", "bearing_usage", "condensed", "content_of"]
+__all__ = [
+    "MORE",
+    "UNKNOWN",
+    "AtHand",
+    "ChunkTemplate",
+    "Reader",
+    "bearing_usage",
+    "condensed",
+    "content_of",
+    "is_plain",
+]
 
 MORE = decline.MORE
 UNKNOWN = decline.LEARNED_FROM
@@ -74,6 +94,8 @@ class Reader:
             found = state.get(name, UNKNOWN)
             if found is not wanted and found != wanted:
                 return decline.FIRST_OR_LAST_CHUNK
+        if not is_plain(state):
+            return decline.FIRST_OR_LAST_CHUNK
         line = splitter.next()
         if line is None:
             return decline.CHUNK_FIELDS if splitter.odd else MORE
@@ -134,8 +156,56 @@ class Reader:
         return template
 
 
+class AtHand:
+    """What comes next in streams that are being served: the way of most chunks, and the shortest.
+
+    ``source`` is the class of their events, ``settings`` the bindings they rely on, ``templates`` what these readers
+    must use, ``package`` the names of the module ``litellm``, ``logger`` the one that would tell of each chunk.
+    """
+
+    __slots__ = ("_logger", "_package", "_settings", "_source", "_templates")
+
+    def __init__(
+        self, source: type, settings: Bindings, templates: dict[Any, Any], package: dict[str, Any], logger: Any
+    ) -> None:
+        self._source: Any = source
+        self._settings = settings
+        self._templates = templates
+        self._package = package
+        self._logger = logger
+
+    def take(self, wrapper: Any, kind: type) -> Any:
+        """Return the next chunk of a stream of the SDK's class ``kind`` if its event has come, or ``MORE``.
+
+        None, with nothing changed, if that is to be looked at more closely.
+        """
+        state = vars(wrapper)
+        stream = state.get("completion_stream")
+        if type(stream) is not kind or not state.get("sent_first_chunk"):
+            return None
+        events: Any = stream._decoder  # type: ignore[attr-defined]
+        if type(events) is not self._source or events.packets is None or events.packet is not None or events.reading:
+            return None
+        reader = events.reader
+        if reader.templates is not self._templates or self._settings.changed():
+            return None
+        package = self._package
+        if package["post_call_rules"] or package["_custom_providers"] or self._logger.isEnabledFor(logging.DEBUG):
+            return None
+        made = reader.chunk(state)
+        return None if made is not MORE and isinstance(made, Why) else made
+
+
 def _is_blank(identifier: Any) -> bool:
     return type(identifier) is str and identifier.isspace()
+
+
+def is_plain(attributes: dict[str, Any]) -> bool:
+    """Return whether nothing has come in a stream by which later releases of LiteLLM make its chunks otherwise."""
+    if any(attributes.get(name) for name in STREAM_CARRIED):
+        return False
+    identifiers = attributes.get(STREAM_IDENTIFIERS)
+    return attributes.get(STREAM_UPSTREAM) is None and (identifiers is None or identifiers.response_id is None)
 
 
 def content_of(chunk: Any) -> Any:
@@ -253,6 +323,8 @@ def _alike(one: Any, other: Any) -> bool:
             return False
     if not _same_extra(one.__pydantic_extra__, other.__pydantic_extra__):
         return False
+    if _index(first["choices"][0]) != _index(second["choices"][0]):  # later releases make a text of each
+        return False
     hidden = one.__pydantic_private__["_hidden_params"]
     hidden_too = other.__pydantic_private__["_hidden_params"]
     if len(hidden) != len(hidden_too) or "usage" in hidden:
@@ -262,6 +334,10 @@ def _alike(one: Any, other: Any) -> bool:
         if found is not item and name != "created_at" and found != item:
             return False
     return True
+
+
+def _index(choice: Any) -> Any:
+    return choice.__pydantic_extra__.get("index")
 
 
 def _same_extra(one: dict[str, Any], other: dict[str, Any]) -> bool:

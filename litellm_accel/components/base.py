@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import FunctionType
@@ -72,12 +73,14 @@ def with_parameters_of(
     if any(default is inspect.Parameter.empty for *_, default in others):
         raise Unavailable(f"{stock.__module__}:{stock.__qualname__} takes other parameters in the installed LiteLLM")
 
+    choose: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    choose = operator.itemgetter(*chosen) if len(chosen) > 1 else lambda arguments: (arguments[chosen[0]],)
+
     def call(*arguments: Any) -> Any:
         for place, name, default in others:
             if arguments[place] is not default:
                 return decline(name)
-        arguments = (*arguments, None)
-        return fast(*[arguments[place] for place in chosen])
+        return fast(*choose((*arguments, None)))
 
     return call
 

@@ -188,3 +188,7 @@ STREAM_BEGINNING: Final[tuple[tuple[str, Any], ...]] = (
     ("response_uptil_now", ""),
     ("chunks", []),
 )
+# Where later releases keep what chunks are made otherwise by.
+STREAM_CARRIED: Final = ("_closed", "carried_chunk_choice_fields", "received_finish_choice_fields")
+STREAM_IDENTIFIERS: Final = "_ollama_response_ids"
+STREAM_UPSTREAM: Final = "_upstream_provider"

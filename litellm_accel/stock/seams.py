@@ -13,6 +13,8 @@ from pydantic import BaseModel
 
 # How a call's ``Logging`` object is told of the first chunk of a stream.
 _FIRST_CHUNK = ("update_completion_start_time", "_update_completion_start_time")
+# What the function takes that puts the chunks of a stream together.
+_OF_BUILDER = ("chunks", "messages", "start_time", "end_time", "logging_obj", "count_prompt_tokens")
 # What serving a router's calls takes of its module and of its class.
 _OF_ROUTERS = ("RouterCacheEnum", "deployment_has_io_token_limits")
 _METHODS = (
@@ -86,6 +88,15 @@ def ends_streams_by_known_steps() -> bool:
         and len(inspect.signature(step).parameters) == count
         for name, count in steps.items()
     )
+
+
+def builds_streams_elsewhere() -> ModuleType | None:
+    """Return the module in which LiteLLM puts ended streams together, in releases that do so by steps of its own."""
+    builder = vars(importlib.import_module("litellm.main")).get("stream_chunk_builder")
+    home = importlib.import_module("litellm.litellm_core_utils.streaming_chunk_builder_utils")
+    if type(builder) is not FunctionType or builder.__module__ != home.__name__:
+        return None
+    return home if tuple(inspect.signature(builder).parameters) == _OF_BUILDER else None
 
 
 def taken_by(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ import importlib
 import inspect
 import os
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -623,7 +622,7 @@ class SuccessNotifier:
         if _LOGGING in arguments:
             slots[_LOGGING] = arguments[_LOGGING]
         if self._needs_id:
-            slots.setdefault(_FRESH_ID, str(uuid.uuid4()))
+            slots.setdefault(_FRESH_ID, chat.fresh_id())
         for slot, kind in self._blanks:
             slots[slot] = kind()
         slots[TAGS] = tuple(self._feeds.tags(objects[0], "metadata"))
@@ -689,8 +688,8 @@ class SuccessNotifier:
             REPORT: None if call.reported is None else call.reported[1],
             "start": datetime.datetime.fromtimestamp(call.started),
             "sent": datetime.datetime.now(),
-            _CALL_ID: arguments.get(_CALL_ID) or str(uuid.uuid4()),
-            _TRACE_ID: arguments.get(_TRACE_ID) or str(uuid.uuid4()),
+            _CALL_ID: arguments.get(_CALL_ID) or chat.fresh_id(),
+            _TRACE_ID: arguments.get(_TRACE_ID) or chat.fresh_id(),
         }
         return self.begin(call.told_messages, arguments, call.objects, slots)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
@@ -19,7 +19,7 @@ from litellm_accel.fastpath.plans.proof import Proof, Trial
 from litellm_accel.fastpath.plans.snapshots import where
 from litellm_accel.fastpath.plans.templates import HIDDEN, TemplateLearner, Unrepeatable, state
 from litellm_accel.fastpath.streams.pricer import counted
-from litellm_accel.hot import template
+from litellm_accel.hot import streaming, template
 
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 # The leaves of a text, in their order: what its chunks say of themselves, all its content, and its tokens.
@@ -166,6 +166,51 @@ class Assembler:
             return self._builder(list(chunks), logging_obj=deaf)
         except Exception:
             raise Unrepeatable(decline.WHOLE_DIFFERS) from None
+
+
+class Fewer:
+    """Fewer chunks that say the same as those of a text, of which LiteLLM's own ``builder`` makes the same response.
+
+    Each kind of text is on trial first: then LiteLLM puts together all of them as well.
+    """
+
+    def __init__(self, builder: Callable[..., Any], kinds: tuple[Any, ...], proof: Proof) -> None:
+        self._builder = builder
+        self._kinds = kinds
+        self._proof = proof
+        self._trials: dict[Any, Trial | None] = {}
+
+    def of(self, chunks: list[Any]) -> tuple[list[Any], Trial] | None:
+        """Return fewer chunks than ``chunks`` and their trial; None if LiteLLM must be given all."""
+        fewer = streaming.condensed(chunks, self._kinds)
+        try:
+            shape = Text(fewer, self._kinds).shape
+        except (Unrepeatable, AttributeError, KeyError, TypeError):  # a chunk of another make, or changed since
+            return None
+        if shape not in self._trials:
+            if len(self._trials) >= _MAX_TEMPLATES:
+                self._trials.clear()
+            self._trials[shape] = Trial(self._proof, functools.partial(self._refuse, shape))
+        trial = self._trials[shape]
+        return None if trial is None else (fewer, trial)
+
+    def compare(self, fewer: list[Any], response: Any, trial: Trial, messages: Any, logged: Any, count: Any) -> None:
+        """Compare what LiteLLM makes of ``fewer`` with its ``response`` for all chunks; nobody is told of the former.
+
+        The rest is what it was given besides: the messages, the ``Logging`` object and what counts the prompt.
+        """
+        deaf = copy.copy(logged)
+        if deaf is not None:
+            deaf.model_call_details = dict(logged.model_call_details)
+        made = self._builder(fewer, messages, None, None, deaf, count)
+        if state(made) == state(response):
+            trial.agreed()
+        else:
+            trial.refuse(f"end of a stream, {where(made, response)!r}")
+
+    def _refuse(self, shape: Any, difference: str) -> None:
+        self._trials[shape] = None
+        self._proof.refuse(shape, difference)
 
 
 def compare(made: Any, response: Any, trial: Trial) -> None:
