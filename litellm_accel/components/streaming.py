@@ -151,7 +151,13 @@ class Streams:
         self.templates: dict[Any, streaming.ChunkTemplate | Why] = {}
         self.trials: dict[Any, ChunkTrial] = {}  # of shapes that have no template yet
         self.assembler: builder.Assembler | None = None
+        self.fewer: builder.Fewer | None = None
         self.reason = self._judge(owners)
+        self.at_hand = (
+            streaming.AtHand(SSEEventSource, self.settings, self.templates, vars(self.package), self.logger)
+            if self.reason is None
+            else None
+        )
 
     def _judge(self, owners: Mapping[str, Any]) -> Why | None:
         if self.package.set_verbose:
@@ -191,7 +197,8 @@ class Streams:
         if reason is not None:
             self.gate.decline(reason)
             return None
-        found = stream._decoder = SSEEventSource(stream._decoder, streaming.Reader(self.templates, vars(self.package)))
+        reader = streaming.Reader(self.templates, vars(self.package), seams.ends_lines_early())
+        found = stream._decoder = SSEEventSource(stream._decoder, reader)
         return found
 
     def _unfit(self, wrapper: Any, stream: Any) -> Why | None:
@@ -222,9 +229,6 @@ class Streams:
         if reader.templates is not self.templates:
             reader.renew(self.templates)
         state = vars(wrapper)
-        if not source.is_plain(state):
-            taken.append(decline.FIRST_OR_LAST_CHUNK)
-            return
         begins = not state["sent_first_chunk"]
         taken.append(reader.chunk(state))
         if taken[-1] is streaming.UNKNOWN:
@@ -300,7 +304,13 @@ class Streams:
         clash = None
         try:
             if self.gate.on:
-                clash = await self._atake(wrapper, taken)
+                chunk = None if self.at_hand is None else self.at_hand.take(wrapper, self._async)
+                if chunk is not None:
+                    taken.append(chunk)
+                if chunk is None or chunk is streaming.MORE:
+                    clash = await self._atake(wrapper, taken)
+                else:
+                    self.gate.serve()
         except Exception as error:
             self.gate.fault(error)
         if clash is not None:
@@ -323,20 +333,24 @@ class Streams:
 
         Returns what stock raises where somebody else is waiting for a chunk of this stream.
         """
-        events = self.events(wrapper, self._async)
-        if events is None:
-            return None
-        if events.reading:
-            return RuntimeError("anext(): asynchronous generator is already running")
-        if not events.begun:
-            stream = wrapper.completion_stream
-            first = await anext(stream._iterator)
-            if first is not None:  # no event comes to None; the decoder has gone on by itself
-                stream._iterator = aagain(first, stream._iterator)
+        events: SSEEventSource | None
+        if taken:  # nothing has come
+            events = wrapper.completion_stream._decoder
+        else:
+            events = self.events(wrapper, self._async)
+            if events is None:
                 return None
-        while True:
+            if events.reading:
+                return RuntimeError("anext(): asynchronous generator is already running")
+            if not events.begun:
+                stream = wrapper.completion_stream
+                first = await anext(stream._iterator)
+                if first is not None:  # no event comes to None; the decoder has gone on by itself
+                    stream._iterator = aagain(first, stream._iterator)
+                    return None
             events.take()
             self.next(wrapper, events, taken)
+        while True:
             if not isinstance(taken[-1], Why):
                 self.gate.serve()
                 return None
@@ -352,6 +366,8 @@ class Streams:
                 events.reading = False
             if events.packet is None:
                 return None
+            events.take()
+            self.next(wrapper, events, taken)
 
     # --- synchronous
 
@@ -362,7 +378,13 @@ class Streams:
         begins = not wrapper.sent_first_chunk
         try:
             if self.gate.on:
-                clash = self._take(wrapper, taken)
+                chunk = None if self.at_hand is None else self.at_hand.take(wrapper, self._sync)
+                if chunk is not None:
+                    taken.append(chunk)
+                if chunk is None or chunk is streaming.MORE:
+                    clash = self._take(wrapper, taken)
+                else:
+                    self.gate.serve()
         except Exception as error:
             self.gate.fault(error)
         if clash is not None:
@@ -382,20 +404,24 @@ class Streams:
 
     def _take(self, wrapper: Any, taken: list[Any]) -> Exception | None:
         """As ``_atake``."""
-        events = self.events(wrapper, self._sync)
-        if events is None:
-            return None
-        if events.reading:
-            return ValueError("generator already executing")
-        if not events.begun:
-            stream = wrapper.completion_stream
-            first = next(stream._iterator)
-            if first is not None:
-                stream._iterator = again(first, stream._iterator)
+        events: SSEEventSource | None
+        if taken:  # nothing has come
+            events = wrapper.completion_stream._decoder
+        else:
+            events = self.events(wrapper, self._sync)
+            if events is None:
                 return None
-        while True:
+            if events.reading:
+                return ValueError("generator already executing")
+            if not events.begun:
+                stream = wrapper.completion_stream
+                first = next(stream._iterator)
+                if first is not None:
+                    stream._iterator = again(first, stream._iterator)
+                    return None
             events.take()
             self.next(wrapper, events, taken)
+        while True:
             if not isinstance(taken[-1], Why):
                 self.gate.serve()
                 return None
@@ -411,6 +437,8 @@ class Streams:
                 events.reading = False
             if events.packet is None:
                 return None
+            events.take()
+            self.next(wrapper, events, taken)
 
     def _tell(self, wrapper: Any, chunk: Any, begins: bool) -> None:
         """Tell callbacks of a synchronous stream's chunk, as stock does."""
@@ -443,25 +471,43 @@ class Streams:
         count_prompt_tokens: Any = None,
     ) -> Any:
         """Put chunks together as stock does, of fewer chunks that say the same."""
-        made = trial = None
+        made = trial = found = None
         if type(chunks) is list and self.gate.on:
             try:
                 condensed = streaming.condensed(chunks, self._kinds)
                 made, trial = self._assembled(condensed, logging_obj) or (None, None)
-                if trial is not None and not trial.is_on:
+                if made is None:
+                    found = self._fewer(chunks)
+                elif trial is not None and not trial.is_on:
                     self.ending.price(made, logging_obj, chunks)
-                    trial = None
+                    return made
                 if self.proof.is_recorded:
                     chunks = condensed
             except Exception as error:
                 self.gate.fault(error)
-                made = trial = None
-        if made is not None and trial is None:
-            return made
-        response = self.stock[self.builder](chunks, messages, start_time, end_time, logging_obj, count_prompt_tokens)
+                made = trial = found = None
+        stock = self.stock[self.builder]
+        if found is not None and not found[1].is_on:
+            return stock(found[0], messages, start_time, end_time, logging_obj, count_prompt_tokens)
+        response = stock(chunks, messages, start_time, end_time, logging_obj, count_prompt_tokens)
         if trial is not None:
             self._guarded(builder.compare, made, response, trial)
+        elif found is not None and self.fewer is not None:
+            compare = self.fewer.compare
+            self._guarded(compare, found[0], response, found[1], messages, logging_obj, count_prompt_tokens)
         return response
+
+    def _fewer(self, chunks: Any) -> tuple[list[Any], Trial] | None:
+        """Return fewer chunks that say the same, and the trial of that; None to give stock all."""
+        if type(chunks) is not list or not self.gate.on:
+            return None
+        if self.end_settings.changed():
+            self.review()
+        if self.admitted() is not None:
+            return None
+        if self.fewer is None:
+            self.fewer = builder.Fewer(self.stock[self.builder], self._kinds, self.proof)
+        return self.fewer.of(chunks)
 
     def _assembled(self, chunks: list[Any], logging_obj: Any) -> tuple[Any, Trial] | None:
         """Return the response for condensed ``chunks``, not yet priced, and its trial; None to leave it to stock."""

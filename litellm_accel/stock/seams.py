@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType, ModuleType
 from typing import Any, ClassVar
 
@@ -53,6 +53,21 @@ def leaves_out_unset() -> bool:
     """Return whether LiteLLM reads of an SDK's answer only what the provider has sent, and not the SDK's defaults."""
     dump = getattr(importlib.import_module("litellm.llms.openai.common_utils"), "model_dump_provider_response", None)
     return dump is not None and not dump(_Unset())
+
+
+@functools.cache
+def ends_lines_early() -> bool:
+    """Return whether the SDK takes an event of which only the last line feed is still to come."""
+    has_ended = False
+
+    def packets() -> Iterator[bytes]:
+        nonlocal has_ended
+        yield b"data: 1\r\n\r"
+        has_ended = True
+
+    for _ in importlib.import_module("openai._streaming").SSEDecoder().iter_bytes(packets()):
+        return not has_ended
+    return False
 
 
 class _Unset(BaseModel):
