@@ -273,7 +273,8 @@ def stock(world: World, scenario: Scenario, answer: str) -> Any:
 
 def is_candidate(world: World) -> bool:
     """Return whether the next call will be compared."""
-    known = (world.made[RouterHandler].routers.state_of(router) for router in world.routers.values())
+    routers = world.routers.values() if RouterHandler in world.made else ()
+    known = (world.made[RouterHandler].routers.state_of(router) for router in routers)
     held = [world.made[CompletionHandler].pipeline.plans, *(found.plans for found in known if found is not None)]
     return any(slot.state is State.PROVING for plans in held for slot in plans.values())
 

@@ -56,14 +56,14 @@ class _Connection:
         self._socket: Any = stream.get_extra_info("socket") if type(stream) is SyncStream else None
         self._has_input = input_probe(-1 if self._socket is None else self._socket.fileno())
 
-    def write(self, data: bytes, timeout: float | None) -> None:
-        """Send ``data``; raises what httpcore raises."""
+    def write(self, data: bytes, timeout: float | None, progress: passage.Progress) -> None:
+        """Send ``data``, which notes itself as ``left`` in the very statement; raises what httpcore raises."""
         if self._socket is None:
-            self.stream.write(data, timeout)
+            progress.left = self.stream.write(data, timeout) is None  # type: ignore[func-returns-value]
             return
         try:
             self._wait_for(timeout)
-            sent = self._socket.send(data)
+            progress.left = (sent := self._socket.send(data)) >= 0
         except Exception:
             with map_exceptions(_WRITE_ERRORS):  # not ours, as the traceback then says
                 raise
@@ -220,8 +220,7 @@ def _exchange(
     request = head.around(body, cookie)
     try:
         try:
-            # Both in one statement.
-            progress.left = connection.write(request, timeout["write"]) is None  # type: ignore[func-returns-value]
+            connection.write(request, timeout["write"], progress)
         except httpcore.WriteError:  # the host may have answered before it had read all
             progress.left = True
         while state == http1.MORE:
