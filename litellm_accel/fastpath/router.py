@@ -285,7 +285,7 @@ class RouterHandler:
         self, known: RouterState, call: Call, deployment: Any, request: dict[str, Any], size: tuple[int, ...]
     ) -> Any:
         """Return the deployment's plan, ``LEARN``, or None to leave the call to stock."""
-        if _size(request) != size or (call.reported is not None and call.kwargs.get("stream")):
+        if _size(request) != size:
             self.pipeline.gate.decline(decline.CHOICE_WRITES)  # the choice has told the rest of the call something
             return None
         limits = call.kwargs, deployment["litellm_params"], known.attributes["default_litellm_params"]
