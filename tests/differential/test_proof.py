@@ -248,6 +248,8 @@ def test_one_difference_refuses_the_kind(
     provider: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch, mode: str, name: str
 ) -> None:
     plant, said, listens = PLANTED[name]
+    if mode == "sync router" and name == "result" and seams.has_core_of_its_own():
+        pytest.skip("its calls are told, by templates that were learned with their texts")
     expected = observed(provider, mode, 8, listens=listens)
     planted = []
     placed = Proof.placed
