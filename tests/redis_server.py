@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
-redis = pytest.importorskip("redis", reason="redis-py is not installed")
+import redis
 
 
 def free_port() -> int:
@@ -42,12 +41,7 @@ class RedisServer:
         return redis.Redis.from_url(self.url, decode_responses=True)
 
     def start(self) -> None:
-        binary = shutil.which("redis-server")
-        if binary is None:
-            if os.environ.get("REQUIRE_REDIS"):
-                pytest.fail("redis-server is not installed, and REQUIRE_REDIS is set")
-            pytest.skip("redis-server is not installed")
-        command = [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         self._process = subprocess.Popen([*command, *self._options], stdout=subprocess.DEVNULL)
         end = time.monotonic() + 10
         while time.monotonic() < end:
@@ -74,6 +68,9 @@ class RedisServer:
 
 @contextlib.contextmanager
 def running(*options: str) -> Iterator[RedisServer]:
+    """Run a server within the block. Skips the test where there is none, or fails it if `REQUIRE_REDIS` is set."""
+    if shutil.which("redis-server") is None and not os.environ.get("REQUIRE_REDIS"):
+        pytest.skip("redis-server is not installed")
     server = RedisServer(*options)
     try:
         yield server

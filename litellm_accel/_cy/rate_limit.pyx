@@ -7,6 +7,7 @@ All arithmetic is in integers. What a key has used is kept while it matters and 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from fractions import Fraction
 from math import gcd
 
@@ -36,14 +37,14 @@ cdef extern from *:
     const bint RATE_LIMIT_CLOCK
     long long rate_limit_now() nogil
 
-__all__ = ["Decision", "SlidingCounter", "SlidingLog", "TokenBucket", "take"]
+__all__ = ["Decision", "Scopes", "SlidingCounter", "SlidingLog", "TokenBucket", "take"]
 
 cdef long long _SECOND = 1_000_000_000
 cdef long long _LARGEST = 1LL << 53  # of a limit: what a double, JavaScript and Redis count exactly
 cdef long long _LARGEST_LOG = 1LL << 30
 cdef long long _LONGEST = 1LL << 60  # nanoseconds, 36 years
 cdef int _SWEPT = 2  # keys looked at in each check, so that more can leave than come
-_DEMANDS = 64
+cdef Py_ssize_t _DEMANDS = 64
 cdef double _NEVER = float("inf")
 
 cdef object _monotonic_ns = time.monotonic_ns
@@ -608,7 +609,7 @@ cdef class SlidingCounter(_Limit):
             entry.third = 0
 
     cdef bint _idle(self, Entry* entry, long long now) noexcept:
-        return _floor(now, self.window) - entry.first >= 2
+        return now >= (entry.first + 2) * self.window
 
     cdef inline long long _left(self, Entry* entry, long long now) noexcept:
         """Return the nanoseconds until the window ends; all of them if the clock went back behind it."""
@@ -644,43 +645,121 @@ cdef class SlidingCounter(_Limit):
             entry.second = max(entry.second - cost, 0)
 
 
+cdef class Scopes:
+    """The limits of a limiter: of each scope those of its keys, with whether they are of tokens; ``"*"`` is all others.
+
+    Scope ``global`` counts every call. ``single`` is the scope of a key that is given as a string.
+    """
+
+    cdef dict _scopes
+    cdef str _single
+
+    def __init__(self, scopes: dict, single: object) -> None:
+        self._scopes = scopes
+        self._single = single
+
+    def check(self, key: object, cost: object = 1, tokens: object = 0) -> Decision:
+        """Take ``cost`` requests and ``tokens`` from every limit that applies to ``key``, or nothing."""
+        cdef _Demands demands = self._asked(key, cost, tokens)
+        return demands.taken() if demands.count else _decision(True, _LARGEST, 0.0, "", 0)
+
+    def demands(self, key: object, cost: object, tokens: object) -> list:
+        """Return what a call of ``key`` asks of each limit that applies to it: ``(limit, key, cost)``."""
+        cdef _Demands asked = self._asked(key, cost, tokens)
+        cdef Py_ssize_t number
+        return [(asked.limits[number], asked.keys[number], asked.costs[number]) for number in range(asked.count)]
+
+    cdef _Demands _asked(self, key, cost, tokens):
+        cdef _Demands demands = _Demands.__new__(_Demands)
+        cdef long long requests = _cost(cost), amount = _cost(tokens, "tokens")
+        cdef object found
+        cdef bint is_text = isinstance(key, str), is_dict = type(key) is dict
+        if is_text:
+            if self._single is None:
+                raise ValueError(f"key must name its scopes, of {sorted(self._scopes)}, got {key!r}")
+        elif not is_dict and not isinstance(key, Mapping):
+            raise ValueError(f"key must be a string, or a dictionary of strings by scope, got {key!r}")
+        for scope, by_key in self._scopes.items():
+            if <str>scope == "global":
+                found = "global"
+            elif is_text:
+                found = key if <str>scope == self._single else None
+            elif is_dict:
+                found = (<dict>key).get(scope)
+            else:
+                found = key.get(scope)
+            if found is None:
+                continue
+            found = _key(found)
+            for limit, of_tokens in (<dict>by_key).get(found) or (<dict>by_key).get("*") or ():
+                demands.add(limit, <str>found, amount if of_tokens else requests)
+        return demands
+
+
+cdef class _Demands:
+    """What a call asks of several limits."""
+
+    cdef long long costs[64]
+    cdef long long nows[64]
+    cdef Py_ssize_t count
+    cdef list limits
+    cdef list keys
+
+    def __cinit__(self):
+        self.limits = []
+        self.keys = []
+
+    cdef int add(self, _Limit limit, str key, long long cost) except -1:
+        if self.count == _DEMANDS:
+            raise ValueError(f"key {key!r} has more than {_DEMANDS} limits")
+        self.limits.append(limit)
+        self.keys.append(key)
+        self.costs[self.count] = cost
+        self.count += 1
+        return 0
+
+    cdef Decision taken(self):
+        """Take all or nothing."""
+        cdef Py_ssize_t number
+        cdef _Limit limit
+        cdef Decision decision, refused = None, tightest = None
+        for number in range(self.count):
+            self.nows[number] = (<_Limit>self.limits[number])._now()
+        if self.count == 1:
+            limit = <_Limit>self.limits[0]
+            limit._sweep(self.nows[0])
+            return limit._decide(<str>self.keys[0], self.costs[0], self.nows[0], self.costs[0] > 0)
+        for number in range(self.count):
+            limit = <_Limit>self.limits[number]
+            limit._sweep(self.nows[number])
+            decision = limit._decide(<str>self.keys[number], self.costs[number], self.nows[number], False)
+            if not decision.allowed:
+                if refused is None or decision.retry_after > refused.retry_after:
+                    refused = decision
+            elif tightest is None or decision.remaining < tightest.remaining:
+                tightest = decision
+        if refused is not None:
+            return refused
+        for number in range(self.count):
+            if self.costs[number]:
+                limit = <_Limit>self.limits[number]
+                limit._take(
+                    limit._entry(<str>self.keys[number], self.nows[number]), self.costs[number], self.nows[number]
+                )
+        return tightest
+
+
 def take(demands: object) -> Decision:
     """Take the cost of every demand, a ``(limit, key, cost)``, or of none.
 
     Refused, the decision is that of the limit with the longest wait; else that of the one with least left.
     """
-    cdef long long costs[64]
-    cdef long long nows[64]
-    cdef Py_ssize_t number, count = len(demands)
-    cdef list limits = [], keys = []
-    cdef _Limit limit
-    cdef Decision decision, refused = None, tightest = None
-    if not 0 < count <= _DEMANDS:
-        raise ValueError(f"demands must be 1 to {_DEMANDS}, got {count}")
-    number = 0
-    for demand, key, cost in demands:
-        limit = demand
-        limits.append(limit)
-        keys.append(_key(key))
-        costs[number] = _cost(cost)
-        nows[number] = limit._now()
-        number += 1
-    for number in range(count):
-        limit = <_Limit>limits[number]
-        limit._sweep(nows[number])
-        decision = limit._decide(<str>keys[number], costs[number], nows[number], False)
-        if not decision.allowed:
-            if refused is None or decision.retry_after > refused.retry_after:
-                refused = decision
-        elif tightest is None or decision.remaining < tightest.remaining:
-            tightest = decision
-    if refused is not None:
-        return refused
-    for number in range(count):
-        if costs[number]:
-            limit = <_Limit>limits[number]
-            limit._take(limit._entry(<str>keys[number], nows[number]), costs[number], nows[number])
-    return tightest
+    cdef _Demands asked = _Demands.__new__(_Demands)
+    if not 0 < len(demands) <= _DEMANDS:
+        raise ValueError(f"demands must be 1 to {_DEMANDS}, got {len(demands)}")
+    for limit, key, cost in demands:
+        asked.add(limit, _key(key), _cost(cost))
+    return asked.taken()
 
 
 cdef inline str _key(object key):
@@ -691,7 +770,7 @@ cdef inline str _key(object key):
     return <str>PyUnicode_FromObject(key)  # of a subclass, the exact string: comparing it runs no code of the caller's
 
 
-cdef inline long long _cost(object cost) except -1:
+cdef inline long long _cost(object cost, str name="cost") except -1:
     cdef long long value
     if type(cost) is int:
         try:
@@ -701,8 +780,8 @@ cdef inline long long _cost(object cost) except -1:
         if 0 <= value <= _LARGEST:
             return value
     elif isinstance(cost, int):
-        return _cost(int(cost))
-    raise ValueError(f"cost must be an integer from 0 to {_LARGEST}, got {cost!r}")
+        return _cost(int(cost), name)
+    raise ValueError(f"{name} must be an integer from 0 to {_LARGEST}, got {cost!r}")
 
 
 cdef inline long long _floor(long long dividend, long long divisor) noexcept:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from math import gcd, inf
 from typing import Any
 
-__all__ = ["Decision", "SlidingCounter", "SlidingLog", "TokenBucket", "take"]
+__all__ = ["Decision", "Scopes", "SlidingCounter", "SlidingLog", "TokenBucket", "take"]
 
 _SECOND = 1_000_000_000
 _LARGEST = 1 << 53  # of a limit: what a double, JavaScript and Redis count exactly
@@ -385,7 +385,7 @@ class SlidingCounter(_Limit):
             entry.third = 0
 
     def _idle(self, entry: _Entry, now: int) -> bool:
-        return now // self.window - entry.first >= 2
+        return now >= (entry.first + 2) * self.window
 
     def _left(self, entry: _Entry, now: int) -> int:
         """Return the nanoseconds until the window ends; all of them if the clock went back behind it."""
@@ -414,6 +414,46 @@ class SlidingCounter(_Limit):
             entry.third = max(entry.third - cost, 0)
         elif window == entry.first - 1:
             entry.second = max(entry.second - cost, 0)
+
+
+class Scopes:
+    """The limits of a limiter: of each scope those of its keys, with whether they are of tokens; ``"*"`` is all others.
+
+    Scope ``global`` counts every call. ``single`` is the scope of a key that is given as a string.
+    """
+
+    __slots__ = ("_scopes", "_single")
+
+    def __init__(self, scopes: dict[str, dict[str, Any]], single: str | None) -> None:
+        self._scopes = scopes
+        self._single = single
+
+    def check(self, key: Any, cost: int = 1, tokens: int = 0) -> Decision:
+        """Take ``cost`` requests and ``tokens`` from every limit that applies to ``key``, or nothing."""
+        demands = self.demands(key, cost, tokens)
+        return take(demands) if demands else Decision(True, _LARGEST, 0.0, "", 0)
+
+    def demands(self, key: Any, cost: int, tokens: int) -> list[tuple[Any, str, int]]:
+        """Return what a call of ``key`` asks of each limit that applies to it: ``(limit, key, cost)``."""
+        if isinstance(key, str):
+            if self._single is None:
+                raise ValueError(f"key must name its scopes, of {sorted(self._scopes)}, got {key!r}")
+            key = {self._single: key}
+        elif not isinstance(key, Mapping):
+            raise ValueError(f"key must be a string, or a dictionary of strings by scope, got {key!r}")
+        cost = _cost(cost)
+        tokens = _cost(tokens, "tokens")
+        demands = []
+        for scope, by_key in self._scopes.items():
+            name = "global" if scope == "global" else key.get(scope)
+            if name is None:
+                continue
+            name = _key(name)
+            for limit, of_tokens in by_key.get(name) or by_key.get("*") or ():
+                demands.append((limit, name, tokens if of_tokens else cost))
+        if len(demands) > _DEMANDS:
+            raise ValueError(f"key {key!r} has more than {_DEMANDS} limits")
+        return demands
 
 
 def take(demands: Sequence[tuple[Any, str, int]]) -> Decision:
@@ -450,9 +490,9 @@ def _key(key: Any) -> str:
     return str.__str__(key)  # of a subclass, the exact string: comparing it runs no code of the caller's
 
 
-def _cost(cost: Any) -> int:
+def _cost(cost: Any, name: str = "cost") -> int:
     if not isinstance(cost, int) or not 0 <= cost <= _LARGEST:
-        raise ValueError(f"cost must be an integer from 0 to {_LARGEST}, got {cost!r}")
+        raise ValueError(f"{name} must be an integer from 0 to {_LARGEST}, got {cost!r}")
     return cost
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from litellm_accel.hot import rate_limit
-from litellm_accel.ratelimit.queues import Queues
+from litellm_accel.ratelimit.queues import Queues, is_final
 from litellm_accel.ratelimit.rules import Rule, parse
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ Demand: TypeAlias = "tuple[Limit, str, int]"
 _GLOBAL = "global"
 _OTHERS = "*"
 _DEFAULT = "key"
-_UNLIMITED = 1 << 53
 
 
 class Tokens(NamedTuple):
@@ -51,17 +50,17 @@ class Limiter:
         self._clock = clock
         self._queues = Queues()
         self._store = store
-        #: For each scope the rules of each key; those of all others are at ``"*"``.
-        self._scopes: dict[str, dict[str, list[Rule]]] = {}
+        scopes: dict[str, dict[str, list[Rule]]] = {}
         for scope, spec in limits.items():
             if not isinstance(scope, str) or not scope:
                 raise ValueError(f"a scope must be a string that is not empty, got {scope!r}")
-            self._scopes[scope] = self._rules_by_key(scope, spec)
-        rules = [(scope, rule) for scope, keys in self._scopes.items() for held in keys.values() for rule in held]
+            scopes[scope] = self._rules_by_key(scope, spec)
+        rules = [(scope, rule) for scope, keys in scopes.items() for held in keys.values() for rule in held]
         #: Whether any limit is one of tokens.
         self.counts_tokens = any(rule.of_tokens for _, rule in rules)
-        own = [scope for scope in self._scopes if scope != _GLOBAL]
-        self._single = own[0] if len(own) == 1 else _DEFAULT if _DEFAULT in own or not own else None
+        own = [scope for scope in scopes if scope != _GLOBAL]
+        single = own[0] if len(own) == 1 else _DEFAULT if _DEFAULT in own or not own else None
+        self._scopes = rate_limit.Scopes(scopes, single)
         if store is not None:
             store.adopt(rules)
 
@@ -94,28 +93,28 @@ class Limiter:
 
         ``key`` names the caller's keys by scope. A string is the key of the only scope, or of scope ``key``.
         """
-        demands = self._demands(key, cost, tokens)
-        if not demands:
-            return rate_limit.Decision(True, _UNLIMITED, 0.0, "", 0)
-        return rate_limit.take(demands) if self._store is None else self._store.take(demands)
+        if self._store is None:
+            return self._scopes.check(key, cost, tokens)
+        demands = self._scopes.demands(key, cost, tokens)
+        return self._store.take(demands) if demands else self._scopes.check({})
 
     async def check_async(self, key: Keys, cost: int = 1, tokens: int = 0) -> Decision:
         """Check as ``check`` does, without blocking the event loop."""
-        demands = self._demands(key, cost, tokens)
-        if not demands or self._store is None:
-            return rate_limit.take(demands) if demands else rate_limit.Decision(True, _UNLIMITED, 0.0, "", 0)
-        return await self._store.take_async(demands)
+        if self._store is None:
+            return self._scopes.check(key, cost, tokens)
+        demands = self._scopes.demands(key, cost, tokens)
+        return await self._store.take_async(demands) if demands else self._scopes.check({})
 
     def check_many(self, calls: Sequence[tuple[Keys, int, int]]) -> list[Decision]:
         """Check several ``(key, cost, tokens)``, one after the other; through a store in one round trip."""
-        demands = [self._demands(*call) for call in calls]
+        demands = [self._scopes.demands(*call) for call in calls]
         if self._store is None or not all(demands):
             return [self.check(*call) for call in calls]
         return self._store.take_many(demands)
 
     async def check_many_async(self, calls: Sequence[tuple[Keys, int, int]]) -> list[Decision]:
         """Check as ``check_many`` does, without blocking the event loop."""
-        demands = [self._demands(*call) for call in calls]
+        demands = [self._scopes.demands(*call) for call in calls]
         if self._store is None or not all(demands):
             return [await self.check_async(*call) for call in calls]
         return await self._store.take_many_async(demands)
@@ -125,19 +124,23 @@ class Limiter:
 
         Returns the last decision: refused where the deadline has passed or the cost can never be allowed.
         """
-        name = self._name(key, cost, tokens)
-        return self._queues.acquire(name, lambda: self.check(key, cost, tokens), _seconds(deadline))
+        seconds = _seconds(deadline)
+        if self._queues.is_empty() and is_final(decision := self.check(key, cost, tokens)):
+            return decision
+        return self._queues.acquire(self._name(key), lambda: self.check(key, cost, tokens), seconds)
 
     async def acquire_async(
         self, key: Keys, cost: int = 1, tokens: int = 0, *, deadline: float | None = None
     ) -> Decision:
         """Wait as ``acquire`` does, in an event loop; threads and loops wait in one queue."""
-        name = self._name(key, cost, tokens)
-        return await self._queues.acquire_async(name, lambda: self.check_async(key, cost, tokens), _seconds(deadline))
+        seconds = _seconds(deadline)
+        if self._queues.is_empty() and is_final(decision := await self.check_async(key, cost, tokens)):
+            return decision
+        return await self._queues.acquire_async(self._name(key), lambda: self.check_async(key, cost, tokens), seconds)
 
     def refund(self, key: Keys, cost: int = 1, tokens: int = 0, *, decision: Decision | None = None) -> None:
         """Give back what was taken by ``decision`` (just now if None) and not used."""
-        demands = self._demands(key, cost, tokens)
+        demands = self._scopes.demands(key, cost, tokens)
         at = None if decision is None else decision.at
         if self._store is None:
             for limit, name, amount in demands:
@@ -153,12 +156,14 @@ class Limiter:
         if self._store is None:
             self.refund(key, cost, tokens, decision=decision)
             return
-        await self._store.refund_async(self._demands(key, cost, tokens), None if decision is None else decision.at)
+        await self._store.refund_async(
+            self._scopes.demands(key, cost, tokens), None if decision is None else decision.at
+        )
         self._queues.wake()
 
     def charge(self, key: Keys, cost: int = 0, tokens: int = 0) -> None:
         """Take what was used beyond what was taken, whether or not it is free. A key in debt is refused until then."""
-        demands = self._demands(key, cost, tokens)
+        demands = self._scopes.demands(key, cost, tokens)
         if self._store is None:
             for limit, name, amount in demands:
                 limit.charge(name, amount)
@@ -170,29 +175,11 @@ class Limiter:
         if self._store is None:
             self.charge(key, cost, tokens)
         else:
-            await self._store.charge_async(self._demands(key, cost, tokens))
+            await self._store.charge_async(self._scopes.demands(key, cost, tokens))
 
-    def _demands(self, key: Keys, cost: int, tokens: int) -> list[Demand]:
-        """Return what a call asks of each limit that applies to it."""
-        if isinstance(key, str):
-            if self._single is None:
-                raise ValueError(f"key must name its scopes, one of {sorted(self._scopes)}, got {key!r}")
-            key = {self._single: key}
-        elif not isinstance(key, Mapping):
-            raise ValueError(f"key must be a string, or a dictionary of strings by scope, got {key!r}")
-        demands = []
-        for scope, by_key in self._scopes.items():
-            name = scope if scope == _GLOBAL else key.get(scope)
-            if name is None:
-                continue
-            _checked(name)
-            for rule in by_key.get(name) or by_key.get(_OTHERS) or ():
-                demands.append((rule.limit, name, tokens if rule.of_tokens else cost))
-        return demands
-
-    def _name(self, key: Keys, cost: int, tokens: int) -> tuple[Any, ...]:
+    def _name(self, key: Keys) -> tuple[Any, ...]:
         """Return the name of the queue that calls with these keys wait in."""
-        return tuple((id(limit), name) for limit, name, _ in self._demands(key, cost, tokens))
+        return tuple((id(limit), name) for limit, name, _ in self._scopes.demands(key, 0, 0))
 
 
 def _checked(key: Any) -> str:

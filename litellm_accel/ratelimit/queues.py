@@ -57,10 +57,14 @@ class Queues:
         self._lock = threading.Lock()
         self._queues: dict[tuple[Any, ...], _Queue] = {}
 
+    def is_empty(self) -> bool:
+        """Return whether nobody waits."""
+        return not self._queues
+
     def acquire(self, name: tuple[Any, ...], check: Callable[[], Decision], deadline: float) -> Decision:
         """Return the first decision of ``check`` that allows, else the last one before the deadline."""
         end = time.monotonic() + deadline
-        if name not in self._queues and _is_final(decision := check()):
+        if name not in self._queues and is_final(decision := check()):
             return decision
         queue, ticket = self._join(name, None)
         try:
@@ -69,7 +73,7 @@ class Queues:
                 ticket.event.clear()
                 if self._is_first(queue, ticket):
                     queue.last = check()
-                    if _is_final(queue.last):
+                    if is_final(queue.last):
                         return queue.last
                     wait = queue.last.retry_after + _GRAIN
                 left = end - time.monotonic()
@@ -84,7 +88,7 @@ class Queues:
     ) -> Decision:
         """Return what ``acquire`` does, without blocking the event loop."""
         end = time.monotonic() + deadline
-        if name not in self._queues and _is_final(decision := await check()):
+        if name not in self._queues and is_final(decision := await check()):
             return decision
         queue, ticket = self._join(name, asyncio.get_running_loop())
         try:
@@ -93,7 +97,7 @@ class Queues:
                 ticket.event.clear()
                 if self._is_first(queue, ticket):
                     queue.last = await check()
-                    if _is_final(queue.last):
+                    if is_final(queue.last):
                         return queue.last
                     wait = queue.last.retry_after + _GRAIN
                 left = end - time.monotonic()
@@ -139,5 +143,6 @@ class Queues:
             following.wake()
 
 
-def _is_final(decision: Decision) -> bool:
+def is_final(decision: Decision) -> bool:
+    """Return whether waiting changes nothing: it is allowed, or never will be."""
     return decision.allowed or decision.retry_after == math.inf

@@ -115,17 +115,26 @@ class _Breaker:
 
 
 class _Lease:
-    """Permits taken ahead for calls of one kind, to be spent here."""
+    """Permits taken ahead for calls of one kind, to be spent here: the decisions that give them."""
 
-    __slots__ = ("at", "left", "limit", "remaining", "renewed_until", "size", "until")
+    __slots__ = ("permits", "renewed_until", "size", "until")
 
     def __init__(self) -> None:
         self.size = 0
-        self.left = 0
+        self.permits: list[Decision] = []  # whoever pops one has it, whatever other threads do
         self.until = 0.0
         self.renewed_until = 0.0
-        self.at = self.remaining = 0
-        self.limit = ""
+
+    def unspent(self) -> tuple[int, int]:
+        """Take back what nobody has spent: how many, and when they were taken."""
+        count = at = 0
+        while self.permits:
+            try:
+                at = self.permits.pop().at
+            except IndexError:
+                break
+            count += 1
+        return count, at
 
 
 class RedisStore:
@@ -351,16 +360,21 @@ class RedisStore:
 
     def _spend(self, demands: list[Demand]) -> Decision | _Lease | None:
         """Return a decision by a lease; or the lease to be renewed; or None where there is none to be."""
-        if self._most == 1 or any(cost > 1 for _, _, cost in demands):
+        if self._most == 1:
             return None
+        for _, _, cost in demands:
+            if cost > 1:
+                return None
         name = tuple(demands)
+        lease = self._leases.get(name)
+        if lease is not None and lease.permits and lease.until > time.monotonic():
+            try:
+                return lease.permits.pop()
+            except IndexError:  # the last one went to another thread
+                pass
         with self._lock:
-            lease = self._leases.get(name)
             if lease is None:
-                lease = self._leases[name] = _Lease()
-            elif lease.left and lease.until > time.monotonic():
-                lease.left -= 1
-                return rate_limit.Decision(True, lease.remaining + lease.left, 0.0, lease.limit, lease.at)
+                lease = self._leases.setdefault(name, _Lease())
             if lease.renewed_until > time.monotonic():  # by another thread or task
                 return None
             lease.renewed_until = time.monotonic() + 10 * self._deadline  # it may be cancelled
@@ -373,13 +387,13 @@ class RedisStore:
         commands = []
         name, now = tuple(demands), time.monotonic()
         with self._lock:
-            busy = not lease.left and lease.until > now
+            busy = not lease.permits and lease.until > now
             lease.size = min(max(2 * lease.size, 1), self._most) if busy else 1
             self._leases.pop(name, None)  # the longest unused come first
             for held, other in [(name, lease), *self._oldest()]:
-                if other.left and other.until <= now:
-                    commands.append(self._command("return", other.at, held, other.left))
-                    other.left = 0
+                if other.permits and other.until <= now:
+                    unspent, at = other.unspent()
+                    commands.append(self._command("return", at, held, unspent))
                 if other is not lease and max(other.until, other.renewed_until) <= now:
                     del self._leases[held]
             self._leases[name] = lease
@@ -392,14 +406,17 @@ class RedisStore:
 
     def _told(self, demands: list[Demand], lease: _Lease | None, replies: list[Any] | None) -> Decision:
         decision = self._decision(demands, replies and replies[-1])
-        if lease is not None:
-            with self._lock:
-                lease.renewed_until = 0.0
-                lease.until = time.monotonic() + _LEASE_SECONDS
-                if replies is not None and decision.allowed:
-                    lease.left = replies[-1][5] - 1
-                    lease.remaining, lease.limit, lease.at = decision.remaining, decision.limit, decision.at
-                    decision = rate_limit.Decision(True, decision.remaining + lease.left, 0.0, lease.limit, lease.at)
+        if lease is None:
+            return decision
+        permits = [decision]
+        if replies is not None and decision.allowed:
+            left, limit, at = decision.remaining, decision.limit, decision.at
+            permits = [rate_limit.Decision(True, left + more, 0.0, limit, at) for more in range(replies[-1][5])]
+        decision = permits.pop()
+        with self._lock:
+            lease.permits = permits
+            lease.until = time.monotonic() + _LEASE_SECONDS
+            lease.renewed_until = 0.0
         return decision
 
 

@@ -18,9 +18,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-import redis_server
+pytest.importorskip("redis", reason="redis-py is not installed")
+
 from litellm_accel.ratelimit import Limiter, RedisStore, SlidingWindow, TokenBucket, redis_store
-from redis_server import RedisServer, running
+from redis_server import RedisServer, free_port, running
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="redis-server does not run there")
 
@@ -382,7 +383,7 @@ def test_a_replica_that_takes_over_goes_on_counting():
 
 
 def test_no_server_at_all():
-    store = RedisStore(f"redis://127.0.0.1:{redis_server.free_port()}/0")
+    store = RedisStore(f"redis://127.0.0.1:{free_port()}/0")
     limiter = Limiter({"key": "2/hour"}, store=store)
     assert [bool(limiter.check("one")) for _ in range(4)] == [True, True, False, False]
 
