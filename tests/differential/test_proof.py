@@ -456,7 +456,7 @@ def test_the_report_tells_how_each_component_is_proven(unproven: None) -> None:
     with litellm_accel.accelerated() as report:
         levels = {one.name: one.proof for one in report.components if one.state == "active"}
         assert levels == {
-            **dict.fromkeys(("tokens", "cost", "routing"), "at start"),
+            **dict.fromkeys(("tokens", "cost", "routing", "rate_limit"), "at start"),
             **dict.fromkeys(("connection_pool", "chat", "streaming"), "own calls"),
         }
         assert "own calls" in str(report) and report.to_dict()["components"][4]["proof"] == "own calls"
