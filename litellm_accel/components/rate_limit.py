@@ -16,7 +16,7 @@ from types import FunctionType
 from typing import Any
 
 from litellm_accel import hot
-from litellm_accel.components.base import Component, ProbeMismatch, Replaced, Replacement, Unavailable, Unproven
+from litellm_accel.components.base import Component, Native, ProbeMismatch, Replaced, Replacement, Unavailable, Unproven
 from litellm_accel.components.routing import Reader, functions, located
 from litellm_accel.hot import limit_checks
 from litellm_accel.hot import routing as _hot
@@ -61,7 +61,7 @@ class RateLimit(Component):
     def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         """Return the hooks of the two loggers that check and count."""
         if seams.has_core_of_its_own():
-            raise Unavailable("native: the installed LiteLLM's routers choose in a core of their own")
+            raise Native("the installed LiteLLM's routers count in a core of their own")
         try:
             reader = self._reader = Reader()
             owners = [(located(path), names) for path, names in _AROUND.items()]

@@ -25,6 +25,10 @@ from litellm_accel.components import rate_limit, routing
 from litellm_accel.components.base import ProbeMismatch
 from litellm_accel.provider import Provider
 from litellm_accel.routing import accounting, filters
+from litellm_accel.stock import seams
+
+if seams.has_core_of_its_own():
+    pytest.skip("the installed LiteLLM's routers have a core of their own", allow_module_level=True)
 
 MODELS, USAGES = model_rate_limit_check.ModelRateLimitingCheck, lowest_tpm_rpm_v2.LowestTPMLoggingHandler_v2
 HOOKS = ("pre_call_check", "async_pre_call_check", "log_success_event", "async_log_success_event")
