@@ -17,6 +17,7 @@ from fastpath_switch import Switch, without_callbacks
 from litellm_accel.fastpath.admission.callbacks import CallbackPolicy
 from litellm_accel.provider import Provider
 from litellm_accel.ratelimit import Limiter, RateLimitHook
+from litellm_accel.stock import seams
 from litellm_accel.verify import records
 from settling import settled
 
@@ -66,7 +67,7 @@ async def test_a_router_behind_it_is_served_and_limited(provider: Provider, swit
         assert switch.gate.served == served
     assert 3590 <= int(raised.value.headers["retry-after"]) <= 3600
     assert (raised.value.status_code, raised.value.category) == (429, "litellm_rate_limit")
-    assert router.model_names == {"g"}  # all else is the router's own
+    assert router.get_model_ids() == ["one"]  # all else is the router's own
 
 
 def test_a_router_in_threads(provider: Provider, switch: Switch):
@@ -116,7 +117,8 @@ async def test_streams_are_settled_at_their_end(provider: Provider, restored: No
             told = [chunk.usage.total_tokens for chunk in chunks if getattr(chunk, "usage", None)]
             assert len(told) == usage
             assert before - left(limiter) == told[0] if usage else 11 < before - left(limiter) < 111
-        assert litellm_accel.status()["chat"].served >= 2, litellm_accel.status()["chat"]
+        if not seams.has_core_of_its_own():  # whose streams are stock's
+            assert litellm_accel.status()["chat"].served >= 2, litellm_accel.status()["chat"]
     before = left(limiter)
     assert list(front.completion(**arguments))
     assert 11 < before - left(limiter) < 111
@@ -210,7 +212,8 @@ async def test_deployments_are_counted_each_time_they_are_called(provider: Provi
         assert switch.gate.served >= 5 - PREPARING, switch.gate.declined
         with pytest.raises(litellm.RateLimitError):
             await router.acompletion(model="g", messages=HELLO)
-        assert switch.gate.declined["deployment is full"] == 1
+        if not seams.has_core_of_its_own():  # which asks before it calls
+            assert switch.gate.declined["deployment is full"] == 1
     with pytest.raises(litellm.RateLimitError):
         hook.pre_call_check({"litellm_params": {"model": "m"}, "model_info": {"id": "one"}})
     hook.pre_call_check({"litellm_params": {"model": "m"}, "model_info": {"id": "two"}})
