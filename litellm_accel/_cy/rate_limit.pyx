@@ -724,7 +724,11 @@ cdef class _Demands:
         cdef _Limit limit
         cdef Decision decision, refused = None, tightest = None
         for number in range(self.count):
-            self.nows[number] = (<_Limit>self.limits[number])._now()
+            limit = <_Limit>self.limits[number]
+            if number and limit._clock is (<_Limit>self.limits[0])._clock:
+                self.nows[number] = self.nows[0]  # the decision tells one time, by which all are refunded
+            else:
+                self.nows[number] = limit._now()
         if self.count == 1:
             limit = <_Limit>self.limits[0]
             limit._sweep(self.nows[0])

@@ -103,8 +103,8 @@ class _Limit:
         """Take ``cost`` permits of ``key`` if that many are free. A cost of 0 looks and takes nothing."""
         key = _key(key)
         cost = _cost(cost)
-        now = self._clock()
         with _lock:
+            now = self._clock()
             self._sweep(now)
             return self._decide(key, cost, now, cost > 0)
 
@@ -112,14 +112,13 @@ class _Limit:
         """Give back ``cost`` permits that were taken ``at`` (``Decision.at``; just now if None) and not used."""
         key = _key(key)
         cost = _cost(cost)
-        now = self._clock()
-        at = now if at is None else at
         with _lock:
+            now = self._clock()
             place = self._places.get(key)
             if place is not None:
                 entry = self._entries[place]
                 self._settle(entry, now)
-                self._return(entry, cost, at, now)
+                self._return(entry, cost, now if at is None else at, now)
 
     def charge(self, key: str, cost: int) -> None:
         """Take ``cost`` permits whether or not they are free: what was used beyond what was taken before.
@@ -128,8 +127,8 @@ class _Limit:
         """
         key = _key(key)
         cost = _cost(cost)
-        now = self._clock()
         with _lock:
+            now = self._clock()
             entry = self._entry(key, now)
             cost = min(cost, self._free(entry, now) + self.limit)
             if cost > 0:
@@ -463,10 +462,14 @@ def take(demands: Sequence[tuple[Any, str, int]]) -> Decision:
     """
     if not 0 < len(demands) <= _DEMANDS:
         raise ValueError(f"demands must be 1 to {_DEMANDS}, got {len(demands)}")
-    checked = [(limit, _key(key), _cost(cost), limit._clock()) for limit, key, cost in demands]
+    asked = [(limit, _key(key), _cost(cost)) for limit, key, cost in demands]
     refused: Decision | None = None
     tightest: Decision | None = None
     with _lock:
+        # One time for all limits of one clock: the decision tells it, and by it all are refunded.
+        times = {id(limit._clock): limit._clock for limit, _, _ in asked}
+        nows = {name: clock() for name, clock in times.items()}
+        checked = [(limit, key, cost, nows[id(limit._clock)]) for limit, key, cost in asked]
         for limit, key, cost, now in checked:
             limit._sweep(now)
             decision = limit._decide(key, cost, now, False)

@@ -361,6 +361,18 @@ def test_take_takes_all_or_none(hot: Hot) -> None:
             module.take(wrong)
 
 
+def test_a_refund_reaches_all_limits_of_a_decision(hot: Hot) -> None:
+    """By the clock of the system, which goes on between two limits."""
+    module = hot("rate_limit")
+    for _ in range(200):
+        logs = [module.SlidingLog(5 + number, 60) for number in range(4)]
+        module.take([(log, "key", 1) for log in logs])
+        decision = module.take([(log, "key", 3) for log in logs])
+        for log in logs:
+            log.refund("key", 3, decision.at)
+        assert [log.check("key", 0).remaining for log in logs] == [4, 5, 6, 7]
+
+
 @pytest.mark.parametrize("keys", [1, 1000])
 @pytest.mark.parametrize("kind", ["TokenBucket", "SlidingLog", "SlidingCounter"])
 def test_sixteen_threads_get_exactly_the_limit(hot: Hot, kind: str, keys: int) -> None:
