@@ -25,25 +25,29 @@ existing := --environment existing:$(abspath $(bin))/python
 # Neither tests nor measurements ask the network for LiteLLM's price list.
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 
-.PHONY: demo test test-compiled test-pure test-slow lint types docs bench bench-quick measure figures verify records constraints matrix mutants programs wheel build clean
+.PHONY: demo test redis test-compiled test-pure test-slow lint types docs bench bench-quick measure figures verify records constraints matrix mutants programs wheel build clean
 
 demo: build
 	$(bin)/litellm-accel demo
 
 test: test-compiled test-pure
 
-test-compiled: build
+# Asks for nothing, and does nothing where it is there or may not be installed.
+redis:
+	@tools/install_redis.sh
+
+test-compiled: build redis
 	$(pytest) $(PYTEST_ARGS)
 
 # Without the tests of builds, the provider, the demo, the command line and the harness of verify: no hot module is in them; and
 # without its scenarios. Tests that run over both implementations (their ids say "pure") have done so above.
-test-pure: build
+test-pure: build redis
 	LITELLM_ACCEL_PURE=1 $(pytest) -k "not pure and not verify_finds_no_difference" $(PYTEST_ARGS) --ignore=tests/unit/test_packaging.py --ignore=tests/unit/test_types.py \
 		--ignore=tests/unit/test_provider.py --ignore=tests/unit/test_provider_profiles.py --ignore=tests/unit/test_demo.py \
 		--ignore=tests/differential/test_cli.py --ignore=tests/differential/test_demo.py --ignore=tests/differential/test_verify_harness.py \
 		--ignore=tests/differential/test_verify_chat.py
 
-test-slow: build
+test-slow: build redis
 	$(pytest) -m slow $(PYTEST_ARGS)
 
 lint: build

@@ -1274,10 +1274,14 @@ cdef class Chooser:
             raise Unserved(decline.ROUTER_SUBCLASS)
         return self.check_cache(router.__dict__["cache"])
 
-    def check_cache(self, cache: object) -> object:
-        """Return the in-memory half of a cache without Redis. Raises ``Unserved``."""
+    def check_process(self) -> None:
+        """Raise ``Unserved`` where LiteLLM's routing is patched, or settings make it log or trace what it does."""
         if self.code.changed():
             raise Unserved(decline.ROUTING_PATCHED)
+        self.check_settings()
+
+    def check_cache(self, cache: object) -> object:
+        """Return the in-memory half of a cache without Redis. Raises ``Unserved``."""
         self.check_process()
         store = cache.in_memory_cache
         if type(cache) is not self.cache_type or type(store) is not self.memory_type:
@@ -1350,7 +1354,7 @@ cdef class Chooser:
             raise Unserved(decline.ROUTER_SUBCLASS)
         if self.code.changed():
             raise Unserved(decline.ROUTING_PATCHED)
-        self.check_process()
+        self.check_settings()
         index = self.index(router)
         state = router.__dict__
         if not index.judged or version(state) != index.state_version or index.grown():
@@ -1473,7 +1477,7 @@ cdef class Chooser:
             self.indexes[key] = index
         return index
 
-    cdef object check_process(self):
+    cdef object check_settings(self):
         """Raise ``Unserved`` where process-wide settings make stock log or trace a choice."""
         if self.litellm["set_verbose"] or self.logging["set_verbose"]:
             raise Unserved(decline.ROUTING_VERBOSE)

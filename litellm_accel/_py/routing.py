@@ -560,11 +560,15 @@ class Chooser:
             raise Unserved(decline.ROUTER_SUBCLASS)
         return self.check_cache(router.__dict__["cache"])
 
-    def check_cache(self, cache: Any) -> Any:
-        """Return the in-memory half of a cache without Redis. Raises ``Unserved``."""
+    def check_process(self) -> None:
+        """Raise ``Unserved`` where LiteLLM's routing is patched, or settings make it log or trace what it does."""
         if self._code.changed():
             raise Unserved(decline.ROUTING_PATCHED)
-        self._check_process()
+        self._check_settings()
+
+    def check_cache(self, cache: Any) -> Any:
+        """Return the in-memory half of a cache without Redis. Raises ``Unserved``."""
+        self.check_process()
         store = cache.in_memory_cache
         if type(cache) is not self._reader.cache_type or type(store) is not self._reader.memory_type:
             raise Unserved(decline.ROUTING_CACHE)
@@ -634,7 +638,7 @@ class Chooser:
             raise Unserved(decline.ROUTER_SUBCLASS)
         if self._code.changed():
             raise Unserved(decline.ROUTING_PATCHED)
-        self._check_process()
+        self._check_settings()
         index = self._index(router)
         state = router.__dict__
         refusal, strategy, selector, _ = self._reader.router(router)
@@ -755,7 +759,7 @@ class Chooser:
             self._indexes[key] = index
         return index
 
-    def _check_process(self) -> None:
+    def _check_settings(self) -> None:
         """Raise ``Unserved`` where process-wide settings make stock log or trace a choice."""
         if self._litellm["set_verbose"] or self._logging["set_verbose"]:
             raise Unserved(decline.ROUTING_VERBOSE)

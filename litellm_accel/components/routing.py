@@ -165,7 +165,7 @@ _SELECTORS = {
 _PLAIN = (str, int, float, bool, type(None))
 
 
-def _functions(namespace: Mapping[str, Any]) -> tuple[str, ...]:
+def functions(namespace: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the names bound to functions and classes. ``datetime`` is left out: tests may freeze the clock."""
     kinds = (FunctionType, type, staticmethod, classmethod, property)
     return tuple(
@@ -175,7 +175,7 @@ def _functions(namespace: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _found(path: str) -> Any:
+def located(path: str) -> Any:
     """Return the module or class at ``"module"`` or ``"module:Class"``."""
     module, _, name = path.partition(":")
     found = importlib.import_module(module)
@@ -184,10 +184,10 @@ def _found(path: str) -> Any:
 
 def around() -> list[tuple[Any, tuple[str, ...]]]:
     """Return the modules and classes of ``_AROUND`` with the names of what is gone around in each."""
-    owners = [(_found(path), names) for path, names in _AROUND.items()]
+    owners = [(located(path), names) for path, names in _AROUND.items()]
     for name in _AROUND["litellm"] or ():
         getattr(owners[0][0], name)  # looked up when first asked for
-    return [(owner, _functions(vars(owner)) if names is None else names) for owner, names in owners]
+    return [(owner, functions(vars(owner)) if names is None else names) for owner, names in owners]
 
 
 def _essence(function: FunctionType) -> tuple[Any, ...]:

@@ -274,6 +274,7 @@ LOGGING = Reason(
     "routing",
     "tokens",
     "cost",
+    "limits",
 )
 INTERNAL_CALL = Reason(
     "internal call",
@@ -938,11 +939,13 @@ ROUTER_PART_METHODS = Reason(
     "a router's part with methods of its own",
     "A function was put into the router's cache, strategy or logger in the place of a method.",
     "routing",
+    "limits",
 )
 STRATEGY_METHODS = Reason(
     "a strategy with methods of its own",
     "A function was put into the strategy's object in the place of a method.",
     "routing",
+    "limits",
 )
 ROUTER_PART_CLASS = Reason(
     "a router's part of an unknown class",
@@ -953,16 +956,19 @@ ROUTING_PATCHED = Reason(
     "LiteLLM's routing is patched",
     "A function or class that the choice goes around is another one than when the component was switched on.",
     "routing",
+    "limits",
 )
 ROUTING_VERBOSE = Reason(
     "verbose mode",
     "LiteLLM prints what it chooses. Set `litellm.set_verbose = False`.",
     "routing",
+    "limits",
 )
 ROUTING_TRACED = Reason(
     "requests are traced",
     "The proxy's OpenTelemetry logger traces each choice.",
     "routing",
+    "limits",
 )
 ROUTING_SERVICES = Reason(
     "service callbacks",
@@ -1029,16 +1035,19 @@ ROUTING_REDIS = Reason(
     "Redis",
     "The router, its cooldowns or its health checks have Redis: a choice awaits the server.",
     "routing",
+    "limits",
 )
 ROUTING_CACHE = Reason(
     "a cache of an unknown class",
     "A cache of the router is not LiteLLM's in-memory cache.",
     "routing",
+    "limits",
 )
 CACHED_VALUE = Reason(
     "an unexpected value in the cache",
     "The router's cache holds something else than LiteLLM's own numbers and lists under one of its keys.",
     "routing",
+    "limits",
 )
 COOLDOWN_VALUE = Reason(
     "an unexpected cooldown",
@@ -1210,6 +1219,7 @@ DEPLOYMENT_TYPE = Reason(
     "deployments that are no plain dictionaries",
     "A deployment in the model list is no dictionary, or lacks texts for its name and its id.",
     "routing",
+    "limits",
 )
 DEPLOYMENT_UNCOPYABLE = Reason(
     "deployments that cannot be copied",
@@ -1245,6 +1255,7 @@ LIMITS_TYPE = Reason(
     "limits that are no numbers",
     "Give `tpm` and `rpm` of deployments as numbers.",
     "routing",
+    "limits",
 )
 COSTS_TYPE = Reason(
     "costs that are no numbers",
@@ -1270,6 +1281,20 @@ RECORD_TYPE = Reason(
     "an unexpected record of a call",
     "A finished call is described to the strategy by something else than LiteLLM's own dictionaries and numbers.",
     "routing",
+    "limits",
+)
+
+# --- limits of deployments ------------------------------------------------------------------------------------------
+
+DEPLOYMENT_AT_LIMIT = Reason(
+    "a deployment at its limit",
+    "LiteLLM raises the error.",
+    "limits",
+)
+IO_TOKEN_LIMITS = Reason(
+    "limits of input or output tokens",
+    "The deployment has `itpm` or `otpm`, which LiteLLM reserves and settles.",
+    "limits",
 )
 
 # --- costs ----------------------------------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ def probe(reader: Any, replaced: Mapping[str, Replaced]) -> None:
             failures.append(error)
 
     state = random.getstate()
-    reader.log = reader.router_log = _mute()
+    reader.log = reader.router_log = mute()
     try:
         thread = threading.Thread(target=run, name="litellm-accel-probe")
         thread.start()
@@ -95,7 +95,7 @@ def probe(reader: Any, replaced: Mapping[str, Replaced]) -> None:
         raise Unproven(f"the installed LiteLLM routes otherwise: {type(error).__name__}: {error}") from error
 
 
-def _mute() -> logging.Logger:
+def mute() -> logging.Logger:
     """Return a logger that is enabled for nothing: what is tried out does not depend on the application's levels."""
     logger = logging.Logger("litellm_accel.probe")
     logger.disabled = True

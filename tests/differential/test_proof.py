@@ -464,7 +464,7 @@ def test_the_report_tells_how_each_component_is_proven(unproven: None) -> None:
         levels = {one.name: one.proof for one in report.components if one.state == "active"}
         assert levels == {
             **dict.fromkeys(("tokens", "cost"), "at start"),
-            **({} if seams.has_core_of_its_own() else {"routing": "at start"}),
+            **({} if seams.has_core_of_its_own() else dict.fromkeys(("routing", "rate_limit"), "at start")),
             **dict.fromkeys(("connection_pool", "chat", "streaming"), "own calls"),
         }
         assert "own calls" in str(report) and report.to_dict()["components"][4]["proof"] == "own calls"

@@ -61,6 +61,8 @@ _STRATEGIES = (
     ("litellm.router_strategy.lowest_tpm_rpm", "LowestTPMLoggingHandler"),
     ("litellm.router_strategy.lowest_tpm_rpm_v2", "LowestTPMLoggingHandler_v2"),
 )
+# Ours that may refuse a deployment before it is called.
+_CHECKERS = frozenset(["litellm_accel.ratelimit.hook.RateLimitHook"])
 # What they do before a call is sent, and the fast path has them do: count it as sent, and as one of the minute.
 _COUNTING, _CHECKING = "log_pre_api_call", "async_pre_call_check"
 _BEFORE = frozenset((_COUNTING, _CHECKING, "pre_call_check"))
@@ -341,7 +343,7 @@ class CallbackPolicy:
             is_known = owner in self._strategies or _path(owner) in _BASES
             if not is_known and owner.__module__.partition(".")[0] == "litellm":
                 return owner.__name__
-            acting = hooks - _BEFORE if owner in self._strategies else hooks
+            acting = hooks - _BEFORE if owner in self._strategies or _path(owner) in _CHECKERS else hooks
             for member in vars(owner):
                 if member in _DYNAMIC or member in acting:
                     return member
