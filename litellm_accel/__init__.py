@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from litellm_accel._backend import backend
-    from litellm_accel.activation import accelerate, accelerated, reset_errors, restore, status
+    from litellm_accel.activation import accelerate, accelerated, configure, reset_errors, restore, status
     from litellm_accel.encodings import Encoding, get_encoding
     from litellm_accel.fastpath.transport.pools import connection_pool_stats
     from litellm_accel.report import AccelerationError, ComponentStatus, Report
@@ -25,6 +25,7 @@ __all__ = [
     "accelerate",
     "accelerated",
     "backend",
+    "configure",
     "connection_pool_stats",
     "get_encoding",
     "reset_errors",
@@ -41,6 +42,7 @@ _HOMES = {
     "accelerate": "activation",
     "accelerated": "activation",
     "backend": "_backend",
+    "configure": "activation",
     "connection_pool_stats": "fastpath.transport.pools",
     "get_encoding": "encodings",
     "reset_errors": "activation",

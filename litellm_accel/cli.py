@@ -50,12 +50,48 @@ def doctor() -> None:
     """Say in a line each what keeps LiteLLM from running accelerated here; exit 1 if anything does."""
     from litellm_accel import backend, settings
 
-    found = diagnose(_accelerate_offline().to_dict(), backend(), settings.problems())
+    problems = settings.problems()
+    if settings.is_configured():
+        from litellm_accel.operation.sources import inspected
+
+        problems += inspected()[1]
+    found = diagnose(_accelerate_offline().to_dict(), backend(), problems)
     for line in found:
         click.echo(line)
     if found:
         sys.exit(1)
     click.echo("Everything is active, compiled, and the settings make sense.")
+
+
+@commands.command()
+@click.option("--check", type=click.Path(path_type=Path), help="Check this file instead; exit 1 if anything is wrong.")
+@click.option("--schema", is_flag=True, help="Print the JSON schema of a settings file.")
+@click.option("--json", "as_json", is_flag=True, help="Print the settings as JSON.")
+def config(check: Path | None, schema: bool, as_json: bool) -> None:
+    """Print the settings that hold here, and where each comes from.
+
+    \b
+    litellm-accel config
+    litellm-accel config --check settings.json
+
+    Exit code 1 if a value is not understood.
+    """
+    from litellm_accel.operation.schema import json_schema
+    from litellm_accel.operation.sources import inspected
+
+    if schema:
+        click.echo(json.dumps(json_schema(), indent=2))
+        return
+    rows, problems = inspected(check)
+    if as_json:
+        click.echo(json.dumps({"settings": rows, "problems": problems}, indent=2))
+    else:
+        for row in rows:
+            click.echo(f"{row['key']} = {json.dumps(row['value'])}  # {row['from']}")
+    for problem in problems:
+        click.echo(problem, err=True)
+    if problems:
+        sys.exit(1)
 
 
 @commands.command()

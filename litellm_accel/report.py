@@ -17,7 +17,8 @@ class ComponentStatus:
 
     ``proof`` says how an active component shows that it is equal: ``"at start"`` by what it has tried when it was
     switched on, ``"recorded"`` by a record of ``verify``, ``"own calls"`` by comparing each kind of call with stock on
-    the application's own calls before any is served.
+    the application's own calls before any is served. ``mode`` is what settings say, empty where nothing is set;
+    ``bypassed`` counts calls that a share, or an open breaker, leaves to stock.
     """
 
     name: str
@@ -28,6 +29,8 @@ class ComponentStatus:
     declined: dict[str, int] = field(default_factory=dict)
     faults: int = 0
     proof: str = ""
+    mode: str = ""
+    bypassed: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,11 @@ class Report:
         table.add_column("faults", justify="right")
         for component in self.components:
             declined = sorted(component.declined.items(), key=lambda item: -item[1])
+            if component.bypassed:
+                declined.insert(0, ("by the share of calls or an open breaker", component.bypassed))
             table.add_row(
                 component.name,
-                component.state,
+                component.state if component.mode in ("", "on") else f"{component.state}\n{component.mode}",
                 component.proof,
                 component.reason,
                 component.backend,

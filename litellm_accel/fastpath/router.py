@@ -169,7 +169,7 @@ class RouterHandler:
         if asyncio._get_running_loop() is None:
             return self._guarded(*arguments)
         with ThreadPoolExecutor(max_workers=1) as thread:  # as stock does in an event loop
-            return thread.submit(self._guarded, *arguments).result()
+            return thread.submit(self.pipeline.gate.carried(self._guarded), *arguments).result()
 
     def _guarded(
         self,
