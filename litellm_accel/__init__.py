@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     from litellm_accel.activation import accelerate, accelerated, configure, reset_errors, restore, status
     from litellm_accel.encodings import Encoding, get_encoding
     from litellm_accel.fastpath.transport.pools import connection_pool_stats
+    from litellm_accel.operation.statistics import (
+        compare_implementations,
+        export_performance_data,
+        get_feature_status,
+        get_patch_status,
+        get_performance_stats,
+        get_recommendations,
+        health_check,
+        reset_stats,
+    )
     from litellm_accel.report import AccelerationError, ComponentStatus, Report
 
 __all__ = [
@@ -25,10 +35,18 @@ __all__ = [
     "accelerate",
     "accelerated",
     "backend",
+    "compare_implementations",
     "configure",
     "connection_pool_stats",
+    "export_performance_data",
     "get_encoding",
+    "get_feature_status",
+    "get_patch_status",
+    "get_performance_stats",
+    "get_recommendations",
+    "health_check",
     "reset_errors",
+    "reset_stats",
     "restore",
     "status",
 ]
@@ -42,10 +60,18 @@ _HOMES = {
     "accelerate": "activation",
     "accelerated": "activation",
     "backend": "_backend",
+    "compare_implementations": "operation.statistics",
     "configure": "activation",
     "connection_pool_stats": "fastpath.transport.pools",
+    "export_performance_data": "operation.statistics",
     "get_encoding": "encodings",
+    "get_feature_status": "operation.statistics",
+    "get_patch_status": "operation.statistics",
+    "get_performance_stats": "operation.statistics",
+    "get_recommendations": "operation.statistics",
+    "health_check": "operation.statistics",
     "reset_errors": "activation",
+    "reset_stats": "operation.statistics",
     "restore": "activation",
     "status": "activation",
 }

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -36,6 +37,7 @@ class _Activation:
         self.is_held_back = False  # settings switch it off
         self.patches: list[patching.Patch] = []
         self.gate = hot.gate.Gate(name, settings.max_faults())
+        self.counting_since = time.monotonic()
 
     def start(self) -> bool:
         """Activate the component, or record why that is impossible. Leaves nothing half done. Returns whether it is."""
@@ -64,6 +66,16 @@ class _Activation:
             if _control is not None:
                 _control.started(self.name, self.gate)
         return self.state == "active"
+
+    def begin_counting(self) -> None:
+        """Set all counters to zero."""
+        self.gate.clear()
+        self.counting_since = time.monotonic()
+
+    @property
+    def is_switched_off(self) -> bool:
+        """Whether settings switch the component off."""
+        return _control is not None and _control.refusal(self.name) is not None
 
     def wait(self) -> None:
         """Note that the component is to be activated when LiteLLM is there."""
@@ -164,6 +176,16 @@ def locked() -> threading.RLock:
     return _lock
 
 
+def activations() -> dict[str, _Activation]:
+    """Return what there is of components in this process, by name."""
+    return _activations
+
+
+def setting_problems() -> list[str]:
+    """Return a line for each setting that is not understood."""
+    return [*settings.problems(), *(() if _control is None else _control.problems)]
+
+
 def accelerate(
     components: str | Iterable[str] | None = None,
     *,
@@ -194,7 +216,7 @@ def accelerate(
     global _verifies
     if verify not in (None, settings.BACKGROUND):
         raise ValueError(f"verify: {verify!r} is not {settings.BACKGROUND!r}")
-    names = _names(components)
+    names = names_of(components)
     _verifies = _verifies or verify is not None
     is_there = _meet_litellm(strict)
     with _lock:
@@ -267,7 +289,7 @@ def accelerated(components: str | Iterable[str] | None = None, *, strict: bool =
 
     Arguments, result and errors are those of ``accelerate()``. LiteLLM may be imported inside the block.
     """
-    names = _names(components)
+    names = names_of(components)
     is_there = _meet_litellm(strict)
     with _lock:
         before = {name for name in names if _is_wanted(name)}
@@ -301,12 +323,13 @@ def reset_errors(components: str | Iterable[str] | None = None) -> None:
     Raises ``ValueError`` for an unknown name.
     """
     with _lock:
-        for name in list(_activations) if components is None else _names(components):
+        for name in list(_activations) if components is None else names_of(components):
             if name in _activations:
                 _activations[name].gate.reset_errors()
 
 
-def _names(wanted: str | Iterable[str] | None) -> list[str]:
+def names_of(wanted: str | Iterable[str] | None) -> list[str]:
+    """Return names of components, None standing for all. Raises ``ValueError`` and ``TypeError``."""
     if wanted is None:
         return list(components.NAMES)
     names = [wanted] if isinstance(wanted, str) else list(wanted)
@@ -388,7 +411,7 @@ def _start(names: Iterable[str]) -> list[str]:
             if activation.state != "active" and activation.start():
                 started.append(name)
     for name in started:
-        _activations[name].gate.clear()  # of the calls by which other components proved themselves
+        _activations[name].begin_counting()  # anew, after the calls by which other components proved themselves
     if _verifies or settings.verifies():
         _verify_beside()
     return started

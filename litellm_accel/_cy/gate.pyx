@@ -275,6 +275,10 @@ cdef class Gate:
             self.sides = (Side(), Side(), Side())
         self.reset_errors()
 
+    def reasons(self) -> dict[object, int]:
+        """Return how many calls were left to stock, by reason."""
+        return self._declined.copy()
+
     @property
     def whole(self) -> bool:
         """Whether every call may be served: there is neither a share nor an open breaker."""

@@ -266,6 +266,10 @@ class Gate:
             self.sides = (Side(), Side(), Side())
         self.reset_errors()
 
+    def reasons(self) -> dict[Any, int]:
+        """Return how many calls were left to stock, by reason."""
+        return self._declined.copy()
+
     @property
     def whole(self) -> bool:
         """Whether every call may be served: there is neither a share nor an open breaker."""

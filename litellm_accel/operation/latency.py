@@ -28,6 +28,19 @@ def quantile(buckets: Sequence[int], share: float) -> float | None:
     return None
 
 
+def usual(buckets: Sequence[int], share: float = 0.99) -> float | None:
+    """Return the mean of the fastest calls, without those that have loaded or learned something."""
+    missing = calls = max(int(share * sum(buckets)), 1)
+    total = 0.0
+    for bucket, count in enumerate(buckets):
+        taken = min(count, missing)
+        total += taken * middle_of(bucket)
+        missing -= taken
+        if not missing:
+            return total / calls
+    return None
+
+
 def bucket_at(buckets: Sequence[int], share: float) -> int:
     """Return the bucket in which that ``share`` of the calls counted in ``buckets`` is reached; 0 if there are none."""
     missing = max(share * sum(buckets), 1)
