@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -46,6 +47,11 @@ class Report:
             if component.name == name:
                 return component
         raise KeyError(name)
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Report:
+        """Return the report that ``to_dict()`` has made ``data`` of."""
+        return cls(data["litellm"], tuple(ComponentStatus(**component) for component in data["components"]))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dicts, lists, strings and numbers."""

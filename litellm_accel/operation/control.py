@@ -14,8 +14,11 @@ from typing import Any
 from litellm_accel import activation, settings
 from litellm_accel.hot import gate as hot_gate
 from litellm_accel.operation import sources
+from litellm_accel.operation.alerts import Alerts
+from litellm_accel.operation.metrics import OPENTELEMETRY, PROMETHEUS
 from litellm_accel.operation.modes import Mode, mode_of
 from litellm_accel.operation.schema import Problem, Settings
+from litellm_accel.operation.server import SERVER
 from litellm_accel.operation.sources import Source
 from litellm_accel.operation.ticker import TICKER
 
@@ -38,6 +41,7 @@ class Control:
         self._file: tuple[Path, bool] | None = None
         self._seen: object = None
         self._told: set[str] = set()
+        self._alerts = Alerts(lambda: self._gates)
 
     # --- what activation asks and tells
 
@@ -161,6 +165,11 @@ class Control:
             TICKER.every(_WATCH_SECONDS, _WATCH, self.look)
         else:
             TICKER.stop(_WATCH)
+        SERVER.listen(found.stats)
+        self._alerts.set(found.alerts)
+        if found.prometheus or "prometheus" in TICKER.jobs:
+            PROMETHEUS.set(found.prometheus)
+        OPENTELEMETRY.set(found.opentelemetry)
         activation.follow_settings()
 
     def _enter(self, name: str) -> None:
@@ -177,7 +186,7 @@ class Control:
             mode.enter()
             if before is not None:
                 _logger.warning("litellm-accel: %s: %s, was %s", name, mode, before)
-        gate.measure(self.settings.statistics or self.modes[name].measures)
+        gate.measure(self.settings.measures or self.modes[name].measures)
 
 
 def _mark(path: Path) -> object:

@@ -88,9 +88,18 @@ class Settings(_Strict):
     """Whether the time of each call is taken. Modes, alerts and whoever asks a running process need it and have it."""
     stats: str | None = Field(default=None, max_length=4000)
     """Where a running process can be asked: `unix:/path/%p.sock`, or a directory; `%p` is the process id."""
+    prometheus: bool = False
+    """Whether the figures are kept in prometheus_client's registry, which LiteLLM's proxy exposes at `/metrics`."""
+    opentelemetry: bool = False
+    """Whether the figures are given to OpenTelemetry's metrics API."""
     alerts: list[AlertSettings] = Field(default=[], max_length=100)
     watch: bool = False
     """Whether a changed file is taken over while the program runs."""
+
+    @property
+    def measures(self) -> bool:
+        """Whether somebody wants to know how long calls take."""
+        return bool(self.statistics or self.stats or self.prometheus or self.opentelemetry or self.alerts)
 
     def of(self, name: str) -> ComponentSettings:
         """Return the settings of component ``name``."""
