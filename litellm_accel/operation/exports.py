@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from litellm_accel.operation.latency import lowest_of
 
-# Bounds of the buckets that are exported, in seconds: two for each doubling would be more series than they are worth.
-BOUNDS = tuple(1e-6 * 4**step for step in range(13))
+# Bounds of the buckets that are exported, in seconds: of ours, every thirty-second.
+BOUNDS = tuple(1e-6 * 2**step for step in range(28))
 PREFIX = "litellm_accel_"
 
 
