@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from litellm_accel.activation import accelerate, accelerated, configure, reset_errors, restore, status
     from litellm_accel.encodings import Encoding, get_encoding
     from litellm_accel.fastpath.transport.pools import connection_pool_stats
+    from litellm_accel.operation.profiler import Profile as profile
     from litellm_accel.operation.statistics import (
         compare_implementations,
         export_performance_data,
@@ -45,6 +46,7 @@ __all__ = [
     "get_performance_stats",
     "get_recommendations",
     "health_check",
+    "profile",
     "reset_errors",
     "reset_stats",
     "restore",
@@ -70,6 +72,7 @@ _HOMES = {
     "get_performance_stats": "operation.statistics",
     "get_recommendations": "operation.statistics",
     "health_check": "operation.statistics",
+    "profile": "profile",
     "reset_errors": "activation",
     "reset_stats": "operation.statistics",
     "restore": "activation",
@@ -82,7 +85,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    found = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    module = importlib.import_module(f"{__name__}.{_HOMES[name]}")
+    found = module if _HOMES[name] == name else getattr(module, name)
     globals()[name] = found
     return found
 

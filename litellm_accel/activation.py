@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -63,6 +63,7 @@ class _Activation:
             self._settle("failed", f"{type(error).__name__}: {error}")
         else:
             self.state, self.reason = "active", component.summary
+            self.gate.observe_with(_observer())
             if _control is not None:
                 _control.started(self.name, self.gate)
         return self.state == "active"
@@ -158,6 +159,8 @@ def _backend_of(name: str) -> str:
 
 _lock = threading.RLock()
 _verifies = False  # the application has asked for it
+Observer = Callable[[hot.gate.Gate, int, object, int], None]
+_observers: list[Observer] = []
 _control: Any = None  # operation.control.CONTROL, once something is configured
 _activations: dict[str, _Activation] = {}
 
@@ -174,6 +177,35 @@ if hasattr(os, "register_at_fork"):
 def locked() -> threading.RLock:
     """Return the lock that whoever changes components holds."""
     return _lock
+
+
+def observe(observer: Observer, wanted: bool) -> None:
+    """Tell ``observer`` of each call from now on, as a ``Gate`` does, or no longer."""
+    with _lock:
+        if wanted:
+            _observers.append(observer)
+        elif observer in _observers:
+            _observers.remove(observer)
+        for activation in _activations.values():
+            activation.gate.observe_with(_observer())
+
+
+def _observer() -> Observer | None:
+    """Return what tells all observers, or None if there is none."""
+    observers = tuple(_observers)
+    if len(observers) < 2:
+        return observers[0] if observers else None
+
+    def tell(*call: Any) -> None:
+        for observer in observers:
+            observer(*call)
+
+    return tell
+
+
+def host_paths() -> list[str]:
+    """Return where the files of LiteLLM are, if it has been imported."""
+    return list(getattr(sys.modules.get(_HOST), "__path__", ()))
 
 
 def activations() -> dict[str, _Activation]:
@@ -221,6 +253,7 @@ def accelerate(
     is_there = _meet_litellm(strict)
     with _lock:
         _read_settings(config)
+        _log_calls()
         _want(names, is_there, strict)
     _catch_up()
     return status()
@@ -254,6 +287,19 @@ def _operated() -> Any:
             if activation.state == "active":
                 _control.started(name, activation.gate)
     return _control
+
+
+def _log_calls() -> None:
+    """Log each call where that is asked for."""
+    if not settings.verbose() and not 0 < _logger.level <= logging.DEBUG:
+        return
+    from litellm_accel.operation.profiler import log_calls
+
+    if settings.verbose() and not _logger.isEnabledFor(logging.DEBUG):
+        _logger.setLevel(logging.DEBUG)
+        _logger.addHandler(logging.StreamHandler())
+    if log_calls not in _observers:
+        observe(log_calls, True)
 
 
 def _read_settings(config: Any) -> None:

@@ -18,7 +18,11 @@ from litellm_accel import __version__, launch
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def commands() -> None:
-    """Make LiteLLM faster without changing the application."""
+    """Make LiteLLM faster without changing the application.
+
+    Exit codes: 0 all is well; 1 something is not, and was named; 2 the command was not understood. `run` and `profile`
+    exit as the program does.
+    """
 
 
 # Options end at the target: what follows belongs to the program, its own --help included.
@@ -28,6 +32,10 @@ def commands() -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(is_module: bool, target: str, arguments: tuple[str, ...]) -> launch.Program:
     """Run a program with LiteLLM accelerated.
+
+    \b
+    litellm-accel run app.py --option
+    litellm-accel run litellm --config proxy.yaml
 
     TARGET is a Python file, a directory or archive with a __main__.py, a module (-m), or a console script such as
     litellm. Exit code, sys.argv and sys.path are those of running it with python.
@@ -43,6 +51,31 @@ _PROCESS = click.option(
     metavar="PID|PATH",
     help="A running process: its id, its socket, or a directory of sockets; default: where LITELLM_ACCEL_STATS says.",
 )
+
+
+@commands.command(context_settings={"allow_interspersed_args": False})
+@click.option("-m", "is_module", is_flag=True, help="TARGET is a module's name, as in python -m.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a web page with a chart, too.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the lines as JSON.")
+@click.argument("target")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def profile(
+    is_module: bool, html: Path | None, json_file: Path | None, target: str, arguments: tuple[str, ...]
+) -> launch.Program:
+    """Run a program with LiteLLM accelerated, and say which of its lines make which calls.
+
+    \b
+    litellm-accel profile app.py
+    litellm-accel profile --html calls.html -m package.module --option
+
+    The table goes to standard error when the program ends: calls of each line, how many were served, why the others
+    were not, the time they took, and the time that was saved. Exit code and output are the program's.
+    """
+    try:
+        found = launch.find(target, arguments, is_module=is_module)
+    except launch.NotAProgram as error:
+        raise click.UsageError(str(error)) from None
+    return launch.Profiled(found.target, found.arguments, found.is_module, html, json_file)
 
 
 @commands.command()
@@ -182,6 +215,22 @@ def demo(as_json: bool, html: Path | None, quick: bool) -> None:
         click.echo(f"Written: {html}", err=True)
     if not result.ok:
         sys.exit(1)
+
+
+@commands.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print a script that completes commands and options in your shell.
+
+    \b
+    litellm-accel completion bash > ~/.local/share/bash-completion/completions/litellm-accel
+    litellm-accel completion fish > ~/.config/fish/completions/litellm-accel.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(commands, {}, "litellm-accel", "_LITELLM_ACCEL_COMPLETE").source())
 
 
 @commands.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
