@@ -11,7 +11,16 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from litellm_accel._backend import backend
-    from litellm_accel.activation import accelerate, accelerated, configure, reset_errors, restore, status
+    from litellm_accel.activation import (
+        accelerate,
+        accelerated,
+        apply_acceleration,
+        configure,
+        remove_acceleration,
+        reset_errors,
+        restore,
+        status,
+    )
     from litellm_accel.encodings import Encoding, get_encoding
     from litellm_accel.fastpath.transport.pools import connection_pool_stats
     from litellm_accel.operation.profiler import Profile as profile
@@ -35,6 +44,7 @@ __all__ = [
     "__version__",
     "accelerate",
     "accelerated",
+    "apply_acceleration",
     "backend",
     "compare_implementations",
     "configure",
@@ -47,6 +57,7 @@ __all__ = [
     "get_recommendations",
     "health_check",
     "profile",
+    "remove_acceleration",
     "reset_errors",
     "reset_stats",
     "restore",
@@ -61,6 +72,7 @@ _HOMES = {
     "Report": "report",
     "accelerate": "activation",
     "accelerated": "activation",
+    "apply_acceleration": "activation",
     "backend": "_backend",
     "compare_implementations": "operation.statistics",
     "configure": "activation",
@@ -73,6 +85,7 @@ _HOMES = {
     "get_recommendations": "operation.statistics",
     "health_check": "operation.statistics",
     "profile": "profile",
+    "remove_acceleration": "activation",
     "reset_errors": "activation",
     "reset_stats": "operation.statistics",
     "restore": "activation",

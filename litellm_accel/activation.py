@@ -349,6 +349,11 @@ def accelerated(components: str | Iterable[str] | None = None, *, strict: bool =
             _stop([name for name in started if _activations[name].state in _WANTED])
 
 
+# What packages that set out to do the same call them.
+apply_acceleration = accelerate
+remove_acceleration = restore
+
+
 def status() -> Report:
     """Return the state and counters of every component.
 

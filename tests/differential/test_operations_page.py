@@ -24,9 +24,8 @@ def test_a_rollout_from_5_to_100_percent_goes_as_it_is_written(provider: Provide
     (tmp_path / "app.py").write_text(program)
     steps = [re.sub(r"(?m)^   ", "", step) for step in re.findall(r"   ```sh\n(.*?)   ```", section[1], re.S)]
     assert len(steps) == 5
-    script = "set -e\ntrap 'kill $(jobs -p)' EXIT\n" + "".join(
-        f"echo '=== {n}'\n{step}" for n, step in enumerate(steps, 1)
-    )
+    script = "set -e\ntrap 'kill $(jobs -p)' EXIT\n"
+    script += "".join(f"echo '=== {number}'\n{step}" for number, step in enumerate(steps, 1))
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=tmp_path,
@@ -44,8 +43,6 @@ def test_a_rollout_from_5_to_100_percent_goes_as_it_is_written(provider: Provide
     assert done.returncode == 0, done.stdout + done.stderr
     told = dict(zip(range(1, 6), done.stdout.split("=== ")[1:], strict=True))
     assert "rollout 5 %" in told[2] and "rollout 25 %" in told[3]
-    assert "canary: done at 100" in re.sub(r"\s*│[^\n]*\n[^\n]*│\s*", " ", told[4]) or "done at 100 %" in told[4], told[
-        4
-    ]
+    assert "canary: done at" in told[4] and "100 %" in told[4], told[4]
     assert "chat: rollout 25 %, was rollout 5 %" in done.stderr
     assert "chat: on, was canary: done at 100 %" in done.stderr
