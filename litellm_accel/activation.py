@@ -240,7 +240,7 @@ def accelerate(
 
     ``config``, a mapping or the path of a JSON or TOML file, is put over the settings of the environment, and these
     over those of a file (``docs/operations.md``). What they switch off is not activated, nor missed by ``strict``; what
-    cannot be understood is logged and turns nothing on.
+    cannot be understood is logged and turns nothing on. With ``config=False`` no settings are read.
 
     Returns the ``Report`` of all components. Raises ``ValueError`` for an unknown name, ``TypeError`` for something
     else than names, ``ImportError`` if LiteLLM is not installed.
@@ -303,7 +303,10 @@ def _log_calls() -> None:
 
 
 def _read_settings(config: Any) -> None:
-    if config is not None or _control is not None or settings.is_configured():
+    if config is False:
+        if _control is not None:
+            _control.forget()
+    elif config is not None or _control is not None or settings.is_configured():
         _operated().load(config)
 
 
@@ -330,7 +333,9 @@ def restore() -> None:
 
 
 @contextmanager
-def accelerated(components: str | Iterable[str] | None = None, *, strict: bool = False) -> Iterator[Report]:
+def accelerated(
+    components: str | Iterable[str] | None = None, *, strict: bool = False, config: Any = None
+) -> Iterator[Report]:
     """Accelerate LiteLLM inside a ``with`` block; afterwards what the block switched on is off again.
 
     Arguments, result and errors are those of ``accelerate()``. LiteLLM may be imported inside the block.
@@ -338,6 +343,8 @@ def accelerated(components: str | Iterable[str] | None = None, *, strict: bool =
     names = names_of(components)
     is_there = _meet_litellm(strict)
     with _lock:
+        _read_settings(config)
+        _log_calls()
         before = {name for name in names if _is_wanted(name)}
         _want(names, is_there, strict)
         started = [name for name in names if name not in before and _is_wanted(name)]

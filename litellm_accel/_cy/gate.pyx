@@ -120,7 +120,8 @@ cdef class Side:
         memset(self._buckets, 0, sizeof(self._buckets))
 
     @property
-    def buckets(self):
+    def buckets(self) -> list[int]:
+        """How many calls are in each bucket."""
         cdef int place
         return [self._buckets[place] for place in range(_BUCKETS)]
 

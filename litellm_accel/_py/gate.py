@@ -72,7 +72,7 @@ class Side:
     Latencies are counted in ``buckets``, 32 for each doubling: the middle of a bucket is within 1.6 % of all in it.
     """
 
-    __slots__ = ("buckets", "calls", "cpu_calls", "cpu_nanoseconds", "errors", "nanoseconds", "slowest")
+    __slots__ = ("_buckets", "calls", "cpu_calls", "cpu_nanoseconds", "errors", "nanoseconds", "slowest")
 
     def __init__(self) -> None:
         self.calls = 0
@@ -81,7 +81,12 @@ class Side:
         self.slowest = 0
         self.cpu_calls = 0
         self.cpu_nanoseconds = 0
-        self.buckets = [0] * _BUCKETS
+        self._buckets = [0] * _BUCKETS
+
+    @property
+    def buckets(self) -> list[int]:
+        """How many calls are in each bucket."""
+        return self._buckets.copy()
 
     def record(self, nanoseconds: int, failed: bool, cpu_nanoseconds: int) -> None:
         """Count a call that took so long, and so much of a CPU's time; less than 0 if that was not taken."""
@@ -92,7 +97,7 @@ class Side:
         exponent = nanoseconds.bit_length() - 6
         if exponent < 0:
             exponent = 0
-        self.buckets[exponent * 32 + (nanoseconds >> exponent)] += 1
+        self._buckets[exponent * 32 + (nanoseconds >> exponent)] += 1
         self.calls += 1
         self.nanoseconds += nanoseconds
         if nanoseconds > self.slowest:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from litellm_accel import activation
 from litellm_accel.hot import gate as hot_gate
 from litellm_accel.operation.latency import bucket_at
 from litellm_accel.operation.modes import Mode
@@ -93,6 +94,7 @@ class Canary(Mode):
         self._began = 0.0
         self._next = 0
         self._sides: tuple[hot_gate.Side, ...] = ()
+        self._has_left = False
         self.outcome = ""
 
     def __str__(self) -> str:
@@ -106,12 +108,16 @@ class Canary(Mode):
 
     def leave(self) -> None:
         """Look no more."""
+        self._has_left = True
         TICKER.stop(f"canary {self.name}")
 
     def look(self) -> None:
         """Judge the share, and widen it or take it back."""
-        if self.outcome:
-            return
+        with activation.locked():
+            if not self.outcome and not self._has_left:
+                self._look()
+
+    def _look(self) -> None:
         if self.gate.is_open:
             self._roll_back(f"its breaker has opened: {self.gate.last_fault}")
             return

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 SUFFIX = ".sock"
+_SOCKET = "unix:"  # without it, a place is a directory
 _PATIENCE = 2.0
 _MOST = 64 << 20
 _AT_ONCE = 8
@@ -26,9 +27,9 @@ _logger = logging.getLogger("litellm_accel")
 
 def socket_path(place: str, process: int | str | None = None) -> str:
     """Return the path of a process's socket (None: this one's) at ``place``, a setting ``stats``."""
-    path = place.removeprefix("unix:")
-    if os.path.isdir(path) or path.endswith(os.sep):
-        path = os.path.join(path, f"%p{SUFFIX}")
+    path = place.removeprefix(_SOCKET)
+    if path == place:
+        path = os.path.join(place, f"%p{SUFFIX}")
     return os.path.abspath(path.replace("%p", str(os.getpid() if process is None else process)))
 
 

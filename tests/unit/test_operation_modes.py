@@ -103,6 +103,15 @@ def test_what_is_worse_goes_back_to_stock_and_stays_there(
     assert not traffic.gate.on and len(caplog.records) == 1
 
 
+def test_a_canary_that_was_taken_off_changes_nothing() -> None:
+    traffic = Traffic(min_calls=50, step_seconds=60)
+    traffic.calls(5000)
+    traffic.mode.leave()
+    traffic.gate.set_share(0.0)
+    traffic.minutes(2)
+    assert not traffic.gate.on
+
+
 def test_failures_beyond_the_bound_count_where_stock_has_no_calls_left() -> None:
     traffic = Traffic(percent=100, min_calls=100, step_seconds=600, max_error_rate=0.01)
     traffic.calls(2000, failing=(0.05, 0))
@@ -148,6 +157,7 @@ def test_a_canary_that_is_set_in_settings_is_looked_at(
     victim: ModuleType, register: Register, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(canary, "_SECONDS", 0.02)
+    monkeypatch.setattr(canary, "ALPHA", 0.0)  # the made-up component is slower than what it accelerates
     register(Part("one", "double"))
     steps = {"mode": "canary", "steps": [50, 100], "min_calls": 10, "step_seconds": 0.1}
     litellm_accel.accelerate(config={"components": {"one": steps}})

@@ -53,6 +53,12 @@ def asked(place: Path, victim: ModuleType, register: Register) -> Path:
 # --- the socket
 
 
+def test_where_a_process_listens() -> None:
+    assert server.socket_path("/run/accel", 7) == "/run/accel/7.sock"
+    assert server.socket_path("unix:/run/x-%p.sock", 7) == "/run/x-7.sock"
+    assert server.socket_path("unix:run/x.sock") == str(Path.cwd() / "run" / "x.sock")
+
+
 def test_a_process_tells_its_figures(asked: Path) -> None:
     path = asked / f"{os.getpid()}.sock"
     assert path.stat().st_mode & 0o777 == 0o600

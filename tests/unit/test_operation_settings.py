@@ -53,8 +53,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def written(path: Path, values: Any) -> Path:
-    path.write_text(values if isinstance(values, str) else json.dumps(values))
-    return path
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(values if isinstance(values, str) else json.dumps(values))
+    return new.replace(path)
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -319,6 +320,17 @@ def test_what_is_switched_off_is_not_activated(victim: ModuleType, register: Reg
     report = litellm_accel.configure(components={"one": {"mode": "on"}})
     assert report["one"].state == "active" and victim.double(2) == 4
     assert litellm_accel.status()["one"].served == 1
+
+
+def test_a_block_follows_settings_too_and_nobody_has_to(
+    victim: ModuleType, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(Part("one", "double"))
+    monkeypatch.setenv(settings.ENABLED, "0")
+    with litellm_accel.accelerated() as report:
+        assert report["one"].state == "off" and victim.double(2) == 4
+    assert litellm_accel.accelerate()["one"].reason == "switched off by environment: LITELLM_ACCEL_ENABLED"
+    assert litellm_accel.accelerate(config=False)["one"].state == "active"
 
 
 def test_settings_that_change_are_taken_over_at_once(
