@@ -6,7 +6,6 @@ gain by it. Models with other tokenizers (Anthropic's packaged one, Hugging Face
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FunctionType, ModuleType
 from typing import Any
@@ -270,9 +269,11 @@ class Tokens(Component):
             gate, self._litellm.snapshot, self._litellm.counter, self._litellm.utils
         )
 
+        def declined(name: str) -> Any:
+            return gate.decline(decline.UNUSUAL_ARGUMENT.of(name))
+
         def served(fast: Callable[..., Any]) -> Callable[[FunctionType], Callable[..., Any]]:
             def build(stock: FunctionType) -> Callable[..., Any]:
-                declined = functools.partial(gate.decline, decline.UNUSUAL_ARGUMENTS)
                 found = with_parameters_of(stock, fast, declined)
                 call: Callable[..., Any] = gate.pure(found, stock, Computed(stock, found))
                 return call

@@ -1,9 +1,9 @@
 """Plans are proven on the user's own calls: beside stock, the fast path computes what it would have done.
 
-Where no record of ``verify`` fits, a plan that was learned serves nobody yet. It is a ``Candidate`` in the plan's
-place, and stock serves the next calls of its kind, watched. What the candidate would have sent, returned and told must
-be what stock has. After some such calls, with different messages, it takes the plan's place. One difference refuses the
-kind, several refused kinds the component. Nothing is sent for it, and nothing of the caller's is touched.
+Where no record of ``verify`` fits, a plan that was learned serves nobody yet. Its slot is ``PROVING``, and stock serves
+the next calls of its kind, watched. What the plan would have sent, returned and told must be what stock has. After some
+such calls, with different messages, the slot is ``READY``. One difference refuses the kind, several refused kinds the
+component. Nothing is sent for it, and nothing of the caller's is touched.
 
 What is made after a call has returned, like payloads and the prices of streams, is made by stock as well for as many
 served calls (``Trial``), and stock's is used.
@@ -11,12 +11,12 @@ served calls (``Trial``), and stock's is used.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
+from litellm_accel.fastpath.plans.slot import PlanSlot
 
 # So many calls of a kind must agree; and so many refused kinds refuse the component.
 CALLS = 3
@@ -67,16 +67,17 @@ class Proof:
             return None
         return f"not equal on your own calls: {'; '.join(sorted({str(reason) for reason in self.refused.values()}))}"
 
-    def placed(self, place: Any, made: Any, earlier: Any) -> Any:
-        """Return what is put at ``place`` for what was ``made`` there of watched calls, after ``earlier``.
+    def placed(self, place: Any, made: Any, earlier: PlanSlot | None) -> PlanSlot:
+        """Return the slot that is put at ``place`` for what was ``made`` of recorded calls, after an ``earlier`` one.
 
         What was proven there need not be shown again, but one more call is compared.
         """
         if self.is_recorded:
-            return made
-        if hash(place) in self._proven and earlier is None:  # it has expired
-            earlier = made
-        return Candidate(made, earlier)
+            return PlanSlot.holding(made)
+        if earlier is None:
+            has_expired = hash(place) in self._proven
+            return PlanSlot.holding(made, 1 if has_expired else CALLS)
+        return PlanSlot.holding(made, max(earlier.missing, 1), earlier)
 
     def note(self, place: Any) -> None:
         """Note that what is at ``place`` is proven."""
@@ -115,57 +116,3 @@ class Trial:
     def agreed(self) -> None:
         """Note that both were equal."""
         self._missing -= 1
-
-
-class Candidate:
-    """In a plan's place: what was ``made`` of watched calls serves nobody before others have agreed with it.
-
-    ``earlier`` is what was there before, see ``Proof.placed``.
-    """
-
-    _lock = threading.Lock()
-
-    def __init__(self, made: Any, earlier: Any) -> None:
-        self.made = made
-        self.plan = getattr(made, "plan", made)
-        self.epoch = made.epoch
-        self.kinds = made.kinds
-        self.rewriting = made.rewriting
-        self.covers = made.covers
-        self.notifier = made.notifier
-        self._agreed: set[int] = set()  # their messages
-        self._running: set[int] = set()
-        self._missing = CALLS
-        if type(earlier) is Candidate:
-            self._agreed = set(earlier._agreed)
-            self._missing = max(earlier._missing, 1)
-        elif earlier is not None:
-            self._missing = 1
-
-    @property
-    def expires(self) -> float:
-        """When the plan must be learned again (``time.time()``)."""
-        moment: float = self.made.expires
-        return moment
-
-    def wants(self, messages: bytes) -> bool:
-        """Return whether a call with these ``messages`` would show something that is not being shown already."""
-        mark = hash(messages)
-        return mark not in self._agreed and mark not in self._running and len(self._running) < self._missing
-
-    def begin(self, messages: bytes) -> bool:
-        """Return whether a call with these ``messages`` shall be compared, and note that it is."""
-        with self._lock:
-            wanted = self.wants(messages)
-            if wanted:
-                self._running.add(hash(messages))
-            return wanted
-
-    def end(self, messages: bytes, agreed: bool) -> bool:
-        """Note that a call is over, and whether it ``agreed``; return whether that is enough."""
-        with self._lock:
-            self._running.discard(hash(messages))
-            if agreed:
-                self._agreed.add(hash(messages))
-                self._missing -= 1
-            return self._missing <= 0
