@@ -42,6 +42,8 @@ def call_site() -> str:
         name = frame.f_code.co_filename
         kind = _kinds.get(name)
         if kind is None:
+            if len(_kinds) >= _MOST_SITES:
+                _kinds.clear()
             kind = _kinds[name] = _kind(name)
         if kind == _APPLICATION:
             return f"{name}:{frame.f_lineno}"
