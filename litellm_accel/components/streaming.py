@@ -197,6 +197,9 @@ class Streams:
         if reason is not None:
             self.gate.decline(reason)
             return None
+        if not self.gate.whole and not self.gate.admits((), _arguments(wrapper.logging_obj)):
+            self.gate.bypass()
+            return None
         reader = streaming.Reader(self.templates, vars(self.package), seams.ends_lines_early())
         found = stream._decoder = SSEEventSource(stream._decoder, reader)
         return found
@@ -657,6 +660,13 @@ class Streams:
         return type(getattr(callback, "__self__", None)) is self._router and callback.__name__ in _COUNTING
 
 
+def _arguments(logging_obj: Any) -> dict[str, Any]:
+    """Return those of the arguments of a stream's call by which it may be told whether it is in a share."""
+    parameters = logging_obj.model_call_details.get("litellm_params", {})
+    kept = {name: parameters.get(name) for name in ("metadata", "litellm_metadata")}
+    return {**kept, "litellm_call_id": logging_obj.litellm_call_id, "user": logging_obj.model_call_details.get("user")}
+
+
 def _present(names: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     """Return those of ``names`` that the installed releases have."""
     return {place: tuple(name for name in held if hasattr(_owner(place), name)) for place, held in names.items()}
@@ -705,8 +715,8 @@ class Streaming(Component):
             return Replacement(target, build)
 
         chunks = [
-            serve(_ASYNC, streams.anext),
-            serve(_SYNC, streams.snext),
+            serve(_ASYNC, hot.gate.AsyncDoor(gate, streams.anext)),
+            serve(_SYNC, hot.gate.Door(gate, streams.snext)),
         ]
         if not streams.ends:
             return chunks

@@ -25,7 +25,7 @@ def use(streams: Any) -> None:
 
 def refusal() -> Why | None:
     """Return why no stream may be opened now, or None."""
-    if _current is None or not _current.gate.on:
+    if _current is None or not _current.gate.whole:  # LiteLLM opens them where it makes some
         return decline.STREAMS_OFF
     reason: Why | None = _current.admitted()
     return reason
