@@ -24,8 +24,10 @@ from litellm_accel.components.base import (
     Unavailable,
     with_parameters_of,
 )
+from litellm_accel.components.compared import compared
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
+from litellm_accel.fastpath.plans.proof import Proof
 from litellm_accel.stock import seams
 from litellm_accel.stock.guard import is_stock
 
@@ -415,8 +417,18 @@ class Cost(Component):
     summary = "completion_cost and cost_per_token for calls billed by tokens"
     hot_modules = ("bindings", "cost")
 
+    _proof: Proof | None = None
+
+    @property
+    def proof(self) -> Proof | None:
+        """How calls are proven, while the component is active and LiteLLM is of no known release."""
+        return None if self._proof is None or self._proof.is_known else self._proof
+
     def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         litellm = self._litellm = _LiteLLM()
+        proof = self._proof = Proof(
+            gate, [module.__name__ for module in (*litellm.homes, litellm.tracking, litellm.utils)]
+        )
         planner = self._planner = _Planner(litellm)
         calculator = planner.calculator = hot.cost.CostCalculator(
             gate, litellm.prices, planner.prepare, litellm.response_types, litellm.usage_types
@@ -430,7 +442,8 @@ class Cost(Component):
                     return result
 
                 declined = functools.partial(gate.decline, decline.UNUSUAL_ARGUMENTS)
-                call: Callable[..., Any] = gate.pure(with_parameters_of(stock, fast, declined), observed)
+                accelerated = compared(proof, with_parameters_of(stock, fast, declined), stock)
+                call: Callable[..., Any] = gate.pure(accelerated, observed)
                 return call
 
             return Replacement(f"{_CALCULATOR}:{fast.__name__}", build)

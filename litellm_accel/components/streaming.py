@@ -102,6 +102,15 @@ _AT_END: Mapping[str, tuple[str, ...]] = {
 }
 
 
+class Learned:
+    """What is known of the chunks of one kind of streams, by shape: templates, and trials of those that serve not
+    yet."""
+
+    def __init__(self) -> None:
+        self.templates: dict[Any, streaming.ChunkTemplate | Why] = {}
+        self.trials: dict[Any, ChunkTrial] = {}
+
+
 class Streams:
     """The chunks of every stream, from the first to the last, by templates that are learned from stock, shape by shape.
 
@@ -146,8 +155,8 @@ class Streams:
             bindings.Bindings((owners[place], members) for place, members in names.items())
             for names in (self._names, self._names_at_end)
         )
-        self.templates: dict[Any, streaming.ChunkTemplate | Why] = {}
-        self.trials: dict[Any, ChunkTrial] = {}  # of shapes that have no template yet
+        # Learned apart: LiteLLM reads a stream in a thread by other functions than one in an event loop.
+        self.learned = {self._sync: Learned(), self._async: Learned()}
         self.assembler: builder.Assembler | None = None
         self.reason = self._judge(owners)
 
@@ -189,7 +198,8 @@ class Streams:
         if reason is not None:
             self.gate.decline(reason)
             return None
-        found = stream._decoder = SSEEventSource(stream._decoder, streaming.Reader(self.templates, vars(self.package)))
+        reader = streaming.Reader(self.learned[kind].templates, vars(self.package))
+        found = stream._decoder = SSEEventSource(stream._decoder, reader)
         return found
 
     def _unfit(self, wrapper: Any, stream: Any) -> Why | None:
@@ -217,8 +227,9 @@ class Streams:
             taken.append(reason)
             return
         reader = events.reader
-        if reader.templates is not self.templates:
-            reader.renew(self.templates)
+        learned = self.learned[type(wrapper.completion_stream)]
+        if reader.templates is not learned.templates:
+            reader.renew(learned.templates)
         state = vars(wrapper)
         if not source.is_plain(state):
             taken.append(decline.FIRST_OR_LAST_CHUNK)
@@ -228,8 +239,23 @@ class Streams:
         if taken[-1] is streaming.UNKNOWN:
             self.learn(wrapper, reader)
             taken.append(reader.chunk(state))
+        if taken[-1] is decline.BEING_PROVEN and not self.proof.is_known:
+            self._take_compared(reader, state, taken, learned)
         if begins and not isinstance(taken[-1], Why):
             self._begin(wrapper.logging_obj)
+
+    def _take_compared(
+        self, reader: streaming.Reader, state: dict[str, Any], taken: list[Any], learned: Learned
+    ) -> None:
+        """Add the next chunk to what is ``taken``, of an event whose outline was compared."""
+        trial = learned.trials.get(reader.shape)
+        if trial is None or not trial.serves(reader):
+            return
+        learned.templates[trial.shape] = trial.template
+        try:
+            taken.append(reader.chunk(state))
+        finally:
+            learned.templates[trial.shape] = decline.BEING_PROVEN
 
     def _begin(self, logging_obj: Any) -> None:
         """Note when the first chunk has come."""
@@ -247,23 +273,24 @@ class Streams:
         """Learn the template for the event that the reader does not know, or that there is none."""
         if not all(kind.__pydantic_complete__ for kind in self._kinds):
             return  # stock's first chunk completes the classes, and is warned of what is in them
-        if len(self.templates) >= _MAX_TEMPLATES:
-            self.templates.clear()
-            self.trials.clear()
-        self.templates[reader.shape] = decline.REFUSED.of(decline.LEARNING_FAILED)
+        of_kind = self.learned[type(wrapper.completion_stream)]
+        if len(of_kind.templates) >= _MAX_TEMPLATES:
+            of_kind.templates.clear()
+            of_kind.trials.clear()
+        of_kind.templates[reader.shape] = decline.REFUSED.of(decline.LEARNING_FAILED)
         try:
             learned = self.learner.learn(wrapper.completion_stream, vars(wrapper), reader.value)
         except Unrepeatable as error:
             self.gate.decline(decline.UNLEARNABLE.of(error.reason))
-            self.templates[reader.shape] = decline.REFUSED.of(error.reason)
+            of_kind.templates[reader.shape] = decline.REFUSED.of(error.reason)
         except Exception as error:
             self.gate.fault(error)
         else:
             if self.proof.is_recorded:
-                self.templates[reader.shape] = learned
+                of_kind.templates[reader.shape] = learned
             else:
-                self.templates[reader.shape] = decline.BEING_PROVEN
-                self.trials[reader.shape] = ChunkTrial(reader.shape, learned)
+                of_kind.templates[reader.shape] = decline.BEING_PROVEN
+                of_kind.trials[reader.shape] = ChunkTrial(reader.shape, learned)
 
     # --- proving
 
@@ -279,23 +306,24 @@ class Streams:
 
     def _shadow(self, wrapper: Any) -> Shadow | None:
         reader = wrapper.completion_stream._decoder.reader
-        trial = self.trials.get(reader.shape)
+        trial = self.learned[type(wrapper.completion_stream)].trials.get(reader.shape)
         return None if trial is None else trial.shadow(reader, vars(wrapper), vars(self.package))
 
     def compare(self, shadow: Shadow, wrapper: Any, chunk: Any) -> None:
         """Compare what the fast path would have made with stock's ``chunk``."""
         trial = shadow.trial
-        if self.trials.get(trial.shape) is not trial:
+        learned = self.learned[type(wrapper.completion_stream)]
+        if learned.trials.get(trial.shape) is not trial:
             return
         difference = shadow.difference(vars(wrapper), chunk, self.handler.calculate_total_usage)
         if difference is not None:
-            del self.trials[trial.shape]
-            self.templates[trial.shape] = self.proof.refuse(trial.shape, difference)
+            del learned.trials[trial.shape]
+            learned.templates[trial.shape] = self.proof.refuse(trial.shape, difference)
             return
-        trial.agreed.add(hash(shadow.line))
-        if len(trial.agreed) >= self.proof.calls:
-            del self.trials[trial.shape]
-            self.templates[trial.shape] = trial.template
+        trial.agree(shadow.line)
+        if len(trial.agreed) >= self.proof.calls and self.proof.is_known:
+            del learned.trials[trial.shape]
+            learned.templates[trial.shape] = trial.template
 
     # --- asynchronous
 
@@ -650,7 +678,7 @@ class Streaming(Component):
 
     def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         """Return the two ways in which LiteLLM's stream is iterated, and what is done at its end."""
-        proof = self._proof = Proof(gate)
+        proof = self._proof = Proof(gate, self.relies_on)
         streams = self._streams = Streams(gate, proof)
 
         def serve(target: str, method: Any) -> Replacement:

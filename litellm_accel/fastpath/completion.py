@@ -59,7 +59,7 @@ class CompletionHandler:
         result, told = pipeline.result(plan, post, reply, call)
         if result is None:
             args, kwargs = _as_sent(args, kwargs, pipeline.messages_as_sent(call))
-            with pipeline.handing_over(plan, post, reply) as replay:
+            with pipeline.handing_over(plan, post, reply, call) as replay:
                 result = replay.result = await stock(*args, **kwargs)
             return result
         passage.made(result, told, None if told is None else told.adispatch)
@@ -109,7 +109,7 @@ class CompletionHandler:
         result, told = pipeline.result(plan, post, reply, call)
         if result is None:
             args, kwargs = _as_sent(args, kwargs, pipeline.messages_as_sent(call))
-            with pipeline.handing_over(plan, post, reply) as replay:
+            with pipeline.handing_over(plan, post, reply, call) as replay:
                 result = replay.result = stock(*args, **kwargs)
             return result
         passage.made(result, told, None if told is None else told.dispatch)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
@@ -25,10 +26,13 @@ from litellm_accel.fastpath.plans.templates import InconclusiveRecording
 from litellm_accel.fastpath.router_state import CREDENTIALS, RoutedPlan, RouterState, RouterStates
 from litellm_accel.fastpath.transport import outbound
 from litellm_accel.hot import chat
+from litellm_accel.stock import releases
 
 # Where LiteLLM keeps its notes of a call.
 _BUCKETS = ("metadata", "litellm_metadata")
 _ABSENT: Any = object()
+# Modules of LiteLLM's in which routers are made.
+_ROUTERS = ("litellm.router", "litellm.caching.")
 # Headers that say what other calls have left.
 _REMAINING = "x-ratelimit-remaining-"
 
@@ -42,6 +46,7 @@ class RouterHandler:
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
         self.routers = RouterStates()
+        self._is_strange = releases.strange(name for name in list(sys.modules) if name.startswith(_ROUTERS)) is not None
         self._running: set[Passage] = set()
 
     async def acompletion(self, router: Any, model: str, messages: Any, stream: bool = False, /, **kwargs: Any) -> Any:
@@ -120,7 +125,7 @@ class RouterHandler:
                 router.total_calls[routed.model] -= 1  # stock counts it again
                 pinned = self._as_sent(router, known, routed, call, limit=limit, tracked=True, checked=True)
                 limit = None
-                with pipeline.handing_over(plan, post, reply) as replay:
+                with pipeline.handing_over(plan, post, reply, call) as replay:
                     result = replay.result = await stock(pinned, *args, **kwargs)
                 return result
         finally:
@@ -238,7 +243,7 @@ class RouterHandler:
             result, told = self._result(router, model, plan, post, reply, call, request)
         if result is None:
             pinned = self._as_sent(router, known, routed, call, checked=checked)
-            with pipeline.handing_over(plan, post, reply) as replay:
+            with pipeline.handing_over(plan, post, reply, call) as replay:
                 result = replay.result = stock(pinned, *args, **kwargs)
             return result
         passage.made(result, told, None if told is None else functools.partial(routed.dispatch, told, told.dispatch))
@@ -263,6 +268,8 @@ class RouterHandler:
     ) -> tuple[RouterState, Call] | None:
         """Return what is known of the router and of the call, or None to decline."""
         pipeline = self.pipeline
+        if self._is_strange and not pipeline.proof.is_known:  # its attempts come by LiteLLM's functions
+            return None
         try:
             if not CREDENTIALS.isdisjoint(kwargs):
                 # With those of None as well LiteLLM builds a deployment for one call; who hears of it is not learned.

@@ -128,8 +128,9 @@ class World:
         pipeline.sighted.clear()
         pipeline.fresh.clear()
         pipeline.bound.clear()
-        self.made[Streams].templates.clear()
-        self.made[Streams].trials.clear()
+        for learned in self.made[Streams].learned.values():
+            learned.templates.clear()
+            learned.trials.clear()
         for proof in self.proofs:
             proof.refused.clear()
             proof.gate.switch(True)

@@ -15,7 +15,7 @@ from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
 from litellm_accel.fastpath.notify import success
 from litellm_accel.fastpath.notify.log_records import told_by_call
-from litellm_accel.fastpath.plans import argument_writes, recorder
+from litellm_accel.fastpath.plans import argument_writes, outlines, recorder
 from litellm_accel.fastpath.plans.maker import masked, way_of
 from litellm_accel.fastpath.plans.proof import Candidate, Differs
 from litellm_accel.fastpath.plans.recorder import Recording, Sent
@@ -56,6 +56,7 @@ class Comparison(Recording):
         self._returned: Any = None  # the state of the result before anybody could change it
         self._told: Any = None  # what is handed to those who are told of it
         self.made: Any = None
+        self.outline: outlines.Outline = {}  # of the reply
 
     def _given(self) -> tuple[Any, Any]:
         """Return pictures of what the caller holds."""
@@ -163,6 +164,7 @@ class Comparison(Recording):
             with contextlib.suppress(Unrepeatable):
                 pipeline.maker.extend(plan, reply, self.result, self.text if plan.notifier is not None else None)
             raise InconclusiveRecording(decline.ANSWER_SHAPE)
+        self.outline = outlines.of_reply(answer.text().encode())
         if plan.notifier is None:
             self.made = answer.result(self._call.started, 0.0, lambda made: plan.cost(made, quiet=True))
         else:
@@ -229,13 +231,15 @@ def comparing(
         agreed = difference is None
         if difference is not None:
             pipeline.refuse(plans, place, call.key, difference)
+        elif not pipeline.proof.is_known:
+            candidate.note({**call.outline(), **comparison.outline})
     except InconclusiveRecording:
         pass
     finally:
         is_proven = candidate.end(call.encoded, agreed)
         if comparison is not None:
             comparison.forget()
-    if is_proven and plans.get(place) is candidate:
+    if is_proven and plans.get(place) is candidate and pipeline.proof.is_known:
         plans[place] = candidate.made
         pipeline.proof.note(place)
 

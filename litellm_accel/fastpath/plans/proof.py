@@ -7,21 +7,28 @@ kind, several refused kinds the component. Nothing is sent for it, and nothing o
 
 What is made after a call has returned, like payloads and the prices of streams, is made by stock as well for as many
 served calls (``Trial``), and stock's is used.
+
+Where LiteLLM's source is that of no known release, more is asked: a candidate serves calls only whose outlines were
+compared (``outlines``), one call is compared now and then, and trials do not end.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
+from litellm_accel.fastpath.plans.outlines import Outline, Outlines
+from litellm_accel.stock import releases
 
 # So many calls of a kind must agree; and so many refused kinds refuse the component.
 CALLS = 3
 _MAX_REFUSED = 3
 _MAX_PROVEN = 4096
+# From so many served calls on, one is compared whenever their number has doubled.
+_FIRST_SAMPLE = 8
 RECORDED, OWN_CALLS = "recorded", "own calls"
 
 
@@ -30,10 +37,18 @@ class Differs(Exception):
 
 
 class Proof:
-    """How a component's calls are proven: by a record of ``verify``, or each kind of them on the user's own calls."""
+    """How a component's calls are proven: by a record of ``verify``, or each kind of them on the user's own calls.
 
-    def __init__(self, gate: Any) -> None:
+    A record tells of the modules that the component ``relies_on``. ``is_known`` says whether LiteLLM's source is that
+    of a known release, there and wherever calls have run.
+    """
+
+    def __init__(self, gate: Any, relies_on: Iterable[str] = ()) -> None:
         self.gate = gate
+        self._relied = frozenset(relies_on)
+        self._ran = set(self._relied)
+        self._is_strange = releases.strange(self._relied) is not None
+        self._is_strange_elsewhere = False
         self.found: Callable[[], bool] | None = None  # whether there is a record by now, if somebody makes one
         self._is_recorded = False
         self.refused: dict[Any, Why] = {}
@@ -44,11 +59,23 @@ class Proof:
         """Whether a record proves the component."""
         if not self._is_recorded and self.found is not None:
             self._is_recorded = self.found()
-        return self._is_recorded
+        return self._is_recorded and not self._is_strange_elsewhere
 
     @is_recorded.setter
     def is_recorded(self, is_recorded: bool) -> None:
         self._is_recorded = is_recorded
+
+    @property
+    def is_known(self) -> bool:
+        """Whether LiteLLM is a known release, or a record proves what it is."""
+        return self.is_recorded or not (self._is_strange or self._is_strange_elsewhere)
+
+    def ran(self, modules: Iterable[str]) -> None:
+        """Look at the source of ``modules`` through which a call has run, as far as it was not looked at before."""
+        found = set(modules) - self._ran
+        self._ran |= found
+        if releases.strange(found) is not None:
+            self._is_strange_elsewhere = True
 
     @property
     def level(self) -> str:
@@ -109,8 +136,8 @@ class Trial:
 
     @property
     def is_on(self) -> bool:
-        """Whether stock's is to be made, too."""
-        return self._missing > 0 and not self._proof.is_recorded
+        """Whether stock's is to be made, too: always, where nobody knows what that may be."""
+        return not self._proof.is_recorded and (self._missing > 0 or not self._proof.is_known)
 
     def agreed(self) -> None:
         """Note that both were equal."""
@@ -136,6 +163,9 @@ class Candidate:
         self._agreed: set[int] = set()  # their messages
         self._running: set[int] = set()
         self._missing = CALLS
+        self._served = 0
+        self._is_asked = False
+        self._outlines = Outlines()
         if type(earlier) is Candidate:
             self._agreed = set(earlier._agreed)
             self._missing = max(earlier._missing, 1)
@@ -148,9 +178,25 @@ class Candidate:
         moment: float = self.made.expires
         return moment
 
+    def serves(self, outline: Outline) -> bool:
+        """Return whether a call with this ``outline`` is served: calls have agreed, and some with such an outline.
+
+        Now and then one is not, so that it is compared.
+        """
+        if self._missing > 0 or self._is_asked or not self._outlines.cover(outline):
+            return False
+        self._served += 1
+        return self._served < _FIRST_SAMPLE or self._served & (self._served - 1) != 0
+
+    def fits(self, reply: Outline) -> bool:
+        """Return whether replies with such an outline were compared."""
+        return self._outlines.cover(reply)
+
     def wants(self, messages: bytes) -> bool:
         """Return whether a call with these ``messages`` would show something that is not being shown already."""
         mark = hash(messages)
+        if self._missing <= 0:
+            return not self._running
         return mark not in self._agreed and mark not in self._running and len(self._running) < self._missing
 
     def begin(self, messages: bytes) -> bool:
@@ -166,6 +212,16 @@ class Candidate:
         with self._lock:
             self._running.discard(hash(messages))
             if agreed:
-                self._agreed.add(hash(messages))
+                if self._missing > 0:
+                    self._agreed.add(hash(messages))
                 self._missing -= 1
+                self._is_asked = False
             return self._missing <= 0
+
+    def ask(self) -> None:
+        """Have the next call compared."""
+        self._is_asked = True
+
+    def note(self, outline: Outline) -> None:
+        """Note the outline of something that agreed."""
+        self._outlines.add(outline)

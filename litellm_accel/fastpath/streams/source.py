@@ -11,6 +11,8 @@ from typing import Any
 
 from litellm_accel.fastpath import decline, passage
 from litellm_accel.fastpath.decline import Why
+from litellm_accel.fastpath.plans.outlines import Outlines, of_reply
+from litellm_accel.fastpath.plans.proof import CALLS
 from litellm_accel.fastpath.plans.snapshots import where
 from litellm_accel.fastpath.plans.templates import TemplateLearner, Unrepeatable, state, with_sentinels
 from litellm_accel.hot import streaming, template
@@ -390,11 +392,28 @@ class ChunkTrial:
         self.shape = shape
         self.template = template
         self.agreed: set[int] = set()
+        self._outlines = Outlines()
+
+    def agree(self, line: bytes) -> None:
+        """Note that it has made of an event's ``line`` what stock made."""
+        if len(self.agreed) < CALLS:
+            self.agreed.add(hash(line))
+        self._outlines.add(of_reply(line))
+
+    def serves(self, reader: Any) -> bool:
+        """Return whether it may make the chunk of the event that ``reader`` has given back, where LiteLLM is not
+        known."""
+        return len(self.agreed) >= CALLS and self._outlines.cover(of_reply(_line(reader)))
 
     def shadow(self, reader: Any, attributes: Mapping[str, Any], package: dict[str, Any]) -> Shadow:
         """Return what it makes of the event that ``reader`` has given back."""
-        line = (reader.splitter.next(), reader.splitter.back())[0]
-        return Shadow(self, line, attributes, package)
+        return Shadow(self, _line(reader), attributes, package)
+
+
+def _line(reader: Any) -> bytes:
+    """Return the line of the event that ``reader`` has given back."""
+    line: bytes = (reader.splitter.next(), reader.splitter.back())[0]
+    return line
 
 
 class Shadow:
@@ -405,6 +424,7 @@ class Shadow:
         self.line = line
         self._begins = not attributes["sent_first_chunk"]
         self._attributes = {**attributes, "chunks": attributes["chunks"][-2:]}
+        self._kept = len(attributes["chunks"]) - len(self._attributes["chunks"])
         reader = streaming.Reader({trial.shape: trial.template}, package)
         reader.splitter.feed(line + b"\n\n")
         self._chunk = reader.chunk(self._attributes)
@@ -429,6 +449,8 @@ class Shadow:
             ours[_HOOKS] = attributes[_HOOKS]
         for name in ours.keys() | attributes.keys():
             one, two = ours.get(name, ...), attributes.get(name, ...)
+            if name == "chunks" and self._kept + len(one) != len(two):
+                return "chunks that are kept"
             if one is two or one == two or name == "chunks" or (self._begins and name == "created"):
                 continue
             return f"stream's {name!r}"
