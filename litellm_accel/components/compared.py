@@ -37,7 +37,7 @@ class _Compared:
         made = self._fast(*arguments)
         if made is gate.DECLINED:
             return made
-        outline = of_arguments(arguments)
+        outline = of_arguments(arguments, self._proof.clues)
         if self._outlines.cover(outline):
             return made
         found = self._stock(*arguments)

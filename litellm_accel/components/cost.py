@@ -426,9 +426,8 @@ class Cost(Component):
 
     def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         litellm = self._litellm = _LiteLLM()
-        proof = self._proof = Proof(
-            gate, [module.__name__ for module in (*litellm.homes, litellm.tracking, litellm.utils)]
-        )
+        homes = [module.__name__ for module in (*litellm.homes, litellm.tracking)]
+        proof = self._proof = Proof(gate, [*homes, litellm.utils.__name__], homes)
         planner = self._planner = _Planner(litellm)
         calculator = planner.calculator = hot.cost.CostCalculator(
             gate, litellm.prices, planner.prepare, litellm.response_types, litellm.usage_types

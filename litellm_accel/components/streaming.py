@@ -290,7 +290,7 @@ class Streams:
                 of_kind.templates[reader.shape] = learned
             else:
                 of_kind.templates[reader.shape] = decline.BEING_PROVEN
-                of_kind.trials[reader.shape] = ChunkTrial(reader.shape, learned)
+                of_kind.trials[reader.shape] = ChunkTrial(reader.shape, learned, self.proof.clues)
 
     # --- proving
 
@@ -678,7 +678,7 @@ class Streaming(Component):
 
     def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         """Return the two ways in which LiteLLM's stream is iterated, and what is done at its end."""
-        proof = self._proof = Proof(gate, self.relies_on)
+        proof = self._proof = Proof(gate, self.relies_on, [_HANDLER])
         streams = self._streams = Streams(gate, proof)
 
         def serve(target: str, method: Any) -> Replacement:

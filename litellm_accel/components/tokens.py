@@ -278,7 +278,7 @@ class Tokens(Component):
             gate, self._litellm.snapshot, self._litellm.counter, self._litellm.utils
         )
 
-        proof = self._proof = Proof(gate, self._litellm.modules)
+        proof = self._proof = Proof(gate, self._litellm.modules, [_COUNTER])
 
         def served(fast: Callable[..., Any]) -> Callable[[FunctionType], Callable[..., Any]]:
             def build(stock: FunctionType) -> Callable[..., Any]:

@@ -195,7 +195,7 @@ class Pipeline:
                 return plan
             if self.proof.is_recorded:
                 return plan.made
-            if not self.proof.is_known and plan.serves(call.outline()):
+            if not self.proof.is_known and plan.serves(call.outline(self.proof.clues)):
                 call.candidate, call.place = plan, (plans, place)
                 return plan.made
             self.gate.decline(decline.BEING_PROVEN)
@@ -301,7 +301,7 @@ class Pipeline:
             if fault is not None:
                 raise fault
             self.environment.ran(recording.trace)
-            self.proof.ran(recording.trace.modules())
+            self.proof.ran(recording.trace.functions())
             is_judged = self.environment.met() is None
             if plans.get(place) is not begun or not (is_judged and self._is_epoch(begun.epoch)):
                 raise InconclusiveRecording(decline.SETTINGS_CHANGED)
@@ -503,7 +503,7 @@ class Pipeline:
         if candidate is None or answer is None:
             return
         if plan.notifier is None:
-            candidate.note(outlines.of_reply(answer.text().encode()))
+            candidate.note(outlines.of_reply(answer.text().encode(), self.proof.clues))
         else:
             candidate.ask()
 
@@ -590,7 +590,9 @@ class Pipeline:
             answer = plan.answer(reply.status, reply.headers, reply.body)
             if answer is None:
                 return None, None
-            if call.candidate is not None and not call.candidate.fits(outlines.of_reply(answer.text().encode())):
+            if call.candidate is not None and not call.candidate.fits(
+                outlines.of_reply(answer.text().encode(), self.proof.clues)
+            ):
                 return None, None
             if answer.cookies:
                 post.cookies.store(answer.cookies, reply.headers)
@@ -665,9 +667,9 @@ class Call:
         self.place: tuple[dict[Any, Any], Any] | None = None
         self.reported: tuple[str, Any] | None = None
 
-    def outline(self) -> outlines.Outline:
+    def outline(self, clues: outlines.Clues) -> outlines.Outline:
         """Return what is told of its messages and free arguments where LiteLLM is not known."""
-        return outlines.of_request(self.messages, self.encoded, self.free)
+        return outlines.of_request(self.messages, self.encoded, self.free, clues)
 
     @property
     def told_messages(self) -> list[Any] | Conversation:

@@ -97,9 +97,9 @@ class Trace:
         self.seen.clear()
         self._met.clear()
 
-    def modules(self) -> set[str]:
-        """Return the modules whose functions have run."""
-        return {name for _, name, _ in self._met}
+    def functions(self) -> list[tuple[CodeType, str]]:
+        """Return the functions that have run, each with the name of its module."""
+        return [(code, module) for code, module, _ in self._met]
 
     def owners(self, known: set[tuple[str, str, int, str]]) -> set[str]:
         """Return whose functions have run: modules ``"module"``, classes and objects ``"module:name"``.

@@ -60,6 +60,17 @@ def _conversations(stage: Any) -> Iterator[dict[str, Any]]:
         yield stage.arguments(messages=messages)
 
 
+#: Messages of one length.
+WORDS = ("one", "two", "six", "ten", "red", "war", "sun", "sea")
+
+
+async def _awords(stage: Any) -> None:
+    function = stage.entry()
+    for word in WORDS:
+        await stage.acall(function, stage.arguments(messages=[{"role": "user", "content": f"Say {word} twice"}]))
+        await stage.settled()
+
+
 async def _atalk(stage: Any) -> None:
     function = stage.entry()
     for arguments in _conversations(stage):
@@ -150,6 +161,7 @@ SCENARIOS = themed(
         Scenario("stream-talk", STREAM, via=("acompletion",)),
         Scenario("logged-talk", callbacks={"callbacks": ("success",)}, answer="echo", via=("acompletion",)),
     ),
+    Scenario("words", answer="echo", via=("acompletion",), script=_awords),
     Scenario("openai", profile="openai", via=(*DIRECT, "arouter"), calls=7),
     Scenario("details", profile="openai", answer="details", via=("acompletion",), calls=7),
     Scenario("parameters", PARAMETERS, via=("acompletion", "router"), calls=7),
@@ -237,9 +249,9 @@ EVERY = (
     "token_counter-completion_cost@completion",
 )
 OF_AREA: dict[str, tuple[str, ...]] = {
-    "request building": ("parameters@*", "tool-talk@*", "tools@*", "talk@*"),
-    "headers": ("openai@*", "provider-*", "parameters@*"),
-    "response conversion": ("answer-*", "tools@*", "details@*", "openai@acompletion", "stream@completion"),
+    "request building": ("parameters@*", "tool-talk@*", "tools@*", "talk@*", "words@*"),
+    "headers": ("words@*", "openai@*", "provider-*", "parameters@*"),
+    "response conversion": ("words@*", "answer-*", "tools@*", "details@*", "openai@acompletion", "stream@completion"),
     "hidden parameters": ("openai@*", "details@*", "plain@router"),
     "usage": ("answer-*", "details@*", "openai@acompletion", "stream-usage@*"),
     "price": ("details@*", "openai@*", "answer-no-usage@*", "strategy-cost*", "stream@completion"),

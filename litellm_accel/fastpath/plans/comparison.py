@@ -164,7 +164,7 @@ class Comparison(Recording):
             with contextlib.suppress(Unrepeatable):
                 pipeline.maker.extend(plan, reply, self.result, self.text if plan.notifier is not None else None)
             raise InconclusiveRecording(decline.ANSWER_SHAPE)
-        self.outline = outlines.of_reply(answer.text().encode())
+        self.outline = outlines.of_reply(answer.text().encode(), pipeline.proof.clues)
         if plan.notifier is None:
             self.made = answer.result(self._call.started, 0.0, lambda made: plan.cost(made, quiet=True))
         else:
@@ -232,7 +232,7 @@ def comparing(
         if difference is not None:
             pipeline.refuse(plans, place, call.key, difference)
         elif not pipeline.proof.is_known:
-            candidate.note({**call.outline(), **comparison.outline})
+            candidate.note({**call.outline(pipeline.proof.clues), **comparison.outline})
     except InconclusiveRecording:
         pass
     finally:

@@ -14,13 +14,15 @@ compared (``outlines``), one call is compared now and then, and trials do not en
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterable
+from types import CodeType
 from typing import Any
 
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
-from litellm_accel.fastpath.plans.outlines import Outline, Outlines
+from litellm_accel.fastpath.plans.outlines import Clues, Outline, Outlines
 from litellm_accel.stock import releases
 
 # So many calls of a kind must agree; and so many refused kinds refuse the component.
@@ -40,15 +42,20 @@ class Proof:
     """How a component's calls are proven: by a record of ``verify``, or each kind of them on the user's own calls.
 
     A record tells of the modules that the component ``relies_on``. ``is_known`` says whether LiteLLM's source is that
-    of a known release, there and wherever calls have run.
+    of a known release, there and wherever calls have run; ``clues`` are what its other functions name: those that have
+    run, and those of the modules that the component ``runs`` untraced.
     """
 
-    def __init__(self, gate: Any, relies_on: Iterable[str] = ()) -> None:
+    def __init__(self, gate: Any, relies_on: Iterable[str] = (), runs: Iterable[str] = ()) -> None:
         self.gate = gate
         self._relied = frozenset(relies_on)
-        self._ran = set(self._relied)
+        self._ran: set[CodeType] = set()
         self._is_strange = releases.strange(self._relied) is not None
         self._is_strange_elsewhere = False
+        self.clues = Clues()
+        for module in runs:
+            if releases.strange((module,)) is not None:
+                self.clues.read_all(sys.modules[module])
         self.found: Callable[[], bool] | None = None  # whether there is a record by now, if somebody makes one
         self._is_recorded = False
         self.refused: dict[Any, Why] = {}
@@ -70,12 +77,15 @@ class Proof:
         """Whether LiteLLM is a known release, or a record proves what it is."""
         return self.is_recorded or not (self._is_strange or self._is_strange_elsewhere)
 
-    def ran(self, modules: Iterable[str]) -> None:
-        """Look at the source of ``modules`` through which a call has run, as far as it was not looked at before."""
-        found = set(modules) - self._ran
-        self._ran |= found
-        if releases.strange(found) is not None:
-            self._is_strange_elsewhere = True
+    def ran(self, functions: Iterable[tuple[CodeType, str]]) -> None:
+        """Look at the source of ``functions`` that a call has run through, each with the name of its module."""
+        for code, module in functions:
+            if code in self._ran:
+                continue
+            self._ran.add(code)
+            if releases.strange((module,)) is not None:
+                self._is_strange_elsewhere |= module not in self._relied
+                self.clues.read(code, vars(sys.modules[module]))
 
     @property
     def level(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from litellm_accel.fastpath import decline, passage
 from litellm_accel.fastpath.decline import Why
-from litellm_accel.fastpath.plans.outlines import Outlines, of_reply
+from litellm_accel.fastpath.plans.outlines import Clues, Outlines, of_reply
 from litellm_accel.fastpath.plans.proof import CALLS
 from litellm_accel.fastpath.plans.snapshots import where
 from litellm_accel.fastpath.plans.templates import TemplateLearner, Unrepeatable, state, with_sentinels
@@ -388,9 +388,10 @@ class ChunkTrial:
     ``shape`` is the shape of these, as a reader tells it, ``agreed`` are the lines of those that were.
     """
 
-    def __init__(self, shape: Any, template: Any) -> None:
+    def __init__(self, shape: Any, template: Any, clues: Clues) -> None:
         self.shape = shape
         self.template = template
+        self._clues = clues
         self.agreed: set[int] = set()
         self._outlines = Outlines()
 
@@ -398,12 +399,12 @@ class ChunkTrial:
         """Note that it has made of an event's ``line`` what stock made."""
         if len(self.agreed) < CALLS:
             self.agreed.add(hash(line))
-        self._outlines.add(of_reply(line))
+        self._outlines.add(of_reply(line, self._clues))
 
     def serves(self, reader: Any) -> bool:
         """Return whether it may make the chunk of the event that ``reader`` has given back, where LiteLLM is not
         known."""
-        return len(self.agreed) >= CALLS and self._outlines.cover(of_reply(_line(reader)))
+        return len(self.agreed) >= CALLS and self._outlines.cover(of_reply(_line(reader), self._clues))
 
     def shadow(self, reader: Any, attributes: Mapping[str, Any], package: dict[str, Any]) -> Shadow:
         """Return what it makes of the event that ``reader`` has given back."""
