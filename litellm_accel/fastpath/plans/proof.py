@@ -50,7 +50,7 @@ class Proof:
         self.gate = gate
         self._relied = frozenset(relies_on)
         self._ran: set[CodeType] = set()
-        self._is_strange = releases.strange(self._relied) is not None
+        self.is_strange = releases.strange(self._relied) is not None
         self._is_strange_elsewhere = False
         self.clues = Clues()
         for module in runs:
@@ -75,7 +75,7 @@ class Proof:
     @property
     def is_known(self) -> bool:
         """Whether LiteLLM is a known release, or a record proves what it is."""
-        return self.is_recorded or not (self._is_strange or self._is_strange_elsewhere)
+        return self.is_recorded or not (self.is_strange or self._is_strange_elsewhere)
 
     def ran(self, functions: Iterable[tuple[CodeType, str]]) -> None:
         """Look at the source of ``functions`` that a call has run through, each with the name of its module."""
