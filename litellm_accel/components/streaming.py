@@ -589,13 +589,14 @@ class Streams:
 
     def total(self, chunks: Any) -> Any:
         """Add usages up as stock does, of those chunks that have one."""
-        fewer = None
+        fewer, is_tried = None, True
         if type(chunks) is list and self.gate.on and self.adds_up_fewer:
             try:
                 fewer = streaming.bearing_usage(chunks, self._kinds[0])
+                is_tried = self.totals.is_on
             except Exception as error:
                 self.gate.fault(error)
-        if fewer is None or self.totals.is_on:
+        if fewer is None or is_tried:
             total = self.stock[_TOTAL](chunks)
             if fewer is not None:
                 self._guarded(self._compare_totals, fewer, total)
