@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
@@ -26,13 +25,10 @@ from litellm_accel.fastpath.plans.templates import InconclusiveRecording
 from litellm_accel.fastpath.router_state import CREDENTIALS, RoutedPlan, RouterState, RouterStates
 from litellm_accel.fastpath.transport import outbound
 from litellm_accel.hot import chat
-from litellm_accel.stock import releases
 
 # Where LiteLLM keeps its notes of a call.
 _BUCKETS = ("metadata", "litellm_metadata")
 _ABSENT: Any = object()
-# Modules of LiteLLM's in which routers are made.
-_ROUTERS = ("litellm.router", "litellm.caching.")
 # Headers that say what other calls have left.
 _REMAINING = "x-ratelimit-remaining-"
 
@@ -46,7 +42,6 @@ class RouterHandler:
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
         self.routers = RouterStates()
-        self._is_strange = releases.strange(name for name in list(sys.modules) if name.startswith(_ROUTERS)) is not None
         self._running: set[Passage] = set()
 
     async def acompletion(self, router: Any, model: str, messages: Any, stream: bool = False, /, **kwargs: Any) -> Any:
@@ -268,7 +263,7 @@ class RouterHandler:
     ) -> tuple[RouterState, Call] | None:
         """Return what is known of the router and of the call, or None to decline."""
         pipeline = self.pipeline
-        if self._is_strange and not pipeline.proof.is_known:  # its attempts come by LiteLLM's functions
+        if not pipeline.proof.is_known:  # the router's attempts come by LiteLLM's functions
             return None
         try:
             if not CREDENTIALS.isdisjoint(kwargs):

@@ -543,9 +543,9 @@ def test_streams_are_served_once_they_are_proven(unproven: None, provider: Provi
 def _chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     begin = stream_source.ChunkTrial.__init__
 
-    def planting(self: Any, shape: Any, made: Any) -> None:
+    def planting(self: Any, shape: Any, made: Any, clues: Any) -> None:
         root = other(made.response.root, "object")
-        begin(self, shape, streaming.ChunkTemplate(root, made.noted, made.guarded))
+        begin(self, shape, streaming.ChunkTemplate(root, made.noted, made.guarded), clues)
 
     monkeypatch.setattr(stream_source.ChunkTrial, "__init__", planting)
 
@@ -553,10 +553,10 @@ def _chunk(monkeypatch: pytest.MonkeyPatch) -> None:
 def _attribute(monkeypatch: pytest.MonkeyPatch) -> None:
     begin = stream_source.ChunkTrial.__init__
 
-    def planting(self: Any, shape: Any, made: Any) -> None:
+    def planting(self: Any, shape: Any, made: Any, clues: Any) -> None:
         kind, names, nodes = made.noted.root
         root = template.Template((kind, (*names, "model"), (*nodes, (template.CONSTANT, "odd"))))
-        begin(self, shape, streaming.ChunkTemplate(made.response, root, made.guarded))
+        begin(self, shape, streaming.ChunkTemplate(made.response, root, made.guarded), clues)
 
     monkeypatch.setattr(stream_source.ChunkTrial, "__init__", planting)
 
@@ -707,14 +707,12 @@ def test_one_call_is_compared_whenever_twice_as_many_were_served(provider: Provi
     assert strange.gate.declined["being proven"] == 3 + 3  # the eighth, the sixteenth and the thirty-second
 
 
-def test_a_router_that_nobody_knows_is_left_to_its_own(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_router_of_a_litellm_that_nobody_knows_is_left_to_itself(provider: Provider, strange: Switch) -> None:
     """Its attempts are calls of LiteLLM's functions, which are served."""
-    monkeypatch.setattr(releases, "strange", lambda modules: next((m for m in modules if m == "litellm.router"), None))
-    switch = Switch(pooled=False, recorded=False)
-    with switch.on():
+    with strange.on():
         calls(provider, "router", 20, messages=lambda number: worded(number % 4))
-    assert switch.gate.served >= 10
-    assert switch.pipeline.plans
+    assert strange.gate.served >= 10
+    assert strange.pipeline.plans
 
 
 def test_a_record_says_nothing_of_other_source_that_ran(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
