@@ -715,19 +715,35 @@ def test_a_router_of_a_litellm_that_nobody_knows_is_left_to_itself(provider: Pro
     assert strange.pipeline.plans
 
 
-def test_a_record_says_nothing_of_other_source_that_ran(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def partly(monkeypatch: pytest.MonkeyPatch) -> Switch:
+    """As where a record fits, but a module is strange of which it says nothing."""
+    odd = "litellm.litellm_core_utils.rules"
     switch = Switch(pooled=False)
-    monkeypatch.setattr(
-        releases, "strange", lambda modules: next((m for m in modules if m == "litellm.litellm_core_utils.rules"), None)
-    )
-    switch.pipeline.proof._relied -= {"litellm.litellm_core_utils.rules"}
-    assert switch.pipeline.proof.is_recorded
-    with switch.on():
+    switch.pipeline.proof._relied -= {odd}
+    monkeypatch.setattr(releases, "strange", lambda modules: odd if odd in modules else None)
+    return switch
+
+
+def test_a_record_says_nothing_of_other_source_that_ran(provider: Provider, partly: Switch) -> None:
+    proof = partly.pipeline.proof
+    assert proof.is_recorded
+    with partly.on():
         calls(provider, "acompletion", 3)
-        assert switch.gate.served == 0
-        assert not switch.pipeline.proof.is_recorded and not switch.pipeline.proof.is_known
+        assert partly.gate.served == 0
+        assert not proof.is_recorded and not proof.is_known and proof.refusal is None
         calls(provider, "acompletion", 5)
-    assert switch.gate.served >= 3
+    assert partly.gate.served >= 3
+
+
+def test_where_records_are_demanded_other_source_that_ran_ends_all(
+    provider: Provider, partly: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LITELLM_ACCEL_PROOF", "recorded")
+    with partly.on():
+        calls(provider, "acompletion", 9)
+    assert partly.gate.served == 0
+    assert partly.pipeline.proof.refusal == "litellm.litellm_core_utils.rules is of no LiteLLM release that is known"
 
 
 def test_what_is_made_at_the_end_is_always_stocks(strange: Switch) -> None:

@@ -32,6 +32,9 @@ from litellm_accel.fastpath.streams import opener
 from litellm_accel.fastpath.transport import outbound
 from litellm_accel.hot import chat
 
+# Headers that aiohttp adds.
+_AIOHTTPS = frozenset(("accept", "accept-encoding", "connection", "content-length", "cookie", "host", "user-agent"))
+
 
 class Comparison(Recording):
     """Script: a recording of one call, beside which the fast path computes what it would have done."""
@@ -154,6 +157,18 @@ class Comparison(Recording):
             if header.lower() == b"cookie" and post.cookies.header() != post.cookie:
                 raise InconclusiveRecording(decline.COOKIES_CHANGED)
             raise Differs(f"request header {header.decode('latin-1').lower()!r}")
+        if sent.head is not None:
+            self._judge_head(sent)
+
+    def _judge_head(self, sent: Sent) -> None:
+        """Raise ``Differs`` where LiteLLM's transport has sent other headers than it was given."""
+        given = sent.request.headers
+        for name, value in sent.head.items():
+            if given.get(name, value if name.lower() in _AIOHTTPS else None) != value:
+                raise Differs(f"request header {name.lower()!r}")
+        for name in given:
+            if name not in sent.head:
+                raise Differs(f"request header {name!r}")
 
     def _judge_result(self, sent: Sent) -> None:
         plan, pipeline, reply = self._plan, self._pipeline, sent.reply

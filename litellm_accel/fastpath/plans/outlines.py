@@ -22,6 +22,7 @@ _TOKENS = re.compile(rb'"(\w+_tokens)":\s*(\d+)')
 _NUMBERS = re.compile(rb"(\w+)=(\d+)\b")
 # Shorter words are in most texts; more would take longer to look for than LiteLLM takes for a call.
 _SHORTEST, _MAX_WORDS = 3, 2000
+_MAX_SEEN = 4096
 # Numbers below are told apart one by one.
 _SMALL = 16
 
@@ -96,6 +97,9 @@ class Outlines:
 
     def add(self, outline: Outline) -> None:
         """Note an ``outline`` that was compared."""
+        if len(self._seen) >= _MAX_SEEN:
+            self._seen.clear()
+            self._spans.clear()
         for name, value in outline.items():
             if type(value) is tuple:
                 number, value = value

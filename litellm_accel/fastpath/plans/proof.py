@@ -17,9 +17,10 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any
 
+from litellm_accel import settings
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
 from litellm_accel.fastpath.plans.outlines import Clues, Outline, Outlines
@@ -29,6 +30,8 @@ from litellm_accel.stock import releases
 CALLS = 3
 _MAX_REFUSED = 3
 _MAX_PROVEN = 4096
+_MAX_RAN = 16384
+_NOTHING = ModuleType("nothing")
 # From so many served calls on, one is compared whenever their number has doubled.
 _FIRST_SAMPLE = 8
 RECORDED, OWN_CALLS = "recorded", "own calls"
@@ -52,6 +55,7 @@ class Proof:
         self._ran: set[CodeType] = set()
         self.is_strange = releases.strange(self._relied) is not None
         self._is_strange_elsewhere = False
+        self._unproven: str | None = None  # where records are demanded
         self.clues = Clues()
         for module in runs:
             if releases.strange((module,)) is not None:
@@ -79,13 +83,19 @@ class Proof:
 
     def ran(self, functions: Iterable[tuple[CodeType, str]]) -> None:
         """Look at the source of ``functions`` that a call has run through, each with the name of its module."""
+        if len(self._ran) >= _MAX_RAN:
+            self._ran.clear()
         for code, module in functions:
             if code in self._ran:
                 continue
             self._ran.add(code)
             if releases.strange((module,)) is not None:
-                self._is_strange_elsewhere |= module not in self._relied
-                self.clues.read(code, vars(sys.modules[module]))
+                self.clues.read(code, vars(sys.modules.get(module, _NOTHING)))
+                if module not in self._relied and not self._is_strange_elsewhere:
+                    self._is_strange_elsewhere = True
+                    if settings.demands_records():
+                        self._unproven = f"{module} is of no LiteLLM release that is known"
+                        self.gate.switch(False)
 
     @property
     def level(self) -> str:
@@ -100,8 +110,8 @@ class Proof:
     @property
     def refusal(self) -> str | None:
         """Why the component serves nobody any more, or None."""
-        if len(self.refused) < _MAX_REFUSED:
-            return None
+        if self._unproven is not None or len(self.refused) < _MAX_REFUSED:
+            return self._unproven
         return f"not equal on your own calls: {'; '.join(sorted({str(reason) for reason in self.refused.values()}))}"
 
     def placed(self, place: Any, made: Any, earlier: Any) -> Any:
