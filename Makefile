@@ -1,7 +1,10 @@
 # The two commands to know are `make demo` and `make test`. Each sets up an environment of its own in .venv and builds
-# the compiled modules first. PYTHON chooses the interpreter (3.10 to 3.13), VENV the environment.
+# the compiled modules first. PYTHON chooses the interpreter (3.10 to 3.13), VENV the environment, RELEASE the LiteLLM in it.
 
-VENV ?= .venv
+# Supported is each release of LiteLLM for which there is a file of constraints; constraints.txt names the default one.
+RELEASES := $(shell ls constraints | sed 's/\.txt$$//' | sort --version-sort)
+RELEASE ?=
+VENV ?= .venv$(addprefix -,$(RELEASE))
 EXTRAS ?= dev
 PYTEST_ARGS ?=
 # Tests of one file share servers and what LiteLLM keeps for the process, and run in one of so many processes.
@@ -10,6 +13,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 	$$python -c 'import ensurepip, sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
 	&& echo $$python && break; done)
 
+constraints := $(if $(RELEASE),constraints/$(RELEASE).txt,constraints.txt)
 bin := $(VENV)/bin
 pip := $(bin)/python -m pip --disable-pip-version-check
 asv := $(bin)/asv machine --yes >/dev/null && $(bin)/asv
@@ -21,7 +25,7 @@ existing := --environment existing:$(abspath $(bin))/python
 # Neither tests nor measurements ask the network for LiteLLM's price list.
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 
-.PHONY: demo test test-compiled test-pure test-slow lint types docs bench bench-quick measure figures verify records mutants programs wheel build clean
+.PHONY: demo test test-compiled test-pure test-slow lint types docs bench bench-quick measure figures verify records constraints matrix mutants programs wheel build clean
 
 demo: build
 	$(bin)/litellm-accel demo
@@ -79,6 +83,20 @@ verify: build
 records: build
 	$(bin)/litellm-accel verify --thorough --records litellm_accel/verify/records
 
+# Resolves anew what is installed beside each supported release of LiteLLM, or beside ADD alone, supported from then on.
+constraints: build
+	@for release in $(or $(ADD),$(RELEASES)); do \
+		echo "litellm==$$release" | $(bin)/uv pip compile --quiet --universal --python-version 3.10 --extra dev --no-header \
+			--no-annotate pyproject.toml - >constraints/$$release.new || exit; \
+		{ echo "# LiteLLM $$release and what is installed beside it; made by make constraints."; cat constraints/$$release.new; } \
+			>constraints/$$release.txt; rm constraints/$$release.new; done
+
+# Tests and verify on each supported release, or on those that MATRIX names; docs/compatibility.md tells of the results.
+# MATRIX_ARGS passes options of tools/matrix.py.
+matrix: build
+	$(bin)/python tools/matrix.py $(MATRIX_ARGS) $(MATRIX)
+	$(bin)/python tools/figures.py
+
 # Accelerated and stock LiteLLM compared on changed copies of the installed one. MUTANTS names some of them, MUTANTS_ARGS passes
 # options of tests/mutants.
 mutants: build
@@ -90,7 +108,7 @@ programs: build
 	$(bin)/python tests/programs/run.py $(PROGRAMS_ARGS) $(PROGRAMS)
 
 wheel: build
-	$(wish) PIP_CONSTRAINT=$(abspath constraints.txt) $(bin)/python -m build --outdir dist
+	$(wish) PIP_CONSTRAINT=$(abspath $(constraints)) $(bin)/python -m build --outdir dist
 
 # Compiles what has changed, in place; modules whose source is gone must not be tested.
 build: $(VENV)/installed
@@ -98,11 +116,11 @@ build: $(VENV)/installed
 	@$(wish) $(bin)/python setup.py --quiet build_ext --inplace
 
 # Of the package the twins alone: `build` compiles.
-$(VENV)/installed: constraints.txt pyproject.toml
+$(VENV)/installed: $(constraints) $(wildcard constraints/*.txt) pyproject.toml
 	@[ -n "$(PYTHON)" ] || { echo "make: no Python 3.10 to 3.13 with ensurepip found; name one with PYTHON=…" >&2; exit 1; }
 	[ -x $(bin)/python ] || $(PYTHON) -m venv $(VENV)
-	$(pip) install --quiet --constraint constraints.txt cython setuptools
-	LITELLM_ACCEL_PURE=1 $(pip) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[$(EXTRAS)]'
+	$(pip) install --quiet --constraint $(constraints) cython setuptools
+	LITELLM_ACCEL_PURE=1 $(pip) install --quiet --constraint $(constraints) --no-build-isolation --editable '.[$(EXTRAS)]'
 	touch $@
 
 clean:

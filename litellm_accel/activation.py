@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 from litellm_accel import _backend, components, exit_cleanup, hot, import_watch, patching, settings
-from litellm_accel.components.base import Component, ProbeMismatch, Replaced, Unavailable, Unproven
+from litellm_accel.components.base import Component, Native, ProbeMismatch, Replaced, Unavailable, Unproven
 from litellm_accel.quiet import quiet
 from litellm_accel.report import AccelerationError, ComponentStatus, Report, State
 
@@ -43,6 +43,8 @@ class _Activation:
                 self.patches = self._prepare(component)
             patching.install(self.patches)
             component.started()
+        except Native as error:
+            self._settle("native", str(error))
         except Unproven as error:
             self._settle("unproven", str(error))
         except (Unavailable, patching.PatchError) as error:
@@ -78,7 +80,8 @@ class _Activation:
         self.gate.clear()
         self.patches = []
         self.state, self.reason = state, reason
-        _logger.warning("litellm-accel: %s stays off (%s): %s", self.name, state, reason)
+        level = logging.INFO if state == "native" else logging.WARNING
+        _logger.log(level, "litellm-accel: %s stays off (%s): %s", self.name, state, reason)
 
     def stop(self) -> None:
         """Give back every function; what somebody else has changed meanwhile runs stock through our closed gate."""
@@ -142,8 +145,8 @@ def accelerate(
     off, and the report says why; active ones stay as they are. LiteLLM is not imported for this: where it is not there
     yet, the components are ``waiting``, and are activated when its import is complete.
 
-    With ``strict`` the call activates all it was asked for or changes nothing and raises ``AccelerationError``. Only an
-    imported LiteLLM can tell, so that it is imported then.
+    With ``strict`` the call activates all it was asked for or changes nothing and raises ``AccelerationError``; what
+    LiteLLM does natively is not missing. Only an imported LiteLLM can tell, so that it is imported then.
 
     ``verify="background"``, or ``LITELLM_ACCEL_VERIFY=background`` in the environment, has what no record proves
     verified beside the application: by one process of low priority, once per environment. Its record counts as soon as
@@ -276,10 +279,14 @@ def _want(names: list[str], is_there: bool, strict: bool) -> None:
         return
     waiting = _waiting()
     started = _start(dict.fromkeys([*names, *waiting]))
-    failures = {name: _activations[name].status().reason for name in names if not _is_active(name)}
+    failures = {name: _activations[name].status().reason for name in names if _is_missing(name)}
     if strict and failures:
         _stop([name for name in started if name not in waiting])
         raise AccelerationError(failures)
+
+
+def _is_missing(name: str) -> bool:
+    return _activations[name].status().state not in ("active", "native")
 
 
 def _waiting() -> list[str]:

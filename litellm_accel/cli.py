@@ -55,7 +55,7 @@ def doctor() -> None:
         click.echo(line)
     if found:
         sys.exit(1)
-    click.echo("Everything is active, compiled, and the settings make sense.")
+    click.echo("Everything is active or LiteLLM's own, compiled, and the settings make sense.")
 
 
 @commands.command()
@@ -102,7 +102,7 @@ def diagnose(report: Mapping[str, Any], backends: Mapping[str, Any], problems: l
     components = (
         f"component {component['name']} is {component['state']}: {component['reason']}"
         for component in report["components"]
-        if component["state"] != "active"
+        if component["state"] not in ("active", "native")
     )
     fallbacks = (
         f"hot module {name} runs in pure Python: {choice.reason}"

@@ -18,6 +18,8 @@ from collections.abc import Callable, Sequence
 from types import CodeType, FunctionType
 from typing import Any
 
+from litellm_accel.stock.guard import is_defined_at
+
 _IMPLEMENTATION = "__litellm_accel__"
 _lock = threading.RLock()
 
@@ -49,9 +51,7 @@ def resolve(target: str) -> FunctionType:
         raise PatchError(f"{target} does not exist in the installed LiteLLM") from None
     if type(found) is not FunctionType:
         raise PatchError(f"{target} is a {type(found).__name__}, not a plain function")
-    package = importlib.import_module(module_name.partition(".")[0])
-    genuine = found.__module__ == module_name and found.__qualname__ == path
-    if not genuine or not found.__code__.co_filename.startswith(tuple(package.__path__)):
+    if not is_defined_at(found, module_name, path):
         raise PatchError(f"{target} has been replaced by code in {found.__code__.co_filename}")
     return found
 

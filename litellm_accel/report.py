@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from rich.table import Table
 
-State = Literal["active", "waiting", "off", "unproven", "failed"]
+State = Literal["active", "waiting", "native", "off", "unproven", "failed"]
 
 
 @dataclass(frozen=True)
 class ComponentStatus:
     """One component at one moment. Counters are calls since the process began.
 
+    Where it is ``"native"``, LiteLLM has something of its own that does the same, and nothing is missing.
     ``proof`` says how an active component shows that it is equal: ``"at start"`` by what it has tried when it was
     switched on, ``"recorded"`` by a record of ``verify``, ``"own calls"`` by comparing each kind of call with stock on
     the application's own calls before any is served.

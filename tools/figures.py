@@ -43,6 +43,7 @@ def figures() -> dict[str, str]:
         found[f"{row['name']}-ratio"] = ratio(stock / accelerated)
         found[f"{row['name']}-stock"] = duration(stock)
         found[f"{row['name']}-accelerated"] = duration(accelerated)
+    found |= _matrix(stored("matrix"))
     for name in scenarios.THEMES:
         found[f"runs-{name}"] = f"{len(scenarios.short(name)):,}"
     found["runs-short"] = f"{sum(len(scenarios.short(name)) for name in scenarios.THEMES):,}"
@@ -108,6 +109,37 @@ def _counting(rows: Iterable[Mapping[str, Any]]) -> str:
         encode = f"{row['encode_ratio']:.1f}×"
         lines.append([f"{row['text']}, `{row['encoding']}`", *speeds, f"{ours / peer:.2f}×", encode])
     return table(heading, lines)
+
+
+def _matrix(releases: Mapping[str, Any]) -> dict[str, str]:
+    """Return what each release of LiteLLM showed when it was last tried: the components, and tests and verify."""
+    components = list(next(iter(releases.values()))["components"])
+    states, results = [], []
+    for release, found in releases.items():
+        shown = [_state(found["components"][name]) for name in components]
+        beside = ", ".join(f"{name} {found['versions'][name]}" for name in ("openai", "pydantic"))
+        states.append([release, *shown])
+        tests = found.get("tests")
+        counted = f"{tests['passed']:,} passed, {tests['failed']} failed" if tests else "not run"
+        verified = [_verified(found.get("verify", {}).get(name)) for name in scenarios.THEMES]
+        results.append([release, found["date"], beside, counted, *verified])
+    headings = [f"`{name}`" for name in components]
+    verifies = [f"verify, `{name}`" for name in scenarios.THEMES]
+    return {
+        "matrix": table(["LiteLLM", *headings], states),
+        "matrix-results": table(["LiteLLM", "tried on", "with", "tests", *verifies], results),
+    }
+
+
+def _state(component: Mapping[str, str]) -> str:
+    return f"on, {component['proof']}" if component["state"] == "active" else component["state"]
+
+
+def _verified(counts: Mapping[str, Any] | None) -> str:
+    if counts is None:
+        return "not run"
+    different = len(counts["different"])
+    return f"{counts['served']:,} of {counts['runs']:,} served, {f'{different} different' if different else 'equal'}"
 
 
 def _slow(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -7,9 +7,9 @@ import itertools
 import json
 import zlib
 from marshal import dumps as _marshal, loads as _unmarshal
+from os import urandom as _urandom
 from time import time as _time
 from typing import Any
-from uuid import uuid4
 from weakref import WeakKeyDictionary
 
 import orjson
@@ -17,21 +17,37 @@ from httpx import DecodingError, Headers, Response, Timeout
 from httpx._decoders import SUPPORTED_DECODERS
 from orjson import dumps as _dumps, loads as _loads
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeLatin1
+
 from litellm_accel._cy.template import leaves_of
 
 from litellm_accel._cy.template cimport Template
 
+# C globals: no dictionary look-up on the path of every call.
+cdef frozenset ARGUMENTS, MUTATED_DICTIONARIES, MUTATED_NAMES, ROLES, VARIABLE_ARGUMENTS
+cdef str CODE_EXECUTION, CONTEXT_STATE, PRICE
+
+from litellm_accel.fastpath.known_names import (
+    ARGUMENTS,
+    CODE_EXECUTION,
+    CONTEXT_STATE,
+    MESSAGE_KINDS,
+    MUTATED_DICTIONARIES,
+    MUTATED_NAMES,
+    PRICE,
+    ROLES,
+    VARIABLE_ARGUMENTS,
+)
+
 __all__ = [
-    "ARGUMENTS",
-    "VARIABLE_ARGUMENTS",
-    "KINDS",
-    "MUTATED_ARGUMENTS",
-    "PRICE",
     "Answer",
     "Plan",
     "Tally",
     "body_of",
     "call_key",
+    "cookies_of",
+    "fresh_id",
     "kinds_of",
     "messages_of",
     "minute",
@@ -40,124 +56,9 @@ __all__ = [
     "value_of",
 ]
 
-cdef frozenset _ARGUMENTS
-cdef frozenset _FREE
-cdef tuple _NOTED_NAMES
-
-# Arguments the fast path understands. Their effect on the request and on the result is the same every time and shown by
-# the call that was learned from; they do nothing else once a call succeeds.
-ARGUMENTS = _ARGUMENTS = frozenset(
-    [
-        "model",
-        "messages",
-        "timeout",
-        "temperature",
-        "top_p",
-        "n",
-        "stream",
-        "stream_options",
-        "stop",
-        "max_tokens",
-        "max_completion_tokens",
-        "presence_penalty",
-        "frequency_penalty",
-        "logit_bias",
-        "user",
-        "response_format",
-        "seed",
-        "tools",
-        "tool_choice",
-        "parallel_tool_calls",
-        "logprobs",
-        "top_logprobs",
-        "reasoning_effort",
-        "verbosity",
-        "safety_identifier",
-        "service_tier",
-        "store",
-        "prompt_cache_key",
-        "functions",
-        "function_call",
-        "modalities",
-        "prediction",
-        "audio",
-        "base_url",
-        "api_base",
-        "api_version",
-        "api_key",
-        "extra_headers",
-        "extra_body",
-        "headers",
-        "organization",
-        "custom_llm_provider",
-        "max_retries",
-        "num_retries",
-        "drop_params",
-        "additional_drop_params",
-        "allowed_openai_params",
-        "thinking",
-        "prompt_cache_retention",
-        # The provider's, of names that LiteLLM uses for something else, too.
-        "extra_query",
-        "models",
-        "plugins",
-        "provider",
-        "reasoning",
-        "route",
-        "top_k",
-        "usage",
-        # LiteLLM's own: read only before a request is made, where there is a cache, or once a call has failed.
-        "_skip_mcp_handler",
-        "cache",
-        "context_window_fallback_dict",
-        "retry_strategy",
-        # A router's: which deployment it has chosen, and by what.
-        "model_info",
-        "order",
-        "rpm",
-        "tpm",
-        "weight",
-    ]
-)
-# In which a router keeps what becomes of one call's context.
-cdef str _STATE = "_context_compaction_state"
-# Those whose values LiteLLM puts into the request as they are and that do nothing else: two watched calls must show it.
-VARIABLE_ARGUMENTS = _FREE = frozenset(
-    ("max_completion_tokens", "max_tokens", "prompt_cache_key", "safety_identifier", "seed", "user")
-)
-# Arguments in which LiteLLM notes what comes of a call, and in which a proxy tells of it; in the order in which the
-# fast path looks at them. They change with each call, so a key holds but their kinds.
-MUTATED_ARGUMENTS = _NOTED_NAMES = (
-    "metadata",
-    "litellm_metadata",
-    "proxy_server_request",
-    "secret_fields",
-    "litellm_call_id",
-    "litellm_trace_id",
-    "litellm_logging_obj",
-)
-cdef frozenset _NOTED = frozenset(_NOTED_NAMES)
-# In the place of a header's name: the price that an answer states, which LiteLLM adds to the headers.
-PRICE = ""
-# Where it is among the metadata, LiteLLM's proxy may run code that a model asks for, and call it again.
-cdef str _CODE = "_litellm_code_execution_enabled"
-# Those that are dictionaries, if they are anything.
-cdef frozenset _BUCKETS = frozenset(_NOTED_NAMES[:4])
 cdef tuple _PLAIN = (str, int, float, bytes, tuple, list, dict)
-cdef frozenset _ROLES = frozenset(("assistant", "system", "tool", "user"))
-# What messages may hold besides texts that are not empty. Providers' rules for messages leave some of it as it is.
-KINDS = {
-    "empty": 1,
-    "names": 2,
-    "parts": 4,
-    "other parts": 8,
-    "images": 16,
-    "calls": 32,
-    "results": 64,
-    "other": 128,
-}
 cdef int _EMPTY, _NAMES, _PARTS, _OTHER_PARTS, _IMAGES, _CALLS, _RESULTS, _OTHER
-_EMPTY, _NAMES, _PARTS, _OTHER_PARTS, _IMAGES, _CALLS, _RESULTS, _OTHER = KINDS.values()
+_EMPTY, _NAMES, _PARTS, _OTHER_PARTS, _IMAGES, _CALLS, _RESULTS, _OTHER = MESSAGE_KINDS.values()
 cdef str _THOUGHT = "__thought__"
 cdef Py_ssize_t _MAX_KEY = 1 << 16
 
@@ -175,9 +76,9 @@ def call_key(
     """Return a key for what a call passes but its messages, and its free arguments by name, in JSON.
 
     Calls with equal keys pass equal values of equal types, but for free arguments, which have equal names and types,
-    and ``NOTED`` ones, which are of equal kinds. None if the fast path does not know the call's arguments. An argument
-    that is None asks for nothing, whatever its name. ``others`` knows those that are the provider's, or are switches
-    that are off, and more values.
+    and those that LiteLLM writes to, which are of equal kinds. None if the fast path does not know the call's
+    arguments. An argument that is None asks for nothing, whatever its name. ``others`` knows those that are the
+    provider's, or are switches that are off, and more values.
     """
     stream = kwargs.get("stream")
     if len(args) > 2 or (stream and stream is not True):
@@ -187,21 +88,25 @@ def call_key(
     for name, value in kwargs.items():
         if name == "messages":
             continue
-        if name in _NOTED:
-            if name in _BUCKETS and value is not None and (type(value) is not dict or _CODE in value):
+        if name in MUTATED_NAMES:
+            if (
+                name in MUTATED_DICTIONARIES
+                and value is not None
+                and (type(value) is not dict or CODE_EXECUTION in value)
+            ):
                 return None
             value = _kind(value)
         elif name == "shared_session":
             value = _session_number(value)
         elif value is None:
             pass
-        elif name == _STATE:
+        elif name == CONTEXT_STATE:
             value = None if others is None else others.state_of(value)
             if value is None:
                 return None
-        elif name not in _ARGUMENTS and (others is None or not others.are_admitted(name, value)):
+        elif name not in ARGUMENTS and (others is None or not others.are_admitted(name, value)):
             return None
-        elif name in _FREE and value and (type(value) is str or type(value) is int):
+        elif name in VARIABLE_ARGUMENTS and value and (type(value) is str or type(value) is int):
             try:
                 free[name] = _dumps(value)
                 value = ..., "free", type(value) is int
@@ -289,7 +194,7 @@ def body_of(messages: Any) -> bytes | None:
                 written[index] = message
                 break
         role = message.get("role")
-        if type(role) is not str or role not in _ROLES:
+        if type(role) is not str or role not in ROLES:
             return None
         content = message.get("content")
         members = 1
@@ -361,7 +266,7 @@ cdef bint _are_parts(object parts, bint images) except -1:
 
 
 def kinds_of(messages: Any) -> int:
-    """Return what ``messages``, which have a body, hold besides plain texts: a sum of the constants in ``KINDS``."""
+    """Return what ``messages``, which have a body, hold besides plain texts: a sum of ``MESSAGE_KINDS``."""
     cdef int kinds = 0
     cdef Py_ssize_t known
     for message in messages:
@@ -420,6 +325,35 @@ cdef bytes _decoded(bytes body, str encoding):
     return Response(200, headers={"content-encoding": encoding}, content=body).content
 
 
+def cookies_of(held: dict[str, dict[str, dict[str, Any]]], now: int) -> tuple[list[Any], list[tuple[Any, ...]]]:
+    """Return the cookies that a jar holds by domain, path and name, and the facts of each.
+
+    These are what the library goes by when it sends one, but for its value and the moment at which it expires.
+    """
+    cdef list cookies = []
+    cdef list facts = []
+    for paths in held.values():
+        for names in paths.values():
+            for cookie in names.values():
+                expires = cookie.expires
+                cookies.append(cookie)
+                facts.append(
+                    (
+                        cookie.version,
+                        cookie.name,
+                        cookie.domain,
+                        cookie.domain_specified,
+                        cookie.domain_initial_dot,
+                        cookie.path,
+                        cookie.port,
+                        cookie.secure,
+                        expires is not None and expires <= now,
+                        type(cookie.value),
+                    )
+                )
+    return cookies, facts
+
+
 # Names of response headers, as they came and in lower case.
 cdef dict _names = {}
 cdef Py_ssize_t _MAX_NAMES = 4096
@@ -437,16 +371,16 @@ def read_headers(headers: Any) -> tuple[dict[str, str], list[str], tuple[Any, ..
     cdef bint has_empty = False
     cdef str lower, text
     for name, value in headers if type(headers) is list else headers.items() if hasattr(headers, "items") else headers:
-        if not value.isascii():
-            return None
         if type(name) is bytes:
             lower = _names.get(name)
             if lower is None:
                 lower = _named(name)
-            text = (<bytes>value).decode("ascii")
+            text = PyUnicode_DecodeLatin1(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value), NULL)
         else:
             lower = name.lower()
             text = value
+        if not text.isascii():
+            return None
         if lower == "set-cookie":
             cookies.append(text)
         elif lower == "set-cookie2":
@@ -499,9 +433,10 @@ cdef class Plan:
     (``time.time()``). ``notifier`` tells callbacks of its successes, ``opening`` opens its streams, ``log``
     writes its log records: None if there are none.
 
-    ``kinds`` is the sum of what messages may hold besides texts (of ``KINDS``; -1 for anything). With ``spaced`` the
-    request is written as the ``json`` module writes it, else as the provider SDK does. ``conversion`` is how LiteLLM
-    makes a response of an answer, None where the SDK has a hand in it; with ``sums`` it looks whether tokens add up.
+    ``kinds`` is the sum of what messages may hold besides texts (of ``MESSAGE_KINDS``; -1 for anything). With
+    ``spaced`` the request is written as the ``json`` module writes it, else as the provider SDK does. ``conversion`` is
+    how LiteLLM makes a response of an answer, None where the SDK has a hand in it; with ``sums`` it looks whether
+    tokens add up.
     With ``tells_headers`` a response has the headers that it came with. ``prices`` makes the price that an answer
     states, by its shape. ``rewriting`` knows what becomes of messages that ``body_of`` does not take,
     ``header_maps`` what becomes of headers, see ``HeaderMaps``.
@@ -727,12 +662,34 @@ cdef class Answer:
                 hidden[key] = round(total - provider_ms, 4)
             elif source == "call":
                 cost = (price or self._plan.cost)(made)
-                hidden[key] = str(uuid4()) if price is None else None
+                hidden[key] = fresh_id() if price is None else None
             elif source == "cost":
                 hidden[key] = cost
             else:
                 hidden[key] = made.model
         return made
+
+
+cpdef str fresh_id():
+    """Return a new random identifier, as ``str(uuid.uuid4())`` makes them."""
+    cdef bytes drawn = _urandom(16)
+    cdef char[36] text
+    cdef int place = 0
+    cdef int index
+    cdef unsigned char byte
+    for index in range(16):
+        byte = drawn[index]
+        if index == 6:
+            byte = byte & 0x0F | 0x40
+        elif index == 8:
+            byte = byte & 0x3F | 0x80
+        if index == 4 or index == 6 or index == 8 or index == 10:
+            text[place] = b"-"
+            place += 1
+        text[place] = b"0123456789abcdef"[byte >> 4]
+        text[place + 1] = b"0123456789abcdef"[byte & 15]
+        place += 2
+    return PyUnicode_DecodeASCII(text, 36, NULL)
 
 
 _minute_number = -1

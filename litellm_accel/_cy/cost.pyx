@@ -17,7 +17,10 @@ from libc.string cimport memset
 from litellm_accel._cy.bindings cimport Bindings
 from litellm_accel._cy.gate cimport Gate
 
+cdef tuple PRICED_COMPLETION, PRICED_TOKENS
+
 from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.known_names import PRICED_COMPLETION, PRICED_TOKENS
 
 __all__ = ["CostCalculator", "Plan", "Prices", "Tariff"]
 
@@ -397,6 +400,14 @@ cdef class Prices:
         self.seen = set()
 
 
+cdef str _not_a_text(tuple names, tuple key):
+    """Return the name of the first part of ``key`` that is no text; the last name is that of all that follow."""
+    for name, part in zip(names, key):
+        if part is not None and type(part) is not str:
+            return name
+    return names[len(names) - 1]
+
+
 cdef class CostCalculator:
     """Serves LiteLLM's ``completion_cost`` and ``cost_per_token``; declines what it does not fully know.
 
@@ -482,8 +493,10 @@ cdef class CostCalculator:
                 raise _Unserved(decline.COST_LOGGING_OBJECT)
             if custom_cost_per_token is not None or custom_cost_per_second is not None or custom_pricing:
                 raise _Unserved(decline.CUSTOM_PRICING)
-            if standard_built_in_tools_params or messages:
-                raise _Unserved(decline.UNUSUAL_ARGUMENTS)
+            if standard_built_in_tools_params:
+                raise _Unserved(decline.UNUSUAL_ARGUMENT.of("standard_built_in_tools_params"))
+            if messages:
+                raise _Unserved(decline.UNUSUAL_ARGUMENT.of("messages"))
             extra = _extra(completion_response)
             self._require_no_annotations(completion_response)
             hidden = _hidden_params(completion_response)
@@ -492,7 +505,7 @@ cdef class CostCalculator:
             requested_tier = None
             if optional_params is not None:
                 if type(optional_params) is not dict or "model_id" in optional_params:
-                    raise _Unserved(decline.UNUSUAL_ARGUMENTS)
+                    raise _Unserved(decline.UNUSUAL_ARGUMENT.of("optional_params"))
                 requested_tier = optional_params.get("service_tier")
             key = (
                 model,
@@ -513,7 +526,7 @@ cdef class CostCalculator:
                 hidden.get("model"),
                 hidden.get("litellm_model_name"),
             )
-            plan = self._plan(prices, key, call_type)
+            plan = self._plan(prices, PRICED_COMPLETION, key, call_type)
             if plan is None:
                 plan = self._make_plan(
                     prices,
@@ -575,8 +588,10 @@ cdef class CostCalculator:
             prices = self._admit()
             if custom_cost_per_token is not None or custom_cost_per_second is not None:
                 raise _Unserved(decline.CUSTOM_PRICING)
-            if bedrock_model_info is not None or prompt_characters is not None or completion_characters is not None:
-                raise _Unserved(decline.UNUSUAL_ARGUMENTS)
+            if bedrock_model_info is not None:
+                raise _Unserved(decline.UNUSUAL_ARGUMENT.of("bedrock_model_info"))
+            if prompt_characters is not None or completion_characters is not None:
+                raise _Unserved(decline.UNUSUAL_ARGUMENT.of("prompt_characters"))
             key = (
                 model,
                 custom_llm_provider,
@@ -587,7 +602,7 @@ cdef class CostCalculator:
                 vertex_location,
                 request_model,
             )
-            plan = self._plan(prices, key, call_type)
+            plan = self._plan(prices, PRICED_TOKENS, key, call_type)
             if plan is None:
                 plan = self._make_plan(
                     prices,
@@ -649,11 +664,14 @@ cdef class CostCalculator:
                 raise _Unserved(decline.DISCOUNT_OR_MARGIN)
         return prices
 
-    cdef Plan _plan(self, Prices prices, tuple key, object call_type):
-        """Return the plan of a kind of call, or None if it is to be made. Raises ``_Unserved``."""
+    cdef Plan _plan(self, Prices prices, tuple names, tuple key, object call_type):
+        """Return the plan of a kind of call, whose ``key`` has these ``names``, or None if it is to be made.
+
+        Raises ``_Unserved``.
+        """
         for part in key:
             if part is not None and type(part) is not str:
-                raise _Unserved(decline.UNUSUAL_ARGUMENTS)
+                raise _Unserved(decline.UNUSUAL_ARGUMENT.of(_not_a_text(names, key)))
         if call_type is not None and call_type not in _CALL_TYPES:
             raise _Unserved(decline.OTHER_CALL_TYPE)
         plan = prices.plans.get(key)

@@ -3,6 +3,7 @@ cdef class Splitter:
     cdef bytes _held
     cdef list _later
     cdef list _cuts
+    cdef bint _early
     cdef bint _open
     cdef Py_ssize_t _next
     cdef Py_ssize_t _before

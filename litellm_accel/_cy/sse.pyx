@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.string cimport memchr, memcmp
 
 __all__ = ["Splitter"]
@@ -14,10 +15,12 @@ cdef class Splitter:
 
     An event is one ``data:`` line and the blank line after it, both ended by LF or both by CRLF; comments in ASCII and
     further blank lines are passed over. Whatever else comes (other fields, several lines, CR alone) makes the stream
-    ``odd`` from there on: ``rest()`` is then what a decoder that knows all of the format must be given.
+    ``odd`` from there on: ``rest()`` is then what a decoder that knows all of the format must be given. ``early``
+    is for a decoder that does not wait for the line feed after a carriage return, and decodes each line when it ends.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, early: bool = False) -> None:
+        self._early = early
         self._held = b""
         self._later = []
         self._cuts = []
@@ -32,6 +35,7 @@ cdef class Splitter:
         cdef const char *start
         cdef const char *line
         cdef const char *end
+        cdef const char *last
         cdef const char *stop
         cdef Py_ssize_t ending
         if self.odd:
@@ -50,6 +54,7 @@ cdef class Splitter:
             ending = 1
             if end[0] == b"\r":
                 if end + 1 == stop:
+                    self.odd = self._early and not _is_text(line, end)
                     break
                 ending = 2
                 if end[1] != b"\n":
@@ -65,10 +70,14 @@ cdef class Splitter:
             if memcmp(end, end + ending, min(ending, stop - end - ending)) != 0:
                 self.odd = True
                 break
-            if stop - end < 2 * ending:
-                break
+            last = end + 2 * ending
+            if last > stop:
+                if not self._early or end + ending == stop:
+                    self.odd = self._early and not _is_text(line, end)
+                    break
+                last = stop  # a line feed that comes later is a blank line
             self._before = self._next
-            self._next = end + 2 * ending - start
+            self._next = last - start
             return PyBytes_FromStringAndSize(line, end - line)
         self._open = False
         return None
@@ -116,6 +125,14 @@ cdef bint _is_ascii(const char *line, const char *end) noexcept:
         if line[0] & 0x80:
             return False
         line += 1
+    return True
+
+
+cdef bint _is_text(const char *line, const char *end):
+    try:
+        PyUnicode_DecodeUTF8(line, end - line, NULL)
+    except UnicodeDecodeError:
+        return False
     return True
 
 

@@ -3,55 +3,57 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
 import orjson
 
+from litellm_accel._cy.bindings cimport Bindings
 from litellm_accel._cy.sse cimport Splitter
 from litellm_accel._cy.template cimport Template
 
 from litellm_accel._cy.template import leaves_of
 from litellm_accel.fastpath import decline
 
+cdef tuple EVENT_MEMBERS, STREAM_BEGINNING, STREAM_CARRIED, STREAM_MIDDLE
+cdef str OBFUSCATION, STREAM_IDENTIFIERS, STREAM_UPSTREAM
+
+from litellm_accel.fastpath.known_names import (
+    EVENT_MEMBERS,
+    OBFUSCATION,
+    STREAM_BEGINNING,
+    STREAM_CARRIED,
+    STREAM_IDENTIFIERS,
+    STREAM_MIDDLE,
+    STREAM_UPSTREAM,
+)
+
 from cpython.object cimport PyObject_GenericGetAttr, PyObject_GenericSetAttr
 
-__all__ = ["MORE", "UNKNOWN", "ChunkTemplate", "Reader", "bearing_usage", "condensed", "content_of"]
+__all__ = [
+    "MORE",
+    "UNKNOWN",
+    "AtHand",
+    "ChunkTemplate",
+    "Reader",
+    "bearing_usage",
+    "condensed",
+    "content_of",
+    "is_plain",
+]
 
 MORE = decline.MORE
 UNKNOWN = decline.LEARNED_FROM
 cdef object _MORE = MORE
 cdef object _UNKNOWN = UNKNOWN
 cdef object _Why = decline.Why
+cdef int _DEBUG = logging.DEBUG
 cdef object _loads = orjson.loads
 cdef object _time = time.time
 cdef object _leaves_of = leaves_of
 
-cdef tuple _MEMBERS = ("id", "created", "model", "object", "system_fingerprint")
-cdef str _FILLING = "obfuscation"
 cdef tuple _PARTS = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
-
-# What attributes of LiteLLM's stream must be for a template to hold: nothing held back, the last chunk is to come, and
-# the first is out, or is the next.
-cdef tuple _OPEN = (
-    ("received_finish_reason", None),
-    ("sent_last_chunk", False),
-    ("custom_llm_provider", "openai"),
-    ("merge_reasoning_content_in_choices", False),
-    ("holding_chunk", ""),
-)
-cdef tuple _MIDDLE = (("sent_first_chunk", True), *_OPEN)
-cdef tuple _BEGINNING = (
-    ("sent_first_chunk", False),
-    *_OPEN,
-    ("created", None),
-    ("response_id", None),
-    ("system_fingerprint", None),
-    ("_provider_response_model", None),
-    ("intermittent_finish_reason", None),
-    ("response_uptil_now", ""),
-    ("chunks", []),
-)
 
 
 cdef class ChunkTemplate:
@@ -75,8 +77,8 @@ cdef class Reader:
     """The events of one stream, and the chunks that ``templates``, by shape, make of them.
 
     Where ``templates`` holds a reason for a shape, stock makes the chunk. ``package`` holds the names of the module
-    ``litellm``. After ``chunk()`` has returned ``UNKNOWN``, ``value`` is the event as parsed, and ``shape`` its shape,
-    which that of a stream's first event shares with no other.
+    ``litellm``; ``early`` is the splitter's. After ``chunk()`` has returned ``UNKNOWN``, ``value`` is the event as
+    parsed, and ``shape`` its shape, which that of a stream's first event shares with no other.
     """
 
     cdef readonly Splitter splitter
@@ -88,8 +90,10 @@ cdef class Reader:
     cdef tuple _last_shape
     cdef ChunkTemplate _last
 
-    def __init__(self, templates: dict[Any, ChunkTemplate | None], package: dict[str, Any]) -> None:
-        self.splitter = Splitter()
+    def __init__(
+        self, templates: dict[Any, ChunkTemplate | None], package: dict[str, Any], early: bool = False
+    ) -> None:
+        self.splitter = Splitter(early)
         self.templates = templates
         self._package = package
 
@@ -107,10 +111,12 @@ cdef class Reader:
         cdef Splitter splitter = self.splitter
         cdef bint begins
         begins = state.get("sent_first_chunk") is False
-        for name, wanted in _BEGINNING if begins else _MIDDLE:
+        for name, wanted in STREAM_BEGINNING if begins else STREAM_MIDDLE:
             found = state.get(name, _UNKNOWN)
             if found is not wanted and found != wanted:
                 return decline.FIRST_OR_LAST_CHUNK
+        if not is_plain(state):
+            return decline.FIRST_OR_LAST_CHUNK
         line = splitter.next()
         if line is None:
             return decline.CHUNK_FIELDS if splitter.odd else _MORE
@@ -172,8 +178,61 @@ cdef class Reader:
         return template
 
 
+cdef class AtHand:
+    """What comes next in streams that are being served: the way of most chunks, and the shortest.
+
+    ``source`` is the class of their events, ``settings`` the bindings they rely on, ``templates`` what these readers
+    must use, ``package`` the names of the module ``litellm``, ``logger`` the one that would tell of each chunk.
+    """
+
+    cdef object _source
+    cdef Bindings _settings
+    cdef dict _templates
+    cdef dict _package
+    cdef object _logger
+
+    def __init__(
+        self, source: type, settings: Bindings, templates: dict[Any, Any], package: dict[str, Any], logger: Any
+    ) -> None:
+        self._source = source
+        self._settings = settings
+        self._templates = templates
+        self._package = package
+        self._logger = logger
+
+    def take(self, wrapper: Any, kind: type) -> Any:
+        """Return the next chunk of a stream of the SDK's class ``kind`` if its event has come, or ``MORE``.
+
+        None, with nothing changed, if that is to be looked at more closely.
+        """
+        cdef dict state = wrapper.__dict__
+        cdef Reader reader
+        stream = state.get("completion_stream")
+        if type(stream) is not kind or not state.get("sent_first_chunk"):
+            return None
+        events = stream._decoder
+        if type(events) is not self._source or events.packets is None or events.packet is not None or events.reading:
+            return None
+        reader = events.reader
+        if reader.templates is not self._templates or self._settings.changed():
+            return None
+        if self._package["post_call_rules"] or self._package["_custom_providers"] or self._logger.isEnabledFor(_DEBUG):
+            return None
+        made = reader.chunk(state)
+        return None if made is not _MORE and isinstance(made, _Why) else made
+
+
 cdef bint _is_blank(object identifier):
     return type(identifier) is str and (<str>identifier).isspace()
+
+
+cpdef bint is_plain(dict attributes: dict[str, Any]) except -1:
+    """Return whether nothing has come in a stream by which later releases of LiteLLM make its chunks otherwise."""
+    for name in STREAM_CARRIED:
+        if attributes.get(name):
+            return False
+    identifiers = attributes.get(STREAM_IDENTIFIERS)
+    return attributes.get(STREAM_UPSTREAM) is None and (identifiers is None or identifiers.response_id is None)
 
 
 cpdef object content_of(chunk: Any):
@@ -292,7 +351,7 @@ cdef bint _alike(object one, object other) except -1:
     cdef dict first = PyObject_GenericGetAttr(one, "__dict__")
     cdef dict second = PyObject_GenericGetAttr(other, "__dict__")
     cdef dict hidden, hidden_too
-    for name in _MEMBERS:
+    for name in EVENT_MEMBERS:
         item = first.get(name)
         found = second.get(name)
         if found is not item and found != item:
@@ -300,6 +359,8 @@ cdef bint _alike(object one, object other) except -1:
     if not _same_extra(
         PyObject_GenericGetAttr(one, "__pydantic_extra__"), PyObject_GenericGetAttr(other, "__pydantic_extra__")
     ):
+        return False
+    if _index(first["choices"][0]) != _index(second["choices"][0]):  # later releases make a text of each
         return False
     hidden = PyObject_GenericGetAttr(one, "__pydantic_private__")["_hidden_params"]
     hidden_too = PyObject_GenericGetAttr(other, "__pydantic_private__")["_hidden_params"]
@@ -312,13 +373,17 @@ cdef bint _alike(object one, object other) except -1:
     return True
 
 
+cdef object _index(object choice):
+    return (<dict>PyObject_GenericGetAttr(choice, "__pydantic_extra__")).get("index")
+
+
 cdef bint _same_extra(dict one, dict other) except -1:
     """Return whether two chunks say the same besides; what OpenAI fills them up with is read by nobody."""
     if len(one) != len(other):
         return False
     for name, item in one.items():
         found = other.get(name, ...)
-        if found is not item and found != item and (name != _FILLING or type(found) is not str):
+        if found is not item and found != item and (name != OBFUSCATION or type(found) is not str):
             return False
     return True
 

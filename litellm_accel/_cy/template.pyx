@@ -10,11 +10,25 @@ from typing import Any
 from cpython.object cimport PyObject_GenericSetAttr
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 
+# C globals: no dictionary look-up on the path of every call.
+cdef frozenset FINISH_REASONS, TELLING_MEMBERS, TREATED_VALUES
+cdef tuple REASONING_TAGS
+
+from litellm_accel.fastpath.known_names import FINISH_REASONS, REASONING_TAGS, TELLING_MEMBERS, TREATED_VALUES
+
+cdef extern from *:
+    """
+    static PyObject *accel_new(PyObject *kind, PyObject *arguments)
+    {
+        return ((PyTypeObject *)kind)->tp_new((PyTypeObject *)kind, arguments, NULL);
+    }
+    """
+    object accel_new(object kind, tuple arguments)
+
 __all__ = [
     "CLOCK",
     "CONSTANT",
     "DICT",
-    "KINDS",
     "LEAF",
     "LIST",
     "MODEL",
@@ -42,16 +56,8 @@ cdef object _FLOAT = 8
 cdef object _LIST = 9
 cdef object _DICT = 10
 
-# Members whose strings tell what a value is. They are part of a shape; all other strings are leaves.
-KINDS = frozenset(("finish_reason", "object", "role", "service_tier", "type"))
-cdef frozenset _KINDS = KINDS
-cdef frozenset _FINISH_REASONS = frozenset(("content_filter", "function_call", "length", "stop", "tool_calls"))
 cdef Py_ssize_t _MAX_LEAVES = 400
 cdef double _WHOLE = 2.0**63  # beyond it parsers of JSON disagree on what is an integer
-# What content begins with that LiteLLM takes reasoning out of.
-cdef tuple _REASONING = ("<think", "<budget:think")
-# Values that LiteLLM acts on: the made-up tool of parallel calls, and by what Ollama's answers are known.
-cdef frozenset _TREATED = frozenset(("fp_ollama", "multi_tool_use.parallel"))
 
 
 def leaves_of(value: Any) -> tuple[tuple[Any, ...], list[Any]] | None:
@@ -71,17 +77,17 @@ def leaves_of(value: Any) -> tuple[tuple[Any, ...], list[Any]] | None:
 cdef bint _walk(object value, object key, list shape, list leaves) except -1:
     kind = type(value)
     if kind is str:
-        if key in _KINDS:
-            if len(<str>value) > 40 or (key == "finish_reason" and value not in _FINISH_REASONS):
+        if key in TELLING_MEMBERS:
+            if len(<str>value) > 40 or (key == "finish_reason" and value not in FINISH_REASONS):
                 return False
             shape.append(value)
             return True
         if not <str>value:
             shape.append(_EMPTY)
         else:
-            if (<str>value)[0] == u"<" and key == "content" and (<str>value).startswith(_REASONING):
+            if (<str>value)[0] == u"<" and key == "content" and (<str>value).startswith(REASONING_TAGS):
                 return False
-            if key == "finish_details" or value in _TREATED:
+            if key == "finish_details" or value in TREATED_VALUES:
                 return False
             shape.append(_TEXT)
         leaves.append(value)
@@ -142,7 +148,7 @@ cdef object _make(tuple node, list leaves, dict slots):
         return leaves[<Py_ssize_t>node[1]]
     if kind == _MODEL:
         model = node[1]
-        made = model.__new__(model)
+        made = accel_new(model, ())
         PyObject_GenericSetAttr(made, "__dict__", _make(node[2], leaves, slots))
         PyObject_GenericSetAttr(made, "__pydantic_fields_set__", set(node[3]))
         PyObject_GenericSetAttr(made, "__pydantic_extra__", _make(node[4], leaves, slots))

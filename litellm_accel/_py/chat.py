@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import marshal
+import os
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
-from uuid import uuid4
 from weakref import WeakKeyDictionary
 
 import orjson
@@ -17,6 +17,17 @@ from httpx import DecodingError, Headers, Response, Timeout
 from httpx._decoders import SUPPORTED_DECODERS
 
 from litellm_accel._py.template import Template, leaves_of
+from litellm_accel.fastpath.known_names import (
+    ARGUMENTS,
+    CODE_EXECUTION,
+    CONTEXT_STATE,
+    MESSAGE_KINDS,
+    MUTATED_DICTIONARIES,
+    MUTATED_NAMES,
+    PRICE,
+    ROLES,
+    VARIABLE_ARGUMENTS,
+)
 
 if TYPE_CHECKING:
     from litellm_accel.fastpath.admission.conversations import Rewriting
@@ -36,16 +47,13 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "ARGUMENTS",
-    "KINDS",
-    "MUTATED_ARGUMENTS",
-    "PRICE",
-    "VARIABLE_ARGUMENTS",
     "Answer",
     "Plan",
     "Tally",
     "body_of",
     "call_key",
+    "cookies_of",
+    "fresh_id",
     "kinds_of",
     "messages_of",
     "minute",
@@ -54,119 +62,8 @@ __all__ = [
     "value_of",
 ]
 
-# Arguments the fast path understands. Their effect on the request and on the result is the same every time and shown by
-# the call that was learned from; they do nothing else once a call succeeds.
-ARGUMENTS = frozenset(
-    [
-        "model",
-        "messages",
-        "timeout",
-        "temperature",
-        "top_p",
-        "n",
-        "stream",
-        "stream_options",
-        "stop",
-        "max_tokens",
-        "max_completion_tokens",
-        "presence_penalty",
-        "frequency_penalty",
-        "logit_bias",
-        "user",
-        "response_format",
-        "seed",
-        "tools",
-        "tool_choice",
-        "parallel_tool_calls",
-        "logprobs",
-        "top_logprobs",
-        "reasoning_effort",
-        "verbosity",
-        "safety_identifier",
-        "service_tier",
-        "store",
-        "prompt_cache_key",
-        "functions",
-        "function_call",
-        "modalities",
-        "prediction",
-        "audio",
-        "base_url",
-        "api_base",
-        "api_version",
-        "api_key",
-        "extra_headers",
-        "extra_body",
-        "headers",
-        "organization",
-        "custom_llm_provider",
-        "max_retries",
-        "num_retries",
-        "drop_params",
-        "additional_drop_params",
-        "allowed_openai_params",
-        "thinking",
-        "prompt_cache_retention",
-        # The provider's, of names that LiteLLM uses for something else, too.
-        "extra_query",
-        "models",
-        "plugins",
-        "provider",
-        "reasoning",
-        "route",
-        "top_k",
-        "usage",
-        # LiteLLM's own: read only before a request is made, where there is a cache, or once a call has failed.
-        "_skip_mcp_handler",
-        "cache",
-        "context_window_fallback_dict",
-        "retry_strategy",
-        # A router's: which deployment it has chosen, and by what.
-        "model_info",
-        "order",
-        "rpm",
-        "tpm",
-        "weight",
-    ]
-)
-# In which a router keeps what becomes of one call's context.
-_STATE = "_context_compaction_state"
-# Those whose values LiteLLM puts into the request as they are and that do nothing else: two watched calls must show it.
-VARIABLE_ARGUMENTS = frozenset(
-    ("max_completion_tokens", "max_tokens", "prompt_cache_key", "safety_identifier", "seed", "user")
-)
-# Arguments in which LiteLLM notes what comes of a call, and in which a proxy tells of it; in the order in which the
-# fast path looks at them. They change with each call, so a key holds but their kinds.
-MUTATED_ARGUMENTS = (
-    "metadata",
-    "litellm_metadata",
-    "proxy_server_request",
-    "secret_fields",
-    "litellm_call_id",
-    "litellm_trace_id",
-    "litellm_logging_obj",
-)
-_NOTED = frozenset(MUTATED_ARGUMENTS)
-# In the place of a header's name: the price that an answer states, which LiteLLM adds to the headers.
-PRICE = ""
-# Where it is among the metadata, LiteLLM's proxy may run code that a model asks for, and call it again.
-_CODE = "_litellm_code_execution_enabled"
-# Those that are dictionaries, if they are anything.
-_BUCKETS = frozenset(MUTATED_ARGUMENTS[:4])
 _PLAIN = (str, int, float, bytes, tuple, list, dict)
-_ROLES = frozenset(("assistant", "system", "tool", "user"))
-# What messages may hold besides texts that are not empty. Providers' rules for messages leave some of it as it is.
-KINDS = {
-    "empty": 1,
-    "names": 2,
-    "parts": 4,
-    "other parts": 8,
-    "images": 16,
-    "calls": 32,
-    "results": 64,
-    "other": 128,
-}
-_EMPTY, _NAMES, _PARTS, _OTHER_PARTS, _IMAGES, _CALLS, _RESULTS, _OTHER = KINDS.values()
+_EMPTY, _NAMES, _PARTS, _OTHER_PARTS, _IMAGES, _CALLS, _RESULTS, _OTHER = MESSAGE_KINDS.values()
 _THOUGHT = "__thought__"
 _MAX_KEY = 1 << 16
 
@@ -184,9 +81,9 @@ def call_key(
     """Return a key for what a call passes but its messages, and its free arguments by name, in JSON.
 
     Calls with equal keys pass equal values of equal types, but for free arguments, which have equal names and types,
-    and ``NOTED`` ones, which are of equal kinds. None if the fast path does not know the call's arguments. An argument
-    that is None asks for nothing, whatever its name. ``others`` knows those that are the provider's, or are switches
-    that are off, and more values.
+    and those that LiteLLM writes to, which are of equal kinds. None if the fast path does not know the call's
+    arguments. An argument that is None asks for nothing, whatever its name. ``others`` knows those that are the
+    provider's, or are switches that are off, and more values.
     """
     stream = kwargs.get("stream")
     if len(args) > 2 or (stream and stream is not True):
@@ -196,15 +93,19 @@ def call_key(
     for name, value in kwargs.items():
         if name == "messages":
             continue
-        if name in _NOTED:
-            if name in _BUCKETS and value is not None and (type(value) is not dict or _CODE in value):
+        if name in MUTATED_NAMES:
+            if (
+                name in MUTATED_DICTIONARIES
+                and value is not None
+                and (type(value) is not dict or CODE_EXECUTION in value)
+            ):
                 return None
             value = _kind(value)
         elif name == "shared_session":
             value = _session_number(value)
         elif value is None:
             pass
-        elif name == _STATE:
+        elif name == CONTEXT_STATE:
             value = None if others is None else others.state_of(value)
             if value is None:
                 return None
@@ -295,7 +196,7 @@ def body_of(messages: Any) -> bytes | None:
                 written[index] = message
                 break
         role = message.get("role")
-        if type(role) is not str or role not in _ROLES:
+        if type(role) is not str or role not in ROLES:
             return None
         content = message.get("content")
         members = 1
@@ -367,7 +268,7 @@ def _are_parts(parts: Any, images: bool) -> bool:
 
 
 def kinds_of(messages: Any) -> int:
-    """Return what ``messages``, which have a body, hold besides plain texts: a sum of the constants in ``KINDS``."""
+    """Return what ``messages``, which have a body, hold besides plain texts: a sum of ``MESSAGE_KINDS``."""
     kinds = 0
     for message in messages:
         if type(message) is not dict:
@@ -423,6 +324,35 @@ def _decoded(body: bytes, encoding: str) -> bytes:
         decoder = kind()
         return decoder.decode(body) + decoder.flush()
     return Response(200, headers={"content-encoding": encoding}, content=body).content
+
+
+def cookies_of(held: dict[str, dict[str, dict[str, Any]]], now: int) -> tuple[list[Any], list[tuple[Any, ...]]]:
+    """Return the cookies that a jar holds by domain, path and name, and the facts of each.
+
+    These are what the library goes by when it sends one, but for its value and the moment at which it expires.
+    """
+    cookies: list[Any] = []
+    facts: list[tuple[Any, ...]] = []
+    for paths in held.values():
+        for names in paths.values():
+            for cookie in names.values():
+                expires = cookie.expires
+                cookies.append(cookie)
+                facts.append(
+                    (
+                        cookie.version,
+                        cookie.name,
+                        cookie.domain,
+                        cookie.domain_specified,
+                        cookie.domain_initial_dot,
+                        cookie.path,
+                        cookie.port,
+                        cookie.secure,
+                        expires is not None and expires <= now,
+                        type(cookie.value),
+                    )
+                )
+    return cookies, facts
 
 
 # Names of response headers, as they came and in lower case.
@@ -504,9 +434,10 @@ class Plan:
     (``time.time()``). ``notifier`` tells callbacks of its successes, ``opening`` opens its streams, ``log``
     writes its log records: None if there are none.
 
-    ``kinds`` is the sum of what messages may hold besides texts (of ``KINDS``; -1 for anything). With ``spaced`` the
-    request is written as the ``json`` module writes it, else as the provider SDK does. ``conversion`` is how LiteLLM
-    makes a response of an answer, None where the SDK has a hand in it; with ``sums`` it looks whether tokens add up.
+    ``kinds`` is the sum of what messages may hold besides texts (of ``MESSAGE_KINDS``; -1 for anything). With
+    ``spaced`` the request is written as the ``json`` module writes it, else as the provider SDK does. ``conversion`` is
+    how LiteLLM makes a response of an answer, None where the SDK has a hand in it; with ``sums`` it looks whether
+    tokens add up.
     With ``tells_headers`` a response has the headers that it came with. ``prices`` makes the price that an answer
     states, by its shape. ``rewriting`` knows what becomes of messages that ``body_of`` does not take,
     ``header_maps`` what becomes of headers, see ``HeaderMaps``.
@@ -717,12 +648,21 @@ class Answer:
                 hidden[key] = round(total - provider_ms, 4)
             elif source == "call":
                 cost = (price or self._plan.cost)(made)
-                hidden[key] = str(uuid4()) if price is None else None
+                hidden[key] = fresh_id() if price is None else None
             elif source == "cost":
                 hidden[key] = cost
             else:
                 hidden[key] = made.model
         return made
+
+
+def fresh_id() -> str:
+    """Return a new random identifier, as ``str(uuid.uuid4())`` makes them."""
+    drawn = bytearray(os.urandom(16))
+    drawn[6] = drawn[6] & 0x0F | 0x40
+    drawn[8] = drawn[8] & 0x3F | 0x80
+    text = drawn.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 _minute_number = -1

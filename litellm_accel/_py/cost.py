@@ -14,6 +14,7 @@ from litellm_accel._py.bindings import Bindings
 from litellm_accel._py.gate import Gate
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
+from litellm_accel.fastpath.known_names import PRICED_COMPLETION, PRICED_TOKENS
 
 __all__ = ["CostCalculator", "Plan", "Prices", "Tariff"]
 
@@ -338,6 +339,14 @@ class Prices:
         self.seen: set[Any] = set()
 
 
+def _not_a_text(names: tuple[str, ...], key: tuple[Any, ...]) -> str:
+    """Return the name of the first part of ``key`` that is no text; the last name is that of all that follow."""
+    for name, part in zip(names, key, strict=False):
+        if part is not None and type(part) is not str:
+            return name
+    return names[len(names) - 1]
+
+
 class CostCalculator:
     """Serves LiteLLM's ``completion_cost`` and ``cost_per_token``; declines what it does not fully know.
 
@@ -405,8 +414,10 @@ class CostCalculator:
                 raise _Unserved(decline.COST_LOGGING_OBJECT)
             if custom_cost_per_token is not None or custom_cost_per_second is not None or custom_pricing:
                 raise _Unserved(decline.CUSTOM_PRICING)
-            if standard_built_in_tools_params or messages:
-                raise _Unserved(decline.UNUSUAL_ARGUMENTS)
+            if standard_built_in_tools_params:
+                raise _Unserved(decline.UNUSUAL_ARGUMENT.of("standard_built_in_tools_params"))
+            if messages:
+                raise _Unserved(decline.UNUSUAL_ARGUMENT.of("messages"))
             extra = _extra(completion_response)
             self._require_no_annotations(completion_response)
             hidden = _hidden_params(completion_response)
@@ -415,7 +426,7 @@ class CostCalculator:
             requested_tier = None
             if optional_params is not None:
                 if type(optional_params) is not dict or "model_id" in optional_params:
-                    raise _Unserved(decline.UNUSUAL_ARGUMENTS)
+                    raise _Unserved(decline.UNUSUAL_ARGUMENT.of("optional_params"))
                 requested_tier = optional_params.get("service_tier")
             key = (
                 model,
@@ -436,7 +447,7 @@ class CostCalculator:
                 hidden.get("model"),
                 hidden.get("litellm_model_name"),
             )
-            plan = self._plan(prices, key, call_type)
+            plan = self._plan(prices, PRICED_COMPLETION, key, call_type)
             if plan is None:
                 plan = self._make_plan(
                     prices,
@@ -493,8 +504,10 @@ class CostCalculator:
             prices = self._admit()
             if custom_cost_per_token is not None or custom_cost_per_second is not None:
                 raise _Unserved(decline.CUSTOM_PRICING)
-            if bedrock_model_info is not None or prompt_characters is not None or completion_characters is not None:
-                raise _Unserved(decline.UNUSUAL_ARGUMENTS)
+            if bedrock_model_info is not None:
+                raise _Unserved(decline.UNUSUAL_ARGUMENT.of("bedrock_model_info"))
+            if prompt_characters is not None or completion_characters is not None:
+                raise _Unserved(decline.UNUSUAL_ARGUMENT.of("prompt_characters"))
             key = (
                 model,
                 custom_llm_provider,
@@ -505,7 +518,7 @@ class CostCalculator:
                 vertex_location,
                 request_model,
             )
-            plan = self._plan(prices, key, call_type)
+            plan = self._plan(prices, PRICED_TOKENS, key, call_type)
             if plan is None:
                 plan = self._make_plan(
                     prices,
@@ -567,11 +580,14 @@ class CostCalculator:
                 raise _Unserved(decline.DISCOUNT_OR_MARGIN)
         return prices
 
-    def _plan(self, prices: Prices, key: tuple[Any, ...], call_type: Any) -> Plan | None:
-        """Return the plan of a kind of call, or None if it is to be made. Raises ``_Unserved``."""
+    def _plan(self, prices: Prices, names: tuple[str, ...], key: tuple[Any, ...], call_type: Any) -> Plan | None:
+        """Return the plan of a kind of call, whose ``key`` has these ``names``, or None if it is to be made.
+
+        Raises ``_Unserved``.
+        """
         for part in key:
             if part is not None and type(part) is not str:
-                raise _Unserved(decline.UNUSUAL_ARGUMENTS)
+                raise _Unserved(decline.UNUSUAL_ARGUMENT.of(_not_a_text(names, key)))
         if call_type is not None and call_type not in _CALL_TYPES:
             raise _Unserved(decline.OTHER_CALL_TYPE)
         plan = prices.plans.get(key)

@@ -10,13 +10,15 @@ class Splitter:
 
     An event is one ``data:`` line and the blank line after it, both ended by LF or both by CRLF; comments in ASCII and
     further blank lines are passed over. Whatever else comes (other fields, several lines, CR alone) makes the stream
-    ``odd`` from there on: ``rest()`` is then what a decoder that knows all of the format must be given.
+    ``odd`` from there on: ``rest()`` is then what a decoder that knows all of the format must be given. ``early``
+    is for a decoder that does not wait for the line feed after a carriage return, and decodes each line when it ends.
     """
 
-    __slots__ = ("_before", "_cuts", "_held", "_later", "_next", "_open", "odd")
+    __slots__ = ("_before", "_cuts", "_early", "_held", "_later", "_next", "_open", "odd")
 
-    def __init__(self) -> None:
+    def __init__(self, early: bool = False) -> None:
         self.odd = False
+        self._early = early
         self._held = b""
         self._later: list[bytes] = []
         self._cuts: list[int] = []
@@ -42,6 +44,7 @@ class Splitter:
             ending = 1
             if held[end : end + 1] == b"\r":
                 if end + 1 == len(held):
+                    self.odd = self._early and not _is_text(held[line:end])
                     break
                 ending = 2
                 if held[end + 1 : end + 2] != b"\n":
@@ -57,10 +60,11 @@ class Splitter:
             if not held.startswith(second, end):
                 self.odd = True
                 break
-            if len(second) < ending:
+            if len(second) < ending and not (self._early and second):
+                self.odd = self._early and not _is_text(held[line:end])
                 break
             self._before = line
-            self._next = end + 2 * ending
+            self._next = end + ending + len(second)  # a line feed that comes later is a blank line
             return held[line:end]
         self._open = False
         return None
@@ -100,6 +104,14 @@ class Splitter:
                 self._cuts.append(length)
         self._later = []
         self._next = self._before = 0
+
+
+def _is_text(line: bytes) -> bool:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _line_end(held: bytes, line: int) -> int:

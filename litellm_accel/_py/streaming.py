@@ -2,47 +2,44 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
 import orjson
 
+from litellm_accel._py.bindings import Bindings
 from litellm_accel._py.sse import Splitter
 from litellm_accel._py.template import Template, leaves_of
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
+from litellm_accel.fastpath.known_names import (
+    EVENT_MEMBERS,
+    OBFUSCATION,
+    STREAM_BEGINNING,
+    STREAM_CARRIED,
+    STREAM_IDENTIFIERS,
+    STREAM_MIDDLE,
+    STREAM_UPSTREAM,
+)
 
-__all__ = ["MORE", "UNKNOWN", "ChunkTemplate", "Reader", "bearing_usage", "condensed", "content_of"]
+__all__ = [
+    "MORE",
+    "UNKNOWN",
+    "AtHand",
+    "ChunkTemplate",
+    "Reader",
+    "bearing_usage",
+    "condensed",
+    "content_of",
+    "is_plain",
+]
 
 MORE = decline.MORE
 UNKNOWN = decline.LEARNED_FROM
 
-_MEMBERS = ("id", "created", "model", "object", "system_fingerprint")
-_FILLING = "obfuscation"
 _PARTS = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
 _set = object.__setattr__
-
-# What attributes of LiteLLM's stream must be for a template to hold: nothing held back, the last chunk is to come, and
-# the first is out, or is the next.
-_OPEN = (
-    ("received_finish_reason", None),
-    ("sent_last_chunk", False),
-    ("custom_llm_provider", "openai"),
-    ("merge_reasoning_content_in_choices", False),
-    ("holding_chunk", ""),
-)
-_MIDDLE = (("sent_first_chunk", True), *_OPEN)
-_BEGINNING: tuple[tuple[str, Any], ...] = (
-    ("sent_first_chunk", False),
-    *_OPEN,
-    ("created", None),
-    ("response_id", None),
-    ("system_fingerprint", None),
-    ("_provider_response_model", None),
-    ("intermittent_finish_reason", None),
-    ("response_uptil_now", ""),
-    ("chunks", []),
-)
 
 
 class ChunkTemplate:
@@ -64,14 +61,14 @@ class Reader:
     """The events of one stream, and the chunks that ``templates``, by shape, make of them.
 
     Where ``templates`` holds a reason for a shape, stock makes the chunk. ``package`` holds the names of the module
-    ``litellm``. After ``chunk()`` has returned ``UNKNOWN``, ``value`` is the event as parsed, and ``shape`` its shape,
-    which that of a stream's first event shares with no other.
+    ``litellm``; ``early`` is the splitter's. After ``chunk()`` has returned ``UNKNOWN``, ``value`` is the event as
+    parsed, and ``shape`` its shape, which that of a stream's first event shares with no other.
     """
 
     __slots__ = ("_last", "_last_shape", "_leaves", "_package", "shape", "splitter", "templates", "value")
 
-    def __init__(self, templates: dict[Any, ChunkTemplate | Why], package: dict[str, Any]) -> None:
-        self.splitter = Splitter()
+    def __init__(self, templates: dict[Any, ChunkTemplate | Why], package: dict[str, Any], early: bool = False) -> None:
+        self.splitter = Splitter(early)
         self.templates = templates
         self.value: Any = None
         self.shape: tuple[Any, ...] | None = None
@@ -93,10 +90,12 @@ class Reader:
         """
         splitter = self.splitter
         begins = state.get("sent_first_chunk") is False
-        for name, wanted in _BEGINNING if begins else _MIDDLE:
+        for name, wanted in STREAM_BEGINNING if begins else STREAM_MIDDLE:
             found = state.get(name, UNKNOWN)
             if found is not wanted and found != wanted:
                 return decline.FIRST_OR_LAST_CHUNK
+        if not is_plain(state):
+            return decline.FIRST_OR_LAST_CHUNK
         line = splitter.next()
         if line is None:
             return decline.CHUNK_FIELDS if splitter.odd else MORE
@@ -157,8 +156,56 @@ class Reader:
         return template
 
 
+class AtHand:
+    """What comes next in streams that are being served: the way of most chunks, and the shortest.
+
+    ``source`` is the class of their events, ``settings`` the bindings they rely on, ``templates`` what these readers
+    must use, ``package`` the names of the module ``litellm``, ``logger`` the one that would tell of each chunk.
+    """
+
+    __slots__ = ("_logger", "_package", "_settings", "_source", "_templates")
+
+    def __init__(
+        self, source: type, settings: Bindings, templates: dict[Any, Any], package: dict[str, Any], logger: Any
+    ) -> None:
+        self._source: Any = source
+        self._settings = settings
+        self._templates = templates
+        self._package = package
+        self._logger = logger
+
+    def take(self, wrapper: Any, kind: type) -> Any:
+        """Return the next chunk of a stream of the SDK's class ``kind`` if its event has come, or ``MORE``.
+
+        None, with nothing changed, if that is to be looked at more closely.
+        """
+        state = vars(wrapper)
+        stream = state.get("completion_stream")
+        if type(stream) is not kind or not state.get("sent_first_chunk"):
+            return None
+        events: Any = stream._decoder  # type: ignore[attr-defined]
+        if type(events) is not self._source or events.packets is None or events.packet is not None or events.reading:
+            return None
+        reader = events.reader
+        if reader.templates is not self._templates or self._settings.changed():
+            return None
+        package = self._package
+        if package["post_call_rules"] or package["_custom_providers"] or self._logger.isEnabledFor(logging.DEBUG):
+            return None
+        made = reader.chunk(state)
+        return None if made is not MORE and isinstance(made, Why) else made
+
+
 def _is_blank(identifier: Any) -> bool:
     return type(identifier) is str and identifier.isspace()
+
+
+def is_plain(attributes: dict[str, Any]) -> bool:
+    """Return whether nothing has come in a stream by which later releases of LiteLLM make its chunks otherwise."""
+    if any(attributes.get(name) for name in STREAM_CARRIED):
+        return False
+    identifiers = attributes.get(STREAM_IDENTIFIERS)
+    return attributes.get(STREAM_UPSTREAM) is None and (identifiers is None or identifiers.response_id is None)
 
 
 def content_of(chunk: Any) -> Any:
@@ -271,10 +318,12 @@ def _alike(one: Any, other: Any) -> bool:
     """Return whether two chunks that hold a text alone are otherwise alike."""
     first = vars(one)
     second = vars(other)
-    for name in _MEMBERS:
+    for name in EVENT_MEMBERS:
         if first.get(name) != second.get(name):
             return False
     if not _same_extra(one.__pydantic_extra__, other.__pydantic_extra__):
+        return False
+    if _index(first["choices"][0]) != _index(second["choices"][0]):  # later releases make a text of each
         return False
     hidden = one.__pydantic_private__["_hidden_params"]
     hidden_too = other.__pydantic_private__["_hidden_params"]
@@ -287,13 +336,17 @@ def _alike(one: Any, other: Any) -> bool:
     return True
 
 
+def _index(choice: Any) -> Any:
+    return choice.__pydantic_extra__.get("index")
+
+
 def _same_extra(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Return whether two chunks say the same besides; what OpenAI fills them up with is read by nobody."""
     if len(one) != len(other):
         return False
     for name, item in one.items():
         found = other.get(name, ...)
-        if found is not item and found != item and (name != _FILLING or type(found) is not str):
+        if found is not item and found != item and (name != OBFUSCATION or type(found) is not str):
             return False
     return True
 

@@ -6,11 +6,12 @@ import math
 import time
 from typing import Any
 
+from litellm_accel.fastpath.known_names import FINISH_REASONS, REASONING_TAGS, TELLING_MEMBERS, TREATED_VALUES
+
 __all__ = [
     "CLOCK",
     "CONSTANT",
     "DICT",
-    "KINDS",
     "LEAF",
     "LIST",
     "MODEL",
@@ -24,15 +25,8 @@ __all__ = [
 CONSTANT, LEAF, PREFIXED, LIST, DICT, MODEL, SLOT, SPREAD, CLOCK = range(9)
 _FALSE, _TRUE, _NULL, _EMPTY, _TEXT, _ZERO, _POSITIVE, _NEGATIVE, _FLOAT, _LIST, _DICT = range(11)
 
-# Members whose strings tell what a value is. They are part of a shape; all other strings are leaves.
-KINDS = frozenset(("finish_reason", "object", "role", "service_tier", "type"))
-_FINISH_REASONS = frozenset(("content_filter", "function_call", "length", "stop", "tool_calls"))
 _MAX_LEAVES = 400
 _WHOLE = 2.0**63  # beyond it parsers of JSON disagree on what is an integer
-# What content begins with that LiteLLM takes reasoning out of.
-_REASONING = ("<think", "<budget:think")
-# Values that LiteLLM acts on: the made-up tool of parallel calls, and by what Ollama's answers are known.
-_TREATED = frozenset(("fp_ollama", "multi_tool_use.parallel"))
 _set = object.__setattr__
 
 
@@ -53,14 +47,14 @@ def leaves_of(value: Any) -> tuple[tuple[Any, ...], list[Any]] | None:
 def _walk(value: Any, key: str, shape: list[Any], leaves: list[Any]) -> bool:
     kind = type(value)
     if kind is str:
-        if key in KINDS:
-            if len(value) > 40 or (key == "finish_reason" and value not in _FINISH_REASONS):
+        if key in TELLING_MEMBERS:
+            if len(value) > 40 or (key == "finish_reason" and value not in FINISH_REASONS):
                 return False
             shape.append(value)
             return True
-        if key == "content" and value.startswith(_REASONING):
+        if key == "content" and value.startswith(REASONING_TAGS):
             return False
-        if key == "finish_details" or value in _TREATED:
+        if key == "finish_details" or value in TREATED_VALUES:
             return False
         shape.append(_TEXT if value else _EMPTY)
         leaves.append(value)

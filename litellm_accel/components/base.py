@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import FunctionType
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 class Unavailable(Exception):
     """The installed LiteLLM lacks what a component replaces or relies on; the component stays off."""
+
+
+class Native(Exception):
+    """The installed LiteLLM has something of its own for what a component does; the component leaves it that."""
 
 
 class Unproven(Exception):
@@ -47,12 +52,14 @@ class Replaced:
     stock: FunctionType
 
 
-def with_parameters_of(stock: FunctionType, fast: Callable[..., Any], decline: Callable[[], Any]) -> Callable[..., Any]:
+def with_parameters_of(
+    stock: FunctionType, fast: Callable[..., Any], decline: Callable[[str], Any]
+) -> Callable[..., Any]:
     """Return ``fast`` as a function of ``stock``'s parameters, which LiteLLM's releases add to and reorder.
 
-    Both take all arguments by position. A parameter that ``fast`` does not know must hold its default, or ``decline()``
-    is what the call returns; one that ``stock`` lacks is None. Raises ``Unavailable`` if ``stock`` takes any number of
-    arguments, or requires one that ``fast`` does not know.
+    Both take all arguments by position. A parameter that ``fast`` does not know must hold its default, or
+    ``decline(name)`` is what the call returns; one that ``stock`` lacks is None. Raises ``Unavailable`` if ``stock``
+    takes any number of arguments, or requires one that ``fast`` does not know.
     """
     wanted = list(inspect.signature(fast).parameters)
     found = inspect.signature(stock).parameters
@@ -62,16 +69,18 @@ def with_parameters_of(stock: FunctionType, fast: Callable[..., Any], decline: C
         return fast
     places = {name: place for place, name in enumerate(found)}
     chosen = [places.get(name, len(places)) for name in wanted]
-    others = [(places[name], parameter.default) for name, parameter in found.items() if name not in wanted]
-    if any(default is inspect.Parameter.empty for _, default in others):
+    others = [(places[name], name, parameter.default) for name, parameter in found.items() if name not in wanted]
+    if any(default is inspect.Parameter.empty for *_, default in others):
         raise Unavailable(f"{stock.__module__}:{stock.__qualname__} takes other parameters in the installed LiteLLM")
 
+    choose: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    choose = operator.itemgetter(*chosen) if len(chosen) > 1 else lambda arguments: (arguments[chosen[0]],)
+
     def call(*arguments: Any) -> Any:
-        for place, default in others:
+        for place, name, default in others:
             if arguments[place] is not default:
-                return decline()
-        arguments = (*arguments, None)
-        return fast(*[arguments[place] for place in chosen])
+                return decline(name)
+        return fast(*choose((*arguments, None)))
 
     return call
 

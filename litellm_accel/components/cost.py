@@ -30,58 +30,14 @@ from litellm_accel.fastpath.decline import Why
 from litellm_accel.fastpath.plans.proof import Proof
 from litellm_accel.stock import seams
 from litellm_accel.stock.guard import is_stock
+from litellm_accel.stock.providers import LAST_STEPS, PRICED_BY_LIST
 
 _CALCULATOR = "litellm.cost_calculator"
 _ARITHMETIC = "litellm.litellm_core_utils.llm_cost_calc.utils"
 _TOOLS = "litellm.litellm_core_utils.llm_cost_calc.tool_call_cost_tracking"
 
 # The functions that end LiteLLM's decision and price by `generic_cost_per_token`, with the provider each stands for.
-_LAST_STEPS = {
-    "anthropic_cost_per_token": "anthropic",
-    "azure_openai_cost_per_token": "azure",
-    "bedrock_cost_per_token": "bedrock",
-    "deepseek_cost_per_token": "deepseek",
-    "gemini_cost_per_token": "gemini",
-    "generic_cost_per_token": None,
-    "google_cost_per_token": None,
-    "openai_cost_per_token": "openai",
-}
-
-# Providers whose prices come from the price list alone. What LiteLLM asks others for, it asks over the network.
-_PROVIDERS = frozenset(
-    {
-        "ai21",
-        "anthropic",
-        "azure",
-        "bedrock",
-        "bedrock_converse",
-        "cerebras",
-        "cohere",
-        "cohere_chat",
-        "custom_openai",
-        "deepinfra",
-        "deepseek",
-        "gemini",
-        "groq",
-        "hosted_vllm",
-        "hyperbolic",
-        "litellm_proxy",
-        "mistral",
-        "moonshot",
-        "nebius",
-        "novita",
-        "nscale",
-        "nvidia_nim",
-        "openai",
-        "openai_like",
-        "openrouter",
-        "sambanova",
-        "text-completion-openai",
-        "together_ai",
-        "vertex_ai",
-        "watsonx",
-    }
-)
+_LAST_STEPS = {**LAST_STEPS, "generic_cost_per_token": None, "google_cost_per_token": None}
 
 # What is read of LiteLLM, besides all of its modules that price; some releases call one or the other by another name.
 _SETTINGS = {
@@ -256,7 +212,7 @@ class _Planner:
         """Return the ``Plan`` for calls of this kind, or why there is none."""
         litellm = self._litellm
         response = arguments.get("completion_response")
-        if self._provider(arguments, response) not in _PROVIDERS:
+        if self._provider(arguments, response) not in PRICED_BY_LIST:
             return decline.OTHER_PROVIDER
         usage = next(_usages(litellm, 1000)) if response is None else response.usage
         given = arguments if response is not None else {**arguments, "usage_object": usage}
@@ -433,6 +389,9 @@ class Cost(Component):
             gate, litellm.prices, planner.prepare, litellm.response_types, litellm.usage_types
         )
 
+        def declined(name: str) -> Any:
+            return gate.decline(decline.UNUSUAL_ARGUMENT.of(name))
+
         def replacement(fast: Callable[..., Any]) -> Replacement:
             def build(stock: FunctionType) -> Callable[..., Any]:
                 def observed(*arguments: Any) -> Any:
@@ -440,7 +399,6 @@ class Cost(Component):
                     calculator.priced(stock.__name__)
                     return result
 
-                declined = functools.partial(gate.decline, decline.UNUSUAL_ARGUMENTS)
                 accelerated = compared(proof, with_parameters_of(stock, fast, declined), stock)
                 call: Callable[..., Any] = gate.pure(accelerated, observed)
                 return call

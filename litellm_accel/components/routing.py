@@ -20,7 +20,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from litellm_accel import hot
-from litellm_accel.components.base import Component, Replaced, Replacement, Unavailable, Unproven
+from litellm_accel.components.base import Component, Native, Replaced, Replacement, Unavailable, Unproven
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
 from litellm_accel.hot import routing as _hot
@@ -28,7 +28,7 @@ from litellm_accel.routing.accounting import Accounting
 from litellm_accel.routing.filters import Filters, Health, Tools
 from litellm_accel.routing.probe import probe, require_known
 from litellm_accel.routing.setting_words import unknown_settings
-from litellm_accel.stock import releases, seams
+from litellm_accel.stock import guard, releases, seams
 
 # What a choice or a record goes around. While one of these names holds another function or class than when the
 # component started, calls are declined; None stands for all functions and classes there.
@@ -253,8 +253,8 @@ class Reader:
         self.router_type = litellm.Router
         self.cache_type = DualCache
         self.memory_type = InMemoryCache
-        self.cache_fields = frozenset(vars(DualCache()))
-        self.memory_fields = frozenset(vars(InMemoryCache()))
+        self.cache_fields = guard.fields_of(DualCache)
+        self.memory_fields = guard.fields_of(InMemoryCache)
         self.cooldown_type = CooldownCache
         self.pattern_type = pattern_match_deployments.PatternMatchRouter
         self._inferred_provider = pattern_match_deployments.inferred_provider
@@ -268,8 +268,7 @@ class Reader:
         self.code = around()
         for owner, names in self.code:
             for name in names:
-                value = vars(owner).get(name)
-                if isinstance(value, FunctionType) and type(value) is not FunctionType:  # a wrapper says it is one
+                if guard.is_disguised(vars(owner).get(name)):
                     raise Unavailable(f"{name} of LiteLLM's routing has been wrapped")
         self._strange = unknown_settings(self.code, litellm.Router)
         self.callback_type = CustomLogger
@@ -277,7 +276,6 @@ class Reader:
         self.no_filter = vars(CustomLogger)["async_filter_deployments"]
         scope = getattr(_internal_context, "with_service_target", None)  # earlier releases have none
         self._scoped = None if scope is None else scope("")(self.no_filter).__code__
-        self._router_methods = frozenset(_functions(vars(litellm.Router)))
         self._minute: tuple[Any, str] = (None, "")
         self._tools = Tools(self.litellm)
 
@@ -286,7 +284,7 @@ class Reader:
         state = vars(router)
         strategy = state["routing_strategy"]
         refused: tuple[None, str, None, tuple[Any, ...]] = (None, strategy, None, ())
-        if self._router_methods & state.keys():
+        if guard.put_onto(router) is not None:
             return decline.ROUTER_METHODS, *refused[1:]
         if "model_names" not in state:
             return decline.ROUTER_WITHOUT_MODELS, *refused[1:]
@@ -305,9 +303,8 @@ class Reader:
             return decline.ROUTING_STRATEGY.of(_called(strategy)), *refused[1:]
         if any(type(part) is not kind for part, kind in zip(parts, kinds, strict=True)):
             return decline.ROUTER_PART_CLASS, *refused[1:]
-        for part, kind in zip(parts, kinds, strict=True):
-            if any(callable(getattr(kind, name, None)) for name in vars(part)):
-                return decline.ROUTER_PART_METHODS, strategy, None, tuple(parts)  # looked at again when they go
+        if any(guard.put_onto(part) is not None for part in parts):
+            return decline.ROUTER_PART_METHODS, strategy, None, tuple(parts)  # looked at again when they go
         if selector is not None and state["service_logger_obj"].mock_testing:
             return decline.ROUTER_PART_CLASS, *refused[1:]
         return None, strategy, selector, tuple(parts)
@@ -574,7 +571,7 @@ class Routing(Component):
     def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         """Return the methods that choose, the listing of a model group, and the records of finished calls."""
         if seams.has_core_of_its_own():
-            raise Unavailable("native: the installed LiteLLM's routers choose in a core of their own")
+            raise Native("the installed LiteLLM's routers choose in a core of their own")
         try:
             reader = self._reader = Reader()
         except (ImportError, AttributeError) as error:

@@ -142,7 +142,15 @@ class Streams:
         self.ends = seams.ends_streams_by_known_steps()
         whole = {place: tuple(name for name in vars(_owner(place)) if name not in _UNWATCHED) for place in _WHOLE}
         self._names = {**_present(_NAMES), **whole}
-        self._names_at_end = _present(_AT_END) if self.ends else {}
+        #: Where LiteLLM puts them together by steps of its own, of fewer chunks that say the same.
+        self.builder_home = None if self.ends else seams.builds_streams_elsewhere()
+        self._names_at_end = _present(_AT_END) if self.ends or self.builder_home is not None else {}
+        self.builder = _BUILDER
+        if self.builder_home is not None:
+            self.builder = f"{self.builder_home.__name__}:{_BUILDER.partition(':')[2]}"
+            self._names_at_end[self.builder_home.__name__] = tuple(
+                name for name, held in vars(self.builder_home).items() if type(held) is FunctionType
+            )
         self.learner = ChunkLearner(handler, self.ends)
         self.review()
 
@@ -158,7 +166,13 @@ class Streams:
         # Learned apart: LiteLLM reads a stream in a thread by other functions than one in an event loop.
         self.learned = {self._sync: Learned(), self._async: Learned()}
         self.assembler: builder.Assembler | None = None
+        self.fewer: builder.Fewer | None = None
         self.reason = self._judge(owners)
+        self.at_hand = {
+            kind: streaming.AtHand(SSEEventSource, self.settings, learned.templates, vars(self.package), self.logger)
+            for kind, learned in self.learned.items()
+            if self.reason is None
+        }
 
     def _judge(self, owners: Mapping[str, Any]) -> Why | None:
         if self.package.set_verbose:
@@ -198,7 +212,7 @@ class Streams:
         if reason is not None:
             self.gate.decline(reason)
             return None
-        reader = streaming.Reader(self.learned[kind].templates, vars(self.package))
+        reader = streaming.Reader(self.learned[kind].templates, vars(self.package), seams.ends_lines_early())
         found = stream._decoder = SSEEventSource(stream._decoder, reader)
         return found
 
@@ -231,9 +245,6 @@ class Streams:
         if reader.templates is not learned.templates:
             reader.renew(learned.templates)
         state = vars(wrapper)
-        if not source.is_plain(state):
-            taken.append(decline.FIRST_OR_LAST_CHUNK)
-            return
         begins = not state["sent_first_chunk"]
         taken.append(reader.chunk(state))
         if taken[-1] is streaming.UNKNOWN:
@@ -333,7 +344,14 @@ class Streams:
         clash = None
         try:
             if self.gate.on:
-                clash = await self._atake(wrapper, taken)
+                at_hand = self.at_hand.get(self._async)
+                chunk = None if at_hand is None else at_hand.take(wrapper, self._async)
+                if chunk is not None:
+                    taken.append(chunk)
+                if chunk is None or chunk is streaming.MORE:
+                    clash = await self._atake(wrapper, taken)
+                else:
+                    self.gate.serve()
         except Exception as error:
             self.gate.fault(error)
         if clash is not None:
@@ -356,20 +374,24 @@ class Streams:
 
         Returns what stock raises where somebody else is waiting for a chunk of this stream.
         """
-        events = self.events(wrapper, self._async)
-        if events is None:
-            return None
-        if events.reading:
-            return RuntimeError("anext(): asynchronous generator is already running")
-        if not events.begun:
-            stream = wrapper.completion_stream
-            first = await anext(stream._iterator)
-            if first is not None:  # no event comes to None; the decoder has gone on by itself
-                stream._iterator = aagain(first, stream._iterator)
+        events: SSEEventSource | None
+        if taken:  # nothing has come
+            events = wrapper.completion_stream._decoder
+        else:
+            events = self.events(wrapper, self._async)
+            if events is None:
                 return None
-        while True:
+            if events.reading:
+                return RuntimeError("anext(): asynchronous generator is already running")
+            if not events.begun:
+                stream = wrapper.completion_stream
+                first = await anext(stream._iterator)
+                if first is not None:  # no event comes to None; the decoder has gone on by itself
+                    stream._iterator = aagain(first, stream._iterator)
+                    return None
             events.take()
             self.next(wrapper, events, taken)
+        while True:
             if not isinstance(taken[-1], Why):
                 self.gate.serve()
                 return None
@@ -385,6 +407,8 @@ class Streams:
                 events.reading = False
             if events.packet is None:
                 return None
+            events.take()
+            self.next(wrapper, events, taken)
 
     # --- synchronous
 
@@ -395,7 +419,14 @@ class Streams:
         begins = not wrapper.sent_first_chunk
         try:
             if self.gate.on:
-                clash = self._take(wrapper, taken)
+                at_hand = self.at_hand.get(self._sync)
+                chunk = None if at_hand is None else at_hand.take(wrapper, self._sync)
+                if chunk is not None:
+                    taken.append(chunk)
+                if chunk is None or chunk is streaming.MORE:
+                    clash = self._take(wrapper, taken)
+                else:
+                    self.gate.serve()
         except Exception as error:
             self.gate.fault(error)
         if clash is not None:
@@ -415,20 +446,24 @@ class Streams:
 
     def _take(self, wrapper: Any, taken: list[Any]) -> Exception | None:
         """As ``_atake``."""
-        events = self.events(wrapper, self._sync)
-        if events is None:
-            return None
-        if events.reading:
-            return ValueError("generator already executing")
-        if not events.begun:
-            stream = wrapper.completion_stream
-            first = next(stream._iterator)
-            if first is not None:
-                stream._iterator = again(first, stream._iterator)
+        events: SSEEventSource | None
+        if taken:  # nothing has come
+            events = wrapper.completion_stream._decoder
+        else:
+            events = self.events(wrapper, self._sync)
+            if events is None:
                 return None
-        while True:
+            if events.reading:
+                return ValueError("generator already executing")
+            if not events.begun:
+                stream = wrapper.completion_stream
+                first = next(stream._iterator)
+                if first is not None:
+                    stream._iterator = again(first, stream._iterator)
+                    return None
             events.take()
             self.next(wrapper, events, taken)
+        while True:
             if not isinstance(taken[-1], Why):
                 self.gate.serve()
                 return None
@@ -444,6 +479,8 @@ class Streams:
                 events.reading = False
             if events.packet is None:
                 return None
+            events.take()
+            self.next(wrapper, events, taken)
 
     def _tell(self, wrapper: Any, chunk: Any, begins: bool) -> None:
         """Tell callbacks of a synchronous stream's chunk, as stock does."""
@@ -494,6 +531,43 @@ class Streams:
         if trial is not None:
             self._guarded(builder.compare, made, response, trial)
         return response
+
+    def build_of_fewer(
+        self,
+        chunks: Any,
+        messages: Any = None,
+        start_time: Any = None,
+        end_time: Any = None,
+        logging_obj: Any = None,
+        count_prompt_tokens: Any = None,
+    ) -> Any:
+        """Have stock put chunks together, of fewer chunks that say the same."""
+        found: tuple[list[Any], Trial] | None = None
+        try:
+            found = self._fewer(chunks)
+        except Exception as error:
+            self.gate.fault(error)
+        stock = self.stock[self.builder]
+        if found is None or found[1].is_on:
+            response = stock(chunks, messages, start_time, end_time, logging_obj, count_prompt_tokens)
+            if found is not None and self.fewer is not None:
+                self._guarded(
+                    self.fewer.compare, found[0], response, found[1], messages, logging_obj, count_prompt_tokens
+                )
+            return response
+        return stock(found[0], messages, start_time, end_time, logging_obj, count_prompt_tokens)
+
+    def _fewer(self, chunks: Any) -> tuple[list[Any], Trial] | None:
+        """Return fewer chunks that say the same, and the trial of that; None to give stock all."""
+        if type(chunks) is not list or not self.gate.on:
+            return None
+        if self.end_settings.changed():
+            self.review()
+        if self.admitted() is not None:
+            return None
+        if self.fewer is None:
+            self.fewer = builder.Fewer(self.stock[self.builder], self._kinds, self.proof)
+        return self.fewer.of(chunks)
 
     def _assembled(self, chunks: list[Any], logging_obj: Any) -> tuple[Any, Trial] | None:
         """Return the response for condensed ``chunks``, not yet priced, and its trial; None to leave it to stock."""
@@ -574,6 +648,10 @@ class Streams:
 
     def _is_little(self, chunks: Any, messages: Any) -> bool:
         """Return whether there is little to put together, and little to count the tokens of."""
+        if self.builder_home is not None:
+            found = self._fewer(chunks)
+            if found is None or found[1].is_on:
+                return False
         most, rest = _LITTLE
         if type(chunks) is not list or type(messages) is not list or len(chunks) + len(messages) > most:
             return False
@@ -693,6 +771,8 @@ class Streaming(Component):
             serve(_ASYNC, streams.anext),
             serve(_SYNC, streams.snext),
         ]
+        if streams.builder_home is not None:
+            return [*chunks, serve(_ASYNCIFY, streams.asyncified), serve(streams.builder, streams.build_of_fewer)]
         if not streams.ends:
             return chunks
         return [

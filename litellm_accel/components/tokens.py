@@ -6,7 +6,6 @@ gain by it. Models with other tokenizers (Anthropic's packaged one, Hugging Face
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FunctionType, ModuleType
 from typing import Any
@@ -280,9 +279,11 @@ class Tokens(Component):
 
         proof = self._proof = Proof(gate, self._litellm.modules, [_COUNTER])
 
+        def declined(name: str) -> Any:
+            return gate.decline(decline.UNUSUAL_ARGUMENT.of(name))
+
         def served(fast: Callable[..., Any]) -> Callable[[FunctionType], Callable[..., Any]]:
             def build(stock: FunctionType) -> Callable[..., Any]:
-                declined = functools.partial(gate.decline, decline.UNUSUAL_ARGUMENTS)
                 accelerated = compared(proof, with_parameters_of(stock, fast, declined), stock)
                 call: Callable[..., Any] = gate.pure(accelerated, stock)
                 return call

@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-# One batch of calls; returns one result a call, in the order of the calls, whatever order they end in.
-Batch = Callable[[], list[Any]] | Callable[[], Awaitable[list[Any]]]
+# One batch of calls that ask questions from this number on; returns one result a call, in the order of the calls,
+# whatever order they end in.
+Batch = Callable[[int], list[Any]] | Callable[[int], Awaitable[list[Any]]]
 
 #: Whose answers the provider gives, and whether over TLS.
 PROFILE = "openai"
@@ -60,7 +61,7 @@ def count_short(url: str) -> Batch:
 
     prose = _prose()
     texts = [prose[start : start + 60] for start in range(0, 30_000, 60)]
-    return lambda: [litellm.token_counter(model=MODEL, text=text) for text in texts]
+    return lambda first: [litellm.token_counter(model=MODEL, text=text) for text in texts]
 
 
 def count_messages(url: str) -> Batch:
@@ -71,7 +72,7 @@ def count_messages(url: str) -> Batch:
         [{"role": ("user", "assistant")[turn % 2], "content": prose[start + 80 * turn :][:80]} for turn in range(10)]
         for start in range(0, 200_000, 1_000)
     ]
-    return lambda: [litellm.token_counter(model=MODEL, messages=messages) for messages in conversations]
+    return lambda first: [litellm.token_counter(model=MODEL, messages=messages) for messages in conversations]
 
 
 def count_long(url: str) -> Batch:
@@ -79,16 +80,16 @@ def count_long(url: str) -> Batch:
 
     prose = _prose()
     texts = [prose[start : start + 100_000] for start in range(0, 350_000, 25_000)]
-    return lambda: [litellm.token_counter(model=MODEL, text=text) for text in texts]
+    return lambda first: [litellm.token_counter(model=MODEL, text=text) for text in texts]
 
 
 def completion(url: str) -> Batch:
     import litellm
 
-    def batch() -> list[Any]:
+    def batch(first: int) -> list[Any]:
         return [
             litellm.completion(f"openai/{MODEL}", _question(number), api_base=url, api_key="sk-demo")
-            for number in range(IN_FLIGHT)
+            for number in range(first, first + IN_FLIGHT)
         ]
 
     return batch
@@ -97,9 +98,10 @@ def completion(url: str) -> Batch:
 def acompletion(url: str) -> Batch:
     import litellm
 
-    async def batch() -> list[Any]:
+    async def batch(first: int) -> list[Any]:
         return await _in_flight(
-            lambda number: litellm.acompletion(f"openai/{MODEL}", _question(number), api_base=url, api_key="sk-demo")
+            first,
+            lambda number: litellm.acompletion(f"openai/{MODEL}", _question(number), api_base=url, api_key="sk-demo"),
         )
 
     return batch
@@ -122,8 +124,8 @@ def stream(url: str) -> Batch:
         )
         return [chunk async for chunk in chunks]
 
-    async def batch() -> list[Any]:
-        return list(await asyncio.gather(*map(one, range(2))))
+    async def batch(first: int) -> list[Any]:
+        return list(await asyncio.gather(*map(one, range(first, first + 2))))
 
     return batch
 
@@ -131,15 +133,15 @@ def stream(url: str) -> Batch:
 def router(url: str) -> Batch:
     gateway = _router(url, deployments=10)
 
-    async def batch() -> list[Any]:
-        return await _in_flight(lambda number: gateway.acompletion("chat", _question(number)))
+    async def batch(first: int) -> list[Any]:
+        return await _in_flight(first, lambda number: gateway.acompletion("chat", _question(number)))
 
     return batch
 
 
 def choose(url: str) -> Batch:
     gateway = _router(url, deployments=1000)
-    return lambda: [gateway.get_available_deployment("chat", _question(number)) for number in range(10)]
+    return lambda first: [gateway.get_available_deployment("chat", _question(number)) for number in range(10)]
 
 
 def cost(url: str) -> Batch:
@@ -152,7 +154,7 @@ def cost(url: str) -> Batch:
         )
         for number in range(1, 1001)
     ]
-    return lambda: [litellm.completion_cost(completion_response=response, model=MODEL) for response in responses]
+    return lambda first: [litellm.completion_cost(completion_response=response, model=MODEL) for response in responses]
 
 
 ROWS = (
@@ -170,9 +172,9 @@ ROWS = (
 )
 
 
-async def _in_flight(call: Callable[[int], Awaitable[Any]]) -> list[Any]:
-    """Await ``IN_FLIGHT`` calls at once; return their results."""
-    return list(await asyncio.gather(*map(call, range(IN_FLIGHT))))
+async def _in_flight(first: int, call: Callable[[int], Awaitable[Any]]) -> list[Any]:
+    """Await ``IN_FLIGHT`` calls at once, numbered from ``first`` on; return their results."""
+    return list(await asyncio.gather(*map(call, range(first, first + IN_FLIGHT))))
 
 
 def _router(url: str, deployments: int) -> Any:

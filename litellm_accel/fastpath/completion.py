@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Coroutine
 from types import FunctionType
 from typing import Any
 
@@ -28,97 +30,79 @@ class CompletionHandler:
         """Serve ``litellm.acompletion``."""
         passage = Passage(self.astock, self.pipeline.gate.fault)
         try:
-            return await self._acompletion(passage, args, kwargs)
+            return await self._serve(passage, args, kwargs, is_async=True)
         except BaseException as error:
             if passage.passes(error):
                 raise
         return await passage.aresume(*args, **kwargs)
 
-    async def _acompletion(self, passage: Passage, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        pipeline, stock = self.pipeline, passage.arun
-        started = time.time()
-        admitted = pipeline.admit("async", args, kwargs, started) if pipeline.open() else None
-        if admitted is None:
-            return await stock(*args, **kwargs)
-        plan, call = admitted
-        if plan is LEARN:
-            with pipeline.watching(pipeline.plans, call.key, call) as recording:
-                result = recording.result = await recording.trace.arun(stock(*args, **kwargs))
-            return result
-        post = pipeline.ready(outbound.aprepare, plan, call)
-        if post is None:
-            with pipeline.connecting(plan):
-                return await stock(*args, **kwargs)
-        passage.sends(
-            lambda reply: (
-                *_as_sent(args, kwargs, pipeline.messages_as_sent(call)),
-                pipeline.meeting(plan, post, reply),
-            )
-        )
-        reply = await post.asend()
-        result, told = pipeline.result(plan, post, reply, call)
-        if result is None:
-            args, kwargs = _as_sent(args, kwargs, pipeline.messages_as_sent(call))
-            with pipeline.handing_over(plan, post, reply, call) as replay:
-                result = replay.result = await stock(*args, **kwargs)
-            return result
-        passage.made(result, told, None if told is None else told.adispatch)
-        if post.log is not None:
-            post.log.after(post.body, reply)
-        if told is not None:
-            told.adispatch()
-        elif post.opening is None:
-            pipeline.unheard.note()
-        pipeline.gate.serve()
-        return result
-
     def completion(self, /, *args: Any, **kwargs: Any) -> Any:
         """Serve ``litellm.completion``."""
         passage = Passage(self.stock, self.pipeline.gate.fault)
         try:
-            return self._completion(passage, args, kwargs)
+            return at_once(self._serve(passage, args, kwargs, is_async=False))
         except BaseException as error:
             if passage.passes(error):
                 raise
         return passage.resume(*args, **kwargs)
 
-    def _completion(self, passage: Passage, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        pipeline, stock = self.pipeline, passage.run
+    async def _serve(self, passage: Passage, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_async: bool) -> Any:
+        """Return the result of a call; only one that ``is_async`` is suspended here."""
+        pipeline = self.pipeline
         started = time.time()
         # LiteLLM's own acompletion calls completion with this argument.
-        admitted = (
-            pipeline.admit("sync", args, kwargs, started) if pipeline.open() and "acompletion" not in kwargs else None
-        )
+        is_open = pipeline.open() and (is_async or "acompletion" not in kwargs)
+        admitted = pipeline.admit("async" if is_async else "sync", args, kwargs, started) if is_open else None
         if admitted is None:
-            return trace.follow(stock, *args, **kwargs)
+            if is_async:
+                return await passage.arun(*args, **kwargs)
+            return trace.follow(passage.run, *args, **kwargs)
         plan, call = admitted
         if plan is LEARN:
             with pipeline.watching(pipeline.plans, call.key, call) as recording:
-                result = recording.result = recording.trace.run(stock, *args, **kwargs)
+                if is_async:
+                    result = await recording.trace.arun(passage.arun(*args, **kwargs))
+                else:
+                    result = recording.trace.run(passage.run, *args, **kwargs)
+                recording.result = result
             return result
-        post = pipeline.ready(outbound.prepare, plan, call)
+        post = pipeline.ready(outbound.aprepare if is_async else outbound.prepare, plan, call)
         if post is None:
-            return stock(*args, **kwargs)
+            with pipeline.connecting(plan) if is_async else contextlib.nullcontext():
+                return await passage.arun(*args, **kwargs) if is_async else passage.run(*args, **kwargs)
         passage.sends(
             lambda reply: (
                 *_as_sent(args, kwargs, pipeline.messages_as_sent(call)),
                 pipeline.meeting(plan, post, reply),
             )
         )
-        reply = post.send()
+        reply = await post.asend() if is_async else post.send()
         result, told = pipeline.result(plan, post, reply, call)
         if result is None:
             args, kwargs = _as_sent(args, kwargs, pipeline.messages_as_sent(call))
             with pipeline.handing_over(plan, post, reply, call) as replay:
-                result = replay.result = stock(*args, **kwargs)
+                result = await passage.arun(*args, **kwargs) if is_async else passage.run(*args, **kwargs)
+                replay.result = result
             return result
-        passage.made(result, told, None if told is None else told.dispatch)
+        tell = None if told is None else told.adispatch if is_async else told.dispatch
+        passage.made(result, told, tell)
         if post.log is not None:
             post.log.after(post.body, reply)
-        if told is not None:
-            told.dispatch()
+        if tell is not None:
+            tell()
+        elif is_async and post.opening is None:
+            pipeline.unheard.note()
         pipeline.gate.serve()
         return result
+
+
+def at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Return the result of a ``coroutine`` that is never suspended."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return done.value
+    raise RuntimeError("a call in a thread is suspended")
 
 
 def _as_sent(args: tuple[Any, ...], kwargs: dict[str, Any], messages: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

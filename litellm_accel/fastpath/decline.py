@@ -1301,9 +1301,9 @@ CUSTOM_PRICING = Reason(
     "The call has prices of its own (`custom_cost_per_token`, `custom_pricing`, …).",
     "cost",
 )
-UNUSUAL_ARGUMENTS = Reason(
-    "unusual arguments",
-    "An argument is passed that is not known here, or is of an unusual type.",
+UNUSUAL_ARGUMENT = Reason(
+    "unusual argument {}",
+    "This argument is not known here, or is of an unusual type.",
     "cost",
     "tokens",
 )

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import importlib
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -29,8 +28,9 @@ from litellm_accel.fastpath.notify.unheard import UnheardCalls
 from litellm_accel.fastpath.plans import argument_writes, comparison, outlines, recorder
 from litellm_accel.fastpath.plans.generalization import generalize
 from litellm_accel.fastpath.plans.maker import PlanMaker
-from litellm_accel.fastpath.plans.proof import Candidate, Proof
+from litellm_accel.fastpath.plans.proof import Proof
 from litellm_accel.fastpath.plans.recorder import Recording, Replay, Reply
+from litellm_accel.fastpath.plans.slot import PlanSlot, State
 from litellm_accel.fastpath.plans.templates import InconclusiveRecording, Unrepeatable
 from litellm_accel.fastpath.streams import opener, source
 from litellm_accel.fastpath.transport import outbound
@@ -68,9 +68,9 @@ class Pipeline:
         self.openings = opener.OpenerFactory(self.notifiers, self.maker.total)
         self.logs = LogTemplates(self.environment.levels, gate.fault)
         self.unheard = UnheardCalls(gate.fault)
-        self.plans: dict[Any, Any] = {}
+        self.plans: dict[Any, PlanSlot] = {}
         self.forgotten = 0
-        self.cut = token_limits.TokenLimits()
+        self.token_limits = token_limits.TokenLimits()
         self.sighted: set[bytes] = set()
         self.fresh: set[bytes] = set()
         self.bound: set[bytes] = set()
@@ -104,7 +104,7 @@ class Pipeline:
             reason = source.refusal()
         if reason is None and kind in ("sync", "async") and "max_tokens" in kwargs:
             model = args[0] if args else kwargs.get("model")
-            reason = self.cut.reason(model, chat.messages_of(args, kwargs), kwargs["max_tokens"])
+            reason = self.token_limits.reason(model, chat.messages_of(args, kwargs), kwargs["max_tokens"])
         if reason is None and kind in ("sync", "router"):
             levels = self.environment.levels
             reason = levels.in_streams if streaming else levels.in_threads
@@ -157,26 +157,33 @@ class Pipeline:
             self.gate.fault(error)
             return None
 
-    def lookup_plan(self, plans: dict[Any, Any], place: Any, call: Call) -> Any:
-        """Return the plan at ``place``, ``LEARN`` if this call shall make it, or None to decline."""
-        plan: Any = plans.get(place)
-        widening = type(plan) is Refused and plan.plan is not None
-        if widening:
-            plan = plan.plan
-        if plan is None or self.outdated(plan):
+    def lookup_plan(self, plans: dict[Any, PlanSlot], place: Any, call: Call) -> Any:
+        """Return what holds the plan at ``place``, ``LEARN`` if this call shall make it, or None to decline."""
+        slot = plans.get(place)
+        widening = False
+        if slot is not None and slot.serving is not None:
+            slot, widening = slot.serving, True
+        if slot is None or slot.state is State.SEEN_ONCE or self.outdated(slot):
             if not self.should_record(call):
                 return None
             if len(plans) >= _MAX_PLANS:
                 plans.clear()
             epoch = self.environment.epoch
-            plans[place] = Refused(epoch, shown=plan.shown if type(plan) is ShownOnce and plan.of == epoch else None)
+            observed = None
+            if slot is not None and slot.state is State.SEEN_ONCE and slot.epoch == epoch:
+                observed = slot.observed
+            plans[place] = PlanSlot(epoch, observed)
             return LEARN
-        if type(plan) is Refused:
-            if not plan.record_too(self.is_told(call.kwargs)):
-                self.gate.decline(plan.reason if plan.is_final else decline.BEING_LEARNED)
+        if slot.state is State.REFUSED:
+            self.gate.decline(slot.reason)
+            return None
+        if slot.state is State.RECORDING:
+            if not slot.record_too(self.is_told(call.kwargs)):
+                self.gate.decline(decline.BEING_LEARNED)
                 return None
             self.gate.decline(decline.LEARNED_FROM)
             return LEARN
+        plan = slot.plan
         fits: bool | None = True
         if call.conversation is not None:
             fits = plan.rewriting.fits(call.conversation)
@@ -187,27 +194,25 @@ class Pipeline:
             self.gate.decline(decline.MESSAGE_KINDS.of(words(odd)))
             return None
         self.fresh.discard(call.key)
-        feed = plan.notifier
-        read = [] if feed is None else feed.read(call.kwargs)
+        notifier = plan.notifier
+        read = [] if notifier is None else notifier.read(call.kwargs)
         call.objects = read if type(read) is list else None
         if fits and plan.covers(call.free) and call.objects is not None:
-            if type(plan) is not Candidate:
-                return plan
-            if self.proof.is_recorded:
-                return plan.made
-            if not self.proof.is_known and plan.serves(call.outline(self.proof.clues)):
-                call.candidate, call.place = plan, (plans, place)
-                return plan.made
+            if slot.state is State.READY or self.proof.is_recorded:
+                return slot.made
+            if not self.proof.is_known and slot.serves(call.outline(self.proof.clues)):
+                call.slot, call.place = slot, (plans, place)
+                return slot.made
             self.gate.decline(decline.BEING_PROVEN)
-            return LEARN if not widening and plan.wants(call.encoded) else None
+            return LEARN if not widening and slot.wants(call.encoded) else None
         if widening:
             self.gate.decline(decline.BEING_LEARNED)
             return None
-        if feed is not None and not feed.may_widen():
+        if notifier is not None and not notifier.may_widen():
             self.gate.decline(_difference(plan, call, read))
             return None
         self.gate.decline(decline.LEARNED_FROM)
-        plans[place] = Refused(plan.epoch, None if feed is None else feed.shown, plan)
+        plans[place] = PlanSlot(plan.epoch, None if notifier is None else notifier.shown, slot)
         return LEARN
 
     def should_record(self, call: Call) -> bool:
@@ -224,19 +229,19 @@ class Pipeline:
         self.gate.decline(decline.LEARNED_FROM)
         return True
 
-    def outdated(self, plan: Any) -> bool:
-        """Return whether a plan must be learned again."""
-        return bool(plan.epoch != self.environment.epoch or plan.expires < time.time())
+    def outdated(self, slot: PlanSlot) -> bool:
+        """Return whether a slot must be made anew."""
+        return slot.epoch != self.environment.epoch or slot.expires < time.time()
 
-    def forget(self, plans: dict[Any, Any], since: int) -> int:
+    def forget(self, plans: dict[Any, PlanSlot], since: int) -> int:
         """Drop plans of settings that will not come back, which only hold what is gone.
 
         Nothing is to be dropped if as many settings as ``since`` are gone; returns how many are.
         """
         gone = self.environment.gone
         if gone != since:
-            for place, plan in list(plans.items()):
-                if not self.environment.is_kept(plan.of if type(plan) is ShownOnce else plan.epoch):
+            for place, slot in list(plans.items()):
+                if not self.environment.is_kept(slot.epoch):
                     plans.pop(place, None)
         return gone
 
@@ -248,7 +253,7 @@ class Pipeline:
 
     def watching(
         self,
-        plans: dict[Any, Any],
+        plans: dict[Any, PlanSlot],
         place: Any,
         call: Call,
         headers: Iterable[str] = (),
@@ -257,14 +262,15 @@ class Pipeline:
         check: Callable[[Any, Any], None] | None = None,
     ) -> contextlib.AbstractContextManager[Recording]:
         """Learn from the stock call in the block, see ``learning``, or compare it, see ``comparison``."""
-        if type(plans.get(place)) is Candidate:
+        slot = plans.get(place)
+        if slot is not None and slot.state is State.PROVING:
             return comparison.comparing(self, plans, place, call, check)
         return self.learning(plans, place, call, headers, routed, passed)
 
     @contextmanager
     def learning(
         self,
-        plans: dict[Any, Any],
+        plans: dict[Any, PlanSlot],
         place: Any,
         call: Call,
         headers: Iterable[str] = (),
@@ -279,7 +285,10 @@ class Pipeline:
         """
         found, kwargs, since = plans.get(place), call.kwargs, self.environment.changes
         # Where somebody has dropped all plans since, one that is in no place.
-        begun = found if type(found) is Refused else Refused(self.environment.epoch)
+        if found is not None and found.state in (State.RECORDING, State.REFUSED):
+            begun = found
+        else:
+            begun = PlanSlot(self.environment.epoch)
         streaming = bool(kwargs.get("stream"))
         # Streams with noted arguments are stock's to open.
         pictures = (
@@ -290,12 +299,12 @@ class Pipeline:
             with recorder.scripted(recording):
                 yield recording
         except BaseException as error:
-            self._leave(plans, place, begun, begun.ended(), failed=True)
+            self._leave(plans, place, begun, begun.recorded(), failed=True)
             if isinstance(error, Exception) and not recording.is_sending and found is begun:
                 self._pause(plans, place, begun.epoch, call)
             recording.forget()
             raise
-        others = begun.ended()
+        others = begun.recorded()
         try:
             fault = recording.fault or recording.trace.fault
             if fault is not None:
@@ -307,7 +316,7 @@ class Pipeline:
                 raise InconclusiveRecording(decline.SETTINGS_CHANGED)
             if since != self.environment.changes:
                 raise InconclusiveRecording(decline.SETTINGS_CHANGED)
-            if begun.is_final:
+            if begun.state is State.REFUSED:
                 return
             self._look_for_strangers(recording.trace.stranger, call.key)
             given = (headers, kwargs.get("headers"), kwargs.get("extra_headers"), self.maker.litellm.headers)
@@ -322,7 +331,8 @@ class Pipeline:
                 call.conversation,
             )
             plan.log = self.logs.template(recording, plan, (_fixed(call), passed), self.environment.listening)
-            before = getattr(begun.plan, "plan", begun.plan) or (begun.shown and begun.shown.plan)
+            serving = begun.serving
+            before = serving.plan if serving is not None else begun.observed and begun.observed.plan
             if before is not None:
                 self._widen(plan, before, call.key)
                 plan.rewriting.take(before.rewriting)
@@ -334,39 +344,39 @@ class Pipeline:
                     shown = opener.ObservedStream(recording, kwargs, plan, read)
                 else:
                     shown = success.ObservedCall(recording.pictures, kwargs, recording.result, plan, read)
-                if begun.shown is None:
-                    begun.shown = shown
+                if begun.observed is None:
+                    begun.observed = shown
                     if not others:
-                        plans[place] = ShownOnce(begun.epoch, shown)
+                        plans[place] = PlanSlot.seen_once(begun.epoch, shown)
                     return
             refuse = functools.partial(self.refuse, plans, place, call.key)
             if streaming:
                 body = recording.sent[0].request.content
                 are_current = functools.partial(self._is_epoch, plan.epoch)
-                plan.opening = self.openings.opening(begun.shown, shown, recording, body, are_current, refuse)
+                plan.opening = self.openings.opening(begun.observed, shown, recording, body, are_current, refuse)
             elif recording.pictures is not None:
                 reply = recording.sent[0].reply
                 answer = plan.answer(reply.status, reply.headers, reply.body)
                 assert recording.pricing is not None  # or there is no plan
                 total = self.maker.total(recording.pricing)
-                earlier = begun.plan and begun.plan.notifier
-                plan.notifier = self.notifiers.notifier(begun.shown, shown, answer, total, earlier, refuse)
-            plans[place] = self.proof.placed(place, made, begun.plan)
+                earlier = None if serving is None else serving.plan.notifier
+                plan.notifier = self.notifiers.notifier(begun.observed, shown, answer, total, earlier, refuse)
+            plans[place] = self.proof.placed(place, made, serving)
             return
         except InconclusiveRecording as error:
             self.gate.decline(decline.INCONCLUSIVE.of(error.reason))
             self._leave(plans, place, begun, others)
         except NotWritable as error:
             self.gate.decline(error.reason)
-            begun.reason, begun.is_final = error.reason, True
+            begun.refuse(error.reason)
         except Unrepeatable as error:
             self.gate.decline(decline.UNLEARNABLE.of(error.reason))
-            begun.reason, begun.is_final = decline.REFUSED.of(error.reason), True
-            if begun.plan is not None:
-                plans[place] = begun.plan
+            begun.refuse(decline.REFUSED.of(error.reason))
+            if begun.serving is not None:
+                plans[place] = begun.serving
         except Exception as error:
             self.gate.fault(error)
-            begun.is_final = True
+            begun.refuse()
         finally:
             recording.forget()
         self.fresh.discard(call.key)
@@ -405,11 +415,10 @@ class Pipeline:
             raise InconclusiveRecording(decline.MESSAGES_CHANGED)
         return conversation
 
-    def refuse(self, plans: dict[Any, Any], place: Any, key: bytes, difference: str) -> None:
+    def refuse(self, plans: dict[Any, PlanSlot], place: Any, key: bytes, difference: str) -> None:
         """Leave calls with this ``key``, whose plan at ``place`` does something otherwise than stock, to stock."""
         epoch, _, kind = key.partition(b" ")
-        refused = plans[place] = Refused(int(epoch))
-        refused.reason, refused.is_final = self.proof.refuse(kind, difference), True
+        plans[place] = PlanSlot.refused(int(epoch), self.proof.refuse(kind, difference))
 
     def _widen(self, plan: chat.Plan, other: chat.Plan, key: bytes) -> None:
         """Let ``plan`` hold where ``other`` does.
@@ -427,27 +436,29 @@ class Pipeline:
             self.bound.add(key)
             raise InconclusiveRecording(error.reason) from None
 
-    def _leave(self, plans: dict[Any, Any], place: Any, begun: Refused, others: int, *, failed: bool = False) -> None:
+    def _leave(
+        self, plans: dict[Any, PlanSlot], place: Any, begun: PlanSlot, others: int, *, failed: bool = False
+    ) -> None:
         """Leave at ``place`` what was there before a call that showed nothing, unless ``others`` are being watched.
 
         What an earlier call has shown is kept where this one does not contradict it: it ``failed``, or both have been
         watched at the same time.
         """
-        if begun.plan is not None:
-            plans[place] = begun.plan
-        elif plans.get(place) is begun and not others and not begun.is_final:
+        if plans.get(place) is not begun:
+            return
+        if begun.serving is not None:
+            plans[place] = begun.serving
+        elif not others and begun.state is State.RECORDING:
             plans.pop(place)
-            if begun.shown is not None and (failed or begun.pairs):
-                plans[place] = ShownOnce(begun.epoch, begun.shown)
+            if begun.observed is not None and (failed or begun.is_paired):
+                plans[place] = PlanSlot.seen_once(begun.epoch, begun.observed)
 
-    def _pause(self, plans: dict[Any, Any], place: Any, epoch: int, call: Call) -> None:
+    def _pause(self, plans: dict[Any, PlanSlot], place: Any, epoch: int, call: Call) -> None:
         """Do not watch more calls like one that failed before a request left: each would, and cost the watching."""
         self.gate.decline(decline.UNLEARNABLE.of(decline.FAILS_UNSENT))
         self.fresh.discard(call.key)
         if place not in plans:
-            plans[place] = paused = Refused(epoch)
-            paused.reason, paused.is_final = decline.FAILS_UNSENT, True
-            paused.expires = time.time() + _PAUSE_SECONDS
+            plans[place] = PlanSlot.refused(epoch, decline.FAILS_UNSENT, time.time() + _PAUSE_SECONDS)
 
     def messages_as_sent(self, call: Call) -> Any:
         """Return the messages that have been sent for ``call``, if its caller has changed them since; else None."""
@@ -498,14 +509,14 @@ class Pipeline:
 
         Where callbacks are told, that says too little: the next call is compared in all.
         """
-        candidate = call.candidate
-        answer = None if candidate is None else plan.answer(reply.status, reply.headers, reply.body)
-        if candidate is None or answer is None:
+        slot = call.slot
+        answer = None if slot is None else plan.answer(reply.status, reply.headers, reply.body)
+        if slot is None or answer is None:
             return
         if plan.notifier is None:
-            candidate.note(outlines.of_reply(answer.text().encode(), self.proof.clues))
+            slot.note(outlines.of_reply(answer.text().encode(), self.proof.clues))
         else:
-            candidate.ask()
+            slot.ask()
 
     def meeting(self, plan: chat.Plan, post: OutboundRequest, reply: Reply | None) -> Any:
         """Return a context in which stock meets ``reply`` as its first exchange; nothing is learned.
@@ -590,7 +601,7 @@ class Pipeline:
             answer = plan.answer(reply.status, reply.headers, reply.body)
             if answer is None:
                 return None, None
-            if call.candidate is not None and not call.candidate.fits(
+            if call.slot is not None and not call.slot.fits(
                 outlines.of_reply(answer.text().encode(), self.proof.clues)
             ):
                 return None, None
@@ -627,12 +638,11 @@ class Call:
 
     ``conversation`` says more of messages that are not of the plainest. ``started`` is when the call began
     (``time.time()``), ``reported`` among which metadata a router's strategy has said how it chose, and what; None if it
-    has not. ``objects`` is what the feed of its plan has read of what it passes. Where LiteLLM is not known,
-    ``candidate`` serves it, which is at ``place`` among plans.
+    has not. ``objects`` is what the notifier of its plan has read of what it passes. Where LiteLLM is not known,
+    ``slot`` serves it, which is at ``place`` among plans.
     """
 
     __slots__ = (
-        "candidate",
         "conversation",
         "encoded",
         "free",
@@ -642,6 +652,7 @@ class Call:
         "objects",
         "place",
         "reported",
+        "slot",
         "started",
     )
 
@@ -663,7 +674,7 @@ class Call:
         self.started = started
         self.conversation = conversation
         self.objects: list[Any] | None = None
-        self.candidate: Candidate | None = None
+        self.slot: PlanSlot | None = None
         self.place: tuple[dict[Any, Any], Any] | None = None
         self.reported: tuple[str, Any] | None = None
 
@@ -677,59 +688,12 @@ class Call:
         return self.messages if self.conversation is None else self.conversation
 
 
-class Refused:
-    """In a plan's place: there is none in this epoch, or not yet.
-
-    One call of the key is being watched. Where it takes two to learn what somebody is told, another one that begins
-    meanwhile is watched as well, so that a wave of calls shows all there is to learn.
-    """
-
-    _lock = threading.Lock()
-
-    def __init__(self, epoch: int, shown: success.ObservedCall | None = None, plan: Any = None) -> None:
-        self.epoch = epoch
-        self.shown = shown  # by an earlier watched call; the one that is running will be compared with it
-        self.plan = plan  # that serves other calls of the key, and shall serve this one's kind too
-        self.reason: Why = decline.REFUSED.of(decline.LEARNING_FAILED)  # where ``is_final``
-        self.is_final = False  # there will be none in this epoch
-        self.expires = float("inf")
-        self.pairs = False  # two calls have been watched at the same time
-        self._running = 1
-
-    def record_too(self, is_told: bool) -> bool:
-        """Return whether another call shall be watched while one is, and count it."""
-        if not is_told or self.is_final or self.shown is not None or self.plan is not None:
-            return False
-        with self._lock:
-            if self._running != 1:
-                return False
-            self._running, self.pairs = 2, True
-            return True
-
-    def ended(self) -> int:
-        """Note that a watched call has ended; return how many others are still running."""
-        with self._lock:
-            self._running -= 1
-            return self._running
-
-
-class ShownOnce:
-    """In a plan's place: one call has shown what callbacks are told in epoch ``of``; the next is watched as well."""
-
-    epoch, expires = -1, 0.0  # outdated
-
-    def __init__(self, of: int, shown: success.ObservedCall) -> None:
-        self.of = of
-        self.shown = shown
-
-
-def _difference(plan: Any, call: Call, read: Any) -> Why:
-    """Return in what ``call`` differs from those that ``plan`` was learned from; ``read`` is the feed's answer."""
+def _difference(plan: chat.Plan, call: Call, read: Any) -> Why:
+    """Return in what ``call`` differs from those that ``plan`` was learned from; ``read`` is its notifier's answer."""
     if type(read) is tuple:
         return decline.VALUE_DIFFERS.of(decline.place(read))
-    made = getattr(plan, "plan", plan)
-    for name, value in made.free.items():
-        if call.free[name] != value and name not in made.places:
+    for name, value in plan.free.items():
+        if call.free[name] != value and name not in plan.places:
             return decline.VALUE_DIFFERS.of(decline.place((name,)))
     return decline.MESSAGES_DIFFER
 

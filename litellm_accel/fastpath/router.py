@@ -20,7 +20,8 @@ from litellm_accel.fastpath.notify.success import REPORT
 from litellm_accel.fastpath.passage import Passage
 from litellm_accel.fastpath.pipeline import LEARN, Call, Pipeline
 from litellm_accel.fastpath.plans.maker import without_routers
-from litellm_accel.fastpath.plans.proof import Candidate, Differs
+from litellm_accel.fastpath.plans.proof import Differs
+from litellm_accel.fastpath.plans.slot import State
 from litellm_accel.fastpath.plans.templates import InconclusiveRecording
 from litellm_accel.fastpath.router_state import CREDENTIALS, RoutedPlan, RouterState, RouterStates
 from litellm_accel.fastpath.transport import outbound
@@ -31,6 +32,8 @@ _BUCKETS = ("metadata", "litellm_metadata")
 _ABSENT: Any = object()
 # Headers that say what other calls have left.
 _REMAINING = "x-ratelimit-remaining-"
+# What a call in a thread was given: the router, the model, the messages, and what it passes by name.
+Given = tuple[Any, str, Any, dict[str, Any]]
 
 
 class RouterHandler:
@@ -148,14 +151,16 @@ class RouterHandler:
     def completion(self, router: Any, model: str, messages: Any, /, **kwargs: Any) -> Any:
         """Serve ``Router.completion``."""
         passage = Passage(self.stock, self.pipeline.gate.fault)
+        given = router, model, messages, kwargs
         self._running.add(passage)
         try:
-            return self._begun(passage, router, model, messages, kwargs)
+            return self._begun(passage, given)
         finally:
             self._running.discard(passage)
 
-    def _begun(self, passage: Passage, router: Any, model: str, messages: Any, kwargs: dict[str, Any]) -> Any:
+    def _begun(self, passage: Passage, given: Given) -> Any:
         """Return the result of a call of ``completion``."""
+        router, model, messages, kwargs = given
         try:
             started = time.time()
             admitted = self._admit("router", router, model, messages, kwargs, started) if self.pipeline.open() else None
@@ -165,40 +170,24 @@ class RouterHandler:
             if passage.passes(error):
                 raise
             return passage.resume(router, model, messages, **kwargs)
-        arguments = passage, router, model, messages, kwargs, *admitted
         if asyncio._get_running_loop() is None:
-            return self._guarded(*arguments)
+            return self._guarded(passage, given, admitted)
         with ThreadPoolExecutor(max_workers=1) as thread:  # as stock does in an event loop
-            return thread.submit(self._guarded, *arguments).result()
+            return thread.submit(self._guarded, passage, given, admitted).result()
 
-    def _guarded(
-        self,
-        passage: Passage,
-        router: Any,
-        model: str,
-        messages: Any,
-        kwargs: dict[str, Any],
-        known: RouterState,
-        call: Call,
-    ) -> Any:
+    def _guarded(self, passage: Passage, given: Given, admitted: tuple[RouterState, Call]) -> Any:
         """Return the result of a call that has been admitted, in a thread without a running event loop."""
         try:
-            return self._completion(passage, router, model, messages, kwargs, known, call)
+            return self._completion(passage, given, admitted)
         except BaseException as error:
             if passage.passes(error):
                 raise
+        router, model, messages, kwargs = given
         return passage.resume(router, model, messages, **kwargs)
 
-    def _completion(
-        self,
-        passage: Passage,
-        router: Any,
-        model: str,
-        messages: Any,
-        kwargs: dict[str, Any],
-        known: RouterState,
-        call: Call,
-    ) -> Any:
+    def _completion(self, passage: Passage, given: Given, admitted: tuple[RouterState, Call]) -> Any:
+        router, model, messages, kwargs = given
+        known, call = admitted
         pipeline, stock = self.pipeline, passage.run
         args = (model, messages)
         request = _request(model, messages, kwargs)
@@ -303,7 +292,7 @@ class RouterHandler:
             return None
         limits = call.kwargs, deployment["litellm_params"], known.attributes["default_litellm_params"]
         limit = next((found for held in limits if (found := held.get("max_tokens")) is not None), None)
-        reason = self.pipeline.cut.reason(deployment["litellm_params"]["model"], call.messages, limit)
+        reason = self.pipeline.token_limits.reason(deployment["litellm_params"]["model"], call.messages, limit)
         if reason is not None:
             self.pipeline.gate.decline(reason)
             return None
@@ -371,9 +360,9 @@ class RouterHandler:
         routed = lambda plan: RoutedPlan(self.routers, router, deployment, group, plan, is_told)  # noqa: E731
         params = deployment["litellm_params"]
         check = None
-        candidate = known.plans.get(place)
-        if type(candidate) is Candidate:
-            check = Bookkeeping(self._running, known, router, group, candidate.made, deployment, is_async)
+        slot = known.plans.get(place)
+        if slot is not None and slot.state is State.PROVING:
+            check = Bookkeeping(self._running, known, router, group, slot.made, deployment, is_async)
         return self.pipeline.watching(
             known.plans, place, call, params.get("extra_headers") or (), routed, params, check
         )

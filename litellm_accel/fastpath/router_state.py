@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from types import FunctionType
 from typing import Any
 
 from litellm_accel.fastpath import decline, passage
@@ -18,8 +17,10 @@ from litellm_accel.fastpath.notify.success import REPORT
 from litellm_accel.fastpath.owner_cache import OwnerCache
 from litellm_accel.fastpath.plans import recorder
 from litellm_accel.fastpath.plans.maker import FIRST_ATTEMPT
+from litellm_accel.fastpath.plans.slot import PlanSlot
 from litellm_accel.fastpath.plans.templates import Unrepeatable
 from litellm_accel.hot import chat, watch
+from litellm_accel.stock import guard
 
 # Arguments that make LiteLLM build a deployment for one call.
 CREDENTIALS = frozenset(("api_base", "api_key", "api_version", "base_url", "custom_llm_provider", "headers"))
@@ -89,12 +90,9 @@ class RouterStates:
         if not hasattr(holder, "__dict__"):
             return None
         found: RouterState | None = self._known.get(holder)
-        if found is not None and found.attributes is vars(router):  # not a copy's, which has the same chat
-            if not found.watch.changed():
-                return found
-            if not found.watch.differences():
-                found.watch.mark()
-                return found
+        # A copy of a router has the same chat.
+        if found is not None and found.attributes is vars(router) and not guard.differs(found.watch):
+            return found
         found = self._known[holder] = RouterState(self, router)
         return found
 
@@ -134,7 +132,7 @@ class RouterState:
     """One router as it was when last looked at; a change makes a new one."""
 
     def __init__(self, routers: RouterStates, router: Any) -> None:
-        self.plans: dict[tuple[Any, ...], Any] = {}
+        self.plans: dict[tuple[Any, ...], PlanSlot] = {}
         self.forgotten = 0
         self.attributes = vars(router)
         self._formats = routers.formats
@@ -205,9 +203,8 @@ class RouterState:
         if type(cache.in_memory_cache) is not routers.memory_cache:
             return decline.ROUTER_CACHE
         for held in (router, cache, cache.in_memory_cache, router.service_logger_obj):
-            for name in vars(held):
-                if type(getattr(type(held), name, None)) is FunctionType:
-                    return decline.PATCHED.of(name)
+            if (name := guard.put_onto(held)) is not None:
+                return decline.PATCHED.of(name)
         for deployment in router.model_list:
             if odd := {"model_name", "litellm_params", "model_info"} ^ set(deployment):
                 return decline.DEPLOYMENT_SETTING.of(str(next(iter(odd))))
@@ -227,10 +224,6 @@ class RoutedPlan:
         self, routers: RouterStates, router: Any, deployment: Any, group: str, plan: chat.Plan, listening: bool
     ) -> None:
         self.plan = plan
-        self.epoch = plan.epoch
-        self.kinds = plan.kinds
-        self.rewriting = plan.rewriting
-        self.covers = plan.covers
         self.deployment = deployment
         self.as_learned = _copy(deployment)
         self.model = deployment["litellm_params"]["model"]
@@ -265,17 +258,6 @@ class RoutedPlan:
         self._succeeded = routers.metrics.increment_deployment_successes_for_current_minute
         self._mark = routers.mark
         self._router = routers.module.Router
-
-    @property
-    def expires(self) -> float:
-        """When the plan must be learned again (``time.time()``)."""
-        moment: float = self.plan.expires
-        return moment
-
-    @property
-    def notifier(self) -> Any:
-        """What tells callbacks of the plan's successes, None if there are none."""
-        return self.plan.notifier
 
     def is_of(self, deployment: Any) -> bool:
         """Return whether this is the plan of ``deployment``: equal ones have the same identifier, and the same plan."""
@@ -362,7 +344,7 @@ def _tokens(result: Any) -> int:
     return int(getattr(getattr(result, "usage", None), "total_tokens", 0) or 0)
 
 
-# What a pinned router does before the router's own methods, or in their place, see ``guard.around``.
+# What a pinned router does before the router's own methods, or in their place, see ``passage.around``.
 
 
 def _chosen(router: Any, *args: Any, **kwargs: Any) -> tuple[Any, None] | None:

@@ -17,7 +17,7 @@ from typing import Any
 from litellm_accel import hot
 from litellm_accel.fastpath import decline
 from litellm_accel.hot import routing as _hot
-from litellm_accel.routing.filters import MAPPED_PROVIDERS
+from litellm_accel.stock.providers import MAPPED
 
 _NUMBERS = (int, float)
 # What stock calls on the router itself when it counts.
@@ -61,7 +61,7 @@ class Limits:
         seen = _hot.Snapshot(parts)
         parsed = router.get_deployment(model_id=model_id)
         provider = self._get_provider(model=model, litellm_params=parsed.litellm_params)[1]
-        if provider not in MAPPED_PROVIDERS:
+        if provider not in MAPPED:
             raise _hot.Unserved(decline.CHANGING_LIMITS)
         try:
             info = router.get_router_model_info(deployment=parsed, received_model_name=model_group)

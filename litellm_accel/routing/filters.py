@@ -18,28 +18,10 @@ from typing import Any, NamedTuple
 from litellm_accel.fastpath import decline
 from litellm_accel.hot import routing as _hot
 from litellm_accel.stock import seams
+from litellm_accel.stock.providers import MAPPED
 
 Deployment = dict[str, Any]
 
-# Providers whose model information and parameters come from tables alone; others may ask a server, or log.
-MAPPED_PROVIDERS = frozenset(
-    {
-        "anthropic",
-        "bedrock",
-        "cohere",
-        "deepseek",
-        "fireworks_ai",
-        "gemini",
-        "groq",
-        "mistral",
-        "openai",
-        "openrouter",
-        "perplexity",
-        "together_ai",
-        "vertex_ai",
-        "xai",
-    }
-)
 _NUMBERS = (int, float)
 _LONGEST_COUNTED = 32_768  # characters; longer prompts are counted by stock, off the event loop
 _REMEMBERED = 256  # demands of requests, a group
@@ -190,9 +172,9 @@ class Checks:
         if router._discovered_model_info_cache.cache_dict or "*" in params["model"]:
             raise _hot.Unserved(decline.CHANGING_LIMITS)
         provider = self._provider(params, params["model"])
-        if provider not in MAPPED_PROVIDERS and not (provider == "azure" and base is not None):
+        if provider not in MAPPED and not (provider == "azure" and base is not None):
             raise _hot.Unserved(decline.CHANGING_LIMITS)
-        if base is not None and self._provider(params, base) not in MAPPED_PROVIDERS | {"azure"}:
+        if base is not None and self._provider(params, base) not in MAPPED | {"azure"}:
             raise _hot.Unserved(decline.CHANGING_LIMITS)
         try:
             found = router.get_router_model_info(deployment=deployment, received_model_name=name)

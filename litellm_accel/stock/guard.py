@@ -1,6 +1,7 @@
-"""Whose a function, a class or an object is: a package's own, or somebody's mock, wrapper or replacement.
+"""Whose a function, a class or an object is, and whether it has changed.
 
-What is gone around must be the packages' own, since nobody else would be asked.
+What is gone around must be the packages' own, and stay as it is: somebody's mock, wrapper or replacement would not be
+called.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ import sys
 import types
 from pathlib import Path
 from types import FunctionType, MethodType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from litellm_accel.hot import watch
 
 #: The packages that are relied on.
 PACKAGES = ("litellm", "openai", "httpx", "httpcore", "aiohttp", "pydantic")
@@ -79,6 +83,43 @@ def is_stock(value: Any) -> bool:
     if not callable(value):
         return True
     return kind in _BUILT_IN if kind.__module__ == "builtins" else _root(kind) in _ROOTS
+
+
+def is_defined_at(function: FunctionType, module: str, path: str) -> bool:
+    """Return whether ``function`` is what its package defines as ``path`` in ``module``, not what was put there."""
+    if function.__module__ != module or function.__qualname__ != path:
+        return False
+    package = sys.modules[module.partition(".")[0]]
+    return function.__code__.co_filename.startswith(tuple(package.__path__))
+
+
+def is_disguised(value: Any) -> bool:
+    """Return whether ``value`` is a wrapper that says it is a function."""
+    return isinstance(value, FunctionType) and type(value) is not FunctionType
+
+
+def put_onto(held: Any) -> str | None:
+    """Return the name of a method of its class that somebody has put onto the object ``held``, or None."""
+    kind = type(held)
+    return next((name for name in vars(held) if callable(getattr(kind, name, None))), None)
+
+
+def fields_of(kind: type) -> frozenset[str]:
+    """Return the names of what a new object of ``kind`` holds; any other has been put onto it."""
+    return frozenset(vars(kind()))
+
+
+def differs(watched: watch.Watch) -> bool:
+    """Return whether anything that is ``watched`` is another object than at the last mark.
+
+    What was written with the same value is marked.
+    """
+    if not watched.changed():
+        return False
+    if watched.differences():
+        return True
+    watched.mark()
+    return False
 
 
 class Origin(enum.Enum):

@@ -1,8 +1,9 @@
-"""Whether a module has only loaded what it had put off until the first need.
+"""Whether a module or a model has only loaded what it had put off until the first need.
 
 No call that was watched earlier can have used what was not there yet, so that what it has shown still holds. Modules
 put things off in two ways: their ``__getattr__`` provides a name, or a function without parameters, which cannot be
-told what to put there, fills a global that it has found empty.
+told what to put there, fills a global that it has found empty. Pydantic builds the validator of a model whose
+``defer_build`` is set, and what goes with it, when it makes the first one.
 """
 
 from __future__ import annotations
@@ -10,17 +11,35 @@ from __future__ import annotations
 import dis
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import FunctionType, ModuleType
 from typing import Any
 
+from pydantic import BaseModel
+
 from litellm_accel.stock.guard import is_stock
 
+# What stands in a model's class for what is not built.
+_PUT_OFF = "pydantic._internal._mock_val_ser"
+_BUILT_OF = ("builtins", "inspect", "pydantic", "pydantic_core")
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 
 
-def is_late_load(module: ModuleType, name: str, before: Any, missing: Any) -> bool:
-    """Return whether ``module`` has loaded ``name``, which held ``before``; ``missing`` if it was not there."""
+def is_late_load(owner: ModuleType | type, name: str, before: Any, missing: Any) -> bool:
+    """Return whether ``owner`` has loaded ``name``, which held ``before``; ``missing`` if it was not there."""
+    if isinstance(owner, type):
+        return issubclass(owner, BaseModel) and _is_built(owner, name, before, missing)
+    return _is_imported(owner, name, before, missing)
+
+
+def _is_built(model: type[BaseModel], name: str, before: Any, missing: Any) -> bool:
+    is_of_build = name.startswith("__pydantic_") or name == "__signature__"
+    is_empty = before is missing or before is False or _is_empty(before) or type(before).__module__ == _PUT_OFF
+    home = type(vars(model).get(name)).__module__.partition(".")[0]
+    return is_of_build and is_empty and model.__pydantic_complete__ and home in _BUILT_OF
+
+
+def _is_imported(module: ModuleType, name: str, before: Any, missing: Any) -> bool:
     held = vars(module).get(name, missing)
     if held is missing or type(held) in _PLAIN or not (is_stock(held) and is_stock(type(held))):
         return False
@@ -44,7 +63,18 @@ def _is_provided(module: ModuleType, name: str, held: Any) -> bool:
     is_of_package = home.partition(".")[0] == module.__name__.partition(".")[0]
     if is_of_package and getattr(sys.modules.get(home), own, None) is held:
         return True
-    return not is_named and name in _texts(provide.__code__.co_consts)
+    if is_named:
+        return False
+    return name in _texts(provide.__code__.co_consts) or any(name in table for table in _tables(module, provide))
+
+
+def _tables(module: ModuleType, provide: FunctionType) -> Iterator[Mapping[Any, Any]]:
+    """Yield the tables of the modules that ``provide``, a function of ``module``, imports when it is called."""
+    for step in dis.get_instructions(provide.__code__):
+        if step.opname == "IMPORT_NAME":
+            for name in (step.argval, f"{module.__package__}.{step.argval}"):
+                held = vars(sys.modules[name]) if name in sys.modules else {}
+                yield from (table for table in list(held.values()) if isinstance(table, Mapping))
 
 
 def _is_filled(module: ModuleType, name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -13,6 +13,8 @@ from pydantic import BaseModel
 
 # How a call's ``Logging`` object is told of the first chunk of a stream.
 _FIRST_CHUNK = ("update_completion_start_time", "_update_completion_start_time")
+# What the function takes that puts the chunks of a stream together.
+_OF_BUILDER = ("chunks", "messages", "start_time", "end_time", "logging_obj", "count_prompt_tokens")
 # What serving a router's calls takes of its module and of its class.
 _OF_ROUTERS = ("RouterCacheEnum", "deployment_has_io_token_limits")
 _METHODS = (
@@ -55,6 +57,21 @@ def leaves_out_unset() -> bool:
     return dump is not None and not dump(_Unset())
 
 
+@functools.cache
+def ends_lines_early() -> bool:
+    """Return whether the SDK takes an event of which only the last line feed is still to come."""
+    has_ended = False
+
+    def packets() -> Iterator[bytes]:
+        nonlocal has_ended
+        yield b"data: 1\r\n\r"
+        has_ended = True
+
+    for _ in importlib.import_module("openai._streaming").SSEDecoder().iter_bytes(packets()):
+        return not has_ended
+    return False
+
+
 class _Unset(BaseModel):
     default: int = 0
 
@@ -71,6 +88,15 @@ def ends_streams_by_known_steps() -> bool:
         and len(inspect.signature(step).parameters) == count
         for name, count in steps.items()
     )
+
+
+def builds_streams_elsewhere() -> ModuleType | None:
+    """Return the module in which LiteLLM puts ended streams together, in releases that do so by steps of its own."""
+    builder = vars(importlib.import_module("litellm.main")).get("stream_chunk_builder")
+    home = importlib.import_module("litellm.litellm_core_utils.streaming_chunk_builder_utils")
+    if type(builder) is not FunctionType or builder.__module__ != home.__name__:
+        return None
+    return home if tuple(inspect.signature(builder).parameters) == _OF_BUILDER else None
 
 
 def taken_by(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:

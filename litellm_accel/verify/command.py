@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -42,7 +44,10 @@ from litellm_accel.verify.sides import ForkServer, fork_server
     type=click.Path(file_okay=False, path_type=Path),
     help="Where the record goes. Default: the user's cache directory.",
 )
-def verify_command(chosen: tuple[str, ...], patterns: tuple[str, ...], thorough: bool, directory: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+def verify_command(
+    chosen: tuple[str, ...], patterns: tuple[str, ...], thorough: bool, directory: Path | None, as_json: bool
+) -> None:
     """Compare accelerated LiteLLM with stock in this environment and record what is proven.
 
     Scenarios are played in both, against a provider on the loopback interface: each through one of its entry points,
@@ -54,12 +59,14 @@ def verify_command(chosen: tuple[str, ...], patterns: tuple[str, ...], thorough:
     played = [name for name in components if not patterns or comparison.matching(name, patterns)]
     if not played:
         raise click.ClickException(f"no scenario of {' or '.join(components)} matches {' or '.join(patterns)}")
-    console = Console()
+    console = Console(stderr=as_json)
     equal = True
+    results: dict[str, Any] = {}
     with fork_server() as server:
         for component in played:
-            result = _run(component, patterns, thorough, server, console)
+            result = _run(component, patterns, thorough, server)
             _show(result, console)
+            results[component] = counts(result)
             equal = equal and result.ok
             if result.ok and not patterns and not result.proves:
                 console.print(f"No record: {component} has served no call.", style="red")
@@ -69,6 +76,8 @@ def verify_command(chosen: tuple[str, ...], patterns: tuple[str, ...], thorough:
                     console.print(f"Record: {records.write(result, directory)}", soft_wrap=True)
                 except OSError as error:
                     raise click.ClickException(f"proven, but the record cannot be written: {error}") from None
+    if as_json:
+        click.echo(json.dumps(results, indent=2))
     if not equal:
         sys.exit(1)
 
@@ -83,9 +92,7 @@ def _show(result: comparison.Result, console: Console) -> None:
             console.print(escape(f"{verdict.run.id} left to stock: {reasons}"), style="yellow", soft_wrap=True)
 
 
-def _run(
-    component: str, patterns: tuple[str, ...], thorough: bool, server: ForkServer | None, console: Console
-) -> comparison.Result:
+def _run(component: str, patterns: tuple[str, ...], thorough: bool, server: ForkServer | None) -> comparison.Result:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(f"verify {component}", total=None)
@@ -97,6 +104,17 @@ def _run(
             return comparison.run(component, patterns=patterns, thorough=thorough, forked=server, progress=advance)
         except (ValueError, RuntimeError) as error:
             raise click.ClickException(str(error)) from None
+
+
+def counts(result: comparison.Result) -> dict[str, Any]:
+    """Return how many runs there were, in how many calls were served, and which differ, with the time in seconds."""
+    return {
+        "runs": len(result.verdicts),
+        "served": sum(verdict.way in ("served", "mixed") for verdict in result.verdicts),
+        "unserved": sum(verdict.unserved for verdict in result.verdicts),
+        "different": [verdict.run.id for verdict in result.failed],
+        "seconds": round(result.seconds, 1),
+    }
 
 
 def table(result: comparison.Result) -> Table:

@@ -220,8 +220,8 @@ class Recorder:
         with self._lock:
             described = None
             while described is None:
-                # A thread of LiteLLM's may write into the payload meanwhile, and LiteLLM says nothing of what a function
-                # that is told raises.
+                # A thread of LiteLLM may write into the payload meanwhile; LiteLLM is silent on what a function raises
+                # that is told of it.
                 with _without_collision():
                     described = {name: describe(value, name) for name, value in values.items()}
             main = threading.current_thread() is threading.main_thread()

@@ -32,6 +32,7 @@ import litellm_accel
 from litellm_accel import _backend, patching
 from litellm_accel.components import cost
 from litellm_accel.components.base import Unavailable
+from litellm_accel.stock.providers import PRICED_BY_LIST
 
 
 def outcome(function: Callable[..., Any], arguments: dict[str, Any]) -> tuple[Any, ...]:
@@ -148,7 +149,7 @@ def test_every_chat_model(pair: Pair, backend: str) -> None:
         for used in [USAGES[0], *USAGES]:
             arguments = {**defaults, "model": model, "custom_llm_provider": provider, "usage_object": used}
             assert outcome(accelerated, arguments) == outcome(stock, arguments), (model, provider, used)
-        if provider in cost._PROVIDERS:
+        if provider in PRICED_BY_LIST:
             outcomes["served" if pair.gate.served - served == len(USAGES) else "left to stock"] += 1
     assert pair.gate.faults == 0, pair.gate.last_fault
     assert outcomes["served"] > 0.9 * outcomes.total(), (outcomes, pair.gate.declined)
@@ -162,7 +163,7 @@ def test_responses_of_every_provider(pair: Pair) -> None:
     )
     served = checked = 0
     for provider, models in by_provider:
-        for model in list(models)[:2] if provider in cost._PROVIDERS else ():
+        for model in list(models)[:2] if provider in PRICED_BY_LIST else ():
             bare = model.removeprefix(f"{provider}/")
             for arguments in (
                 {"response": response(bare, provider)},
@@ -342,10 +343,19 @@ DECLINED: list[tuple[str, str, dict[str, Any]]] = [
     ("custom pricing", "completion_cost", {"completion_response": response(), "custom_cost_per_token": BY_HAND}),
     ("custom pricing", "completion_cost", {"completion_response": response(), "custom_pricing": True}),
     ("custom pricing", "cost_per_token", {"model": "gpt-4o", "custom_cost_per_second": 0.1, "response_time_ms": 10.0}),
-    ("unusual arguments", "completion_cost", {"completion_response": response(), "messages": [{"content": "a"}]}),
-    ("unusual arguments", "completion_cost", {"completion_response": response(), "optional_params": {"model_id": "a"}}),
-    ("unusual arguments", "cost_per_token", {"model": "gpt-4o", "prompt_characters": 3}),
-    ("unusual arguments", "cost_per_token", {"model": 3}),
+    (
+        "unusual argument messages",
+        "completion_cost",
+        {"completion_response": response(), "messages": [{"content": "a"}]},
+    ),
+    (
+        "unusual argument optional_params",
+        "completion_cost",
+        {"completion_response": response(), "optional_params": {"model_id": "a"}},
+    ),
+    ("unusual argument prompt_characters", "cost_per_token", {"model": "gpt-4o", "prompt_characters": 3}),
+    ("unusual argument model", "cost_per_token", {"model": 3}),
+    ("unusual argument service_tier", "cost_per_token", {"model": "gpt-4o", "service_tier": 3}),
     ("other call type", "cost_per_token", {"model": "whisper-1", "call_type": "transcription"}),
     ("other call type", "cost_per_token", {"model": "gpt-4o", "call_type": "speech"}),
     ("unusual choices", "completion_cost", {"completion_response": response(message=ANNOTATED)}),

@@ -21,15 +21,16 @@ from litellm.litellm_core_utils import logging_utils
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.admission import environment as module
 from litellm_accel.fastpath.admission.environment import Environment
+from releases import routers_in_python
 
 
 def test_a_function_of_somebody_else_is_noticed_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     environment = Environment()
     assert environment.reason is None
     with monkeypatch.context() as patched:
-        patched.setattr(litellm.Router, "flush_cache", lambda *args: None)
+        patched.setattr(litellm.OpenAIGPTConfig, "map_openai_params", lambda *args: None)
         assert environment.watch.changed()
-        assert str(environment.refresh()) == "patched Router.flush_cache"
+        assert str(environment.refresh()) == "patched OpenAIGPTConfig.map_openai_params"
     assert environment.refresh() is None
 
 
@@ -85,7 +86,14 @@ def _own(*args: Any, **kwargs: Any) -> Any:
         "class",
     ],
 )
-@pytest.mark.parametrize("owner", [litellm.main, litellm.Router, litellm.main.openai_chat_completions])
+@pytest.mark.parametrize(
+    "owner",
+    [
+        litellm.main,
+        pytest.param(litellm.Router, marks=routers_in_python),
+        litellm.main.openai_chat_completions,
+    ],
+)
 def test_whatever_can_be_called_and_is_not_the_packages_own_is_noticed(
     monkeypatch: pytest.MonkeyPatch, owner: Any, value: Any
 ) -> None:

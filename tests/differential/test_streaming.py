@@ -252,6 +252,9 @@ def test_chunks_share_what_stock_s_chunks_share_and_nothing_else(provider: Provi
     assert stock == [True, False, False, False, False, False]
 
 
+KINDS = (streaming_handler.ModelResponseStream, streaming_handler.StreamingChoices, streaming_handler.Delta)
+
+
 # --- putting chunks together ------------------------------------------------------------------------------------------
 
 
@@ -308,15 +311,26 @@ def test_chunks_are_put_together_as_stock_does(provider: Provider, accelerated: 
 
 @pytest.mark.parametrize("profile", ["plain", "openai"])
 def test_few_chunks_are_left_of_a_plain_stream(provider: Provider, hot: Any, profile: str) -> None:
-    kinds = (streaming_handler.ModelResponseStream, streaming_handler.StreamingChoices, streaming_handler.Delta)
     chunks = chunks_of(provider, f'plain{{"chunks": 60, "size": 600, "profile": "{profile}"}}')
-    few = hot("streaming").condensed(chunks, kinds)
+    few = hot("streaming").condensed(chunks, KINDS)
     assert len(few) <= 4 < 60 < len(chunks)
     assert few[0] is chunks[0]
     assert few[-1] is chunks[-1]
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
     assert "".join(chunk.choices[0].delta.content or "" for chunk in few) == text
-    assert hot("streaming").bearing_usage(chunks, kinds[0]) == [c for c in chunks if getattr(c, "usage", None)]
+    assert hot("streaming").bearing_usage(chunks, KINDS[0]) == [c for c in chunks if getattr(c, "usage", None)]
+
+
+def test_texts_of_several_choices_are_kept_apart(provider: Provider, hot: Any) -> None:
+    def said(chunks: list[Any], index: int) -> str:
+        choices = [chunk.choices[0] for chunk in chunks if chunk.choices]
+        return "".join(choice.delta.content or "" for choice in choices if choice.index == index)
+
+    chunks = chunks_of(provider, 'plain{"n": 3, "chunks": 9, "size": 90}')
+    few = hot("streaming").condensed(chunks, KINDS)
+    texts = [said(chunks, index) for index in range(3)]
+    assert all(texts)
+    assert [said(few, index) for index in range(3)] == texts
 
 
 def spoken(chunks: list[Any]) -> list[Any]:
@@ -377,6 +391,9 @@ class Unpriced:
         self.asked.append(state(result))
         return 0.5
 
+    def record_native_bedrock_guardrail(self, result: Any) -> None:
+        """Later releases tell of every response."""
+
 
 @pytest.mark.parametrize("profile", ["plain", "openai"])
 def test_texts_are_put_together_as_stock_does(
@@ -405,6 +422,67 @@ def test_texts_are_put_together_as_stock_does(
         assert litellm_accel.status()["streaming"].faults == 0
     served = sum(each is not None for each in made)
     assert len(cases) / 3 < served / 2 < len(cases) - 4
+
+
+def test_a_builder_is_given_fewer_chunks_once_that_has_come_to_the_same(provider: Provider) -> None:
+    chunks = chunks_of(provider, 'plain{"chunks": 60, "size": 600}')
+    proof = Proof(hot.gate.Gate("streaming", 10))
+    fewer = builder.Fewer(litellm.stream_chunk_builder, KINDS, proof)
+    told = Unpriced()
+    for number in range(proof.calls):
+        found = fewer.of(chunks)
+        assert found is not None and found[1].is_on
+        response = litellm.stream_chunk_builder(chunks, HELLO, None, None, told)  # type: ignore[arg-type]
+        fewer.compare(found[0], response, found[1], HELLO, told, None)
+        assert told.model_call_details == {"custom_llm_provider": "openai"}, number
+    found = fewer.of(chunks)
+    assert found is not None and not found[1].is_on
+    assert len(found[0]) <= 4
+    made, stock = (litellm.stream_chunk_builder(held, HELLO) for held in (found[0], chunks))
+    assert state(made) == state(stock)
+    assert fewer.of(chunks_of(provider, "content-and-tools")) is None, "more than a text"
+
+
+def test_a_builder_that_goes_by_the_number_of_chunks_is_given_all(provider: Provider) -> None:
+    def counting(chunks: list[Any], *rest: Any) -> Any:
+        response: Any = litellm.stream_chunk_builder(chunks, *rest)
+        response.usage.completion_tokens = len(chunks)
+        return response
+
+    chunks = chunks_of(provider, 'plain{"chunks": 60, "size": 600}')
+    fewer = builder.Fewer(counting, KINDS, Proof(hot.gate.Gate("streaming", 10)))
+    found = fewer.of(chunks)
+    assert found is not None
+    fewer.compare(found[0], counting(chunks, HELLO), found[1], HELLO, None, None)
+    assert fewer.of(chunks) is None
+
+
+def test_where_streams_are_put_together_elsewhere_stock_does_so_of_fewer_chunks(
+    provider: Provider, accelerated: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seams, "ends_streams_by_known_steps", lambda: False)
+    monkeypatch.setattr(seams, "builds_streams_elsewhere", lambda: litellm.main)
+    given: list[Any] = []
+    of = builder.Fewer.of
+
+    def remember(self: builder.Fewer, chunks: list[Any]) -> Any:
+        given.append(of(self, chunks))
+        return given[-1]
+
+    monkeypatch.setattr(builder.Fewer, "of", remember)
+    answers = ('plain{"chunks": 60, "size": 600}', "content-and-tools", "reasoning", 'plain{"n": 2, "size": 60}')
+    cases = [chunks_of(provider, answer) for answer in answers]
+    cases += [cases[0][:1], [*cases[0][3:], *cases[0][:3]], []]
+    stock = [built(case) for case in cases]
+    with accelerated():
+        assert [built(case) for case in cases] == stock
+        assert litellm_accel.status()["streaming"].faults == 0
+        assert given[0] is not None and len(given[0][0]) <= 4
+        assert given[1] is None
+        whole = chunks_of(provider, answers[0])
+        assert given[-1] is not None and len(given[-1][0]) <= 4, "at the end of a stream"
+        assert served() > 60
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in whole)
 
 
 # --- opening ----------------------------------------------------------------------------------------------------------

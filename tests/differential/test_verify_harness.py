@@ -21,6 +21,7 @@ import pytest
 
 from litellm_accel.verify import comparison, masks, scenarios, sides
 from litellm_accel.verify.comparison import STOCK, Difference, differ
+from releases import routers_in_python
 
 PLAIN = "parameters/none@acompletion"
 
@@ -290,6 +291,7 @@ def test_a_right_call_passes(verdicts):
     assert verdicts[AFTERWARDS].ok and verdicts[AFTERWARDS].way == "served", str(verdicts[AFTERWARDS])
 
 
+@routers_in_python
 def test_the_state_of_a_router_and_what_must_be_served(forked):
     patterns = ("parameters/none@arouter",)
     result = comparison.run("chat", patterns=patterns, accelerator=f"{__name__}:miscounting", forked=forked)

@@ -19,8 +19,10 @@ import litellm
 import pytest
 
 from fastpath_switch import Switch
+from litellm_accel.fastpath.completion import CompletionHandler
 from litellm_accel.fastpath.pipeline import Pipeline
 from litellm_accel.fastpath.plans import recorder
+from litellm_accel.fastpath.plans.slot import State
 from litellm_accel.provider import Provider
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -84,6 +86,12 @@ class Broken:
         return None if answer is None else Broken(answer, "result")
 
 
+def break_plans(pipeline: Pipeline, part: str) -> None:
+    """Let one ``part`` of each plan fail."""
+    for slot in pipeline.plans.values():
+        slot.plan = slot.made = Broken(slot.plan, part)  # type: ignore[assignment]
+
+
 # ``body`` fails before anything is sent; the others after.
 @pytest.mark.parametrize("part", ["body", "request", "answer", "result"])
 @pytest.mark.parametrize("scenario", ["plain", "error-429", "broken-json"])
@@ -100,7 +108,7 @@ def test_a_fault_never_shows_and_never_sends_twice(
         await learned(provider)
         expected = await outcome()
         await learned(provider)  # the first error of a process loads more of LiteLLM
-        pipeline.plans.update({key: Broken(plan, part) for key, plan in pipeline.plans.items()})
+        break_plans(pipeline, part)
         provider.clear()
         return expected, await outcome()
 
@@ -114,7 +122,7 @@ def test_a_fault_never_shows_and_never_sends_twice(
 def test_ten_faults_open_the_breaker(provider: Provider, pipeline: Pipeline) -> None:
     async def calls() -> None:
         await learned(provider)
-        pipeline.plans.update({key: Broken(plan, "answer") for key, plan in pipeline.plans.items()})
+        break_plans(pipeline, "answer")
         for _ in range(12):
             await litellm.acompletion(**arguments(provider))
 
@@ -133,6 +141,16 @@ def test_a_fault_in_admission_leaves_the_call_to_stock(
     assert asyncio.run(litellm.acompletion(**arguments(provider))).choices
     assert litellm.completion(**arguments(provider)).choices
     assert pipeline.gate.faults == 2
+
+
+def test_what_would_end_a_coroutine_is_the_callers(pipeline: Pipeline) -> None:
+    def stock(**_: Any) -> None:
+        raise StopIteration("stock's own")
+
+    handler = CompletionHandler(pipeline)
+    handler.stock = stock  # type: ignore[assignment]
+    with pytest.raises(StopIteration, match="stock's own"):
+        handler.completion(model="a", messages=HELLO, mock_response="left to stock")
 
 
 # What makes stock judge a reply that comes late.
@@ -269,7 +287,7 @@ def test_cancellation_releases_the_connection(provider: Provider, pipeline: Pipe
         with pytest.raises(asyncio.CancelledError):
             await task
         assert not asyncio.all_tasks() - before
-        transport, _ = next(iter(pipeline.plans.values())).transports.get(asyncio.get_running_loop())
+        transport, _ = next(iter(pipeline.plans.values())).plan.transports.get(asyncio.get_running_loop())
         assert not transport.get_valid_client_session().connector._acquired
         assert (await litellm.acompletion(**arguments(provider))).choices
 
@@ -347,7 +365,7 @@ def test_cancellation_at_every_await(
             await asyncio.sleep(0.05)  # stock's own tasks end
             left = {task.get_coro().__qualname__ for task in asyncio.all_tasks() - before}  # type: ignore[union-attr]
             assert left <= {"LoggingWorker._worker_loop"}
-            transports = [plan.transports for plan in pipeline.plans.values() if hasattr(plan, "transports")]
+            transports = [slot.plan.transports for slot in pipeline.plans.values() if slot.state is State.READY]
             for held in transports:
                 transport, _ = held.get(asyncio.get_running_loop())
                 assert not transport.get_valid_client_session().connector._acquired

@@ -24,7 +24,7 @@ from fastpath_switch import without_callbacks
 from litellm_accel.components.streaming import Streams
 from litellm_accel.fastpath import passage
 from litellm_accel.fastpath.completion import CompletionHandler
-from litellm_accel.fastpath.plans.proof import Candidate
+from litellm_accel.fastpath.plans.slot import State
 from litellm_accel.fastpath.router import RouterHandler
 from litellm_accel.provider import Provider
 from litellm_accel.verify.worker import accelerated
@@ -135,8 +135,8 @@ class World:
             proof.refused.clear()
             proof.gate.switch(True)
         for router in self.routers.values():
-            known = self.made[RouterHandler].routers.state_of(router)
-            if known is not None:
+            known = RouterHandler in self.made and self.made[RouterHandler].routers.state_of(router)
+            if known:
                 known.plans.clear()
         litellm_accel.reset_errors()
 
@@ -274,9 +274,10 @@ def stock(world: World, scenario: Scenario, answer: str) -> Any:
 
 def is_candidate(world: World) -> bool:
     """Return whether the next call will be compared."""
-    known = (world.made[RouterHandler].routers.state_of(router) for router in world.routers.values())
+    routers = world.routers.values() if RouterHandler in world.made else ()
+    known = (world.made[RouterHandler].routers.state_of(router) for router in routers)
     held = [world.made[CompletionHandler].pipeline.plans, *(found.plans for found in known if found is not None)]
-    return any(type(plan) is Candidate for plans in held for plan in plans.values())
+    return any(slot.state is State.PROVING for plans in held for slot in plans.values())
 
 
 def served(world: World) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
 from dataclasses import asdict
@@ -31,8 +32,8 @@ AIM = 95
 
 def pinned() -> str:
     """Return the requirement by which this project pins LiteLLM."""
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    return next(line for line in lines if line.startswith("litellm=="))
+    (release,) = re.findall(r"^-c constraints/(.+)\.txt$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    return f"litellm=={release}"
 
 
 def verdict(outcome: Outcome, program: Path) -> list[str]:

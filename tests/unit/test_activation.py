@@ -17,7 +17,7 @@ import pytest
 
 import litellm_accel
 from litellm_accel import activation, components, import_watch
-from litellm_accel.components.base import Component, ProbeMismatch, Replaced, Replacement, Unproven
+from litellm_accel.components.base import Component, Native, ProbeMismatch, Replaced, Replacement, Unproven
 
 MISSING = "victim:missing does not exist in the installed LiteLLM"
 SOURCE = """
@@ -163,6 +163,17 @@ def test_strict_raises_and_leaves_everything_as_it_was(victim: ModuleType, regis
     assert caught.value.failures == {"two": MISSING}
     assert (victim.double.__code__, victim.triple.__code__) == codes
     assert [row.state for row in litellm_accel.status().components] == ["off", "off", "active"]
+
+
+def test_what_litellm_does_natively_is_not_missing(
+    victim: ModuleType, register: Register, caplog: pytest.LogCaptureFixture
+) -> None:
+    register(Part("one", "double"), Part("two", "triple", error=Native("it has a core of its own")))
+    litellm_accel.accelerate(strict=True)
+    row = litellm_accel.status()["two"]
+    assert (row.state, row.reason) == ("native", "it has a core of its own")
+    assert states() == ["active", "native"]
+    assert not caplog.records
 
 
 def test_faults_open_the_breaker_and_reset_errors_closes_it(victim: ModuleType, register: Register) -> None:

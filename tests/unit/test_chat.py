@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import gzip
 import json
+import uuid
+from http.cookiejar import Cookie
 from typing import Any
 
 import httpx
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from litellm_accel._cy import chat as compiled_chat
 from litellm_accel._py import chat as pure_chat
+from litellm_accel.fastpath.known_names import MESSAGE_KINDS
 
 HELLO = [{"role": "user", "content": "Hello"}]
 CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -139,7 +142,7 @@ def test_kinds_of_messages(hot: Any) -> None:
 
     def kinds(*messages: Any) -> set[str]:
         found = chat.kinds_of([*HELLO, *messages])
-        return {kind for kind, bit in chat.KINDS.items() if found & bit}
+        return {kind for kind, bit in MESSAGE_KINDS.items() if found & bit}
 
     image = {"type": "image_url", "image_url": {"url": "https://a/b"}}
     part = {"type": "text", "text": "x"}
@@ -155,7 +158,7 @@ def test_kinds_of_messages(hot: Any) -> None:
     assert kinds({"role": "assistant", "content": "x", "refusal": "y"}) == {"other"}
     assert kinds({"content": "x", "role": "user"}) == {"other"}
     assert kinds(object()) == {"other"}
-    assert sum(chat.KINDS.values()) == 255
+    assert sum(MESSAGE_KINDS.values()) == 255
 
 
 def test_timeouts_and_classes_have_keys(hot: Any) -> None:
@@ -218,6 +221,35 @@ def test_bodies_are_read_plain_and_zipped(hot: Any) -> None:
     assert value_of(gzip.compress(b'{"a": 1}'), "gzip") == {"a": 1}
     for body, encoding in ((b"{", None), (b"x", "gzip"), (b"{}", "br"), (b'"\xff"', None)):
         assert value_of(body, encoding) is None
+
+
+def test_fresh_identifiers_are_random_uuids(hot: Any) -> None:
+    made = [hot("chat").fresh_id() for _ in range(200)]
+    assert len(set(made)) == 200
+    for text in made:
+        found = uuid.UUID(text)
+        assert (str(found), found.version, found.variant) == (text, 4, uuid.RFC_4122)
+    assert {text[19] for text in made} == set("89ab")
+    assert {text[0] for text in made} == set("0123456789abcdef")
+
+
+def test_cookies_are_known_by_all_but_their_value_and_their_end(hot: Any) -> None:
+    def cookie(name: str, value: str | None = "v", expires: int | None = 100) -> Any:
+        given = {"version": 0, "port": None, "port_specified": False, "path": "/", "path_specified": True}
+        domain = {"domain": "host", "domain_specified": False, "domain_initial_dot": False}
+        rest: Any = {"secure": True, "discard": False, "comment": None, "comment_url": None, "rest": {}}
+        return Cookie(**given, **domain, **rest, name=name, value=value, expires=expires)  # type: ignore[arg-type]
+
+    one, two = cookie("one"), cookie("two")
+    cookies_of = hot("chat").cookies_of
+    cookies, facts = cookies_of({"host": {"/": {"one": one}, "/x": {"two": two}}}, 50)
+    assert cookies == [one, two]
+    alike = {"host": {"/": {"one": cookie("one", "other", 200)}, "/x": {"two": cookie("two", "w", None)}}}
+    assert cookies_of(alike, 50)[1] == facts
+    for other in (cookie("three"), cookie("one", None), cookie("one", "v", 50)):
+        assert cookies_of({"host": {"/": {"one": other}, "/x": {"two": two}}}, 50)[1] != facts
+    one.secure = False
+    assert cookies_of({"host": {"/": {"one": one}, "/x": {"two": two}}}, 50)[1] != facts
 
 
 def test_minute_is_utc_as_litellm_writes_it(hot: Any) -> None:

@@ -14,7 +14,7 @@ def fast(first: Any, second: Any) -> tuple[Any, ...]:
 
 
 def fitted(stock: Any) -> Any:
-    return with_parameters_of(stock, fast, lambda: "declined")
+    return with_parameters_of(stock, fast, lambda name: f"declined {name}")
 
 
 def test_the_same_parameters_cost_nothing():
@@ -24,7 +24,7 @@ def test_the_same_parameters_cost_nothing():
 def test_parameters_that_a_release_has_added_must_hold_their_defaults():
     call = fitted(lambda first, added="as ever", second=2: None)
     assert call(1, "as ever", 3) == (1, 3)
-    assert call(1, "another", 3) == "declined"
+    assert call(1, "another", 3) == "declined added"
 
 
 def test_parameters_that_a_release_lacks_are_none():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import json
 import os
 import re
@@ -207,11 +208,11 @@ def burn(seconds: float) -> None:
         pass
 
 
-async def asynchronous() -> list[int]:
+async def asynchronous(first: int) -> list[int]:
     return [1, 2, 3]
 
 
-@pytest.mark.parametrize("batch", [lambda: [1, 2, 3], asynchronous])
+@pytest.mark.parametrize("batch", [lambda first: [1, 2, 3], asynchronous])
 def test_bench_runs_both_kinds_of_batches(monkeypatch: pytest.MonkeyPatch, batch: Any) -> None:
     measured = bench(monkeypatch, batch)
     assert (measured["results"], measured["units"]) == ([1, 2, 3], 3)
@@ -219,7 +220,7 @@ def test_bench_runs_both_kinds_of_batches(monkeypatch: pytest.MonkeyPatch, batch
 
 
 def test_bench_counts_what_a_thread_does_after_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    def batch() -> list[int]:
+    def batch(first: int) -> list[int]:
         threading.Thread(target=burn, args=(0.1,)).start()
         return [1]
 
@@ -234,7 +235,7 @@ def test_bench_counts_what_a_task_does_after_the_call(monkeypatch: pytest.Monkey
             await asyncio.sleep(0)
             burn(0.01)
 
-    async def batch() -> list[int]:
+    async def batch(first: int) -> list[int]:
         tasks.append(asyncio.ensure_future(afterwards()))
         return [1]
 
@@ -243,7 +244,7 @@ def test_bench_counts_what_a_task_does_after_the_call(monkeypatch: pytest.Monkey
 
 
 def test_bench_does_not_count_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    measured = bench(monkeypatch, lambda: [time.sleep(0.1)])
+    measured = bench(monkeypatch, lambda first: [time.sleep(0.1)])
     assert measured["wall"] >= 0.1 > 0.05 > measured["cpu"]
 
 
@@ -252,6 +253,23 @@ def test_bench_counts_served_and_declined_calls_of_the_row_alone(monkeypatch: py
         [("tokens", 5, {"a": 1}), ("chat", 7, {"z": 1})],
         [("tokens", 8, {"a": 3, "b": 1}), ("chat", 9, {"z": 4})],
     ]
+    warm: list[Any] = [[("tokens", 0, {})], [("tokens", 1, {})]] * 2  # before and after each of two batches
+    tell(monkeypatch, warm + counts)
+    measured = bench(monkeypatch, lambda first: [1] * 6, is_accelerated=True)
+    assert (measured["served"], measured["declined"]) == (3, {"a": 2, "b": 1})
+
+
+def test_bench_warms_up_with_other_questions_until_no_fewer_calls_are_declined(monkeypatch: pytest.MonkeyPatch) -> None:
+    totals = [(0, 0), (0, 20), (12, 28), (32, 28), (52, 28)]  # calls served and declined, after each batch
+    shown = [[("tokens", served, {"being proven": declined})] for served, declined in totals]
+    tell(monkeypatch, [count for pair in itertools.pairwise(shown) for count in pair] + shown[-1:] * 2)
+    asked: list[int] = []
+    bench(monkeypatch, lambda first: asked.append(first) or [1], is_accelerated=True)
+    assert asked == [20, 40, 60, 80, 0]
+
+
+def tell(monkeypatch: pytest.MonkeyPatch, counts: list[Any]) -> None:
+    """Have ``status()`` tell of these ``counts`` of components, one after the other."""
 
     class Status:
         def to_dict(self) -> dict[str, Any]:
@@ -259,8 +277,6 @@ def test_bench_counts_served_and_declined_calls_of_the_row_alone(monkeypatch: py
             return {"components": rows}
 
     monkeypatch.setattr("litellm_accel.status", Status)
-    measured = bench(monkeypatch, lambda: [1] * 6, is_accelerated=True)
-    assert (measured["served"], measured["declined"]) == (3, {"a": 2, "b": 1})
 
 
 # --- results, table, page ---

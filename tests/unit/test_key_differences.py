@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from litellm_accel.fastpath.admission import key_differences
 from litellm_accel.fastpath.admission.arguments import Arguments
 from litellm_accel.fastpath.admission.key_differences import KeyDifferences
+from litellm_accel.hot import chat
 
 ARGUMENTS = Arguments()
 
 
 def call(more: bytes = b"", **arguments: Any) -> Any:
-    found = key_differences.chat.call_key("async", (), {"model": "m", **arguments}, ARGUMENTS)
+    found = chat.call_key("async", (), {"model": "m", **arguments}, ARGUMENTS)
     assert found is not None
     return SimpleNamespace(key=b"12 " + found[0] + more, free=found[1])
 

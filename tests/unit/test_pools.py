@@ -21,14 +21,17 @@ from typing import Any
 import aiohttp
 import httpx
 import pytest
+from httpcore._backends.sync import SyncStream
 from multidict import CIMultiDict
 from yarl import URL
 
 from litellm_accel._backend import load
 from litellm_accel.fastpath.plans.recorder import Reply
+from litellm_accel.fastpath.transport.loop_pool import ReadDeadlines
 from litellm_accel.fastpath.transport.pools import Pools
 from litellm_accel.fastpath.transport.request_head import RequestHeaders
-from litellm_accel.fastpath.transport.thread_pool import Head
+from litellm_accel.fastpath.transport.sockets import has_input, input_probe
+from litellm_accel.fastpath.transport.thread_pool import Head, _Connection
 
 gate = load("gate")
 
@@ -227,6 +230,40 @@ def test_a_thread_sends_nothing_on_a_connection_that_the_host_has_closed(host: H
     (counts,) = pools.statistics()["threads"].values()
     assert counts["closed"] == {"closed by host": 1}
     assert counts["created"] == 2
+
+
+def test_a_request_that_a_socket_takes_in_parts_leaves_whole() -> None:
+    ours, theirs = socket.socketpair()
+    body = bytes(range(256)) * 20_000
+    received = bytearray()
+
+    def read() -> None:
+        while len(received) < len(body):
+            received.extend(theirs.recv(65536))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    _Connection(SyncStream(ours)).write(body, 5.0)
+    thread.join(10)
+    assert received == body
+    assert ours.gettimeout() == 5.0
+    ours.close()
+    theirs.close()
+
+
+def test_a_closed_connection_has_input() -> None:
+    ours, theirs = socket.socketpair()
+    probe = input_probe(ours.fileno())
+    assert not probe()
+    theirs.send(b"1")
+    assert probe()
+    ours.recv(1)
+    assert not probe()
+    ours.close()
+    theirs.close()
+    assert probe()
+    assert has_input(ours)
+    assert has_input(None)
 
 
 def test_many_threads_share_few_connections_and_all_are_closed_in_the_end(host: Host, pools: Pools) -> None:
@@ -437,6 +474,52 @@ async def test_traces_hear_of_a_request_what_aiohttp_tells_them(host: Host, pool
             assert None not in replies
     assert sorted(map(repr, heard[1])) == sorted(map(repr, heard[0]))
     assert {event[0] for event in heard[0]} >= {"on_request_start", *QUEUED}
+
+
+async def test_traces_are_told_of_each_requests_own_headers(host: Host, pools: Pools) -> None:
+    options = options_for(host, "plain")
+    events: list[Any] = []
+    requests = [(b"1", b""), (BODY, b"a=1"), (b"12345" * 300, b"a=2; b=3"), (b"", b""), (b"1", b"a=1")]
+    async with aiohttp.ClientSession(
+        headers={"X-Session": "Yes"},
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trace_configs=[traced(("on_request_start",), events)],
+    ) as made:
+        for body, cookie in requests:
+            assert await pools.asend(made, options, body, cookie) is not None
+        expected = [made._prepare_headers(CIMultiDict(options["headers"].texts(*request))) for request in requests]
+    assert [list(event[2].items()) for event in events] == [list(dict(headers).items()) for headers in expected]
+
+
+class Silent:
+    """An exchange whose host may be silent until ``deadline``."""
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.ended: float | None = None
+
+    def time_out(self) -> None:
+        self.ended = asyncio.get_running_loop().time()
+
+
+async def test_silent_hosts_are_given_up_each_in_its_time_by_one_timer() -> None:
+    loop = asyncio.get_running_loop()
+    deadlines = ReadDeadlines(loop)
+    now = loop.time()
+    late, early, heard, answered = (Silent(now + seconds) for seconds in (0.2, 0.1, 0.05, 0.05))
+    exchanges: list[Any] = [late, early, heard, answered]
+    for exchange in exchanges:
+        deadlines.add(exchange)
+    timers = [handle for handle in loop._scheduled if not handle.cancelled()]  # type: ignore[attr-defined]
+    assert len([handle for handle in timers if handle._callback == deadlines._look]) == 1
+    heard.deadline = now + 0.15
+    deadlines.discard(exchanges[3])
+    await asyncio.sleep(0.3)
+    assert answered.ended is None
+    for exchange in (early, heard, late):
+        assert exchange.ended is not None
+        assert 0 <= exchange.ended - exchange.deadline < 0.1
+    assert not [handle for handle in loop._scheduled if handle._callback == deadlines._look]  # type: ignore[attr-defined]
 
 
 async def test_what_a_session_does_besides_sending_is_left_to_aiohttp(host: Host, pools: Pools) -> None:

@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai._streaming import SSEDecoder
 
+from litellm_accel.stock import seams
+
 CASES = {
     "lf": b"data: one\n\ndata: two\n\n",
     "crlf": b"data: one\r\n\r\ndata: two\r\n\r\n",
@@ -76,7 +78,7 @@ def by_sdk(packets: list[bytes]) -> list[tuple[int, Any]]:
 
 def by_splitter(module: Any, packets: list[bytes]) -> list[tuple[int, Any]]:
     """The same from the splitter, and from the SDK's decoder for what the splitter leaves."""
-    splitter, decoder = module.Splitter(), SSEDecoder()
+    splitter, decoder = module.Splitter(seams.ends_lines_early()), SSEDecoder()
     found: list[tuple[int, Any]] = []
     read = 0
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -200,3 +202,92 @@ def test_other_templates_hold_at_once(hot: Any) -> None:
     case.read(stream, packet(TEXT, TEXT))
     case.reader.renew({})
     assert case.read(stream) == hot("streaming").UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("attributes", "is_plain"),
+    [
+        ({}, True),
+        ({"_closed": False, "carried_chunk_choice_fields": {}, "_upstream_provider": None}, True),
+        ({"_closed": True}, False),
+        ({"carried_chunk_choice_fields": {"a": 1}}, False),
+        ({"received_finish_choice_fields": {"a": 1}}, False),
+        ({"_upstream_provider": ""}, False),
+        ({"_ollama_response_ids": SimpleNamespace(response_id=None)}, True),
+        ({"_ollama_response_ids": SimpleNamespace(response_id="")}, False),
+    ],
+)
+def test_streams_in_which_something_has_come_are_stocks(hot: Any, attributes: dict[str, Any], is_plain: bool) -> None:
+    assert hot("streaming").is_plain(attributes) is is_plain
+    case = Case(hot)
+    case.reader.splitter.feed(packet(TEXT))
+    made = case.reader.chunk(state(**attributes))
+    assert isinstance(made, Chunk) if is_plain else made is decline.FIRST_OR_LAST_CHUNK
+
+
+class Events:
+    def __init__(self, reader: Any) -> None:
+        self.reader = reader
+        self.packets: Any = iter(())
+        self.packet: Any = None
+        self.reading = False
+
+
+class Stream:
+    def __init__(self, events: Any) -> None:
+        self._decoder = events
+
+
+class Supply:
+    """A stream in its middle that is being served, and what takes its chunks at hand."""
+
+    def __init__(self, hot: Any) -> None:
+        self.case = Case(hot)
+        self.events = Events(self.case.reader)
+        self.watched = SimpleNamespace(name=1)
+        self.package: dict[str, Any] = {"post_call_rules": [], "_custom_providers": []}
+        self.logger = logging.getLogger("litellm_accel.tests.at_hand")
+        self.logger.setLevel(logging.INFO)
+        settings = hot("bindings").Bindings([(self.watched, ("name",))])
+        given = Events, settings, self.case.reader.templates, self.package, self.logger
+        self.at_hand = hot("streaming").AtHand(*given)
+        self.wrapper = SimpleNamespace(**state(completion_stream=Stream(self.events)))
+
+    def take(self) -> Any:
+        return self.at_hand.take(self.wrapper, Stream)
+
+
+def test_chunks_at_hand_are_taken_until_more_must_come(hot: Any) -> None:
+    supply = Supply(hot)
+    supply.case.reader.splitter.feed(packet(TEXT, TEXT))
+    taken = [supply.take() for _ in range(3)]
+    assert taken[:2] == supply.wrapper.chunks
+    assert taken[2] is supply.case.module.MORE
+    supply.case.reader.splitter.feed(packet({**TEXT, "more": 1}))
+    assert supply.take() is None, "a shape to be learned"
+
+
+def _changes() -> dict[str, Any]:
+    return {
+        "another class of streams": lambda s: setattr(s.wrapper, "completion_stream", SimpleNamespace()),
+        "the first chunk is to come": lambda s: setattr(s.wrapper, "sent_first_chunk", False),
+        "stock decodes": lambda s: setattr(s.wrapper.completion_stream, "_decoder", SimpleNamespace()),
+        "nobody reads any more": lambda s: setattr(s.events, "packets", None),
+        "a packet waits": lambda s: setattr(s.events, "packet", b"data: 1"),
+        "somebody else reads": lambda s: setattr(s.events, "reading", True),
+        "templates of other settings": lambda s: s.case.reader.renew({}),
+        "settings": lambda s: setattr(s.watched, "name", 2),
+        "rules": lambda s: s.package["post_call_rules"].append(print),
+        "providers": lambda s: s.package["_custom_providers"].append("own"),
+        "a logger": lambda s: s.logger.setLevel(logging.DEBUG),
+    }
+
+
+@pytest.mark.parametrize("name", _changes())
+def test_any_other_stream_is_looked_at_more_closely(hot: Any, name: str) -> None:
+    supply = Supply(hot)
+    supply.case.reader.splitter.feed(packet(TEXT))
+    before = copy.copy(vars(supply.wrapper))
+    _changes()[name](supply)
+    assert supply.take() is None
+    assert supply.wrapper.chunks == before["chunks"] == []

@@ -244,6 +244,14 @@ def test_a_pattern_need_not_match_in_every_component(monkeypatch):
     assert outcome.exit_code == 0 and played == ["chat"]
 
 
+def test_results_are_told_as_json(monkeypatch, tmp_path):
+    monkeypatch.setattr(comparison, "run", lambda component, **options: PROVEN)
+    monkeypatch.setattr(command, "fork_server", contextlib.nullcontext)
+    arguments = ["--component", "chat", "--records", str(tmp_path), "--json"]
+    told = json.loads(CliRunner().invoke(command.verify_command, arguments).stdout)
+    assert told["chat"]["runs"] == len(PROVEN.verdicts) and told["chat"]["different"] == []
+
+
 def test_with_fields():
     assert with_fields("tools", plain_first=2) == 'tools{"plain_first": 2}'
     assert with_fields('error-500{"times": 1}', plain_first=2) == 'error-500{"times": 1, "plain_first": 2}'

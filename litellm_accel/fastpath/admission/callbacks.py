@@ -41,6 +41,7 @@ _HEARD = frozenset(
 _ELSEWHERE = frozenset(
     [
         "async_log_failure_event",
+        "async_log_batch_line_items",
         "async_log_pre_api_call",
         "async_log_stream_event",
         "async_post_call_failure_deployment_hook",

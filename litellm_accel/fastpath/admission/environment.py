@@ -547,9 +547,9 @@ class Environment:
         return isinstance(value, (str, bytes)) and os.fsdecode(value).startswith(tuple(self.litellm.__path__))
 
     def _is_loaded(self, name: str, key: Any, before: Any) -> bool:
-        """Return whether a module has only loaded ``key``, which it had put off."""
+        """Return whether a module or a model has only loaded ``key``, which it had put off."""
         owner = self._owners.get(name)
-        return isinstance(owner, ModuleType) and is_late_load(owner, key, before, watch.MISSING)
+        return isinstance(owner, ModuleType | type) and is_late_load(owner, key, before, watch.MISSING)
 
     def _set(self, setting: str, before: Any) -> None:
         self._judge_setting(setting)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import marshal
 from typing import Any
 
-from litellm_accel._backend import load
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.admission.arguments import SHARED
 from litellm_accel.fastpath.decline import Why
-
-chat = load("chat")
+from litellm_accel.fastpath.known_names import MUTATED_NAMES
 
 _MAX_KEY = 4096  # bytes; a longer key takes long to compare
 _MAX_KINDS = 64
@@ -64,7 +62,7 @@ def _place(passed: list[Any], last: list[Any]) -> tuple[Any, ...]:
     if index == 1:
         return ("model",)
     name, value, before = passed[index - 1], passed[index], last[index]
-    if name not in chat.MUTATED_ARGUMENTS or not _are_members(value) or not _are_members(before):
+    if name not in MUTATED_NAMES or not _are_members(value) or not _are_members(before):
         return (name,)
     members, others = dict(zip(*value, strict=True)), dict(zip(*before, strict=True))
     odd = [member for member in {**members, **others} if members.get(member, ...) != others.get(member, ...)]

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.known_names import MESSAGE_KINDS
 from litellm_accel.fastpath.plans.recorder import Conversion
 from litellm_accel.fastpath.plans.templates import Unrepeatable
-from litellm_accel.hot import chat
 from litellm_accel.stock import seams
+from litellm_accel.stock.providers import spec_of
 
 Rewrite = Callable[[list[Any]], Any]
 
@@ -28,51 +29,6 @@ _WORDS = {
     "results": "results of tools",
     "other": "other members",
 }
-
-# Whose rules look at nothing but one message at a time, and whose answers are converted by their shape. Each was read.
-_SDK_PROVIDERS = frozenset(
-    [
-        "aiml",
-        "azure",
-        "codestral",
-        "dashscope",
-        "deepinfra",
-        "docker_model_runner",
-        "litellm_proxy",
-        "modelscope",
-        "moonshot",
-        "sambanova",
-        "vercel_ai_gateway",
-        "xinference",
-    ]
-)
-_HTTP_PROVIDERS = frozenset(
-    [
-        "azure_ai",
-        "cloudflare",
-        "cometapi",
-        "compactifai",
-        "deepseek",
-        "fireworks_ai",
-        "groq",
-        "heroku",
-        "hosted_vllm",
-        "minimax",
-        "mistral",
-        "openrouter",
-        "ovhcloud",
-        "together_ai",
-        "xai",
-    ]
-)
-# Those that look whether the tokens of an answer add up.
-SUMMING = frozenset(("xai",))
-# Those whose texts may turn out to be calls of the request's tools.
-_CALLS_IN_TEXTS = frozenset(("fireworks_ai",))
-# Those whose models without a price LiteLLM looks for elsewhere, and says so on standard output.
-_LOOKED_FOR = frozenset(("fireworks_ai",))
-# Members of an answer that somebody's conversion looks into.
-JUDGED = frozenset(("executed_tools", "server_side_tool_usage_details", "cost_in_usd_ticks"))
 
 _TRANSFORMS = ("_transform_messages", "transform_request", "async_transform_request")
 _ROLES = ("system", "user", "assistant")
@@ -127,7 +83,7 @@ _TRIALS: dict[str, list[list[Any]]] = {
 @functools.cache
 def words(kinds: int) -> str:
     """Return in words which kinds of messages are in a sum of them."""
-    return ", ".join(text for name, text in _WORDS.items() if kinds & chat.KINDS[name])
+    return ", ".join(text for name, text in _WORDS.items() if kinds & MESSAGE_KINDS[name])
 
 
 class MessageRules:
@@ -168,7 +124,7 @@ class MessageRules:
         rewrite = _after_roles(config, transform, about)
         if all(getattr(type(config), name, None) is getattr(base, name) for name in _TRANSFORMS):
             return ANYTHING, rewrite
-        if provider not in _SDK_PROVIDERS and not self._json_providers.exists(provider):
+        if spec_of(provider).way != "sdk" and not self._json_providers.exists(provider):
             raise Unrepeatable(decline.PROVIDER_MESSAGES.of(provider))
         return _tried(provider, transform), rewrite
 
@@ -180,12 +136,13 @@ class MessageRules:
         The rest of the request must not depend on them; ``price`` is what the call cost. Raises ``Unrepeatable`` if not
         even texts reach it.
         """
-        if provider not in _HTTP_PROVIDERS:
+        spec = spec_of(provider)
+        if spec.way != "http":
             raise Unrepeatable(decline.PROVIDER_MESSAGES.of(provider))
         given = conversion.given
-        if provider in _CALLS_IN_TEXTS and given["optional_params"].get("tools"):
+        if spec.calls_in_texts and given["optional_params"].get("tools"):
             raise Unrepeatable(decline.ANSWER_BY_CONTENT)
-        if provider in _LOOKED_FOR and not price and not self._litellm.suppress_debug_info:
+        if spec.looks_for_prices and not price and not self._litellm.suppress_debug_info:
             raise Unrepeatable(decline.PRINTS_EACH_CALL)
         rest = {name: value for name, value in given["request_data"].items() if name != "messages"}
 
@@ -236,4 +193,4 @@ def _tried(provider: str, transform: Callable[[list[Any]], Any]) -> int:
     left = [kind for kind, trials in _TRIALS.items() if all(map(leaves, trials))]
     if not leaves([message for kind in left for trial in _TRIALS[kind] for message in trial]):
         return 0
-    return sum(chat.KINDS[kind] for kind in left)
+    return sum(MESSAGE_KINDS[kind] for kind in left)

@@ -15,7 +15,6 @@ import importlib
 import inspect
 import os
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -24,6 +23,7 @@ from pydantic import BaseModel
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.admission.conversations import Conversation
 from litellm_accel.fastpath.admission.message_steps import MessageStep, WatchedSteps
+from litellm_accel.fastpath.known_names import MUTATED_NAMES
 from litellm_accel.fastpath.notify.payload import Payloads, Sources
 from litellm_accel.fastpath.plans.argument_writes import ArgumentWrites, CallSnapshots, Path, at, mark, same, undo
 from litellm_accel.fastpath.plans.proof import Proof, Trial
@@ -100,7 +100,7 @@ class ObservedCall:
         self.answered = None if result is None else pricing_facts(result)  # before anybody changes the result
         self.plan = plan  # what it was learned to send
         self.given = arguments
-        others = {name: value for name, value in arguments.items() if name not in chat.MUTATED_ARGUMENTS}
+        others = {name: value for name, value in arguments.items() if name not in MUTATED_NAMES}
         self.arguments = {id(value): path for path, value in within((), others)}
         self.known = dict((logging or self.state).named())
         self.details = dict(self.known["model_call_details"].named())
@@ -622,7 +622,7 @@ class SuccessNotifier:
         if _LOGGING in arguments:
             slots[_LOGGING] = arguments[_LOGGING]
         if self._needs_id:
-            slots.setdefault(_FRESH_ID, str(uuid.uuid4()))
+            slots.setdefault(_FRESH_ID, chat.fresh_id())
         for slot, kind in self._blanks:
             slots[slot] = kind()
         slots[TAGS] = tuple(self._feeds.tags(objects[0], "metadata"))
@@ -688,8 +688,8 @@ class SuccessNotifier:
             REPORT: None if call.reported is None else call.reported[1],
             "start": datetime.datetime.fromtimestamp(call.started),
             "sent": datetime.datetime.now(),
-            _CALL_ID: arguments.get(_CALL_ID) or str(uuid.uuid4()),
-            _TRACE_ID: arguments.get(_TRACE_ID) or str(uuid.uuid4()),
+            _CALL_ID: arguments.get(_CALL_ID) or chat.fresh_id(),
+            _TRACE_ID: arguments.get(_TRACE_ID) or chat.fresh_id(),
         }
         return self.begin(call.told_messages, arguments, call.objects, slots)
 
@@ -761,6 +761,13 @@ def _fed_class(logging_class: Any, fault: Callable[[BaseException], None]) -> An
 
     # By which later releases tell callbacks of the other kind, too.
     completed = getattr(logging_class, "_get_completed_success_callbacks", None)
+
+    # Later releases name arguments that change nothing while they are these.
+    unset = {
+        name: parameter.default
+        for name, parameter in inspect.signature(logging_class._build_standard_logging_payload).parameters.items()
+        if parameter.default is not parameter.empty
+    }
 
     class Fed(logging_class):  # type: ignore[misc]
         """A call's ``Logging`` object, made by the fast path."""
@@ -838,7 +845,8 @@ def _fed_class(logging_class: Any, fault: Callable[[BaseException], None]) -> An
 
         def _build_standard_logging_payload(self, *args: Any, **kwargs: Any) -> Any:
             stock = super()._build_standard_logging_payload
-            if kwargs or len(args) != 3 or (self.ends is not None and not self.ends.are_current()):
+            is_plain = len(args) == 3 and kwargs.items() <= unset.items()
+            if not is_plain or (self.ends is not None and not self.ends.are_current()):
                 return stock(*args, **kwargs)
             return self.payloads.build(self, *args, stock)
 

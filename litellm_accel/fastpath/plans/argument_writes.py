@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.known_names import MUTATED_ARGUMENTS, MUTATED_NAMES, VARIABLE_ARGUMENTS
 from litellm_accel.fastpath.plans.snapshots import SnapshotNode, take_snapshot, without_nodes
 from litellm_accel.fastpath.plans.templates import Unrepeatable
-from litellm_accel.hot import chat, template
+from litellm_accel.hot import template
 
-_NAMES = frozenset(chat.MUTATED_ARGUMENTS)
 _LOGGING = "litellm_logging_obj"
-_HELD = (*chat.MUTATED_ARGUMENTS, *sorted(chat.VARIABLE_ARGUMENTS))
+_HELD = (*MUTATED_ARGUMENTS, *sorted(VARIABLE_ARGUMENTS))
 # Written when an exchange ends, however it does.
 _TIMES = frozenset(("llm_api_duration_ms", "llm_api_timing_windows"))
 # Metadata by which LiteLLM tells what a call is and what it costs, unless it writes them itself.
@@ -35,9 +35,9 @@ Written = list[tuple[dict[Any, Any], Any, Any, Any]]
 
 def are_in(arguments: Mapping[str, Any]) -> bool:
     """Return whether a call passes any of these arguments."""
-    if _NAMES.isdisjoint(arguments):  # most calls; a fifth of the time
+    if MUTATED_NAMES.isdisjoint(arguments):  # most calls; a fifth of the time
         return False
-    return any(arguments.get(name) is not None for name in chat.MUTATED_ARGUMENTS)
+    return any(arguments.get(name) is not None for name in MUTATED_ARGUMENTS)
 
 
 def held_by(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,12 +13,14 @@ import httpx
 
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
+from litellm_accel.fastpath.known_names import MUTATED_NAMES
 from litellm_accel.fastpath.notify import success
 from litellm_accel.fastpath.notify.log_records import told_by_call
 from litellm_accel.fastpath.plans import argument_writes, outlines, recorder
 from litellm_accel.fastpath.plans.maker import masked, way_of
-from litellm_accel.fastpath.plans.proof import Candidate, Differs
+from litellm_accel.fastpath.plans.proof import Differs
 from litellm_accel.fastpath.plans.recorder import Recording, Sent
+from litellm_accel.fastpath.plans.slot import PlanSlot
 from litellm_accel.fastpath.plans.snapshots import (
     SnapshotNode,
     equivalent,
@@ -30,7 +32,6 @@ from litellm_accel.fastpath.plans.snapshots import (
 from litellm_accel.fastpath.plans.templates import InconclusiveRecording, Unrepeatable, state
 from litellm_accel.fastpath.streams import opener
 from litellm_accel.fastpath.transport import outbound
-from litellm_accel.hot import chat
 
 # Headers that aiohttp adds.
 _AIOHTTPS = frozenset(("accept", "accept-encoding", "connection", "content-length", "cookie", "host", "user-agent"))
@@ -65,9 +66,7 @@ class Comparison(Recording):
         """Return pictures of what the caller holds."""
         call = self._call
         others = {
-            name: value
-            for name, value in call.kwargs.items()
-            if name != "messages" and name not in chat.MUTATED_ARGUMENTS
+            name: value for name, value in call.kwargs.items() if name != "messages" and name not in MUTATED_NAMES
         }
         return take_snapshot(call.messages), take_snapshot(others)
 
@@ -223,45 +222,43 @@ class Comparison(Recording):
 @contextmanager
 def comparing(
     pipeline: Any,
-    plans: dict[Any, Any],
+    plans: dict[Any, PlanSlot],
     place: Any,
     call: Any,
     check: Callable[[Any, Any], None] | None = None,
 ) -> Iterator[Recording]:
-    """Compare the stock call in the block, whose ``result`` is put into the recording, with the candidate at ``place``.
+    """Compare the stock call in the block, whose ``result`` is put into the recording, with the plan at ``place``.
 
-    ``check``, given what the candidate was made from and stock's result, raises ``Differs`` or
+    ``check``, given what holds the plan and stock's result, raises ``Differs`` or
     ``InconclusiveRecording``.
     """
-    candidate: Candidate = plans[place]
-    if not candidate.begin(call.encoded):
+    slot = plans[place]
+    if not slot.begin_comparison(call.encoded):
         yield Recording()
         return
     comparison, agreed = None, False
     try:
-        comparison = Comparison(pipeline, candidate.plan, call, check is not None)
+        comparison = Comparison(pipeline, slot.plan, call, check is not None)
         with recorder.scripted(comparison):
             yield comparison
-        difference = _difference(comparison, candidate, check, pipeline.gate.fault)
+        difference = _difference(comparison, slot, check, pipeline.gate.fault)
         agreed = difference is None
         if difference is not None:
             pipeline.refuse(plans, place, call.key, difference)
         elif not pipeline.proof.is_known:
-            candidate.note({**call.outline(pipeline.proof.clues), **comparison.outline})
+            slot.note({**call.outline(pipeline.proof.clues), **comparison.outline})
     except InconclusiveRecording:
         pass
     finally:
-        is_proven = candidate.end(call.encoded, agreed)
+        if slot.end_comparison(call.encoded, agreed, pipeline.proof.is_known):
+            pipeline.proof.note(place)
         if comparison is not None:
             comparison.forget()
-    if is_proven and plans.get(place) is candidate and pipeline.proof.is_known:
-        plans[place] = candidate.made
-        pipeline.proof.note(place)
 
 
 def _difference(
     comparison: Comparison,
-    candidate: Candidate,
+    slot: PlanSlot,
     check: Callable[[Any, Any], None] | None,
     fault: Callable[[BaseException], None],
 ) -> str | None:
@@ -269,7 +266,7 @@ def _difference(
     try:
         comparison.judge()
         if check is not None:
-            check(candidate.made, comparison.result)
+            check(slot.made, comparison.result)
         return None
     except InconclusiveRecording:
         raise

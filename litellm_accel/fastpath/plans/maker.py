@@ -21,7 +21,8 @@ from yarl import URL
 
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.admission.conversations import Conversation, Rewriting
-from litellm_accel.fastpath.admission.message_rules import ANYTHING, JUDGED, SUMMING, MessageRules
+from litellm_accel.fastpath.admission.message_rules import ANYTHING, MessageRules
+from litellm_accel.fastpath.known_names import PRICE
 from litellm_accel.fastpath.notify.success import STATED_PRICE, extra, is_plain, pricing_facts, stated_price
 from litellm_accel.fastpath.owner_cache import OwnerCache
 from litellm_accel.fastpath.plans import templates
@@ -32,7 +33,7 @@ from litellm_accel.fastpath.transport.client_guard import ClientGuard
 from litellm_accel.fastpath.transport.loop_clients import ClientSource, Held, Transports, source_of
 from litellm_accel.fastpath.transport.request_head import RequestHeaders
 from litellm_accel.hot import chat, template
-from litellm_accel.stock import seams
+from litellm_accel.stock import providers, seams
 
 # Request headers the provider SDK and its HTTP client write; users may add what they like, instrumentation may not.
 _HEADERS = frozenset(
@@ -206,7 +207,7 @@ class PlanMaker:
         plan.rewriting = rewriting
         plan.conversion = conversion
         plan.prices = self.prices.setdefault(shared, {})
-        plan.sums = provider in SUMMING
+        plan.sums = providers.spec_of(provider).sums_tokens
         if not recording.streams:
             plan.tells_headers = result._response_headers is not None
             self.extend(plan, sent.reply, result, recording.text)
@@ -296,7 +297,7 @@ class PlanMaker:
         convert = self._converter(plan)
         if plan.conversion is not None:
             members = (part for part in shape if type(part) is tuple)
-            if not all(map(JUDGED.isdisjoint, members)):
+            if not all(map(providers.JUDGED.isdisjoint, members)):
                 raise Unrepeatable(decline.ANSWER_BY_CONTENT)
             price = templates.learn_template(lambda example: stated_price(convert(example)), value, plan.sums)
             if price.root != (template.CONSTANT, None):
@@ -351,7 +352,7 @@ class PlanMaker:
         return self._header_maps[0][1]
 
     def _additional(self, first: Callable[[Any], Any], headers: dict[str, str]) -> dict[str, str]:
-        price = headers.pop(chat.PRICE, None)
+        price = headers.pop(PRICE, None)
         once: dict[str, Any] = first(headers)
         if price is not None:
             once[STATED_PRICE] = 0.0  # a number, which LiteLLM treats otherwise than texts

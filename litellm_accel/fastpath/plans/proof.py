@@ -1,21 +1,20 @@
 """Plans are proven on the user's own calls: beside stock, the fast path computes what it would have done.
 
-Where no record of ``verify`` fits, a plan that was learned serves nobody yet. It is a ``Candidate`` in the plan's
-place, and stock serves the next calls of its kind, watched. What the candidate would have sent, returned and told must
-be what stock has. After some such calls, with different messages, it takes the plan's place. One difference refuses the
-kind, several refused kinds the component. Nothing is sent for it, and nothing of the caller's is touched.
+Where no record of ``verify`` fits, a plan that was learned serves nobody yet. Its slot is ``PROVING``, and stock serves
+the next calls of its kind, watched. What the plan would have sent, returned and told must be what stock has. After some
+such calls, with different messages, the slot is ``READY``. One difference refuses the kind, several refused kinds the
+component. Nothing is sent for it, and nothing of the caller's is touched.
 
 What is made after a call has returned, like payloads and the prices of streams, is made by stock as well for as many
 served calls (``Trial``), and stock's is used.
 
-Where LiteLLM's source is that of no known release, more is asked: a candidate serves calls only whose outlines were
+Where LiteLLM's source is that of no known release, more is asked: a plan serves calls only whose outlines were
 compared (``outlines``), one call is compared now and then, and trials do not end.
 """
 
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable, Iterable
 from types import CodeType, ModuleType
 from typing import Any
@@ -23,7 +22,8 @@ from typing import Any
 from litellm_accel import settings
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
-from litellm_accel.fastpath.plans.outlines import Clues, Outline, Outlines
+from litellm_accel.fastpath.plans.outlines import Clues
+from litellm_accel.fastpath.plans.slot import PlanSlot
 from litellm_accel.stock import releases
 
 # So many calls of a kind must agree; and so many refused kinds refuse the component.
@@ -32,8 +32,6 @@ _MAX_REFUSED = 3
 _MAX_PROVEN = 4096
 _MAX_RAN = 16384
 _NOTHING = ModuleType("nothing")
-# From so many served calls on, one is compared whenever their number has doubled.
-_FIRST_SAMPLE = 8
 RECORDED, OWN_CALLS = "recorded", "own calls"
 
 
@@ -114,16 +112,17 @@ class Proof:
             return self._unproven
         return f"not equal on your own calls: {'; '.join(sorted({str(reason) for reason in self.refused.values()}))}"
 
-    def placed(self, place: Any, made: Any, earlier: Any) -> Any:
-        """Return what is put at ``place`` for what was ``made`` there of watched calls, after ``earlier``.
+    def placed(self, place: Any, made: Any, earlier: PlanSlot | None) -> PlanSlot:
+        """Return the slot that is put at ``place`` for what was ``made`` of recorded calls, after an ``earlier`` one.
 
         What was proven there need not be shown again, but one more call is compared.
         """
         if self.is_recorded:
-            return made
-        if hash(place) in self._proven and earlier is None:  # it has expired
-            earlier = made
-        return Candidate(made, earlier)
+            return PlanSlot.holding(made)
+        if earlier is None:
+            has_expired = hash(place) in self._proven
+            return PlanSlot.holding(made, 1 if has_expired else CALLS)
+        return PlanSlot.holding(made, max(earlier.missing, 1), earlier)
 
     def note(self, place: Any) -> None:
         """Note that what is at ``place`` is proven."""
@@ -162,86 +161,3 @@ class Trial:
     def agreed(self) -> None:
         """Note that both were equal."""
         self._missing -= 1
-
-
-class Candidate:
-    """In a plan's place: what was ``made`` of watched calls serves nobody before others have agreed with it.
-
-    ``earlier`` is what was there before, see ``Proof.placed``.
-    """
-
-    _lock = threading.Lock()
-
-    def __init__(self, made: Any, earlier: Any) -> None:
-        self.made = made
-        self.plan = getattr(made, "plan", made)
-        self.epoch = made.epoch
-        self.kinds = made.kinds
-        self.rewriting = made.rewriting
-        self.covers = made.covers
-        self.notifier = made.notifier
-        self._agreed: set[int] = set()  # their messages
-        self._running: set[int] = set()
-        self._missing = CALLS
-        self._served = 0
-        self._is_asked = False
-        self._outlines = Outlines()
-        if type(earlier) is Candidate:
-            self._agreed = set(earlier._agreed)
-            self._missing = max(earlier._missing, 1)
-        elif earlier is not None:
-            self._missing = 1
-
-    @property
-    def expires(self) -> float:
-        """When the plan must be learned again (``time.time()``)."""
-        moment: float = self.made.expires
-        return moment
-
-    def serves(self, outline: Outline) -> bool:
-        """Return whether a call with this ``outline`` is served: calls have agreed, and some with such an outline.
-
-        Now and then one is not, so that it is compared.
-        """
-        if self._missing > 0 or self._is_asked or not self._outlines.cover(outline):
-            return False
-        self._served += 1
-        return self._served < _FIRST_SAMPLE or self._served & (self._served - 1) != 0
-
-    def fits(self, reply: Outline) -> bool:
-        """Return whether replies with such an outline were compared."""
-        return self._outlines.cover(reply)
-
-    def wants(self, messages: bytes) -> bool:
-        """Return whether a call with these ``messages`` would show something that is not being shown already."""
-        mark = hash(messages)
-        if self._missing <= 0:
-            return not self._running
-        return mark not in self._agreed and mark not in self._running and len(self._running) < self._missing
-
-    def begin(self, messages: bytes) -> bool:
-        """Return whether a call with these ``messages`` shall be compared, and note that it is."""
-        with self._lock:
-            wanted = self.wants(messages)
-            if wanted:
-                self._running.add(hash(messages))
-            return wanted
-
-    def end(self, messages: bytes, agreed: bool) -> bool:
-        """Note that a call is over, and whether it ``agreed``; return whether that is enough."""
-        with self._lock:
-            self._running.discard(hash(messages))
-            if agreed:
-                if self._missing > 0:
-                    self._agreed.add(hash(messages))
-                self._missing -= 1
-                self._is_asked = False
-            return self._missing <= 0
-
-    def ask(self) -> None:
-        """Have the next call compared."""
-        self._is_asked = True
-
-    def note(self, outline: Outline) -> None:
-        """Note the outline of something that agreed."""
-        self._outlines.add(outline)

@@ -34,7 +34,7 @@ from litellm_accel.fastpath.notify.log_records import AFTER, BEFORE, DURING, Hea
 from litellm_accel.fastpath.plans.argument_writes import CallSnapshots
 from litellm_accel.fastpath.plans.snapshots import stream_parts, take_snapshot
 from litellm_accel.patching import PatchError, Shared, resolve, shared
-from litellm_accel.stock import seams
+from litellm_accel.stock import providers, seams
 from litellm_accel.stock.trace import Trace
 
 ASYNC_TRANSPORT = "litellm.llms.custom_httpx.aiohttp_transport:LiteLLMAiohttpTransport._make_aiohttp_request"
@@ -56,13 +56,7 @@ ASYNC_HTTP_TIMING = "litellm.llms.custom_httpx.http_handler:AsyncHTTPHandler.pos
 # How providers that LiteLLM calls without an SDK turn an answer into a response.
 CONVERSIONS = (
     "litellm.llms.openai.chat.gpt_transformation:OpenAIGPTConfig.transform_response",
-    "litellm.llms.azure_ai.chat.transformation:AzureAIStudioConfig.transform_response",
-    "litellm.llms.compactifai.chat.transformation:CompactifAIChatConfig.transform_response",
-    "litellm.llms.fireworks_ai.chat.transformation:FireworksAIConfig.transform_response",
-    "litellm.llms.groq.chat.transformation:GroqChatConfig.transform_response",
-    "litellm.llms.mistral.chat.transformation:MistralConfig.transform_response",
-    "litellm.llms.openrouter.chat.transformation:OpenrouterConfig.transform_response",
-    "litellm.llms.xai.chat.transformation:XAIChatConfig.transform_response",
+    *providers.CONVERSIONS,
 )
 # Functions by which LiteLLM finds or makes the client for the running event loop.
 CLIENTS = (

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
+from litellm_accel.fastpath.known_names import TELLING_MEMBERS
 from litellm_accel.hot import chat, template
 
 HIDDEN, HEADERS, MILLISECONDS = "_hidden_params", "_response_headers", "_response_ms"
@@ -93,7 +94,7 @@ def with_sentinels(value: Any, salt: int, sums: bool = False) -> Any:
             return (1_000_003 * salt + (17 if salt % 2 else -19) * count) * (1 if item > 0 else -1)
         if type(item) is float:
             return (salt + (count if salt % 2 else 1023 - count) / 1024) * (1 if item > 0 else -1)
-        return item if key in template.KINDS else f"~{salt}~{count}~"
+        return item if key in TELLING_MEMBERS else f"~{salt}~{count}~"
 
     return mark(value, "")
 

@@ -8,28 +8,28 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
 from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.known_names import EVENT_MEMBERS, OBFUSCATION
 from litellm_accel.fastpath.plans.argument_writes import same
 from litellm_accel.fastpath.plans.proof import Proof, Trial
 from litellm_accel.fastpath.plans.snapshots import where
 from litellm_accel.fastpath.plans.templates import HIDDEN, TemplateLearner, Unrepeatable, state
 from litellm_accel.fastpath.streams.pricer import counted
-from litellm_accel.hot import template
+from litellm_accel.hot import streaming, template
 
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 # The leaves of a text, in their order: what its chunks say of themselves, all its content, and its tokens.
 _LEAVES = ("id", "created", "system_fingerprint", "content", *_COUNTS)
-# What all chunks of a text say alike; and what its response may show of a choice.
-_SAME = ("id", "created", "model", "object", "system_fingerprint")
+# What the response of a text may show of a choice.
 _SHOWN = ("finish_reason", "index", "role")
 _USAGE, _MODEL = "usage", "provider_response_model"
 _COST = "cost"
-# What OpenAI's chunks say of the stream besides, and what fills them up to hide how long their text is.
-_STATED, _FILLING = "service_tier", "obfuscation"
+# What OpenAI's chunks say of the stream besides.
+_STATED = "service_tier"
 _MAX_CHUNKS = 8
 _MAX_TEMPLATES = 256
 _MISSING: Any = object()
@@ -69,7 +69,7 @@ class Text:
 
     def _chunk(self, chunk: Any, is_last: bool) -> tuple[Any, ...]:
         """Return the shape of a chunk."""
-        if type(chunk) is not self._kinds[0] or any(vars(chunk).get(n) != self._first.get(n) for n in _SAME):
+        if type(chunk) is not self._kinds[0] or any(vars(chunk).get(n) != self._first.get(n) for n in EVENT_MEMBERS):
             raise Unrepeatable(decline.WHOLE_NOT_PLAIN)
         hidden = chunk.__pydantic_private__[HIDDEN]
         moment = hidden["created_at"]
@@ -85,7 +85,7 @@ class Text:
                 shape.append(tuple(map(self._choice, value)))
             elif name == _STATED and type(value) is str:
                 shape.append(value)
-            elif name not in _SAME and value is not None and (name != _FILLING or type(value) is not str):
+            elif name not in EVENT_MEMBERS and value is not None and (name != OBFUSCATION or type(value) is not str):
                 raise Unrepeatable(decline.WHOLE_NOT_PLAIN)
         if is_last and _USAGE not in shape:
             self.usage = hidden.get(_USAGE)
@@ -168,6 +168,51 @@ class Assembler:
             raise Unrepeatable(decline.WHOLE_DIFFERS) from None
 
 
+class Fewer:
+    """Fewer chunks that say the same as those of a text, of which LiteLLM's own ``builder`` makes the same response.
+
+    Each kind of text is on trial first: then LiteLLM puts together all of them as well.
+    """
+
+    def __init__(self, builder: Callable[..., Any], kinds: tuple[Any, ...], proof: Proof) -> None:
+        self._builder = builder
+        self._kinds = kinds
+        self._proof = proof
+        self._trials: dict[Any, Trial | None] = {}
+
+    def of(self, chunks: list[Any]) -> tuple[list[Any], Trial] | None:
+        """Return fewer chunks than ``chunks`` and their trial; None if LiteLLM must be given all."""
+        fewer = streaming.condensed(chunks, self._kinds)
+        try:
+            shape = Text(fewer, self._kinds).shape
+        except (Unrepeatable, AttributeError, KeyError, TypeError):  # a chunk of another make, or changed since
+            return None
+        if shape not in self._trials:
+            if len(self._trials) >= _MAX_TEMPLATES:
+                self._trials.clear()
+            self._trials[shape] = Trial(self._proof, functools.partial(self._refuse, shape))
+        trial = self._trials[shape]
+        return None if trial is None else (fewer, trial)
+
+    def compare(self, fewer: list[Any], response: Any, trial: Trial, messages: Any, logged: Any, count: Any) -> None:
+        """Compare what LiteLLM makes of ``fewer`` with its ``response`` for all chunks; nobody is told of the former.
+
+        The rest is what it was given besides: the messages, the ``Logging`` object and what counts the prompt.
+        """
+        deaf = copy.copy(logged)
+        if deaf is not None:
+            deaf.model_call_details = dict(logged.model_call_details)
+        made = self._builder(fewer, messages, None, None, deaf, count)
+        if state(made) == state(response):
+            trial.agreed()
+        else:
+            trial.refuse(f"end of a stream, {where(made, response)!r}")
+
+    def _refuse(self, shape: Any, difference: str) -> None:
+        self._trials[shape] = None
+        self._proof.refuse(shape, difference)
+
+
 def compare(made: Any, response: Any, trial: Trial) -> None:
     """Compare what was ``made`` of a text with LiteLLM's ``response``, which is priced already."""
     ours, stocks = _unpriced(made), _unpriced(response)
@@ -210,8 +255,8 @@ def _marked(chunks: Sequence[Any], text: Text, salt: int) -> list[Any]:
         chunk = chunk.model_copy()
         vars(chunk).update((name, mark[name]) for name in _LEAVES[:3])
         chunk.__pydantic_private__[HIDDEN] = hidden = chunk.__pydantic_private__[HIDDEN].copy()
-        if chunk.__pydantic_extra__.get(_FILLING) is not None:
-            chunk.__pydantic_extra__[_FILLING] = f"~{salt}~{_FILLING}~{len(made)}~"
+        if chunk.__pydantic_extra__.get(OBFUSCATION) is not None:
+            chunk.__pydantic_extra__[OBFUSCATION] = f"~{salt}~{OBFUSCATION}~{len(made)}~"
         for held in (vars(chunk), chunk.__pydantic_extra__, hidden):
             if held.get(_USAGE) is text.usage:
                 held[_USAGE] = usage

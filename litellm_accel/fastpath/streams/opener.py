@@ -14,7 +14,6 @@ import dataclasses
 import datetime
 import importlib
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -320,8 +319,8 @@ class StreamOpener:
                 "sent": sent,
                 "provider_ms": duration,
                 "windows": ((reply.sent, now),),
-                "litellm_call_id": str(uuid.uuid4()),
-                "litellm_trace_id": str(uuid.uuid4()),
+                "litellm_call_id": chat.fresh_id(),
+                "litellm_trace_id": chat.fresh_id(),
                 RAW: self._finished() if self._in_loop else made,
                 "completion_stream": stream,
                 "logging_obj": logging,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import operator
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from types import FunctionType, SimpleNamespace
@@ -239,19 +238,6 @@ _FLAGS = frozenset(
     ["_emitted_disqualifying_content", "_openai_handler_receives_chat_chunks", "uses_openai_chat_stream"]
 )
 _DISQUALIFIED = "_emitted_disqualifying_content"
-# Where they keep what chunks are made otherwise by, and what that must be.
-_NOTHING: Mapping[str, Callable[[Any], bool]] = {
-    "_closed": operator.not_,
-    "_ollama_response_ids": lambda held: held.response_id is None,
-    "_upstream_provider": lambda held: held is None,
-    "carried_chunk_choice_fields": operator.not_,
-    "received_finish_choice_fields": operator.not_,
-}
-
-
-def is_plain(attributes: Mapping[str, Any]) -> bool:
-    """Return whether nothing has come in a stream by which later releases of LiteLLM make its chunks otherwise."""
-    return all(is_nothing(attributes[name]) for name, is_nothing in _NOTHING.items() if name in attributes)
 
 
 def _marks(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -371,7 +357,9 @@ class ChunkLearner:
         if self._disqualifies is not None and self._disqualifies(chunk.choices[0].delta):
             changed[_DISQUALIFIED] = True
         steps = changed.keys() - _MARKS.keys() - _FLAGS
-        if steps not in (self._steps if before["sent_first_chunk"] else (_FIRST,)) or not is_plain(vars(copy)):
+        if steps not in (self._steps if before["sent_first_chunk"] else (_FIRST,)) or not streaming.is_plain(
+            vars(copy)
+        ):
             raise Unrepeatable(decline.CHUNK_CHANGES_STREAM)
         return chunk, changed, bool(checks)
 

@@ -6,7 +6,6 @@ it anew in each call; a plan has seen one.
 
 from __future__ import annotations
 
-from types import FunctionType
 from typing import Any
 
 import httpx
@@ -15,7 +14,7 @@ from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.plans.templates import Unrepeatable
 from litellm_accel.fastpath.transport.cookies import ClientCookies, NoCookies
 from litellm_accel.hot import watch
-from litellm_accel.stock import seams
+from litellm_accel.stock import guard, seams
 
 # From the SDK's client to what LiteLLM calls; each is made when it is first asked for.
 RESOURCES = ("chat", "completions", "with_raw_response")
@@ -52,9 +51,8 @@ class ClientGuard:
         for name in RESOURCES:
             if name in vars(parts[-1]):
                 parts.append(vars(parts[-1])[name])
-        for part in parts:
-            if any(type(getattr(type(part), name, None)) is FunctionType for name in vars(part)):
-                raise Unrepeatable(decline.CLIENT_METHODS)
+        if any(guard.put_onto(part) is not None for part in parts):
+            raise Unrepeatable(decline.CLIENT_METHODS)
         options = [held for part in (client, http) for name in _OPTIONS if type(held := vars(part).get(name)) is dict]
         hooks = list(http.event_hooks.values())
         if any(hook not in seams.hooks_of_the_sdk() for held in hooks for hook in held):
@@ -72,9 +70,4 @@ class ClientGuard:
         """Return whether stock's next call would use another client, or this one otherwise."""
         if self._kept.get(self._key, self._client) is not self._client:  # one that is gone would be made alike
             return True
-        if not self._watch.changed():
-            return False
-        if self._watch.differences():
-            return True
-        self._watch.mark()
-        return False
+        return guard.differs(self._watch)

@@ -19,14 +19,12 @@ from typing import Any
 
 import httpx
 
+from litellm_accel.hot import chat
+
 _MAX_KINDS = 256
 # The first date among a cookie's attributes, and what is before and after it.
 _EXPIRES = re.compile(r"((?:[^;]*;)*?\s*expires\s*=)([^;]*)(.*)", re.IGNORECASE)
 _SECONDS = re.compile(r"(\w{3}, \d\d[ -]\w{3}[ -]\d{2,4} \d\d:\d\d:)([0-5]\d) GMT", re.ASCII)
-# What the library goes by when it sends a cookie, but for the value and the moment at which it expires.
-_SENDING_FACTS = operator.attrgetter(
-    "version", "name", "domain", "domain_specified", "domain_initial_dot", "path", "port", "secure"
-)
 _POLICY_FACTS = operator.attrgetter(*(name for name in vars(DefaultCookiePolicy()) if name != "_now"))
 
 
@@ -63,11 +61,7 @@ class ClientCookies:
 
     def _header(self, jar: Any, now: int) -> bytes | None:
         """Return the header of what is in ``jar`` now; nobody sets cookies meanwhile."""
-        cookies = [cookie for paths in jar._cookies.values() for names in paths.values() for cookie in names.values()]
-        facts = [
-            (_SENDING_FACTS(cookie), cookie.expires is not None and cookie.expires <= now, type(cookie.value))
-            for cookie in cookies
-        ]
+        cookies, facts = chat.cookies_of(jar._cookies, now)
         state, order = self._state
         if state != facts or order is None or cookiejar.debug:  # type: ignore[attr-defined]
             return self._asked(cookies, facts)

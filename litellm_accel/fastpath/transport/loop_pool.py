@@ -12,7 +12,7 @@ import asyncio
 import time
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any
 
 import aiohttp
@@ -25,7 +25,7 @@ from litellm_accel.fastpath import passage
 from litellm_accel.fastpath.plans.recorder import Reply
 from litellm_accel.fastpath.transport.host_stats import MAX_AGE, StatsByHost
 from litellm_accel.fastpath.transport.request_head import COOKIE, RequestHeadTemplate
-from litellm_accel.fastpath.transport.sockets import has_input
+from litellm_accel.fastpath.transport.sockets import input_probe
 from litellm_accel.hot import http1
 
 # What traces may listen to: a request begins, waits for a connection, fails. A redirection is stock's to follow, and an
@@ -45,13 +45,60 @@ class Unsuited(Exception):
     """A session that does more with a request than to send it."""
 
 
+class _Opened:
+    """A connection that was opened to ``host`` ``at`` that time (monotonic seconds)."""
+
+    __slots__ = ("at", "has_input", "host")
+
+    def __init__(self, host: str, at: float, transport: Any) -> None:
+        self.host = host
+        self.at = at
+        socket = transport.get_extra_info("socket")
+        self.has_input = input_probe(-1 if socket is None else socket.fileno())
+
+
+class ReadDeadlines:
+    """Ends exchanges of one kind of request in ``loop`` whose host has been silent for too long, by one timer."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._exchanges: set[_Exchange] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._next = 0.0  # when the timer looks, on the loop's clock
+
+    def add(self, exchange: _Exchange) -> None:
+        """Look after ``exchange`` until it is given back."""
+        self._exchanges.add(exchange)
+        if self._timer is None or exchange.deadline < self._next:
+            self._set(exchange.deadline)
+
+    def discard(self, exchange: _Exchange) -> None:
+        """Look after ``exchange`` no longer. The timer stays, since another exchange is likely to come."""
+        self._exchanges.discard(exchange)
+
+    def _set(self, moment: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._next = moment
+        self._timer = self._loop.call_at(moment, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        for exchange in [exchange for exchange in self._exchanges if exchange.deadline <= now]:
+            self._exchanges.discard(exchange)
+            exchange.time_out()
+        if self._exchanges:
+            self._set(min(exchange.deadline for exchange in self._exchanges))
+
+
 class LoopPool:
     """The connections of one aiohttp connector, which keeps and closes them; here they are checked and counted."""
 
     def __init__(self, connector: aiohttp.BaseConnector) -> None:
         self._connector = weakref.ref(connector)
         self._tallies = StatsByHost()
-        self._opened: weakref.WeakKeyDictionary[Any, tuple[str, float]] = weakref.WeakKeyDictionary()
+        self._opened: weakref.WeakKeyDictionary[Any, _Opened] = weakref.WeakKeyDictionary()
 
     async def take(self, host: str, request: Any, timeout: aiohttp.ClientTimeout, traces: list[Trace]) -> Any:
         """Return a connection that ``request`` can be sent on; raises what aiohttp raises."""
@@ -66,10 +113,11 @@ class LoopPool:
             now = time.monotonic()
             known = self._opened.get(connection.protocol)
             if known is None:
-                self._opened[connection.protocol] = host, now
+                self._opened[connection.protocol] = _Opened(host, now, connection.transport)
                 tally.created += 1
                 return connection
-            unfit = "age" if now > known[1] + MAX_AGE else "closed by host" if _ended(connection) else ""
+            # Between two exchanges there is nothing to read but the connection's end.
+            unfit = "age" if now > known.at + MAX_AGE else "closed by host" if known.has_input() else ""
             if not unfit:
                 tally.reused += 1
                 return connection
@@ -87,7 +135,7 @@ class LoopPool:
 
     def counted(self) -> StatsByHost:
         """Return the tallies as they are now."""
-        alive = Counter(host for protocol, (host, _) in list(self._opened.items()) if protocol.is_connected())
+        alive = Counter(opened.host for protocol, opened in list(self._opened.items()) if protocol.is_connected())
         for host, tally in self._tallies.items():
             tally.idle = max(alive[host] - tally.in_use, 0)
             tally.closed["idle"] = 0  # by the connector, or by the host while nobody looked
@@ -108,6 +156,9 @@ class PreparedRequest:
     ) -> None:
         self._head = head
         self._headers = options["headers"]
+        self._told: dict[bool, CIMultiDict[str]] = {}  # by whether there are cookies
+        # Not the pool's, which is found by its connector and would keep it alive by way of the loop.
+        self._deadlines = ReadDeadlines(asyncio.get_running_loop())
         self._pool = pool
         self._request = request
         self._host = str(request.url.origin())
@@ -162,11 +213,12 @@ class PreparedRequest:
             raise Unsuited(str(error)) from None
         return cls(session, pool, request, options, head)
 
-    async def send(self, session: aiohttp.ClientSession, body: bytes, cookie: bytes) -> Reply:
+    def send(self, session: aiohttp.ClientSession, body: bytes, cookie: bytes) -> Coroutine[Any, Any, Reply]:
         """Send one request and return what came of it. Cancellation passes, and closes the connection."""
-        if not session.trace_configs:
-            return await self._send(body, cookie, [])
-        headers = session._prepare_headers(CIMultiDict(self._headers.texts(body, cookie)))
+        return self._send_traced(session, body, cookie) if session.trace_configs else self._send(body, cookie, [])
+
+    async def _send_traced(self, session: aiohttp.ClientSession, body: bytes, cookie: bytes) -> Reply:
+        headers = self._told_headers(session, body, cookie)
         begun: tuple[str, URL, CIMultiDict[str]] = "POST", self._request.url, headers
         traces = []
         try:
@@ -184,6 +236,18 @@ class PreparedRequest:
                 await trace.send_request_exception(*begun, reply.error)
         return reply
 
+    def _told_headers(self, session: aiohttp.ClientSession, body: bytes, cookie: bytes) -> CIMultiDict[str]:
+        """Return the headers that traces are told of, in which nothing but the length and the cookies is new."""
+        made = self._told.get(bool(cookie))
+        if made is None:
+            made = session._prepare_headers(CIMultiDict(self._headers.texts(body, cookie)))
+            self._told[bool(cookie)] = made
+        headers: CIMultiDict[str] = made.copy()
+        headers["content-length"] = str(len(body))
+        if cookie and not self._headers.own_cookie:
+            headers["cookie"] = cookie.decode()
+        return headers
+
     async def _send(self, body: bytes, cookie: bytes, traces: list[Trace]) -> Reply:
         sent = time.time()
         try:
@@ -192,12 +256,12 @@ class PreparedRequest:
             if passage.is_ours(error):
                 raise
             return Reply(sent, error=error)
-        exchange = _Exchange(connection)
+        exchange = _Exchange(connection, self._deadlines)
         unfit = "broken off"
         try:
             try:
                 exchange.start(self._head.around(body, cookie), self._timeout.sock_read)
-                reply = await exchange.reply()
+                reply = exchange.reply() if await exchange.answered else None
             except Exception:
                 if not exchange.progress.left:
                     raise
@@ -252,16 +316,18 @@ class PreparedRequest:
 class _Exchange(asyncio.Protocol):
     """One request and its response on a connection of aiohttp's, in the place of its protocol."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, deadlines: ReadDeadlines) -> None:
         self.response = http1.Response()
+        self.deadline = 0.0  # where it has one
         self._protocol = connection.protocol
         self._transport = connection.transport
         self._loop = asyncio.get_running_loop()
-        self._answered: asyncio.Future[bool] = self._loop.create_future()
+        self.answered: asyncio.Future[bool] = self._loop.create_future()  # whether the reply is complete
         self._lost: tuple[BaseException | None] | None = None
         self._timed_out = False
         self._over = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._read_timeout: float | None = None
+        self._deadlines = deadlines
         self._parts: list[bytes] = []
         self.progress = passage.sending()
 
@@ -271,20 +337,19 @@ class _Exchange(asyncio.Protocol):
         self.progress.left = self._transport.write(request) is None
         if read_timeout:
             self._read_timeout = read_timeout
-            self._heard = self._loop.time()
-            self._timer = self._loop.call_later(read_timeout, self._look_at_the_clock)
+            self.deadline = self._loop.time() + read_timeout
+            self._deadlines.add(self)
 
-    async def reply(self) -> Reply | None:
-        """Return the reply once it is complete, or None if it is for aiohttp to read."""
-        if not await self._answered or self.response.status != 200:
+    def reply(self) -> Reply | None:
+        """Return the reply, which is complete, or None if it is for aiohttp to read."""
+        if self.response.status != 200:
             return None
         reply = self.progress.reply = Reply(0.0, self.response.status, self.response.headers, self.response.body)
         return reply
 
     def stop(self) -> bool:
         """Give the connection back to aiohttp's protocol. Returns whether it is still there."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._deadlines.discard(self)
         if not self._over:
             self._over = True
             if self._lost is None:
@@ -312,33 +377,30 @@ class _Exchange(asyncio.Protocol):
         """Read on; where that goes wrong, aiohttp reads all that has come."""
         try:
             self._parts.append(data)
-            if self._timer is not None:
-                self._heard = self._loop.time()
             state = self.response.feed(data)
             if state != http1.MORE:
                 self._end(state == http1.DONE)
+            elif self._read_timeout is not None:
+                self.deadline = self._loop.time() + self._read_timeout
         except Exception:
             if not any(part is data for part in self._parts):
                 self._parts.append(data)
-            if not self._answered.done():
-                self._answered.set_result(False)
+            if not self.answered.done():
+                self.answered.set_result(False)
 
     def connection_lost(self, error: BaseException | None) -> None:
         """Note how the connection ended."""
         self._lost = (error,)
         self._end(False)
 
-    def _look_at_the_clock(self) -> None:
-        silent_until = self._heard + self._read_timeout
-        if self._loop.time() < silent_until:
-            self._timer = self._loop.call_at(silent_until, self._look_at_the_clock)
-            return
+    def time_out(self) -> None:
+        """The host has been silent for too long."""
         self._timed_out = True
         self._end(False)
 
     def _end(self, complete: bool) -> None:
-        if not self._answered.done():
-            self._answered.set_result(complete)
+        if not self.answered.done():
+            self.answered.set_result(complete)
 
 
 class _Taken:
@@ -370,11 +432,6 @@ def _is_suited(config: aiohttp.TraceConfig) -> bool:
     return type(config) is aiohttp.TraceConfig and not any(
         getattr(config, name) for name in signals if name not in _TRACED
     )
-
-
-def _ended(connection: Any) -> bool:
-    """Return whether there is something to read between two exchanges, which can only be the connection's end."""
-    return has_input(connection.transport.get_extra_info("socket"))
 
 
 def _caused(error: BaseException, cause: BaseException | None) -> Any:

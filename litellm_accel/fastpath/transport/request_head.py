@@ -35,7 +35,7 @@ class RequestHeaders:
             if b"cookie" in names:
                 raise ValueError("a request with cookies in another place")
         self.fixed = raw[:place] + raw[place + 1 :]
-        self._own_cookie = own_cookie
+        self.own_cookie = own_cookie
         self._name = raw[place][0]
         self._before, self._after = raw[:place], raw[place + 1 :]
         self._texts = [
@@ -46,7 +46,7 @@ class RequestHeaders:
     def raw(self, body: bytes, cookie: bytes) -> list[tuple[bytes, bytes]]:
         """Return the headers as httpx keeps them, for a request with ``body`` and, unless empty, ``cookie``."""
         held = self._before.copy()
-        if cookie and not self._own_cookie:
+        if cookie and not self.own_cookie:
             held.append((b"Cookie", cookie))
         held.append((self._name, b"%d" % len(body)))
         return held + self._after
@@ -55,7 +55,7 @@ class RequestHeaders:
         """Return the same as texts, with names in lower case."""
         before, after = self._texts
         held = before.copy()
-        if cookie and not self._own_cookie:
+        if cookie and not self.own_cookie:
             held.append(("cookie", cookie.decode()))
         held.append(("content-length", str(len(body))))
         return held + after

@@ -17,14 +17,20 @@ from typing import Any
 import h11
 import httpcore
 import httpx
+from httpcore._backends.sync import SyncStream
+from httpcore._exceptions import map_exceptions
 
 from litellm_accel.fastpath import passage
 from litellm_accel.fastpath.plans.recorder import Reply
 from litellm_accel.fastpath.transport.host_stats import MAX_AGE, StatsByHost
 from litellm_accel.fastpath.transport.request_head import COOKIE, RequestHeaders, RequestHeadTemplate
+from litellm_accel.fastpath.transport.sockets import input_probe
 from litellm_accel.hot import http1
 
 _READ_BYTES = 65536
+_Errors = dict[type[Exception], type[Exception]]
+_READ_ERRORS: _Errors = {TimeoutError: httpcore.ReadTimeout, OSError: httpcore.ReadError}
+_WRITE_ERRORS: _Errors = {TimeoutError: httpcore.WriteTimeout, OSError: httpcore.WriteError}
 
 
 class Head(RequestHeadTemplate):
@@ -32,6 +38,7 @@ class Head(RequestHeadTemplate):
 
     def __init__(self, url: httpx.URL, headers: RequestHeaders) -> None:
         self.url = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+        self.host = str(self.url.origin)
         self.headers = headers
         request = h11.Request(method=b"POST", target=url.raw_path, headers=headers.raw(b"", COOKIE))
         super().__init__(h11.Connection(h11.CLIENT).send(request) or b"")
@@ -40,11 +47,44 @@ class Head(RequestHeadTemplate):
 class _Connection:
     """One connection, and when it was opened and last used (monotonic seconds)."""
 
-    __slots__ = ("opened", "released", "stream")
+    __slots__ = ("_has_input", "_socket", "opened", "released", "stream")
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self.stream = stream
         self.opened = self.released = time.monotonic()
+        # httpcore's own stream does nothing but this, and name errors.
+        self._socket: Any = stream.get_extra_info("socket") if type(stream) is SyncStream else None
+        self._has_input = input_probe(-1 if self._socket is None else self._socket.fileno())
+
+    def write(self, data: bytes, timeout: float | None, progress: passage.Progress) -> None:
+        """Send ``data``, which notes itself as ``left`` in the very statement; raises what httpcore raises."""
+        if self._socket is None:
+            progress.left = self.stream.write(data, timeout) is None  # type: ignore[func-returns-value]
+            return
+        try:
+            self._wait_for(timeout)
+            progress.left = (sent := self._socket.send(data)) >= 0
+        except Exception:
+            with map_exceptions(_WRITE_ERRORS):  # not ours, as the traceback then says
+                raise
+        if sent < len(data):
+            self.stream.write(data[sent:], timeout)
+
+    def read(self, timeout: float | None) -> bytes:
+        """Return what comes next; raises what httpcore raises."""
+        if self._socket is None:
+            return self.stream.read(_READ_BYTES, timeout)
+        try:
+            self._wait_for(timeout)
+            received: bytes = self._socket.recv(_READ_BYTES)
+        except Exception:
+            with map_exceptions(_READ_ERRORS):
+                raise
+        return received
+
+    def _wait_for(self, timeout: float | None) -> None:
+        if self._socket.gettimeout() != timeout:
+            self._socket.settimeout(timeout)
 
     def unfit(self, now: float, idle_seconds: float | None) -> str:
         """Return why the connection must not be used again, or an empty text."""
@@ -53,7 +93,9 @@ class _Connection:
         if now > self.opened + MAX_AGE:
             return "age"
         # Between two exchanges there is nothing to read but the connection's end.
-        return "closed by host" if self.stream.get_extra_info("is_readable") else ""
+        if self._socket is None:
+            return "closed by host" if self.stream.get_extra_info("is_readable") else ""
+        return "closed by host" if self._has_input() else ""
 
 
 class ThreadPool:
@@ -80,7 +122,7 @@ class ThreadPool:
         ``timeout`` is httpx's: seconds by ``connect``, ``read`` and ``write``.
         """
         sent = time.time()
-        host = str(head.url.origin)
+        host = head.host
         with self._lock:
             connection = self._take(host)
             if connection is None:
@@ -102,7 +144,7 @@ class ThreadPool:
                 self.tallies[host].in_use += 1
         reason = "broken off"
         try:
-            reply, reason = _exchange(connection.stream, head, body, cookie, timeout)
+            reply, reason = _exchange(connection, head, body, cookie, timeout)
             reply.sent = sent
             return reply
         finally:
@@ -167,7 +209,7 @@ def _connect(pool: httpcore.ConnectionPool, head: Head, timeout: Mapping[str, fl
 
 
 def _exchange(
-    stream: httpcore.NetworkStream, head: Head, body: bytes, cookie: bytes, timeout: Mapping[str, float | None]
+    connection: _Connection, head: Head, body: bytes, cookie: bytes, timeout: Mapping[str, float | None]
 ) -> tuple[Reply, str]:
     """Send one request; return the reply, and why the connection cannot be used again (an empty text if it can)."""
     response = http1.Response()
@@ -177,12 +219,12 @@ def _exchange(
     progress = passage.sending()
     request = head.around(body, cookie)
     try:
-        with contextlib.suppress(httpcore.WriteError):  # the host may have answered before it had read all
-            # Both in one statement.
-            progress.left = stream.write(request, timeout["write"]) is None  # type: ignore[func-returns-value]
-        progress.left = True
+        try:
+            connection.write(request, timeout["write"], progress)
+        except httpcore.WriteError:  # the host may have answered before it had read all
+            progress.left = True
         while state == http1.MORE:
-            parts.append(stream.read(_READ_BYTES, timeout["read"]))
+            parts.append(connection.read(timeout["read"]))
             if not parts[-1]:
                 break
             state = response.feed(parts[-1])
@@ -195,7 +237,7 @@ def _exchange(
             failure = error
         elif not progress.left:
             raise
-    replayed = _Replayed(stream, b"".join(parts), failure)
+    replayed = _Replayed(connection.stream, b"".join(parts), failure)
     progress.reply = _read_again(replayed, head, body, cookie, timeout)
     return progress.reply, "unusual response"
 

@@ -1,0 +1,194 @@
+"""What the fast path's kernels know by name: arguments of a call, roles and kinds of messages, members of an answer.
+
+Whatever is not listed is left to stock, or is for others to judge.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+# --- arguments
+
+# Arguments the fast path understands. Their effect on the request and on the result is the same every time and shown by
+# the call that was learned from; they do nothing else once a call succeeds.
+ARGUMENTS: Final = frozenset(
+    [
+        "model",
+        "messages",
+        "timeout",
+        "temperature",
+        "top_p",
+        "n",
+        "stream",
+        "stream_options",
+        "stop",
+        "max_tokens",
+        "max_completion_tokens",
+        "presence_penalty",
+        "frequency_penalty",
+        "logit_bias",
+        "user",
+        "response_format",
+        "seed",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "logprobs",
+        "top_logprobs",
+        "reasoning_effort",
+        "verbosity",
+        "safety_identifier",
+        "service_tier",
+        "store",
+        "prompt_cache_key",
+        "functions",
+        "function_call",
+        "modalities",
+        "prediction",
+        "audio",
+        "base_url",
+        "api_base",
+        "api_version",
+        "api_key",
+        "extra_headers",
+        "extra_body",
+        "headers",
+        "organization",
+        "custom_llm_provider",
+        "max_retries",
+        "num_retries",
+        "drop_params",
+        "additional_drop_params",
+        "allowed_openai_params",
+        "thinking",
+        "prompt_cache_retention",
+        # The provider's, of names that LiteLLM uses for something else, too.
+        "extra_query",
+        "models",
+        "plugins",
+        "provider",
+        "reasoning",
+        "route",
+        "top_k",
+        "usage",
+        # LiteLLM's own: read only before a request is made, where there is a cache, or once a call has failed.
+        "_skip_mcp_handler",
+        "cache",
+        "context_window_fallback_dict",
+        "retry_strategy",
+        # A router's: which deployment it has chosen, and by what.
+        "model_info",
+        "order",
+        "rpm",
+        "tpm",
+        "weight",
+    ]
+)
+# In which a router keeps what becomes of one call's context.
+CONTEXT_STATE: Final = "_context_compaction_state"
+# Those whose values LiteLLM puts into the request as they are and that do nothing else: two watched calls must show it.
+VARIABLE_ARGUMENTS: Final = frozenset(
+    ("max_completion_tokens", "max_tokens", "prompt_cache_key", "safety_identifier", "seed", "user")
+)
+# Arguments that LiteLLM or a proxy writes to during a call, in the order in which the fast path looks at them. They
+# change with each call, so that only key names and value types enter a plan's key.
+MUTATED_ARGUMENTS: Final = (
+    "metadata",
+    "litellm_metadata",
+    "proxy_server_request",
+    "secret_fields",
+    "litellm_call_id",
+    "litellm_trace_id",
+    "litellm_logging_obj",
+)
+MUTATED_NAMES: Final = frozenset(MUTATED_ARGUMENTS)
+# Those of them that are dictionaries, if they are anything.
+MUTATED_DICTIONARIES: Final = frozenset(MUTATED_ARGUMENTS[:4])
+# Where it is among the metadata, LiteLLM's proxy may run code that a model asks for, and call it again.
+CODE_EXECUTION: Final = "_litellm_code_execution_enabled"
+
+# --- messages
+
+ROLES: Final = frozenset(("assistant", "system", "tool", "user"))
+# What messages may hold besides texts that are not empty. Providers' rules for messages leave some of it as it is.
+MESSAGE_KINDS: Final = {
+    "empty": 1,
+    "names": 2,
+    "parts": 4,
+    "other parts": 8,
+    "images": 16,
+    "calls": 32,
+    "results": 64,
+    "other": 128,
+}
+
+# --- answers
+
+# In the place of a header's name: the price that an answer states, which LiteLLM adds to the headers.
+PRICE: Final = ""
+# Members whose strings tell what a value is. They are part of a shape; all other strings are leaves.
+TELLING_MEMBERS: Final = frozenset(("finish_reason", "object", "role", "service_tier", "type"))
+FINISH_REASONS: Final = frozenset(("content_filter", "function_call", "length", "stop", "tool_calls"))
+# What content begins with that LiteLLM takes reasoning out of.
+REASONING_TAGS: Final = ("<think", "<budget:think")
+# Values that LiteLLM acts on: the made-up tool of parallel calls, and by what Ollama's answers are known.
+TREATED_VALUES: Final = frozenset(("fp_ollama", "multi_tool_use.parallel"))
+
+# --- prices
+
+# The arguments by which kinds of calls are told apart that are priced alike, in the order of a kind's key.
+PRICED_COMPLETION: Final = (
+    "model",
+    "call_type",
+    "custom_llm_provider",
+    "region_name",
+    "base_model",
+    "router_model_id",
+    "service_tier",
+    "data_residency",
+    "vertex_location",
+    "optional_params",
+    "completion_response",
+)
+PRICED_TOKENS: Final = (
+    "model",
+    "custom_llm_provider",
+    "region_name",
+    "call_type",
+    "service_tier",
+    "data_residency",
+    "vertex_location",
+    "request_model",
+)
+
+# --- streams
+
+# Members of an event that LiteLLM's stream notes, or reads.
+EVENT_MEMBERS: Final = ("id", "created", "model", "object", "system_fingerprint")
+# In which a provider hides how long a chunk is.
+OBFUSCATION: Final = "obfuscation"
+# What attributes of LiteLLM's stream must be for a template to hold: nothing held back, the last chunk is to come, and
+# the first is out, or is the next.
+STREAM_OPEN: Final[tuple[tuple[str, Any], ...]] = (
+    ("received_finish_reason", None),
+    ("sent_last_chunk", False),
+    ("custom_llm_provider", "openai"),
+    ("merge_reasoning_content_in_choices", False),
+    ("holding_chunk", ""),
+)
+STREAM_MIDDLE: Final = (("sent_first_chunk", True), *STREAM_OPEN)
+STREAM_BEGINNING: Final[tuple[tuple[str, Any], ...]] = (
+    ("sent_first_chunk", False),
+    *STREAM_OPEN,
+    ("created", None),
+    ("response_id", None),
+    ("system_fingerprint", None),
+    ("_provider_response_model", None),
+    ("intermittent_finish_reason", None),
+    ("response_uptil_now", ""),
+    ("chunks", []),
+)
+# Where later releases keep what chunks are made otherwise by.
+STREAM_CARRIED: Final = ("_closed", "carried_chunk_choice_fields", "received_finish_choice_fields")
+STREAM_IDENTIFIERS: Final = "_ollama_response_ids"
+STREAM_UPSTREAM: Final = "_upstream_provider"

@@ -1,0 +1,190 @@
+"""What stands at a plan's place: the way of a kind of call from never seen to served.
+
+    nothing ──▶ RECORDING ──▶ PROVING ──▶ READY
+                 ▲     │
+                 ▼     ▼
+           SEEN_ONCE  REFUSED
+
+The first call of a kind is recorded while stock serves it. What callbacks are told takes two recorded calls; between
+them the place is ``SEEN_ONCE``. With a record of ``verify`` a plan is ``READY`` at once; else it must first agree with
+stock on calls of its kind. A difference refuses the kind, and so does a call that cannot be repeated.
+
+A call that a plan does not cover yet may be recorded so that it does: the slot is ``RECORDING`` again, and the one it
+stands for goes on ``serving``.
+
+A slot holds for one epoch of the settings. What it holds does not change: a step of the way puts another slot in the
+place or changes the ``state`` of this one, so that threads see one step or the next.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+from typing import Any
+
+from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.decline import Why
+from litellm_accel.fastpath.plans.outlines import Outline, Outlines
+from litellm_accel.hot import chat
+
+FOREVER = float("inf")
+# Of a LiteLLM that nobody knows: from so many served calls on, one is compared whenever their number has doubled.
+_FIRST_SAMPLE = 8
+
+
+class State(enum.Enum):
+    """How far the calls of a kind have come."""
+
+    RECORDING = "a call is being recorded"
+    SEEN_ONCE = "one call has shown what callbacks are told"
+    PROVING = "calls are compared with what the plan would have done"
+    READY = "calls are served"
+    REFUSED = "calls are left to stock"
+
+
+class PlanSlot:
+    """What stands at a plan's place; it begins with the recording of one call.
+
+    ``observed`` is what an earlier recorded call has shown, ``serving`` the slot whose plan shall cover more. ``plan``
+    is the plan that is proven or ready, and ``made`` what holds it: itself, or a router's plan. A slot must be made
+    anew after ``expires`` (``time.time()``).
+    """
+
+    _lock = threading.Lock()
+
+    def __init__(self, epoch: int, observed: Any = None, serving: PlanSlot | None = None) -> None:
+        self.state = State.RECORDING
+        self.epoch = epoch
+        self.expires = FOREVER
+        self.observed = observed
+        self.serving = serving
+        self.plan: chat.Plan
+        self.made: Any = None
+        self.reason: Why = decline.REFUSED.of(decline.LEARNING_FAILED)
+        self.is_paired = False  # two calls were recorded at the same time
+        self._recording = 1
+        self._missing = 0  # so many calls must still agree
+        self._agreed: frozenset[int] = frozenset()  # hashes of their messages
+        self._compared: frozenset[int] = frozenset()  # of the calls that are being compared
+        self._outlines = Outlines()
+        self._served = 0
+        self._is_asked = False  # to have the next call compared
+
+    @classmethod
+    def seen_once(cls, epoch: int, observed: Any) -> PlanSlot:
+        """Return a slot for what one recorded call has shown; the next is recorded as well."""
+        slot = cls(epoch, observed)
+        slot.state = State.SEEN_ONCE
+        return slot
+
+    @classmethod
+    def holding(cls, made: Any, missing: int = 0, earlier: PlanSlot | None = None) -> PlanSlot:
+        """Return a slot for the plan that was ``made``, which serves once ``missing`` calls have agreed with it.
+
+        Calls whose messages have agreed with the plan of an ``earlier`` slot show nothing new.
+        """
+        plan: chat.Plan = getattr(made, "plan", made)
+        slot = cls(plan.epoch)
+        slot.plan, slot.made, slot.expires = plan, made, plan.expires
+        slot.state = State.PROVING if missing else State.READY
+        slot._missing = missing
+        if earlier is not None:
+            slot._agreed = earlier._agreed
+        return slot
+
+    @classmethod
+    def refused(cls, epoch: int, reason: Why, expires: float = FOREVER) -> PlanSlot:
+        """Return a slot that leaves calls to stock for a ``reason``."""
+        slot = cls(epoch)
+        slot.expires = expires
+        slot.refuse(reason)
+        return slot
+
+    @property
+    def missing(self) -> int:
+        """How many calls must still agree with the plan."""
+        return self._missing
+
+    # --- recording
+
+    def record_too(self, is_told: bool) -> bool:
+        """Return whether another call shall be recorded while one is, and count it.
+
+        Where callbacks are told of the kind (``is_told``), it is: a wave of calls shows all there is to learn.
+        """
+        if not is_told or self.observed is not None or self.serving is not None:
+            return False
+        with self._lock:
+            if self._recording != 1:
+                return False
+            self._recording, self.is_paired = 2, True
+            return True
+
+    def recorded(self) -> int:
+        """Note that a recorded call has ended; return how many others are still running."""
+        with self._lock:
+            self._recording -= 1
+            return self._recording
+
+    def refuse(self, reason: Why | None = None) -> None:
+        """Leave calls to stock in this epoch, for a ``reason`` if it is known."""
+        if reason is not None:
+            self.reason = reason
+        self.state = State.REFUSED
+
+    # --- proving
+
+    def wants(self, messages: bytes) -> bool:
+        """Return whether a call with these ``messages`` would show something that is not being shown already."""
+        mark = hash(messages)
+        if self._missing <= 0:
+            return not self._compared
+        return mark not in self._agreed and mark not in self._compared and len(self._compared) < self._missing
+
+    def begin_comparison(self, messages: bytes) -> bool:
+        """Return whether a call with these ``messages`` shall be compared, and note that it is."""
+        with self._lock:
+            wanted = self.wants(messages)
+            if wanted:
+                self._compared |= {hash(messages)}
+            return wanted
+
+    def end_comparison(self, messages: bytes, agreed: bool, is_known: bool = True) -> bool:
+        """Note that a comparison is over, and whether it ``agreed``; return whether that makes the plan ready.
+
+        No plan is where LiteLLM is not of a known release: it ``serves`` what was compared.
+        """
+        with self._lock:
+            self._compared -= {hash(messages)}
+            if agreed:
+                if self._missing > 0:
+                    self._agreed |= {hash(messages)}
+                self._missing -= 1
+                self._is_asked = False
+            if self._missing <= 0 and is_known:
+                self.state = State.READY
+            return self.state is State.READY
+
+    # --- a LiteLLM that nobody knows
+
+    def serves(self, outline: Outline) -> bool:
+        """Return whether a call with this ``outline`` is served: calls have agreed, and some with such an outline.
+
+        Now and then one is not, so that it is compared.
+        """
+        if self._missing > 0 or self._is_asked or not self._outlines.cover(outline):
+            return False
+        self._served += 1
+        return self._served < _FIRST_SAMPLE or self._served & (self._served - 1) != 0
+
+    def fits(self, reply: Outline) -> bool:
+        """Return whether replies with such an outline were compared."""
+        return self._outlines.cover(reply)
+
+    def ask(self) -> None:
+        """Have the next call compared."""
+        self._is_asked = True
+
+    def note(self, outline: Outline) -> None:
+        """Note the outline of something that agreed."""
+        self._outlines.add(outline)

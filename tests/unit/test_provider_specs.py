@@ -1,0 +1,32 @@
+"""What is known of each provider: one entry a provider, and lists that are made of it alone."""
+
+from __future__ import annotations
+
+from litellm_accel.stock import providers, surface
+from litellm_accel.stock.providers import PROVIDERS, ProviderSpec, spec_of
+from litellm_accel.verify.scenarios.providers import MODELS
+
+
+def test_a_provider_has_one_entry() -> None:
+    names = [spec.name for spec in PROVIDERS]
+    assert names == sorted(set(names))
+
+
+def test_a_provider_whose_rules_were_read_is_played() -> None:
+    assert {spec.name for spec in PROVIDERS if spec.way is not None} <= MODELS.keys()
+
+
+def test_what_is_gone_around_for_a_provider_is_watched() -> None:
+    for spec in PROVIDERS:
+        for target in filter(None, (spec.config, *spec.bypassed)):
+            assert target in (surface.CLASSES if ":" in target else surface.MODULES)
+
+
+def test_an_answer_is_converted_by_the_class_of_its_provider() -> None:
+    assert "litellm.llms.groq.chat.transformation:GroqChatConfig.transform_response" in providers.CONVERSIONS
+    assert all(spec.config is not None for spec in PROVIDERS if spec.converts)
+
+
+def test_a_provider_without_an_entry_has_a_plain_one() -> None:
+    assert spec_of("nobody") == ProviderSpec("nobody")
+    assert spec_of("xai").sums_tokens
