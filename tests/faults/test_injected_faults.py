@@ -41,6 +41,8 @@ DOORS = {
     *(("router", door) for door in ("_begun", "_guarded")),
     *(("router_state", door) for door in ("__eq__", "__hash__")),  # of a router, which stock may look up
     *(("trace", door) for door in ("run", "arun", "_follow", "follow", "__await__", "on", "off", "_quietly")),
+    *(("success", door) for door in ("async_success_handler", "success_handler", "_routers", "_is_current")),
+    ("success", "_build_standard_logging_payload"),
     *(("streaming", door) for door in ("anext", "snext", "finish", "build", "total", "asyncified")),
 }
 # Lines that cannot fail, and are outside the block that they begin.
@@ -339,10 +341,16 @@ def run(world: World, scenario: Scenario, phase: str, step: int, first: int) -> 
 
 
 PHASES = ("watch", "compare", "serve", "hand over", "serve unknown")
+# Routers' doors are closed where LiteLLM is not known.
+CASES = [
+    pytest.param(scenario, phase, id=f"{scenario.name}-{phase}")
+    for scenario in SCENARIOS
+    for phase in PHASES
+    if phase != "serve unknown" or "router" not in scenario.entry
+]
 
 
-@pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize(("scenario", "phase"), CASES)
 def test_a_fault_at_any_line_never_shows(world: World, scenario: Scenario, phase: str) -> None:
     step = 131 if phase == "watch" else 41
     tried, wrong = run(world, scenario, phase, step, first=len(scenario.name))
@@ -351,8 +359,7 @@ def test_a_fault_at_any_line_never_shows(world: World, scenario: Scenario, phase
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize(("scenario", "phase"), CASES)
 def test_a_fault_at_every_line_never_shows(world: World, scenario: Scenario, phase: str) -> None:
     tried, wrong = run(world, scenario, phase, step=1, first=0)
     assert tried

@@ -846,9 +846,16 @@ def _fed_class(logging_class: Any, fault: Callable[[BaseException], None]) -> An
         def _build_standard_logging_payload(self, *args: Any, **kwargs: Any) -> Any:
             stock = super()._build_standard_logging_payload
             is_plain = len(args) == 3 and kwargs.items() <= unset.items()
-            if not is_plain or (self.ends is not None and not self.ends.are_current()):
+            if not is_plain or not self._is_current():
                 return stock(*args, **kwargs)
             return self.payloads.build(self, *args, stock)
+
+        def _is_current(self) -> bool:
+            try:
+                return self.ends is None or bool(self.ends.are_current())
+            except Exception as error:
+                fault(error)
+                return False
 
     for name in ("__module__", "__name__", "__qualname__"):
         setattr(Fed, name, getattr(logging_class, name))  # it calls itself what stock's does
