@@ -7,8 +7,10 @@ from typing import Any
 
 from benchmarks import BACKENDS, STOCK, hot
 
+_KEYED = {"litellm_call_id": "5f1c3c5e-4f9a-4a55-9a3c-2f1a4be0a7d1"}
 
-def _length(text: str) -> int:
+
+def _length(text: str, litellm_call_id: str = "") -> int:
     return len(text)
 
 
@@ -39,6 +41,35 @@ class Calls:
 
     def time_off(self, backend: str) -> None:
         self.off("text")
+
+
+class Watched:
+    """The same call with a share by a key and its time taken, and through a door where nothing is set."""
+
+    params = (list(BACKENDS),)
+    param_names = ("backend",)
+
+    def setup(self, backend: str) -> None:
+        self.everything = self.nothing = _length
+        if backend == STOCK:
+            return
+        module = hot("gate", backend)
+        gate = module.Gate("benchmark")
+        gate.switch(True)
+        self.nothing = module.Door(gate, _length, _never)
+        watched = module.Gate("watched")
+        watched.switch(True)
+        watched.measure(True)
+        watched.set_share(0.9999999)
+        self.everything = watched.pure(_length, _length)
+        assert self.everything("text", **_KEYED) == self.nothing("text") == 4
+        assert (watched.served, watched.sides[0].calls) == (1, 1)
+
+    def time_everything(self, backend: str) -> None:
+        self.everything("text", **_KEYED)
+
+    def time_nothing(self, backend: str) -> None:
+        self.nothing("text")
 
 
 class Counting:

@@ -11,9 +11,29 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from litellm_accel._backend import backend
-    from litellm_accel.activation import accelerate, accelerated, reset_errors, restore, status
+    from litellm_accel.activation import (
+        accelerate,
+        accelerated,
+        apply_acceleration,
+        configure,
+        remove_acceleration,
+        reset_errors,
+        restore,
+        status,
+    )
     from litellm_accel.encodings import Encoding, get_encoding
     from litellm_accel.fastpath.transport.pools import connection_pool_stats
+    from litellm_accel.operation.profiler import Profile as profile
+    from litellm_accel.operation.statistics import (
+        compare_implementations,
+        export_performance_data,
+        get_feature_status,
+        get_patch_status,
+        get_performance_stats,
+        get_recommendations,
+        health_check,
+        reset_stats,
+    )
     from litellm_accel.report import AccelerationError, ComponentStatus, Report
 
 __all__ = [
@@ -24,10 +44,22 @@ __all__ = [
     "__version__",
     "accelerate",
     "accelerated",
+    "apply_acceleration",
     "backend",
+    "compare_implementations",
+    "configure",
     "connection_pool_stats",
+    "export_performance_data",
     "get_encoding",
+    "get_feature_status",
+    "get_patch_status",
+    "get_performance_stats",
+    "get_recommendations",
+    "health_check",
+    "profile",
+    "remove_acceleration",
     "reset_errors",
+    "reset_stats",
     "restore",
     "status",
 ]
@@ -40,10 +72,22 @@ _HOMES = {
     "Report": "report",
     "accelerate": "activation",
     "accelerated": "activation",
+    "apply_acceleration": "activation",
     "backend": "_backend",
+    "compare_implementations": "operation.statistics",
+    "configure": "activation",
     "connection_pool_stats": "fastpath.transport.pools",
+    "export_performance_data": "operation.statistics",
     "get_encoding": "encodings",
+    "get_feature_status": "operation.statistics",
+    "get_patch_status": "operation.statistics",
+    "get_performance_stats": "operation.statistics",
+    "get_recommendations": "operation.statistics",
+    "health_check": "operation.statistics",
+    "profile": "profile",
+    "remove_acceleration": "activation",
     "reset_errors": "activation",
+    "reset_stats": "operation.statistics",
     "restore": "activation",
     "status": "activation",
 }
@@ -54,7 +98,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    found = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    module = importlib.import_module(f"{__name__}.{_HOMES[name]}")
+    found = module if _HOMES[name] == name else getattr(module, name)
     globals()[name] = found
     return found
 

@@ -10,9 +10,10 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 from litellm_accel import _backend, components, exit_cleanup, hot, import_watch, patching, settings
 from litellm_accel.components.base import Component, Native, ProbeMismatch, Replaced, Unavailable, Unproven
@@ -32,11 +33,19 @@ class _Activation:
         self.name = name
         self.state: State = "off"
         self.reason = "not switched on"
+        self.is_wanted = False  # the application has asked for it
+        self.is_held_back = False  # settings switch it off
         self.patches: list[patching.Patch] = []
         self.gate = hot.gate.Gate(name, settings.max_faults())
+        self.counting_since = time.monotonic()
 
     def start(self) -> bool:
         """Activate the component, or record why that is impossible. Leaves nothing half done. Returns whether it is."""
+        refusal = None if _control is None else _control.refusal(self.name)
+        self.is_held_back = refusal is not None
+        if refusal is not None:
+            self.state, self.reason = "off", refusal
+            return False
         try:
             with quiet(), exit_cleanup.left_to_the_application():
                 component = components.get(self.name)
@@ -56,7 +65,20 @@ class _Activation:
             self._settle("failed", f"{type(error).__name__}: {error}")
         else:
             self.state, self.reason = "active", component.summary
+            self.gate.observe_with(_observer())
+            if _control is not None:
+                _control.started(self.name, self.gate)
         return self.state == "active"
+
+    def begin_counting(self) -> None:
+        """Set all counters to zero."""
+        self.gate.clear()
+        self.counting_since = time.monotonic()
+
+    @property
+    def is_switched_off(self) -> bool:
+        """Whether settings switch the component off."""
+        return _control is not None and _control.refusal(self.name) is not None
 
     def wait(self) -> None:
         """Note that the component is to be activated when LiteLLM is there."""
@@ -65,6 +87,7 @@ class _Activation:
     def _prepare(self, component: Component) -> list[patching.Patch]:
         replaced: dict[str, Replaced] = {}
         patches = []
+        self.gate.set_share(1.0)
         for replacement in component.replacements(self.gate):
             function = patching.resolve(replacement.target)
             stock = patching.stock_copy(function)
@@ -85,9 +108,12 @@ class _Activation:
 
     def stop(self) -> None:
         """Give back every function; what somebody else has changed meanwhile runs stock through our closed gate."""
+        self.is_wanted = False
         if self.state == "waiting":
             self.state, self.reason = "off", "restored"
             return
+        if _control is not None:
+            _control.stopped(self.name)
         self.gate.switch(False)
         for kept in patching.uninstall(self.patches):
             _logger.warning("litellm-accel: %s was changed by somebody else and keeps that change", kept)
@@ -106,10 +132,22 @@ class _Activation:
             level = "at start" if proof is None else proof.level
             if proof is not None and proof.refusal is not None:
                 state, reason = "off", proof.refusal
-            elif not gate.on:
+            elif gate.is_open:
                 state, reason = "failed", f"breaker open after {gate.faults} faults; last: {gate.last_fault}"
+            elif _control is not None and (refusal := _control.refusal(self.name)) is not None:
+                state, reason = "off", refusal
+        mode = "" if _control is None or state == "off" else _control.mode(self.name)
         return ComponentStatus(
-            self.name, state, reason, _backend_of(self.name), gate.served, gate.declined, gate.faults, level
+            self.name,
+            state,
+            reason,
+            _backend_of(self.name),
+            gate.served,
+            gate.declined,
+            gate.faults,
+            level,
+            mode,
+            gate.bypassed,
         )
 
 
@@ -124,6 +162,9 @@ def _backend_of(name: str) -> str:
 
 _lock = threading.RLock()
 _verifies = False  # the application has asked for it
+Observer = Callable[[hot.gate.Gate, int, object, int], None]
+_observers: list[Observer] = []
+_control: Any = None  # operation.control.CONTROL, once something is configured
 _activations: dict[str, _Activation] = {}
 
 
@@ -136,8 +177,56 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)  # another thread may have held it when the process forked
 
 
+def locked() -> threading.RLock:
+    """Return the lock that whoever changes components holds."""
+    return _lock
+
+
+def observe(observer: Observer, wanted: bool) -> None:
+    """Tell ``observer`` of each call from now on, as a ``Gate`` does, or no longer."""
+    with _lock:
+        if wanted:
+            _observers.append(observer)
+        elif observer in _observers:
+            _observers.remove(observer)
+        for activation in _activations.values():
+            activation.gate.observe_with(_observer())
+
+
+def _observer() -> Observer | None:
+    """Return what tells all observers, or None if there is none."""
+    observers = tuple(_observers)
+    if len(observers) < 2:
+        return observers[0] if observers else None
+
+    def tell(*call: Any) -> None:
+        for observer in observers:
+            observer(*call)
+
+    return tell
+
+
+def host_paths() -> list[str]:
+    """Return where the files of LiteLLM are, if it has been imported."""
+    return list(getattr(sys.modules.get(_HOST), "__path__", ()))
+
+
+def activations() -> dict[str, _Activation]:
+    """Return what there is of components in this process, by name."""
+    return _activations
+
+
+def setting_problems() -> list[str]:
+    """Return a line for each setting that is not understood."""
+    return [*settings.problems(), *(() if _control is None else _control.problems)]
+
+
 def accelerate(
-    components: str | Iterable[str] | None = None, *, strict: bool = False, verify: Literal["background"] | None = None
+    components: str | Iterable[str] | None = None,
+    *,
+    strict: bool = False,
+    verify: Literal["background"] | None = None,
+    config: Any = None,
 ) -> Report:
     """Install accelerated components into LiteLLM: now, or as soon as the application has imported it.
 
@@ -152,19 +241,86 @@ def accelerate(
     verified beside the application: by one process of low priority, once per environment. Its record counts as soon as
     it is there.
 
+    ``config``, a mapping or the path of a JSON or TOML file, is put over the settings of the environment, and these
+    over those of a file (``docs/operations.md``). What they switch off is not activated, nor missed by ``strict``; what
+    cannot be understood is logged and turns nothing on. With ``config=False`` no settings are read.
+
     Returns the ``Report`` of all components. Raises ``ValueError`` for an unknown name, ``TypeError`` for something
     else than names, ``ImportError`` if LiteLLM is not installed.
     """
     global _verifies
     if verify not in (None, settings.BACKGROUND):
         raise ValueError(f"verify: {verify!r} is not {settings.BACKGROUND!r}")
-    names = _names(components)
+    names = names_of(components)
     _verifies = _verifies or verify is not None
     is_there = _meet_litellm(strict)
     with _lock:
+        _read_settings(config)
+        _log_calls()
         _want(names, is_there, strict)
     _catch_up()
     return status()
+
+
+def configure(config: Any = None, **values: Any) -> Report:
+    """Change settings while the program runs; they are put over all others until ``restore()``.
+
+    ``config`` is a mapping or the path of a file, ``values`` are single settings, as in
+    ``configure(components={"chat": {"mode": "rollout", "percent": 50}})``. Returns the ``Report`` of all components.
+    Raises ``ValueError`` that names the value and what is allowed; nothing has changed then.
+    """
+    with _lock:
+        control = _operated()
+        if config is not None:
+            control.configure(config)
+        if values:
+            control.configure(values)
+    return status()
+
+
+def _operated() -> Any:
+    """Return what is set in this process, which is read now if it was not before."""
+    global _control
+    if _control is None:
+        from litellm_accel.operation.control import CONTROL
+
+        _control = CONTROL
+        _control.load()
+        for name, activation in _activations.items():
+            if activation.state == "active":
+                _control.started(name, activation.gate)
+    return _control
+
+
+def _log_calls() -> None:
+    """Log each call where that is asked for."""
+    if not settings.verbose() and not 0 < _logger.level <= logging.DEBUG:
+        return
+    from litellm_accel.operation.profiler import log_calls
+
+    if settings.verbose() and not _logger.isEnabledFor(logging.DEBUG):
+        _logger.setLevel(logging.DEBUG)
+        _logger.addHandler(logging.StreamHandler())
+    if log_calls not in _observers:
+        observe(log_calls, True)
+
+
+def _read_settings(config: Any) -> None:
+    if config is False:
+        if _control is not None:
+            _control.forget()
+    elif config is not None or _control is not None or settings.is_configured():
+        _operated().load(config)
+
+
+def follow_settings() -> None:
+    """Activate what the application has asked for and settings no longer switch off."""
+    with _lock:
+        if _control is None or not import_watch.is_imported(_HOST):
+            return
+        held = [name for name, one in _activations.items() if one.is_wanted and one.is_held_back]
+        if started := [name for name in held if _control.refusal(name) is None]:
+            _start(started)
 
 
 def restore() -> None:
@@ -173,17 +329,25 @@ def restore() -> None:
     with _lock:
         _verifies = False
         _stop([name for name, activation in _activations.items() if activation.state in _WANTED])
+        for activation in _activations.values():
+            activation.is_wanted = False
+        if _control is not None:
+            _control.forget()
 
 
 @contextmanager
-def accelerated(components: str | Iterable[str] | None = None, *, strict: bool = False) -> Iterator[Report]:
+def accelerated(
+    components: str | Iterable[str] | None = None, *, strict: bool = False, config: Any = None
+) -> Iterator[Report]:
     """Accelerate LiteLLM inside a ``with`` block; afterwards what the block switched on is off again.
 
     Arguments, result and errors are those of ``accelerate()``. LiteLLM may be imported inside the block.
     """
-    names = _names(components)
+    names = names_of(components)
     is_there = _meet_litellm(strict)
     with _lock:
+        _read_settings(config)
+        _log_calls()
         before = {name for name in names if _is_wanted(name)}
         _want(names, is_there, strict)
         started = [name for name in names if name not in before and _is_wanted(name)]
@@ -193,6 +357,11 @@ def accelerated(components: str | Iterable[str] | None = None, *, strict: bool =
     finally:
         with _lock:
             _stop([name for name in started if _activations[name].state in _WANTED])
+
+
+# What packages that set out to do the same call them.
+apply_acceleration = accelerate
+remove_acceleration = restore
 
 
 def status() -> Report:
@@ -215,12 +384,13 @@ def reset_errors(components: str | Iterable[str] | None = None) -> None:
     Raises ``ValueError`` for an unknown name.
     """
     with _lock:
-        for name in list(_activations) if components is None else _names(components):
+        for name in list(_activations) if components is None else names_of(components):
             if name in _activations:
                 _activations[name].gate.reset_errors()
 
 
-def _names(wanted: str | Iterable[str] | None) -> list[str]:
+def names_of(wanted: str | Iterable[str] | None) -> list[str]:
+    """Return names of components, None standing for all. Raises ``ValueError`` and ``TypeError``."""
     if wanted is None:
         return list(components.NAMES)
     names = [wanted] if isinstance(wanted, str) else list(wanted)
@@ -269,6 +439,8 @@ _watch = import_watch.ImportWatch(_HOST, _litellm_imported)
 
 def _want(names: list[str], is_there: bool, strict: bool) -> None:
     """Activate components, or have them wait for LiteLLM. Raises ``AccelerationError``."""
+    for name in names:
+        _activation(name).is_wanted = True
     if not is_there and strict:
         raise AccelerationError(dict.fromkeys(names, "LiteLLM is being imported by the caller"))
     if not is_there:
@@ -279,7 +451,8 @@ def _want(names: list[str], is_there: bool, strict: bool) -> None:
         return
     waiting = _waiting()
     started = _start(dict.fromkeys([*names, *waiting]))
-    failures = {name: _activations[name].status().reason for name in names if _is_missing(name)}
+    asked = names if _control is None else [name for name in names if _control.refusal(name) is None]
+    failures = {name: _activations[name].status().reason for name in asked if _is_missing(name)}
     if strict and failures:
         _stop([name for name in started if name not in waiting])
         raise AccelerationError(failures)
@@ -303,7 +476,7 @@ def _start(names: Iterable[str]) -> list[str]:
             if activation.state != "active" and activation.start():
                 started.append(name)
     for name in started:
-        _activations[name].gate.clear()  # of the calls by which other components proved themselves
+        _activations[name].begin_counting()  # anew, after the calls by which other components proved themselves
     if _verifies or settings.verifies():
         _verify_beside()
     return started

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,11 @@ from litellm_accel import __version__, launch
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def commands() -> None:
-    """Make LiteLLM faster without changing the application."""
+    """Make LiteLLM faster without changing the application.
+
+    Exit codes: 0 all is well; 1 something is not, and was named; 2 the command was not understood. `run` and `profile`
+    exit as the program does.
+    """
 
 
 # Options end at the target: what follows belongs to the program, its own --help included.
@@ -28,6 +33,10 @@ def commands() -> None:
 def run(is_module: bool, target: str, arguments: tuple[str, ...]) -> launch.Program:
     """Run a program with LiteLLM accelerated.
 
+    \b
+    litellm-accel run app.py --option
+    litellm-accel run litellm --config proxy.yaml
+
     TARGET is a Python file, a directory or archive with a __main__.py, a module (-m), or a console script such as
     litellm. Exit code, sys.argv and sys.path are those of running it with python.
     """
@@ -37,12 +46,99 @@ def run(is_module: bool, target: str, arguments: tuple[str, ...]) -> launch.Prog
         raise click.UsageError(str(error)) from None
 
 
+_PROCESS = click.option(
+    "--process",
+    metavar="PID|PATH",
+    help="A running process: its id, its socket, or a directory of sockets; default: where LITELLM_ACCEL_STATS says.",
+)
+
+
+@commands.command(context_settings={"allow_interspersed_args": False})
+@click.option("-m", "is_module", is_flag=True, help="TARGET is a module's name, as in python -m.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a web page with a chart, too.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the lines as JSON.")
+@click.argument("target")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def profile(
+    is_module: bool, html: Path | None, json_file: Path | None, target: str, arguments: tuple[str, ...]
+) -> launch.Program:
+    """Run a program with LiteLLM accelerated, and say which of its lines make which calls.
+
+    \b
+    litellm-accel profile app.py
+    litellm-accel profile --html calls.html -m package.module --option
+
+    The table goes to standard error when the program ends: calls of each line, how many were served, why the others
+    were not, the time they took, and the time that was saved. Exit code and output are the program's.
+    """
+    try:
+        found = launch.find(target, arguments, is_module=is_module)
+    except launch.NotAProgram as error:
+        raise click.UsageError(str(error)) from None
+    return launch.Profiled(found.target, found.arguments, found.is_module, html, json_file)
+
+
 @commands.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def status(as_json: bool) -> None:
-    """Accelerate LiteLLM in this process and print the report."""
-    report = _accelerate_offline()
-    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else str(report))
+@_PROCESS
+def status(as_json: bool, process: str | None) -> None:
+    """Print the report of a running process, or of LiteLLM accelerated in this one.
+
+    \b
+    litellm-accel status
+    litellm-accel status --process 4711
+    litellm-accel status --process /run/litellm-accel
+
+    Exit code 1 if a process does not answer.
+    """
+    if process is None:
+        reports = [(None, _accelerate_offline())]
+    else:
+        from litellm_accel.report import Report
+
+        reports = [(answer["process"], Report.of(answer["report"])) for answer in _asked(process)]
+    for number, report in reports:
+        if as_json:
+            click.echo(json.dumps(report.to_dict(), indent=2))
+        else:
+            click.echo(str(report) if number is None else f"process {number}\n{report}")
+
+
+@commands.command()
+@_PROCESS
+@click.option("--json", "as_json", is_flag=True, help="Print what each process tells as JSON.")
+@click.option("--watch", is_flag=True, help="Print again and again, until interrupted.")
+@click.option("--interval", type=click.FloatRange(0.1, 3600), default=2.0, show_default=True, help="Seconds between.")
+@click.option("--count", type=click.IntRange(1), help="With --watch: so many times.")
+def stats(process: str | None, as_json: bool, watch: bool, interval: float, count: int | None) -> None:
+    """Print the figures of running processes, added up: calls, share served, times, CPU time saved.
+
+    \b
+    LITELLM_ACCEL_STATS=/run/litellm-accel litellm --config proxy.yaml &
+    litellm-accel stats --process /run/litellm-accel --watch
+
+    Exit code 1 if no process answers.
+    """
+    from rich.console import Console
+
+    from litellm_accel.operation.fleet import table
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = 140
+    rounds = 0
+    while True:
+        answers = _asked(process)
+        if as_json:
+            click.echo(json.dumps(answers))
+        else:
+            if watch and console.is_terminal:
+                console.clear()
+            console.print(table(answers))
+        rounds += 1
+        if not watch or rounds == count:
+            return
+        time.sleep(interval)
 
 
 @commands.command()
@@ -50,12 +146,48 @@ def doctor() -> None:
     """Say in a line each what keeps LiteLLM from running accelerated here; exit 1 if anything does."""
     from litellm_accel import backend, settings
 
-    found = diagnose(_accelerate_offline().to_dict(), backend(), settings.problems())
+    problems = settings.problems()
+    if settings.is_configured():
+        from litellm_accel.operation.sources import inspected
+
+        problems += inspected()[1]
+    found = diagnose(_accelerate_offline().to_dict(), backend(), problems)
     for line in found:
         click.echo(line)
     if found:
         sys.exit(1)
     click.echo("Everything is active or LiteLLM's own, compiled, and the settings make sense.")
+
+
+@commands.command()
+@click.option("--check", type=click.Path(path_type=Path), help="Check this file instead; exit 1 if anything is wrong.")
+@click.option("--schema", is_flag=True, help="Print the JSON schema of a settings file.")
+@click.option("--json", "as_json", is_flag=True, help="Print the settings as JSON.")
+def config(check: Path | None, schema: bool, as_json: bool) -> None:
+    """Print the settings that hold here, and where each comes from.
+
+    \b
+    litellm-accel config
+    litellm-accel config --check settings.json
+
+    Exit code 1 if a value is not understood.
+    """
+    from litellm_accel.operation.schema import json_schema
+    from litellm_accel.operation.sources import inspected
+
+    if schema:
+        click.echo(json.dumps(json_schema(), indent=2))
+        return
+    rows, problems = inspected(check)
+    if as_json:
+        click.echo(json.dumps({"settings": rows, "problems": problems}, indent=2))
+    else:
+        for row in rows:
+            click.echo(f"{row['key']} = {json.dumps(row['value'])}  # {row['from']}")
+    for problem in problems:
+        click.echo(problem, err=True)
+    if problems:
+        sys.exit(1)
 
 
 @commands.command()
@@ -83,6 +215,22 @@ def demo(as_json: bool, html: Path | None, quick: bool) -> None:
         click.echo(f"Written: {html}", err=True)
     if not result.ok:
         sys.exit(1)
+
+
+@commands.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print a script that completes commands and options in your shell.
+
+    \b
+    litellm-accel completion bash > ~/.local/share/bash-completion/completions/litellm-accel
+    litellm-accel completion fish > ~/.config/fish/completions/litellm-accel.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(commands, {}, "litellm-accel", "_LITELLM_ACCEL_COMPLETE").source())
 
 
 @commands.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
@@ -125,6 +273,27 @@ def main(command: click.Command = commands, prog_name: str = "litellm-accel") ->
         outcome.run()
     elif isinstance(outcome, int):  # what click's own --help and --version exit with
         sys.exit(outcome)
+
+
+def _asked(process: str | None) -> list[dict[str, Any]]:
+    """Return what running processes tell; those that do not are named. Raises ``ClickException`` if none does."""
+    from litellm_accel.operation import server, sources
+
+    where = process
+    if process is None or process.isdigit():
+        place = next((row["value"] for row in sources.inspected()[0] if row["key"] == "stats"), None)
+        if place is None:
+            raise click.ClickException("Where to ask is not known: set LITELLM_ACCEL_STATS, or pass --process PATH.")
+        where = server.socket_path(place, process or "*")
+        if process is None:
+            where = str(Path(where).parent)
+    assert where is not None
+    answers, problems = server.ask_all(where)
+    for problem in problems:
+        click.echo(problem, err=True)
+    if not answers:
+        raise click.ClickException(f"No process answers at {where}.")
+    return answers
 
 
 def _accelerate_offline() -> Any:

@@ -7,6 +7,7 @@ Processes that the program forks are accelerated too. Processes it spawns anew (
 from __future__ import annotations
 
 import builtins
+import json
 import os
 import runpy
 import shutil
@@ -60,6 +61,28 @@ class Program:
                 sys.exit(f"{sys.executable}: {error}")
             _report_only_program_frames()
             raise
+
+
+@dataclass(frozen=True)
+class Profiled(Program):
+    """A program whose calls are counted by line; the table is printed when it ends, and written to files if wanted."""
+
+    html: Path | None = None
+    json: Path | None = None
+
+    def run(self) -> None:
+        """Run the program, then tell."""
+        from litellm_accel.operation.profiler import Profile
+
+        places = [None if path is None else path.absolute() for path in (self.html, self.json)]
+        with Profile() as profile:
+            try:
+                super().run()
+            finally:
+                print(profile, file=sys.stderr)
+                for path, text in zip(places, (profile.html(), json.dumps(profile.to_dict(), indent=2)), strict=True):
+                    if path is not None:
+                        path.write_text(text, encoding="utf-8")
 
 
 def find(target: str, arguments: Sequence[str], *, is_module: bool = False) -> Program:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +19,8 @@ class ComponentStatus:
     Where it is ``"native"``, LiteLLM has something of its own that does the same, and nothing is missing.
     ``proof`` says how an active component shows that it is equal: ``"at start"`` by what it has tried when it was
     switched on, ``"recorded"`` by a record of ``verify``, ``"own calls"`` by comparing each kind of call with stock on
-    the application's own calls before any is served.
+    the application's own calls before any is served. ``mode`` is what settings say, empty where nothing is set;
+    ``bypassed`` counts calls that a share, or an open breaker, leaves to stock.
     """
 
     name: str
@@ -29,6 +31,8 @@ class ComponentStatus:
     declined: dict[str, int] = field(default_factory=dict)
     faults: int = 0
     proof: str = ""
+    mode: str = ""
+    bypassed: int = 0
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,11 @@ class Report:
                 return component
         raise KeyError(name)
 
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Report:
+        """Return the report that ``to_dict()`` has made ``data`` of."""
+        return cls(data["litellm"], tuple(ComponentStatus(**component) for component in data["components"]))
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain dicts, lists, strings and numbers."""
         return {"litellm": self.litellm, "components": [asdict(component) for component in self.components]}
@@ -60,9 +69,11 @@ class Report:
         table.add_column("faults", justify="right")
         for component in self.components:
             declined = sorted(component.declined.items(), key=lambda item: -item[1])
+            if component.bypassed:
+                declined.insert(0, ("by the share of calls or an open breaker", component.bypassed))
             table.add_row(
                 component.name,
-                component.state,
+                component.state if component.mode in ("", "on") else f"{component.state}\n{component.mode}",
                 component.proof,
                 component.reason,
                 component.backend,

@@ -513,6 +513,11 @@ cdef class Plan:
         self._before = suffix
         self._holes = ()
 
+    @property
+    def learned(self) -> Any:
+        """What tells the plan's calls apart that pass what LiteLLM notes in, None where nobody is told of them."""
+        return self.notifier if self.notifier is not None else self.opening
+
     def open(
         self, places: dict[str, str | None], before: bytes, holes: tuple[tuple[str, bytes], ...]
     ) -> None:
@@ -665,6 +670,10 @@ cdef class Answer:
                 hidden[key] = fresh_id() if price is None else None
             elif source == "cost":
                 hidden[key] = cost
+            elif source == "upstream":
+                upstream = made.__pydantic_extra__.get("provider")
+                if upstream and isinstance(upstream, str):
+                    hidden[key] = upstream
             else:
                 hidden[key] = made.model
         return made

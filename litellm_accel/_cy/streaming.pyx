@@ -16,7 +16,7 @@ from litellm_accel._cy.template cimport Template
 from litellm_accel._cy.template import leaves_of
 from litellm_accel.fastpath import decline
 
-cdef tuple EVENT_MEMBERS, STREAM_BEGINNING, STREAM_CARRIED, STREAM_MIDDLE
+cdef tuple EVENT_MEMBERS, STREAM_BEGINNING, STREAM_CARRIED, STREAM_MIDDLE, STREAM_PROVIDERS
 cdef str OBFUSCATION, STREAM_IDENTIFIERS, STREAM_UPSTREAM
 
 from litellm_accel.fastpath.known_names import (
@@ -26,6 +26,7 @@ from litellm_accel.fastpath.known_names import (
     STREAM_CARRIED,
     STREAM_IDENTIFIERS,
     STREAM_MIDDLE,
+    STREAM_PROVIDERS,
     STREAM_UPSTREAM,
 )
 
@@ -78,7 +79,8 @@ cdef class Reader:
 
     Where ``templates`` holds a reason for a shape, stock makes the chunk. ``package`` holds the names of the module
     ``litellm``; ``early`` is the splitter's. After ``chunk()`` has returned ``UNKNOWN``, ``value`` is the event as
-    parsed, and ``shape`` its shape, which that of a stream's first event shares with no other.
+    parsed, and ``shape`` its shape, which that of a stream's first event shares with no other, nor that of one after a
+    call of a tool with one before, nor those of one provider with another's.
     """
 
     cdef readonly Splitter splitter
@@ -117,6 +119,8 @@ cdef class Reader:
                 return decline.FIRST_OR_LAST_CHUNK
         if not is_plain(state):
             return decline.FIRST_OR_LAST_CHUNK
+        if state.get("custom_llm_provider") not in STREAM_PROVIDERS:
+            return decline.CHUNK_PROVIDER
         line = splitter.next()
         if line is None:
             return decline.CHUNK_FIELDS if splitter.odd else _MORE
@@ -132,7 +136,7 @@ cdef class Reader:
         return made
 
     cdef object _made(self, bytes line, bint begins, dict state):
-        found = self._template(line, begins)
+        found = self._template(line, begins, state)
         if type(found) is not ChunkTemplate:
             return found
         template = <ChunkTemplate>found
@@ -154,7 +158,7 @@ cdef class Reader:
         chunks.append(response)
         return response
 
-    cdef object _template(self, bytes line, bint begins):
+    cdef object _template(self, bytes line, bint begins, dict state):
         try:
             value = _loads(line[6:] if line[5:6] == b" " else line[5:])
         except ValueError:
@@ -167,6 +171,10 @@ cdef class Reader:
         self.shape, self._leaves = <tuple>found
         if begins:
             self.shape = ("first", self.shape)
+        elif state.get("tool_call"):
+            self.shape = ("tools", self.shape)
+        if state["custom_llm_provider"] != STREAM_PROVIDERS[0]:
+            self.shape = (state["custom_llm_provider"], self.shape)
         if self.shape == self._last_shape:
             return self._last
         template = self.templates.get(self.shape, _UNKNOWN)

@@ -32,7 +32,7 @@ from litellm_accel.fastpath.known_names import (
 if TYPE_CHECKING:
     from litellm_accel.fastpath.admission.conversations import Rewriting
     from litellm_accel.fastpath.notify.log_records import LogTemplate
-    from litellm_accel.fastpath.notify.success import SuccessNotifier
+    from litellm_accel.fastpath.notify.success import LearnedCall, SuccessNotifier
     from litellm_accel.fastpath.plans.header_maps import HeaderMaps
     from litellm_accel.fastpath.plans.recorder import Conversion
     from litellm_accel.fastpath.streams.opener import StreamOpener
@@ -516,6 +516,11 @@ class Plan:
         self._before = suffix
         self._holes: tuple[tuple[str, bytes], ...] = ()
 
+    @property
+    def learned(self) -> LearnedCall | None:
+        """What tells the plan's calls apart that pass what LiteLLM notes in, None where nobody is told of them."""
+        return self.notifier if self.notifier is not None else self.opening
+
     def open(self, places: dict[str, str | None], before: bytes, holes: tuple[tuple[str, bytes], ...]) -> None:
         """Let the plan hold for any values of the free arguments in ``places``.
 
@@ -651,6 +656,10 @@ class Answer:
                 hidden[key] = fresh_id() if price is None else None
             elif source == "cost":
                 hidden[key] = cost
+            elif source == "upstream":
+                upstream = made.__pydantic_extra__.get("provider")
+                if upstream and isinstance(upstream, str):
+                    hidden[key] = upstream
             else:
                 hidden[key] = made.model
         return made

@@ -20,6 +20,7 @@ from litellm_accel.fastpath.known_names import (
     STREAM_CARRIED,
     STREAM_IDENTIFIERS,
     STREAM_MIDDLE,
+    STREAM_PROVIDERS,
     STREAM_UPSTREAM,
 )
 
@@ -62,7 +63,8 @@ class Reader:
 
     Where ``templates`` holds a reason for a shape, stock makes the chunk. ``package`` holds the names of the module
     ``litellm``; ``early`` is the splitter's. After ``chunk()`` has returned ``UNKNOWN``, ``value`` is the event as
-    parsed, and ``shape`` its shape, which that of a stream's first event shares with no other.
+    parsed, and ``shape`` its shape, which that of a stream's first event shares with no other, nor that of one after a
+    call of a tool with one before, nor those of one provider with another's.
     """
 
     __slots__ = ("_last", "_last_shape", "_leaves", "_package", "shape", "splitter", "templates", "value")
@@ -96,6 +98,8 @@ class Reader:
                 return decline.FIRST_OR_LAST_CHUNK
         if not is_plain(state):
             return decline.FIRST_OR_LAST_CHUNK
+        if state.get("custom_llm_provider") not in STREAM_PROVIDERS:
+            return decline.CHUNK_PROVIDER
         line = splitter.next()
         if line is None:
             return decline.CHUNK_FIELDS if splitter.odd else MORE
@@ -111,7 +115,7 @@ class Reader:
         return made
 
     def _made(self, line: bytes, begins: bool, state: dict[str, Any]) -> Any:
-        template = self._template(line, begins)
+        template = self._template(line, begins, state)
         if type(template) is not ChunkTemplate:
             return template
         chunks = state["chunks"]
@@ -132,7 +136,7 @@ class Reader:
         chunks.append(response)
         return response
 
-    def _template(self, line: bytes, begins: bool) -> Any:
+    def _template(self, line: bytes, begins: bool, state: dict[str, Any]) -> Any:
         try:
             value = orjson.loads(line[6:] if line[5:6] == b" " else line[5:])
         except ValueError:
@@ -145,6 +149,10 @@ class Reader:
         self.shape, self._leaves = found
         if begins:
             self.shape = "first", self.shape
+        elif state.get("tool_call"):
+            self.shape = "tools", self.shape
+        if state["custom_llm_provider"] != STREAM_PROVIDERS[0]:
+            self.shape = state["custom_llm_provider"], self.shape
         if self.shape == self._last_shape:
             return self._last
         template = self.templates.get(self.shape, UNKNOWN)

@@ -65,16 +65,16 @@ class Chat(Component):
         pipeline = self.pipeline = Pipeline(gate, proof)
         direct = CompletionHandler(pipeline)
         doors = [
-            _serving("litellm.main:acompletion", direct, "astock", direct.acompletion),
-            _serving("litellm.main:completion", direct, "stock", direct.completion),
+            _serving("litellm.main:acompletion", direct, "astock", direct.acompletion, gate),
+            _serving("litellm.main:completion", direct, "stock", direct.completion, gate),
         ]
         if seams.understood_router() is None:  # its attempts come by the doors above
             return doors
         routed = RouterHandler(pipeline)
         return [
             *doors,
-            _serving("litellm.router:Router.acompletion", routed, "astock", routed.acompletion),
-            _serving("litellm.router:Router.completion", routed, "stock", routed.completion),
+            _serving("litellm.router:Router.acompletion", routed, "astock", routed.acompletion, gate),
+            _serving("litellm.router:Router.completion", routed, "stock", routed.completion, gate),
         ]
 
     def prove(self, replaced: Mapping[str, Replaced]) -> None:
@@ -88,11 +88,13 @@ class Chat(Component):
 
 
 def _serving(
-    target: str, server: CompletionHandler | RouterHandler, place: str, method: Callable[..., Any]
+    target: str, server: CompletionHandler | RouterHandler, place: str, method: Callable[..., Any], gate: hot.gate.Gate
 ) -> Replacement:
+    door = hot.gate.AsyncDoor if place == "astock" else hot.gate.Door
+
     def build(stock: FunctionType) -> Callable[..., Any]:
         setattr(server, place, stock)
-        return method
+        return door(gate, method, stock)
 
     return Replacement(target, build)
 

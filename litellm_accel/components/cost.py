@@ -24,6 +24,7 @@ from litellm_accel.components.base import (
     Unavailable,
     with_parameters_of,
 )
+from litellm_accel.components.beside import Computed
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
 from litellm_accel.stock import seams
@@ -388,7 +389,9 @@ class Cost(Component):
                     calculator.priced(stock.__name__)
                     return result
 
-                call: Callable[..., Any] = gate.pure(with_parameters_of(stock, fast, declined), observed)
+                found = with_parameters_of(stock, fast, declined)
+                learn = functools.partial(calculator.priced, stock.__name__)
+                call: Callable[..., Any] = gate.pure(found, observed, Computed(stock, found, learn))
                 return call
 
             return Replacement(f"{_CALCULATOR}:{fast.__name__}", build)

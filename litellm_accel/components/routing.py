@@ -14,13 +14,14 @@ import math
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from itertools import accumulate
 from types import FunctionType, ModuleType
 from typing import Any
 
 from litellm_accel import hot
 from litellm_accel.components.base import Component, Native, Replaced, Replacement, Unavailable
+from litellm_accel.components.beside import Chosen
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
 from litellm_accel.hot import routing as _hot
@@ -579,11 +580,15 @@ class Routing(Component):
         chooser = self._chooser = _hot.Chooser(gate, reader)
         records = Accounting(gate, chooser, reader.litellm, reader.strategies)
 
-        def sync(fast: Callable[..., Any]) -> Callable[[FunctionType], Callable[..., Any]]:
-            return lambda stock: gate.pure(fast, stock)
+        aside = copy(reader)
+        aside.random = random.Random()  # of its own: it repeats what stock has drawn
+        beside = _hot.Chooser(gate, aside)
 
-        def coroutine(fast: Callable[..., Any]) -> Callable[[FunctionType], Callable[..., Any]]:
-            return lambda stock: gate.coroutine(fast, stock)
+        def sync(fast: Callable[..., Any], beside: Any = None) -> Callable[[FunctionType], Callable[..., Any]]:
+            return lambda stock: gate.pure(fast, stock, beside)
+
+        def coroutine(fast: Callable[..., Any], beside: Any = None) -> Callable[[FunctionType], Callable[..., Any]]:
+            return lambda stock: gate.coroutine(fast, stock, beside)
 
         router = "litellm.router:Router"
         latency = "litellm.router_strategy.lowest_latency:LowestLatencyLoggingHandler"
@@ -592,8 +597,13 @@ class Routing(Component):
         busy = "litellm.router_strategy.least_busy:LeastBusyLoggingHandler"
         metrics = "litellm.router_utils.router_callbacks.track_deployment_metrics"
         return [
-            Replacement(f"{router}.get_available_deployment", sync(chooser.choose)),
-            Replacement(f"{router}.async_get_available_deployment", coroutine(chooser.choose_async)),
+            Replacement(
+                f"{router}.get_available_deployment", sync(chooser.choose, Chosen(beside.choose, aside.random))
+            ),
+            Replacement(
+                f"{router}.async_get_available_deployment",
+                coroutine(chooser.choose_async, Chosen(beside.choose_async, aside.random)),
+            ),
             Replacement(f"{router}.get_all_deployments", sync(chooser.listed)),
             Replacement(f"{router}.deployment_callback_on_success", coroutine(records.success)),
             Replacement(f"{router}._increment_deployment_usage", coroutine(records.usage)),

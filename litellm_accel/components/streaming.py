@@ -33,10 +33,9 @@ from litellm_accel.verify.records import is_proven
 _HANDLER = "litellm.litellm_core_utils.streaming_handler"
 _ASYNC = f"{_HANDLER}:CustomStreamWrapper.__anext__"
 _SYNC = f"{_HANDLER}:CustomStreamWrapper.__next__"
-_BUILDER = "litellm.main:stream_chunk_builder"
+_BUILDER = "stream_chunk_builder"
 _ASYNCIFY = "litellm.litellm_core_utils.asyncify:asyncify"
 _FINISH = f"{_HANDLER}:CustomStreamWrapper._finalize_completed_stream"
-_TOTAL = f"{_HANDLER}:calculate_total_usage"
 _MAX_TEMPLATES = 1024
 _LITTLE = 512, 16384  # chunks, characters: put together in a millisecond
 _COUNTING = frozenset(("deployment_callback_on_success", "sync_deployment_callback_on_success"))
@@ -117,7 +116,6 @@ class Streams:
         handler = self.handler = importlib.import_module(_HANDLER)
         sdk = importlib.import_module("openai._streaming")
         self.package = importlib.import_module("litellm")
-        self._main = importlib.import_module("litellm.main")
         self.logger: logging.Logger = handler.verbose_logger
         self._wrapper = handler.CustomStreamWrapper
         self._async, self._sync, self._decoder = sdk.AsyncStream, sdk.Stream, sdk.SSEDecoder
@@ -129,19 +127,15 @@ class Streams:
         self._redacts = importlib.import_module(
             "litellm.litellm_core_utils.redact_messages"
         ).should_redact_message_logging
+        self.ending = seams.StreamEnd()
         #: Whether the chunks of an ended stream are put together here.
-        self.ends = seams.ends_streams_by_known_steps()
-        whole = {place: tuple(name for name in vars(_owner(place)) if name not in _UNWATCHED) for place in _WHOLE}
-        self._names = {**_present(_NAMES), **whole}
-        #: Where LiteLLM puts them together by steps of its own, of fewer chunks that say the same.
-        self.builder_home = None if self.ends else seams.builds_streams_elsewhere()
-        self._names_at_end = _present(_AT_END) if self.ends or self.builder_home is not None else {}
-        self.builder = _BUILDER
-        if self.builder_home is not None:
-            self.builder = f"{self.builder_home.__name__}:{_BUILDER.partition(':')[2]}"
-            self._names_at_end[self.builder_home.__name__] = tuple(
-                name for name, held in vars(self.builder_home).items() if type(held) is FunctionType
-            )
+        self.ends = self.ending.is_known
+        home = self.ending.home.__name__
+        self.builder, self.adder = f"{home}:{_BUILDER}", f"{_HANDLER}:{self.ending.total}"
+        self._names = {**_present(_NAMES), **_whole(*_WHOLE)}
+        self._names_at_end = _present(_AT_END) if self.ends else {}
+        if home not in _AT_END:
+            self._names_at_end.update(_whole(home))
         self.learner = ChunkLearner(handler, self.ends)
         self.review()
 
@@ -203,6 +197,9 @@ class Streams:
         if reason is not None:
             self.gate.decline(reason)
             return None
+        if not self.gate.whole and not self.gate.admits((), _arguments(wrapper.logging_obj)):
+            self.gate.bypass()
+            return None
         reader = streaming.Reader(self.templates, vars(self.package), seams.ends_lines_early())
         found = stream._decoder = SSEEventSource(stream._decoder, reader)
         return found
@@ -248,13 +245,6 @@ class Streams:
         if logging_obj.completion_start_time is None:
             seams.note_first_chunk(logging_obj)(completion_start_time=datetime.datetime.now())
 
-    def end(self, wrapper: Any, chunk: Any) -> None:
-        """Note the usage so far with a stream's last ``chunk``."""
-        if wrapper.stream_options is None:
-            hidden = chunk._hidden_params
-            hidden["usage"] = self.handler.calculate_total_usage(chunks=wrapper.chunks)
-            wrapper._last_returned_hidden_params = hidden
-
     def learn(self, wrapper: Any, reader: streaming.Reader) -> None:
         """Learn the template for the event that the reader does not know, or that there is none."""
         if not all(kind.__pydantic_complete__ for kind in self._kinds):
@@ -299,7 +289,7 @@ class Streams:
         trial = shadow.trial
         if self.trials.get(trial.shape) is not trial:
             return
-        difference = shadow.difference(vars(wrapper), chunk, self.handler.calculate_total_usage)
+        difference = shadow.difference(wrapper, chunk, self.ending.note_usage)
         if difference is not None:
             del self.trials[trial.shape]
             self.templates[trial.shape] = self.proof.refuse(trial.shape, difference)
@@ -337,7 +327,7 @@ class Streams:
             return chunk
         if not wrapper.sent_last_chunk:
             return taken[-1]
-        self._guarded(self.end, wrapper, taken[-1])
+        self._guarded(self.ending.note_usage, wrapper, taken[-1])
         chunk = await wrapper._call_post_streaming_deployment_hook(taken[-1])
         return wrapper._add_mcp_metadata_to_final_chunk(chunk)
 
@@ -412,7 +402,7 @@ class Streams:
         self._guarded(self._tell, wrapper, taken[-1], begins)
         if not wrapper.sent_last_chunk:
             return taken[-1]
-        self._guarded(self.end, wrapper, taken[-1])
+        self._guarded(self.ending.note_usage, wrapper, taken[-1])
         return taken[-1] if wrapper.stream_options is not None else wrapper._add_mcp_metadata_to_final_chunk(taken[-1])
 
     def _take(self, wrapper: Any, taken: list[Any]) -> Exception | None:
@@ -484,49 +474,31 @@ class Streams:
         count_prompt_tokens: Any = None,
     ) -> Any:
         """Put chunks together as stock does, of fewer chunks that say the same."""
-        made = trial = None
+        made = trial = found = None
         if type(chunks) is list and self.gate.on:
             try:
                 condensed = streaming.condensed(chunks, self._kinds)
                 made, trial = self._assembled(condensed, logging_obj) or (None, None)
-                if trial is not None and not trial.is_on:
-                    made, trial = self._priced(made, logging_obj), None
+                if made is None:
+                    found = self._fewer(chunks)
+                elif trial is not None and not trial.is_on:
+                    self.ending.price(made, logging_obj, chunks)
+                    return made
                 if self.proof.is_recorded:
                     chunks = condensed
             except Exception as error:
                 self.gate.fault(error)
-                made = trial = None
-        if made is not None and trial is None:
-            return made
-        response = self.stock[_BUILDER](chunks, messages, start_time, end_time, logging_obj, count_prompt_tokens)
+                made = trial = found = None
+        stock = self.stock[self.builder]
+        if found is not None and not found[1].is_on:
+            return stock(found[0], messages, start_time, end_time, logging_obj, count_prompt_tokens)
+        response = stock(chunks, messages, start_time, end_time, logging_obj, count_prompt_tokens)
         if trial is not None:
             self._guarded(builder.compare, made, response, trial)
+        elif found is not None and self.fewer is not None:
+            compare = self.fewer.compare
+            self._guarded(compare, found[0], response, found[1], messages, logging_obj, count_prompt_tokens)
         return response
-
-    def build_of_fewer(
-        self,
-        chunks: Any,
-        messages: Any = None,
-        start_time: Any = None,
-        end_time: Any = None,
-        logging_obj: Any = None,
-        count_prompt_tokens: Any = None,
-    ) -> Any:
-        """Have stock put chunks together, of fewer chunks that say the same."""
-        found: tuple[list[Any], Trial] | None = None
-        try:
-            found = self._fewer(chunks)
-        except Exception as error:
-            self.gate.fault(error)
-        stock = self.stock[self.builder]
-        if found is None or found[1].is_on:
-            response = stock(chunks, messages, start_time, end_time, logging_obj, count_prompt_tokens)
-            if found is not None and self.fewer is not None:
-                self._guarded(
-                    self.fewer.compare, found[0], response, found[1], messages, logging_obj, count_prompt_tokens
-                )
-            return response
-        return stock(found[0], messages, start_time, end_time, logging_obj, count_prompt_tokens)
 
     def _fewer(self, chunks: Any) -> tuple[list[Any], Trial] | None:
         """Return fewer chunks that say the same, and the trial of that; None to give stock all."""
@@ -543,21 +515,15 @@ class Streams:
     def _assembled(self, chunks: list[Any], logging_obj: Any) -> tuple[Any, Trial] | None:
         """Return the response for condensed ``chunks``, not yet priced, and its trial; None to leave it to stock."""
         details = getattr(logging_obj, "model_call_details", None)
-        if type(details) is not dict:
+        if type(details) is not dict or getattr(logging_obj, "drops_stream_token_ids", False):
             return None
         if self.end_settings.changed():
             self.review()
         if self.admitted() is not None:
             return None
         if self.assembler is None:
-            self.assembler = builder.Assembler(self.stock[_BUILDER], self._kinds, self.proof)
+            self.assembler = builder.Assembler(self.stock[self.builder], self._kinds, self.proof)
         return self.assembler.assembled(chunks, details.get("custom_llm_provider"))
-
-    def _priced(self, made: Any, logging_obj: Any) -> Any:
-        """Return the response ``made`` with its price, of which ``logging_obj`` is told."""
-        self._main._stamp_streaming_usage_cost(made.usage, made, logging_obj)
-        self._main._set_stream_builder_response_cost(made, logging_obj)
-        return made
 
     async def finish(self, wrapper: Any, cache_hit: Any) -> Any:
         """End an asynchronous stream as stock does, without the copy that a cache would get if there were one."""
@@ -569,16 +535,14 @@ class Streams:
             self.gate.fault(error)
         if not is_told:
             return await self.stock[_FINISH](wrapper, cache_hit)
-        wrapper._restore_consumer_correlation_context()
+        await self.ending.let_go(wrapper)
         raise StopAsyncIteration
 
     def _finished(self, wrapper: Any, made: Any, cache_hit: Any) -> bool:
         """Price what a stream has come to and tell its callbacks, in the end; true from then on."""
         logged = wrapper.logging_obj
-        self._priced(made, logged)
-        wrapper._propagate_usage_cost_to_hidden_params(made, wrapper.custom_llm_provider)
-        if wrapper.stream_options is None and wrapper._last_returned_hidden_params is not None:
-            wrapper._last_returned_hidden_params["usage"] = made.usage
+        self.ending.price(made, logged, wrapper.chunks)
+        self.ending.note_whole(wrapper, made)
         told = logged.dispatch_success_handlers(
             made, cache_hit=cache_hit, start_time=None, end_time=None, prefer_async_handlers=True
         )
@@ -594,7 +558,7 @@ class Streams:
             return None
         if getattr(wrapper.logging_obj, "_on_deferred_stream_complete", None) is not None:
             return None
-        if self.package.stream_chunk_builder is not self._main.stream_chunk_builder:
+        if self.package.stream_chunk_builder is not self.ending.home.stream_chunk_builder:
             return None
         if type(wrapper.chunks) is not list or len(wrapper.chunks) > _LITTLE[0]:
             return None
@@ -613,16 +577,17 @@ class Streams:
                 is_little = self._is_little(kwargs.get("chunks"), kwargs.get("messages"))
             except Exception as error:
                 self.gate.fault(error)
-            return function(*args, **kwargs) if is_little else await stock(*args, **kwargs)
+            if not is_little:
+                return await stock(*args, **kwargs)
+            return await asyncio.create_task(build_now(*args, **kwargs))
+
+        async def build_now(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **kwargs)  # in a task, as in a thread, no exception is being handled
 
         return build
 
     def _is_little(self, chunks: Any, messages: Any) -> bool:
         """Return whether there is little to put together, and little to count the tokens of."""
-        if self.builder_home is not None:
-            found = self._fewer(chunks)
-            if found is None or found[1].is_on:
-                return False
         most, rest = _LITTLE
         if type(chunks) is not list or type(messages) is not list or len(chunks) + len(messages) > most:
             return False
@@ -645,21 +610,21 @@ class Streams:
             except Exception as error:
                 self.gate.fault(error)
         if fewer is None or self.totals.is_on:
-            total = self.stock[_TOTAL](chunks)
+            total = self.stock[self.adder](chunks)
             if fewer is not None:
                 self._guarded(self._compare_totals, fewer, total)
             return total
-        return self.stock[_TOTAL](fewer)
+        return self.stock[self.adder](fewer)
 
     def _compare_totals(self, fewer: list[Any], total: Any) -> None:
-        if state(self.stock[_TOTAL](fewer)) == state(total):
+        if state(self.stock[self.adder](fewer)) == state(total):
             self.totals.agreed()
         else:
             self.totals.refuse("usage of a stream")
 
     def _add_up_all(self, difference: str) -> None:
         self.adds_up_fewer = False
-        self.proof.refuse(_TOTAL, difference)
+        self.proof.refuse(self.adder, difference)
 
     def _counted(self, wrapper: Any, chunk: Any) -> bool:
         """Do what can be seen of stock's job for a chunk in the middle of a stream, if only routers hear of it.
@@ -695,9 +660,21 @@ class Streams:
         return type(getattr(callback, "__self__", None)) is self._router and callback.__name__ in _COUNTING
 
 
+def _arguments(logging_obj: Any) -> dict[str, Any]:
+    """Return those of the arguments of a stream's call by which it may be told whether it is in a share."""
+    parameters = logging_obj.model_call_details.get("litellm_params", {})
+    kept = {name: parameters.get(name) for name in ("metadata", "litellm_metadata")}
+    return {**kept, "litellm_call_id": logging_obj.litellm_call_id, "user": logging_obj.model_call_details.get("user")}
+
+
 def _present(names: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     """Return those of ``names`` that the installed releases have."""
     return {place: tuple(name for name in held if hasattr(_owner(place), name)) for place, held in names.items()}
+
+
+def _whole(*places: str) -> dict[str, tuple[str, ...]]:
+    """Return all names in ``places``."""
+    return {place: tuple(name for name in vars(_owner(place)) if name not in _UNWATCHED) for place in places}
 
 
 def _owner(place: str) -> Any:
@@ -738,19 +715,17 @@ class Streaming(Component):
             return Replacement(target, build)
 
         chunks = [
-            serve(_ASYNC, streams.anext),
-            serve(_SYNC, streams.snext),
+            serve(_ASYNC, hot.gate.AsyncDoor(gate, streams.anext)),
+            serve(_SYNC, hot.gate.Door(gate, streams.snext)),
         ]
-        if streams.builder_home is not None:
-            return [*chunks, serve(_ASYNCIFY, streams.asyncified), serve(streams.builder, streams.build_of_fewer)]
         if not streams.ends:
             return chunks
         return [
             *chunks,
             serve(_ASYNCIFY, streams.asyncified),
-            serve(_BUILDER, streams.build),
+            serve(streams.builder, streams.build),
             serve(_FINISH, streams.finish),
-            serve(_TOTAL, streams.total),
+            serve(streams.adder, streams.total),
         ]
 
     def started(self) -> None:

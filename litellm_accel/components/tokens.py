@@ -20,6 +20,7 @@ from litellm_accel.components.base import (
     Unavailable,
     with_parameters_of,
 )
+from litellm_accel.components.beside import Computed
 from litellm_accel.encodings import get_encoding
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
@@ -273,7 +274,8 @@ class Tokens(Component):
 
         def served(fast: Callable[..., Any]) -> Callable[[FunctionType], Callable[..., Any]]:
             def build(stock: FunctionType) -> Callable[..., Any]:
-                call: Callable[..., Any] = gate.pure(with_parameters_of(stock, fast, declined), stock)
+                found = with_parameters_of(stock, fast, declined)
+                call: Callable[..., Any] = gate.pure(found, stock, Computed(stock, found))
                 return call
 
             return build

@@ -50,7 +50,7 @@ def main() -> None:
     if is_accelerated:
         import litellm_accel
 
-        report = litellm_accel.accelerate().to_dict()
+        report = litellm_accel.accelerate(config=False).to_dict()
     _send(answers, {"versions": _versions(), "report": report})
     bench = Bench(is_accelerated)
     for line in sys.stdin:

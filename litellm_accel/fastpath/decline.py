@@ -179,11 +179,6 @@ ROUTER_CREDENTIAL = Reason(
     "With credentials in a call the router makes a deployment for that call alone. Put them into the model list.",
     "chat",
 )
-STREAM_WITH_METADATA = Reason(
-    "stream with metadata",
-    "LiteLLM writes into the metadata of a call; of a stream's the fast path does not know what.",
-    "chat",
-)
 METADATA_OF_NONE = Reason(
     "metadata of None",
     "A router fails on `metadata=None`, and LiteLLM words the error. Leave the argument out.",
@@ -357,8 +352,7 @@ COUNTED_BEFOREHAND = Reason(
 )
 CHOICE_WRITES = Reason(
     "routing",
-    "The choice of a deployment has told the rest of the call something, which LiteLLM must take up. Streams of "
-    "routers with `latency-based-routing` are among these.",
+    "The choice of a deployment has told the rest of the call something, which LiteLLM must take up.",
     "chat",
 )
 DEPLOYMENT_CHANGED = Reason(
@@ -781,9 +775,9 @@ STREAM_HEADERS = Reason(
     "Its headers are not those of the answer.",
     "learning",
 )
-STREAM_TRACE_IDS = Reason(
-    "a stream with two trace identifiers",
-    "The call and its stream have different ones.",
+STREAM_LOGGING = Reason(
+    "a synchronous stream whose `Logging` object is the caller's",
+    "That object holds the stream, which learning would keep open.",
     "learning",
 )
 STREAM_OPENED_OTHERWISE = Reason(
@@ -813,6 +807,11 @@ STREAM_RAW = Reason(
 MORE = Reason(
     "more bytes are needed",
     "The stream goes on when they are here.",
+)
+CHUNK_PROVIDER = Reason(
+    "a provider's own chunks",
+    "LiteLLM treats this provider's events in a way of its own.",
+    "streaming",
 )
 FIRST_OR_LAST_CHUNK = Reason(
     "first or last chunk",

@@ -172,10 +172,11 @@ OBFUSCATION: Final = "obfuscation"
 STREAM_OPEN: Final[tuple[tuple[str, Any], ...]] = (
     ("received_finish_reason", None),
     ("sent_last_chunk", False),
-    ("custom_llm_provider", "openai"),
     ("merge_reasoning_content_in_choices", False),
     ("holding_chunk", ""),
 )
+# Providers whose events the SDK reads, and whose streams LiteLLM treats otherwise than those of the first.
+STREAM_PROVIDERS: Final = ("openai", "azure")
 STREAM_MIDDLE: Final = (("sent_first_chunk", True), *STREAM_OPEN)
 STREAM_BEGINNING: Final[tuple[tuple[str, Any], ...]] = (
     ("sent_first_chunk", False),

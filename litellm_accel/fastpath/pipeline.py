@@ -53,7 +53,7 @@ class Pipeline:
     of its first exchange, and the fast path learns from it for the next one. While many plans wait for a second call, a
     key must come twice to be learned.
 
-    The values of free arguments are no part of a key, unless they are found to matter (``bound``) or it is a stream's.
+    The values of free arguments are no part of a key, unless they are found to matter (``bound``).
 
     Without a record of ``verify`` a plan serves once it is proven on calls of its key, see ``proof``.
     """
@@ -121,12 +121,10 @@ class Pipeline:
                 reason = self.arguments.told(kwargs)
             elif encoded is None:
                 reason = decline.MESSAGES
-            elif streaming and argument_writes.are_in(kwargs):
-                reason = decline.STREAM_WITH_METADATA
             else:
                 key, free = found
                 key = b"%d " % epoch + key + self.environment.levels.key
-                if free and (streaming or key in self.bound):
+                if free and key in self.bound:
                     key += b",".join(free.values())
                 if is_told:
                     key += success.nested(messages) if conversation is None else conversation.told_key
@@ -194,8 +192,8 @@ class Pipeline:
             self.gate.decline(decline.MESSAGE_KINDS.of(words(odd)))
             return None
         self.fresh.discard(call.key)
-        notifier = plan.notifier
-        read = [] if notifier is None else notifier.read(call.kwargs)
+        learned = plan.learned
+        read = [] if learned is None else learned.read(call.kwargs)
         call.objects = read if type(read) is list else None
         if fits and plan.covers(call.free) and call.objects is not None:
             if slot.state is State.READY or self.proof.is_recorded:
@@ -205,11 +203,11 @@ class Pipeline:
         if widening:
             self.gate.decline(decline.BEING_LEARNED)
             return None
-        if notifier is not None and not notifier.may_widen():
+        if learned is not None and not learned.may_widen():
             self.gate.decline(_difference(plan, call, read))
             return None
         self.gate.decline(decline.LEARNED_FROM)
-        plans[place] = PlanSlot(plan.epoch, None if notifier is None else notifier.shown, slot)
+        plans[place] = PlanSlot(plan.epoch, None if learned is None else learned.shown, slot)
         return LEARN
 
     def should_record(self, call: Call) -> bool:
@@ -287,10 +285,7 @@ class Pipeline:
         else:
             begun = PlanSlot(self.environment.epoch)
         streaming = bool(kwargs.get("stream"))
-        # Streams with noted arguments are stock's to open.
-        pictures = (
-            argument_writes.CallSnapshots(call.messages, {} if streaming else kwargs) if self.is_told(kwargs) else None
-        )
+        pictures = argument_writes.CallSnapshots(call.messages, kwargs) if self.is_told(kwargs) else None
         recording = Recording(pictures, streaming)
         try:
             with recorder.scripted(recording):
@@ -349,7 +344,10 @@ class Pipeline:
             if streaming:
                 body = recording.sent[0].request.content
                 are_current = functools.partial(self._is_epoch, plan.epoch)
-                plan.opening = self.openings.opening(begun.observed, shown, recording, body, are_current, refuse)
+                opener_before = None if serving is None else serving.plan.opening
+                plan.opening = self.openings.opening(
+                    begun.observed, shown, recording, body, are_current, opener_before, refuse
+                )
             elif recording.pictures is not None:
                 reply = recording.sent[0].reply
                 answer = plan.answer(reply.status, reply.headers, reply.body)
@@ -543,8 +541,8 @@ class Pipeline:
             made = post(plan, plan.body(self._written(plan, call), call.free))
             if not isinstance(made, Why):
                 self.environment.listeners.place()
-                if plan.notifier is not None:
-                    made.begun = plan.notifier.send(call)
+                if plan.learned is not None:
+                    made.begun = plan.learned.send(call)
                     if post is outbound.aprepare:
                         self.notifiers.bind(call.kwargs)
         except Exception as error:
@@ -601,7 +599,7 @@ class Pipeline:
             if plan.log is not None and not plan.log.fits(reply):
                 return None
             opened: tuple[Any, Any] | None
-            opened = plan.opening.open(reply, call.told_messages, call.kwargs, call.started, post.cookies)
+            opened = plan.opening.open(reply, post.begun, call.started, post.cookies)
         except Exception as error:
             self.gate.fault(error)
             return None

@@ -173,7 +173,8 @@ class RouterHandler:
         if asyncio._get_running_loop() is None:
             return self._guarded(passage, given, admitted)
         with ThreadPoolExecutor(max_workers=1) as thread:  # as stock does in an event loop
-            return thread.submit(self._guarded, passage, given, admitted).result()
+            carried = self.pipeline.gate.carried(self._guarded)
+            return thread.submit(carried, passage, given, admitted).result()
 
     def _guarded(self, passage: Passage, given: Given, admitted: tuple[RouterState, Call]) -> Any:
         """Return the result of a call that has been admitted, in a thread without a running event loop."""
@@ -285,7 +286,7 @@ class RouterHandler:
         self, known: RouterState, call: Call, deployment: Any, request: dict[str, Any], size: tuple[int, ...]
     ) -> Any:
         """Return the deployment's plan, ``LEARN``, or None to leave the call to stock."""
-        if _size(request) != size or (call.reported is not None and call.kwargs.get("stream")):
+        if _size(request) != size:
             self.pipeline.gate.decline(decline.CHOICE_WRITES)  # the choice has told the rest of the call something
             return None
         limits = call.kwargs, deployment["litellm_params"], known.attributes["default_litellm_params"]

@@ -7,14 +7,12 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
 # How a call's ``Logging`` object is told of the first chunk of a stream.
 _FIRST_CHUNK = ("update_completion_start_time", "_update_completion_start_time")
-# What the function takes that puts the chunks of a stream together.
-_OF_BUILDER = ("chunks", "messages", "start_time", "end_time", "logging_obj", "count_prompt_tokens")
 # What serving a router's calls takes of its module and of its class.
 _OF_ROUTERS = ("RouterCacheEnum", "deployment_has_io_token_limits")
 _METHODS = (
@@ -76,27 +74,93 @@ class _Unset(BaseModel):
     default: int = 0
 
 
-def ends_streams_by_known_steps() -> bool:
-    """Return whether LiteLLM puts an ended stream together and prices it by the steps that are known here."""
-    main = importlib.import_module("litellm.main")
-    if not hasattr(importlib.import_module("litellm.litellm_core_utils.litellm_logging").Logging, _FIRST_CHUNK[0]):
-        return False  # an earlier release
-    steps = {"_stamp_streaming_usage_cost": 3, "_set_stream_builder_response_cost": 2, "stream_chunk_builder": 6}
-    return all(
-        type(step := vars(main).get(name)) is FunctionType
-        and step.__module__ == main.__name__
-        and len(inspect.signature(step).parameters) == count
-        for name, count in steps.items()
-    )
+class StreamEnd:
+    """How LiteLLM ends a stream: puts its chunks together, prices the whole, notes its usage, and lets go of it."""
+
+    # What its steps are called with, in every release that has them. Later ones take more of it.
+    _STEPS: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "_stamp_streaming_usage_cost": ("usage", "response", "logging_obj"),
+        "_set_stream_builder_response_cost": ("response", "logging_obj", "chunks"),
+        "stream_chunk_builder": (
+            "chunks",
+            "messages",
+            "start_time",
+            "end_time",
+            "logging_obj",
+            "count_prompt_tokens",
+        ),
+    }
+
+    def __init__(self) -> None:
+        self.handler = importlib.import_module("litellm.litellm_core_utils.streaming_handler")
+        self._wrapper = self.handler.CustomStreamWrapper
+        #: The module in which chunks are put together.
+        self.home = importlib.import_module(importlib.import_module("litellm").stream_chunk_builder.__module__)
+        self._counts = {name: _known_parameters(vars(self.home).get(name), self._STEPS[name]) for name in self._STEPS}
+        #: Whether it is done by these steps.
+        self.is_known = all(self._counts.values()) and hasattr(
+            importlib.import_module("litellm.litellm_core_utils.litellm_logging").Logging, _FIRST_CHUNK[0]
+        )
+        self._traces = hasattr(self.home, "_record_bedrock_guardrail_trace")
+        propagate = getattr(self._wrapper, "_propagate_usage_cost_to_hidden_params", None)
+        self._propagated = _known_parameters(propagate, ("response", "custom_llm_provider", "chunks"))
+        self._stamp_bill = getattr(self.handler, "_stamp_usage_cost", None)
+        self._notes_for_itself = getattr(self._wrapper, "_maybe_set_final_chunk_usage", None)
+        self._notes_usage = getattr(self._wrapper, "_set_final_chunk_usage", None)
+        finish = getattr(self._wrapper, "_finalize_completed_stream", None)
+        self._closes = finish is not None and "aclose" in finish.__code__.co_names
+        #: The name of the function that adds up the usages of a stream's chunks.
+        names = ("_reported_total_usage", "calculate_total_usage")
+        self.total = next((name for name in names if hasattr(self.handler, name)), "")
+
+    def price(self, made: Any, logging_obj: Any, chunks: Any) -> None:
+        """Note in ``made``, which was put together of ``chunks``, and in ``logging_obj`` what it costs."""
+        home = self.home
+        if self._traces:
+            home._record_bedrock_guardrail_trace((), made, logging_obj)
+        home._stamp_streaming_usage_cost(made.usage, made, logging_obj)
+        count = self._counts["_set_stream_builder_response_cost"]
+        home._set_stream_builder_response_cost(*(made, logging_obj, chunks)[:count])
+
+    def note_usage(self, wrapper: Any, chunk: Any) -> None:
+        """Note the usage so far with a stream's last ``chunk``."""
+        if self._notes_for_itself is not None:
+            self._notes_for_itself(wrapper, chunk)
+        elif wrapper.stream_options is None:
+            if self._notes_usage is not None:
+                self._notes_usage(wrapper, chunk)
+                return
+            hidden = chunk._hidden_params
+            hidden["usage"] = self.handler.calculate_total_usage(chunks=wrapper.chunks)
+            wrapper._last_returned_hidden_params = hidden
+
+    def note_whole(self, wrapper: Any, made: Any) -> None:
+        """Note of a stream that has ended what ``made``, all of it, has used."""
+        wrapper._propagate_usage_cost_to_hidden_params(
+            *(made, wrapper.custom_llm_provider, wrapper.chunks)[: self._propagated]
+        )
+        if self._stamp_bill is not None:
+            chunk = wrapper._new_usage_chunk()  # which nobody is given
+            chunk.usage = made.usage
+            self._stamp_bill(chunk, made)
+        is_noted = wrapper.stream_options is None if self._notes_for_itself is None else not wrapper.send_stream_usage
+        if is_noted and wrapper._last_returned_hidden_params is not None:
+            wrapper._last_returned_hidden_params["usage"] = made.usage
+
+    async def let_go(self, wrapper: Any) -> None:
+        """Leave a stream that has ended."""
+        if self._closes:
+            await wrapper.aclose()
+        else:
+            wrapper._restore_consumer_correlation_context()
 
 
-def builds_streams_elsewhere() -> ModuleType | None:
-    """Return the module in which LiteLLM puts ended streams together, in releases that do so by steps of its own."""
-    builder = vars(importlib.import_module("litellm.main")).get("stream_chunk_builder")
-    home = importlib.import_module("litellm.litellm_core_utils.streaming_chunk_builder_utils")
-    if type(builder) is not FunctionType or builder.__module__ != home.__name__:
-        return None
-    return home if tuple(inspect.signature(builder).parameters) == _OF_BUILDER else None
+def _known_parameters(function: Any, names: tuple[str, ...]) -> int:
+    """Return how many parameters ``function`` takes, if these are the first of ``names``; else 0."""
+    if type(function) is not FunctionType:
+        return 0
+    found = tuple(inspect.signature(function).parameters)
+    return len(found) if found == names[: len(found)] else 0
 
 
 def taken_by(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:

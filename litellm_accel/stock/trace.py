@@ -8,6 +8,7 @@ of an asynchronous call: that runs by ``follow``.
 
 from __future__ import annotations
 
+import dis
 import gc
 import os
 import sys
@@ -147,7 +148,7 @@ class Trace:
         whose, is_function = origin(code.co_filename, module), code.co_flags & _IS_FUNCTION
         if whose is Origin.STRANGER or (module, name) in _ASIDE:
             self._looks_below = True
-            is_special = name[:2] == name[-2:] == "__" and name != "__call__"
+            is_special = (name[:2] == name[-2:] == "__" and name != "__call__") or _is_subscribed(frame)
             is_called = is_function and not is_special and not _is_collectors(code)
             if whose is Origin.STRANGER and is_called and _is_called_by_stock(frame):
                 self._note_stranger(frame)
@@ -227,6 +228,12 @@ def _is_called_by_stock(frame: FrameType) -> bool:
     return False
 
 
+def _is_subscribed(frame: FrameType) -> bool:
+    """Return whether a subscription runs the function that begins in ``frame``: a special method, whatever its name."""
+    below = frame.f_back
+    return below is not None and below.f_code.co_code[below.f_lasti] == _SUBSCRIPTION
+
+
 def _is_collectors(code: CodeType) -> bool:
     """Return whether Python's garbage collector calls this function, in the middle of whatever runs."""
     return any(getattr(getattr(one, "__func__", one), "__code__", None) is code for one in gc.callbacks)
@@ -248,6 +255,7 @@ def _at(owner: Any, path: str) -> Any:
     return owner
 
 
+_SUBSCRIPTION = dis.opmap.get("BINARY_SUBSCR")
 _ENDS = frozenset((Trace._follow.__code__, _Steps.__await__.__code__))
 _NOTHING = ModuleType("nothing")
 

@@ -57,7 +57,7 @@ def accelerated(component: str) -> Iterator[Counters]:
     with ExitStack() as stack:
         for name in scenarios.THEMES:
             stack.enter_context(records.proving(name))
-        found = stack.enter_context(litellm_accel.accelerated(components.NAMES))[component]
+        found = stack.enter_context(litellm_accel.accelerated(components.NAMES, config=False))[component]
         if found.state != "active":
             raise AccelerationError({component: found.reason})
 

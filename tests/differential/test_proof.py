@@ -68,14 +68,14 @@ def caller(provider: Provider, mode: str, **arguments: Any) -> Callable[[Any], A
         entry = {"model_name": "g", "litellm_params": {**deployment, "rpm": 10**6, "tpm": 10**9}}
         router = Router(model_list=[{**entry, "model_info": {"id": "one"}}])
 
-    async def call(messages: Any) -> Any:
+    async def call(messages: Any, **more: Any) -> Any:
         if mode == "acompletion":
-            return await litellm.acompletion(messages=messages, **deployment, **arguments)
+            return await litellm.acompletion(messages=messages, **deployment, **arguments, **more)
         if mode == "completion":
-            return litellm.completion(messages=messages, **deployment, **arguments)
+            return litellm.completion(messages=messages, **deployment, **arguments, **more)
         if mode == "router":
-            return await router.acompletion(model="g", messages=messages, **arguments)
-        return await asyncio.to_thread(router.completion, model="g", messages=messages, **arguments)
+            return await router.acompletion(model="g", messages=messages, **arguments, **more)
+        return await asyncio.to_thread(router.completion, model="g", messages=messages, **arguments, **more)
 
     return call
 
@@ -248,6 +248,8 @@ def test_one_difference_refuses_the_kind(
     provider: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch, mode: str, name: str
 ) -> None:
     plant, said, listens = PLANTED[name]
+    if mode == "sync router" and name == "result" and seams.has_core_of_its_own():
+        pytest.skip("its calls are told, by templates that were learned with their texts")
     expected = observed(provider, mode, 8, listens=listens)
     planted = []
     placed = Proof.placed
@@ -508,13 +510,16 @@ class Watched:
         self.chunks.append(report["streaming"].served)
 
 
-def streams(provider: Provider, mode: str, count: int, each: Callable[[], None] = lambda: None) -> list[Any]:
-    """Read ``count`` streams, and return what can be seen of them."""
+def streams(
+    provider: Provider, mode: str, count: int, each: Callable[[], None] = lambda: None, noted: bool = False
+) -> list[Any]:
+    """Read ``count`` streams, ``noted`` with other metadata each, and return what can be seen of them."""
 
     async def run() -> list[Any]:
-        call, found = caller(provider, mode, stream=True), []
+        found = []
         for number in range(count):
-            stream = await call(said(number))
+            more = {"metadata": {"number": number, "nested": {"list": [number]}}} if noted else {}
+            stream = await calling(said(number), **more)
             watched = Streamed(stream)
             if mode[0] == "a" or mode == "router":
                 async for chunk in stream:
@@ -527,15 +532,17 @@ def streams(provider: Provider, mode: str, count: int, each: Callable[[], None] 
             each()
         return found
 
+    calling = caller(provider, mode, stream=True)
     return asyncio.run(run())
 
 
+@pytest.mark.parametrize("noted", [False, True], ids=["plain", "with metadata"])
 @pytest.mark.parametrize("mode", ["completion", "acompletion", "router"])
-def test_streams_are_served_once_they_are_proven(unproven: None, provider: Provider, mode: str) -> None:
-    expected = streams(provider, mode, 9)
+def test_streams_are_served_once_they_are_proven(unproven: None, provider: Provider, mode: str, noted: bool) -> None:
+    expected = streams(provider, mode, 9, noted=noted)
     steps = Watched()
     with litellm_accel.accelerated(["chat", "streaming"]):
-        found = streams(provider, mode, 9, steps)
+        found = streams(provider, mode, 9, steps, noted)
         report = litellm_accel.status()
     assert found == expected
     assert 1 in steps.chat and steps.chat.index(1) <= 6 and steps.chat[-1] >= 3, report["chat"].declined
@@ -576,8 +583,8 @@ def _opening(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def planting(*given: Any) -> PlanSlot:
         slot = placed(*given)
-        form = slot.plan.opening._form
-        form._root = other(form._root.root, "optional_params")
+        opening = slot.plan.opening
+        opening._root = other(opening._root.root, "optional_params")
         return slot
 
     monkeypatch.setattr(Proof, "placed", planting)

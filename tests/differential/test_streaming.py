@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import datetime
 import gc
 import itertools
 import json
@@ -31,7 +32,7 @@ from litellm_accel.fastpath.streams import builder, opener, pricer
 from litellm_accel.fastpath.streams.builder import Assembler
 from litellm_accel.provider import Provider
 from litellm_accel.stock import seams
-from litellm_accel.verify import comparison, records, scenarios
+from litellm_accel.verify import comparison, masks, observe, records, scenarios
 
 HELLO = [{"role": "user", "content": "Hello"}]
 
@@ -457,11 +458,10 @@ def test_a_builder_that_goes_by_the_number_of_chunks_is_given_all(provider: Prov
     assert fewer.of(chunks) is None
 
 
-def test_where_streams_are_put_together_elsewhere_stock_does_so_of_fewer_chunks(
+def test_where_no_template_puts_a_text_together_stock_does_so_of_fewer_chunks(
     provider: Provider, accelerated: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seams, "ends_streams_by_known_steps", lambda: False)
-    monkeypatch.setattr(seams, "builds_streams_elsewhere", lambda: litellm.main)
+    monkeypatch.setattr(Assembler, "assembled", lambda *given: None)
     given: list[Any] = []
     of = builder.Fewer.of
 
@@ -514,6 +514,81 @@ def test_the_lane_opens_the_third_stream_of_a_key(provider: Provider, opening: A
         asyncio.run(play())
         assert opened() == before + 2
         assert not litellm_accel.status()["chat"].faults
+
+
+@pytest.mark.parametrize("kind", ["completion", "acompletion"])
+def test_streams_of_azure_are_opened_and_equal(provider: Provider, opening: Any, kind: str) -> None:
+    answer = 'plain{"chunks": 5, "size": 50}'
+    more = {"model": "azure/gpt-4o", "api_version": "2024-10-21"}
+
+    async def play() -> list[Any]:
+        shown = []
+        for _ in range(6):
+            if kind == "completion":
+                shown.append(collect_sync(provider, answer, **more))
+            else:
+                shown.append(await collect(provider, answer, **more))
+        return shown
+
+    stock = asyncio.run(play())
+    with opening():
+        assert asyncio.run(play()) == stock
+        assert opened() >= 3 and served() >= 24
+        assert not litellm_accel.status()["chat"].faults
+
+
+@pytest.mark.parametrize("kind", ["completion", "acompletion", "Router.acompletion"])
+def test_what_is_noted_in_a_stream_s_metadata_is_what_stock_notes(provider: Provider, opening: Any, kind: str) -> None:
+    router = litellm.Router(model_list=[{"model_name": "m", "litellm_params": arguments(provider, "plain")}])
+
+    async def play() -> list[Any]:
+        shown = []
+        for number in range(7):
+            metadata = {"number": number, "trace_id": f"t-{number}", "nested": {"n": [number]}, "tags": ["a"]}
+            user = {"user": f"user {number}", "metadata": metadata}
+            if kind == "completion":
+                stream: Any = litellm.completion(**arguments(provider, "plain", **user))
+                told, held = dict(metadata), stream.logging_obj.litellm_params["metadata"] is metadata
+                chunks = list(stream)
+            else:
+                given = (
+                    {"model": "m", "messages": HELLO, "stream": True} if "R" in kind else arguments(provider, "plain")
+                )
+                call: Any = router.acompletion if "R" in kind else litellm.acompletion
+                stream = await call(**given, **user)
+                told, held = dict(metadata), stream.logging_obj.litellm_params["metadata"] is metadata
+                chunks = [chunk async for chunk in stream]
+            await asyncio.sleep(0.1)
+            shown.append(masks.mask(observe.describe([told, held, metadata, list(map(seen, chunks))])))
+        return shown
+
+    stock = asyncio.run(play())
+    with opening():
+        assert asyncio.run(play()) == stock
+        assert opened() == 4  # two are learned from, and one that differs from both
+        assert not litellm_accel.status()["chat"].faults
+
+
+def test_the_logging_object_of_a_proxy_s_stream_is_the_stream_s(provider: Provider, opening: Any) -> None:
+    async def play() -> list[Any]:
+        shown = []
+        for number in range(6):
+            given = {**arguments(provider, "plain"), "metadata": {"number": number}, "litellm_call_id": f"id-{number}"}
+            began = datetime.datetime.now()
+            logging, given = litellm.utils.function_setup("acompletion", litellm.utils.Rules(), began, **given)
+            stream: Any = await litellm.acompletion(**given, litellm_logging_obj=logging)
+            assert vars(stream.logging_obj) is vars(logging) and type(stream.logging_obj).__name__ == "Logging"
+            chunks = [seen(chunk) async for chunk in stream]
+            await asyncio.sleep(0.1)
+            details = logging.model_call_details
+            whole = details["async_complete_streaming_response"].choices[0].message.content
+            shown.append([chunks, logging.litellm_call_id, whole, details["response_cost"], sorted(details)])
+        return shown
+
+    stock = asyncio.run(play())
+    with opening():
+        assert asyncio.run(play()) == stock
+        assert opened() == 3
 
 
 def test_a_call_that_fails_takes_nothing_away_from_what_was_shown(provider: Provider, opening: Any) -> None:
@@ -706,7 +781,7 @@ def test_what_a_release_lacks_is_not_watched(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_where_streams_end_otherwise_only_chunks_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seams, "ends_streams_by_known_steps", lambda: False)
+    monkeypatch.setattr(seams.StreamEnd, "_STEPS", {**seams.StreamEnd._STEPS, "another_step": ()})
     replaced = streaming.Streaming().replacements(hot.gate.Gate("streaming", 10))
     assert [replacement.target.rpartition(".")[2] for replacement in replaced] == ["__anext__", "__next__"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dis
 import json
 import logging
 import os
@@ -325,6 +326,23 @@ async def test_special_methods_of_what_a_call_passes_stand_in_nobodys_way() -> N
     await made.arun(mocked(Model("openai/gpt-4o-mini")))
     assert made.stranger is None
     assert "litellm.main" in made.owners(set())
+
+
+@pytest.mark.skipif("BINARY_SUBSCR" not in dis.opmap, reason="subscriptions are another instruction")
+def test_a_special_method_that_is_subscribed_may_have_any_name() -> None:
+    def named(held: Any, key: str) -> str:
+        return key
+
+    class Held:
+        __getitem__ = member = named
+
+    names: dict[str, Any] = {"__name__": "litellm.main"}
+    source = "def subscribed(held): return held['a']\ndef called(held): return held.member('a')\n"
+    exec(compile(source, litellm.main.__file__, "exec"), names)
+    for name, stranger in (("subscribed", None), ("called", f"{__name__}.named")):
+        made = Trace()
+        assert made.run(names[name], Held()) == "a"
+        assert made.stranger == stranger
 
 
 async def test_a_fault_of_the_trace_is_kept_from_the_call(monkeypatch: pytest.MonkeyPatch, nothing_left: None) -> None:

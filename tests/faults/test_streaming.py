@@ -262,9 +262,13 @@ def test_two_readers_of_one_stream_meet_stock_s_error(provider: Provider, pipeli
         await asyncio.gather(*both, return_exceptions=True)
         return found
 
-    mine = asyncio.run(play())
+    def busy(found: list[str]) -> list[str]:
+        # Later releases close the stream over it, and tell the first reader so.
+        return [error for error in found if "already running" in error]
+
+    mine = busy(asyncio.run(play()))
     litellm_accel.restore()
-    assert mine == asyncio.run(play())
+    assert mine == busy(asyncio.run(play())) != []
 
 
 @pytest.mark.parametrize("entry", ["acompletion", "completion"])

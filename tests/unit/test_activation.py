@@ -8,7 +8,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,75 +16,11 @@ from typing import Any
 import pytest
 
 import litellm_accel
-from litellm_accel import activation, components, import_watch
-from litellm_accel.components.base import Component, Native, ProbeMismatch, Replaced, Replacement, Unproven
+from litellm_accel import activation
+from litellm_accel.components.base import Native, ProbeMismatch, Unproven
+from made_up import SOURCE, Part, Register
 
 MISSING = "victim:missing does not exist in the installed LiteLLM"
-SOURCE = """
-def double(value):
-    return value * 2
-
-def triple(value):
-    return value * 3
-"""
-
-
-class Part(Component):
-    """Serves functions of the made-up package, wrongly where asked to."""
-
-    def __init__(self, name: str, *functions: str, error: Exception | None = None) -> None:
-        self.name = name  # type: ignore[misc]
-        self.summary = f"serves {name}"  # type: ignore[misc]
-        self.targets = [f"victim:{function}" for function in functions]
-        self.error = error
-        self.stops = 0
-
-    def replacements(self, gate: Any) -> Sequence[Replacement]:
-        def build(stock: Callable[[int], int]) -> Callable[..., Any]:
-            def fast(value: int) -> Any:
-                if value == 13:
-                    raise RuntimeError("unlucky")
-                return gate.decline("zero") if value == 0 else stock(value)
-
-            return gate.pure(fast, stock)  # type: ignore[no-any-return]
-
-        return [Replacement(target, build) for target in self.targets]
-
-    def prove(self, replaced: Mapping[str, Replaced]) -> None:
-        if self.error:
-            raise self.error
-        for target, pair in replaced.items():
-            if pair.accelerated(2) != pair.stock(2):
-                raise ProbeMismatch(f"{target}(2)")
-
-    def stopped(self) -> None:
-        self.stops += 1
-
-
-Register = Callable[..., None]
-
-
-@pytest.fixture
-def victim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    (tmp_path / "victim").mkdir()
-    (tmp_path / "victim" / "__init__.py").write_text(SOURCE)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    yield importlib.import_module("victim")
-    sys.modules.pop("victim", None)
-
-
-@pytest.fixture
-def register(victim: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[Register]:
-    def use(*parts: Part) -> None:
-        known = {part.name: part for part in parts}
-        monkeypatch.setattr(components, "NAMES", tuple(known))
-        monkeypatch.setattr(components, "get", known.__getitem__)
-
-    monkeypatch.setattr(activation, "_activations", {})
-    monkeypatch.setattr(activation, "_HOST", "victim")
-    monkeypatch.setattr(activation, "_watch", import_watch.ImportWatch("victim", activation._litellm_imported))
-    yield use
-    activation.restore()
 
 
 def test_accelerate_serves_and_restore_gives_back(victim: ModuleType, register: Register) -> None:
@@ -247,6 +183,8 @@ def test_reports_print_as_a_table_and_become_plain_data(victim: ModuleType, regi
         "declined": {},
         "faults": 0,
         "proof": "at start",
+        "mode": "",
+        "bypassed": 0,
     }
     with pytest.raises(KeyError):
         report["two"]

@@ -108,6 +108,19 @@ def test_the_first_event_of_a_stream_has_a_template_of_its_own(hot: Any) -> None
     assert hot("streaming").content_of(case.read(state(), packet(TEXT))) == "Hello"
 
 
+@pytest.mark.parametrize("change", [{"tool_call": True}, {"custom_llm_provider": "azure"}])
+def test_what_stock_goes_by_besides_an_event_has_templates_of_its_own(hot: Any, change: Any) -> None:
+    case = Case(hot)
+    assert case.read(state(**change), packet(TEXT)) is decline.LEARNED_FROM
+    case.reader.templates[case.reader.shape] = decline.CHUNK_DIFFERS
+    assert case.read(state(**change)) is decline.CHUNK_DIFFERS
+    assert hot("streaming").content_of(case.read(state())) == "Hello"
+
+
+def test_chunks_of_a_provider_that_stock_treats_in_its_own_way_are_stock_s(hot: Any) -> None:
+    assert Case(hot).read(state(custom_llm_provider="gemini"), packet(TEXT)) is decline.CHUNK_PROVIDER
+
+
 @pytest.mark.parametrize(
     "change",
     [{"created": 5}, {"response_id": "x"}, {"response_uptil_now": "a"}, {"chunks": [1]}, {"system_fingerprint": "fp"}],
@@ -151,7 +164,6 @@ def test_any_other_event_is_left_where_it_is(hot: Any, event: Any, reason: Reaso
         {"sent_first_chunk": False},
         {"received_finish_reason": "stop"},
         {"sent_last_chunk": True},
-        {"custom_llm_provider": "azure"},
         {"merge_reasoning_content_in_choices": True},
         {"holding_chunk": "<"},
     ],

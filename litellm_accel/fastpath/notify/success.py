@@ -57,8 +57,6 @@ _CALL_ID, _TRACE_ID, _LOGGING = "litellm_call_id", "litellm_trace_id", "litellm_
 _FRESH_ID = "fresh identifier"
 # Among the metadata: how a router's strategy chose the deployment.
 REPORT = "_latency_per_deployment"
-# What is known of a call when it is sent.
-_FIRST = ("start", "sent", _CALL_ID, _TRACE_ID, _FRESH_ID, REPORT)
 _MAX_TRIES = 32
 TAGS = "_routing_request_tags"
 _TEXT, _HEADERS = "original_response", "response_headers"
@@ -108,6 +106,7 @@ class ObservedCall:
     def slots(self) -> dict[str, Any]:
         """Return the clocks and identifiers of this call, by slot."""
         return {
+            **({_LOGGING: self.pictures.logging} if _LOGGING in self.given else {}),
             **{slot: self.details[name] for name, slot in _CLOCKS.items() if name in self.details},
             "windows": next(self._under("llm_api_timing_windows", self.state), None),
             REPORT: getattr(next(self._under(REPORT, self.state), None), "original", None),
@@ -150,7 +149,7 @@ class CallDiff:
     fixed: ClassVar[Mapping[str, Any]] = {**_PRICED, **UNREAD}
     later: ClassVar[frozenset[str]] = _PRICED_LATER
 
-    def __init__(self, first: ObservedCall, second: ObservedCall, earlier: SuccessNotifier | None) -> None:
+    def __init__(self, first: ObservedCall, second: ObservedCall, earlier: LearnedCall | None) -> None:
         self.first = first
         self.second = second
         self.receives = False
@@ -536,19 +535,15 @@ class Begun:
         undo(self.done)
 
 
-class SuccessNotifier:
-    """Feeds the callbacks for one kind of call."""
+class LearnedCall:
+    """What LiteLLM holds and notes of one kind of call, as two calls have shown it; open for what belongs to one
+    call."""
 
-    def __init__(
-        self,
-        feeds: NotifierFactory,
-        pair: CallDiff,
-        result: Any,
-        total: Callable[[Any], Any],
-        refuse: Callable[[str], None],
-    ) -> None:
+    #: Slots of what is known of a call when it is sent.
+    early: ClassVar[tuple[str, ...]] = ("start", "sent", _CALL_ID, _TRACE_ID, _FRESH_ID, REPORT, _LOGGING)
+
+    def __init__(self, feeds: NotifierFactory, pair: CallDiff) -> None:
         self._feeds = feeds
-        self._total = total
         self._noted = pair.noted
         self._early = pair.learn_early()
         self._noted.learn_late(pair.node)
@@ -561,48 +556,10 @@ class SuccessNotifier:
         self._parts = tuple(pair.parts)
         self._lists = tuple(pair.lists)
         self._paths = tuple(pair.paths)
-        self._receives = pair.receives
         self._needs_id = pair.fresh is not None
         self._blanks = tuple(pair.blanks)
         self._numbered = tuple(f"noted {number}" for number in range(self._noted.count))
         self._values = tuple(pair.values)
-        self._model = result._hidden_params.get("litellm_model_name")
-        self._model_id = result._hidden_params.get("model_id")
-        self._rates = _rates(pair)
-        self._payloads = Payloads(
-            feeds.sources, feeds.fault, bool(pair.first.pictures.given.keys), Trial(feeds.proof, refuse)
-        )
-
-    def again(self, shown: ObservedCall, answer: Any) -> tuple[Any, Callable[[], SnapshotNode]]:
-        """Return the ``Logging`` object of a call as ``shown``, not yet priced, and what makes a picture of all it did.
-
-        That has the form of ``ObservedCall.told_state``. Nothing of the call's is touched. Raises ``Unrepeatable``.
-        """
-        arguments, messages = shown.pictures.again(shown.given)
-        slots = shown.slots()
-        if self._needs_id:
-            slots[_FRESH_ID] = shown.fresh_id
-        objects = self.read(arguments)
-        if type(objects) is not list:
-            raise Unrepeatable(decline.ARGUMENT_PARTS_SHARED)
-        try:
-            begun = self.begin(
-                shown.told(messages), arguments, objects, {name: slots[name] for name in _FIRST if name in slots}
-            )
-        except KeyError as error:
-            raise Unrepeatable(decline.TOLD_TOO_EARLY.of(str(error))) from None
-        begun.slots.update(slots)
-        logging = self.open(answer, begun)
-        logging.zero_cost_warned = shown.known["zero_cost_warned"]  # stock has said so
-        return logging, lambda: take_snapshot([vars(logging), begun.objects[0]])
-
-    def repeated(self, shown: ObservedCall, answer: Any) -> tuple[Any, SnapshotNode]:
-        """Return the result that a call as ``shown`` would get, and what it would leave behind, see ``again``."""
-        logging, made = self.again(shown, answer)
-        start = shown.slots()["start"]
-        result = answer.result(start.timestamp(), 0.0, self.pricer(logging, self._total))
-        self._timed(logging, result, start)
-        return result, made()
 
     def read(self, arguments: Mapping[str, Any]) -> list[Any] | Path:
         """Return the dictionaries and lists in a call's arguments by number, for ``send``.
@@ -616,11 +573,28 @@ class SuccessNotifier:
         self.tries += 1
         return self.tries <= _MAX_TRIES
 
-    def begin(self, messages: Any, arguments: Mapping[str, Any], objects: list[Any], slots: dict[str, Any]) -> Begun:
+    def send(self, call: Any) -> Begun:
+        """Return a ``Call`` that has been read and will be sent now."""
+        arguments = call.kwargs
+        slots = {
+            REPORT: None if call.reported is None else call.reported[1],
+            "start": datetime.datetime.fromtimestamp(call.started),
+            "sent": datetime.datetime.now(),
+            _CALL_ID: arguments.get(_CALL_ID) or chat.fresh_id(),
+            _TRACE_ID: arguments.get(_TRACE_ID) or chat.fresh_id(),
+            **self._objects(),
+        }
+        return self._begin(call.told_messages, arguments, call.objects, slots)
+
+    def _objects(self) -> dict[str, Any]:
+        """Return the objects that LiteLLM makes before it sends a request, by slot."""
+        return {}
+
+    def _begin(self, messages: Any, arguments: Mapping[str, Any], objects: list[Any], slots: dict[str, Any]) -> Begun:
         """Return a call that will be sent now, with LiteLLM's notes in its arguments; ``slots`` are as far as known."""
         slots.update(zip(self._numbered, objects, strict=True))
         if _LOGGING in arguments:
-            slots[_LOGGING] = arguments[_LOGGING]
+            slots.setdefault(_LOGGING, arguments[_LOGGING])
         if self._needs_id:
             slots.setdefault(_FRESH_ID, chat.fresh_id())
         for slot, kind in self._blanks:
@@ -637,23 +611,89 @@ class SuccessNotifier:
             slots[slot] = part.build([], slots)
         return Begun(self._noted, objects, slots)
 
-    def open(self, answer: Any, begun: Begun) -> Any:
-        """Return a ``Logging`` object in the state of a call that got ``answer``, not yet priced.
+    def _end(self, begun: Begun) -> Any:
+        """Note in the arguments that a call has succeeded; return what LiteLLM holds of it.
 
         Nothing mutable is shared but what stock shares.
         """
+        slots = begun.slots
+        for slot, part in self._parts[self._early :]:
+            slots[slot] = part.build([], slots)
+        begun.write()
+        return self._root.build([], slots)
+
+    def _begun_as(self, shown: ObservedCall) -> Begun:
+        """Return a call like the one ``shown``, as if it had come to its end. Nothing of that call's is touched.
+
+        Raises ``Unrepeatable``.
+        """
+        arguments, messages = shown.pictures.again(shown.given)
+        slots = shown.slots()
+        if self._needs_id:
+            slots[_FRESH_ID] = shown.fresh_id
+        objects = self.read(arguments)
+        if type(objects) is not list:
+            raise Unrepeatable(decline.ARGUMENT_PARTS_SHARED)
+        try:
+            begun = self._begin(
+                shown.told(messages), arguments, objects, {name: slots[name] for name in self.early if name in slots}
+            )
+        except KeyError as error:
+            raise Unrepeatable(decline.TOLD_TOO_EARLY.of(str(error))) from None
+        begun.slots.update(slots)
+        return begun
+
+
+class SuccessNotifier(LearnedCall):
+    """Feeds the callbacks for one kind of call."""
+
+    def __init__(
+        self,
+        feeds: NotifierFactory,
+        pair: CallDiff,
+        result: Any,
+        total: Callable[[Any], Any],
+        refuse: Callable[[str], None],
+    ) -> None:
+        super().__init__(feeds, pair)
+        self._total = total
+        self._receives = pair.receives
+        self._model = result._hidden_params.get("litellm_model_name")
+        self._model_id = result._hidden_params.get("model_id")
+        self._rates = _rates(pair)
+        self._payloads = Payloads(
+            feeds.sources, feeds.fault, bool(pair.first.pictures.given.keys), Trial(feeds.proof, refuse)
+        )
+
+    def again(self, shown: ObservedCall, answer: Any) -> tuple[Any, Callable[[], SnapshotNode]]:
+        """Return the ``Logging`` object of a call as ``shown``, not yet priced, and what makes a picture of all it did.
+
+        That has the form of ``ObservedCall.told_state``. Nothing of the call's is touched. Raises ``Unrepeatable``.
+        """
+        begun = self._begun_as(shown)
+        logging = self.open(answer, begun)
+        logging.zero_cost_warned = shown.known["zero_cost_warned"]  # stock has said so
+        return logging, lambda: take_snapshot([vars(logging), begun.objects[0]])
+
+    def repeated(self, shown: ObservedCall, answer: Any) -> tuple[Any, SnapshotNode]:
+        """Return the result that a call as ``shown`` would get, and what it would leave behind, see ``again``."""
+        logging, made = self.again(shown, answer)
+        start = shown.slots()["start"]
+        result = answer.result(start.timestamp(), 0.0, self.pricer(logging, self._total))
+        self._timed(logging, result, start)
+        return result, made()
+
+    def open(self, answer: Any, begun: Begun) -> Any:
+        """Return a ``Logging`` object in the state of a call that got ``answer``, not yet priced."""
         slots = begun.slots
         slots[_HEADERS] = answer.headers
         if self._receives:
             slots[_RECEIVED] = answer.received()
         say = self._feeds.texts[answer.template]
         slots[_TEXT] = slots.get(_TEXT) if say is None else say(answer)
-        for slot, part in self._parts[self._early :]:
-            slots[slot] = part.build([], slots)
         logging = object.__new__(self._feeds.fed)
         slots.setdefault(_LOGGING, logging)
-        begun.write()
-        logging.__dict__ = self._root.build([], slots)
+        logging.__dict__ = self._end(begun)
         logging.payloads, logging.routed, logging.ends = self._payloads, None, None
         logging.is_own = slots[_LOGGING] is logging
         return logging
@@ -680,18 +720,6 @@ class SuccessNotifier:
             return made_up["total_cost"]
 
         return price
-
-    def send(self, call: Any) -> Begun:
-        """Return a ``Call`` that has been read and will be sent now."""
-        arguments = call.kwargs
-        slots = {
-            REPORT: None if call.reported is None else call.reported[1],
-            "start": datetime.datetime.fromtimestamp(call.started),
-            "sent": datetime.datetime.now(),
-            _CALL_ID: arguments.get(_CALL_ID) or chat.fresh_id(),
-            _TRACE_ID: arguments.get(_TRACE_ID) or chat.fresh_id(),
-        }
-        return self.begin(call.told_messages, arguments, call.objects, slots)
 
     def told(self, answer: Any, begun: Begun, started: float, sent: float) -> Notification | None:
         """Return the result of a call with ``answer``, and what callbacks are to be told; None if stock must do that.

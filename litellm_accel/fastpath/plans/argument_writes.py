@@ -13,7 +13,13 @@ from typing import Any
 
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.known_names import MUTATED_ARGUMENTS, MUTATED_NAMES, VARIABLE_ARGUMENTS
-from litellm_accel.fastpath.plans.snapshots import SnapshotNode, take_snapshot, without_nodes
+from litellm_accel.fastpath.plans.snapshots import (
+    SnapshotNode,
+    conceal_objects,
+    take_snapshot,
+    take_stream_snapshot,
+    without_nodes,
+)
 from litellm_accel.fastpath.plans.templates import Unrepeatable
 from litellm_accel.hot import template
 
@@ -78,12 +84,25 @@ class CallSnapshots:
         """Take those of the moment when the request is sent."""
         self.sent = {}
         take_snapshot(self._held, self.sent)
+        if _LOGGING in self._held:
+            for held in (self._held[_LOGGING], self._held[_LOGGING].get("model_call_details")):
+                if id(held) in self.sent:
+                    conceal_objects(self.sent[id(held)])
 
     def succeed(self, logging: Any) -> None:
         """Take those of the moment when the call has succeeded and nobody has been told."""
         self.after = {}
         self.logging = logging
         self.state = take_snapshot(vars(logging), self.after)
+        self.noted = take_snapshot(self._held, self.after)
+
+    def open(self, stream: Any, again: Any) -> None:
+        """Take those of the moment when ``stream`` is there to be read; a router would call ``again`` with that."""
+        self.after = {}
+        is_given = _LOGGING in self._held
+        if is_given:
+            self.logging = stream.logging_obj
+        self.state = take_stream_snapshot(stream, again, is_given, self.after)
         self.noted = take_snapshot(self._held, self.after)
 
     def again(self, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:

@@ -24,7 +24,6 @@ from litellm_accel.fastpath.plans.slot import PlanSlot
 from litellm_accel.fastpath.plans.snapshots import (
     SnapshotNode,
     equivalent,
-    stream_parts,
     take_snapshot,
     where,
     without_nodes,
@@ -41,9 +40,7 @@ class Comparison(Recording):
         kwargs = call.kwargs
         streams = bool(kwargs.get("stream"))
         is_told = pipeline.is_told(kwargs)
-        super().__init__(
-            argument_writes.CallSnapshots(call.messages, {} if streams else kwargs) if is_told else None, streams
-        )
+        super().__init__(argument_writes.CallSnapshots(call.messages, kwargs) if is_told else None, streams)
         self.trace.end()  # what such calls run through was seen when they were learned
         self._pipeline = pipeline
         self._plan = plan
@@ -181,10 +178,11 @@ class Comparison(Recording):
         self._plan.opening.prove(shown, self, self._body)
         if self._is_routed:
             return
-        parts = take_snapshot(stream_parts(self.stream, None))
-        for name, held in parts.named():
-            if name != "again" and not equivalent(held, shown.parts[name], {}):
-                raise Differs(f"stream, {where(held, shown.parts[name])!r}")
+        kept = shown.told_state()
+        shown.pictures.open(self.stream, None)
+        now = opener.ObservedStream(self, self._call.kwargs, self._plan, self._read()).told_state()
+        if not equivalent(now, kept, {}):
+            raise Differs(f"stream, {where(now, kept)!r}")
 
     def _require_told(self, made: SnapshotNode, shown: success.ObservedCall) -> None:
         """Raise ``Differs`` unless ``made`` is what the call has ``shown``, and what was handed on in the end."""

@@ -74,6 +74,7 @@ _HIDDEN_SOURCES = {
     "litellm_call_id": "call",
     "response_cost": "cost",
     "provider_response_model": "model",
+    "upstream_provider": "upstream",
 }
 _HIDDEN_CONSTANTS = frozenset(
     ("api_base", "callback_duration_ms", "custom_llm_provider", "litellm_model_name", "model_id", "region_name")

@@ -32,7 +32,6 @@ from yarl import URL
 from litellm_accel.fastpath import passage
 from litellm_accel.fastpath.notify.log_records import AFTER, BEFORE, DURING, HeardRecord, site_of
 from litellm_accel.fastpath.plans.argument_writes import CallSnapshots
-from litellm_accel.fastpath.plans.snapshots import stream_parts, take_snapshot
 from litellm_accel.patching import PatchError, Shared, resolve, shared
 from litellm_accel.stock import providers, seams
 from litellm_accel.stock.trace import Trace
@@ -240,7 +239,7 @@ class Recording:
         self.stream = stream
         if self.pictures is not None:
             with suppress(AttributeError):  # a stream of another kind, which is not learned
-                self.pictures.state = take_snapshot(stream_parts(stream, again))
+                self.pictures.open(stream, again)
 
 
 class Replay:

@@ -64,31 +64,40 @@ def is_blank(value: Any) -> bool:
         return False
 
 
-def stream_parts(stream: Any, again: Any) -> dict[str, Any]:
-    """Return what LiteLLM's ``stream`` is made of, and what a router would call ``again`` with, for a picture.
+def take_stream_snapshot(stream: Any, again: Any, is_given: bool, seen: dict[int, SnapshotNode]) -> SnapshotNode:
+    """Return what LiteLLM's ``stream`` is made of, and what a router would call ``again`` with, as ``take_snapshot``.
 
-    Objects are replaced by their types, since a picture must not keep a stream open.
+    Objects are replaced by their types, since a picture must not keep a stream open. ``is_given`` says whether its
+    ``Logging`` object is the caller's.
     """
     logging = stream.logging_obj
-    handler = logging.llm_caching_handler
-    details = logging.model_call_details
-    return {
-        "stream": _without_objects(vars(stream)),
-        "logging": {
-            **_without_objects(vars(logging)),
-            "model_call_details": {**details, RAW: _raw(details.get(RAW), stream)} if RAW in details else details,
-        },
-        "handler": vars(handler),
-        "options": {
-            name: NotGiven if type(held) is NotGiven else held
-            for name, held in vars(stream.completion_stream._options).items()
-        },
+    parts = {
+        "stream": vars(stream),
+        "logging": vars(logging),
+        "handler": vars(logging.llm_caching_handler),
+        "options": vars(stream.completion_stream._options),
         "again": again,
     }
+    shown: SnapshotNode = take_snapshot(parts, seen)
+    named = dict(shown.named())
+    details = dict(named["logging"].named())["model_call_details"]
+    own = [shown, named["stream"], named["options"], *(() if is_given else (named["logging"], details))]
+    for node in (named["stream"], named["options"], named["logging"], details):
+        conceal_objects(node, stream)
+    for node in own:
+        node.original = {}  # that is nobody else's
+    return shown
 
 
-def _without_objects(attributes: dict[str, Any]) -> dict[str, Any]:
-    return {name: type(held) if name in OBJECTS else held for name, held in attributes.items()}
+def conceal_objects(node: SnapshotNode, stream: Any = None) -> None:
+    """Put in the places of the objects that belong to a ``stream`` what stands for them."""
+    node.items = [_concealed(name, held, stream) for name, held in node.named()]
+
+
+def _concealed(name: Any, held: Any, stream: Any) -> Any:
+    if name == RAW:
+        return _raw(held, stream) if stream is not None else getattr(held, "cr_code", held)
+    return type(held) if name in OBJECTS or type(held) is NotGiven else held
 
 
 def _raw(response: Any, stream: Any) -> Any:

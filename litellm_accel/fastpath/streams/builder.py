@@ -26,17 +26,22 @@ _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 _LEAVES = ("id", "created", "system_fingerprint", "content", *_COUNTS)
 # What the response of a text may show of a choice.
 _SHOWN = ("finish_reason", "index", "role")
+_FIRST, _LAST = "first", "last"
 _USAGE, _MODEL = "usage", "provider_response_model"
+# How a usage is called that the provider has not reported: then LiteLLM counts the tokens of all texts.
+_UNREPORTED = "Unreported"
 _COST = "cost"
 # What OpenAI's chunks say of the stream besides.
 _STATED = "service_tier"
+# By which a call's ``Logging`` object is asked for the price, and told of a guardrail's work.
+_TELLING = "response_cost_calculator", "record_native_bedrock_guardrail"
 _MAX_CHUNKS = 8
 _MAX_TEMPLATES = 256
 _MISSING: Any = object()
 
 
 class Text:
-    """What a stream of text has said: its shape, its leaves, and the hidden parameters of its last chunk.
+    """What a stream of text has said: its shape, its leaves, and the hidden parameters of its first and last chunk.
 
     Two texts of one shape differ in nothing but their leaves that a builder might look at.
     """
@@ -50,7 +55,7 @@ class Text:
         self._moment = 0.0
         self.texts: list[str] = []
         self.usage: Any = None
-        self.hidden: dict[str, Any] = {}
+        self.hidden: dict[str, dict[str, Any]] = {}
         shape = [self._chunk(chunk, chunk is chunks[-1]) for chunk in chunks]
         found, usage = self._first, self.usage
         if type(found["id"]) is not str or type(found["created"]) is not int or usage is None:
@@ -58,6 +63,7 @@ class Text:
         if type(found["system_fingerprint"]) not in (str, type(None)):
             raise Unrepeatable(decline.WHOLE_NOT_PLAIN)
         tokens = counted(usage)
+        self.is_reported: bool = not type(usage).__name__.startswith(_UNREPORTED)
         is_sum = usage.prompt_tokens + usage.completion_tokens == usage.total_tokens
         if tokens is None or not is_sum or getattr(usage, "cost", None) is not None:
             raise Unrepeatable(decline.WHOLE_NOT_PLAIN)
@@ -75,7 +81,9 @@ class Text:
         moment = hidden["created_at"]
         if not self._moment <= moment or "provider_specific_fields" in hidden or (_USAGE in hidden and not is_last):
             raise Unrepeatable(decline.WHOLE_NOT_PLAIN)
-        self._moment, self.hidden = moment, hidden
+        self._moment = moment
+        self.hidden.setdefault(_FIRST, hidden)
+        self.hidden[_LAST] = hidden
         shape: list[Any] = [hidden.get(_MODEL), hidden.get("custom_llm_provider")]
         for name, value in (*vars(chunk).items(), *chunk.__pydantic_extra__.items()):
             shape.append(name)
@@ -116,9 +124,12 @@ class Assembler:
 
     def __init__(self, builder: FunctionType, kinds: tuple[Any, ...], proof: Proof) -> None:
         self._proof = proof
-        # What goes wrong with marked chunks is not logged.
+        # What goes wrong with marked chunks is not logged: its module's functions run over other names.
         names = {**builder.__globals__, "verbose_logger": SimpleNamespace(exception=_unsaid, debug=_unsaid)}
-        self._builder = FunctionType(builder.__code__, names, builder.__name__, builder.__defaults__)
+        for name, held in names.items():
+            if type(held) is FunctionType and held.__globals__ is builder.__globals__:
+                names[name] = _over(names, held)
+        self._builder = _over(names, builder)
         self._kinds = kinds
         self._templates: dict[Any, template.Template | None] = {}
 
@@ -129,6 +140,8 @@ class Assembler:
         """
         try:
             text = Text(chunks, self._kinds)
+            if not text.is_reported:
+                return None
             key = (provider, text.shape)
             found = self._templates.get(key, _MISSING)
         except (Unrepeatable, AttributeError, KeyError, TypeError):  # a chunk of another make, or changed since
@@ -142,7 +155,7 @@ class Assembler:
             except Unrepeatable:
                 found = None
             self._templates[key] = found
-        return None if found is None else (found[0].build(text.leaves, {HIDDEN: text.hidden}), found[1])
+        return None if found is None else (found[0].build(text.leaves, text.hidden), found[1])
 
     def _refuse(self, key: Any, difference: str) -> None:
         self._templates[key] = None
@@ -155,17 +168,24 @@ class Assembler:
         if any(each.shape != text.shape for each in read):
             raise Unrepeatable(decline.WHOLE_DIFFERS)
         made = template.Template(_BuilderTemplateLearner(read).node(*results))
-        again = made.build(text.leaves, {HIDDEN: text.hidden})
+        again = made.build(text.leaves, text.hidden)
         if state(again) != state(self._built(chunks, provider)):
             raise Unrepeatable(decline.WHOLE_DIFFERS)
         return made
 
     def _built(self, chunks: Sequence[Any], provider: Any) -> Any:
-        deaf = SimpleNamespace(model_call_details={"custom_llm_provider": provider}, response_cost_calculator=_unsaid)
+        deaf = SimpleNamespace(model_call_details={"custom_llm_provider": provider}, **dict.fromkeys(_TELLING, _unsaid))
         try:
             return self._builder(list(chunks), logging_obj=deaf)
         except Exception:
             raise Unrepeatable(decline.WHOLE_DIFFERS) from None
+
+
+def _over(names: dict[str, Any], function: FunctionType) -> FunctionType:
+    """Return ``function`` as one that looks up its ``names`` there."""
+    made = FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
+    made.__kwdefaults__ = function.__kwdefaults__
+    return made
 
 
 class Fewer:
@@ -287,10 +307,11 @@ class _BuilderTemplateLearner(TemplateLearner):
         return kind, keys, tuple(hidden if key == HIDDEN else node for key, node in zip(keys, nodes, strict=True))
 
     def _spread(self, one: Mapping[str, Any], two: Mapping[str, Any]) -> tuple[Any, ...]:
-        """Return the node for the hidden parameters of a response: those of the last chunk, or the same in a copy."""
-        for made, hidden in zip((one, two), self._hidden, strict=True):
-            if list(made) != list(hidden) or not all(map(same, made.values(), hidden.values())):
-                raise Unrepeatable(decline.WHOLE_DIFFERS)
-        if one is self._hidden[0] and two is self._hidden[1]:
-            return (template.SLOT, HIDDEN)
-        return (template.DICT, (HIDDEN,), ((template.SPREAD, HIDDEN),))
+        """Return the node for the hidden parameters of a response: those of one chunk, or the same in a copy."""
+        for slot in (_LAST, _FIRST):
+            pairs = [(made, hidden[slot]) for made, hidden in zip((one, two), self._hidden, strict=True)]
+            if all(made is hidden for made, hidden in pairs):
+                return (template.SLOT, slot)
+            if all(list(m) == list(h) and all(map(same, m.values(), h.values())) for m, h in pairs):
+                return (template.DICT, (slot,), ((template.SPREAD, slot),))
+        raise Unrepeatable(decline.WHOLE_DIFFERS)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import dataclasses
-import datetime
 import importlib
 import time
 from collections.abc import Callable, Mapping
@@ -24,7 +23,6 @@ from openai import NotGiven
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.notify import success
 from litellm_accel.fastpath.notify.payload import Payloads
-from litellm_accel.fastpath.plans.argument_writes import at
 from litellm_accel.fastpath.plans.header_maps import HeaderMaps
 from litellm_accel.fastpath.plans.proof import Trial
 from litellm_accel.fastpath.plans.recorder import Recording, Reply
@@ -41,7 +39,7 @@ _MOMENTS = {
     "idempotency_key": "key",
     "litellm_overhead_time_ms": "overhead",
 }
-_ADDITIONAL = "additional_headers"
+_ADDITIONAL, _HEADERS = "additional_headers", "response_headers"
 # In the names of headers by which a price is stated.
 _PRICE = "response-cost"
 
@@ -55,10 +53,14 @@ class ObservedStream(success.ObservedCall):
         pictures = recording.pictures
         if pictures is None or pictures.state is None:
             raise Unrepeatable(decline.STREAM_UNKNOWN)
+        if pictures.logging is not None and not recording.sent[0].options:
+            raise Unrepeatable(decline.STREAM_LOGGING)  # which holds the stream, in a thread
         self.parts = dict(pictures.state.named())
         super().__init__(pictures, arguments, None, plan, read, self.parts["logging"])
         self.stream = dict(self.parts["stream"].named())
-        self.headers: dict[str, str] = without_nodes(self.stream["_response_headers"])
+        #: The answer's, as the handler has them.
+        self.received = self.details.get(_HEADERS, self.stream["_response_headers"])
+        self.headers: dict[str, str] = without_nodes(self.received)
 
     def slots(self) -> dict[str, Any]:
         """Return the clocks, identifiers and objects of this call, by slot."""
@@ -67,8 +69,9 @@ class ObservedStream(success.ObservedCall):
         return {
             **super().slots(),
             **{name: objects[name] for name in OBJECTS},
+            "start": dict(self.parts["handler"].named())["start_time"],  # of the call, whenever its logging began
             "total": hidden["_response_ms"],
-            "overhead": hidden["litellm_overhead_time_ms"],
+            "overhead": hidden.get("litellm_overhead_time_ms"),
             "created": self.stream["_stream_created_time"],
             "key": dict(self.parts["options"].named())["idempotency_key"],
             "not given": NotGiven,
@@ -82,13 +85,17 @@ class _StreamDiff(success.CallDiff):
     later: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
-        self, first: ObservedStream, second: ObservedStream, conversions: Mapping[str, Callable[[Any], Any]]
+        self,
+        first: ObservedStream,
+        second: ObservedStream,
+        earlier: StreamOpener | None,
+        conversions: Mapping[str, Callable[[Any], Any]],
     ) -> None:
-        super().__init__(first, second, None)
+        super().__init__(first, second, earlier)
         self._shown = first, second
         self._conversions = conversions
         self.copied: dict[int, tuple[str, Any]] = {}
-        self._given: dict[str, Any] = {}
+        self.given: dict[str, Any] = {}
 
     def node(self, one: Any, two: Any, name: object) -> tuple[Any, ...]:
         """Return the template node for what is ``one`` in the first call and ``two`` in the second."""
@@ -105,61 +112,29 @@ class _StreamDiff(success.CallDiff):
             return (template.SLOT, name)
         if name in _MOMENTS and type(one) is type(two):
             return (template.SLOT, _MOMENTS[name])
-        if name == success.TAGS:
-            return None  # without metadata they are the same in all calls
         if name == _ADDITIONAL:
             return self._additional(one, two)
-        if name in ("_response_headers", "response_headers"):
+        if name in ("_response_headers", _HEADERS):
             return self._held(one, two, self.headers)
         return super().named(one, two, name)
 
     def headers(self, one: Any, two: Any) -> tuple[Any, ...]:
         """Return the node for the headers of the answer."""
-        for found, shown in zip((one, two), self._shown, strict=True):
-            if found is not shown.stream["_response_headers"]:
-                raise Unrepeatable(decline.STREAM_HEADERS)
-        return (template.SLOT, "response_headers")
+        if all(found is shown.received for found, shown in zip((one, two), self._shown, strict=True)):
+            return (template.SLOT, _HEADERS)
+        return self._additional(one, two)
 
     def _additional(self, one: Any, two: Any) -> tuple[Any, ...]:
         for slot, convert in self._conversions.items():
-            if self._given.get(slot, one.original) is not one.original:
+            if self.given.get(slot, one.original) is not one.original:
                 continue  # where both conversions come to the same, each dictionary has its own
             if all(
                 list(without_nodes(found).items()) == list(convert(shown.headers).items())
                 for found, shown in zip((one, two), self._shown, strict=True)
             ):
-                self._given[slot] = one.original
+                self.given[slot] = one.original
                 return (template.SLOT, slot)
         raise Unrepeatable(decline.RESPONSE_HEADERS)
-
-
-class _Form:
-    """What LiteLLM holds of one kind of call, as two calls have shown it, open for what belongs to one call."""
-
-    def __init__(self, pair: _StreamDiff) -> None:
-        self._root = template.Template(pair.node(pair.first.state, pair.second.state, None))
-        if pair.fresh is not None:
-            raise Unrepeatable(decline.STREAM_TRACE_IDS)
-        self._parts = tuple(pair.parts)
-        self._lists = tuple(pair.lists)
-        self._paths = tuple(pair.paths)
-        self._blanks = tuple(pair.blanks)
-
-    def fill(self, messages: Any, arguments: Mapping[str, Any], slots: dict[str, Any]) -> Any:
-        """Return it for a call with these ``messages`` and ``arguments``; ``slots`` are its clocks and identifiers.
-
-        Nothing mutable is shared but what stock shares.
-        """
-        copies: dict[int, list[Any]] = {}
-        for slot, copied in self._lists:
-            slots[slot] = copied.made(messages, copies)
-        for slot, path in self._paths:
-            slots[slot] = at(path, arguments)
-        for slot, kind in self._blanks:
-            slots[slot] = kind()
-        for slot, part in self._parts:
-            slots[slot] = part.build([], slots)
-        return self._root.build([], slots)
 
 
 class OpenerFactory:
@@ -179,11 +154,24 @@ class OpenerFactory:
         self.rules = handler.Rules
         self.body = transport.AiohttpResponseStream
         self.sdk = importlib.import_module("openai._streaming")
-        self.call = importlib.import_module("litellm.llms.openai.openai").OpenAIChatCompletion.async_streaming
+        openai = importlib.import_module("litellm.llms.openai.openai").OpenAIChatCompletion
+        azure = importlib.import_module("litellm.llms.azure.azure")
+        #: The functions that open streams in event loops, by their code.
+        self.calls = {
+            call.__code__: call for call in (openai.async_streaming, azure.AzureChatCompletion.async_streaming)
+        }
         convert = handler.process_response_headers
+
+        def twice(headers: Any) -> Any:
+            return convert(convert(headers), preserve_litellm_internal_headers=True)
+
+        own = azure.process_azure_headers
         self.conversions: dict[str, Callable[[Any], Any]] = {
             "base headers": convert,
-            _ADDITIONAL: lambda headers: convert(convert(headers), preserve_litellm_internal_headers=True),
+            _ADDITIONAL: twice,
+            "azure headers": own,
+            "azure base headers": lambda headers: convert(own(headers)),
+            "azure additional headers": lambda headers: twice(own(headers)),
         }
         self.header_maps = {slot: HeaderMaps(convert) for slot, convert in self.conversions.items()}
 
@@ -194,26 +182,29 @@ class OpenerFactory:
         recording: Recording,
         body: bytes,
         are_current: Callable[[], bool],
+        earlier: StreamOpener | None,
         refuse: Callable[[str], None],
     ) -> StreamOpener:
         """Return how streams like these two are opened, proven on the second. Raises ``Unrepeatable``.
 
-        ``are_current`` says whether the settings are those of now when a stream ends; ``refuse`` is told of what is
-        found to differ from stock later.
+        ``are_current`` says whether the settings are those of now when a stream ends; ``earlier`` opens those from
+        which the second differs in too much; ``refuse`` is told of what is found to differ from stock later.
         """
-        made = StreamOpener(self, first, second, recording.stream, are_current, refuse)
+        pair = _StreamDiff(first, second, earlier, self.conversions)
+        made = StreamOpener(self, pair, recording.stream, are_current, refuse)
         made.prove(second, recording, body)
         return made
 
 
-class StreamOpener:
+class StreamOpener(success.LearnedCall):
     """Opens streams of one kind of call."""
+
+    early: ClassVar[tuple[str, ...]] = (*success.LearnedCall.early, "llm_caching_handler", "logging_loop", RAW)
 
     def __init__(
         self,
         openings: OpenerFactory,
-        first: ObservedStream,
-        second: ObservedStream,
+        pair: _StreamDiff,
         made: Any,
         are_current: Callable[[], bool],
         refuse: Callable[[str], None],
@@ -225,9 +216,8 @@ class StreamOpener:
             raise Unrepeatable(decline.STREAM_CLASS.of(type(made).__name__))
         if type(stream) not in (openings.sdk.AsyncStream, openings.sdk.Stream):
             raise Unrepeatable(decline.STREAM_CLASS.of(type(stream).__name__))
+        super().__init__(openings.notifiers, pair)
         self._openings = openings
-        pair = _StreamDiff(first, second, openings.conversions)
-        self._form = _Form(pair)
         self._copied = tuple(pair.copied.values())
         self._in_loop = type(stream) is openings.sdk.AsyncStream
         self._client, self._cast_to, self._alias = stream._client, stream._cast_to, stream.__orig_class__
@@ -235,14 +225,20 @@ class StreamOpener:
         response, request = stream.response, stream.response.request
         self._encoding = response.default_encoding
         self._url, self._timeout = request.url, dict(request.extensions["timeout"])
-        self._request_headers = second.plan.request["headers"]
+        # What an SDK notes of a request besides, for its own hooks.
+        self._extensions = {name: held for name, held in request.extensions.items() if type(held) in (str, tuple)}
+        self._request_headers = pair.second.plan.request["headers"]
         self.content_type = response.headers.get("content-type")
         feeds = openings.notifiers
         self._ends = StreamPricer(are_current, openings.total, feeds.fault, Trial(feeds.proof, refuse))
-        self._payloads = Payloads(feeds.sources, feeds.fault, False, Trial(feeds.proof, refuse))
-        raw = openings.call.__code__ if self._in_loop else openings.classes[0]
-        if any(shown.details.get(RAW) is not raw for shown in (first, second)):
+        is_noted = bool(pair.first.pictures.given.keys)
+        self._payloads = Payloads(feeds.sources, feeds.fault, is_noted, Trial(feeds.proof, refuse))
+        raw = pair.second.details.get(RAW)
+        self._call = openings.calls.get(raw) if self._in_loop else None
+        is_known = self._call is not None if self._in_loop else raw is openings.classes[0]
+        if not is_known or pair.first.details.get(RAW) is not raw:
             raise Unrepeatable(decline.STREAM_RAW)
+        self._header_maps = [(slot, openings.header_maps[slot]) for slot in pair.given]
 
     def prove(self, shown: ObservedStream, recording: Recording, body: bytes) -> None:
         """Open the stream that was ``shown`` again, for a request with this ``body``; nobody reads it.
@@ -253,9 +249,10 @@ class StreamOpener:
         heads = self.mapped(chat.read_headers(reply.headers))
         if heads is None:
             raise Unrepeatable(decline.STREAM_HEADERS)
-        opened = take_snapshot(self.fill(heads, shown.told(without_nodes(shown.messages)), shown.given, shown.slots()))
-        if not equivalent(opened, shown.state, {}):
-            raise Unrepeatable(decline.STREAM_OPENED_OTHERWISE.of(where(opened, shown.state)))
+        begun = self._begun_as(shown)
+        opened, told = take_snapshot([self._filled(heads, begun), begun.objects[0]]), shown.told_state()
+        if not equivalent(opened, told, {}):
+            raise Unrepeatable(decline.STREAM_OPENED_OTHERWISE.of(where(opened, told).partition(".")[2]))
         if _anatomy(self.over(reply.live, stream, body)) != _anatomy(stream):
             raise Unrepeatable(decline.STREAM_READ_OTHERWISE)
 
@@ -272,8 +269,8 @@ class StreamOpener:
         if shown.get("content-type") != self.content_type or any(_PRICE in name for name in shown):
             return None
         values = list(shown.values())
-        heads: dict[str, Any] = {"response_headers": shown}
-        for slot, maps in self._openings.header_maps.items():
+        heads: dict[str, Any] = {_HEADERS: shown}
+        for slot, maps in self._header_maps:
             found = maps.find(names)
             if found is None:
                 return None
@@ -283,17 +280,12 @@ class StreamOpener:
     # --- opening
 
     def open(
-        self,
-        reply: Reply,
-        messages: Any,
-        arguments: Mapping[str, Any],
-        started: float,
-        cookies: ClientCookies | NoCookies,
+        self, reply: Reply, begun: success.Begun, started: float, cookies: ClientCookies | NoCookies
     ) -> tuple[Any, Any] | None:
         """Return LiteLLM's stream over the body of ``reply``, and what a router would call again with.
 
-        Returns None if stock must judge the reply. ``started`` is when the call began (``time.time()``). What the reply
-        sets is kept in ``cookies``.
+        Returns None if stock must judge the reply. ``begun`` is the call that was sent, which began at ``started``
+        (``time.time()``). What the reply sets is kept in ``cookies``.
         """
         read = chat.read_headers(reply.headers)
         heads = self.mapped(read)
@@ -303,58 +295,51 @@ class StreamOpener:
             cookies.store(read[1], reply.headers)
         openings = self._openings
         now = time.time()
-        start = datetime.datetime.fromtimestamp(started)
-        sent = datetime.datetime.fromtimestamp(reply.sent)
         duration, total = (now - reply.sent) * 1000, (now - started) * 1000
-        wrapper, _, caching = openings.classes
-        objects = made, logging, handler = tuple(map(object.__new__, (wrapper, openings.notifiers.fed, caching)))
+        made, logging = object.__new__(openings.classes[0]), object.__new__(openings.notifiers.fed)
         logging.payloads, logging.routed, logging.ends = self._payloads, None, self._ends
         stream = self._stream(reply)
-        state = self.fill(
-            heads,
-            messages,
-            arguments,
+        begun.end(reply.sent, now)
+        begun.slots.update(
             {
-                "start": start,
-                "sent": sent,
-                "provider_ms": duration,
-                "windows": ((reply.sent, now),),
-                "litellm_call_id": chat.fresh_id(),
-                "litellm_trace_id": chat.fresh_id(),
-                RAW: self._finished() if self._in_loop else made,
                 "completion_stream": stream,
                 "logging_obj": logging,
-                "llm_caching_handler": handler,
-                "logging_loop": asyncio.get_running_loop() if self._in_loop else None,
                 "rules": openings.rules(),
                 "total": total,
                 "overhead": round(total - duration, 4),
                 "created": now,
                 "key": self._client._idempotency_key(),
                 "not given": NotGiven(),
-            },
+            }
         )
+        if not self._in_loop:
+            begun.slots[RAW] = made
+        state = self._filled(heads, begun)
         options, fields_set = self._options
         stream._options = _model(options, state["options"], fields_set)
-        for held, part in zip(objects, ("stream", "logging", "handler"), strict=True):
+        handler = begun.slots["llm_caching_handler"]
+        for held, part in ((made, "stream"), (logging, "logging"), (handler, "handler")):
             held.__dict__ = state[part]
         return made, state["again"]
 
-    def fill(
-        self, heads: Mapping[str, Any] | None, messages: Any, arguments: Mapping[str, Any], slots: dict[str, Any]
-    ) -> Any:
+    def _objects(self) -> dict[str, Any]:
+        made = {"llm_caching_handler": object.__new__(self._openings.classes[2]), "logging_loop": None}
+        if self._in_loop:
+            made.update({"logging_loop": asyncio.get_running_loop(), RAW: self._finished()})
+        return made
+
+    def _filled(self, heads: Mapping[str, Any], begun: success.Begun) -> Any:
         """Return the attributes of a stream's parts, filled in."""
-        slots.update(heads or {})
+        begun.slots.update(heads)
         for slot, example in self._copied:
-            slots[slot] = copy.copy(example)
-        return self._form.fill(messages, arguments, slots)
+            begun.slots[slot] = copy.copy(example)
+        return self._end(begun)
 
     def request(self, body: bytes, cookie: bytes) -> httpx.Request:
         """Return the request as the SDK's HTTP client would have made it, with this ``cookie`` header."""
         headers = self._request_headers.raw(body, cookie)
-        return httpx.Request(
-            "POST", self._url, headers=headers, content=body, extensions={"timeout": self._timeout.copy()}
-        )
+        extensions = {"timeout": self._timeout.copy(), **self._extensions}
+        return httpx.Request("POST", self._url, headers=headers, content=body, extensions=extensions)
 
     def _stream(self, reply: Reply) -> Any:
         """Return the SDK's stream over the body of ``reply``, without its options."""
@@ -373,7 +358,7 @@ class StreamOpener:
 
     def _finished(self) -> Any:
         """Return what is left of the coroutine that stock runs, and keeps as the call's response."""
-        call = self._openings.call
+        call: Any = self._call
         coroutine = call(*[None] * call.__code__.co_argcount)
         coroutine.close()
         return coroutine

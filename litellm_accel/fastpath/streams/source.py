@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from types import FunctionType, SimpleNamespace
+from types import FunctionType, MappingProxyType, SimpleNamespace
 from typing import Any
 
 from litellm_accel.fastpath import decline, passage
@@ -25,7 +25,7 @@ def use(streams: Any) -> None:
 
 def refusal() -> Why | None:
     """Return why no stream may be opened now, or None."""
-    if _current is None or not _current.gate.on:
+    if _current is None or not _current.gate.whole:  # LiteLLM opens them where it makes some
         return decline.STREAMS_OFF
     reason: Why | None = _current.admitted()
     return reason
@@ -228,12 +228,13 @@ _MARKS: Mapping[str, Any] = {
 }
 
 
-# What else changes in a stream with its first chunk, and with its last.
+# What else changes in a stream with its first chunk, and with its last; with that, more in later releases.
 _FIRST = frozenset(["sent_first_chunk"])
 _LAST = frozenset(["sent_last_chunk", "received_finish_reason"])
-# What later releases note of a stream besides: once it is true, it stays so, and no chunk comes out otherwise for it.
+_FINISH = frozenset(["received_any_finish_reason", "received_finish_choice_fields"])
+# What is noted of a stream besides: once it is true, it stays so, and no chunk of the same shape comes out otherwise.
 _FLAGS = frozenset(
-    ["_emitted_disqualifying_content", "_openai_handler_receives_chat_chunks", "uses_openai_chat_stream"]
+    ["_emitted_disqualifying_content", "_openai_handler_receives_chat_chunks", "tool_call", "uses_openai_chat_stream"]
 )
 _DISQUALIFIED = "_emitted_disqualifying_content"
 
@@ -354,18 +355,18 @@ class ChunkLearner:
         changed = {name: item for name, item in vars(copy).items() if item is not before.get(name, ...)}
         if self._disqualifies is not None and self._disqualifies(chunk.choices[0].delta):
             changed[_DISQUALIFIED] = True
-        steps = changed.keys() - _MARKS.keys() - _FLAGS
-        if steps not in (self._steps if before["sent_first_chunk"] else (_FIRST,)) or not streaming.is_plain(
-            vars(copy)
-        ):
+        steps, after = changed.keys() - _MARKS.keys() - _FLAGS, vars(copy)
+        if steps >= _LAST:
+            steps, after = steps - _FINISH, {name: item for name, item in after.items() if name not in _FINISH}
+        if steps not in (self._steps if before["sent_first_chunk"] else (_FIRST,)) or not streaming.is_plain(after):
             raise Unrepeatable(decline.CHUNK_CHANGES_STREAM)
         return chunk, changed, bool(checks)
 
 
 # --- proving ----------------------------------------------------------------------------------------------------------
 
-# Where a stream's last chunk has its usage, and where stock's own hook, which is called for a served one, notes itself.
-_USAGE, _HOOKS = "usage", "_post_streaming_hooks"
+# Where stock's own hook, which is called for a last chunk that is served, notes itself.
+_HOOKS = "_post_streaming_hooks"
 
 
 class ChunkTrial:
@@ -397,11 +398,12 @@ class Shadow:
         reader.splitter.feed(line + b"\n\n")
         self._chunk = reader.chunk(self._attributes)
 
-    def difference(self, attributes: Mapping[str, Any], chunk: Any, total: Callable[..., Any]) -> str | None:
-        """Return in what this differs from stock's ``chunk`` and the ``attributes`` of its stream now; None if not.
+    def difference(self, wrapper: Any, chunk: Any, note_usage: Callable[[Any, Any], None]) -> str | None:
+        """Return in what this differs from stock's ``chunk`` and from its stream, ``wrapper``, now; None if not.
 
-        ``total`` adds up the usages of chunks, as stock does with a stream's last chunk.
+        ``note_usage`` notes in a stream and its last chunk what has been used, as stock does.
         """
+        attributes = vars(wrapper)
         made, ours = self._chunk, self._attributes
         if type(made) is not type(chunk):
             return "chunk"
@@ -410,9 +412,12 @@ class Shadow:
         if self._begins:
             vars(made)["created"] = chunk.created
         hidden[_CREATED_AT] = chunk._hidden_params.get(_CREATED_AT)
-        if ours["sent_last_chunk"] and attributes["stream_options"] is None:
-            hidden[_USAGE] = total(chunks=attributes["chunks"])
-            ours["_last_returned_hidden_params"] = hidden
+        if ours["sent_last_chunk"]:
+            noted = object.__new__(type(wrapper))
+            vars(noted).update(ours, chunks=attributes["chunks"])
+            note_usage(noted, made)
+            ours = vars(noted).copy()
+            noted.logging_obj = None  # which it would tell of its end
         if ours["sent_last_chunk"] and _HOOKS in attributes:
             ours[_HOOKS] = attributes[_HOOKS]
         for name in ours.keys() | attributes.keys():
@@ -438,6 +443,13 @@ class _ChunkTemplateLearner(TemplateLearner):
         if type(one) is float and self._span[0] <= one <= two <= self._span[1]:
             return (template.CLOCK,)
         return super()._atom(one, two)
+
+    def node(self, one: Any, two: Any, root: bool = False) -> tuple[Any, ...]:
+        if type(one) is MappingProxyType and type(two) is MappingProxyType:
+            if one != two:
+                raise Unrepeatable(decline.RESULT_BY_VALUES)
+            return (template.CONSTANT, one)  # which nobody can change
+        return super().node(one, two, root)
 
     def _dict(self, one: dict[Any, Any], two: dict[Any, Any]) -> tuple[Any, ...]:
         kind, keys, nodes = super()._dict(one, two)

@@ -91,7 +91,7 @@ STREAMS = tuple(
         {**STREAM, **arguments},
         answer=answer,
         via=ALL if profile == "openai" else DIRECT,
-        way="served" if profile in SDK and profile != "azure" else "either",
+        way="served" if profile in SDK else "either",
     )
     for profile in MODELS
     for name, arguments, answer in (

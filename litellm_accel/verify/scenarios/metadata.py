@@ -7,6 +7,7 @@ import datetime
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -260,8 +261,7 @@ _MAKERS: dict[str, Callable[[int], dict[str, Any]]] = {
     "hooks-lists": lambda number: {"guardrails": [], "list": [{"a": number}, number]},
 }
 
-SCENARIOS = themed(
-    "metadata",
+_PLAIN = (
     *(Scenario(name, via=ALL, script=_calls(make, calls=10)) for name, make in _MAKERS.items()),
     *(
         Scenario(f"{name}-told-{kind}", via=ALL, callbacks={"callbacks": (kind,)}, script=_calls(make, calls=10))
@@ -368,3 +368,37 @@ SCENARIOS = themed(
         script=_calls(_plain),
     ),
 )
+
+
+# Streams that a short proof plays.
+_STREAMED = frozenset(
+    (
+        "cancelled",
+        "error-500-fresh",
+        "fresh",
+        "identifiers",
+        "keys-told-payload",
+        "objects",
+        "proxied-no-user-heard",
+        "proxied-users-payload",
+        "shared-in-flight",
+        "users-told-payload",
+    )
+)
+
+
+def _streamed(*scenarios: Scenario) -> tuple[Scenario, ...]:
+    """The same scenarios as streams. Functions are told of each chunk, by threads that race."""
+    return tuple(
+        replace(
+            scenario,
+            name=f"streamed-{scenario.name}",
+            arguments={**scenario.arguments, "stream": True},
+            crossing=scenario.name not in _STREAMED,
+        )
+        for scenario in scenarios
+        if scenario.name != "function"
+    )
+
+
+SCENARIOS = themed("metadata", *_PLAIN, *_streamed(*_PLAIN))

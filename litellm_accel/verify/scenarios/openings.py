@@ -17,6 +17,7 @@ from litellm_accel.verify.scenarios.streaming import ASYNC, FIRST, LAST, SYNC, c
 
 PLAIN = [{"role": "user", "content": "answer as: plain"}]
 USAGE = {"stream_options": {"include_usage": True}}
+AZURE = {"api_version": "2024-10-21"}
 FEW = dict.fromkeys(RATE_LIMIT_HEADERS)  # the usual ones are left out
 
 
@@ -38,7 +39,7 @@ ARGUMENTS = (
     Scenario("timeout-object", {"timeout": Made(_timeout)}, way="either"),
     Scenario("retries", {"max_retries": 3, "num_retries": 1}),
     Scenario("provider", model="perplexity/sonar", calls=5),
-    Scenario("metadata", {"metadata": {"a": 1}}, way="declined"),
+    Scenario("metadata", {"metadata": {"a": 1}}, calls=6),
     Scenario("options-without-stream", {"stream": False, **USAGE}, way="declined"),
     Scenario(
         "parts",
@@ -108,7 +109,6 @@ ROUTERS = (
             via=ROUTED,
             calls=6,
             logs=False,
-            way="declined" if strategy == "latency-based-routing" else "served",
             crossing=strategy == "usage-based-routing-v2",
         )
         for strategy in ("least-busy", "usage-based-routing-v2", "latency-based-routing")
@@ -246,7 +246,8 @@ async def _ends(stage: Any) -> None:
 
 
 def _another_text(received: Any) -> None:
-    received.choices[0].delta.content = "x"
+    for choice in received.choices:
+        choice.delta.content = "x"
 
 
 def _another_usage(received: Any) -> None:
@@ -254,7 +255,8 @@ def _another_usage(received: Any) -> None:
 
 
 def _more_to_say(received: Any) -> None:
-    received.choices[0].delta.reasoning_content = "Hmm."
+    for choice in received.choices:
+        choice.delta.reasoning_content = "Hmm."
 
 
 def _made_of_sync(stage: Any) -> None:
@@ -329,12 +331,24 @@ async def _full(stage: Any) -> None:
 SCRIPTS = (
     Scenario("made-of", script=_made_of, via=ASYNC),
     Scenario("made-of-usage", USAGE, script=_made_of, via=ASYNC),
+    Scenario("made-of-metadata", {"metadata": {"a": {"b": 1}}}, script=_made_of, via=ASYNC),
     Scenario("ends", script=_ends, via=ASYNC),
     *crossed(
         Scenario("ends-usage", USAGE, script=_ends, via=ASYNC),
+        Scenario("ends-metadata", {"metadata": {"a": {"b": 1}}}, script=_ends, via=ASYNC),
         Scenario("ends-logger", USAGE, callbacks={"_async_success_callback": ("async",)}, script=_ends, via=ASYNC),
     ),
     Scenario("made-of-sync", script=_made_of_sync, via=SYNC),
+    *(
+        Scenario(f"azure-{name}", {**AZURE, **arguments}, model="azure/gpt-4o", via=via, script=script)
+        for name, arguments, via, script in (
+            ("made-of", {"metadata": {"a": 1}}, ASYNC[:1], _made_of),
+            ("made-of-sync", {}, SYNC[:1], _made_of_sync),
+            ("ends", {}, ASYNC[:1], _ends),
+        )
+    ),
+    Scenario("azure", AZURE, model="azure/gpt-4o", profile="azure", via=DIRECT, calls=6),
+    Scenario("azure-payload", AZURE, model="azure/gpt-4o", callbacks={"callbacks": ("payload",)}, calls=6),
     Scenario("header-empty", answer=plain(headers={"x-empty": ""}), way="either", calls=5),
     Scenario(
         "models-that-change",

@@ -382,6 +382,17 @@ SCENARIOS = themed(
         ),
     ),
     Scenario(
+        "openrouter-upstream",
+        model=f"openrouter/{MODELS['openrouter']}",
+        via=("acompletion",),
+        callbacks={"callbacks": ("payload",)},
+        script=responses.in_turn(
+            *(with_fields("plain", merge={"provider": name}) for name in ("OpenAI", "OpenAI", "Azure", "", "Azure")),
+            "plain",
+            *(with_fields("plain", merge={"provider": name}) for name in (None, 3, "Azure", "OpenAI")),
+        ),
+    ),
+    Scenario(
         "openrouter-price-unknown-model",
         model="openrouter/nobody/no-such-model",
         answer=with_fields("plain", usage=PRICES[0][1]),

@@ -6,7 +6,6 @@ from pydantic import BaseModel
 
 REQUIREMENTS = ["agno", "mcp"]
 SHOWN = ["agno"]
-SERVED = 85
 ROUNDS = 6
 ENVIRONMENT = {"AGNO_TELEMETRY": "false"}
 

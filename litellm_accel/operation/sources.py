@@ -1,0 +1,216 @@
+"""Where settings come from: a file, the environment, the program. Each is read, and checked, by itself."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import stat
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from litellm_accel import components, settings
+from litellm_accel.operation.schema import Problem, Settings, checked
+
+DEFAULT, ENVIRONMENT = "default", "environment"
+_LARGEST = 1 << 20
+_MODES = "on, off, rollout:PERCENT, canary:PERCENT or shadow:PERCENT"
+_SWITCHES = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+# What holds where a source cannot be understood and has never been: nothing is turned on.
+_NOTHING = {"enabled": False}
+
+
+@dataclass
+class Source:
+    """What one source says: ``values`` as in a settings file, ``places`` of some of them, a line for each problem."""
+
+    place: str
+    values: dict[str, Any] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    is_unread: bool = False  # it could not be understood, and never was
+
+
+def file_in_use() -> tuple[Path, bool] | None:
+    """Return the settings file of this process, and whether it is a pyproject.toml; None if there is none."""
+    named = os.environ.get(settings.CONFIG)
+    if named:
+        return Path(named).absolute(), False
+    project = settings.project_file()
+    return None if project is None else (project, True)
+
+
+def of_file(path: Path, is_project: bool = False) -> Source:
+    """Return what the file says. Raises ``Problem``."""
+    place = f"file {path}"
+    try:
+        values = _parsed(path, _content(path))
+    except Problem:
+        raise
+    except FileNotFoundError:
+        raise Problem(place, "", "no file", "a JSON or TOML file") from None
+    except OSError as error:
+        raise Problem(place, "", error.strerror or str(error), "a JSON or TOML file that can be read") from None
+    except Exception as error:  # syntax, encoding, nesting deeper than Python goes, numbers longer than it reads
+        raise Problem(place, "", f"{type(error).__name__}: {error}", "JSON, or TOML in a file named *.toml") from None
+    if is_project:
+        table = values.get("tool")
+        values = table.get(settings.TABLE, {}) if isinstance(table, dict) else {}
+        place = f"file {path}, tool.{settings.TABLE}"
+    checked(values, place)
+    return Source(place, values)
+
+
+def of_values(values: Any, place: str) -> Source:
+    """Return what a program has passed: a mapping, or the path of a file. Raises ``Problem``."""
+    if isinstance(values, (str, os.PathLike)):
+        return of_file(Path(values).absolute())
+    if isinstance(values, Settings):
+        values = values.model_dump(exclude_unset=True)
+    checked(values, place)
+    return Source(place, copied(values))
+
+
+def of_environment(environment: Mapping[str, str] = os.environ) -> Source:
+    """Return what the environment says. A value that makes no sense turns off what it is about."""
+    source = Source(ENVIRONMENT)
+
+    def put(variable: str, *path: str, value: Any) -> None:
+        held = source.values
+        for step in path[:-1]:
+            held = held.setdefault(step, {})
+        held[path[-1]] = value
+        source.places[".".join(path)] = f"{ENVIRONMENT}: {variable}"
+
+    if text := environment.get(settings.ENABLED, ""):
+        put(settings.ENABLED, "enabled", value=_SWITCHES.get(text.lower(), False))
+        if text.lower() not in _SWITCHES:
+            source.problems.append(str(Problem(ENVIRONMENT, settings.ENABLED, text, "0 or 1")))
+    modes = {f"{settings.PREFIX}{name.upper()}": name for name in components.NAMES}
+    for variable, name in modes.items():
+        if text := environment.get(variable, ""):
+            try:
+                mode = _mode(variable, text, name)
+            except Problem as error:
+                mode = {"mode": "off"}
+                source.problems.append(str(error))
+            for key, value in mode.items():
+                put(variable, "components", name, key, value=value)
+    if text := environment.get(settings.STATS, ""):
+        put(settings.STATS, "stats", value=text)
+    if settings.MAX_FAULTS in environment:
+        put(settings.MAX_FAULTS, "breaker", "faults", value=settings.max_faults())
+    known = {*settings.PLAIN, settings.CONFIG, settings.ENABLED, settings.STATS, *modes}
+    for variable in sorted(environment):
+        if variable.startswith(settings.PREFIX) and variable not in known:
+            problem = Problem(ENVIRONMENT, variable, environment[variable], ", ".join(sorted(known)))
+            source.problems.append(str(problem))
+    return source
+
+
+def unread(place: str, problem: Problem) -> Source:
+    """Return what holds of a source that cannot be understood and never was."""
+    return Source(place, dict(_NOTHING), problems=[str(problem)], is_unread=True)
+
+
+def merged(sources: list[Source]) -> tuple[Settings, dict[str, str]]:
+    """Return what holds of ``sources``, the last of them first, and where each value stands. Raises ``Problem``."""
+    values: dict[str, Any] = {}
+    places: dict[str, str] = {}
+    for source in sources:
+        put_over(values, source.values)
+        for key in _keys(source.values):
+            places[key] = source.places.get(key, source.place)
+    return checked(values, "settings together"), places
+
+
+def inspected(file: Path | None = None) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return a row for each setting that holds here, or in ``file`` alone, and a line for each problem."""
+    in_use = file_in_use() if file is None else (file.absolute(), file.name == "pyproject.toml")
+    found: list[Source] = []
+    if in_use is not None:
+        try:
+            found.append(of_file(*in_use))
+        except Problem as problem:
+            found.append(unread(f"file {in_use[0]}, which is not understood", problem))
+    if file is None:
+        found.append(of_environment())
+    problems = [problem for source in found for problem in source.problems]
+    try:
+        return [{"key": key, "value": value, "from": place} for key, value, place in rows(*merged(found))], problems
+    except Problem as problem:
+        return [], [*problems, str(problem)]
+
+
+def rows(found: Settings, places: Mapping[str, str]) -> Iterator[tuple[str, Any, str]]:
+    """Yield each setting that holds, as key, value and place."""
+    values = found.model_dump(mode="json")
+    for name, component in values["components"].items():
+        given = found.components[name].model_fields_set | {"mode"}
+        values["components"][name] = {key: value for key, value in component.items() if key in given}
+    for key in _keys(values):
+        value: Any = values
+        for step in key.split("."):
+            value = value[step]
+        yield key, value, places.get(key, DEFAULT)
+
+
+def _mode(variable: str, text: str, name: str) -> dict[str, Any]:
+    """Return what ``rollout:25`` and the like stand for. Raises ``Problem``."""
+    mode, colon, percent = text.lower().partition(":")
+    try:
+        found: dict[str, Any] = {"mode": mode, "percent": float(percent)} if colon else {"mode": mode}
+        checked({"components": {name: found}}, ENVIRONMENT)
+        if (mode in ("on", "off")) == bool(colon):
+            raise ValueError(text)
+    except ValueError:
+        raise Problem(ENVIRONMENT, variable, text, _MODES) from None
+    return found
+
+
+def _content(path: Path) -> bytes:
+    """Return what is in a plain file that is not too large. Waits for nobody, as reading a pipe would."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise Problem(f"file {path}", "", "no plain file", "a JSON or TOML file")
+        content = file.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise Problem(f"file {path}", "", f"more than {_LARGEST} bytes", f"at most {_LARGEST} bytes")
+    return content
+
+
+def _parsed(path: Path, content: bytes) -> Any:
+    text = content.decode("utf-8-sig")
+    if path.suffix.lower() == ".toml":
+        toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+        return toml.loads(text)
+    return json.loads(text)
+
+
+def copied(values: Any) -> Any:
+    """Return tables and lists that share nothing with ``values``."""
+    if isinstance(values, Mapping):
+        return {key: copied(value) for key, value in values.items()}
+    return [copied(value) for value in values] if isinstance(values, list) else values
+
+
+def put_over(values: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Put ``more`` over ``values``, table by table."""
+    for key, value in more.items():
+        if isinstance(value, dict):
+            held = values.setdefault(key, {})
+            put_over(held, value)
+        else:
+            values[key] = value
+
+
+def _keys(values: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _keys(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}"
