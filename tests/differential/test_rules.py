@@ -8,17 +8,16 @@ from typing import Any
 import litellm
 import pytest
 
-from litellm_accel._backend import load
 from litellm_accel.fastpath.admission.message_rules import ANYTHING, MessageRules
+from litellm_accel.fastpath.known_names import MESSAGE_KINDS
 from litellm_accel.fastpath.plans.recorder import Conversion
 from litellm_accel.fastpath.plans.templates import Unrepeatable
 
-KINDS = load("chat").KINDS
 HELLO = {"role": "user", "content": "a"}
 
 
 def kinds(found: int) -> set[str]:
-    return {kind for kind, bit in KINDS.items() if found & bit}
+    return {kind for kind, bit in MESSAGE_KINDS.items() if found & bit}
 
 
 def conversion(provider: str, model: str, **params: Any) -> Conversion:
@@ -48,7 +47,7 @@ def test_other_messages_are_rewritten_by_the_providers_configuration() -> None:
 
 
 def test_kinds_that_rules_alter_are_left_out() -> None:
-    assert kinds(MessageRules().http("hosted_vllm", conversion("hosted_vllm", "m"), None)[0]) == set(KINDS) - {
+    assert kinds(MessageRules().http("hosted_vllm", conversion("hosted_vllm", "m"), None)[0]) == set(MESSAGE_KINDS) - {
         "other parts"
     }
     mistral = kinds(MessageRules().http("mistral", conversion("mistral", "mistral-small-latest"), 1.0)[0])
