@@ -61,7 +61,7 @@ class Chat(Component):
     def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         """Return the calls the fast path serves."""
         list(recorder.required())  # what lets it watch stock must be there
-        proof = self._proof = Proof(gate)
+        proof = self._proof = Proof(gate, self.relies_on)
         pipeline = self.pipeline = Pipeline(gate, proof)
         direct = CompletionHandler(pipeline)
         doors = [

@@ -25,8 +25,10 @@ from litellm_accel.components.base import (
     with_parameters_of,
 )
 from litellm_accel.components.beside import Computed
+from litellm_accel.components.compared import compared
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
+from litellm_accel.fastpath.plans.proof import Proof
 from litellm_accel.stock import seams
 from litellm_accel.stock.guard import is_stock
 from litellm_accel.stock.providers import LAST_STEPS, PRICED_BY_LIST
@@ -372,8 +374,17 @@ class Cost(Component):
     summary = "completion_cost and cost_per_token for calls billed by tokens"
     hot_modules = ("bindings", "cost")
 
+    _proof: Proof | None = None
+
+    @property
+    def proof(self) -> Proof | None:
+        """How calls are proven, while the component is active and LiteLLM is of no known release."""
+        return None if self._proof is None or self._proof.is_known else self._proof
+
     def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         litellm = self._litellm = _LiteLLM()
+        homes = [module.__name__ for module in (*litellm.homes, litellm.tracking)]
+        proof = self._proof = Proof(gate, [*homes, litellm.utils.__name__], homes)
         planner = self._planner = _Planner(litellm)
         calculator = planner.calculator = hot.cost.CostCalculator(
             gate, litellm.prices, planner.prepare, litellm.response_types, litellm.usage_types
@@ -391,7 +402,9 @@ class Cost(Component):
 
                 found = with_parameters_of(stock, fast, declined)
                 learn = functools.partial(calculator.priced, stock.__name__)
-                call: Callable[..., Any] = gate.pure(found, observed, Computed(stock, found, learn))
+                call: Callable[..., Any] = gate.pure(
+                    compared(proof, found, stock), observed, Computed(stock, found, learn)
+                )
                 return call
 
             return Replacement(f"{_CALCULATOR}:{fast.__name__}", build)

@@ -20,7 +20,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from litellm_accel import hot
-from litellm_accel.components.base import Component, Native, Replaced, Replacement, Unavailable
+from litellm_accel.components.base import Component, Native, Replaced, Replacement, Unavailable, Unproven
 from litellm_accel.components.beside import Chosen
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
@@ -29,7 +29,7 @@ from litellm_accel.routing.accounting import Accounting
 from litellm_accel.routing.filters import Filters, Health, Tools
 from litellm_accel.routing.probe import probe, require_known
 from litellm_accel.routing.setting_words import unknown_settings
-from litellm_accel.stock import guard, seams
+from litellm_accel.stock import guard, releases, seams
 
 # What a choice or a record goes around. While one of these names holds another function or class than when the
 # component started, calls are declined; None stands for all functions and classes there.
@@ -621,6 +621,9 @@ class Routing(Component):
 
     def prove(self, replaced: Mapping[str, Replaced]) -> None:
         """Compare choices and records of small routers with stock. Raises ``ProbeMismatch`` or ``Unproven``."""
+        strange = releases.strange(self.relies_on)
+        if strange is not None:
+            raise Unproven(f"{strange} is of no LiteLLM release that is known")
         require_known(self._reader.router_type, replaced)
         probe(self._reader, replaced)
         self._chooser.forget()

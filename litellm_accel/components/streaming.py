@@ -101,6 +101,15 @@ _AT_END: Mapping[str, tuple[str, ...]] = {
 }
 
 
+class Learned:
+    """What is known of the chunks of one kind of streams, by shape: templates, and trials of those that serve not
+    yet."""
+
+    def __init__(self) -> None:
+        self.templates: dict[Any, streaming.ChunkTemplate | Why] = {}
+        self.trials: dict[Any, ChunkTrial] = {}
+
+
 class Streams:
     """The chunks of every stream, from the first to the last, by templates that are learned from stock, shape by shape.
 
@@ -148,16 +157,16 @@ class Streams:
             bindings.Bindings((owners[place], members) for place, members in names.items())
             for names in (self._names, self._names_at_end)
         )
-        self.templates: dict[Any, streaming.ChunkTemplate | Why] = {}
-        self.trials: dict[Any, ChunkTrial] = {}  # of shapes that have no template yet
+        # Learned apart: LiteLLM reads a stream in a thread by other functions than one in an event loop.
+        self.learned = {self._sync: Learned(), self._async: Learned()}
         self.assembler: builder.Assembler | None = None
         self.fewer: builder.Fewer | None = None
         self.reason = self._judge(owners)
-        self.at_hand = (
-            streaming.AtHand(SSEEventSource, self.settings, self.templates, vars(self.package), self.logger)
+        self.at_hand = {
+            kind: streaming.AtHand(SSEEventSource, self.settings, learned.templates, vars(self.package), self.logger)
+            for kind, learned in self.learned.items()
             if self.reason is None
-            else None
-        )
+        }
 
     def _judge(self, owners: Mapping[str, Any]) -> Why | None:
         if self.package.set_verbose:
@@ -200,7 +209,7 @@ class Streams:
         if not self.gate.whole and not self.gate.admits((), _arguments(wrapper.logging_obj)):
             self.gate.bypass()
             return None
-        reader = streaming.Reader(self.templates, vars(self.package), seams.ends_lines_early())
+        reader = streaming.Reader(self.learned[kind].templates, vars(self.package), seams.ends_lines_early())
         found = stream._decoder = SSEEventSource(stream._decoder, reader)
         return found
 
@@ -229,16 +238,32 @@ class Streams:
             taken.append(reason)
             return
         reader = events.reader
-        if reader.templates is not self.templates:
-            reader.renew(self.templates)
+        learned = self.learned[type(wrapper.completion_stream)]
+        if reader.templates is not learned.templates:
+            reader.renew(learned.templates)
         state = vars(wrapper)
         begins = not state["sent_first_chunk"]
         taken.append(reader.chunk(state))
         if taken[-1] is streaming.UNKNOWN:
             self.learn(wrapper, reader)
             taken.append(reader.chunk(state))
+        if taken[-1] is decline.BEING_PROVEN and not self.proof.is_known:
+            self._take_compared(reader, state, taken, learned)
         if begins and not isinstance(taken[-1], Why):
             self._begin(wrapper.logging_obj)
+
+    def _take_compared(
+        self, reader: streaming.Reader, state: dict[str, Any], taken: list[Any], learned: Learned
+    ) -> None:
+        """Add the next chunk to what is ``taken``, of an event whose outline was compared."""
+        trial = learned.trials.get(reader.shape)
+        if trial is None or not trial.serves(reader):
+            return
+        learned.templates[trial.shape] = trial.template
+        try:
+            taken.append(reader.chunk(state))
+        finally:
+            learned.templates[trial.shape] = decline.BEING_PROVEN
 
     def _begin(self, logging_obj: Any) -> None:
         """Note when the first chunk has come."""
@@ -249,23 +274,24 @@ class Streams:
         """Learn the template for the event that the reader does not know, or that there is none."""
         if not all(kind.__pydantic_complete__ for kind in self._kinds):
             return  # stock's first chunk completes the classes, and is warned of what is in them
-        if len(self.templates) >= _MAX_TEMPLATES:
-            self.templates.clear()
-            self.trials.clear()
-        self.templates[reader.shape] = decline.REFUSED.of(decline.LEARNING_FAILED)
+        of_kind = self.learned[type(wrapper.completion_stream)]
+        if len(of_kind.templates) >= _MAX_TEMPLATES:
+            of_kind.templates.clear()
+            of_kind.trials.clear()
+        of_kind.templates[reader.shape] = decline.REFUSED.of(decline.LEARNING_FAILED)
         try:
             learned = self.learner.learn(wrapper.completion_stream, vars(wrapper), reader.value)
         except Unrepeatable as error:
             self.gate.decline(decline.UNLEARNABLE.of(error.reason))
-            self.templates[reader.shape] = decline.REFUSED.of(error.reason)
+            of_kind.templates[reader.shape] = decline.REFUSED.of(error.reason)
         except Exception as error:
             self.gate.fault(error)
         else:
             if self.proof.is_recorded:
-                self.templates[reader.shape] = learned
+                of_kind.templates[reader.shape] = learned
             else:
-                self.templates[reader.shape] = decline.BEING_PROVEN
-                self.trials[reader.shape] = ChunkTrial(reader.shape, learned)
+                of_kind.templates[reader.shape] = decline.BEING_PROVEN
+                of_kind.trials[reader.shape] = ChunkTrial(reader.shape, learned, self.proof.clues)
 
     # --- proving
 
@@ -281,23 +307,24 @@ class Streams:
 
     def _shadow(self, wrapper: Any) -> Shadow | None:
         reader = wrapper.completion_stream._decoder.reader
-        trial = self.trials.get(reader.shape)
+        trial = self.learned[type(wrapper.completion_stream)].trials.get(reader.shape)
         return None if trial is None else trial.shadow(reader, vars(wrapper), vars(self.package))
 
     def compare(self, shadow: Shadow, wrapper: Any, chunk: Any) -> None:
         """Compare what the fast path would have made with stock's ``chunk``."""
         trial = shadow.trial
-        if self.trials.get(trial.shape) is not trial:
+        learned = self.learned[type(wrapper.completion_stream)]
+        if learned.trials.get(trial.shape) is not trial:
             return
         difference = shadow.difference(wrapper, chunk, self.ending.note_usage)
         if difference is not None:
-            del self.trials[trial.shape]
-            self.templates[trial.shape] = self.proof.refuse(trial.shape, difference)
+            del learned.trials[trial.shape]
+            learned.templates[trial.shape] = self.proof.refuse(trial.shape, difference)
             return
-        trial.agreed.add(hash(shadow.line))
-        if len(trial.agreed) >= self.proof.calls:
-            del self.trials[trial.shape]
-            self.templates[trial.shape] = trial.template
+        trial.agree(shadow.line)
+        if len(trial.agreed) >= self.proof.calls and self.proof.is_known:
+            del learned.trials[trial.shape]
+            learned.templates[trial.shape] = trial.template
 
     # --- asynchronous
 
@@ -307,7 +334,8 @@ class Streams:
         clash = None
         try:
             if self.gate.on:
-                chunk = None if self.at_hand is None else self.at_hand.take(wrapper, self._async)
+                at_hand = self.at_hand.get(self._async)
+                chunk = None if at_hand is None else at_hand.take(wrapper, self._async)
                 if chunk is not None:
                     taken.append(chunk)
                 if chunk is None or chunk is streaming.MORE:
@@ -381,7 +409,8 @@ class Streams:
         begins = not wrapper.sent_first_chunk
         try:
             if self.gate.on:
-                chunk = None if self.at_hand is None else self.at_hand.take(wrapper, self._sync)
+                at_hand = self.at_hand.get(self._sync)
+                chunk = None if at_hand is None else at_hand.take(wrapper, self._sync)
                 if chunk is not None:
                     taken.append(chunk)
                 if chunk is None or chunk is streaming.MORE:
@@ -603,13 +632,14 @@ class Streams:
 
     def total(self, chunks: Any) -> Any:
         """Add usages up as stock does, of those chunks that have one."""
-        fewer = None
+        fewer, is_tried = None, True
         if type(chunks) is list and self.gate.on and self.adds_up_fewer:
             try:
                 fewer = streaming.bearing_usage(chunks, self._kinds[0])
+                is_tried = self.totals.is_on
             except Exception as error:
                 self.gate.fault(error)
-        if fewer is None or self.totals.is_on:
+        if fewer is None or is_tried:
             total = self.stock[self.adder](chunks)
             if fewer is not None:
                 self._guarded(self._compare_totals, fewer, total)
@@ -704,7 +734,7 @@ class Streaming(Component):
 
     def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         """Return the two ways in which LiteLLM's stream is iterated, and what is done at its end."""
-        proof = self._proof = Proof(gate)
+        proof = self._proof = Proof(gate, self.relies_on, [_HANDLER])
         streams = self._streams = Streams(gate, proof)
 
         def serve(target: str, method: Any) -> Replacement:

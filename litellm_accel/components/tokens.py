@@ -21,9 +21,11 @@ from litellm_accel.components.base import (
     with_parameters_of,
 )
 from litellm_accel.components.beside import Computed
+from litellm_accel.components.compared import compared
 from litellm_accel.encodings import get_encoding
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
+from litellm_accel.fastpath.plans.proof import Proof
 from litellm_accel.stock import seams
 from litellm_accel.stock.guard import is_stock
 from litellm_accel.stock.lookups import Package, Untold, copied, reached
@@ -263,11 +265,20 @@ class Tokens(Component):
             return "token counting, encoding and decoding with tiktoken's vocabularies"
         return "token counting and encoding with tiktoken's vocabularies; decoding stays LiteLLM's: no compiled code"
 
+    _proof: Proof | None = None
+
+    @property
+    def proof(self) -> Proof | None:
+        """How calls are proven, while the component is active and LiteLLM is of no known release."""
+        return None if self._proof is None or self._proof.is_known else self._proof
+
     def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         self._litellm = _LiteLLM()
         counter = hot.token_counter.TokenCounter(
             gate, self._litellm.snapshot, self._litellm.counter, self._litellm.utils
         )
+
+        proof = self._proof = Proof(gate, self._litellm.modules, [_COUNTER])
 
         def declined(name: str) -> Any:
             return gate.decline(decline.UNUSUAL_ARGUMENT.of(name))
@@ -275,7 +286,7 @@ class Tokens(Component):
         def served(fast: Callable[..., Any]) -> Callable[[FunctionType], Callable[..., Any]]:
             def build(stock: FunctionType) -> Callable[..., Any]:
                 found = with_parameters_of(stock, fast, declined)
-                call: Callable[..., Any] = gate.pure(found, stock, Computed(stock, found))
+                call: Callable[..., Any] = gate.pure(compared(proof, found, stock), stock, Computed(stock, found))
                 return call
 
             return build

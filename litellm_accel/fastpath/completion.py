@@ -80,7 +80,7 @@ class CompletionHandler:
         result, told = pipeline.result(plan, post, reply, call)
         if result is None:
             args, kwargs = _as_sent(args, kwargs, pipeline.messages_as_sent(call))
-            with pipeline.handing_over(plan, post, reply) as replay:
+            with pipeline.handing_over(plan, post, reply, call) as replay:
                 result = await passage.arun(*args, **kwargs) if is_async else passage.run(*args, **kwargs)
                 replay.result = result
             return result

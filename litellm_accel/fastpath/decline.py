@@ -106,16 +106,21 @@ BEING_LEARNED = Reason(
 )
 BEING_PROVEN = Reason(
     "being proven",
-    "LiteLLM serves the call, and the fast path compares what it would have done. After three calls of a kind "
-    "that agree it serves the kind. A record of `litellm-accel verify` makes this unnecessary.",
+    "LiteLLM serves the call, and what the fast path would have done is compared. After three calls of a kind that "
+    "agree it serves the kind. Where LiteLLM's source is of no known release, so is one call of each outline, and one "
+    "now and then. A record of `litellm-accel verify` makes this unnecessary.",
     "chat",
     "streaming",
+    "tokens",
+    "cost",
 )
 DIFFERS = Reason(
     "differs from stock: {}",
     "The fast path would have done something else than LiteLLM: this kind of call stays LiteLLM's. Please report it.",
     "chat",
     "streaming",
+    "tokens",
+    "cost",
 )
 VALUE_DIFFERS = Reason(
     "not learned: {} differs each time",

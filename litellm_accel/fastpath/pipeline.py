@@ -25,7 +25,7 @@ from litellm_accel.fastpath.decline import Why
 from litellm_accel.fastpath.notify import success
 from litellm_accel.fastpath.notify.log_records import LogTemplates, NotWritable
 from litellm_accel.fastpath.notify.unheard import UnheardCalls
-from litellm_accel.fastpath.plans import argument_writes, comparison, recorder
+from litellm_accel.fastpath.plans import argument_writes, comparison, outlines, recorder
 from litellm_accel.fastpath.plans.generalization import generalize
 from litellm_accel.fastpath.plans.maker import PlanMaker
 from litellm_accel.fastpath.plans.proof import Proof
@@ -202,6 +202,9 @@ class Pipeline:
         if fits and plan.covers(call.free) and call.objects is not None:
             if slot.state is State.READY or self.proof.is_recorded:
                 return slot.made
+            if not self.proof.is_known and slot.serves(call.outline(self.proof.clues)):
+                call.slot, call.place = slot, (plans, place)
+                return slot.made
             self.gate.decline(decline.BEING_PROVEN)
             return LEARN if not widening and slot.wants(call.encoded) else None
         if widening:
@@ -306,6 +309,7 @@ class Pipeline:
             if fault is not None:
                 raise fault
             self.environment.ran(recording.trace)
+            self.proof.ran(recording.trace.functions())
             is_judged = self.environment.met() is None
             if plans.get(place) is not begun or not (is_judged and self._is_epoch(begun.epoch)):
                 raise InconclusiveRecording(decline.SETTINGS_CHANGED)
@@ -475,8 +479,8 @@ class Pipeline:
         return orjson.loads(call.encoded)
 
     @contextmanager
-    def handing_over(self, plan: chat.Plan, post: OutboundRequest, reply: Reply) -> Iterator[Replay]:
-        """Let the stock call in the block meet ``reply`` as its first exchange; learn from its ``result``."""
+    def handing_over(self, plan: chat.Plan, post: OutboundRequest, reply: Reply, call: Call) -> Iterator[Replay]:
+        """Let the stock ``call`` in the block meet ``reply`` as its first exchange; learn from its ``result``."""
         self.gate.decline(decline.REPLY_LEFT)
         if post.begun is not None:
             post.begun.undo()
@@ -496,12 +500,29 @@ class Pipeline:
                 if plan.opening is None:
                     text = replay.text if plan.notifier is not None else None
                     self.maker.extend(plan, reply, replay.result, text)
-            except Unrepeatable:
+                    self._agreed(plan, reply, call)
+            except Unrepeatable as error:
+                if call.place is not None and error.reason is decline.RESULT_DIFFERS:
+                    self.refuse(*call.place, call.key, "result of another answer")
                 return
             except Exception as error:
                 self.gate.fault(error)
         finally:
             replay.forget()
+
+    def _agreed(self, plan: chat.Plan, reply: Reply, call: Call) -> None:
+        """Note that stock has made of a ``reply`` to ``call`` what the fast path would have.
+
+        Where callbacks are told, that says too little: the next call is compared in all.
+        """
+        slot = call.slot
+        answer = None if slot is None else plan.answer(reply.status, reply.headers, reply.body)
+        if slot is None or answer is None:
+            return
+        if plan.notifier is None:
+            slot.note(outlines.of_reply(answer.text().encode(), self.proof.clues))
+        else:
+            slot.ask()
 
     def meeting(self, plan: chat.Plan, post: OutboundRequest, reply: Reply | None) -> Any:
         """Return a context in which stock meets ``reply`` as its first exchange; nothing is learned.
@@ -586,6 +607,10 @@ class Pipeline:
             answer = plan.answer(reply.status, reply.headers, reply.body)
             if answer is None:
                 return None, None
+            if call.slot is not None and not call.slot.fits(
+                outlines.of_reply(answer.text().encode(), self.proof.clues)
+            ):
+                return None, None
             if answer.cookies:
                 post.cookies.store(answer.cookies, reply.headers)
             if plan.notifier is None:
@@ -620,7 +645,7 @@ class Call:
     ``conversation`` says more of messages that are not of the plainest. ``started`` is when the call began
     (``time.time()``), ``reported`` among which metadata a router's strategy has said how it chose, and what; None if it
     has not. ``objects`` is what the notifier of its plan has read of what it passes, ``lookup`` what LiteLLM's cache is
-    to be told of it.
+    to be told of it. Where LiteLLM is not known, ``slot`` serves it, which is at ``place`` among plans.
     """
 
     __slots__ = (
@@ -632,7 +657,9 @@ class Call:
         "lookup",
         "messages",
         "objects",
+        "place",
         "reported",
+        "slot",
         "started",
     )
 
@@ -655,7 +682,13 @@ class Call:
         self.conversation = conversation
         self.objects: list[Any] | None = None
         self.lookup: Lookup | None = None
+        self.slot: PlanSlot | None = None
+        self.place: tuple[dict[Any, Any], Any] | None = None
         self.reported: tuple[str, Any] | None = None
+
+    def outline(self, clues: outlines.Clues) -> outlines.Outline:
+        """Return what is told of its messages and free arguments where LiteLLM is not known."""
+        return outlines.of_request(self.messages, self.encoded, self.free, clues)
 
     @property
     def told_messages(self) -> list[Any] | Conversation:

@@ -126,7 +126,7 @@ class RouterHandler:
                 router.total_calls[routed.model] -= 1  # stock counts it again
                 pinned = self._as_sent(router, known, routed, call, limit=limit, tracked=True, checked=True)
                 limit = None
-                with pipeline.handing_over(plan, post, reply) as replay:
+                with pipeline.handing_over(plan, post, reply, call) as replay:
                     result = replay.result = await stock(pinned, *args, **kwargs)
                 return result
         finally:
@@ -239,7 +239,7 @@ class RouterHandler:
             result, told = self._result(router, model, plan, post, reply, call, request)
         if result is None:
             pinned = self._as_sent(router, known, routed, call, checked=checked)
-            with pipeline.handing_over(plan, post, reply) as replay:
+            with pipeline.handing_over(plan, post, reply, call) as replay:
                 result = replay.result = stock(pinned, *args, **kwargs)
             return result
         passage.made(result, told, None if told is None else functools.partial(routed.dispatch, told, told.dispatch))
@@ -264,6 +264,8 @@ class RouterHandler:
     ) -> tuple[RouterState, Call] | None:
         """Return what is known of the router and of the call, or None to decline."""
         pipeline = self.pipeline
+        if not pipeline.proof.is_known:  # the router's attempts come by LiteLLM's functions
+            return None
         try:
             if not CREDENTIALS.isdisjoint(kwargs):
                 # With those of None as well LiteLLM builds a deployment for one call; who hears of it is not learned.

@@ -17,7 +17,7 @@ Mode = Literal["on", "off", "rollout", "canary", "shadow"]
 Metric = Literal["fault_rate", "error_rate", "decline_rate", "p50_us", "p95_us", "p99_us"]
 # Components that compute without side effects, and those that do not.
 _IN_SHADOW = ("tokens", "cost", "routing")
-_NEVER_IN_SHADOW = ("connection_pool", "chat", "streaming")
+_NEVER_IN_SHADOW = ("rate_limit", "connection_pool", "chat", "streaming")
 # Components of which no part can be told apart.
 _WHOLE = ("connection_pool",)
 
@@ -82,7 +82,7 @@ class Settings(_Strict):
     enabled: bool = True
     """Whether anything is accelerated."""
     components: dict[str, ComponentSettings] = {}
-    """By component: `tokens`, `cost`, `routing`, `connection_pool`, `chat`, `streaming`. The others are on."""
+    """By the component's name. Those that are not named are on."""
     breaker: BreakerSettings = BreakerSettings()
     statistics: bool = False
     """Whether the time of each call is taken. Modes, alerts and whoever asks a running process need it and have it."""

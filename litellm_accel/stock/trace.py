@@ -77,11 +77,14 @@ class Trace:
 
     def on(self) -> bool:
         """Hear of functions in this thread from now on; return whether that has to be switched ``off``."""
-        return not self._is_over and self._quietly(_hook.on, self)
+        return self._quietly(self._on)
 
     def off(self) -> None:
         """Hear of none in this thread."""
         self._quietly(_hook.off, self)
+
+    def _on(self) -> bool:
+        return not self._is_over and _hook.on(self)
 
     def _quietly(self, hook: Callable[..., bool | None], *args: Any) -> bool:
         """Return what ``hook`` does, or that it does not, for the call must not fail in the middle."""
@@ -97,6 +100,10 @@ class Trace:
         self.calls.clear()
         self.seen.clear()
         self._met.clear()
+
+    def functions(self) -> list[tuple[CodeType, str]]:
+        """Return the functions that have run, each with the name of its module."""
+        return [(code, module) for code, module, _ in self._met]
 
     def owners(self, known: set[tuple[str, str, int, str]]) -> set[str]:
         """Return whose functions have run: modules ``"module"``, classes and objects ``"module:name"``.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import httpx
@@ -196,6 +197,16 @@ def logged(record: logging.LogRecord) -> list[Any]:
 # --- callbacks --------------------------------------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def _without_collision() -> Iterator[None]:
+    """Go on after the block where a dictionary has changed in it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "changed size" not in str(error) and "mutated" not in str(error):
+            raise
+
+
 class Recorder:
     """The events of one run in order. What the main thread sees and what other threads see is ordered apart."""
 
@@ -207,7 +218,12 @@ class Recorder:
     def record(self, event: str, **values: Any) -> None:
         """Keep a description of an event's payload as it is at this moment."""
         with self._lock:
-            described = {name: describe(value, name) for name, value in values.items()}
+            described = None
+            while described is None:
+                # A thread of LiteLLM may write into the payload meanwhile; LiteLLM is silent on what a function raises
+                # that is told of it.
+                with _without_collision():
+                    described = {name: describe(value, name) for name, value in values.items()}
             main = threading.current_thread() is threading.main_thread()
             (self.here if main else self.elsewhere).append({"event": event, **described})
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 import os
 import sys
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import litellm_accel
 from litellm_accel import components, settings
 from litellm_accel.components.base import Unproven
+from litellm_accel.stock import releases
 
 if TYPE_CHECKING:
     from litellm_accel.verify.comparison import Result
@@ -65,32 +65,8 @@ def _version(package: str) -> str:
 def _digest(modules: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
     for name in modules:
-        digest.update(_module_digest(name))
+        digest.update(releases.digest(name) or f"{name} is absent".encode())
     return digest.hexdigest()[:32]
-
-
-@cache
-def _module_digest(name: str) -> bytes:
-    for candidate in _sources(name):
-        try:
-            return hashlib.sha256(candidate.read_bytes()).digest()
-        except OSError:
-            continue
-    return f"{name} is absent".encode()
-
-
-def _sources(module: str) -> Iterator[Path]:
-    """Yield where the file of a module may be, without importing the packages around it, which takes long."""
-    package, *inner = module.split(".")
-    for folder in _folders(package):
-        path = Path(folder, *inner)
-        yield from (path / "__init__.py",) if not inner else (path.with_suffix(".py"), path / "__init__.py")
-
-
-@cache
-def _folders(package: str) -> tuple[str, ...]:
-    spec = importlib.util.find_spec(package)
-    return tuple((spec and spec.submodule_search_locations) or ())
 
 
 def user_directory() -> Path:

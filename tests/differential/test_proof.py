@@ -21,14 +21,14 @@ from litellm_accel.fastpath.admission.environment import Environment
 from litellm_accel.fastpath.notify import payload
 from litellm_accel.fastpath.passage import Passage
 from litellm_accel.fastpath.plans import comparison
-from litellm_accel.fastpath.plans.proof import Differs, Proof
+from litellm_accel.fastpath.plans.proof import Differs, Proof, Trial
 from litellm_accel.fastpath.plans.slot import PlanSlot
 from litellm_accel.fastpath.router import RunningCalls
 from litellm_accel.fastpath.router_state import RoutedPlan, RouterState
 from litellm_accel.fastpath.streams import builder
 from litellm_accel.fastpath.streams import source as stream_source
 from litellm_accel.provider import Provider
-from litellm_accel.stock import seams
+from litellm_accel.stock import releases, seams
 from litellm_accel.stock.trace import Trace
 from litellm_accel.verify import background, masks, records
 from litellm_accel.verify.observe import Recorder, Streamed, SuccessLogger, outcome
@@ -557,9 +557,9 @@ def test_streams_are_served_once_they_are_proven(unproven: None, provider: Provi
 def _chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     begin = stream_source.ChunkTrial.__init__
 
-    def planting(self: Any, shape: Any, made: Any) -> None:
+    def planting(self: Any, shape: Any, made: Any, clues: Any) -> None:
         root = other(made.response.root, "object")
-        begin(self, shape, streaming.ChunkTemplate(root, made.noted, made.guarded))
+        begin(self, shape, streaming.ChunkTemplate(root, made.noted, made.guarded), clues)
 
     monkeypatch.setattr(stream_source.ChunkTrial, "__init__", planting)
 
@@ -567,10 +567,10 @@ def _chunk(monkeypatch: pytest.MonkeyPatch) -> None:
 def _attribute(monkeypatch: pytest.MonkeyPatch) -> None:
     begin = stream_source.ChunkTrial.__init__
 
-    def planting(self: Any, shape: Any, made: Any) -> None:
+    def planting(self: Any, shape: Any, made: Any, clues: Any) -> None:
         kind, names, nodes = made.noted.root
         root = template.Template((kind, (*names, "model"), (*nodes, (template.CONSTANT, "odd"))))
-        begin(self, shape, streaming.ChunkTemplate(made.response, root, made.guarded))
+        begin(self, shape, streaming.ChunkTemplate(made.response, root, made.guarded), clues)
 
     monkeypatch.setattr(stream_source.ChunkTrial, "__init__", planting)
 
@@ -676,3 +676,110 @@ def test_a_router_call_that_comes_and_goes_beside_a_compared_one_is_noticed() ->
     running.discard(other)
     assert not is_alone()  # it may have been counted meanwhile
     assert running.alone()()
+
+
+# --- a LiteLLM that nobody knows --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def strange(switch: Switch) -> Switch:
+    """As where LiteLLM's source is of no known release."""
+    switch.pipeline.proof.is_strange = True
+    return switch
+
+
+def worded(number: int) -> list[dict[str, Any]]:
+    """Messages of one outline, and every fifth one of another."""
+    word = ("red", "one", "two", "six")[number % 4]
+    return [{"role": "user", "content": f"Say {word} and {number % 5}" + " more" * 20 * (number % 5 == 4)}]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("listens", [False, True], ids=["alone", "with a listener"])
+def test_a_conversation_of_another_outline_is_compared_first(
+    provider: Provider, strange: Switch, mode: str, listens: bool
+) -> None:
+    if listens:
+        litellm.callbacks.append(Reader())
+    steps = Steps(strange)
+    with strange.on():
+        calls(provider, mode, 25, steps, messages=worded)
+    assert not strange.gate.faults
+    served = [after > before for before, after in zip([0, *steps.served], steps.served, strict=False)]
+    assert not any(served[:4])
+    assert not served[4] and served[-1] and served[-2]
+    assert sum(served) >= 12
+
+
+def test_one_difference_at_another_outline_refuses_the_kind(
+    provider: Provider, strange: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = comparison.Comparison.judge
+
+    def judged(self: comparison.Comparison) -> None:
+        judge(self)
+        if len(self._call.encoded) > 100:
+            raise Differs("request body 'store'")
+
+    monkeypatch.setattr(comparison.Comparison, "judge", judged)
+    steps = Steps(strange)
+    with strange.on():
+        calls(provider, "acompletion", 12, steps, messages=lambda number: said(number) if number < 8 else worded(4))
+    assert steps.served[7] > 0
+    assert steps.served[-1] == steps.served[7]
+    assert strange.gate.declined["differs from stock: request body 'store'"] == 4
+
+
+def test_one_call_is_compared_whenever_twice_as_many_were_served(provider: Provider, strange: Switch) -> None:
+    with strange.on():
+        calls(provider, "completion", 45, messages=lambda number: worded(number % 4))
+    assert strange.gate.declined["being proven"] == 3 + 3  # the eighth, the sixteenth and the thirty-second
+
+
+def test_a_router_of_a_litellm_that_nobody_knows_is_left_to_itself(provider: Provider, strange: Switch) -> None:
+    """Its attempts are calls of LiteLLM's functions, which are served."""
+    with strange.on():
+        calls(provider, "router", 20, messages=lambda number: worded(number % 4))
+    assert strange.gate.served >= 10
+    assert strange.pipeline.plans
+
+
+@pytest.fixture
+def partly(monkeypatch: pytest.MonkeyPatch) -> Switch:
+    """As where a record fits, but a module is strange of which it says nothing."""
+    odd = "litellm.litellm_core_utils.rules"
+    switch = Switch(pooled=False)
+    switch.pipeline.proof._relied -= {odd}
+    monkeypatch.setattr(releases, "strange", lambda modules: odd if odd in modules else None)
+    return switch
+
+
+def test_a_record_says_nothing_of_other_source_that_ran(provider: Provider, partly: Switch) -> None:
+    proof = partly.pipeline.proof
+    assert proof.is_recorded
+    with partly.on():
+        calls(provider, "acompletion", 3)
+        assert partly.gate.served == 0
+        assert not proof.is_recorded and not proof.is_known and proof.refusal is None
+        calls(provider, "acompletion", 5)
+    assert partly.gate.served >= 3
+
+
+def test_where_records_are_demanded_other_source_that_ran_ends_all(
+    provider: Provider, partly: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LITELLM_ACCEL_PROOF", "recorded")
+    with partly.on():
+        calls(provider, "acompletion", 9)
+    assert partly.gate.served == 0
+    assert partly.pipeline.proof.refusal == "litellm.litellm_core_utils.rules is of no LiteLLM release that is known"
+
+
+def test_what_is_made_at_the_end_is_always_stocks(strange: Switch) -> None:
+    proof = strange.pipeline.proof
+    trial = Trial(proof, lambda difference: None)
+    for _ in range(5):
+        assert trial.is_on
+        trial.agreed()
+    proof.is_strange = False
+    assert not trial.is_on

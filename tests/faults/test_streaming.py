@@ -14,7 +14,7 @@ import pytest
 
 import litellm_accel
 from litellm_accel import components
-from litellm_accel.components.streaming import Streams
+from litellm_accel.components.streaming import Learned, Streams
 from litellm_accel.fastpath.streams.source import SSEEventSource
 from litellm_accel.provider import Provider
 from litellm_accel.verify import records
@@ -76,7 +76,7 @@ def test_a_fault_never_shows(
 ) -> None:
     async def play() -> tuple[str, str]:
         expected = await text_of(provider)
-        pipeline.templates = {}
+        pipeline.learned = {kind: Learned() for kind in pipeline.learned}
         calls = 0
         sound = getattr(pipeline, part)
 

@@ -9,10 +9,12 @@ from fnmatch import fnmatch
 
 import click
 
+from litellm_accel.verify.scenario import Run
+from mutants import calls as played
 from mutants import harness
 from mutants.calls import RUNS
 from mutants.harness import Result
-from mutants.mutant import listed
+from mutants.mutant import Mutant, listed
 
 #: Lines that are shown of what is wrong with a mutant.
 SHOWN = 40
@@ -22,20 +24,25 @@ SHOWN = 40
 @click.argument("patterns", nargs=-1, metavar="[NAME]…")
 @click.option("--call", "calls", multiple=True, metavar="PATTERN", help="Only calls like this; may be repeated.")
 @click.option("--jobs", default=2, help="How many mutants are compared at a time.")
+@click.option("--thorough", is_flag=True, help="All calls for each mutant, not those that have to do with it alone.")
 @click.option("--reasons", is_flag=True, help="Show of each call how many were served and why others were not.")
-def main(patterns: tuple[str, ...], calls: tuple[str, ...], jobs: int, reasons: bool) -> None:
+def main(patterns: tuple[str, ...], calls: tuple[str, ...], jobs: int, thorough: bool, reasons: bool) -> None:
     """Compare accelerated LiteLLM with stock on changed copies of the installed one."""
     wanted = [mutant for mutant in listed() if not patterns or _fits(mutant.name, patterns)]
-    runs = [run for run in RUNS if not calls or _fits(run.id.removeprefix("calls/"), calls)]
+
+    def runs_of(mutant: Mutant) -> list[Run]:
+        runs = RUNS if thorough or calls or mutant is harness.UNCHANGED else played.runs_of(mutant.area)
+        return [run for run in runs if not calls or _fits(run.id.removeprefix("calls/"), calls)]
+
     found = harness.applicable(wanted)
     for mutant in wanted:
         if mutant not in found:
             click.echo(f"{mutant.name}: not applicable")
     with harness.base() as server:
-        unchanged = harness.run(harness.UNCHANGED, server, runs)
+        unchanged = harness.run(harness.UNCHANGED, server, runs_of(harness.UNCHANGED))
         faults = [_show(unchanged, unchanged, reasons)]
         with ThreadPoolExecutor(jobs) as pool:
-            faults += pool.map(lambda m: _show(harness.run(m, server, runs), unchanged, reasons), found)
+            faults += pool.map(lambda m: _show(harness.run(m, server, runs_of(m)), unchanged, reasons), found)
     wrong = sum(map(bool, faults))
     click.echo(f"{len(found)} mutants of {len(wanted)} are applicable, {wrong} differ or are served too little")
     sys.exit(bool(wrong) or (not patterns and len(found) < harness.ENOUGH))

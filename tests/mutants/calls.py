@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from fnmatch import fnmatch
 from typing import Any
 
 from litellm_accel.verify.scenario import ALL, DIRECT, GROUP, Run, Scenario, deployment, themed
@@ -57,6 +58,17 @@ TOOL_TALK = tuple(_tool_round(city, number) for number, city in enumerate(("Oslo
 def _conversations(stage: Any) -> Iterator[dict[str, Any]]:
     for messages in TOOL_TALK if "tools" in stage.scenario.arguments else TALK:
         yield stage.arguments(messages=messages)
+
+
+#: Messages of one length.
+WORDS = ("one", "two", "six", "ten", "red", "war", "sun", "sea")
+
+
+async def _awords(stage: Any) -> None:
+    function = stage.entry()
+    for word in WORDS:
+        await stage.acall(function, stage.arguments(messages=[{"role": "user", "content": f"Say {word} twice"}]))
+        await stage.settled()
 
 
 async def _atalk(stage: Any) -> None:
@@ -141,44 +153,46 @@ def _talks(*scenarios: Scenario) -> tuple[Scenario, ...]:
 
 SCENARIOS = themed(
     "calls",
-    Scenario("plain", via=ALL, calls=5),
+    Scenario("plain", via=ALL, calls=7),
+    Scenario("often", via=DIRECT, calls=16),
     *_talks(
         Scenario("talk", answer="echo", via=("acompletion", "completion", "arouter")),
         Scenario("tool-talk", {"tools": [WEATHER]}, via=("acompletion", "completion")),
         Scenario("stream-talk", STREAM, via=("acompletion",)),
         Scenario("logged-talk", callbacks={"callbacks": ("success",)}, answer="echo", via=("acompletion",)),
     ),
-    Scenario("openai", profile="openai", via=(*DIRECT, "arouter"), calls=4),
-    Scenario("details", profile="openai", answer="details", via=("acompletion",), calls=4),
-    Scenario("parameters", PARAMETERS, via=("acompletion", "router"), calls=4),
-    Scenario("tools", {"tools": [WEATHER], "tool_choice": "auto"}, answer="tools", via=("completion",), calls=4),
+    Scenario("words", answer="echo", via=("acompletion",), script=_awords),
+    Scenario("openai", profile="openai", via=(*DIRECT, "arouter"), calls=7),
+    Scenario("details", profile="openai", answer="details", via=("acompletion",), calls=7),
+    Scenario("parameters", PARAMETERS, via=("acompletion", "router"), calls=7),
+    Scenario("tools", {"tools": [WEATHER], "tool_choice": "auto"}, answer="tools", via=("completion",), calls=7),
     *(
-        Scenario(f"answer-{answer}", answer=answer, via=("acompletion",), calls=4)
+        Scenario(f"answer-{answer}", answer=answer, via=("acompletion",), calls=7)
         for answer in ("reasoning", "vendor-fields", "no-usage")
     ),
     *(
-        Scenario(f"provider-{provider}", model=f"{provider}/{model}", profile=provider, via=("acompletion",), calls=4)
+        Scenario(f"provider-{provider}", model=f"{provider}/{model}", profile=provider, via=("acompletion",), calls=7)
         for provider, model in (
             ("groq", "llama-3.1-8b-instant"),
             ("deepseek", "deepseek-chat"),
             ("azure", "gpt-4o"),
         )
     ),
-    Scenario("payload", callbacks={"callbacks": ("payload",)}, via=("acompletion", "arouter"), calls=5),
-    Scenario("both", callbacks={"callbacks": ("both",)}, via=("acompletion", "router"), calls=3),
+    Scenario("payload", callbacks={"callbacks": ("payload",)}, via=("acompletion", "arouter"), calls=7),
+    Scenario("both", callbacks={"callbacks": ("both",)}, via=("acompletion", "router"), calls=7),
     Scenario(
         "functions",
         callbacks={"success_callback": ("function", "async function"), "failure_callback": ("function",)},
         via=DIRECT,
-        calls=4,
+        calls=7,
     ),
-    Scenario("stream", STREAM, via=("completion", "acompletion", "arouter"), calls=3),
-    Scenario("stream-usage", {**STREAM, "stream_options": {"include_usage": True}}, via=("acompletion",), calls=3),
-    Scenario("stream-openai", STREAM, profile="openai", via=("completion",), calls=3),
-    Scenario("stream-tools", {**STREAM, "tools": [WEATHER]}, answer="tools", via=("acompletion",), calls=3),
-    Scenario("stream-logged", STREAM, callbacks={"callbacks": ("success",)}, via=("acompletion",), calls=3),
+    Scenario("stream", STREAM, via=("completion", "acompletion", "arouter"), calls=7),
+    Scenario("stream-usage", {**STREAM, "stream_options": {"include_usage": True}}, via=("acompletion",), calls=7),
+    Scenario("stream-openai", STREAM, profile="openai", via=("completion",), calls=7),
+    Scenario("stream-tools", {**STREAM, "tools": [WEATHER]}, answer="tools", via=("acompletion",), calls=7),
+    Scenario("stream-logged", STREAM, callbacks={"callbacks": ("success",)}, via=("acompletion",), calls=7),
     *(
-        Scenario(f"error-{status}", {"max_retries": 0}, answer=_error(status), via=(via,), calls=4)
+        Scenario(f"error-{status}", {"max_retries": 0}, answer=_error(status), via=(via,), calls=7)
         for status, via in ((400, "completion"), (429, "acompletion"), (500, "completion"))
     ),
     Scenario(
@@ -187,22 +201,22 @@ SCENARIOS = themed(
         answer=_error(429),
         callbacks={"callbacks": ("success",)},
         via=("acompletion",),
-        calls=4,
+        calls=7,
     ),
-    Scenario("error-retried", {"num_retries": 2}, answer=_error(500), via=("acompletion",), calls=4),
+    Scenario("error-retried", {"num_retries": 2}, answer=_error(500), via=("acompletion",), calls=7),
     Scenario(
         "retry",
         via=("arouter",),
         router={"num_retries": 1},
         deployments=(deployment(FAILING, max_retries=0),),
-        calls=5,
+        calls=7,
     ),
     Scenario(
         "fallback",
         via=("arouter",),
         router={"fallbacks": [{GROUP: ["other"]}]},
         deployments=(deployment('error-429{"plain_first": 4}', max_retries=0), OTHER),
-        calls=5,
+        calls=7,
     ),
     *(
         Scenario(
@@ -210,7 +224,7 @@ SCENARIOS = themed(
             via=via,
             router={"routing_strategy": strategy},
             deployments=TWO if strategy != "latency-based-routing" else TWO[:1],
-            calls=5,
+            calls=7,
         )
         for strategy, via in (
             ("simple-shuffle", ("arouter",)),
@@ -223,3 +237,38 @@ SCENARIOS = themed(
     Scenario("token_counter-completion_cost", via=("completion",), script=_functions),
 )
 RUNS = [Run(scenario, via) for scenario in SCENARIOS for via in scenario.via]
+#: Which calls a mutant is played, by its area; besides those of ``EVERY``. Others have little to do with it.
+EVERY = (
+    "often@acompletion",
+    "plain@completion",
+    "plain@arouter",
+    "talk@acompletion",
+    "logged-talk@acompletion",
+    "payload@acompletion",
+    "stream-talk@acompletion",
+    "token_counter-completion_cost@completion",
+)
+OF_AREA: dict[str, tuple[str, ...]] = {
+    "request building": ("parameters@*", "tool-talk@*", "tools@*", "talk@*", "words@*"),
+    "headers": ("words@*", "openai@*", "provider-*", "parameters@*"),
+    "response conversion": ("words@*", "answer-*", "tools@*", "details@*", "openai@acompletion", "stream@completion"),
+    "hidden parameters": ("openai@*", "details@*", "plain@router"),
+    "usage": ("answer-*", "details@*", "openai@acompletion", "stream-usage@*"),
+    "price": ("details@*", "openai@*", "answer-no-usage@*", "strategy-cost*", "stream@completion"),
+    "Logging state": ("both@*", "functions@*", "payload@*", "stream-logged@*"),
+    "payload keys": ("both@*", "functions@*", "payload@*", "stream-logged@*", "error-logged@*"),
+    "callback order": ("both@*", "functions@*", "payload@*", "stream-logged@*", "error-logged@*"),
+    "retries": ("error-*", "retry@*", "fallback@*"),
+    "stream chunks": ("stream*",),
+    "end of stream": ("stream*",),
+    "deployment choice": ("strategy-*", "plain@*router", "talk@arouter", "retry@*", "fallback@*", "stream@arouter"),
+    "defaults of settings": ("openai@*", "error-429@*", "stream-openai@*", "plain@router"),
+    "wrappers put around functions": ("plain@*", "stream@*", "both@*"),
+    "functions turned async": ("plain@*", "stream@*", "strategy-least-busy@*"),
+}
+
+
+def runs_of(area: str) -> list[Run]:
+    """Return the runs that a mutant of an ``area`` is played."""
+    wanted = [*EVERY, *OF_AREA.get(area, ())]
+    return [run for run in RUNS if any(fnmatch(run.id.removeprefix("calls/"), pattern) for pattern in wanted)]

@@ -7,38 +7,32 @@ import gc
 import itertools
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from litellm_accel.verify.worker import Counters, fork_when_asked, import_modules, play, what_is_used
 from mutants.copies import PACKAGE
 
-#: What of the accelerator answers calls; a stream that ``chat`` opens is one call.
-ANSWERING = ("chat", "tokens", "cost")
+#: What of the accelerator answers calls; what others count and price meanwhile is no call, and neither is a chunk.
+ANSWERING = "chat"
 
 
 @contextmanager
 def accelerated(component: str) -> Iterator[Counters]:
-    """LiteLLM with everything on that can be, proven or not; whatever is off has stepped aside."""
+    """LiteLLM as a user has it after ``accelerate()``: what no record proves has to be proven by the calls."""
     import litellm_accel
     from litellm_accel import components
-    from litellm_accel.verify import records, scenarios
     from litellm_accel.verify.comparison import FAULT
 
-    with ExitStack() as stack:
-        for name in scenarios.THEMES:
-            stack.enter_context(records.proving(name))
-        stack.enter_context(litellm_accel.accelerated(components.NAMES))
-
+    with litellm_accel.accelerated(components.NAMES):
         numbers = itertools.count()  # so that what is off has always become more
 
         def counters() -> tuple[int, dict[str, int]]:
             status, number = litellm_accel.status(), next(numbers)
-            rows = [status[name] for name in ANSWERING]
-            declined = {f"{row.name}: {reason}": count for row in rows for reason, count in row.declined.items()}
-            off = {f"{row.name} is off: {row.reason}": number for row in rows if row.state != "active"}
+            declined = {f"{row.name}: {reason}": n for row in status.components for reason, n in row.declined.items()}
+            off = {f"{row.name} is off: {row.reason}": number for row in status.components if row.state != "active"}
             faults = sum(row.faults for row in status.components)
-            return sum(row.served for row in rows), {**declined, **off, **({FAULT: faults} if faults else {})}
+            return status[ANSWERING].served, {**declined, **off, **({FAULT: faults} if faults else {})}
 
         yield counters
 

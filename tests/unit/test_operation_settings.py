@@ -19,7 +19,7 @@ from hypothesis import settings as bounds
 from hypothesis import strategies as st
 
 import litellm_accel
-from litellm_accel import activation, cli, settings
+from litellm_accel import activation, cli, components, settings
 from litellm_accel.operation import control, schema, sources
 from litellm_accel.operation.schema import Problem, checked
 from litellm_accel.operation.ticker import TICKER
@@ -135,6 +135,10 @@ def test_what_is_not_understood_is_named_with_what_is_allowed(values: Any, line:
     with pytest.raises(Problem) as error:
         checked(values, "x")
     assert str(error.value).startswith(line) and len(str(error.value)) < 400
+
+
+def test_each_component_is_known_to_compute_without_side_effects_or_not() -> None:
+    assert sorted((*schema._IN_SHADOW, *schema._NEVER_IN_SHADOW)) == sorted(components.NAMES)
 
 
 NESTED = "[" * 100_000

@@ -107,7 +107,7 @@ def _assert_holds_the_package(wheel: Path) -> None:
     package = TREE / "litellm_accel"
     wanted = {
         path.relative_to(TREE).as_posix()
-        for pattern in ("*.py", "*.pxd", "*.json", "*.lua", "py.typed")
+        for pattern in ("*.py", "*.pxd", "*.json", "*.lua", "*.bin", "py.typed")
         for path in package.rglob(pattern)
         if not any(part == "build" or part.startswith(".") for part in path.relative_to(TREE).parts)
     }
@@ -183,7 +183,7 @@ def test_an_sdist_holds_the_sources_and_nothing_generated(small_source: Path) ->
         path.relative_to(small_source)
         for folder in ("litellm_accel", "tests", "benchmarks")
         for path in (small_source / folder).rglob("*")
-        if path.suffix in {".py", ".pyx", ".pxd", ".json", ".lua"} or path.name == "py.typed"
+        if path.suffix in {".py", ".pyx", ".pxd", ".json", ".lua", ".bin"} or path.name == "py.typed"
     }
     assert wanted <= {Path(name) for name in names}
     assert not [name for name in names if name.suffix in {".c", ".so", ".pyd", ".pyc", ".pth"} or "build" in name.parts]

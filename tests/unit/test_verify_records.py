@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from litellm_accel.components import base
+from litellm_accel.stock import releases
 from litellm_accel.verify import command, comparison, records
 from litellm_accel.verify.comparison import Difference, Result, Verdict
 from litellm_accel.verify.scenario import Run, Scenario, after_plain, with_fields
@@ -85,11 +86,11 @@ def test_contents_are_those_of_the_named_modules(monkeypatch, tmp_path):
     (package / "__init__.py").write_text("one = 1")
     (package / "used.py").write_text("used = 1")
     (package / "inner" / "__init__.py").write_text("inner = 1")
-    monkeypatch.setattr(records, "_folders", lambda name: (str(tmp_path / name),))
+    monkeypatch.setattr(releases, "_folders", lambda name: (str(tmp_path / name),))
     monkeypatch.setattr(records, "_version", lambda name: "1.2.3")
 
     def contents(*modules: str) -> str:
-        records._module_digest.cache_clear()
+        releases.digest.cache_clear()
         records._digest.cache_clear()
         return records.key("chat", modules)["openai"]["contents"]
 
@@ -102,7 +103,7 @@ def test_contents_are_those_of_the_named_modules(monkeypatch, tmp_path):
         assert contents("openai.used") != contents("openai.absent")
         assert records.key("chat", ())["pydantic-core"] == "1.2"
     finally:
-        records._module_digest.cache_clear()
+        releases.digest.cache_clear()
         records._digest.cache_clear()
 
 

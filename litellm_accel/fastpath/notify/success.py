@@ -465,7 +465,7 @@ class NotifierFactory:
             self.utils, "dispatch_success_logging", None
         )
         self._logging = importlib.import_module("litellm.litellm_core_utils.litellm_logging").Logging
-        self.fed = _fed_class(self._logging)
+        self.fed = _fed_class(self._logging, fault)
         metadata = importlib.import_module("litellm.litellm_core_utils.llm_response_utils.response_metadata")
         self.timing: Any = getattr(metadata, "response_timing_metrics", None)
         helpers = importlib.import_module("litellm.litellm_core_utils.core_helpers")
@@ -787,7 +787,7 @@ class Notification:
         self.is_told = self._feeds.utils.executor.submit(context.run, *success) is not None
 
 
-def _fed_class(logging_class: Any) -> Any:
+def _fed_class(logging_class: Any, fault: Callable[[BaseException], None]) -> Any:
     litellm = importlib.import_module("litellm")
     can_be_brief = "build_logging_payload" in inspect.signature(
         logging_class._success_handler_helper_fn
@@ -831,8 +831,15 @@ def _fed_class(logging_class: Any) -> Any:
         def _routers(self, own: Any, common: list[Any], result: Any, hook: str) -> list[Any] | None:
             """Return the callbacks to be told of a success, if these are routers that have counted it already.
 
-            None if somebody would see what LiteLLM makes of it.
+            None if somebody would see what LiteLLM makes of it, or if that cannot be told.
             """
+            try:
+                return self._counting(own, common, result, hook)
+            except Exception as error:
+                fault(error)
+                return None
+
+        def _counting(self, own: Any, common: list[Any], result: Any, hook: str) -> list[Any] | None:
             if not can_be_brief or self.ends is not None or not self.is_own or os.environ.get(_PRINTS):
                 return None
             callbacks = super().get_combined_callback_list(own, common)
@@ -858,7 +865,11 @@ def _fed_class(logging_class: Any) -> Any:
 
         def get_combined_callback_list(self, *args: Any, **kwargs: Any) -> list[Any]:
             callbacks: list[Any] = super().get_combined_callback_list(*args, **kwargs)
-            return callbacks if self.routed is None else [self.routed.shortened(callback) for callback in callbacks]
+            try:
+                return callbacks if self.routed is None else [self.routed.shortened(callback) for callback in callbacks]
+            except Exception as error:
+                fault(error)
+                return callbacks
 
         def response_cost_calculator(self, *args: Any, **kwargs: Any) -> Any:
             stock = super().response_cost_calculator
@@ -869,9 +880,16 @@ def _fed_class(logging_class: Any) -> Any:
         def _build_standard_logging_payload(self, *args: Any, **kwargs: Any) -> Any:
             stock = super()._build_standard_logging_payload
             is_plain = len(args) == 3 and kwargs.items() <= unset.items()
-            if not is_plain or (self.ends is not None and not self.ends.are_current()):
+            if not is_plain or not self._is_current():
                 return stock(*args, **kwargs)
             return self.payloads.build(self, *args, stock)
+
+        def _is_current(self) -> bool:
+            try:
+                return self.ends is None or bool(self.ends.are_current())
+            except Exception as error:
+                fault(error)
+                return False
 
     for name in ("__module__", "__name__", "__qualname__"):
         setattr(Fed, name, getattr(logging_class, name))  # it calls itself what stock's does

@@ -16,7 +16,7 @@ from litellm_accel.fastpath.decline import Why
 from litellm_accel.fastpath.known_names import MUTATED_NAMES
 from litellm_accel.fastpath.notify import success
 from litellm_accel.fastpath.notify.log_records import told_by_call
-from litellm_accel.fastpath.plans import argument_writes, recorder
+from litellm_accel.fastpath.plans import argument_writes, outlines, recorder
 from litellm_accel.fastpath.plans.maker import masked, way_of
 from litellm_accel.fastpath.plans.proof import Differs
 from litellm_accel.fastpath.plans.recorder import Recording, Sent
@@ -33,6 +33,9 @@ from litellm_accel.fastpath.streams import opener
 from litellm_accel.fastpath.transport import outbound
 
 Check = Callable[[Any, Any, Any], None]
+
+# Headers that aiohttp adds.
+_AIOHTTPS = frozenset(("accept", "accept-encoding", "connection", "content-length", "cookie", "host", "user-agent"))
 
 
 class Comparison(Recording):
@@ -56,6 +59,7 @@ class Comparison(Recording):
         self._returned: Any = None  # the state of the result before anybody could change it
         self._told: Any = None  # what is handed to those who are told of it
         self.made: Any = None
+        self.outline: outlines.Outline = {}  # of the reply
 
     def _given(self) -> tuple[Any, Any]:
         """Return pictures of what the caller holds."""
@@ -151,6 +155,18 @@ class Comparison(Recording):
             if header.lower() == b"cookie" and post.cookies.header() != post.cookie:
                 raise InconclusiveRecording(decline.COOKIES_CHANGED)
             raise Differs(f"request header {header.decode('latin-1').lower()!r}")
+        if sent.head is not None:
+            self._judge_head(sent)
+
+    def _judge_head(self, sent: Sent) -> None:
+        """Raise ``Differs`` where LiteLLM's transport has sent other headers than it was given."""
+        given = sent.request.headers
+        for name, value in sent.head.items():
+            if given.get(name, value if name.lower() in _AIOHTTPS else None) != value:
+                raise Differs(f"request header {name.lower()!r}")
+        for name in given:
+            if name not in sent.head:
+                raise Differs(f"request header {name!r}")
 
     def _judge_result(self, sent: Sent) -> None:
         plan, pipeline, reply = self._plan, self._pipeline, sent.reply
@@ -161,6 +177,7 @@ class Comparison(Recording):
             with contextlib.suppress(Unrepeatable):
                 pipeline.maker.extend(plan, reply, self.result, self.text if plan.notifier is not None else None)
             raise InconclusiveRecording(decline.ANSWER_SHAPE)
+        self.outline = outlines.of_reply(answer.text().encode(), pipeline.proof.clues)
         if plan.notifier is None:
             self.made = answer.result(self._call.started, 0.0, lambda made: plan.cost(made, quiet=True))
         else:
@@ -228,10 +245,12 @@ def comparing(
         agreed = difference is None
         if difference is not None:
             pipeline.refuse(plans, place, call.key, difference)
+        elif not pipeline.proof.is_known:
+            slot.note({**call.outline(pipeline.proof.clues), **comparison.outline})
     except InconclusiveRecording:
         pass
     finally:
-        if slot.end_comparison(call.encoded, agreed):
+        if slot.end_comparison(call.encoded, agreed, pipeline.proof.is_known):
             pipeline.proof.note(place)
         if comparison is not None:
             comparison.forget()

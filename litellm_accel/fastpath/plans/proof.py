@@ -7,21 +7,31 @@ component. Nothing is sent for it, and nothing of the caller's is touched.
 
 What is made after a call has returned, like payloads and the prices of streams, is made by stock as well for as many
 served calls (``Trial``), and stock's is used.
+
+Where LiteLLM's source is that of no known release, more is asked: a plan serves calls only whose outlines were
+compared (``outlines``), one call is compared now and then, and trials do not end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
+from types import CodeType, ModuleType
 from typing import Any
 
+from litellm_accel import settings
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
+from litellm_accel.fastpath.plans.outlines import Clues
 from litellm_accel.fastpath.plans.slot import PlanSlot
+from litellm_accel.stock import releases
 
 # So many calls of a kind must agree; and so many refused kinds refuse the component.
 CALLS = 3
 _MAX_REFUSED = 3
 _MAX_PROVEN = 4096
+_MAX_RAN = 16384
+_NOTHING = ModuleType("nothing")
 RECORDED, OWN_CALLS = "recorded", "own calls"
 
 
@@ -30,10 +40,24 @@ class Differs(Exception):
 
 
 class Proof:
-    """How a component's calls are proven: by a record of ``verify``, or each kind of them on the user's own calls."""
+    """How a component's calls are proven: by a record of ``verify``, or each kind of them on the user's own calls.
 
-    def __init__(self, gate: Any) -> None:
+    A record tells of the modules that the component ``relies_on``. ``is_known`` says whether LiteLLM's source is that
+    of a known release, there and wherever calls have run; ``clues`` are what its other functions name: those that have
+    run, and those of the modules that the component ``runs`` untraced.
+    """
+
+    def __init__(self, gate: Any, relies_on: Iterable[str] = (), runs: Iterable[str] = ()) -> None:
         self.gate = gate
+        self._relied = frozenset(relies_on)
+        self._ran: set[CodeType] = set()
+        self.is_strange = releases.strange(self._relied) is not None
+        self._is_strange_elsewhere = False
+        self._unproven: str | None = None  # where records are demanded
+        self.clues = Clues()
+        for module in runs:
+            if releases.strange((module,)) is not None:
+                self.clues.read_all(sys.modules[module])
         self.found: Callable[[], bool] | None = None  # whether there is a record by now, if somebody makes one
         self._is_recorded = False
         self.refused: dict[Any, Why] = {}
@@ -44,11 +68,32 @@ class Proof:
         """Whether a record proves the component."""
         if not self._is_recorded and self.found is not None:
             self._is_recorded = self.found()
-        return self._is_recorded
+        return self._is_recorded and not self._is_strange_elsewhere
 
     @is_recorded.setter
     def is_recorded(self, is_recorded: bool) -> None:
         self._is_recorded = is_recorded
+
+    @property
+    def is_known(self) -> bool:
+        """Whether LiteLLM is a known release, or a record proves what it is."""
+        return self.is_recorded or not (self.is_strange or self._is_strange_elsewhere)
+
+    def ran(self, functions: Iterable[tuple[CodeType, str]]) -> None:
+        """Look at the source of ``functions`` that a call has run through, each with the name of its module."""
+        if len(self._ran) >= _MAX_RAN:
+            self._ran.clear()
+        for code, module in functions:
+            if code in self._ran:
+                continue
+            self._ran.add(code)
+            if releases.strange((module,)) is not None:
+                self.clues.read(code, vars(sys.modules.get(module, _NOTHING)))
+                if module not in self._relied and not self._is_strange_elsewhere:
+                    self._is_strange_elsewhere = True
+                    if settings.demands_records():
+                        self._unproven = f"{module} is of no LiteLLM release that is known"
+                        self.gate.switch(False)
 
     @property
     def level(self) -> str:
@@ -63,8 +108,8 @@ class Proof:
     @property
     def refusal(self) -> str | None:
         """Why the component serves nobody any more, or None."""
-        if len(self.refused) < _MAX_REFUSED:
-            return None
+        if self._unproven is not None or len(self.refused) < _MAX_REFUSED:
+            return self._unproven
         return f"not equal on your own calls: {'; '.join(sorted({str(reason) for reason in self.refused.values()}))}"
 
     def placed(self, place: Any, made: Any, earlier: PlanSlot | None) -> PlanSlot:
@@ -110,8 +155,8 @@ class Trial:
 
     @property
     def is_on(self) -> bool:
-        """Whether stock's is to be made, too."""
-        return self._missing > 0 and not self._proof.is_recorded
+        """Whether stock's is to be made, too: always, where nobody knows what that may be."""
+        return not self._proof.is_recorded and (self._missing > 0 or not self._proof.is_known)
 
     def agreed(self) -> None:
         """Note that both were equal."""

@@ -118,11 +118,17 @@ class Reply:
 
 
 class Sent:
-    """One request as stock handed it to its transport, the reply to it, and the event loop that was running."""
+    """One request as stock handed it to its transport, the reply to it, and the event loop that was running.
 
-    __slots__ = ("loop", "options", "reply", "request", "transport")
+    ``head`` are the headers that LiteLLM's own transport has sent, None where the transport is not LiteLLM's.
+    """
 
-    def __init__(self, transport: Any, request: httpx.Request, options: tuple[Any, ...], reply: Reply) -> None:
+    __slots__ = ("head", "loop", "options", "reply", "request", "transport")
+
+    def __init__(
+        self, transport: Any, request: httpx.Request, options: tuple[Any, ...], reply: Reply, head: Any = None
+    ) -> None:
+        self.head = head
         self.transport = transport
         self.request = request
         self.options = options
@@ -442,7 +448,7 @@ def _async_transport(stock: FunctionType) -> Callable[..., Any]:
     ) -> None:
         if isinstance(now, Recording) and now.live:
             reply = Reply(0.0, response.status, response.headers, live=response if now.streams else None)
-            now.sent.append(Sent(transport, request, options, reply))
+            now.sent.append(Sent(transport, request, options, reply, response.request_info.headers))
             if not now.streams:
                 response.content = passage.Overheard(response.content, reply.note, reply.fail)
 

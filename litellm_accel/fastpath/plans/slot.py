@@ -24,9 +24,12 @@ from typing import Any
 
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
+from litellm_accel.fastpath.plans.outlines import Outline, Outlines
 from litellm_accel.hot import chat
 
 FOREVER = float("inf")
+# Of a LiteLLM that nobody knows: from so many served calls on, one is compared whenever their number has doubled.
+_FIRST_SAMPLE = 8
 
 
 class State(enum.Enum):
@@ -63,6 +66,9 @@ class PlanSlot:
         self._missing = 0  # so many calls must still agree
         self._agreed: frozenset[int] = frozenset()  # hashes of their messages
         self._compared: frozenset[int] = frozenset()  # of the calls that are being compared
+        self._outlines = Outlines()
+        self._served = 0
+        self._is_asked = False  # to have the next call compared
 
     @classmethod
     def seen_once(cls, epoch: int, observed: Any) -> PlanSlot:
@@ -131,6 +137,8 @@ class PlanSlot:
     def wants(self, messages: bytes) -> bool:
         """Return whether a call with these ``messages`` would show something that is not being shown already."""
         mark = hash(messages)
+        if self._missing <= 0:
+            return not self._compared
         return mark not in self._agreed and mark not in self._compared and len(self._compared) < self._missing
 
     def begin_comparison(self, messages: bytes) -> bool:
@@ -141,13 +149,42 @@ class PlanSlot:
                 self._compared |= {hash(messages)}
             return wanted
 
-    def end_comparison(self, messages: bytes, agreed: bool) -> bool:
-        """Note that a comparison is over, and whether it ``agreed``; return whether that makes the plan ready."""
+    def end_comparison(self, messages: bytes, agreed: bool, is_known: bool = True) -> bool:
+        """Note that a comparison is over, and whether it ``agreed``; return whether that makes the plan ready.
+
+        No plan is where LiteLLM is not of a known release: it ``serves`` what was compared.
+        """
         with self._lock:
             self._compared -= {hash(messages)}
             if agreed:
-                self._agreed |= {hash(messages)}
+                if self._missing > 0:
+                    self._agreed |= {hash(messages)}
                 self._missing -= 1
-            if self._missing <= 0:
+                self._is_asked = False
+            if self._missing <= 0 and is_known:
                 self.state = State.READY
             return self.state is State.READY
+
+    # --- a LiteLLM that nobody knows
+
+    def serves(self, outline: Outline) -> bool:
+        """Return whether a call with this ``outline`` is served: calls have agreed, and some with such an outline.
+
+        Now and then one is not, so that it is compared.
+        """
+        if self._missing > 0 or self._is_asked or not self._outlines.cover(outline):
+            return False
+        self._served += 1
+        return self._served < _FIRST_SAMPLE or self._served & (self._served - 1) != 0
+
+    def fits(self, reply: Outline) -> bool:
+        """Return whether replies with such an outline were compared."""
+        return self._outlines.cover(reply)
+
+    def ask(self) -> None:
+        """Have the next call compared."""
+        self._is_asked = True
+
+    def note(self, outline: Outline) -> None:
+        """Note the outline of something that agreed."""
+        self._outlines.add(outline)

@@ -10,6 +10,8 @@ from typing import Any
 
 from litellm_accel.fastpath import decline, passage
 from litellm_accel.fastpath.decline import Why
+from litellm_accel.fastpath.plans.outlines import Clues, Outlines, of_reply
+from litellm_accel.fastpath.plans.proof import CALLS
 from litellm_accel.fastpath.plans.snapshots import where
 from litellm_accel.fastpath.plans.templates import TemplateLearner, Unrepeatable, state, with_sentinels
 from litellm_accel.hot import streaming, template
@@ -375,15 +377,33 @@ class ChunkTrial:
     ``shape`` is the shape of these, as a reader tells it, ``agreed`` are the lines of those that were.
     """
 
-    def __init__(self, shape: Any, template: Any) -> None:
+    def __init__(self, shape: Any, template: Any, clues: Clues) -> None:
         self.shape = shape
         self.template = template
+        self._clues = clues
         self.agreed: set[int] = set()
+        self._outlines = Outlines()
+
+    def agree(self, line: bytes) -> None:
+        """Note that it has made of an event's ``line`` what stock made."""
+        if len(self.agreed) < CALLS:
+            self.agreed.add(hash(line))
+        self._outlines.add(of_reply(line, self._clues))
+
+    def serves(self, reader: Any) -> bool:
+        """Return whether it may make the chunk of the event that ``reader`` has given back, where LiteLLM is not
+        known."""
+        return len(self.agreed) >= CALLS and self._outlines.cover(of_reply(_line(reader), self._clues))
 
     def shadow(self, reader: Any, attributes: Mapping[str, Any], package: dict[str, Any]) -> Shadow:
         """Return what it makes of the event that ``reader`` has given back."""
-        line = (reader.splitter.next(), reader.splitter.back())[0]
-        return Shadow(self, line, attributes, package)
+        return Shadow(self, _line(reader), attributes, package)
+
+
+def _line(reader: Any) -> bytes:
+    """Return the line of the event that ``reader`` has given back."""
+    line: bytes = (reader.splitter.next(), reader.splitter.back())[0]
+    return line
 
 
 class Shadow:
@@ -394,6 +414,7 @@ class Shadow:
         self.line = line
         self._begins = not attributes["sent_first_chunk"]
         self._attributes = {**attributes, "chunks": attributes["chunks"][-2:]}
+        self._kept = len(attributes["chunks"]) - len(self._attributes["chunks"])
         reader = streaming.Reader({trial.shape: trial.template}, package)
         reader.splitter.feed(line + b"\n\n")
         self._chunk = reader.chunk(self._attributes)
@@ -422,6 +443,8 @@ class Shadow:
             ours[_HOOKS] = attributes[_HOOKS]
         for name in ours.keys() | attributes.keys():
             one, two = ours.get(name, ...), attributes.get(name, ...)
+            if name == "chunks" and self._kept + len(one) != len(two):
+                return "chunks that are kept"
             if one is two or one == two or name == "chunks" or (self._begins and name == "created"):
                 continue
             return f"stream's {name!r}"

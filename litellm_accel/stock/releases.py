@@ -1,0 +1,57 @@
+"""Which releases of LiteLLM are known: the ones this package was compared with, by the contents of their source files.
+
+A source file that is in none of them is of another release, or somebody has changed it. What such code does with texts
+and numbers that were not compared is anybody's guess, see ``fastpath/plans/outlines.py``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+#: Digests of all source files of all known releases, ``SIZE`` bytes each; ``tools/generate_releases.py`` writes it.
+KNOWN = Path(__file__).with_name("releases.bin")
+SIZE = 6
+_HOST = "litellm."
+
+
+def strange(modules: Iterable[str]) -> str | None:
+    """Return one of LiteLLM's ``modules`` whose source is of no known release, None if there is none."""
+    for name in modules:
+        if f"{name}.".startswith(_HOST) and (found := digest(name)) is not None and found[:SIZE] not in _known():
+            return name
+    return None
+
+
+@cache
+def digest(module: str) -> bytes | None:
+    """Return the digest of a module's source file, found without importing anything; None if it has none."""
+    for path in _files(module):
+        try:
+            return hashlib.sha256(path.read_bytes()).digest()
+        except OSError:
+            continue
+    return None
+
+
+@cache
+def _known() -> frozenset[bytes]:
+    held = KNOWN.read_bytes()
+    return frozenset(held[place : place + SIZE] for place in range(0, len(held), SIZE))
+
+
+def _files(module: str) -> Iterator[Path]:
+    """Yield where the source of a module may be; to import the packages around it would take long."""
+    package, *inner = module.split(".")
+    for folder in _folders(package):
+        path = Path(folder, *inner)
+        yield from (path / "__init__.py",) if not inner else (path.with_suffix(".py"), path / "__init__.py")
+
+
+@cache
+def _folders(package: str) -> tuple[str, ...]:
+    spec = importlib.util.find_spec(package)
+    return tuple((spec and spec.submodule_search_locations) or ())
