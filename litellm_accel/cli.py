@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from litellm_accel import __version__, launch
+from litellm_accel import __version__, launch, settings
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -42,6 +42,30 @@ def run(is_module: bool, target: str, arguments: tuple[str, ...]) -> launch.Prog
     """
     try:
         return launch.find(target, arguments, is_module=is_module)
+    except launch.NotAProgram as error:
+        raise click.UsageError(str(error)) from None
+
+
+@commands.command(context_settings={"ignore_unknown_options": True})
+@click.option(
+    "--gc",
+    "collector",
+    type=click.Choice([settings.FREEZE, "stock"]),
+    default=settings.FREEZE,
+    show_default=True,
+    help="What Python's garbage collector does with what is there once the proxy is imported.",
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def proxy(collector: str, arguments: tuple[str, ...]) -> launch.Program:
+    """Run LiteLLM's proxy accelerated.
+
+    ARGUMENTS are those of the command litellm, as in: litellm-accel proxy --config config.yaml --port 4000. Without
+    --num_workers or NUM_WORKERS there is a worker for each core.
+    """
+    if collector == settings.FREEZE:
+        os.environ[settings.GC] = settings.FREEZE
+    try:
+        return launch.find("litellm", launch.with_workers(arguments, os.environ))
     except launch.NotAProgram as error:
         raise click.UsageError(str(error)) from None
 
@@ -144,7 +168,7 @@ def stats(process: str | None, as_json: bool, watch: bool, interval: float, coun
 @commands.command()
 def doctor() -> None:
     """Say in a line each what keeps LiteLLM from running accelerated here; exit 1 if anything does."""
-    from litellm_accel import backend, settings
+    from litellm_accel import backend
 
     problems = settings.problems()
     if settings.is_configured():

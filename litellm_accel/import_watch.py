@@ -40,30 +40,40 @@ class ImportWatch:
             return None
         self._here.asking = True
         try:
-            spec = self._found(path, target)
+            spec = found_behind(self, name, path, target)
         finally:
             self._here.asking = False
         if spec is not None and hasattr(spec.loader, "exec_module"):
-            spec.loader = _Telling(spec.loader, self._imported)  # type: ignore[assignment]
+            spec.loader = Telling(spec.loader, self._imported)  # type: ignore[assignment]
         return spec
 
-    def _found(self, path: Sequence[str] | None, target: ModuleType | None) -> ModuleSpec | None:
-        finders = list(sys.meta_path)
-        behind = finders[finders.index(self) + 1 :] if self in finders else finders
-        for finder in behind:
-            find = getattr(finder, "find_spec", None)
-            spec: ModuleSpec | None = None if find is None else find(self._name, path, target)
-            if spec is not None:
-                return spec
-        return None
+
+def found_behind(
+    finder: Any, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+) -> ModuleSpec | None:
+    """Return how the finders behind ``finder`` in ``sys.meta_path`` would import a module, None if they cannot."""
+    finders = list(sys.meta_path)
+    behind = finders[finders.index(finder) + 1 :] if finder in finders else finders
+    for other in behind:
+        find = getattr(other, "find_spec", None)
+        spec: ModuleSpec | None = None if find is None else find(name, path, target)
+        if spec is not None:
+            return spec
+    return None
 
 
-class _Telling:
-    """A ``loader`` that tells when it has run a module; in all else, the loader itself."""
+class Telling:
+    """A ``loader`` that tells when it has run a module, or that it has failed; in all else, the loader itself."""
 
-    def __init__(self, loader: Any, imported: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        loader: Any,
+        imported: Callable[[], None] | None = None,
+        failed: Callable[[BaseException], None] | None = None,
+    ) -> None:
         self._loader = loader
         self._told = imported
+        self._failed = failed
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
@@ -78,20 +88,26 @@ class _Telling:
             module.__loader__ = loader
         if spec is not None and spec.loader is self:
             spec.loader = loader
-        loader.exec_module(module)
-        if spec is not None:
-            spec._initializing = False  # what is told may need threads that use the module
-        self._told()
+        try:
+            loader.exec_module(module)
+        except BaseException as error:
+            if self._failed is not None:
+                self._failed(error)
+            raise
+        if self._told is not None:
+            if spec is not None:
+                spec._initializing = False  # what is told may need threads that use the module
+            self._told()
 
 
-def _as_importlib(function: Any) -> None:
+def as_importlib(function: Any) -> None:
     """Let warnings and tracebacks leave out this function's frame, as they do those of the import system around it."""
     assert isinstance(function, FunctionType)
     importlib_s = importlib.util.module_from_spec.__code__.co_filename
     function.__code__ = function.__code__.replace(co_filename=importlib_s)
 
 
-_as_importlib(_Telling.exec_module)
+as_importlib(Telling.exec_module)
 
 
 def is_imported(name: str) -> bool:

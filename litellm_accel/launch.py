@@ -1,7 +1,7 @@
 """Running another program in this process as ``python target …`` and ``python -m target …`` would, accelerated.
 
-Processes that the program forks are accelerated too. Processes it spawns anew (``multiprocessing``'s ``spawn``,
-``subprocess``) are not: nothing of this package runs at interpreter start.
+Processes that the program forks are accelerated too, and so are Python processes that it spawns anew and lets inherit
+its environment (``multiprocessing``'s ``spawn``, ``subprocess``), see ``spawned``.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ import shutil
 import sys
 import sysconfig
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import BYTECODE_SUFFIXES, SourceFileLoader
 from pathlib import Path
 from types import ModuleType, TracebackType
+
+from litellm_accel import spawned
 
 # Whose frames stand between ours and a program's first.
 _STARTERS = {__name__, "runpy", "importlib._bootstrap", "importlib._bootstrap_external"}
@@ -46,9 +48,8 @@ class Program:
         if not getattr(sys.flags, "safe_path", False):
             # The interpreter has put there the place of our own command, the program shall find its own.
             sys.path[0] = os.getcwd() if self.is_module else str(Path(self.target).resolve().parent)
-        import litellm_accel
-
-        litellm_accel.accelerate()
+        spawned.begin()
+        spawned.accelerate_spawned(os.environ)
         try:
             if self.is_module:
                 runpy.run_module(self.target, run_name="__main__", alter_sys=True)
@@ -99,6 +100,24 @@ def find(target: str, arguments: Sequence[str], *, is_module: bool = False) -> P
             raise NotAProgram(f"{script} is not a Python program")
         target = script
     return Program(target, arguments, is_module)
+
+
+def with_workers(arguments: Sequence[str], environ: Mapping[str, str]) -> Sequence[str]:
+    """Return the ``arguments`` of LiteLLM's proxy with a worker for each core, unless they or ``environ`` say how many.
+
+    A proxy that reloads its code has one.
+    """
+    given = {argument.partition("=")[0] for argument in arguments}
+    if "NUM_WORKERS" in environ or not given.isdisjoint(("--num_workers", "--reload")):
+        return arguments
+    return [*arguments, "--num_workers", str(_cores())]
+
+
+def _cores() -> int:
+    """Return how many cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _is_python(script: str) -> bool:

@@ -15,13 +15,14 @@ PURE = "LITELLM_ACCEL_PURE"
 MAX_FAULTS = "LITELLM_ACCEL_MAX_FAULTS"
 PROOF = "LITELLM_ACCEL_PROOF"
 VERIFY = "LITELLM_ACCEL_VERIFY"
+GC = "LITELLM_ACCEL_GC"
 CONFIG = "LITELLM_ACCEL_CONFIG"
 ENABLED = "LITELLM_ACCEL_ENABLED"
 STATS = "LITELLM_ACCEL_STATS"
 VERBOSE = "LITELLM_ACCEL_VERBOSE"
 PREFIX = "LITELLM_ACCEL_"  # with the name of a component: the mode it is in
 # Read where they are needed.
-PLAIN = (PURE, MAX_FAULTS, PROOF, VERIFY, VERBOSE)
+PLAIN = (PURE, MAX_FAULTS, PROOF, VERIFY, VERBOSE, GC)
 TABLE = "litellm-accel"  # in a pyproject.toml, below ``tool``
 _TABLE = re.compile(rb"tool\s*\.\s*[\"']?litellm-accel")
 
@@ -30,6 +31,7 @@ _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"", "0", "false", "no", "off"})
 _RECORDED = "recorded"
 BACKGROUND = "background"
+FREEZE = "freeze"
 
 
 def pure() -> bool:
@@ -53,6 +55,11 @@ def demands_records() -> bool:
 def verifies() -> bool:
     """Return whether ``LITELLM_ACCEL_VERIFY=background`` asks for a proof beside the application."""
     return _asks(os.environ.get(VERIFY, ""))
+
+
+def freezes() -> bool:
+    """Return whether ``LITELLM_ACCEL_GC=freeze`` keeps a proxy's garbage collector from what was there at first."""
+    return os.environ.get(GC, "").lower() == FREEZE
 
 
 def verbose() -> bool:
@@ -89,6 +96,8 @@ def problems() -> list[str]:
         found.append(f"{PROOF}={os.environ[PROOF]!r} is not {_RECORDED!r}; records are demanded")
     if os.environ.get(VERIFY, "").lower() not in ("", BACKGROUND):
         found.append(f"{VERIFY}={os.environ[VERIFY]!r} is not {BACKGROUND!r}; nothing is verified")
+    if os.environ.get(GC, "").lower() not in ("", FREEZE):
+        found.append(f"{GC}={os.environ[GC]!r} is not {FREEZE!r}; the garbage collector is left as it is")
     return found
 
 

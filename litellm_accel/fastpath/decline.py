@@ -215,6 +215,17 @@ SETTING = Reason(
     "chat",
     "streaming",
 )
+CACHEABLE = Reason(
+    "a call that LiteLLM's cache may answer",
+    "With `litellm.cache`, asynchronous calls of a router with `cache_responses` are served, unless they stream or "
+    "pass arguments that control the cache (`cache`, `caching`, `cache_key`).",
+    "chat",
+)
+CACHED = Reason(
+    "an answer in the cache",
+    "LiteLLM answers from its cache. Nothing to do.",
+    "chat",
+)
 SETTINGS_CHANGING = Reason(
     "settings that are being changed",
     "Another thread is still looking at what has changed. Nothing to do.",
@@ -342,7 +353,8 @@ ROUTER_SETTING = Reason(
 )
 ROUTER_CACHE = Reason(
     "router cache",
-    "The router's cache is Redis, or of a class of somebody's own.",
+    "The router's cache is of a class of somebody's own; or it is Redis, and the call is a synchronous one, or the "
+    "installed LiteLLM (before 1.104) counts in Redis in another way.",
     "chat",
 )
 DEPLOYMENT_SETTING = Reason(
@@ -745,6 +757,16 @@ TOLD_MESSAGES = Reason(
 TOLD_MESSAGE_PARTS = Reason(
     "callbacks receive partly copied messages",
     "Parts of the messages are copies and others are not, and that differs from message to message.",
+    "learning",
+)
+CACHE_KEY = Reason(
+    "a key of LiteLLM's cache",
+    "A watched call was looked for in the cache under a key that its arguments do not explain.",
+    "learning",
+)
+CACHE_OTHER_RELEASE = Reason(
+    "this LiteLLM asks its cache otherwise",
+    "The installed release lacks the functions by which the fast path has the cache asked.",
     "learning",
 )
 TOLD_OTHER_RELEASE = Reason(

@@ -32,6 +32,7 @@ from litellm_accel.fastpath.plans.proof import Proof
 from litellm_accel.fastpath.plans.recorder import Recording, Replay, Reply
 from litellm_accel.fastpath.plans.slot import PlanSlot, State
 from litellm_accel.fastpath.plans.templates import InconclusiveRecording, Unrepeatable
+from litellm_accel.fastpath.response_cache import CONTROLS, Lookup
 from litellm_accel.fastpath.streams import opener, source
 from litellm_accel.fastpath.transport import outbound
 from litellm_accel.fastpath.transport.outbound import OutboundRequest
@@ -100,6 +101,9 @@ class Pipeline:
         streaming = bool(kwargs.get("stream"))
         if reason is None and kind in ("sync", "async") and self._is_counted(kwargs):
             reason = decline.COUNTED_BEFOREHAND
+        if reason is None and self.environment.litellm.cache is not None:
+            is_known = kind == "arouter" and not streaming and CONTROLS.isdisjoint(kwargs)
+            reason = None if is_known else decline.CACHEABLE
         if reason is None and streaming:
             reason = source.refusal()
         if reason is None and kind in ("sync", "async") and "max_tokens" in kwargs:
@@ -257,7 +261,7 @@ class Pipeline:
         headers: Iterable[str] = (),
         routed: Callable[[Any], Any] | None = None,
         passed: Any = None,
-        check: Callable[[Any, Any], None] | None = None,
+        check: comparison.Check | None = None,
     ) -> contextlib.AbstractContextManager[Recording]:
         """Learn from the stock call in the block, see ``learning``, or compare it, see ``comparison``."""
         slot = plans.get(place)
@@ -331,7 +335,11 @@ class Pipeline:
             if before is not None:
                 self._widen(plan, before, call.key)
                 plan.rewriting.take(before.rewriting)
-            made = plan if routed is None else routed(plan)
+            made: Any = plan if routed is None else routed(plan)
+            if recording.lookup is not None:
+                made.learn_cache(recording.lookup, call)
+            elif self.environment.litellm.cache is not None:
+                raise Unrepeatable(decline.CACHE_KEY)
             if recording.pictures is not None:
                 shown: Any
                 read = None if call.conversation is None else self.told_by(plan.rewriting)
@@ -636,8 +644,8 @@ class Call:
 
     ``conversation`` says more of messages that are not of the plainest. ``started`` is when the call began
     (``time.time()``), ``reported`` among which metadata a router's strategy has said how it chose, and what; None if it
-    has not. ``objects`` is what the notifier of its plan has read of what it passes. Where LiteLLM is not known,
-    ``slot`` serves it, which is at ``place`` among plans.
+    has not. ``objects`` is what the notifier of its plan has read of what it passes, ``lookup`` what LiteLLM's cache is
+    to be told of it. Where LiteLLM is not known, ``slot`` serves it, which is at ``place`` among plans.
     """
 
     __slots__ = (
@@ -646,6 +654,7 @@ class Call:
         "free",
         "key",
         "kwargs",
+        "lookup",
         "messages",
         "objects",
         "place",
@@ -672,6 +681,7 @@ class Call:
         self.started = started
         self.conversation = conversation
         self.objects: list[Any] | None = None
+        self.lookup: Lookup | None = None
         self.slot: PlanSlot | None = None
         self.place: tuple[dict[Any, Any], Any] | None = None
         self.reported: tuple[str, Any] | None = None

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import itertools
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
 from types import FunctionType, SimpleNamespace
@@ -45,7 +47,7 @@ class RouterHandler:
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
         self.routers = RouterStates()
-        self._running: set[Passage] = set()
+        self._running = RunningCalls()
 
     async def acompletion(self, router: Any, model: str, messages: Any, stream: bool = False, /, **kwargs: Any) -> Any:
         """Serve ``Router.acompletion``."""
@@ -97,7 +99,8 @@ class RouterHandler:
             pipeline.gate.decline(decline.DEPLOYMENT_FULL)
         elif await self._achecked(deployment):
             checked = True
-            post = pipeline.ready(outbound.aprepare, plan, call)
+            if await self._is_due(routed, call):
+                post = pipeline.ready(outbound.aprepare, plan, call)
         if post is None:
             with pipeline.connecting(plan):
                 pinned = self.routers.pinned(router, deployment, call.reported, checked=checked)
@@ -130,10 +133,13 @@ class RouterHandler:
             if limit is not None:
                 limit.release()
         passage.made(result, told, None if told is None else functools.partial(routed.dispatch, told, told.adispatch))
+        if call.lookup is not None:
+            await call.lookup.keep(result)
         router.success_calls[routed.model] += 1
         if post.log is not None:
             post.log.after(post.body, reply)
-        routed.count(router, result)
+        if not known.shares:
+            routed.count(router, result)
         if stream:
             routed.mark(result)
         elif told is None:
@@ -142,9 +148,14 @@ class RouterHandler:
             )
         else:
             routed.dispatch(told, told.adispatch)
+        if known.shares:
+            await routed.acount(router, model, result)
         if post.log is not None:
             post.log.last(post.body, reply)
-        known.finish(router, model, result)
+        if known.shares:
+            await known.afinish(router, model, result)
+        else:
+            known.finish(router, model, result)
         pipeline.gate.serve()
         return result
 
@@ -273,8 +284,13 @@ class RouterHandler:
             if known is None:
                 pipeline.gate.decline(decline.ROUTER_CLASS)
                 return None
-            if known.reason is not None:
-                pipeline.gate.decline(known.reason)
+            reason = known.reason
+            if known.shares and kind == "router":
+                reason = decline.ROUTER_CACHE
+            elif router.cache_responses is not True and pipeline.environment.litellm.cache is not None:
+                reason = decline.CACHEABLE  # LiteLLM asks no cache, and keeps the answer in it
+            if reason is not None:
+                pipeline.gate.decline(reason)
                 return None
             known.forgotten = pipeline.forget(known.plans, known.forgotten)
             if not known.plans and not pipeline.should_record(call):
@@ -302,6 +318,15 @@ class RouterHandler:
             self.pipeline.gate.decline(decline.DEPLOYMENT_CHANGED)
             return None
         return routed
+
+    async def _is_due(self, routed: RoutedPlan, call: Call) -> bool:
+        """Return whether ``call`` is to be sent: the answer is not in LiteLLM's cache."""
+        if routed.cached is None:
+            return True
+        call.lookup = await routed.cached.look_up(call)
+        if call.lookup is None:
+            self.pipeline.gate.decline(decline.CACHED)
+        return call.lookup is not None
 
     async def _achecked(self, deployment: Any) -> bool:
         """Return whether strategies let ``deployment`` be called, having counted the call; stock is refused again."""
@@ -363,7 +388,7 @@ class RouterHandler:
         check = None
         slot = known.plans.get(place)
         if slot is not None and slot.state is State.PROVING:
-            check = Bookkeeping(self._running, known, router, group, slot.made, deployment, is_async)
+            check = Bookkeeping(self._running, known, router, group, call, slot.made, deployment, is_async)
         return self.pipeline.watching(
             known.plans, place, call, params.get("extra_headers") or (), routed, params, check
         )
@@ -412,38 +437,67 @@ class RouterHandler:
             return None
 
 
+class RunningCalls:
+    """The calls of routers that have begun and have not ended."""
+
+    def __init__(self) -> None:
+        self._calls: set[Passage] = set()
+        self._numbers = itertools.count(1)
+        self._last = 0  # the number of the call that has begun last
+
+    def add(self, call: Passage) -> None:
+        """Note that ``call`` begins."""
+        self._last = next(self._numbers)
+        self._calls.add(call)
+
+    def discard(self, call: Passage) -> None:
+        """Note that ``call`` has ended."""
+        self._calls.discard(call)
+
+    def alone(self) -> Callable[[], bool]:
+        """Return what tells whether one call alone has been running since, and no other has come and gone."""
+        was_alone, since = len(self._calls) == 1, self._last
+        return lambda: was_alone and self._last == since
+
+
 class Bookkeeping:
     """What a router counts of a call that is compared, and adds to its result, see ``comparison``.
 
-    ``running`` are the calls of routers that have not ended. Where there are others it may count more meanwhile.
+    Where others of the ``running`` calls are routers', too, or other processes count in the same Redis, it may count
+    more meanwhile.
     """
 
     def __init__(
         self,
-        running: set[Passage],
+        running: RunningCalls,
         known: RouterState,
         router: Any,
         group: str,
+        call: Call,
         routed: RoutedPlan,
         deployment: Any,
         is_async: bool,
     ) -> None:
-        self._running = running
         self._known = known
         self._router = router
         self._group = group
+        self._call = call
         self._deployment = deployment
         self._is_async = is_async
-        self._others = set(running)
+        self._is_alone = running.alone()
         self._minute = chat.minute()
         self._before = routed.counts(router)
 
-    def __call__(self, routed: RoutedPlan, result: Any) -> None:
-        """Raise ``Differs`` if the fast path would count or add something else, ``InconclusiveRecording`` if that
-        cannot be told."""
+    def __call__(self, routed: RoutedPlan, result: Any, lookup: Any) -> None:
+        """Raise ``Differs`` if the fast path would count, add or look up something else, ``InconclusiveRecording`` if
+        that cannot be told."""
+        if (lookup is None) is not (routed.cached is None):
+            raise Differs("whether the cache is asked")
+        if routed.cached is not None:
+            routed.cached.require(lookup, self._call)
         if not routed.is_of(self._deployment) or chat.minute() != self._minute:
             raise InconclusiveRecording(decline.DEPLOYMENT_OR_MINUTE)
-        is_alone = len(self._others) == 1 and self._running == self._others
+        is_alone = self._is_alone() and not self._known.shares
         now = routed.counts(self._router)
         for name, count in routed.counted_for(result, self._is_async).items():
             counted = now[name] - self._before[name]

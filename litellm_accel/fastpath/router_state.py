@@ -19,6 +19,7 @@ from litellm_accel.fastpath.plans import recorder
 from litellm_accel.fastpath.plans.maker import FIRST_ATTEMPT
 from litellm_accel.fastpath.plans.slot import PlanSlot
 from litellm_accel.fastpath.plans.templates import Unrepeatable
+from litellm_accel.fastpath.response_cache import CachedKind
 from litellm_accel.hot import chat, watch
 from litellm_accel.stock import guard
 
@@ -73,6 +74,12 @@ class RouterStates:
         self.metrics = importlib.import_module("litellm.router_utils.router_callbacks.track_deployment_metrics")
         self.cache = importlib.import_module("litellm.caching.dual_cache").DualCache
         self.memory_cache = importlib.import_module("litellm.caching.in_memory_cache").InMemoryCache
+        self.redis_caches = (
+            importlib.import_module("litellm.caching.redis_cache").RedisCache,
+            importlib.import_module("litellm.caching.redis_cluster_cache").RedisClusterCache,
+        )
+        # By which later releases count in Redis as well.
+        self.counts_usage = hasattr(self.module.Router, "_increment_deployment_usage")
         # LiteLLM before 1.103 has semaphores instead, which nobody can look into.
         limits = importlib.import_module("litellm.router_utils.client_initalization_utils")
         self.limit = getattr(limits, "MaxParallelRequestsLimit", None)
@@ -152,6 +159,8 @@ class RouterState:
         for index, deployment in enumerate(router.model_list):
             self._watch_within(f"deployment {index}", deployment)
         self.watch.mark()
+        #: Whether other processes count in the same Redis.
+        self.shares = getattr(cache, "redis_cache", None) is not None
         self.reason = self._judge(routers, router)
 
     def _watch_within(self, name: str, held: Any) -> None:
@@ -174,6 +183,15 @@ class RouterState:
                 headers.setdefault(name, value)
         headers.update(FIRST_ATTEMPT)
 
+    async def afinish(self, router: Any, group: str, result: Any) -> None:
+        """As ``finish``, where what is left of a limit is known to Redis."""
+        headers = result._hidden_params["additional_headers"]
+        headers["x-litellm-model-group"] = group
+        for name, value in (await router.get_remaining_model_group_usage(group)).items():
+            if value is not None:
+                headers.setdefault(name, value)
+        headers.update(FIRST_ATTEMPT)
+
     def _tally(self, router: Any, group: str, info: Any) -> Any:
         deployments = [
             (model["model_info"]["id"], model["litellm_params"]["model"])
@@ -193,12 +211,12 @@ class RouterState:
             return decline.ROUTING_STRATEGY.of(strategy if type(strategy) is str else type(strategy).__name__)
         if router.default_priority is not None:
             return decline.ROUTER_SETTING.of("default_priority")
-        if router.cache_responses:
-            return decline.ROUTER_SETTING.of("cache_responses")
         if routers.limit is None and router.default_max_parallel_requests is not None:
             return decline.ROUTER_SETTING.of("default_max_parallel_requests")
         cache = router.cache
-        if type(cache) is not routers.cache or cache.redis_cache is not None:
+        if type(cache) is not routers.cache:
+            return decline.ROUTER_CACHE
+        if self.shares and (type(cache.redis_cache) not in routers.redis_caches or not routers.counts_usage):
             return decline.ROUTER_CACHE
         if type(cache.in_memory_cache) is not routers.memory_cache:
             return decline.ROUTER_CACHE
@@ -258,6 +276,12 @@ class RoutedPlan:
         self._succeeded = routers.metrics.increment_deployment_successes_for_current_minute
         self._mark = routers.mark
         self._router = routers.module.Router
+        self._group = group
+        self.cached: CachedKind | None = None
+
+    def learn_cache(self, handler: Any, call: Any) -> None:
+        """Learn from LiteLLM's ``handler`` of a ``call`` how its cache is asked. Raises ``Unrepeatable``."""
+        self.cached = CachedKind(handler, call, self._group)
 
     def is_of(self, deployment: Any) -> bool:
         """Return whether this is the plan of ``deployment``: equal ones have the same identifier, and the same plan."""
@@ -271,6 +295,18 @@ class RoutedPlan:
             tokens, requests = self._keys
             memory.increment_cache(tokens.format(current_minute=minute), _tokens(result))
             memory.increment_cache(requests.format(current_minute=minute), 1)
+
+    async def acount(self, router: Any, group: str, result: Any) -> None:
+        """As ``count``, in Redis as well."""
+        if self.counted:
+            await router._increment_deployment_usage(
+                deployment_id=self.model_id,
+                deployment_name=self.model,
+                model_group=group,
+                total_tokens=_tokens(result),
+                rpm_increment=1,
+                parent_otel_span=None,
+            )
 
     def counts(self, router: Any) -> dict[str, int]:
         """Return what ``router`` has counted of this deployment, by name."""

@@ -46,6 +46,7 @@ _BORROWED = (sys.stdlib_module_names - _INSTRUMENTS) | {
     "multidict",
     "propcache",
     "pydantic_core",
+    "redis",
     "sniffio",
     "tiktoken",
     "tokenizers",

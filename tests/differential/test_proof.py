@@ -19,9 +19,11 @@ from fastpath_switch import LISTS, Switch, without_callbacks
 from litellm_accel._backend import load
 from litellm_accel.fastpath.admission.environment import Environment
 from litellm_accel.fastpath.notify import payload
+from litellm_accel.fastpath.passage import Passage
 from litellm_accel.fastpath.plans import comparison
 from litellm_accel.fastpath.plans.proof import Differs, Proof, Trial
 from litellm_accel.fastpath.plans.slot import PlanSlot
+from litellm_accel.fastpath.router import RunningCalls
 from litellm_accel.fastpath.router_state import RoutedPlan, RouterState
 from litellm_accel.fastpath.streams import builder
 from litellm_accel.fastpath.streams import source as stream_source
@@ -661,6 +663,19 @@ def test_the_environment_can_ask_for_verify(unproven: None, monkeypatch: pytest.
         assert begun == [["chat", "streaming"]]
     with records.proving("chat"), records.proving("streaming"), litellm_accel.accelerated():
         assert len(begun) == 1  # there is nothing to prove
+
+
+def test_a_router_call_that_comes_and_goes_beside_a_compared_one_is_noticed() -> None:
+    running = RunningCalls()
+    compared, other = (Passage(lambda: None, lambda error: None) for _ in range(2))
+    running.add(compared)
+    is_alone = running.alone()
+    assert is_alone()
+    running.add(other)
+    assert not is_alone() and not running.alone()()
+    running.discard(other)
+    assert not is_alone()  # it may have been counted meanwhile
+    assert running.alone()()
 
 
 # --- a LiteLLM that nobody knows --------------------------------------------------------------------------------------

@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from click.testing import CliRunner
 
-from litellm_accel import cli, launch
+from litellm_accel import cli, launch, spawned
 from litellm_accel._backend import Backend
 
 # What the installed script does, without LiteLLM.
@@ -185,6 +186,76 @@ def test_main_can_be_pickled_and_spawned(here: Path, command: str) -> None:
     assert same(command, "app.py").stdout == "True\n[2, 3]\n"
 
 
+SPAWNING = """\
+import subprocess, sys
+shown = "print('litellm_accel.activation' in sys.modules, [p for p in sys.path if 'litellm-accel-' in p])"
+for more in sys.argv[1:]:
+    code = f"import sys; {more}; {shown}"
+    print(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout, end="")
+"""
+
+
+@pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder of its own for temporary files, and a made-up LiteLLM."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    (tmp_path / "made-up" / "litellm").mkdir(parents=True)
+    (tmp_path / "made-up" / "litellm" / "__init__.py").write_text("")
+    return tmp_path
+
+
+def path(*places: Path | str) -> str:
+    return os.pathsep.join([*map(str, places), str(Path(cli.__file__).parent.parent)])
+
+
+def test_spawned_processes_are_accelerated_when_they_import_litellm(here: Path, command: str, apart: Path) -> None:
+    (here / "app.py").write_text(SPAWNING)
+    asked = ("app.py", "pass", "import litellm")
+    assert python(*asked, PYTHONPATH=path(apart / "made-up")).stdout == "False []\nFalse []\n"
+    ran = python(command, "run", *asked, PYTHONPATH=path(apart / "made-up"))
+    assert ran.stdout == "False []\nTrue []\n"
+
+
+def test_spawned_processes_keep_their_own_sitecustomize(here: Path, command: str, apart: Path) -> None:
+    (here / "app.py").write_text(SPAWNING)
+    (apart / "made-up" / "sitecustomize.py").write_text("import sys; sys.known = __file__")
+    ran = python(command, "run", "app.py", "print(sys.known)", PYTHONPATH=path(apart / "made-up"))
+    assert ran.stdout == f"{apart / 'made-up' / 'sitecustomize.py'}\nFalse []\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="folders for temporary files are each user's own")
+def test_a_folder_of_somebody_else_s_is_not_used(apart: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(apart / "temporary"))
+    environ = {"PYTHONPATH": "/before"}
+    spawned.accelerate_spawned(environ)
+    folder = apart / "temporary" / f"litellm-accel-{os.getuid()}"
+    assert environ["PYTHONPATH"] == f"{folder}{os.pathsep}/before"
+    folder.chmod(0o777)
+    environ = {}
+    spawned.accelerate_spawned(environ)
+    assert environ["PYTHONPATH"] != str(folder)
+    assert Path(environ["PYTHONPATH"], "sitecustomize.py").exists()
+
+
+def test_workers_by_cores_unless_somebody_says_how_many() -> None:
+    cores = str(launch._cores())
+    assert launch.with_workers(("--port", "1"), {}) == ["--port", "1", "--num_workers", cores]
+    for given in (("--num_workers", "3"), ("--num_workers=3",), ("--reload",)):
+        assert launch.with_workers(given, {}) == given
+    assert launch.with_workers((), {"NUM_WORKERS": "2"}) == ()
+
+
+def test_proxy_is_litellms_own_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NUM_WORKERS", raising=False)
+    given = ["--config", "x.yaml", "--num_workers", "1", "--detailed_debug"]
+    for options, collector in (([], "freeze"), (["--gc", "stock"], "")):
+        monkeypatch.setenv("LITELLM_ACCEL_GC", "")
+        program = cli.proxy.main([*options, *given], standalone_mode=False)
+        assert (Path(program.target).stem, list(program.arguments)) == ("litellm", given)
+        assert os.environ["LITELLM_ACCEL_GC"] == collector
+
+
 def test_console_script_on_path(here: Path, command: str, tmp_path: Path) -> None:
     script = tmp_path / "bin" / "some-tool"
     script.write_text(f"#!{sys.executable}\nimport sys; print(sys.argv, sys.path[0]); sys.exit(5)\n")
@@ -234,7 +305,7 @@ def test_python_dash_m_runs_a_program(here: Path) -> None:
 def test_help_imports_nothing_heavy(command: str) -> None:
     ran = python("-X", "importtime", command, "--help")
     assert ran.returncode == 0
-    for name in ("run", "status", "doctor", "demo"):
+    for name in ("run", "proxy", "status", "doctor", "demo"):
         assert f"\n  {name} " in ran.stdout
     imported = {line.rpartition("|")[2].strip() for line in ran.stderr.splitlines()}
     assert "click" in imported

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
-from litellm_accel.fastpath import decline
+from litellm_accel.fastpath import decline, response_cache
 from litellm_accel.fastpath.admission.callback_placing import placing
 from litellm_accel.fastpath.decline import Why
 from litellm_accel.hot import watch
@@ -121,6 +121,12 @@ _OWN: dict[str, frozenset[str]] = {
     "litellm.integrations.datadog.datadog_llm_obs.DataDogLLMObsLogger": frozenset(),
     "litellm.integrations.SlackAlerting.slack_alerting.SlackAlerting": frozenset(),
     "litellm._service_logger.ServiceLogging": frozenset(),
+    "litellm.integrations.shadow_eval_logger.ShadowEvalLogger": frozenset(),
+    # Looks at calls of Anthropic's kind alone.
+    "litellm.proxy.hooks.autorouter_baseline_cache.AutoRouterBaselineCache": frozenset(
+        ["async_pre_call_deployment_hook"]
+    ),
+    "litellm.proxy.hooks.proxy_track_cost_callback._ProxyDBLogger": frozenset(),
     "litellm.proxy.hooks.cache_control_check._PROXY_CacheControlCheck": frozenset(),
     # Runs code if the metadata say so, which a key does not admit.
     "litellm.proxy.hooks.litellm_skills.main.SkillsInjectionHook": frozenset(
@@ -285,7 +291,8 @@ class CallbackPolicy:
 
     def _refusal(self, name: str, callback: Any) -> Why | None:
         if isinstance(callback, str):
-            return None if name == "callbacks" and self._is_settled(callback) else decline.CALLBACK.of(callback)
+            is_known = callback == response_cache.NAME or (name == "callbacks" and self._is_settled(callback))
+            return None if is_known else decline.CALLBACK.of(callback)
         if not self._can_be_placed():
             return decline.CALLBACK_PLACES
         kind = type(callback)
@@ -357,7 +364,7 @@ class CallbackPolicy:
     def _is_deaf(self, callback: Any) -> bool:
         """Return whether successes mean nothing to ``callback``: LiteLLM passes it by, or has nothing to call in it."""
         if callable(callback) or isinstance(callback, str):
-            return False
+            return type(callback) is str and callback == response_cache.NAME
         return not self._is_logger(callback) or all(
             getattr(type(callback), name, None) is getattr(self._logger, name, None) and name not in vars(callback)
             for name in _HEARD  # of which other releases lack some

@@ -26,6 +26,7 @@ from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.admission.callbacks import EARLY, FAILURE, SUCCESS, CallbackPolicy
 from litellm_accel.fastpath.decline import Why
 from litellm_accel.fastpath.notify.log_records import LoggerLevels
+from litellm_accel.fastpath.response_cache import ResponseCaches
 from litellm_accel.hot import watch
 from litellm_accel.import_watch import is_being_imported
 from litellm_accel.stock.guard import is_stock
@@ -375,6 +376,7 @@ class Environment:
         self.listening = False
         self.listeners = CallbackPolicy()
         self.levels = LoggerLevels()
+        self._caches = ResponseCaches()
         self._lock = threading.Lock()
         os.register_at_fork(after_in_child=self._lock._at_fork_reinit)  # type: ignore[attr-defined]
         self._looking: int | None = None  # the thread that looks at what has changed
@@ -617,6 +619,8 @@ class Environment:
             return
         default = self._defaults[name]
         value = getattr(self.litellm, name, default)
+        if name == "cache" and self._caches.knows(value):
+            return
         if isinstance(value, ModuleType):
             return  # a submodule has taken the name
         if value != default or type(value) is not type(default):

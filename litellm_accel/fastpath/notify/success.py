@@ -53,6 +53,8 @@ _PRICED: dict[str, Any] = {"cost_breakdown": None, "billed_token_rates": None, "
 _COSTS = ("input_cost", "output_cost", "total_cost", "original_cost")
 _PRICED_LATER = frozenset(("zero_cost_diagnostic", "response_cost_failure_debug_information"))
 _MESSAGES = ("input", "messages")
+# Under which key LiteLLM has looked for the answer in its cache.
+_CACHE_KEY = "preset_cache_key"
 _CALL_ID, _TRACE_ID, _LOGGING = "litellm_call_id", "litellm_trace_id", "litellm_logging_obj"
 _FRESH_ID = "fresh identifier"
 # Among the metadata: how a router's strategy chose the deployment.
@@ -113,6 +115,7 @@ class ObservedCall:
             _CALL_ID: self.known[_CALL_ID],
             _TRACE_ID: self.known[_TRACE_ID],
             _TEXT: self.details.get(_TEXT),
+            _CACHE_KEY: getattr(self.known.get("llm_caching_handler"), _CACHE_KEY, None),
         }
 
     def told_state(self) -> SnapshotNode:
@@ -232,6 +235,8 @@ class CallDiff:
             return (template.SLOT, name)
         if name == _TEXT:
             return (template.SLOT, _TEXT)
+        if name == _CACHE_KEY and one is not None and two is not None:
+            return (template.SLOT, _CACHE_KEY)
         if name == _HEADERS and one is not None:
             return self.headers(one, two)
         if name in _MESSAGES and type(one) is SnapshotNode:
@@ -540,7 +545,7 @@ class LearnedCall:
     call."""
 
     #: Slots of what is known of a call when it is sent.
-    early: ClassVar[tuple[str, ...]] = ("start", "sent", _CALL_ID, _TRACE_ID, _FRESH_ID, REPORT, _LOGGING)
+    early: ClassVar[tuple[str, ...]] = ("start", "sent", _CALL_ID, _TRACE_ID, _FRESH_ID, REPORT, _LOGGING, _CACHE_KEY)
 
     def __init__(self, feeds: NotifierFactory, pair: CallDiff) -> None:
         self._feeds = feeds
@@ -582,6 +587,7 @@ class LearnedCall:
             "sent": datetime.datetime.now(),
             _CALL_ID: arguments.get(_CALL_ID) or chat.fresh_id(),
             _TRACE_ID: arguments.get(_TRACE_ID) or chat.fresh_id(),
+            _CACHE_KEY: None if call.lookup is None else call.lookup.key,
             **self._objects(),
         }
         return self._begin(call.told_messages, arguments, call.objects, slots)

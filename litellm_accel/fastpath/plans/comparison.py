@@ -32,6 +32,8 @@ from litellm_accel.fastpath.plans.templates import InconclusiveRecording, Unrepe
 from litellm_accel.fastpath.streams import opener
 from litellm_accel.fastpath.transport import outbound
 
+Check = Callable[[Any, Any, Any], None]
+
 # Headers that aiohttp adds.
 _AIOHTTPS = frozenset(("accept", "accept-encoding", "connection", "content-length", "cookie", "host", "user-agent"))
 
@@ -223,11 +225,11 @@ def comparing(
     plans: dict[Any, PlanSlot],
     place: Any,
     call: Any,
-    check: Callable[[Any, Any], None] | None = None,
+    check: Check | None = None,
 ) -> Iterator[Recording]:
     """Compare the stock call in the block, whose ``result`` is put into the recording, with the plan at ``place``.
 
-    ``check``, given what holds the plan and stock's result, raises ``Differs`` or
+    ``check``, given what holds the plan, stock's result and its handler of the cache, raises ``Differs`` or
     ``InconclusiveRecording``.
     """
     slot = plans[place]
@@ -257,14 +259,14 @@ def comparing(
 def _difference(
     comparison: Comparison,
     slot: PlanSlot,
-    check: Callable[[Any, Any], None] | None,
+    check: Check | None,
     fault: Callable[[BaseException], None],
 ) -> str | None:
     """Return in what a call differs, or None. Raises ``InconclusiveRecording``."""
     try:
         comparison.judge()
         if check is not None:
-            check(slot.made, comparison.result)
+            check(slot.made, comparison.result, comparison.lookup)
         return None
     except InconclusiveRecording:
         raise

@@ -174,7 +174,7 @@ class Recording:
     if the provider's SDK had a hand in it. ``client_guard`` are what LiteLLM's functions for them were called with and
     returned. ``is_sending`` tells whether a request has been about to leave. ``heard`` are the log records of the call,
     ``listens`` whether they are all.
-    ``trace`` is whose functions have run.
+    ``trace`` is whose functions have run, ``lookup`` LiteLLM's handler of its cache, if that was asked.
     If successes are told of, also ``pictures``: of what LiteLLM's ``Logging`` object holds for them and of what the
     call was given. Of a call that ``streams``, the body is left to stock, and ``stream`` is LiteLLM's stream, whose
     parts the pictures show.
@@ -197,6 +197,7 @@ class Recording:
         self.result: Any = None
         self.clients: list[tuple[FunctionType, tuple[Any, ...], Any]] = []
         self.fault: Exception | None = None
+        self.lookup: Any = None
 
     def take(self, request: httpx.Request) -> Reply | None:
         if self.pictures is not None and not self.sent:
@@ -222,6 +223,9 @@ class Recording:
 
     def note(self, logging: Any, result: Any) -> None:
         """Keep what ``logging`` holds now that its call has succeeded."""
+        handler = getattr(logging, "llm_caching_handler", None)
+        if self.live and getattr(handler, "preset_cache_key", None) is not None:
+            self.lookup = handler
         if self.live and self.pictures is not None and self.pictures.state is None:
             self.text = logging.model_call_details.get("original_response")
             if self.streams:
@@ -235,7 +239,7 @@ class Recording:
     def forget(self) -> None:
         """Let go of all: tasks that were begun meanwhile may hold this recording for long, with their context."""
         self.trace.end()
-        self.stream = self.pictures = self.conversion = self.pricing = self.result = None
+        self.stream = self.pictures = self.conversion = self.pricing = self.result = self.lookup = None
         self.sent.clear()
         self.heard.clear()
         self.clients.clear()

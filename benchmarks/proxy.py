@@ -1,0 +1,182 @@
+"""What a chat request through LiteLLM's proxy costs its worker, stock and accelerated in turn.
+
+    python -m benchmarks.proxy --python ENVIRONMENT/bin/python [--of key,database,redis] [--set LITELLM_ACCEL_GC=freeze]
+
+ENVIRONMENT holds ``litellm[proxy]``. One worker, 20 connections, ten deployments, answers of the embedded provider.
+Both proxies run all the time, and are asked in turn; what counts is the processor time of the worker's process. Redis
+and Postgres are those of ``tests/proxy``. Not one of asv's: it takes a minute for each row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from litellm_accel.provider import Provider
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+gateways: Any = importlib.import_module("proxy.gateways")  # which is the tests'
+
+_CONNECTIONS = 20
+_DEPLOYMENTS = 10
+_WARMING = 400  # requests after which ten deployments are learned and shown equal
+_TICKS = os.sysconf("SC_CLK_TCK")
+_COMMAND = ("litellm", "--config", "config.yaml", "--host", "127.0.0.1", "--port", "{port}")
+_VIRTUAL = "sk-virtual-of-the-benchmark"
+_ROWS = ("key", "database", "redis")
+
+
+@dataclass
+class Round:
+    """One load on one proxy: processor time of its worker a request, requests a second, and latencies."""
+
+    milliseconds: float
+    per_second: float
+    p50: float
+    p99: float
+
+
+@dataclass
+class Row:
+    """The rounds of both proxies, and how much less processor time an accelerated request takes (medians)."""
+
+    name: str
+    stock: list[Round]
+    accelerated: list[Round]
+    served: int
+    ratio: float
+
+
+def settings(kind: str, provider: Provider, redis: int, database: str) -> str:
+    limits = ", rpm: 1000000, tpm: 1000000000" if kind == "redis" else ""
+    lines = ["model_list:"]
+    for number in range(_DEPLOYMENTS):
+        params = f"model: openai/gpt-4o-mini, api_base: '{provider.url}', api_key: sk-{number}{limits}"
+        lines += ["  - model_name: gpt", f"    litellm_params: {{{params}}}", f"    model_info: {{id: d-{number}}}"]
+    lines += ["general_settings:", f"  master_key: {gateways.KEY}"]
+    if kind == "database":
+        lines += [f"  database_url: {database}"]
+    if kind == "redis":
+        address = f"host: 127.0.0.1, port: {redis}"
+        lines += [f"router_settings: {{redis_host: 127.0.0.1, redis_port: {redis}}}"]
+        lines += [f"litellm_settings: {{cache: true, cache_params: {{type: redis, {address}}}}}"]
+    return "\n".join(lines)
+
+
+@contextmanager
+def pair(kind: str, folder: Path, extra: Mapping[str, str]) -> Iterator[tuple[Any, Any, str]]:
+    """Yield a stock proxy and an accelerated one, and the key to ask them with."""
+    with ExitStack() as stack:
+        provider = stack.enter_context(Provider())
+        made = stack.enter_context(gateways.database(folder / "database")) if kind == "database" else None
+        started = []
+        for name in ("stock", "accelerated"):
+            place = folder / name
+            place.mkdir(parents=True)
+            redis = stack.enter_context(gateways.redis_server(place)) if kind == "redis" else 0
+            environment = {} if made is None else made.fresh(name)
+            text = settings(kind, provider, redis, environment.get("DATABASE_URL", ""))
+            (place / "config.yaml").write_text(text)
+            is_accelerated = name == "accelerated"
+            more = {**environment, **extra} if is_accelerated else environment
+            gateway = gateways.Gateway(place, _COMMAND, more, accelerated=is_accelerated)
+            stack.callback(gateway.stop)
+            started.append(gateway)
+        for gateway in started:
+            gateway.wait()
+            if made is not None:
+                assert gateway.ask("POST", "/key/generate", {"key": _VIRTUAL})[0] == 200
+        yield started[0], started[1], gateways.KEY if made is None else _VIRTUAL
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the processor time that a process has had."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+async def load(gateway: Any, key: str, requests: int, salt: int) -> Round:
+    """Ask a proxy so many times by ``_CONNECTIONS`` connections, each as soon as it has its answer."""
+    left = iter(range(requests))
+    latencies: list[float] = []
+
+    async def client() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        for number in left:
+            content = f"question {salt} {number}"
+            body = json.dumps({"model": "gpt", "messages": [{"role": "user", "content": content}]}).encode()
+            head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: proxy\r\nAuthorization: Bearer {key}\r\n"
+            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            begun = time.perf_counter()
+            writer.write(head.encode() + body)
+            answer = (await reader.readuntil(b"\r\n\r\n")).lower()
+            await reader.readexactly(int(answer.partition(b"content-length:")[2].partition(b"\r\n")[0]))
+            latencies.append(time.perf_counter() - begun)
+            if not answer.startswith(b"http/1.1 200"):
+                raise RuntimeError(answer.decode("latin-1"))
+        writer.close()
+
+    used, begun = processor_seconds(gateway.pid), time.perf_counter()
+    await asyncio.gather(*(client() for _ in range(_CONNECTIONS)))
+    seconds = time.perf_counter() - begun
+    await asyncio.sleep(0.5)  # what is told and written afterwards is part of a request
+    used = processor_seconds(gateway.pid) - used
+    ranked = sorted(latencies)
+    middle, last = (ranked[int(len(ranked) * share)] * 1000 for share in (0.5, 0.99))
+    return Round(used / requests * 1000, requests / seconds, middle, last)
+
+
+async def measure(kind: str, rounds: int, requests: int, extra: Mapping[str, str]) -> Row:
+    """Return one row of the table."""
+    with tempfile.TemporaryDirectory() as folder, pair(kind, Path(folder), extra) as (stock, accelerated, key):
+        found: dict[str, list[Round]] = {"stock": [], "accelerated": []}
+        for number in range(rounds + 1):
+            for name, gateway in (("stock", stock), ("accelerated", accelerated)):
+                measured = await load(gateway, key, requests if number else _WARMING, number)
+                if number:
+                    found[name].append(measured)
+        one, two = (statistics.median(part.milliseconds for part in found[name]) for name in found)
+        return Row(kind, found["stock"], found["accelerated"], accelerated.served(), one / two)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--python", help="an interpreter with litellm[proxy]; else PROXY_TESTS_PYTHON")
+    parser.add_argument("--of", default=",".join(_ROWS), help=f"rows, of {', '.join(_ROWS)}")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--requests", type=int, default=400)
+    parser.add_argument("--set", action="append", default=[], help="NAME=VALUE in the accelerated proxy's environment")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    gateways.PYTHON = options.python or gateways.PYTHON
+    problem = gateways.missing()
+    if problem:
+        sys.exit(problem)
+    extra = dict(setting.split("=", 1) for setting in options.set)
+    rows = [asyncio.run(measure(kind, options.rounds, options.requests, extra)) for kind in options.of.split(",")]
+    if options.json:
+        print(json.dumps(list(map(asdict, rows)), indent=2))
+        return
+    for row in rows:
+        print(f"{row.name}: {row.ratio:.2f} x less processor time; served {row.served}")
+        for name in ("stock", "accelerated"):
+            for part in getattr(row, name):
+                print(f"  {name:12}{part.milliseconds:6.2f} ms {part.per_second:5.0f}/s", end=" ")
+                print(f"p50 {part.p50:.0f} ms, p99 {part.p99:.0f} ms")
+
+
+if __name__ == "__main__":
+    main()

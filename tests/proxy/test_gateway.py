@@ -1,0 +1,277 @@
+"""A stock proxy and an accelerated one, asked the same: answers, the provider's requests, tables and Redis are equal.
+
+Needs ``litellm[proxy]`` (PROXY_TESTS_PYTHON names an interpreter that has it), Redis and Postgres for what
+needs them. Run by ``-m slow``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from litellm_accel.provider import Provider
+from proxy import masks
+from proxy.gateways import KEY, Database, Gateway, database, database_is_missing, missing, redis_server
+
+pytestmark = pytest.mark.slow
+
+# After so many calls of one kind the fast path has learned it and shown it equal.
+_LEARNED = 8
+_CALLS = 16
+_FLUSH_SECONDS = 60
+_COMMAND = ("litellm", "--config", "config.yaml", "--host", "127.0.0.1", "--port", "{port}")
+
+
+class Side:
+    """One proxy with a provider, and what else it may need, of its own."""
+
+    def __init__(self, gateway: Gateway, provider: Provider) -> None:
+        self.gateway = gateway
+        self.provider = provider
+
+    def requests(self) -> Any:
+        """Return what the provider was asked, as it is compared."""
+        return [
+            (
+                request.method,
+                request.path,
+                [(name, masks.masked(value)) for name, value in request.headers],
+                request.body,
+            )
+            for request in self.provider.requests()
+            if request.method == "POST"  # the proxy looks for models when it starts, in tasks of their own
+        ]
+
+
+class Pair:
+    """A stock proxy and an accelerated one."""
+
+    def __init__(self, stock: Side, accelerated: Side) -> None:
+        self.stock = stock
+        self.accelerated = accelerated
+
+    def ask(self, method: str, path: str, body: Any = None, **how: Any) -> Any:
+        """Ask both, and return the answer, which must be the same."""
+        sides = self.stock, self.accelerated
+        one, two = (masks.answer(*side.gateway.ask(method, path, body, **how)) for side in sides)
+        assert two[0] == one[0], (two, one)
+        assert [found for found in zip_longest(one[1], two[1]) if found[0] != found[1]] == []
+        assert two == one
+        return one
+
+    def compare_requests(self) -> None:
+        """The provider was asked the same."""
+        assert self.accelerated.requests() == self.stock.requests()
+
+
+def chat(text: str, **more: Any) -> dict[str, Any]:
+    return {"model": "gpt", "messages": [{"role": "user", "content": text}], **more}
+
+
+def settings(provider: Provider, more: str = "", limits: str = "") -> str:
+    address = provider.at('plain{"profile": "openai"}')
+    return f"""
+model_list:
+  - model_name: gpt
+    litellm_params: {{model: openai/gpt-4o-mini, api_base: '{address}', api_key: sk-up{limits}}}
+    model_info: {{id: the-deployment}}
+  - model_name: failing
+    litellm_params: {{model: openai/gpt-4o-mini, api_base: '{provider.at("error-400")}', api_key: sk-up}}
+    model_info: {{id: the-failing-deployment}}
+general_settings:
+  master_key: {KEY}
+{more}
+"""
+
+
+Start = Callable[..., Pair]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Return what starts a pair: its settings, its command, and what gives each side's environment and settings."""
+    if problem := missing():
+        pytest.skip(problem)
+    with ExitStack() as stack:
+
+        def starts(
+            command: tuple[str, ...] = _COMMAND,
+            limits: str = "",
+            own: Callable[[str], tuple[dict[str, str], str]] = lambda side: ({}, ""),
+        ) -> Pair:
+            sides = []
+            for name in ("stock", "accelerated"):
+                folder = tmp_path / name
+                folder.mkdir()
+                provider = stack.enter_context(Provider())
+                environment, more = own(name)
+                (folder / "config.yaml").write_text(settings(provider, more, limits))
+                gateway = Gateway(folder, command, environment, accelerated=name == "accelerated")
+                stack.callback(gateway.stop)
+                sides.append(Side(gateway, provider))
+            with ThreadPoolExecutor() as threads:
+                list(threads.map(lambda side: side.gateway.wait(), sides))
+            return Pair(*sides)
+
+        yield starts
+
+
+def test_a_master_key(start: Start) -> None:
+    pair = start()
+    for number in range(_CALLS):
+        assert pair.ask("POST", "/v1/chat/completions", chat(f"hello {number}"))[0] == 200
+    pair.ask("POST", "/chat/completions", chat("with more", temperature=0.5, user="someone"))
+    pair.ask("POST", "/v1/chat/completions", b"{no json")
+    pair.ask("POST", "/v1/chat/completions", {"model": "gpt", "messages": "none"})
+    pair.ask("POST", "/v1/chat/completions", {**chat("unknown"), "model": "nothing"})
+    pair.ask("POST", "/v1/chat/completions", {**chat("fails"), "model": "failing"})
+    assert pair.ask("POST", "/v1/chat/completions", chat("nobody"), key="sk-wrong")[0] != 200
+    assert pair.ask("POST", "/v1/chat/completions", chat("nobody"), key=None)[0] != 200
+    pair.compare_requests()
+    assert pair.accelerated.gateway.served() >= _CALLS - _LEARNED
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    if problem := missing("litellm_proxy_extras") or database_is_missing():
+        pytest.skip(problem)
+    with database(tmp_path_factory.mktemp("postgres") / "server") as made:
+        yield made
+
+
+def spent(tables: Database, side: str) -> list[Any]:
+    return tables.rows(side).get("LiteLLM_SpendLogs", [])
+
+
+def test_a_database(start: Start, tables: Database) -> None:
+    def own(side: str) -> tuple[dict[str, str], str]:
+        environment = tables.fresh(side)
+        address = environment["DATABASE_URL"]
+        return {**environment, "PROXY_BATCH_WRITE_AT": "1"}, f"  database_url: {address}\n"
+
+    pair = start(own=own)
+    team = {"team_alias": "a team", "team_id": "the-team", "max_budget": 10}
+    assert pair.ask("POST", "/team/new", team)[0] == 200
+    assert pair.ask("POST", "/user/new", {"user_id": "the-user", "auto_create_key": False})[0] == 200
+    keys = {
+        "sk-of-the-user-1234567": {"user_id": "the-user", "metadata": {"tags": ["one", "two"]}},
+        "sk-of-the-team-1234567": {"team_id": "the-team", "max_budget": 5, "rpm_limit": 1000},
+    }
+    for key, more in keys.items():
+        assert pair.ask("POST", "/key/generate", {"key": key, **more})[0] == 200
+    for number, key in itertools.product(range(_CALLS), keys):
+        assert pair.ask("POST", "/v1/chat/completions", chat(f"hello {number}"), key=key)[0] == 200
+    for number in range(_CALLS):
+        metadata = {"tags": [f"tag {number % 2}"]}
+        asked = chat(f"tagged {number}", metadata=metadata, user=f"end user {number % 2}")
+        assert pair.ask("POST", "/v1/chat/completions", asked, key=next(iter(keys)))[0] == 200
+    pair.ask("POST", "/v1/chat/completions", {**chat("fails"), "model": "failing"}, key=next(iter(keys)))
+    pair.ask("POST", "/v1/chat/completions", chat("nobody"), key="sk-unknown-key-1234567")
+    for side in (pair.stock, pair.accelerated):  # whose answers say what has been written so far
+        assert side.gateway.ask("POST", "/key/block", {"key": next(iter(keys))})[0] == 200
+    assert pair.ask("POST", "/v1/chat/completions", chat("blocked"), key=next(iter(keys)))[0] != 200
+    pair.compare_requests()
+    assert pair.accelerated.gateway.served() >= 2 * (_CALLS - _LEARNED)
+
+    deadline = time.monotonic() + _FLUSH_SECONDS
+    sides = ("stock", "accelerated")
+    while time.monotonic() < deadline and any(len(spent(tables, side)) < 3 * _CALLS for side in sides):
+        time.sleep(1)
+    pair.stock.gateway.stop()  # which writes what is still to be written
+    pair.accelerated.gateway.stop()
+    one, two = (tables.rows(side) for side in sides)
+    assert len([row for row in two["LiteLLM_SpendLogs"] if row["status"] == "success"]) == 3 * _CALLS
+    differing = {
+        name: found
+        for name in sorted(one.keys() | two.keys())
+        if (found := masks.differences(name, one.get(name, []), two.get(name, [])))
+    }
+    assert differing == {}
+
+
+def redis_keys(port: int) -> Any:
+    """Return all keys of a Redis server with what they hold and for how many minutes."""
+
+    def ask(*command: str) -> str:
+        asked = ["redis-cli", "-p", str(port), *command]
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+
+    held = {}
+    for key in ask("keys", "*").splitlines():
+        kind, left = ask("type", key), int(ask("ttl", key))
+        value = masks.masked(ask("get", key)) if kind == "string" else ""
+        held[masks.masked(key)] = kind, left if left < 0 else round(left / 60), value
+    return held
+
+
+@pytest.mark.parametrize("what", ["router", "cache", "both"])
+def test_redis(start: Start, what: str, tmp_path: Path) -> None:
+    if problem := missing("redis"):
+        pytest.skip(problem)
+    if not shutil.which("redis-server"):
+        pytest.skip("no redis-server: apt-get install redis-server")
+    with ExitStack() as stack:
+        ports = {side: stack.enter_context(redis_server(tmp_path)) for side in ("stock", "accelerated")}
+
+        def own(side: str) -> tuple[dict[str, str], str]:
+            address = f"host: 127.0.0.1, port: {ports[side]}"
+            more = ""
+            if what != "cache":
+                more += f"router_settings: {{redis_host: 127.0.0.1, redis_port: {ports[side]}}}\n"
+            if what != "router":
+                more += f"litellm_settings: {{cache: true, cache_params: {{type: redis, ttl: 600, {address}}}}}\n"
+            return {}, more
+
+        pair = start(own=own, limits=", rpm: 1000, tpm: 1000000")
+        if time.time() % 60 > 35:
+            time.sleep(60 - time.time() % 60)  # what is counted in a minute is counted in one
+        for number in range(_CALLS):
+            assert pair.ask("POST", "/v1/chat/completions", chat(f"hello {number}"))[0] == 200
+        for number in range(2):
+            assert pair.ask("POST", "/v1/chat/completions", chat(f"hello {number}"))[0] == 200  # cached, perhaps
+        pair.compare_requests()
+        time.sleep(1)
+        assert redis_keys(ports["accelerated"]) == redis_keys(ports["stock"])
+        assert pair.accelerated.gateway.served() >= _CALLS - _LEARNED
+
+
+# Until a worker has imported LiteLLM, uvicorn takes it for dead after five seconds.
+_PATIENCE = "120"
+_SERVERS = {
+    "uvicorn": (*_COMMAND, "--num_workers", "2", "--timeout_worker_healthcheck", _PATIENCE),
+    "gunicorn": (*_COMMAND, "--num_workers", "2", "--run_gunicorn"),
+    "granian": (*_COMMAND, "--num_workers", "2", "--run_granian"),
+    "hypercorn": (*_COMMAND, "--run_hypercorn"),
+    "gunicorn-preload": (
+        *("gunicorn", "litellm.proxy.proxy_server:app", "--preload", "--workers", "2", "--bind", "127.0.0.1:{port}"),
+        *("--worker-class", "uvicorn.workers.UvicornWorker"),
+    ),
+    "uvicorn-alone": (
+        *("uvicorn", "litellm.proxy.proxy_server:app", "--workers", "2", "--host", "127.0.0.1", "--port", "{port}"),
+        *("--timeout-worker-healthcheck", _PATIENCE),
+    ),
+}
+
+
+@pytest.mark.parametrize("server", _SERVERS)
+def test_workers(start: Start, server: str) -> None:
+    own = lambda side: ({"CONFIG_FILE_PATH": "config.yaml"}, "")  # noqa: E731
+    if problem := missing(_SERVERS[server][0] if "gunicorn" not in server else "gunicorn"):
+        pytest.skip(problem)
+    pair = start(_SERVERS[server], own=own)
+    for number in range(4 * _CALLS):
+        one = masks.answer(*pair.stock.gateway.ask("POST", "/v1/chat/completions", chat(f"hello {number}")))
+        two = masks.answer(*pair.accelerated.gateway.ask("POST", "/v1/chat/completions", chat(f"hello {number}")))
+        assert (one[0], one[2]) == (two[0], two[2]) and one[0] == 200
+    workers = [report["chat"]["served"] for report in pair.accelerated.gateway.reports()]
+    assert sum(workers) >= _CALLS
