@@ -4,8 +4,8 @@ A release is supported if there is a file of constraints for it. Each gets an en
 What each showed when it was last tried is in docs/figures/matrix.json, and from there in docs/compatibility.md.
 
     python tools/matrix.py                      # all releases
-    python tools/matrix.py 1.108.14 1.106.12    # some of them
-    python tools/matrix.py --only verify        # without the tests
+    python tools/matrix.py 1.108.14 1.106.12    # some of them; the options come after
+    python tools/matrix.py --only verify        # without the tests; or `components`, what is active alone
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,11 @@ print(json.dumps({{"python": platform.python_version(), **versions}}))
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("releases", nargs="*", metavar="RELEASE", help="default: all that are supported")
-    parser.add_argument("--only", choices=["tests", "verify"], help="leave out the other")
-    parser.add_argument("--tests", default="tests", metavar="PATH", help="which tests; default: %(default)s")
+    parser.add_argument("--only", choices=["components", "tests", "verify"], help="leave out the others")
+    parser.add_argument("--tests", nargs="+", default=["tests"], metavar="PATH", help="which tests; default: all")
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, metavar="FILE", help="default: docs/figures/matrix.json"
+    )
     chosen = parser.parse_args()
     supported = sorted((path.stem for path in (ROOT / "constraints").glob("*.txt")), key=_order, reverse=True)
     if unknown := set(chosen.releases) - set(supported):
@@ -44,17 +47,17 @@ def main() -> int:
     is_good = True
     for release in chosen.releases or supported:
         print(f"=== LiteLLM {release}", flush=True)
-        tests = None if chosen.only == "verify" else chosen.tests
-        found = tried(release, tests, with_verify=chosen.only != "tests")
-        results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+        tests = chosen.tests if chosen.only in (None, "tests") else None
+        found = tried(release, tests, with_verify=chosen.only in (None, "verify"))
+        results = json.loads(chosen.results.read_text(encoding="utf-8")) if chosen.results.exists() else {}
         results[release] = {**results.get(release, {}), **found}
         ordered = {name: results[name] for name in sorted(results, key=_order, reverse=True)}
-        RESULTS.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
+        chosen.results.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
         is_good = is_good and passed(found)
     return 0 if is_good else 1
 
 
-def tried(release: str, tests: str | None, with_verify: bool) -> dict[str, Any]:
+def tried(release: str, tests: Sequence[str] | None, with_verify: bool) -> dict[str, Any]:
     """Return what a release shows: the day, versions, components, and how tests and verify went, where asked for."""
     environment = ROOT / f".venv-{release}"
     subprocess.run(["make", "--no-print-directory", "build", f"RELEASE={release}", f"VENV={environment}"], check=True)
@@ -81,10 +84,10 @@ def passed(found: Mapping[str, Any]) -> bool:
     return not counts.get("failed") and not any(component["different"] for component in verified.values())
 
 
-def _tested(programs: Path, tests: str) -> dict[str, int]:
+def _tested(programs: Path, tests: Sequence[str]) -> dict[str, int]:
     with tempfile.TemporaryDirectory() as directory:
         report = Path(directory) / "report.xml"
-        arguments = ["--quiet", "--numprocesses=2", "--dist=loadfile", "--tb=short", f"--junit-xml={report}", tests]
+        arguments = ["--quiet", "--numprocesses=2", "--dist=loadfile", "--tb=short", f"--junit-xml={report}", *tests]
         subprocess.run([programs / "pytest", *arguments], cwd=ROOT, env=_environment(), check=False)
         suite = ElementTree.parse(report).getroot().find("testsuite")
     assert suite is not None
@@ -99,8 +102,8 @@ def _output(*command: str | Path) -> str:
 
 
 def _environment() -> dict[str, str]:
-    # Neither tests nor verify ask the network for LiteLLM's price list.
-    return {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    # Neither tests nor verify ask the network for LiteLLM's price list. Records of this user prove nothing to others.
+    return {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "XDG_CACHE_HOME": str(ROOT / ".cache" / "matrix")}
 
 
 def _order(release: str) -> tuple[int, ...]:
