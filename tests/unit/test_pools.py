@@ -26,6 +26,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from litellm_accel._backend import load
+from litellm_accel.fastpath import passage
 from litellm_accel.fastpath.plans.recorder import Reply
 from litellm_accel.fastpath.transport.loop_pool import ReadDeadlines
 from litellm_accel.fastpath.transport.pools import Pools
@@ -243,9 +244,10 @@ def test_a_request_that_a_socket_takes_in_parts_leaves_whole() -> None:
 
     thread = threading.Thread(target=read)
     thread.start()
-    _Connection(SyncStream(ours)).write(body, 5.0)
+    progress = passage.sending()
+    _Connection(SyncStream(ours)).write(body, 5.0, progress)
     thread.join(10)
-    assert received == body
+    assert received == body and progress.left
     assert ours.gettimeout() == 5.0
     ours.close()
     theirs.close()

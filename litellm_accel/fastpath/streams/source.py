@@ -437,7 +437,7 @@ class Shadow:
             noted = object.__new__(type(wrapper))
             vars(noted).update(ours, chunks=attributes["chunks"])
             note_usage(noted, made)
-            ours = vars(noted).copy()
+            ours = {**vars(noted), "chunks": ours["chunks"]}
             noted.logging_obj = None  # which it would tell of its end
         if ours["sent_last_chunk"] and _HOOKS in attributes:
             ours[_HOOKS] = attributes[_HOOKS]
