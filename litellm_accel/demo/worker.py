@@ -31,6 +31,7 @@ from litellm_accel.demo.work import IN_FLIGHT, ROWS, Batch
 IDLE_INTERVAL = 0.005
 IDLE_SHARE = 0.05
 IDLE_TIMES = 12
+PATIENCE = 5.0
 # Where calls are proven before they are served, a router's deployments have been asked often enough after so many.
 WARM_UPS = 15
 
@@ -125,11 +126,12 @@ class Bench:
 async def _idle_since() -> float:
     """Wait until no thread or task works; return the process's CPU clock as it was when the last work ended.
 
-    LiteLLM logs and counts after a call has returned, in tasks and threads; that work belongs to the call.
+    LiteLLM logs and counts after a call has returned, in tasks and threads; that work belongs to the call. A process
+    that never rests is waited for no longer than ``PATIENCE`` seconds.
     """
     since = last = time.process_time()
-    quiet = 0
-    while quiet < IDLE_TIMES:
+    quiet, end = 0, time.monotonic() + PATIENCE
+    while quiet < IDLE_TIMES and time.monotonic() < end:
         await asyncio.sleep(IDLE_INTERVAL)
         now = time.process_time()
         if now - last < IDLE_SHARE * IDLE_INTERVAL:

@@ -15,8 +15,6 @@ from collections.abc import Iterator, Mapping
 from types import FunctionType, ModuleType
 from typing import Any
 
-from pydantic import BaseModel
-
 from litellm_accel.stock.guard import is_stock
 
 # What stands in a model's class for what is not built.
@@ -28,15 +26,15 @@ _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 def is_late_load(owner: ModuleType | type, name: str, before: Any, missing: Any) -> bool:
     """Return whether ``owner`` has loaded ``name``, which held ``before``; ``missing`` if it was not there."""
     if isinstance(owner, type):
-        return issubclass(owner, BaseModel) and _is_built(owner, name, before, missing)
+        return _is_built(owner, name, before, missing)
     return _is_imported(owner, name, before, missing)
 
 
-def _is_built(model: type[BaseModel], name: str, before: Any, missing: Any) -> bool:
+def _is_built(model: type, name: str, before: Any, missing: Any) -> bool:
     is_of_build = name.startswith("__pydantic_") or name == "__signature__"
     is_empty = before is missing or before is False or _is_empty(before) or type(before).__module__ == _PUT_OFF
     home = type(vars(model).get(name)).__module__.partition(".")[0]
-    return is_of_build and is_empty and model.__pydantic_complete__ and home in _BUILT_OF
+    return is_of_build and is_empty and getattr(model, "__pydantic_complete__", False) is True and home in _BUILT_OF
 
 
 def _is_imported(module: ModuleType, name: str, before: Any, missing: Any) -> bool:

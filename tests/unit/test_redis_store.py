@@ -355,9 +355,9 @@ def test_waiting_for_a_server_that_is_gone_costs_no_core():
             )
 
         limiter.check("one")
-        before = time.process_time()
+        before = time.thread_time()
         assert not any(asyncio.run(wait()))
-        assert time.process_time() - before < 0.7
+        assert time.thread_time() - before < 0.7
         assert 50 <= store.state.failures < 60  # all that were sent at once, then one a second
 
 
