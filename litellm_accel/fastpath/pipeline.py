@@ -233,7 +233,11 @@ class Pipeline:
 
     def outdated(self, slot: PlanSlot) -> bool:
         """Return whether a slot must be made anew."""
-        return slot.epoch != self.environment.epoch or slot.expires < time.time()
+        if slot.epoch != self.environment.epoch:
+            return True
+        now = time.time()
+        # A plan expires at once where it finds itself out of date, like one whose client was changed.
+        return slot.expires < now or (slot.made is not None and slot.plan.expires < now)
 
     def forget(self, plans: dict[Any, PlanSlot], since: int) -> int:
         """Drop plans of settings that will not come back, which only hold what is gone.

@@ -37,7 +37,7 @@ def test_a_plan_without_missing_calls_is_ready() -> None:
     plan = made()
     slot = PlanSlot.holding(plan)
     assert (slot.state, slot.plan, slot.made) == (State.READY, plan, plan)
-    assert (slot.epoch, slot.expires) == (7, 5.0)
+    assert (slot.epoch, slot.plan.expires) == (7, 5.0)
 
 
 def test_a_routers_plan_holds_the_plan() -> None:

@@ -47,7 +47,7 @@ class PlanSlot:
 
     ``observed`` is what an earlier recorded call has shown, ``serving`` the slot whose plan shall cover more. ``plan``
     is the plan that is proven or ready, and ``made`` what holds it: itself, or a router's plan. A slot must be made
-    anew after ``expires`` (``time.time()``).
+    anew after ``expires`` (``time.time()``), or when its plan expires.
     """
 
     _lock = threading.Lock()
@@ -85,7 +85,7 @@ class PlanSlot:
         """
         plan: chat.Plan = getattr(made, "plan", made)
         slot = cls(plan.epoch)
-        slot.plan, slot.made, slot.expires = plan, made, plan.expires
+        slot.plan, slot.made = plan, made
         slot.state = State.PROVING if missing else State.READY
         slot._missing = missing
         if earlier is not None:
