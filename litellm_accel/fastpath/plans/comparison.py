@@ -254,11 +254,10 @@ def comparing(
     ``InconclusiveRecording``.
     """
     slot, shadow = plans[place], pipeline.gate.shadow
+    verdict, is_ended = _Verdict(pipeline, plans, place, call, shadow), False
     if not slot.begin_comparison(call.encoded, shadow is not None):
         yield Recording()
         return
-    verdict = _Verdict(pipeline, plans, place, call)
-    is_ended = False
     try:
         comparison = verdict.comparison = Comparison(pipeline, slot.plan, call, check is not None)
         with recorder.scripted(comparison):
@@ -275,13 +274,13 @@ def comparing(
 class _Verdict:
     """What comes of one comparison. It ``is_open`` while nothing has shown that the call differs, or shows nothing."""
 
-    def __init__(self, pipeline: Any, plans: dict[Any, PlanSlot], place: Any, call: Any) -> None:
+    def __init__(self, pipeline: Any, plans: dict[Any, PlanSlot], place: Any, call: Any, shadow: Any) -> None:
         self._pipeline = pipeline
         self._plans = plans
         self._place = place
         self._call = call
         self._slot = plans[place]
-        self._shadow = pipeline.gate.shadow
+        self._shadow = shadow
         self._rest: Callable[[], None] | None = None
         self._difference: Differs | None = None
         self.comparison: Comparison | None = None
