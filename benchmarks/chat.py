@@ -13,7 +13,7 @@ from typing import Any
 import litellm
 from litellm.integrations.custom_logger import CustomLogger
 
-from benchmarks import COMPILED, PURE, SHIPPED, STOCK, accelerate, close, hot, openai
+from benchmarks import COMPILED, PURE, SHIPPED, STOCK, accelerate, close, hot, openai, prefer
 
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say hello to the world."}]
 AZURE = {"model": "azure/gpt-4o", "api_version": "2024-10-21"}
@@ -216,6 +216,9 @@ class Declined:
     param_names = ("kind", "backend")
     turns = 7
     calls = 20
+
+    def setup(self, kind: str, backend: str) -> None:
+        prefer(backend)
 
     def track_percent(self, kind: str, backend: str) -> float:
         return 100 * statistics.median(mine / stock - 1 for stock, mine in self._turns(kind, backend))

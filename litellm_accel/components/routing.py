@@ -215,6 +215,7 @@ class Reader:
 
     dicts = staticmethod(dicts_of)
     copied = staticmethod(copied)
+    strange: frozenset[str] = frozenset()  # settings of deployments that are not known here
 
     def __init__(self) -> None:
         import litellm
@@ -252,7 +253,6 @@ class Reader:
             for name in names:
                 if guard.is_disguised(vars(owner).get(name)):
                     raise Unavailable(f"{name} of LiteLLM's routing has been wrapped")
-        self._strange = unknown_settings(self.code, litellm.Router)
         self.callback_type = CustomLogger
         self._compaction_type = CompactionState
         self.no_filter = vars(CustomLogger)["async_filter_deployments"]
@@ -374,8 +374,8 @@ class Reader:
             tags = (params.get("tags"), params.get("tag_regex"))
             if any(held is not None and not _is_texts(held) for held in tags):
                 return decline.TAGS_TYPE
-            if self._strange and not all(map(self._strange.isdisjoint, (deployment, params, info))):
-                return decline.ROUTING_UNKNOWN_SETTING.of(min(self._strange & {*deployment, *params, *info}))
+            if self.strange and not all(map(self.strange.isdisjoint, (deployment, params, info))):
+                return decline.ROUTING_UNKNOWN_SETTING.of(min(self.strange & {*deployment, *params, *info}))
         return None if len(set(ids)) == len(ids) else decline.SHARED_ID
 
     def rendered(self, source: Any, name: str) -> list[dict[str, Any]]:
@@ -508,6 +508,7 @@ class Routing(Component):
             raise Native("the installed LiteLLM's routers choose in a core of their own")
         try:
             reader = self._reader = Reader()
+            reader.strange = unknown_settings(reader.code, reader.router_type)
         except (ImportError, AttributeError) as error:
             raise Unavailable(f"the installed LiteLLM routes otherwise: {error}") from error
         chooser = self._chooser = _hot.Chooser(gate, reader)
