@@ -184,7 +184,8 @@ def test_nothing_stays(server: RedisServer):
 
 
 def test_a_cluster_takes_the_keys_of_one_check(tmp_path: Path):
-    with running("--cluster-enabled", "yes", "--dir", str(tmp_path)) as server:
+    options = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--dir", str(tmp_path))
+    with running(*options) as server:
         server.client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
         end = time.monotonic() + 10
         while server.client.cluster("info")["cluster_state"] != "ok" and time.monotonic() < end:
