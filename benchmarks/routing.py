@@ -14,7 +14,7 @@ from typing import Any
 
 import litellm  # noqa: F401  # once, for asv's fork server
 
-from benchmarks import SHIPPED, accelerate, require_served
+from benchmarks import PURE, SHIPPED, accelerate, require_served
 from litellm_accel.bench.workloads import DEMANDS, STRATEGIES, choosing, narrowing, recording, router_of, writing
 from litellm_accel.stock import seams
 
@@ -56,6 +56,12 @@ class Choosing(_Choice):
 
     def chooser(self, strategy: str, deployments: int) -> Callable[[], Awaitable[Any]]:
         return choosing(router_of(strategy, deployments))
+
+
+class Twins(Choosing):
+    """One choice without compiled modules, which is never slower than stock's."""
+
+    params = (list(STRATEGIES), [SIZES[0]], [PURE])
 
 
 class Writing(_Choice):

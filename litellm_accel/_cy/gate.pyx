@@ -544,7 +544,22 @@ cdef object _key_of(PyObject **given, Py_ssize_t placed, PyObject *names, tuple 
     return None
 
 
-cdef class PureCall:
+cdef class _Call:
+    """Calls ``fast``, else ``stock``; what ``beside`` computes in a shadow is told what stock gives."""
+
+    cdef readonly Gate gate
+    cdef readonly object fast
+    cdef readonly object stock
+    cdef readonly object beside
+
+    def __init__(self, gate: Gate, fast: object, stock: object, beside: object = None) -> None:
+        self.gate = gate
+        self.fast = fast
+        self.stock = stock
+        self.beside = beside
+
+
+cdef class PureCall(_Call):
     """Calls ``fast``; runs ``stock`` where the gate is off, or ``fast`` declines or fails.
 
     ``fast`` has no side effects, so stock may run after it: errors the caller made are raised by stock in its own
@@ -552,17 +567,10 @@ cdef class PureCall:
     """
 
     cdef void *_call  # how Python calls it
-    cdef readonly Gate gate
-    cdef readonly object fast
-    cdef readonly object stock
-    cdef readonly object beside
 
     def __init__(self, gate: Gate, fast: object, stock: object, beside: object = None) -> None:
+        _Call.__init__(self, gate, fast, stock, beside)
         self._call = <void *>_call_pure
-        self.gate = gate
-        self.fast = fast
-        self.stock = stock
-        self.beside = beside
 
     def __call__(self, *args, **kwargs):
         return PyVectorcall_Call(<PyObject *>self, <PyObject *>args, <PyObject *>kwargs)
@@ -774,22 +782,11 @@ cdef class Followed(Passing):
                 return
 
 
-cdef class AsyncCall:
+cdef class AsyncCall(_Call):
     """Calls ``fast`` in place of the coroutine function ``stock``: gives an awaitable of its result.
 
     Stock's coroutine runs where the gate is off, or ``fast`` declines or fails.
     """
-
-    cdef readonly Gate gate
-    cdef readonly object fast
-    cdef readonly object stock
-    cdef readonly object beside
-
-    def __init__(self, gate: Gate, fast: object, stock: object, beside: object = None) -> None:
-        self.gate = gate
-        self.fast = fast
-        self.stock = stock
-        self.beside = beside
 
     def __call__(self, *args, **kwargs):
         cdef Gate gate = self.gate
@@ -868,18 +865,24 @@ cdef class Door:
 
     cdef object _watched(self, tuple args, dict kwargs):
         cdef Gate gate = self.gate
-        cdef long long cpu = -1, began, took
-        cdef Passing passing, outer = _running(gate)
-        cdef bint failed = True
-        if outer is not None and outer.live:
-            call = self.stock if outer.side == _BYPASSED and self.stock is not None else self.method
-            return call(*args, **kwargs)
-        cdef int admitted = _YES if self.stock is None else gate.admits(args, kwargs)
+        cdef Passing outer = _running(gate)
         call = self.method
-        passing = Passing(gate, _LEFT, admitted == _TRIAL)
+        if outer is not None and outer.live:  # called by stock, in a call that has a side
+            if outer.side == _BYPASSED and self.stock is not None:
+                call = self.stock
+            return call(*args, **kwargs)
+        cdef int side = _LEFT, admitted = _YES if self.stock is None else gate.admits(args, kwargs)
         if admitted == _NO:
             gate.bypassed += 1
-            passing.side, call = _BYPASSED, self.stock
+            side, call = _BYPASSED, self.stock
+        return self._timed(call, side, admitted == _TRIAL, args, kwargs)
+
+    cdef object _timed(self, object call, int side, bint trial, tuple args, dict kwargs):
+        """Run ``call``, which is on ``side`` unless it tells otherwise, and note how long it takes."""
+        cdef Gate gate = self.gate
+        cdef long long cpu = -1, began, took
+        cdef Passing passing = Passing(gate, side, trial)
+        cdef bint failed = True
         self._calls = (self._calls + 1) % _CPU_SAMPLE
         if self._calls == 0:
             cpu = thread_nanoseconds()
@@ -900,31 +903,8 @@ cdef class Door:
         return result
 
 
-cdef class AsyncDoor:
+cdef class AsyncDoor(Door):
     """As ``Door``, for coroutine functions."""
 
-    cdef readonly Gate gate
-    cdef readonly object method
-    cdef readonly object stock
-
-    def __init__(self, gate: Gate, method: object, stock: object = None) -> None:
-        self.gate = gate
-        self.method = method
-        self.stock = stock
-
-    def __call__(self, *args, **kwargs):
-        if self.gate._state != _WATCHED:
-            return self.method(*args, **kwargs)
-        return self._watched(args, kwargs)
-
-    cdef object _watched(self, tuple args, dict kwargs):
-        cdef Gate gate = self.gate
-        cdef Passing outer = _running(gate)
-        if outer is not None and outer.live:
-            call = self.stock if outer.side == _BYPASSED and self.stock is not None else self.method
-            return call(*args, **kwargs)
-        cdef int admitted = _YES if self.stock is None else gate.admits(args, kwargs)
-        if admitted == _NO:
-            gate.bypassed += 1
-            return Followed(gate, self.stock(*args, **kwargs), _BYPASSED)
-        return Followed(gate, self.method(*args, **kwargs), _LEFT, admitted == _TRIAL)
+    cdef object _timed(self, object call, int side, bint trial, tuple args, dict kwargs):
+        return Followed(self.gate, call(*args, **kwargs), side, trial)
