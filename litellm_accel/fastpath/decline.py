@@ -81,6 +81,7 @@ LEARNED_FROM = Reason(
     "change. Nothing to do; later calls like it are served.",
     "chat",
     "streaming",
+    "proxy",
 )
 FIRST_OF_ITS_KIND = Reason(
     "first of its kind",
@@ -103,6 +104,7 @@ BEING_LEARNED = Reason(
     "being learned",
     "The fast path is watching another call of this kind, and this call has come before it is done. Nothing to do.",
     "chat",
+    "proxy",
 )
 BEING_PROVEN = Reason(
     "being proven",
@@ -121,6 +123,7 @@ DIFFERS = Reason(
     "streaming",
     "tokens",
     "cost",
+    "proxy",
 )
 VALUE_DIFFERS = Reason(
     "not learned: {} differs each time",
@@ -1507,4 +1510,37 @@ TOKENIZER_DIFFERS = Reason(
     "tokenizer differs",
     "Tried on samples, the tokens differ from tiktoken's. Please report the model.",
     "tokens",
+)
+
+# --- the proxy: requests on their way to its endpoints ------------------------------------------------------------
+
+OTHER_ENDPOINT = Reason(
+    "another endpoint",
+    "The request is not for chat completions.",
+    "proxy",
+)
+QUERY_STRING = Reason(
+    "query string",
+    "LiteLLM's framework reads the query string of the request.",
+    "proxy",
+)
+SCOPE_UNKNOWN = Reason(
+    "scope key {}",
+    "The server or a middleware says something of the request that the framework may read.",
+    "proxy",
+)
+DEPENDENCY_OVERRIDES = Reason(
+    "dependency overrides",
+    "The application has put something in the place of LiteLLM's authentication (`app.dependency_overrides`).",
+    "proxy",
+)
+ROUTES_UNUSUAL = Reason(
+    "unusual routes",
+    "One of the application's routes is not of FastAPI's or Starlette's own classes, or looks at the host.",
+    "proxy",
+)
+MANY_PATHS = Reason(
+    "many paths",
+    "Requests for chat completions have come to many paths already.",
+    "proxy",
 )
