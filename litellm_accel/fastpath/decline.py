@@ -1536,7 +1536,7 @@ DEPENDENCY_OVERRIDES = Reason(
 )
 ROUTES_UNUSUAL = Reason(
     "unusual routes",
-    "One of the application's routes is not of FastAPI's or Starlette's own classes, or looks at the host.",
+    "One of the application's routes looks at the host, or is of a class that is neither FastAPI's nor LiteLLM's.",
     "proxy",
 )
 MANY_PATHS = Reason(

@@ -10,7 +10,6 @@ stock would call them with. All middlewares of the application run as they are, 
 from __future__ import annotations
 
 import inspect
-import itertools
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
@@ -101,7 +100,6 @@ class Entry:
         self._kinds: dict[tuple[str, Any], Kind] = {}
         self._answers = 0  # JSON answers that came out as stock's
         self._routes: list[tuple[list[Any], list[Any]]] = []  # the lists of routes, each with what is in it
-        self._is_usual = False
         self._request, self._response, self._json = Request, Response, JSONResponse
         self._encoder = jsonable_encoder
         self._handling = wrap_app_handling_exceptions
@@ -143,9 +141,7 @@ class Entry:
         if self._app.dependency_overrides:
             self._gate.decline(decline.DEPENDENCY_OVERRIDES)
             return None
-        if not self._are_routes_known():
-            self._gate.decline(decline.ROUTES_UNUSUAL)
-            return None
+        self._follow_routes()
         place = path, scope.get("root_path")
         kind = self._kinds.get(place)
         if kind is None:
@@ -153,6 +149,8 @@ class Entry:
                 self._gate.decline(decline.MANY_PATHS)
                 return None
             kind = self._kinds[place] = Kind()
+            if not all(_is_usual(route, path) for _, routes in self._routes for route in routes):
+                kind.reason = decline.ROUTES_UNUSUAL
         if kind.reason is None:
             return kind
         if kind.is_watched:
@@ -161,13 +159,11 @@ class Entry:
         self._gate.decline(kind.reason)
         return kind if kind.reason is decline.LEARNED_FROM else None
 
-    def _are_routes_known(self) -> bool:
-        """Return whether path and method alone decide which route is found. New routes make all forgotten."""
+    def _follow_routes(self) -> None:
+        """Forget what was learned where the application has other routes than before."""
         if not self._routes or any(routes != known for routes, known in self._routes):
             self._kinds.clear()
             self._routes = [(routes, list(routes)) for routes in _lists_of_routes(self._router)]
-            self._is_usual = all(map(_is_usual, itertools.chain.from_iterable(known for _, known in self._routes)))
-        return self._is_usual
 
     def is_usual_class(self, route: Any) -> bool:
         """Return whether a route's answers are of the framework's own class for JSON."""
@@ -339,6 +335,8 @@ class Watch:
             raise Unlike("the exit stacks")
         within = added.get("fastapi")
         for route in (added["route"], *(within.values() if type(within) is dict else ())):
+            if not _is_frameworks(type(route)):
+                raise Unlike("the class of the route")
             if getattr(route, "response_field", None) is not None or not self.entry.is_usual_class(route):
                 raise Unlike("the model or the class of the response")
         return Facts(added, answered)
@@ -388,10 +386,22 @@ def _lists_of_routes(router: Any) -> Iterator[list[Any]]:
             yield from _lists_of_routes(included)
 
 
-def _is_usual(route: Any) -> bool:
-    """Return whether a route is the framework's own, and not one that looks at the host."""
+def _is_usual(route: Any, path: str) -> bool:
+    """Return whether path and method alone decide if a route is found for ``path``.
+
+    LiteLLM has classes of its own for routes that step aside for others; they are none of this path's.
+    """
     kind = type(route)
-    return kind.__module__ in ("fastapi.routing", "starlette.routing") and kind.__name__ != "Host"
+    if _is_frameworks(kind):
+        return kind.__name__ != "Host"
+    if not kind.__module__.startswith("litellm.") or not hasattr(route, "path_regex"):
+        return False
+    parts = path.split("/")
+    return not any(route.path_regex.match("/" + "/".join(parts[place:])) for place in range(1, len(parts)))
+
+
+def _is_frameworks(kind: type) -> bool:
+    return kind.__module__ in ("fastapi.routing", "starlette.routing")
 
 
 def _copied(value: Any) -> Any:

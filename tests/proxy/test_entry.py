@@ -245,6 +245,11 @@ def test_what_is_served(sides: tuple[Side, Side]) -> None:
     assert report["proxy"]["faults"] == 0 and report["proxy"]["state"] == "active"
 
 
+def test_the_provider_was_asked_the_same(sides: tuple[Side, Side]) -> None:
+    stock, accelerated = sides
+    assert accelerated.requests() == stock.requests()
+
+
 def test_clients_that_go_away(sides: tuple[Side, Side]) -> None:
     for side in sides:
         for raw in (SCENARIOS["plain"], SCENARIOS["streamed"], SCENARIOS["large"][:1000]):
@@ -253,8 +258,3 @@ def test_clients_that_go_away(sides: tuple[Side, Side]) -> None:
     stock, accelerated = sides
     for _ in range(2):
         assert accelerated.exchange(SCENARIOS["plain"]) == stock.exchange(SCENARIOS["plain"])
-
-
-def test_the_provider_was_asked_the_same(sides: tuple[Side, Side]) -> None:
-    stock, accelerated = sides
-    assert accelerated.requests() == stock.requests()

@@ -17,8 +17,9 @@ from litellm_accel.hot import gate as gates
 
 pytest.importorskip("fastapi")
 
-from fastapi import Depends, FastAPI, HTTPException, Request, Response, Security
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response, Security
 from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader
 from starlette.routing import Host, Router
 
@@ -247,6 +248,31 @@ def test_new_routes_are_seen(pair: Pair) -> None:
     pair.app.router.routes.append(Host("there", app=pair.stock))
     pair.ask({"answer": "plain"})
     assert pair.gate.declined[str(decline.ROUTES_UNUSUAL)] == 1 and not pair.gate.served
+
+
+class Yields(APIRoute):
+    """A class for routes as LiteLLM has them."""
+
+    def matches(self, scope: Any) -> Any:
+        return super().matches(scope)
+
+
+@pytest.mark.parametrize(
+    ("module", "path", "served"),
+    [("litellm.proxy", "/lens", 1), ("litellm.proxy", "/{kind}/completions", 0), ("elsewhere", "/lens", 0)],
+)
+def test_other_classes_of_routes(
+    pair: Pair, module: str, path: str, served: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Yields, "__module__", module)
+    for app in (pair.stock, pair.app):
+        router = APIRouter(prefix="/v1", route_class=Yields)
+        router.get(path)(lambda: 1)
+        app.include_router(router)
+    pair.learn()
+    pair.ask({"answer": "plain"})
+    assert pair.gate.served == served
+    assert served or pair.gate.declined == {str(decline.ROUTES_UNUSUAL): 3}
 
 
 def test_what_a_middleware_adds_to_the_scope_is_not_understood(pair: Pair) -> None:
