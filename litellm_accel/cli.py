@@ -318,7 +318,7 @@ def diagnose(report: Mapping[str, Any], backends: Mapping[str, Any], problems: l
     components = (
         f"component {component['name']} is {component['state']}: {component['reason']}"
         for component in report["components"]
-        if component["state"] not in ("active", "native")
+        if component["state"] not in ("active", "native", "waiting")
     )
     fallbacks = (
         f"hot module {name} runs in pure Python: {choice.reason}"

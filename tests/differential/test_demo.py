@@ -41,7 +41,7 @@ def test_quick_demo_measures_equal_work_and_tells_who_served_it(tmp_path: Path) 
             assert most * row["calls"] <= row["served"] <= row["calls"], row
         else:
             assert row["served"] == 0 and row["unavailable"], row
-    assert states.keys() == set(components.NAMES) and set(states.values()) <= {"active", "native"}
+    assert states.keys() == set(components.NAMES) and set(states.values()) <= {"active", "native", "waiting"}
     assert "<svg" in page.read_text(encoding="utf-8")
 
 

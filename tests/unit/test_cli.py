@@ -326,7 +326,8 @@ def report(**state: str) -> dict[str, object]:
 
 def test_diagnosis_of_health_is_empty() -> None:
     assert cli.diagnose(report(), {"bpe": Backend("compiled", "it imports")}, []) == []
-    assert cli.diagnose(report(state="native"), {}, []) == []
+    for state in ("native", "waiting"):
+        assert cli.diagnose(report(state=state), {}, []) == []
 
 
 @pytest.mark.parametrize("state", ["off", "failed", "unproven"])
