@@ -6,9 +6,18 @@ import importlib
 
 from litellm_accel.components.base import Component
 
-# Switched on by accelerate() unless it is told names. The last three serve by a record of ``litellm-accel verify``, or
+# Switched on by accelerate() unless it is told names. The last four serve by a record of ``litellm-accel verify``, or
 # once the application's own calls have shown them equal; ``connection_pool`` is the way in which ``chat`` sends.
-NAMES: tuple[str, ...] = ("tokens", "cost", "routing", "rate_limit", "connection_pool", "chat", "streaming")
+NAMES: tuple[str, ...] = (
+    "tokens",
+    "cost",
+    "routing",
+    "rate_limit",
+    "connection_pool",
+    "chat",
+    "streaming",
+    "embeddings",
+)
 
 
 def get(name: str) -> Component:

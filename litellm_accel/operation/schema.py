@@ -17,7 +17,7 @@ Mode = Literal["on", "off", "rollout", "canary", "shadow"]
 Metric = Literal["fault_rate", "error_rate", "decline_rate", "p50_us", "p95_us", "p99_us"]
 # Components that compute without side effects, and those that do not.
 _IN_SHADOW = ("tokens", "cost", "routing")
-_NEVER_IN_SHADOW = ("rate_limit", "connection_pool", "chat", "streaming")
+_NEVER_IN_SHADOW = ("rate_limit", "connection_pool", "chat", "streaming", "embeddings")
 # Components of which no part can be told apart.
 _WHOLE = ("connection_pool",)
 
