@@ -9,7 +9,8 @@ from litellm_accel import hot
 from litellm_accel.components.base import Component, Replaced, Replacement
 from litellm_accel.components.chat import COMPONENT as chat
 from litellm_accel.components.chat import serving
-from litellm_accel.fastpath.embedding import EmbeddingHandler, EmbeddingPipeline
+from litellm_accel.fastpath.embedding import EmbeddingHandler
+from litellm_accel.fastpath.pipeline import Pipeline
 from litellm_accel.fastpath.plans import recorder
 from litellm_accel.fastpath.plans.proof import Proof
 from litellm_accel.verify.records import is_proven
@@ -24,8 +25,13 @@ class Embeddings(Component):
     hot_modules: ClassVar[tuple[str, ...]] = ("calls", "chat", "embeddings", "template", "watch")
 
     def __init__(self) -> None:
-        self.pipeline: EmbeddingPipeline | None = None
+        self._handler: EmbeddingHandler | None = None
         self._proof: Proof | None = None
+
+    @property
+    def pipeline(self) -> Pipeline | None:
+        """The plans of embeddings, while the component is active."""
+        return None if self._handler is None else self._handler.pipeline
 
     @property
     def proof(self) -> Proof | None:
@@ -36,8 +42,7 @@ class Embeddings(Component):
         """Return the calls the fast path serves."""
         list(recorder.required())  # what lets it watch stock must be there
         proof = self._proof = Proof(gate, self.relies_on)
-        pipeline = self.pipeline = EmbeddingPipeline(gate, proof)
-        handler = EmbeddingHandler(pipeline)
+        handler = self._handler = EmbeddingHandler(gate, proof)
         return [
             serving("litellm.main:aembedding", handler, "astock", handler.acompletion, gate),
             serving("litellm.main:embedding", handler, "stock", handler.completion, gate),
@@ -50,7 +55,7 @@ class Embeddings(Component):
 
     def stopped(self) -> None:
         """Forget all plans."""
-        self.pipeline = self._proof = None
+        self._handler = self._proof = None
 
 
 COMPONENT = Embeddings()

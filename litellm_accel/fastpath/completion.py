@@ -28,10 +28,11 @@ class CompletionHandler:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
+        self.fault = pipeline.gate.fault
 
     async def acompletion(self, /, *args: Any, **kwargs: Any) -> Any:
         """Serve ``litellm.acompletion``."""
-        passage = Passage(self.astock, self.pipeline.gate.fault)
+        passage = Passage(self.astock, self.fault)
         try:
             return await self._serve(passage, args, kwargs, is_async=True)
         except BaseException as error:
@@ -41,7 +42,7 @@ class CompletionHandler:
 
     def completion(self, /, *args: Any, **kwargs: Any) -> Any:
         """Serve ``litellm.completion``."""
-        passage = Passage(self.stock, self.pipeline.gate.fault)
+        passage = Passage(self.stock, self.fault)
         try:
             return at_once(self._serve(passage, args, kwargs, is_async=False))
         except BaseException as error:

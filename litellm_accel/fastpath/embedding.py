@@ -7,14 +7,17 @@ from typing import Any, ClassVar
 
 import orjson
 
+from litellm_accel import hot
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.admission.arguments import SHARED
 from litellm_accel.fastpath.completion import CompletionHandler
 from litellm_accel.fastpath.notify.embedding_success import EmbeddingNotifiers
 from litellm_accel.fastpath.notify.success import NotifierFactory
 from litellm_accel.fastpath.pipeline import Call, Pipeline
+from litellm_accel.fastpath.plans import outlines
 from litellm_accel.fastpath.plans.embedding_maker import EmbeddingPlanMaker
 from litellm_accel.fastpath.plans.maker import PlanMaker
+from litellm_accel.fastpath.plans.proof import Proof
 from litellm_accel.fastpath.plans.recorder import Reply
 from litellm_accel.fastpath.transport.outbound import OutboundRequest
 from litellm_accel.hot import chat, embeddings
@@ -76,6 +79,11 @@ class EmbeddingPipeline(Pipeline):
         now = embeddings.input_of(call.messages)
         return None if now is not None and now[1] == call.encoded else orjson.loads(call.encoded)
 
+    def outline_of(self, answer: Any) -> outlines.Outline:
+        """Return what is told of an answer where LiteLLM is not known: of its vectors, how many there are."""
+        told = outlines.of_reply(orjson.dumps(answer.value), self.proof.clues)
+        return {**told, "vectors": self.proof.clues.number(len(answer.entries))}
+
     def result(self, plan: chat.Plan, post: OutboundRequest, reply: Reply, call: Call) -> tuple[Any, Any]:
         """Return what ``call`` returns for ``reply``, or None if stock must judge it, and what callbacks are to be
         told."""
@@ -86,7 +94,20 @@ class EmbeddingPipeline(Pipeline):
 
 
 class EmbeddingHandler(CompletionHandler):
-    """Serves embeddings; what is called a completion there is one here."""
+    """Serves embeddings; what is called a completion there is one here.
+
+    Its pipeline is made at the first call: most programs embed nothing, and there is much to look at.
+    """
 
     subject: ClassVar[str] = "input"
     mark: ClassVar[str] = "aembedding"
+
+    def __init__(self, gate: hot.gate.Gate, proof: Proof) -> None:
+        self.fault = gate.fault
+        self._given = gate, proof
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "pipeline":
+            raise AttributeError(name)
+        pipeline = self.pipeline = EmbeddingPipeline(*self._given)
+        return pipeline

@@ -527,9 +527,13 @@ class Pipeline:
         if slot is None or answer is None:
             return
         if plan.notifier is None:
-            slot.note(outlines.of_reply(answer.text().encode(), self.proof.clues))
+            slot.note(self.outline_of(answer))
         else:
             slot.ask()
+
+    def outline_of(self, answer: Any) -> outlines.Outline:
+        """Return what is told of an answer where LiteLLM is not known."""
+        return outlines.of_reply(answer.text().encode(), self.proof.clues)
 
     def meeting(self, plan: chat.Plan, post: OutboundRequest, reply: Reply | None) -> Any:
         """Return a context in which stock meets ``reply`` as its first exchange; nothing is learned.
@@ -614,9 +618,7 @@ class Pipeline:
             answer = plan.answer(reply.status, reply.headers, reply.body)
             if answer is None:
                 return None, None
-            if call.slot is not None and not call.slot.fits(
-                outlines.of_reply(answer.text().encode(), self.proof.clues)
-            ):
+            if call.slot is not None and not call.slot.fits(self.outline_of(answer)):
                 return None, None
             if answer.cookies:
                 post.cookies.store(answer.cookies, reply.headers)

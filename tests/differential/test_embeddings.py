@@ -336,3 +336,27 @@ def test_proven_on_own_calls(provider: Provider, quiet: None, mode: str) -> None
     """Without a record, three calls are compared; then the kind is served."""
     switch = Switch(recorded=False, component=Embeddings())
     assert same(provider, switch, mode, INPUTS["texts"] * 2, {"dimensions": 64}) >= 6
+
+
+@pytest.mark.parametrize("mode", some(("async", "sync")))
+def test_a_litellm_that_nobody_knows(provider: Provider, quiet: None, mode: str) -> None:
+    """Inputs and answers of outlines that were compared are served."""
+    switch = Switch(recorded=False, component=Embeddings())
+    switch.pipeline.proof.is_strange = True
+    inputs = [f"Text number {number:03}" for number in range(12)]
+    assert same(provider, switch, mode, inputs, {}) >= 4
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_faults_of_our_own(provider: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    """Once a request has left, stock meets its reply: nothing is sent again."""
+    expected = play(provider, mode, TEXTS, {})
+
+    def broken(*arguments: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(switch.pipeline, "result", broken)
+    with switch.on():
+        found = play(provider, mode, TEXTS, {})
+    assert found[:2] == expected[:2]
+    assert switch.gate.faults == len(TEXTS) - 1

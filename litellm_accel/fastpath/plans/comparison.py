@@ -177,7 +177,7 @@ class Comparison(Recording):
             with contextlib.suppress(Unrepeatable):
                 pipeline.maker.extend(plan, reply, self.result, self.text if plan.notifier is not None else None)
             raise InconclusiveRecording(decline.ANSWER_SHAPE)
-        self.outline = outlines.of_reply(answer.text().encode(), pipeline.proof.clues)
+        self.outline = pipeline.outline_of(answer)
         if plan.notifier is None:
             self.made = answer.result(self._call.started, 0.0, lambda made: plan.cost(made, quiet=True))
         else:

@@ -7,10 +7,10 @@ import contextlib
 import functools
 import importlib
 import json
+from array import array
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import numpy
 from pydantic_core import PydanticSerializationError
 
 from litellm_accel.fastpath import decline
@@ -75,7 +75,7 @@ class EmbeddingPlan(chat.Plan):
                 if self.decodes is None:
                     return False
                 try:
-                    entry["embedding"] = numpy.frombuffer(base64.b64decode(vector), dtype="float32").tolist()
+                    entry["embedding"] = array("f", base64.b64decode(vector)).tolist()
                 except ValueError:
                     return False
         return True
@@ -111,9 +111,11 @@ class EmbeddingPlanMaker(PlanMaker):
         super().__init__()
         self.result_class = self.litellm.EmbeddingResponse
         self._answer_class = importlib.import_module("openai.types").CreateEmbeddingResponse
-        azure = importlib.import_module("litellm.llms.azure.common_utils")
-        self._azures = HeaderMaps(azure.process_azure_headers)
         self._add_request_id = importlib.import_module("openai._models").add_request_id
+
+    @functools.cached_property
+    def _azures(self) -> HeaderMaps:
+        return HeaderMaps(importlib.import_module("litellm.llms.azure.common_utils").process_azure_headers)
 
     def warn(self, result: Any) -> None:
         """Have pydantic warn of the texts among the vectors of a ``result``, as the provider SDK's objects do."""
