@@ -10,6 +10,7 @@ from typing import Any
 import litellm
 
 from benchmarks import SHIPPED, STOCK, accelerate, close, openai, prefer
+from benchmarks.chat import Reader
 
 COMPONENTS = ("cost", "connection_pool", "embeddings")
 DIMENSIONS = 1536
@@ -23,9 +24,11 @@ class Vectors:
         "aembedding",
         "embedding",
         "aembedding, 8 numbers",
+        "aembedding, base64",
+        "aembedding, router",
+        "aembedding, logger",
         "aembedding, 100 vectors",
         "embedding, 100 vectors",
-        "aembedding, base64",
     )
     params = (list(kinds),)
     param_names = ("kind",)
@@ -49,6 +52,7 @@ def measure(kind: str, turns: int) -> dict[str, float]:
     found: dict[str, list[float]] = {backend: [] for backend in SHIPPED}
     with openai() as provider:
         work = _work(kind, provider.url, loop, calls)
+        litellm.callbacks = [Reader()] if kind.endswith("logger") else []
         work()
         for _ in range(turns):
             found[STOCK].append(_cpu(work) / calls)
@@ -60,6 +64,7 @@ def measure(kind: str, turns: int) -> dict[str, float]:
             served = litellm_accel.status()["embeddings"].served - before
             assert served == calls, f"{served} embeddings have been served, not {calls}"
             litellm_accel.restore()
+        litellm.callbacks = []
     close(loop)
     stock, accelerated = (min(found[backend]) for backend in SHIPPED)
     return {"stock": stock, "accelerated": accelerated, "ratio": stock / accelerated}
@@ -76,6 +81,11 @@ def _work(kind: str, url: str, loop: asyncio.AbstractEventLoop, calls: int) -> C
     }
     if what == "base64":
         given["encoding_format"] = "base64"
+    one: Callable[..., Any] = litellm.aembedding
+    if what == "router":
+        deployment = {name: given.pop(name) for name in ("model", "api_base", "api_key")}
+        router = litellm.Router(model_list=[{"model_name": "e", "litellm_params": deployment}])
+        given, one = {**given, "model": "e"}, router.aembedding
 
     def work() -> None:
         for _ in range(calls):
@@ -83,7 +93,7 @@ def _work(kind: str, url: str, loop: asyncio.AbstractEventLoop, calls: int) -> C
 
     async def at_once() -> None:
         for _ in range(calls):
-            await litellm.aembedding(**given)
+            await one(**given)
 
     return work if function == "embedding" else lambda: loop.run_until_complete(at_once())
 

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from openai._models import construct_type
 from openai.types import CreateEmbeddingResponse
 
+from litellm_accel.fastpath.plans.embedding_maker import spelled as spelled_again
+
 DIGITS = st.text("0123456789", min_size=1, max_size=24)
 WHOLE = st.one_of(st.just("0"), st.builds(lambda first, rest: first + rest, st.sampled_from("123456789"), DIGITS))
 EXPONENT = st.builds(
@@ -91,6 +93,14 @@ def test_numbers(hot: Callable[[str], ModuleType], numbers: list[str], space: st
 @given(numbers=st.lists(st.floats(-1e6, 1e6).map(repr), min_size=1, max_size=40))
 def test_common_numbers_are_read(hot: Callable[[str], ModuleType], numbers: list[str]) -> None:
     assert read(hot("embeddings"), spelled(numbers)) is not None
+
+
+@settings(deadline=None, max_examples=300)
+@given(numbers=st.lists(st.floats() | st.floats(-1.0, 1.0) | st.floats(-1e-3, 1e-3) | st.floats(width=32), max_size=30))
+@example(numbers=[0.0, -0.0, 1e-4, 1e-5, 9.9999e-5, 10.00001, 1e16, 1e15, 123456789012345680.0, 5e-324])
+def test_numbers_are_written_as_python_writes_them(numbers: list[float]) -> None:
+    """Callbacks are told of them in the words of the ``json`` module."""
+    assert spelled_again(numbers) == json.dumps(numbers)
 
 
 def test_minus_zeros(hot: Callable[[str], ModuleType]) -> None:

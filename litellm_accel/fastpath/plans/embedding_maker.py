@@ -11,16 +11,18 @@ from array import array
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import orjson
 from pydantic_core import PydanticSerializationError
 
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.admission.message_rules import ANYTHING, Rewrite
 from litellm_accel.fastpath.notify.success import is_plain, note_time, pricing_facts
+from litellm_accel.fastpath.plans import templates
 from litellm_accel.fastpath.plans.header_maps import HeaderMaps
 from litellm_accel.fastpath.plans.maker import PlanMaker, around, converted
 from litellm_accel.fastpath.plans.recorder import Conversion, Recording, Reply
 from litellm_accel.fastpath.plans.templates import HEADERS, Unrepeatable
-from litellm_accel.hot import chat, embeddings
+from litellm_accel.hot import chat, embeddings, template
 
 _MAX_PRICES = 1024
 
@@ -58,12 +60,12 @@ class EmbeddingPlan(chat.Plan):
             return None
         value["data"] = []
         found = chat.shape_of(value, self.sums)
-        template = None if found is None else self.templates.get(found[0])
+        made = None if found is None else self.templates.get(found[0])
         header_map = self.header_maps.find(names)
         kept = () if self.kept_headers is None else self.kept_headers.find(names)
-        if found is None or template is None or header_map is None or kept is None:
+        if found is None or made is None or header_map is None or kept is None:
             return None
-        answer = EmbeddingAnswer(self, template, found[1], shown, cookies, header_map, body, headers, None)
+        answer = EmbeddingAnswer(self, made, found[1], shown, cookies, header_map, body, headers, None)
         answer.value, answer.entries, answer.kept = value, entries, kept
         return answer
 
@@ -218,16 +220,15 @@ class EmbeddingPlanMaker(PlanMaker):
     def _learn_text(self, plan: chat.Plan, answer: Any, value: Any, text: Any, result: Any) -> None:
         """Learn how callbacks are told an answer: as it came, written again, or as the SDK's object."""
         known = self.texts.get(answer.template)
-        ways = EmbeddingAnswer.text, self._written, self._object
+        ways: list[Callable[[Any], Any]] = [EmbeddingAnswer.text]
+        if plan.conversion is None:
+            ways += _Writing(templates.learn_template(self._said, value)), self._object
         if "charset=" not in plan.content_type or "utf-8" in plan.content_type:
             for way in ways if known is None else (known,):
                 if _are_same(way(answer), text):
                     self.texts[answer.template] = way
                     return
         raise Unrepeatable(decline.ANSWER_TEXT)
-
-    def _written(self, answer: EmbeddingAnswer) -> str:
-        return json.dumps({**self._said(answer.value), "data": answer.entries})
 
     def _object(self, answer: EmbeddingAnswer) -> Any:
         """Return what the SDK makes of an answer, sooner: each number of a list is an object of its to be made."""
@@ -238,6 +239,52 @@ class EmbeddingPlanMaker(PlanMaker):
             one.__dict__["embedding"] = vector if type(vector) is str else vector.copy()
         self._add_request_id(made, answer.headers.get("x-request-id"))
         return made
+
+
+class _Writing:
+    """Writes an answer as LiteLLM does for its callbacks.
+
+    ``made`` is the template of the dictionary that the SDK makes of it, with no data.
+    """
+
+    def __init__(self, made: template.Template) -> None:
+        self._template = made
+
+    def __call__(self, answer: EmbeddingAnswer) -> str:
+        head, tail = '{"data": [', json.dumps(self._template.build(answer.leaves, {}))
+        entries = [
+            f'{{"embedding": {_spelled(entry)}, "index": {entry["index"]}, "object": "embedding"}}'
+            for entry in answer.entries
+        ]
+        return head + ", ".join(entries) + tail.removeprefix(head)
+
+
+def _spelled(entry: dict[str, Any]) -> str:
+    vector = entry["embedding"]
+    return json.dumps(vector) if type(vector) is str else spelled(vector)
+
+
+def spelled(numbers: list[float]) -> str:
+    """Return floats as the ``json`` module writes them, much sooner."""
+    text = orjson.dumps(numbers)[1:-1]
+    if b"n" in text:
+        return json.dumps(numbers)  # some are none
+    for mark in (b"0.0000", b"e"):  # very small and very large ones, which orjson writes in another way
+        text = _respelled(text, mark)
+    return f"[{text.replace(b',', b', ').decode()}]"
+
+
+def _respelled(text: bytes, mark: bytes) -> bytes:
+    """Return numbers with those in Python's words that hold a ``mark``."""
+    place, done = text.find(mark), 0
+    pieces: list[bytes] = []
+    while place >= 0:
+        begin = text.rfind(b",", done, place) + 1
+        end = text.find(b",", place)
+        end = len(text) if end < 0 else end
+        pieces += text[done:begin], repr(float(text[begin:end])).encode()
+        place, done = text.find(mark, end), end
+    return b"".join([*pieces, text[done:]])
 
 
 def _are_same(one: Any, two: Any) -> bool:
