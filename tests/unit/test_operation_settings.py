@@ -78,7 +78,10 @@ def test_the_example_is_understood() -> None:
         ({"components": {"chta": {}}}, "x: components.chta = 'on' is not understood; allowed: tokens, cost, routing, "),
         ({"components": {"chat": {"mode": "rolout"}}}, "x: components.chat.mode = 'rolout' is not understood; allowed"),
         ({"components": {"chat": {"mode": "rollout"}}}, "x: components.chat.percent = None is not understood; allowed"),
-        ({"components": {"chat": {"mode": "shadow"}}}, "x: components.chat.mode = 'shadow' is not understood; allowed"),
+        (
+            {"components": {"rate_limit": {"mode": "shadow"}}},
+            "x: components.rate_limit.mode = 'shadow' is not understood;",
+        ),
         (
             {"components": {"chat": {"percnt": 1}}},
             "x: components.chat.percnt = 1 is not understood; allowed: mode, per",
@@ -280,7 +283,7 @@ def test_modes_in_the_environment(text: str, mode: str, percent: float | None) -
 
 
 @pytest.mark.parametrize(
-    "text", ["onn", "rollout", "rollout:", "rollout:x", "rollout:nan", "rollout:101", "on:5", "shadow:5"]
+    "text", ["onn", "rollout", "rollout:", "rollout:x", "rollout:nan", "rollout:101", "on:5", "shadow:-5"]
 )
 def test_a_variable_that_is_not_understood_turns_its_component_off(text: str) -> None:
     found = sources.of_environment({"LITELLM_ACCEL_CHAT": text})
