@@ -44,7 +44,11 @@ def accelerate(component: str, backend: str) -> None:
     import litellm_accel
     from litellm_accel.verify import records
 
-    with records.proving("chat"), records.proving("streaming"):  # measured here, whether or not proven here
+    with (
+        records.proving("chat"),
+        records.proving("streaming"),
+        records.proving("embeddings"),
+    ):  # measured here, whether or not proven here
         status = litellm_accel.accelerate(component, strict=True)[component]
     if status.backend != backend:
         raise RuntimeError(f"{component} runs on the {status.backend} backend, not on {backend}")

@@ -23,7 +23,7 @@ from litellm_accel.report import AccelerationError, ComponentStatus, Report, Sta
 _logger = logging.getLogger("litellm_accel")
 _HOST = "litellm"
 _WANTED = ("active", "waiting")
-_OF_RECORDS = ("chat", "streaming")  # what ``verify`` makes records of
+_OF_RECORDS = ("chat", "streaming", "embeddings")  # what ``verify`` makes records of
 
 
 class _Activation:

@@ -9,6 +9,7 @@ import litellm
 
 from litellm_accel import _backend, patching
 from litellm_accel.components.chat import Chat
+from litellm_accel.components.embeddings import Embeddings
 from litellm_accel.fastpath.pipeline import Pipeline
 from litellm_accel.fastpath.transport import pools
 
@@ -26,17 +27,17 @@ LISTS = (
 class Switch:
     """The component's functions, built once. Without ``pooled`` the fast path sends by LiteLLM's own transports.
 
-    Where it is not ``recorded``, each kind of call is proven on its first calls.
+    Where it is not ``recorded``, each kind of call is proven on its first calls. The ``component`` is a new one.
     """
 
-    def __init__(self, pooled: bool = True, recorded: bool = True) -> None:
+    def __init__(self, pooled: bool = True, recorded: bool = True, component: Chat | Embeddings | None = None) -> None:
+        component = component or Chat()
         Gate = _backend.load("gate").Gate
-        self.gate = Gate("chat", 10)
+        self.gate = Gate(component.name, 10)
         self.pools = None
         if pooled:
             self.pools = pools.Pools(pool_gate := Gate("connection_pool", 10))
             pool_gate.switch(True)
-        component = Chat()
         self.patches = []
         for replacement in component.replacements(self.gate):
             function = patching.resolve(replacement.target)

@@ -7,10 +7,20 @@ from collections.abc import Mapping
 
 from litellm_accel.components.base import Component
 
-# Switched on by accelerate() unless it is told names. ``connection_pool``, ``chat`` and ``streaming`` serve by a record
-# of ``litellm-accel verify``, or, as ``proxy`` always does, once the application's own calls have shown them equal;
-# ``connection_pool`` is the way in which ``chat`` sends.
-NAMES: tuple[str, ...] = ("tokens", "cost", "routing", "rate_limit", "connection_pool", "chat", "streaming", "proxy")
+# Switched on by accelerate() unless it is told names. ``connection_pool``, ``chat``, ``streaming`` and ``embeddings``
+# serve by a record of ``litellm-accel verify``, or, as ``proxy`` always does, once the application's own calls have
+# shown them equal; ``connection_pool`` is the way in which ``chat`` sends.
+NAMES: tuple[str, ...] = (
+    "tokens",
+    "cost",
+    "routing",
+    "rate_limit",
+    "connection_pool",
+    "chat",
+    "streaming",
+    "embeddings",
+    "proxy",
+)
 
 # The modules that components wait for, where that is not LiteLLM itself: importing those is the application's, too.
 HOSTS: Mapping[str, str] = {"proxy": "litellm.proxy.proxy_server"}

@@ -65,16 +65,16 @@ class Chat(Component):
         pipeline = self.pipeline = Pipeline(gate, proof)
         direct = CompletionHandler(pipeline)
         doors = [
-            _serving("litellm.main:acompletion", direct, "astock", direct.acompletion, gate),
-            _serving("litellm.main:completion", direct, "stock", direct.completion, gate),
+            serving("litellm.main:acompletion", direct, "astock", direct.acompletion, gate),
+            serving("litellm.main:completion", direct, "stock", direct.completion, gate),
         ]
         if seams.understood_router() is None:  # its attempts come by the doors above
             return doors
         routed = RouterHandler(pipeline)
         return [
             *doors,
-            _serving("litellm.router:Router.acompletion", routed, "astock", routed.acompletion, gate),
-            _serving("litellm.router:Router.completion", routed, "stock", routed.completion, gate),
+            serving("litellm.router:Router.acompletion", routed, "astock", routed.acompletion, gate),
+            serving("litellm.router:Router.completion", routed, "stock", routed.completion, gate),
         ]
 
     def prove(self, replaced: Mapping[str, Replaced]) -> None:
@@ -87,9 +87,10 @@ class Chat(Component):
         self.pipeline = self._proof = None
 
 
-def _serving(
+def serving(
     target: str, server: CompletionHandler | RouterHandler, place: str, method: Callable[..., Any], gate: hot.gate.Gate
 ) -> Replacement:
+    """Return what lets ``method`` take the calls of ``target``, whose stock ``server`` keeps at ``place``."""
     door = hot.gate.AsyncDoor if place == "astock" else hot.gate.Door
 
     def build(stock: FunctionType) -> Callable[..., Any]:

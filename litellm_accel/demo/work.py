@@ -20,6 +20,7 @@ OVER: Literal["tls", "http"] = "tls"
 
 MODEL = "gpt-4o"
 IN_FLIGHT = 20
+DIMENSIONS = 1536
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,35 @@ def acompletion_logged(url: str) -> Batch:
     return acompletion(url)
 
 
+def aembedding(url: str) -> Batch:
+    import litellm
+
+    async def batch(first: int) -> list[Any]:
+        return await in_flight(
+            first,
+            lambda number: litellm.aembedding(
+                "openai/text-embedding-3-small",
+                f"Text {number}",
+                dimensions=DIMENSIONS,
+                api_base=url,
+                api_key="sk-demo",
+            ),
+        )
+
+    return batch
+
+
+def embedding_batch(url: str) -> Batch:
+    import litellm
+
+    def batch(first: int) -> list[Any]:
+        texts = [f"Text {number}" for number in range(first, first + 100)]
+        call = {"dimensions": DIMENSIONS, "api_base": url, "api_key": "sk-demo"}
+        return [litellm.embedding("openai/text-embedding-3-small", texts, **call)]
+
+    return batch
+
+
 def stream(url: str) -> Batch:
     import litellm
 
@@ -165,6 +195,8 @@ ROWS = (
     Row("completion", "completion", ("chat",), completion),
     Row("acompletion", "acompletion, 20 in flight", ("chat",), acompletion),
     Row("router", "Router.acompletion, 20", ("chat",), router),
+    Row("aembedding", "aembedding, one text, 20", ("embeddings",), aembedding),
+    Row("vectors", "embedding, 100 texts", ("embeddings",), embedding_batch),
     Row("stream", "A streamed chunk", ("streaming",), stream, unit="chunk", scenario='plain{"chunks": 100}'),
     Row("choose", "Choose, 1000 deployments", ("routing",), choose),
     Row("cost", "completion_cost", ("cost", "chat"), cost),

@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Coroutine
 from types import FunctionType
-from typing import Any
+from typing import Any, ClassVar
 
 from litellm_accel.fastpath.passage import Passage
 from litellm_accel.fastpath.pipeline import LEARN, Pipeline
@@ -22,13 +22,17 @@ class CompletionHandler:
 
     stock: FunctionType
     astock: FunctionType
+    #: The argument that comes with each call, and the one by which LiteLLM's asynchronous function calls the other.
+    subject: ClassVar[str] = "messages"
+    mark: ClassVar[str] = "acompletion"
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
+        self.fault = pipeline.gate.fault
 
     async def acompletion(self, /, *args: Any, **kwargs: Any) -> Any:
         """Serve ``litellm.acompletion``."""
-        passage = Passage(self.astock, self.pipeline.gate.fault)
+        passage = Passage(self.astock, self.fault)
         try:
             return await self._serve(passage, args, kwargs, is_async=True)
         except BaseException as error:
@@ -38,7 +42,7 @@ class CompletionHandler:
 
     def completion(self, /, *args: Any, **kwargs: Any) -> Any:
         """Serve ``litellm.completion``."""
-        passage = Passage(self.stock, self.pipeline.gate.fault)
+        passage = Passage(self.stock, self.fault)
         try:
             return at_once(self._serve(passage, args, kwargs, is_async=False))
         except BaseException as error:
@@ -50,8 +54,7 @@ class CompletionHandler:
         """Return the result of a call; only one that ``is_async`` is suspended here."""
         pipeline = self.pipeline
         started = time.time()
-        # LiteLLM's own acompletion calls completion with this argument.
-        is_open = pipeline.open() and (is_async or "acompletion" not in kwargs)
+        is_open = pipeline.open() and (is_async or self.mark not in kwargs)
         admitted = pipeline.admit("async" if is_async else "sync", args, kwargs, started) if is_open else None
         if admitted is None:
             if is_async:
@@ -72,14 +75,14 @@ class CompletionHandler:
                 return await passage.arun(*args, **kwargs) if is_async else passage.run(*args, **kwargs)
         passage.sends(
             lambda reply: (
-                *_as_sent(args, kwargs, pipeline.messages_as_sent(call)),
+                *_as_sent(args, kwargs, self.subject, pipeline.messages_as_sent(call)),
                 pipeline.meeting(plan, post, reply),
             )
         )
         reply = await post.asend() if is_async else post.send()
         result, told = pipeline.result(plan, post, reply, call)
         if result is None:
-            args, kwargs = _as_sent(args, kwargs, pipeline.messages_as_sent(call))
+            args, kwargs = _as_sent(args, kwargs, self.subject, pipeline.messages_as_sent(call))
             with pipeline.handing_over(plan, post, reply, call) as replay:
                 result = await passage.arun(*args, **kwargs) if is_async else passage.run(*args, **kwargs)
                 replay.result = result
@@ -105,8 +108,10 @@ def at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
     raise RuntimeError("a call in a thread is suspended")
 
 
-def _as_sent(args: tuple[Any, ...], kwargs: dict[str, Any], messages: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return a call's arguments, with ``messages`` in the place of its own if there are any."""
-    if messages is None:
+def _as_sent(
+    args: tuple[Any, ...], kwargs: dict[str, Any], subject: str, sent: Any
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return a call's arguments, with what was ``sent`` in the place of its own ``subject`` if that is not None."""
+    if sent is None:
         return args, kwargs
-    return ((args[0], messages), kwargs) if len(args) > 1 else (args, {**kwargs, "messages": messages})
+    return ((args[0], sent), kwargs) if len(args) > 1 else (args, {**kwargs, subject: sent})

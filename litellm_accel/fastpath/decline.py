@@ -202,6 +202,11 @@ MESSAGES = Reason(
     "position. Pass plain dictionaries, as `messages=`.",
     "chat",
 )
+EMBEDDING_INPUT = Reason(
+    "an input that is no text and no tokens",
+    "Embeddings are served of one text, of a list of texts, of tokens or of lists of tokens, all plain and not empty.",
+    "embeddings",
+)
 MESSAGE_KINDS = Reason(
     "messages with {}",
     "This provider's rules for such messages are more than the fast path follows.",
@@ -576,6 +581,12 @@ ANSWER_REFUSED = Reason(
 ANSWER_TEXT = Reason(
     "callbacks receive the answer in another form",
     "The text of the answer that callbacks are given is neither what came nor the same written again.",
+    "learning",
+)
+SAME_INPUT = Reason(
+    "the same input twice",
+    "Two watched embeddings had the same input, which is told of under a name that does not tell it from something "
+    "else. The next call with another input shows it.",
     "learning",
 )
 ANSWER_WARNED_OF = Reason(

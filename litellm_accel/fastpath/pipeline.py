@@ -9,7 +9,7 @@ import importlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
@@ -59,13 +59,16 @@ class Pipeline:
     Without a record of ``verify`` a plan serves once it is proven on calls of its key, see ``proof``.
     """
 
+    maker_class: ClassVar[type[PlanMaker]] = PlanMaker
+    notifiers_class: ClassVar[type[success.NotifierFactory]] = success.NotifierFactory
+
     def __init__(self, gate: hot.gate.Gate, proof: Proof) -> None:
         self.gate = gate
         self.proof = proof
         self.environment = Environment()
         self.arguments = Arguments()
-        self.maker = PlanMaker()
-        self.notifiers = success.NotifierFactory(self.maker.texts, gate.fault, proof)
+        self.maker = self.maker_class()
+        self.notifiers = self.notifiers_class(self.maker.texts, gate.fault, proof)
         self.openings = opener.OpenerFactory(self.notifiers, self.maker.total)
         self.logs = LogTemplates(self.environment.levels, gate.fault)
         self.unheard = UnheardCalls(gate.fault)
@@ -535,9 +538,13 @@ class Pipeline:
         if slot is None or answer is None:
             return
         if plan.notifier is None:
-            slot.note(outlines.of_reply(answer.text().encode(), self.proof.clues))
+            slot.note(self.outline_of(answer))
         else:
             slot.ask()
+
+    def outline_of(self, answer: Any) -> outlines.Outline:
+        """Return what is told of an answer where LiteLLM is not known."""
+        return outlines.of_reply(answer.text().encode(), self.proof.clues)
 
     def meeting(self, plan: chat.Plan, post: OutboundRequest, reply: Reply | None) -> Any:
         """Return a context in which stock meets ``reply`` as its first exchange; nothing is learned.
@@ -622,9 +629,7 @@ class Pipeline:
             answer = plan.answer(reply.status, reply.headers, reply.body)
             if answer is None:
                 return None, None
-            if call.slot is not None and not call.slot.fits(
-                outlines.of_reply(answer.text().encode(), self.proof.clues)
-            ):
+            if call.slot is not None and not call.slot.fits(self.outline_of(answer)):
                 return None, None
             if answer.cookies:
                 post.cookies.store(answer.cookies, reply.headers)
@@ -681,7 +686,7 @@ class Call:
     def __init__(
         self,
         key: bytes,
-        messages: list[Any],
+        messages: Any,
         encoded: bytes,
         free: dict[str, bytes],
         kwargs: dict[str, Any],
@@ -706,7 +711,7 @@ class Call:
         return outlines.of_request(self.messages, self.encoded, self.free, clues)
 
     @property
-    def told_messages(self) -> list[Any] | Conversation:
+    def told_messages(self) -> Any:
         """What callbacks are told of the messages is made of this."""
         return self.messages if self.conversation is None else self.conversation
 
@@ -723,7 +728,7 @@ def _difference(plan: chat.Plan, call: Call, read: Any) -> Why:
 
 def _fixed(call: Call) -> dict[str, Any]:
     """Return what a call passes by name that is the same in all calls of its key."""
-    return {name: value for name, value in call.kwargs.items() if name != "messages" and name not in call.free}
+    return {name: value for name, value in call.kwargs.items() if value is not call.messages and name not in call.free}
 
 
 LEARN = object()

@@ -17,7 +17,7 @@ Mode = Literal["on", "off", "rollout", "canary", "shadow"]
 Metric = Literal["fault_rate", "error_rate", "decline_rate", "p50_us", "p95_us", "p99_us"]
 # Components that compute without side effects or compare whole calls with stock's, and those that do neither.
 _IN_SHADOW = ("tokens", "cost", "routing", "chat", "streaming")
-_NEVER_IN_SHADOW = ("rate_limit", "connection_pool", "proxy")
+_NEVER_IN_SHADOW = ("rate_limit", "connection_pool", "embeddings", "proxy")
 # Components that can only be on or off.
 _WHOLE = ("connection_pool",)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import random
 import re
 import struct
 import zlib
+from functools import cache
 from typing import Any
 
 import orjson
@@ -147,16 +149,34 @@ def page(status: int, reason: str, signed: str) -> bytes:
     ).encode()
 
 
+@cache
+def _numbers() -> list[float]:
+    """Numbers with as many digits as those of real vectors."""
+    drawn = random.Random(0)
+    return [round(drawn.gauss(0.0, 0.025), 9) for _ in range(2**16)]
+
+
+def _vector(text: Json, length: int) -> list[float]:
+    """A vector of ``length`` numbers, derived from a text."""
+    seed = zlib.crc32(str(text).encode("utf-8", "surrogatepass"))
+    if length <= 8:
+        return [((seed >> (4 * i)) & 15) / 16 - 0.5 for i in range(length)]
+    numbers = _numbers()
+    first = seed % (len(numbers) // 2)
+    return numbers[first : first + length]
+
+
 def embeddings(request: Json) -> Json:
-    """Eight numbers for each input, derived from its text."""
+    """A vector for each input, of eight numbers or as many as are asked for."""
     inputs = request.get("input")
-    texts = inputs if isinstance(inputs, list) else [inputs]
+    is_one = not isinstance(inputs, list) or all(isinstance(token, int) for token in inputs)
+    texts = [inputs] if is_one else inputs
+    length = request.get("dimensions") or 8
     data = []
     for index, text in enumerate(texts):
-        seed = zlib.crc32(str(text).encode("utf-8", "surrogatepass"))
-        vector: Json = [((seed >> (4 * i)) & 15) / 16 - 0.5 for i in range(8)]
+        vector: Json = _vector(text, length)
         if request.get("encoding_format") == "base64":
-            vector = base64.b64encode(struct.pack("<8f", *vector)).decode()
+            vector = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
         data.append({"object": "embedding", "index": index, "embedding": vector})
     tokens = sum(1 + len(str(text)) // 4 for text in texts)
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}

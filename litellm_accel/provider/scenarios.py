@@ -233,8 +233,11 @@ def scenario(text: str) -> Scenario:
 
 
 def asked(request: Json) -> str:
-    """The scenario that the conversation asks for: what follows ``answer as:`` where its last message begins so."""
+    """The scenario that the conversation, or what is embedded, asks for: what follows ``answer as:`` where the last
+    message or text begins so."""
     messages = request.get("messages")
     last = messages[-1] if isinstance(messages, list) and messages else None
-    text = last.get("content") if isinstance(last, dict) else None
+    embedded = request.get("input")
+    said = embedded[-1] if isinstance(embedded, list) and embedded else embedded
+    text = last.get("content") if isinstance(last, dict) else said
     return text[10:].strip() if isinstance(text, str) and text.startswith("answer as:") else ""

@@ -20,7 +20,7 @@ from urllib.parse import unquote
 
 import orjson
 
-from litellm_accel.provider.answers import body_of, completion, embeddings, failure, page
+from litellm_accel.provider.answers import body_of, completion, embeddings, failure, page, shaped
 from litellm_accel.provider.authority import NoTLS, listening
 from litellm_accel.provider.encodings import PACKERS, chosen
 from litellm_accel.provider.heads import REASONS, head
@@ -82,7 +82,7 @@ class Server:
 
 
 class Exchange:
-    """One chat request and how it is answered."""
+    """One request, of a chat or of ``embeddings``, and how it is answered."""
 
     def __init__(
         self,
@@ -93,7 +93,9 @@ class Exchange:
         headers: Headers,
         varying: Varying,
         last: bool,
+        embeds: bool,
     ) -> None:
+        self.embeds = embeds
         self.plan = plan
         self.profile = profile
         self.request = request
@@ -131,6 +133,8 @@ class Exchange:
             return "application/json", plan.body.encode()
         if plan.status >= 400:
             return "application/json", body_of(failure(plan, self.profile, self.varying), self.profile)
+        if self.embeds:
+            return "application/json", body_of(shaped(plan, embeddings(self.request)), self.profile)
         answer = completion(plan, self.request, self.model, self.profile, self.varying)
         return "application/json", body_of(answer, self.profile)
 
@@ -262,11 +266,8 @@ class Connection(asyncio.Protocol):
         if server.recording:
             server.recorded.append((method, path, headers, body, self.number, time.time()))
         route = path.partition("?")[0]
-        if route.endswith("/chat/completions"):
+        if route.endswith(("/chat/completions", "/embeddings")):
             self.chat(route, headers, body)
-        elif route.endswith("/embeddings"):
-            request = parse(body)
-            self.send_json(200, embeddings(request)) if isinstance(request, dict) else self.not_json()
         elif route.endswith("/models"):
             models = [{"id": name, "object": "model", "created": CREATED, "owned_by": "loopback"} for name in "ab"]
             self.send_json(200, {"object": "list", "data": models})
@@ -290,6 +291,8 @@ class Connection(asyncio.Protocol):
         self.send_json(400, openai_error(message, "invalid_request_error", None))
 
     def chat(self, path: str, headers: Headers, body: bytes) -> None:
+        """Answer a request of a chat or of embeddings."""
+        embeds = path.endswith("/embeddings")
         request = parse(body)
         if not isinstance(request, dict):
             self.not_json()
@@ -315,11 +318,12 @@ class Connection(asyncio.Protocol):
         each = self.server.requests_each or profile.requests
         is_last = 0 < each <= self.answered
         if plan is SCENARIOS["plain"] and profile is PLAIN and not request.get("stream") and not is_last:
-            self.send(_PLAIN_HEAD, orjson.dumps(completion(plan, request, model)))
+            self.send(_PLAIN_HEAD, orjson.dumps(embeddings(request) if embeds else completion(plan, request, model)))
             return
         times = 0 if profile is PLAIN else self.server.count(hash((path, body)))
         host = (header_of(headers, "host") or "").partition(":")[0]
-        exchange = Exchange(plan, profile, request, model, headers, Varying(path.encode() + body, times, host), is_last)
+        varying = Varying(path.encode() + body, times, host)
+        exchange = Exchange(plan, profile, request, model, headers, varying, is_last, embeds)
         if not (plan.delay or plan.drop or exchange.streaming or exchange.closes or plan.after != "keep"):
             self.transport.write(b"".join(exchange.whole()))
             return

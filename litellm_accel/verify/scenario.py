@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-Via = Literal["completion", "acompletion", "router", "arouter"]
+Via = Literal["completion", "acompletion", "router", "arouter", "embedding", "aembedding"]
 #: What the fast path does: it is made to serve at least one call of a run, must serve none, or as it likes.
 Way = Literal["served", "declined", "either"]
 
 DIRECT: tuple[Via, ...] = ("completion", "acompletion")
 ROUTED: tuple[Via, ...] = ("router", "arouter")
 ALL: tuple[Via, ...] = (*DIRECT, *ROUTED)
+EMBEDDING: tuple[Via, ...] = ("embedding", "aembedding")
 
 KEY = "sk-verify"
 GROUP = "group"

@@ -24,7 +24,7 @@ from litellm.litellm_core_utils.thread_pool_executor import executor
 from litellm_accel.provider import Address
 from litellm_accel.verify import masks
 from litellm_accel.verify.observe import KINDS, Recorder, astreamed, describe, logged, outcome, streamed
-from litellm_accel.verify.scenario import GROUP, HELLO, KEY, ROUTED, At, Made, Run, with_fields
+from litellm_accel.verify.scenario import EMBEDDING, GROUP, HELLO, KEY, ROUTED, At, Made, Run, with_fields
 
 SETTLE_SECONDS = 2.0
 STEADY_SECONDS = 3.0
@@ -73,7 +73,8 @@ class Stage:
 
     def arguments(self, **changes: Any) -> dict[str, Any]:
         """The keyword arguments of the call, the scenario's and then `changes` over the defaults."""
-        given: dict[str, Any] = {"messages": HELLO}
+        embeds = self.run.via in EMBEDDING
+        given: dict[str, Any] = {"input": "Say hello."} if embeds else {"messages": HELLO}
         if self.run.via in ROUTED:
             given["model"] = GROUP
         else:
@@ -224,14 +225,19 @@ class Stage:
 
     def _changes(self) -> Iterator[dict[str, Any]]:
         """How each call differs from the scenario's arguments: the warm-up in its messages, others say what number."""
+        embeds = self.run.via in EMBEDDING
+        subject = "input" if embeds else "messages"
+        said = _texts if embeds else _numbered
         for number in range(self.scenario.warm_up):
-            yield {"messages": _numbered(number)}
+            yield {subject: said(number)}
         for number in range(self.run.calls):
-            yield {} if "messages" in self.scenario.arguments else {"messages": _numbered(number)}
+            yield {} if subject in self.scenario.arguments else {subject: said(number)}
 
     def _perform(self, arguments: dict[str, Any]) -> list[str]:
         script = self.scenario.script
-        if inspect.iscoroutinefunction(script) or (script is None and self.run.via in ("acompletion", "arouter")):
+        if inspect.iscoroutinefunction(script) or (
+            script is None and self.run.via in ("acompletion", "arouter", "aembedding")
+        ):
             return self.loop.run_until_complete(self._perform_async(arguments))
         if script is not None:
             script(self)
@@ -429,6 +435,11 @@ def _numbered(number: int) -> list[dict[str, str]]:
     """The greeting, a little different each time."""
     system, user = HELLO
     return [dict(system), {**user, "content": user["content"] + "!" * number}]
+
+
+def _texts(number: int) -> str:
+    """A text to embed, a little different each time."""
+    return "Say hello." + "!" * number
 
 
 def _coroutine_name(task: Any) -> str:

@@ -467,7 +467,7 @@ def test_the_report_tells_how_each_component_is_proven(unproven: None) -> None:
         assert levels == {
             **dict.fromkeys(("tokens", "cost"), "at start"),
             **({} if seams.has_core_of_its_own() else dict.fromkeys(("routing", "rate_limit"), "at start")),
-            **dict.fromkeys(("connection_pool", "chat", "streaming"), "own calls"),
+            **dict.fromkeys(("connection_pool", "chat", "streaming", "embeddings"), "own calls"),
         }
         assert "own calls" in str(report) and report.to_dict()["components"][4]["proof"] == "own calls"
     with records.proving("chat"), litellm_accel.accelerated("chat") as report:
@@ -477,7 +477,7 @@ def test_the_report_tells_how_each_component_is_proven(unproven: None) -> None:
 def test_records_can_be_demanded(unproven: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LITELLM_ACCEL_PROOF", "recorded")
     with litellm_accel.accelerated() as report:
-        for name in ("connection_pool", "chat", "streaming"):
+        for name in ("connection_pool", "chat", "streaming", "embeddings"):
             assert report[name].state == "unproven" and "litellm-accel verify" in report[name].reason
 
 
@@ -660,8 +660,13 @@ def test_the_environment_can_ask_for_verify(unproven: None, monkeypatch: pytest.
     monkeypatch.setattr(background, "begin", begun.append)
     monkeypatch.setenv("LITELLM_ACCEL_VERIFY", "background")
     with litellm_accel.accelerated():
-        assert begun == [["chat", "streaming"]]
-    with records.proving("chat"), records.proving("streaming"), litellm_accel.accelerated():
+        assert begun == [["chat", "streaming", "embeddings"]]
+    with (
+        records.proving("chat"),
+        records.proving("streaming"),
+        records.proving("embeddings"),
+        litellm_accel.accelerated(),
+    ):
         assert len(begun) == 1  # there is nothing to prove
 
 

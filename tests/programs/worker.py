@@ -82,7 +82,7 @@ def accelerate(proven: bool) -> None:
     if not proven:
         from litellm_accel.verify.records import proving
 
-        for name in ("chat", "streaming", "connection_pool"):
+        for name in ("chat", "streaming", "embeddings", "connection_pool"):
             UNPROVEN.enter_context(proving(name))
     litellm_accel.accelerate()
 

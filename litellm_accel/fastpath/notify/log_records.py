@@ -60,6 +60,9 @@ _SERVED = frozenset(
 # Functions in whose course something is finalized: the garbage collector runs them in the middle of any call.
 _FINALIZING = frozenset(("__del__", "call_exception_handler"))
 _WRAPPERS = frozenset(("wrapper", "wrapper_async"))
+# What runs the first part of an asynchronous call, in an executor; and the member of the request that comes with each.
+_FIRST_PARTS = frozenset((("litellm.main", "completion"), ("litellm.main", "embedding")))
+_SUBJECTS = ("messages", "input")
 # Methods that a record passes before there is a record; somebody else's would not be asked.
 _PASSED_BY = ("debug", "info", "warning", "error", "critical", "exception", "log", "_log", "isEnabledFor", "findCaller")
 _REDACTING = "litellm._logging"
@@ -195,7 +198,7 @@ class HeardRecord:
             place = place.f_back
         in_wrapper = any(("litellm.utils", name) in modules for name in _WRAPPERS)
         self.phase = LAST if phase == AFTER and not in_wrapper else phase
-        self.in_executor = is_elsewhere and phase == BEFORE and ("litellm.main", "completion") in modules
+        self.in_executor = is_elsewhere and phase == BEFORE and not _FIRST_PARTS.isdisjoint(modules)
         self.is_apart = not _APART.isdisjoint(names) or (is_elsewhere and not self.in_executor)
         self.is_served = not _SERVED.isdisjoint(names)
         # What a filter or a handler logs is its own, what a finalizer logs is about some other call.
@@ -407,11 +410,11 @@ class _Making:
             "OK",
             "HTTP/1.1",
         }
-        own = {"messages", *plan.free, *plan.places.values()}
+        own = {*_SUBJECTS, *plan.free, *plan.places.values()}
         asked = {name: value for name, value in self._body.items() if name not in own}
         self._known.update(leaf for value in (*passed, asked) for leaf in _leaves(value))
         free = [orjson.loads(value) for value in plan.free.values()]
-        said = (*_leaves(self._body.get("messages")), *_leaves(free), *_answered(sent.reply))
+        said = (*_leaves([self._body.get(name) for name in _SUBJECTS]), *_leaves(free), *_answered(sent.reply))
         self._said = {text for text in said if type(text) is str and len(text) >= _SHORT} - self._known
         self._heard: Any = None
 

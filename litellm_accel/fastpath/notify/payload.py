@@ -62,7 +62,7 @@ class Sources:
             messages = self._truncate(self._setup.append_system_prompt_messages(kwargs=details, messages=messages))
         started, ended, begun = start.timestamp(), end.timestamp(), details["completion_start_time"].timestamp()
         return {
-            "id": str(response["id"]),
+            "id": str(response.get("id", logging.litellm_call_id)),
             "litellm_call_id": logging.litellm_call_id,
             "trace_id": logging.litellm_trace_id,
             "startTime": started,
@@ -100,7 +100,7 @@ class Sources:
             usage_object=slots[_USAGE],
             proxy_server_request=request,
             start_time=start,
-            response_id=slots["response"]["id"],
+            response_id=slots["response"].get("id", slots["litellm_call_id"]),
             custom_llm_provider=details.get("custom_llm_provider"),
         )
         return {

@@ -16,7 +16,7 @@ import inspect
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel
 
@@ -36,7 +36,7 @@ from litellm_accel.fastpath.plans.snapshots import (
     within,
     without_nodes,
 )
-from litellm_accel.fastpath.plans.templates import HIDDEN, Unrepeatable
+from litellm_accel.fastpath.plans.templates import HIDDEN, MILLISECONDS, Unrepeatable
 from litellm_accel.hot import chat, template
 
 # Clocks, by the names LiteLLM gives them; the value is the slot they are made from.
@@ -52,7 +52,7 @@ _CLOCKS = {
 _PRICED: dict[str, Any] = {"cost_breakdown": None, "billed_token_rates": None, "zero_cost_warned": False}
 _COSTS = ("input_cost", "output_cost", "total_cost", "original_cost")
 _PRICED_LATER = frozenset(("zero_cost_diagnostic", "response_cost_failure_debug_information"))
-_MESSAGES = ("input", "messages")
+MESSAGES = ("input", "messages")
 # Under which key LiteLLM has looked for the answer in its cache.
 _CACHE_KEY = "preset_cache_key"
 _CALL_ID, _TRACE_ID, _LOGGING = "litellm_call_id", "litellm_trace_id", "litellm_logging_obj"
@@ -146,6 +146,13 @@ class ObservedCall:
 # --- learning ---------------------------------------------------------------------------------------------------------
 
 
+class ToldMessages(Protocol):
+    """How LiteLLM copies the caller's messages for one use."""
+
+    def made(self, messages: Any, copies: dict[int, list[Any]], /) -> Any:
+        """Return the copy for a call; ``copies`` are those made for it before."""
+
+
 class CallDiff:
     """Two calls of one kind, walked together."""
 
@@ -160,7 +167,7 @@ class CallDiff:
         self.tries = earlier.tries if earlier is not None else 0
         self.constants: set[Any] = set()
         self.parts: list[tuple[str, Any]] = []
-        self.lists: list[tuple[str, _Copy | MessageStep]] = []
+        self.lists: list[tuple[str, ToldMessages]] = []
         self.paths: list[tuple[str, tuple[Any, ...]]] = []
         self.values: list[tuple[str, Path]] = []
         self._placed: dict[int, tuple[SnapshotNode, tuple[Any, ...]]] = {}
@@ -239,7 +246,7 @@ class CallDiff:
             return (template.SLOT, _CACHE_KEY)
         if name == _HEADERS and one is not None:
             return self.headers(one, two)
-        if name in _MESSAGES and type(one) is SnapshotNode:
+        if name in MESSAGES and type(one) is SnapshotNode:
             return self._held(one, two, self._messages)
         return None
 
@@ -455,9 +462,13 @@ def nested(messages: list[dict[str, Any]]) -> bytes:
 class NotifierFactory:
     """Makes feeds: with the installed LiteLLM's own ``Logging`` class and the way it hands events to its workers.
 
+    What two calls show is read by ``diff_class``.
+
     ``texts`` maps each template of a response to what makes the text of an answer that LiteLLM keeps, or to None if it
     keeps the response instead; ``fault`` is told of what goes wrong when nobody else is there to hear.
     """
+
+    diff_class: ClassVar[type[CallDiff]] = CallDiff
 
     def __init__(self, texts: Mapping[Any, Any], fault: Callable[[BaseException], None], proof: Proof) -> None:
         self.utils = importlib.import_module("litellm.utils")
@@ -499,7 +510,7 @@ class NotifierFactory:
         given = second.given.get(_LOGGING)
         if given is not None and type(given) is not self._logging:
             raise Unrepeatable(decline.TOLD_LOGGING_CLASS.of(type(given).__name__))
-        pair = CallDiff(first, second, earlier)
+        pair = self.diff_class(first, second, earlier)
         feed = SuccessNotifier(self, pair, second.result, total, refuse)
         logging, made = feed.again(second, answer)
         answer.result(0.0, 0.0, feed.pricer(logging, None))
@@ -750,7 +761,7 @@ class SuccessNotifier(LearnedCall):
         hidden = result.__pydantic_private__[HIDDEN]
         end = start + datetime.timedelta(milliseconds=hidden["_response_ms"])
         hidden.update(self._feeds.timing(start, end, logging))
-        result.__dict__["_response_ms"] = hidden["_response_ms"]
+        note_time(result, hidden["_response_ms"])
         hidden[_CALL_ID] = logging.litellm_call_id
         return end
 
@@ -956,6 +967,12 @@ def extra(result: Any, name: str) -> Any:
     """Return what an answer has besides the fields of its class under ``name``, or None: sooner than pydantic does."""
     held = result.__pydantic_extra__
     return held.get(name) if held is not None and name in held else result.__dict__.get(name)
+
+
+def note_time(result: Any, milliseconds: float) -> None:
+    """Write how long a call took into its ``result``, where pydantic has LiteLLM's attribute for it."""
+    private = result.__pydantic_private__
+    (private if MILLISECONDS in private else result.__dict__)[MILLISECONDS] = milliseconds
 
 
 def stated_price(result: Any) -> Any:

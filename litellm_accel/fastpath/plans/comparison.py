@@ -189,7 +189,7 @@ class Comparison(Recording):
             with contextlib.suppress(Unrepeatable):
                 pipeline.maker.extend(plan, reply, self.result, self.text if plan.notifier is not None else None)
             raise InconclusiveRecording(decline.ANSWER_SHAPE)
-        self.outline = outlines.of_reply(answer.text().encode(), pipeline.proof.clues)
+        self.outline = pipeline.outline_of(answer)
         shown = None
         if plan.notifier is not None:
             shown = success.ObservedCall(self.pictures, self._call.kwargs, self.result, plan, self._read())  # type: ignore[arg-type]

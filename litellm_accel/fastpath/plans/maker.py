@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import copy
 import functools
+import hashlib
 import importlib
 import itertools
 import json
 import marshal
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import orjson
@@ -21,9 +22,9 @@ from yarl import URL
 
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.admission.conversations import Conversation, Rewriting
-from litellm_accel.fastpath.admission.message_rules import ANYTHING, MessageRules
+from litellm_accel.fastpath.admission.message_rules import ANYTHING, MessageRules, Rewrite
 from litellm_accel.fastpath.known_names import PRICE
-from litellm_accel.fastpath.notify.success import STATED_PRICE, extra, is_plain, pricing_facts, stated_price
+from litellm_accel.fastpath.notify.success import STATED_PRICE, extra, is_plain, note_time, pricing_facts, stated_price
 from litellm_accel.fastpath.owner_cache import OwnerCache
 from litellm_accel.fastpath.plans import templates
 from litellm_accel.fastpath.plans.header_maps import HeaderMaps
@@ -66,6 +67,7 @@ _HEADERS = frozenset(
         "cookie",
     ]
 )
+_ANSWERING = "provider_response_model"
 _HIDDEN_SOURCES = {
     "headers": "headers",
     "additional_headers": "additional",
@@ -73,7 +75,7 @@ _HIDDEN_SOURCES = {
     "litellm_overhead_time_ms": "overhead",
     "litellm_call_id": "call",
     "response_cost": "cost",
-    "provider_response_model": "model",
+    _ANSWERING: "model",
     "upstream_provider": "upstream",
 }
 _HIDDEN_CONSTANTS = frozenset(
@@ -91,10 +93,17 @@ FIRST_ATTEMPT = {"x-litellm-attempted-retries": 0, "x-litellm-attempted-fallback
 
 
 class PlanMaker:
-    """Makes plans and templates with the installed LiteLLM's own conversion functions."""
+    """Makes plans and templates with the installed LiteLLM's own conversion functions.
+
+    A plan is of ``plan_class``; ``subject`` is the member of a request that holds what comes with each call.
+    """
+
+    plan_class: ClassVar[type[chat.Plan]] = chat.Plan
+    subject: ClassVar[str] = "messages"
 
     def __init__(self) -> None:
         self.litellm = importlib.import_module("litellm")
+        self.result_class: Any = self.litellm.ModelResponse
         self._convert = importlib.import_module(
             "litellm.litellm_core_utils.llm_response_utils.convert_dict_to_response"
         ).convert_to_model_response_object
@@ -106,7 +115,7 @@ class PlanMaker:
         ).process_response_headers
         self._rules = MessageRules()
         self._construct = importlib.import_module("openai._models").construct_type
-        self._completion = importlib.import_module("openai.types.chat").ChatCompletion
+        self._answer_class = importlib.import_module("openai.types.chat").ChatCompletion
         self._leaves_out = seams.leaves_out_unset()
         self.templates: dict[tuple[str, str], dict[Any, Any]] = {}
         self.prices: dict[tuple[str, str], dict[Any, Any]] = {}
@@ -141,7 +150,6 @@ class PlanMaker:
         _require_hidden(result)
         without_routers(result._hidden_params.get("additional_headers") or {})
         conversion = recording.conversion
-        spaced = conversion is not None
         names = {name.lower().decode("latin-1") for name, _ in sent.request.headers.raw}
         pricing = recording.stream.logging_obj.model_call_details if recording.streams else recording.pricing
         provider = str(pricing["custom_llm_provider"])
@@ -151,17 +159,13 @@ class PlanMaker:
             logging = recording.stream.logging_obj if recording.streams else pricing["litellm_logging_obj"]
             if logging is None:
                 raise Unrepeatable(decline.PRICED_UNTOLD)
-            known = logging.model_call_details["litellm_params"]
-            model = str(result._hidden_params.get("litellm_model_name"))
-            kinds, rewrite = self._rules.sdk(provider, model, known.get("api_base"), known.get("model_info"))
-        else:
-            kinds, rewrite = self._rules.http(provider, conversion, result._hidden_params.get("response_cost"))
+        kinds, rewrite = self._rules_of(provider, recording, pricing, result)
         rewriting = Rewriting(rewrite, kinds != ANYTHING)
         if conversation is not None:
             messages = rewriting.learn(conversation, json.loads(sent.request.content)["messages"])
-        elif chat.kinds_of(orjson.loads(messages)) & ~kinds:
+        elif kinds != ANYTHING and chat.kinds_of(orjson.loads(messages)) & ~kinds:
             raise InconclusiveRecording(decline.PROVIDER_MESSAGES.of(provider))
-        prefix, suffix = _around(sent.request.content, messages, spaced)
+        prefix, suffix, spaced = self._around(sent.request.content, messages, conversion)
         if unknown := names - _HEADERS - added_headers:
             raise Unrepeatable(decline.REQUEST_HEADER.of(min(unknown)))
         if "content-length" in added_headers:
@@ -185,7 +189,7 @@ class PlanMaker:
         client = self.client(transport, sent.request.url, is_shared or held is transport)
         own_cookie = client.gives_cookie or "cookie" in added_headers
         shared = (provider, kind) if conversion is None else (provider, kind, *_conversion_key(conversion))
-        plan = chat.Plan(
+        plan = self.plan_class(
             prefix,
             suffix,
             spaced,
@@ -213,6 +217,22 @@ class PlanMaker:
             plan.tells_headers = result._response_headers is not None
             self.extend(plan, sent.reply, result, recording.text)
         return plan
+
+    def _rules_of(
+        self, provider: str, recording: Recording, pricing: dict[str, Any], result: Any
+    ) -> tuple[int, Rewrite]:
+        """Return the kinds of messages that reach the ``provider`` as they are, and what rewrites others."""
+        if recording.conversion is not None:
+            return self._rules.http(provider, recording.conversion, result._hidden_params.get("response_cost"))
+        logging = recording.stream.logging_obj if recording.streams else pricing["litellm_logging_obj"]
+        known = logging.model_call_details["litellm_params"]
+        model = str(result._hidden_params.get("litellm_model_name"))
+        return self._rules.sdk(provider, model, known.get("api_base"), known.get("model_info"))
+
+    def _around(self, body: bytes, subject: bytes, conversion: Conversion | None) -> tuple[bytes, bytes, bool]:
+        """Return what a request holds before and after its ``subject``, and whether that is written with spaces."""
+        spaced = conversion is not None
+        return (*around(body, self.subject, subject, spaced), spaced)
 
     def total(self, pricing: dict[str, Any]) -> Callable[[Any], Any]:
         """Return what prices a result as the recorded call priced its own, and says nothing: None without a price."""
@@ -267,7 +287,7 @@ class PlanMaker:
         read = chat.read_headers(reply.headers)
         if read is None:
             raise Unrepeatable(decline.RESPONSE_HEADERS)
-        value = chat.value_of(reply.body, read[0].get("content-encoding"))
+        value = self._value_of(reply.body, read[0].get("content-encoding"))
         found = None if value is None else chat.shape_of(value, plan.sums)
         if found is None:
             raise Unrepeatable(decline.ANSWER_BY_CONTENT)
@@ -290,6 +310,10 @@ class PlanMaker:
             if isinstance(error, RecursionError):
                 raise Unrepeatable(decline.ANSWER_TOO_DEEP) from None
             raise
+
+    def _value_of(self, body: bytes, encoding: str | None) -> Any:
+        """Return the part of an answer that has a shape, or None."""
+        return chat.value_of(body, encoding)
 
     def _learn_shape(self, plan: chat.Plan, shape: Any, value: Any) -> None:
         """Learn how an answer like ``value`` becomes a response, and the price that it states, if it does."""
@@ -322,14 +346,14 @@ class PlanMaker:
 
     def _said(self, value: Any) -> Any:
         try:
-            answer = self._construct(type_=self._completion, value=value)
+            answer = self._construct(type_=self._answer_class, value=value)
             return answer.model_dump(warnings="error", exclude_unset=self._leaves_out)
         except PydanticSerializationError:
             raise Unrepeatable(decline.ANSWER_WARNED_OF) from None
 
     def _converter(self, plan: chat.Plan) -> Callable[[Any], Any]:
         if plan.conversion is not None:
-            return functools.partial(_converted, plan.conversion)
+            return functools.partial(converted, plan.conversion)
         constants = {key: value for key, source, value in plan.hidden if source == "constant"}
         provider = constants.get("custom_llm_provider")
         if provider is None:  # the answer has put its own hidden parameters there
@@ -363,7 +387,7 @@ class PlanMaker:
         return twice
 
     def _hidden(self, result: Any) -> tuple[tuple[str, str, Any], ...]:
-        if type(result) is not self.litellm.ModelResponse:
+        if type(result) is not self.result_class:
             raise Unrepeatable(decline.RESULT_CLASS.of(type(result).__name__))
         hidden: list[tuple[str, str, Any]] = []
         for key, value in result._hidden_params.items():
@@ -371,6 +395,8 @@ class PlanMaker:
                 hidden.append((key, "received", None))
             elif key == "additional_headers" and not without_routers(value):
                 hidden.append((key, "copied", marshal.dumps({})))
+            elif key == _ANSWERING and value is None and result.model is not None:  # an embedding's
+                hidden.append((key, "constant", None))
             elif key in _HIDDEN_SOURCES:
                 hidden.append((key, _HIDDEN_SOURCES[key], None))
             elif key in _HIDDEN_CONSTANTS and isinstance(value, str | float | None):
@@ -388,20 +414,20 @@ def _require_hidden(result: Any) -> None:
         raise Unrepeatable(decline.OWN_HIDDEN_PARAMS)
 
 
-def _around(body: bytes, messages: bytes, spaced: bool) -> tuple[bytes, bytes]:
-    """Return what a request holds before and after its ``messages``. Raises ``Unrepeatable``."""
-    name = b'"messages": ' if spaced else b'"messages":'
-    before, _, after = body.partition(name + (json.dumps(orjson.loads(messages)).encode() if spaced else messages))
+def around(body: bytes, member: str, value: bytes, spaced: bool) -> tuple[bytes, bytes]:
+    """Return what a request holds before and after the ``value`` of a ``member``. Raises ``Unrepeatable``."""
+    name = b'"%b": ' % member.encode() if spaced else b'"%b":' % member.encode()
+    before, _, after = body.partition(name + (json.dumps(orjson.loads(value)).encode() if spaced else value))
     before += name
     try:
-        if orjson.loads(before + b"null" + after)["messages"] is None:
+        if orjson.loads(before + b"null" + after)[member] is None:
             return before, after
     except orjson.JSONDecodeError:
         pass
     raise Unrepeatable(decline.MESSAGES_REWRITTEN)
 
 
-def _converted(conversion: Conversion, value: Any) -> Any:
+def converted(conversion: Conversion, value: Any) -> Any:
     try:
         return conversion.convert(orjson.dumps(value))
     except Exception:  # stock has something to say of values like these
@@ -417,7 +443,7 @@ def _states_number(value: Any) -> bool:
 def _conversion_key(conversion: Conversion) -> tuple[Any, ...]:
     """Return what tells conversions apart that may make different responses of one answer."""
     given = conversion.given
-    return type(conversion.config), given["model"], given["model_response"].model, given["json_mode"]
+    return type(conversion.config), given["model"], given["model_response"].model, given.get("json_mode")
 
 
 def _as_said(made: Any) -> Callable[[Any], str]:
@@ -506,7 +532,9 @@ class _Coster:
 def masked(result: Any) -> Any:
     """Return a copy of ``result`` without its times, its call's identifier and a router's additions, see ``state``."""
     made = result.model_copy()
-    made.__dict__["_response_ms"] = 0.0
+    if type(data := made.__dict__.get("data")) is list:
+        made.__dict__["data"] = hashlib.blake2b(_marshalled(data)).hexdigest()  # thousands of numbers
+    note_time(made, 0.0)
     hidden = made._hidden_params = {**result._hidden_params, **_VOLATILE}
     hidden["additional_headers"] = without_routers(hidden["additional_headers"])
     return made
@@ -523,6 +551,6 @@ def without_routers(headers: dict[str, Any]) -> dict[str, Any]:
 
 def _marshalled(value: Any) -> bytes:
     try:
-        return marshal.dumps(value)
+        return marshal.dumps(value, 2)
     except ValueError:
         raise Unrepeatable(decline.PARAMETER_WITHOUT_FORM) from None

@@ -56,6 +56,7 @@ ASYNC_HTTP_TIMING = "litellm.llms.custom_httpx.http_handler:AsyncHTTPHandler.pos
 CONVERSIONS = (
     "litellm.llms.openai.chat.gpt_transformation:OpenAIGPTConfig.transform_response",
     *providers.CONVERSIONS,
+    *providers.EMBEDDING_CONVERSIONS,
 )
 # Functions by which LiteLLM finds or makes the client for the running event loop.
 CLIENTS = (
@@ -139,22 +140,24 @@ class Sent:
 class Conversion:
     """How LiteLLM turned the answer of one call into a response, for a provider that it calls without an SDK.
 
-    ``config`` is LiteLLM's object for the provider, ``given`` what its ``transform_response`` was called with.
+    ``config`` is LiteLLM's object for the provider, ``given`` what its method of this ``name`` was called with.
     """
 
-    __slots__ = ("config", "given")
+    __slots__ = ("config", "given", "name")
 
-    def __init__(self, config: Any, given: dict[str, Any]) -> None:
+    def __init__(self, config: Any, given: dict[str, Any], name: str = "transform_response") -> None:
         self.config = config
+        self.name = name
         self.given = {**given, "model_response": copy.deepcopy(given["model_response"])}
 
     def convert(self, body: bytes) -> Any:
         """Return the response to an answer with this ``body``; nobody is told."""
         response = httpx.Response(200, headers={"content-type": "application/json"}, content=body)
         model_response = copy.deepcopy(self.given["model_response"])
-        model_response.id = type(model_response)().id  # each call draws one, lest its answer has none
+        if "id" in type(model_response).model_fields:
+            model_response.id = type(model_response)().id  # each call draws one, lest its answer has none
         given = {**self.given, "model_response": model_response, "raw_response": response, "logging_obj": _Deaf()}
-        return self.config.transform_response(**given)
+        return getattr(self.config, self.name)(**given)
 
 
 class _Deaf:
@@ -518,7 +521,7 @@ def _conversion(stock: FunctionType) -> Callable[..., Any]:
 
     def before(now: Recording, config: Any, *arguments: Any) -> None:
         if now.conversion is None:
-            now.conversion = Conversion(config, dict(zip(names, arguments, strict=True)))
+            now.conversion = Conversion(config, dict(zip(names, arguments, strict=True)), stock.__name__)
 
     return passage.around(stock, _before(before))
 

@@ -184,11 +184,12 @@ class TemplateLearner:
         fields = self._dict(one.__dict__, two.__dict__)
         extra = self._held(one.__pydantic_extra__, two.__pydantic_extra__)
         if root:
-            if dict(zip(fields[1], fields[2], strict=True))["created"][0] != template.LEAF:
-                raise Unrepeatable(decline.RESULT_WITHOUT_TIME)
-            fields = (template.DICT, (*fields[1], MILLISECONDS), (*fields[2], (template.SLOT, MILLISECONDS)))
             names = tuple(one.__pydantic_private__ or ())
-            if sorted(names) != [HIDDEN, HEADERS]:
+            if sorted(names) == [HIDDEN, HEADERS]:
+                if dict(zip(fields[1], fields[2], strict=True))["created"][0] != template.LEAF:
+                    raise Unrepeatable(decline.RESULT_WITHOUT_TIME)
+                fields = (template.DICT, (*fields[1], MILLISECONDS), (*fields[2], (template.SLOT, MILLISECONDS)))
+            elif sorted(names) != [HIDDEN, HEADERS, MILLISECONDS]:  # an embedding's
                 raise Unrepeatable(decline.RESULT_PRIVATE)
             private: tuple[Any, ...] = (template.DICT, names, tuple((template.SLOT, name) for name in names))
         else:

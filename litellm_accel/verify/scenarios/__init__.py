@@ -25,6 +25,7 @@ THEMES: dict[str, tuple[str, ...]] = {
         "logs",
     ),
     "streaming": ("streaming",),
+    "embeddings": ("embeddings",),
 }
 
 
