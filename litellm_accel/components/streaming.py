@@ -264,6 +264,7 @@ class Streams:
             taken.append(reader.chunk(state))
         finally:
             learned.templates[trial.shape] = decline.BEING_PROVEN
+            reader.renew(learned.templates)  # which would go on with what it has used
 
     def _begin(self, logging_obj: Any) -> None:
         """Note when the first chunk has come."""
