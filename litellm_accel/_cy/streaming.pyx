@@ -16,6 +16,7 @@ from litellm_accel._cy.template cimport Template
 from litellm_accel._cy.template import leaves_of
 from litellm_accel.fastpath import decline
 
+cdef frozenset TREATED_VALUES
 cdef tuple EVENT_MEMBERS, STREAM_BEGINNING, STREAM_CARRIED, STREAM_MIDDLE, STREAM_PROVIDERS
 cdef str OBFUSCATION, STREAM_IDENTIFIERS, STREAM_UPSTREAM
 
@@ -28,9 +29,13 @@ from litellm_accel.fastpath.known_names import (
     STREAM_MIDDLE,
     STREAM_PROVIDERS,
     STREAM_UPSTREAM,
+    TREATED_VALUES,
 )
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject_GenericGetAttr, PyObject_GenericSetAttr
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.string cimport memchr, memcmp
 
 __all__ = [
     "MORE",
@@ -74,6 +79,117 @@ cdef class ChunkTemplate:
         self.guarded = guarded
 
 
+# How often the texts of a stream's events are looked for, and in how many texts events that are alike may differ.
+cdef int _MAX_TRIES = 8
+cdef Py_ssize_t _MAX_TEXTS = 3
+
+
+cdef class Likeness:
+    """Events that differ from one in the bytes of some of their texts alone.
+
+    ``pieces`` are the bytes of that event around these texts, ``leaves`` its leaves, ``places`` which of those the
+    texts are. ``around`` is what its stream was then.
+    """
+
+    cdef list _pieces
+    cdef list _leaves
+    cdef tuple _places
+    cdef readonly tuple around
+
+    def __init__(
+        self, pieces: list[bytes], leaves: list[Any], places: tuple[int, ...], around: tuple[Any, ...]
+    ) -> None:
+        self._pieces = pieces
+        self._leaves = leaves
+        self._places = places
+        self.around = around
+
+    cpdef list read(self, bytes line: bytes):
+        """Return the leaves of an event, None if it is not one of these, or a text may be treated by content."""
+        cdef const char *at = PyBytes_AS_STRING(line)
+        cdef const char *stop = at + PyBytes_GET_SIZE(line)
+        cdef const char *end
+        cdef bytes piece = self._pieces[0]
+        cdef Py_ssize_t length = PyBytes_GET_SIZE(piece)
+        cdef list texts = []
+        cdef str text
+        if stop - at < length or memcmp(at, PyBytes_AS_STRING(piece), length) != 0:
+            return None
+        at += length
+        for found in self._pieces[1:]:
+            piece = found
+            end = <const char *>memchr(at, b'"', stop - at)
+            length = PyBytes_GET_SIZE(piece)
+            if end == NULL or stop - end < length or memcmp(end, PyBytes_AS_STRING(piece), length) != 0:
+                return None
+            if end == at or at[0] == b"<" or not _is_unescaped(at, end):
+                return None
+            try:
+                text = PyUnicode_DecodeUTF8(at, end - at, NULL)
+            except UnicodeDecodeError:
+                return None
+            if text.isspace() or text in TREATED_VALUES:
+                return None
+            texts.append(text)
+            at = end + length
+        if at != stop:
+            return None
+        cdef list leaves = self._leaves.copy()
+        for place, found in zip(self._places, texts):
+            leaves[<Py_ssize_t>place] = found
+        return leaves
+
+
+cdef bint _is_unescaped(const char *start, const char *end) noexcept:
+    """Return whether a text in JSON stands for itself."""
+    while start < end:
+        if <unsigned char>start[0] < 32 or start[0] == b"\\":
+            return False
+        start += 1
+    return True
+
+
+cdef object _likeness(bytes line, list leaves, list before, tuple around):
+    """Return what events are like the one in ``line``; None if it differs from the one before in more than texts.
+
+    ``leaves`` are those of both. That the pieces are those around the texts is shown by an event with other texts.
+    """
+    cdef tuple places
+    cdef list pieces = []
+    cdef list texts = []
+    cdef list expected = leaves.copy()
+    cdef Py_ssize_t start = 0
+    cdef Py_ssize_t found
+    cdef bytes raw
+    if len(leaves) != len(before):
+        return None
+    places = tuple([place for place in range(len(leaves)) if leaves[place] != before[place]])
+    if not 0 < len(places) <= _MAX_TEXTS:
+        return None
+    for place in places:
+        text = leaves[place]
+        if type(text) is not str:
+            return None
+        raw = text.encode("utf-8", "surrogatepass")
+        found = line.find(b'"%b"' % raw, start)
+        if found < 0:
+            return None
+        pieces.append(line[start:found + 1])
+        start = found + 1 + len(raw)
+        expected[place] = f"text {place}"
+        texts.append(expected[place].encode())
+    pieces.append(line[start:])
+    other = pieces[0] + b"".join([text + piece for text, piece in zip(texts, pieces[1:])])
+    try:
+        shown = _leaves_of(_loads(other[6:] if other[5:6] == b" " else other[5:]))
+    except ValueError:  # a text like a comma was found between two others
+        return None
+    known = _leaves_of(_loads(line[6:] if line[5:6] == b" " else line[5:]))
+    if shown is None or known is None or shown[1] != expected or shown[0] != known[0]:
+        return None
+    return Likeness(pieces, leaves, places, around)
+
+
 cdef class Reader:
     """The events of one stream, and the chunks that ``templates``, by shape, make of them.
 
@@ -91,18 +207,21 @@ cdef class Reader:
     cdef list _leaves
     cdef tuple _last_shape
     cdef ChunkTemplate _last
+    cdef Likeness _likeness
+    cdef int _tries
 
     def __init__(
         self, templates: dict[Any, ChunkTemplate | None], package: dict[str, Any], early: bool = False
     ) -> None:
         self.splitter = Splitter(early)
+        self._leaves = []
         self.templates = templates
         self._package = package
 
     def renew(self, templates: dict[Any, ChunkTemplate | None]) -> None:
         """Go on with other templates."""
         self.templates = templates
-        self._last_shape = self._last = None
+        self._last_shape = self._last = self._likeness = None
 
     cpdef object chunk(self, dict state: dict[str, Any]):
         """Return the next chunk of the stream whose attributes are ``state``, which are brought up to date.
@@ -159,6 +278,16 @@ cdef class Reader:
         return response
 
     cdef object _template(self, bytes line, bint begins, dict state):
+        cdef list before = self._leaves
+        cdef tuple around
+        if self._likeness is not None and not begins:
+            around = self._likeness.around
+            if around[0] is state["custom_llm_provider"] and around[1] == bool(state.get("tool_call")):
+                leaves = self._likeness.read(line)
+                if leaves is not None:
+                    self._leaves = leaves
+                    self._last_shape, self._last = around[2], around[3]
+                    return self._last
         try:
             value = _loads(line[6:] if line[5:6] == b" " else line[5:])
         except ValueError:
@@ -176,6 +305,14 @@ cdef class Reader:
         if state["custom_llm_provider"] != STREAM_PROVIDERS[0]:
             self.shape = (state["custom_llm_provider"], self.shape)
         if self.shape == self._last_shape:
+            if (
+                self._tries < _MAX_TRIES
+                and not begins
+                and (self._likeness is None or self._likeness.around[2] != self.shape)
+            ):
+                self._tries += 1
+                around = state["custom_llm_provider"], bool(state.get("tool_call")), self.shape, self._last
+                self._likeness = _likeness(line, self._leaves, before, around)
             return self._last
         template = self.templates.get(self.shape, _UNKNOWN)
         if template is _UNKNOWN:

@@ -22,6 +22,7 @@ from litellm_accel.fastpath.known_names import (
     STREAM_MIDDLE,
     STREAM_PROVIDERS,
     STREAM_UPSTREAM,
+    TREATED_VALUES,
 )
 
 __all__ = [
@@ -58,6 +59,100 @@ class ChunkTemplate:
         self.guarded = guarded
 
 
+# How often the texts of a stream's events are looked for, and in how many texts events that are alike may differ.
+_MAX_TRIES = 8
+_MAX_TEXTS = 3
+
+
+class Likeness:
+    """Events that differ from one in the bytes of some of their texts alone.
+
+    ``pieces`` are the bytes of that event around these texts, ``leaves`` its leaves, ``places`` which of those the
+    texts are. ``around`` is what its stream was then.
+    """
+
+    __slots__ = ("_leaves", "_pieces", "_places", "around")
+
+    def __init__(
+        self, pieces: list[bytes], leaves: list[Any], places: tuple[int, ...], around: tuple[Any, ...]
+    ) -> None:
+        self._pieces = pieces
+        self._leaves = leaves
+        self._places = places
+        self.around = around
+
+    def read(self, line: bytes) -> list[Any] | None:
+        """Return the leaves of an event, None if it is not one of these, or a text may be treated by content."""
+        if not line.startswith(self._pieces[0]):
+            return None
+        start = len(self._pieces[0])
+        texts = []
+        for piece in self._pieces[1:]:
+            end = line.find(b'"', start)
+            if end < 0 or not line.startswith(piece, end):
+                return None
+            raw = line[start:end]
+            if not raw or raw.startswith(b"<") or not _is_unescaped(raw):
+                return None
+            try:
+                text = raw.decode()
+            except UnicodeDecodeError:
+                return None
+            if text.isspace() or text in TREATED_VALUES:
+                return None
+            texts.append(text)
+            start = end + len(piece)
+        if start != len(line):
+            return None
+        leaves = self._leaves.copy()
+        for place, text in zip(self._places, texts, strict=True):
+            leaves[place] = text
+        return leaves
+
+
+def _is_unescaped(text: bytes) -> bool:
+    """Return whether a text in JSON stands for itself."""
+    return min(text) >= 32 and b"\\" not in text
+
+
+def _likeness(line: bytes, leaves: list[Any], before: list[Any], around: tuple[Any, ...]) -> Likeness | None:
+    """Return what events are like the one in ``line``; None if it differs from the one before in more than texts.
+
+    ``leaves`` are those of both. That the pieces are those around the texts is shown by an event with other texts.
+    """
+    pieces: list[bytes] = []
+    texts: list[bytes] = []
+    expected = leaves.copy()
+    start = 0
+    if len(leaves) != len(before):
+        return None
+    places = tuple(place for place in range(len(leaves)) if leaves[place] != before[place])
+    if not 0 < len(places) <= _MAX_TEXTS:
+        return None
+    for place in places:
+        text = leaves[place]
+        if type(text) is not str:
+            return None
+        raw = text.encode("utf-8", "surrogatepass")
+        found = line.find(b'"%b"' % raw, start)
+        if found < 0:
+            return None
+        pieces.append(line[start : found + 1])
+        start = found + 1 + len(raw)
+        expected[place] = f"text {place}"
+        texts.append(expected[place].encode())
+    pieces.append(line[start:])
+    other = pieces[0] + b"".join(text + piece for text, piece in zip(texts, pieces[1:], strict=True))
+    try:
+        shown = leaves_of(orjson.loads(other[6:] if other[5:6] == b" " else other[5:]))
+    except ValueError:  # a text like a comma was found between two others
+        return None
+    known = leaves_of(orjson.loads(line[6:] if line[5:6] == b" " else line[5:]))
+    if shown is None or known is None or shown[1] != expected or shown[0] != known[0]:
+        return None
+    return Likeness(pieces, leaves, places, around)
+
+
 class Reader:
     """The events of one stream, and the chunks that ``templates``, by shape, make of them.
 
@@ -67,7 +162,18 @@ class Reader:
     call of a tool with one before, nor those of one provider with another's.
     """
 
-    __slots__ = ("_last", "_last_shape", "_leaves", "_package", "shape", "splitter", "templates", "value")
+    __slots__ = (
+        "_last",
+        "_last_shape",
+        "_leaves",
+        "_likeness",
+        "_package",
+        "_tries",
+        "shape",
+        "splitter",
+        "templates",
+        "value",
+    )
 
     def __init__(self, templates: dict[Any, ChunkTemplate | Why], package: dict[str, Any], early: bool = False) -> None:
         self.splitter = Splitter(early)
@@ -78,11 +184,13 @@ class Reader:
         self._leaves: list[Any] = []
         self._last_shape: tuple[Any, ...] | None = None
         self._last: ChunkTemplate | None = None
+        self._likeness: Likeness | None = None
+        self._tries = 0
 
     def renew(self, templates: dict[Any, ChunkTemplate | Why]) -> None:
         """Go on with other templates."""
         self.templates = templates
-        self._last_shape = self._last = None
+        self._last_shape = self._last = self._likeness = None
 
     def chunk(self, state: dict[str, Any]) -> Any:
         """Return the next chunk of the stream whose attributes are ``state``, which are brought up to date.
@@ -137,6 +245,15 @@ class Reader:
         return response
 
     def _template(self, line: bytes, begins: bool, state: dict[str, Any]) -> Any:
+        before = self._leaves
+        if self._likeness is not None and not begins:
+            around = self._likeness.around
+            if around[0] is state["custom_llm_provider"] and around[1] == bool(state.get("tool_call")):
+                leaves = self._likeness.read(line)
+                if leaves is not None:
+                    self._leaves = leaves
+                    self._last_shape, self._last = around[2], around[3]
+                    return self._last
         try:
             value = orjson.loads(line[6:] if line[5:6] == b" " else line[5:])
         except ValueError:
@@ -154,6 +271,14 @@ class Reader:
         if state["custom_llm_provider"] != STREAM_PROVIDERS[0]:
             self.shape = state["custom_llm_provider"], self.shape
         if self.shape == self._last_shape:
+            if (
+                self._tries < _MAX_TRIES
+                and not begins
+                and (self._likeness is None or self._likeness.around[2] != self.shape)
+            ):
+                self._tries += 1
+                around = state["custom_llm_provider"], bool(state.get("tool_call")), self.shape, self._last
+                self._likeness = _likeness(line, self._leaves, before, around)
             return self._last
         template = self.templates.get(self.shape, UNKNOWN)
         if template is UNKNOWN:

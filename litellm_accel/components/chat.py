@@ -13,6 +13,7 @@ from litellm_accel.fastpath.pipeline import Pipeline
 from litellm_accel.fastpath.plans import recorder
 from litellm_accel.fastpath.plans.proof import Proof
 from litellm_accel.fastpath.router import RouterHandler
+from litellm_accel.fastpath.router_core import CoreHandler
 from litellm_accel.stock import seams
 from litellm_accel.stock.surface import BYPASSED, MODULES
 from litellm_accel.verify.records import is_proven
@@ -68,6 +69,10 @@ class Chat(Component):
             serving("litellm.main:acompletion", direct, "astock", direct.acompletion, gate),
             serving("litellm.main:completion", direct, "stock", direct.completion, gate),
         ]
+        if seams.has_core_steps():
+            cored = CoreHandler(pipeline)
+            target = "litellm.router_rust.core:RustCore.acompletion"
+            return [*doors, serving(target, cored, "astock", cored.acompletion, gate)]
         if seams.understood_router() is None:  # its attempts come by the doors above
             return doors
         routed = RouterHandler(pipeline)
@@ -88,7 +93,11 @@ class Chat(Component):
 
 
 def serving(
-    target: str, server: CompletionHandler | RouterHandler, place: str, method: Callable[..., Any], gate: hot.gate.Gate
+    target: str,
+    server: CompletionHandler | RouterHandler | CoreHandler,
+    place: str,
+    method: Callable[..., Any],
+    gate: hot.gate.Gate,
 ) -> Replacement:
     """Return what lets ``method`` take the calls of ``target``, whose stock ``server`` keeps at ``place``."""
     door = hot.gate.AsyncDoor if place == "astock" else hot.gate.Door

@@ -12,7 +12,7 @@ import asyncio
 import datetime
 import importlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType
 from typing import Any, ClassVar
 
@@ -270,6 +270,7 @@ class Streams:
             taken.append(reader.chunk(state))
         finally:
             learned.templates[trial.shape] = decline.BEING_PROVEN
+            reader.renew(learned.templates)  # which would go on with what it has used
 
     def _begin(self, logging_obj: Any) -> None:
         """Note when the first chunk has come."""
@@ -523,7 +524,8 @@ class Streams:
         if type(chunks) is list and self.gate.on:
             try:
                 condensed = streaming.condensed(chunks, self._kinds)
-                made, trial = self._assembled(condensed, logging_obj) or (None, None)
+                count = self._counter(messages, logging_obj, count_prompt_tokens)
+                made, trial = self._assembled(condensed, logging_obj, count) or (None, None)
                 if made is None:
                     found = self._fewer(chunks)
                 elif trial is not None and not trial.is_on:
@@ -557,8 +559,25 @@ class Streams:
             self.fewer = builder.Fewer(self.stock[self.builder], self._kinds, self.proof)
         return self.fewer.of(chunks)
 
-    def _assembled(self, chunks: list[Any], logging_obj: Any) -> tuple[Any, Trial] | None:
-        """Return the response for condensed ``chunks``, not yet priced, and its trial; None to leave it to stock."""
+    def _counter(self, messages: Any, logging_obj: Any, count_prompt: Any) -> Callable[[str, str], tuple[int, int]]:
+        """Return what counts the tokens of prompt and completion as stock does, where nobody has reported them."""
+        home = vars(self.ending.home)
+
+        def count(model: str, content: str) -> tuple[int, int]:
+            base = home["get_base_model_from_metadata"](logging_obj.model_call_details)
+            model, counter = home["usage_tokenizer_model"](model, base), home["token_counter"]
+            prompt = count_prompt() if count_prompt else counter(model=model, messages=messages)
+            return prompt, counter(model=model, text=content, count_response_tokens=True)
+
+        return count
+
+    def _assembled(
+        self, chunks: list[Any], logging_obj: Any, count: Callable[[str, str], tuple[int, int]]
+    ) -> tuple[Any, Trial] | None:
+        """Return the response for condensed ``chunks``, not yet priced, and its trial; None to leave it to stock.
+
+        ``count`` counts tokens that nobody has reported.
+        """
         details = getattr(logging_obj, "model_call_details", None)
         if type(details) is not dict or getattr(logging_obj, "drops_stream_token_ids", False):
             return None
@@ -568,7 +587,7 @@ class Streams:
             return None
         if self.assembler is None:
             self.assembler = builder.Assembler(self.stock[self.builder], self._kinds, self.proof)
-        return self.assembler.assembled(chunks, details.get("custom_llm_provider"))
+        return self.assembler.assembled(chunks, details.get("custom_llm_provider"), count)
 
     async def finish(self, wrapper: Any, cache_hit: Any) -> Any:
         """End an asynchronous stream as stock does, without the copy that a cache would get if there were one."""
@@ -607,7 +626,14 @@ class Streams:
             return None
         if type(wrapper.chunks) is not list or len(wrapper.chunks) > _LITTLE[0]:
             return None
-        found = self._assembled(streaming.condensed(wrapper.chunks, self._kinds), wrapper.logging_obj)
+        counter = self._counter(wrapper.messages, wrapper.logging_obj, getattr(wrapper, "count_prompt_tokens", None))
+
+        def count(model: str, content: str) -> tuple[int, int]:
+            if not self._is_little(wrapper.chunks, wrapper.messages):
+                raise Unrepeatable(decline.WHOLE_NOT_PLAIN)  # LiteLLM counts it in a thread
+            return counter(model, content)
+
+        found = self._assembled(streaming.condensed(wrapper.chunks, self._kinds), wrapper.logging_obj, count)
         return None if found is None or found[1].is_on else found[0]
 
     def asyncified(self, function: Any, *, cancellable: Any = False, limiter: Any = None) -> Any:

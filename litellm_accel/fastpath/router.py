@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
 from types import FunctionType, SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.notify.success import REPORT
@@ -28,8 +28,11 @@ from litellm_accel.fastpath.router_state import CREDENTIALS, RoutedPlan, RouterS
 from litellm_accel.fastpath.transport import outbound
 from litellm_accel.hot import chat
 
+if TYPE_CHECKING:
+    from litellm_accel.fastpath.router_core import CorePlan, CoreState
+
 # Where LiteLLM keeps its notes of a call.
-_BUCKETS = ("metadata", "litellm_metadata")
+BUCKETS = ("metadata", "litellm_metadata")
 _ABSENT: Any = object()
 # Headers that say what other calls have left.
 _REMAINING = "x-ratelimit-remaining-"
@@ -273,7 +276,7 @@ class RouterHandler:
                     name = min(given or CREDENTIALS.intersection(kwargs))
                     pipeline.gate.decline(decline.ROUTER_CREDENTIAL.of(name))
                     return None
-            if any(kwargs.get(name, _ABSENT) is None for name in _BUCKETS):
+            if any(kwargs.get(name, _ABSENT) is None for name in BUCKETS):
                 pipeline.gate.decline(decline.METADATA_OF_NONE)
                 return None
             call = pipeline.parse_call(kind, (model, messages), kwargs, started)
@@ -469,11 +472,11 @@ class Bookkeeping:
     def __init__(
         self,
         running: RunningCalls,
-        known: RouterState,
+        known: RouterState | CoreState,
         router: Any,
         group: str,
         call: Call,
-        routed: RoutedPlan,
+        routed: RoutedPlan | CorePlan,
         deployment: Any,
         is_async: bool,
     ) -> None:
@@ -487,7 +490,7 @@ class Bookkeeping:
         self._minute = chat.minute()
         self._before = routed.counts(router)
 
-    def __call__(self, routed: RoutedPlan, result: Any, lookup: Any) -> None:
+    def __call__(self, routed: RoutedPlan | CorePlan, result: Any, lookup: Any) -> None:
         """Raise ``Differs`` if the fast path would count, add or look up something else, ``InconclusiveRecording`` if
         that cannot be told."""
         if (lookup is None) is not (routed.cached is None):
@@ -514,7 +517,7 @@ class Bookkeeping:
 def _request(model: str, messages: Any, kwargs: dict[str, Any], **more: Any) -> dict[str, Any]:
     """Return what stock tells its choice of a deployment about a call. The caller's own dictionaries are copied."""
     request = {**kwargs, "model": model, "messages": messages, **more}
-    for name in _BUCKETS:
+    for name in BUCKETS:
         if name in request:
             request[name] = request[name].copy()
             request[name].pop(REPORT, None)  # an earlier choice's
@@ -529,7 +532,7 @@ def _place(call: Call, deployment: Any) -> tuple[Any, ...]:
 
 def _reported(request: dict[str, Any]) -> tuple[str, Any] | None:
     """Return among which metadata the choice has said something of itself, and what; take it from there."""
-    for name in reversed(_BUCKETS):
+    for name in reversed(BUCKETS):
         if name in request and REPORT in request[name]:
             return name, request[name].pop(REPORT)
     return None

@@ -26,7 +26,7 @@ from litellm_accel.stock import guard
 # Arguments that make LiteLLM build a deployment for one call.
 CREDENTIALS = frozenset(("api_base", "api_key", "api_version", "base_url", "custom_llm_provider", "headers"))
 # Deployment parameters whose effect the learned call shows, or which selection alone reads.
-_PARAMETERS = frozenset(
+PARAMETERS = frozenset(
     [
         "model",
         "api_base",
@@ -227,7 +227,7 @@ class RouterState:
             if odd := {"model_name", "litellm_params", "model_info"} ^ set(deployment):
                 return decline.DEPLOYMENT_SETTING.of(str(next(iter(odd))))
             for name, value in deployment["litellm_params"].items():
-                known = name in _PARAMETERS and (routers.limit is not None or name not in _LIMITING)
+                known = name in PARAMETERS and (routers.limit is not None or name not in _LIMITING)
                 if not known and value not in (None, False):
                     return decline.DEPLOYMENT_SETTING.of(name)
             if routers.io_limits(deployment):
@@ -293,7 +293,7 @@ class RoutedPlan:
             memory = router.cache.in_memory_cache
             minute = chat.minute()
             tokens, requests = self._keys
-            memory.increment_cache(tokens.format(current_minute=minute), _tokens(result))
+            memory.increment_cache(tokens.format(current_minute=minute), tokens_of(result))
             memory.increment_cache(requests.format(current_minute=minute), 1)
 
     async def acount(self, router: Any, group: str, result: Any) -> None:
@@ -303,7 +303,7 @@ class RoutedPlan:
                 deployment_id=self.model_id,
                 deployment_name=self.model,
                 model_group=group,
-                total_tokens=_tokens(result),
+                total_tokens=tokens_of(result),
                 rpm_increment=1,
                 parent_otel_span=None,
             )
@@ -320,7 +320,7 @@ class RoutedPlan:
     def counted_for(self, result: Any, is_async: bool) -> dict[str, int]:
         """Return by how much ``counts`` changes with a call that gets ``result``."""
         calls = int(is_async)  # stock does not count those of threads
-        tokens, requests = (_tokens(result), 1) if self.counted else (0, 0)
+        tokens, requests = (tokens_of(result), 1) if self.counted else (0, 0)
         return {"tokens": tokens, "requests": requests, "calls": calls, "successes": calls}
 
     def succeed(self, callbacks: list[Any]) -> None:
@@ -338,12 +338,12 @@ class RoutedPlan:
 
     def has_counted(self, callbacks: list[Any], metadata: dict[str, Any], result: Any) -> bool:
         """Return whether ``callbacks`` are routers', and those have counted the call that got ``result``."""
-        return metadata.get(self._mark) == _tokens(result) and None not in map(self._told, callbacks)
+        return metadata.get(self._mark) == tokens_of(result) and None not in map(self._told, callbacks)
 
     def dispatch(self, told: Any, tell: Callable[[], None]) -> None:
         """Tell callbacks of a success, and that it is counted."""
         told.logging.routed = self
-        told.logging.litellm_params["metadata"][self._mark] = _tokens(told.result)
+        told.logging.litellm_params["metadata"][self._mark] = tokens_of(told.result)
         tell()
 
     def shortened(self, callback: Any) -> Any:
@@ -376,7 +376,8 @@ def _copy(held: Any) -> Any:
     return [_copy(item) for item in held] if type(held) is list else held
 
 
-def _tokens(result: Any) -> int:
+def tokens_of(result: Any) -> int:
+    """Return how many tokens a router counts of ``result``."""
     return int(getattr(getattr(result, "usage", None), "total_tokens", 0) or 0)
 
 

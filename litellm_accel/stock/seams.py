@@ -43,6 +43,125 @@ def has_core_of_its_own() -> bool:
     return type(importlib.import_module("litellm.router").Router) is not type
 
 
+class CoreSteps:
+    """The steps in which the loop of a router's core serves a call; what of them the fast path takes itself."""
+
+    # What is called of the core, and of the object that its loop drives; and with what.
+    _METHODS: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "acompletion": ("self", "args", "kwargs"),
+        "_answer_cache": ("self", "step"),
+        "_answer_callback_filters": ("self", "step", "request", "messages"),
+        "_pre_route": ("self", "step", "request", "messages", "input"),
+        "_run_steps": ("self", "driver", "call"),
+        "_start": ("self", "plan", "request"),
+        "_usage_read_scope": ("self", "model", "request"),
+        "deployment_tracks_usage": ("self", "deployment_id", "model_group"),
+        "io_token_usage_sync": ("self", "model_group"),
+        "service_logged": ("self", "call_type", "start_time", "end_time", "request"),
+        "track_deployment_pick": ("self", "deployment_id", "request"),
+    }
+    _DRIVER: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "__init__": ("self", "core", "plan", "request"),
+        "close_route_phase": ("self",),
+        "failed": ("self", "step"),
+        "finish_async": ("self", "step"),
+        "take_events": ("self", "events"),
+    }
+
+    def __init__(self) -> None:
+        """Raise ``AttributeError`` or ``ImportError`` where the installed release has no such steps."""
+        module = importlib.import_module("litellm.router_rust.core")
+        endpoints = importlib.import_module("litellm.router_rust.invoke.endpoints")
+        #: The class of cores.
+        self.core = module.RustCore
+        self._driver = module._Driver
+        for owner, methods in ((self.core, self._METHODS), (self._driver, self._DRIVER)):
+            for name, parameters in methods.items():
+                if tuple(inspect.signature(getattr(owner, name)).parameters)[: len(parameters)] != parameters:
+                    raise AttributeError(f"{owner.__name__}.{name} takes other parameters")
+        #: How ``acompletion`` runs its attempts.
+        self.plan = endpoints.PLANS["acompletion"]
+        #: Notes in a request that its conversation may be made shorter.
+        self.arm = endpoints.arm_compaction_state
+        #: Returns a deployment as it serves a name; the same one unless it is a wildcard's.
+        self.filled_in = importlib.import_module("litellm.router_attempt").for_requested_model
+        checks = importlib.import_module("litellm.router_utils.pre_call_checks.io_token_rate_limit_check")
+        #: Whether a deployment has limits of tokens in or out.
+        self.has_io_limits = checks.deployment_has_io_token_limits
+        self._limit_of = importlib.import_module("litellm.router_rust.invoke.slots").max_parallel_requests_limit
+        limits = importlib.import_module("litellm.router_utils.client_initalization_utils")
+        self._limit = limits.MaxParallelRequestsLimit
+        self._owning_picks, self._picks_reserve = module.owning_picks, module.picks_reserve
+        self._call_id_of = module.call_id_of
+        stores = importlib.import_module("litellm.router_rust.routing_stores")
+        #: Returns the identifiers in keys of cooldowns, None if one is no such key.
+        self.cooldown_ids = stores._cooldown_ids
+        #: Returns which counters, of which minute, two amounts are added to; None if they are no deployment's.
+        self.increment = stores._deployment_increment
+        batches = importlib.import_module("litellm.router_utils.routing_prefetch").active_request_redis_batches
+        #: Returns what has been read for a request before its deployment is chosen, None if nothing has.
+        self.read_before = batches
+        usage = importlib.import_module("litellm.router_rust.surface.model_info")
+        self._limits_io, self._limits_usage = usage._limits_io, usage._limits_usage
+        self._usage_totals, self._remaining_usage = usage._usage_totals, usage._remaining_usage
+
+    def limit_of(self, core: Any, deployment: Any, request: Any) -> Any:
+        """Return what bounds how many requests ``deployment`` answers at a time, None if nothing does."""
+        key = f"{deployment['model_info']['id']}_max_parallel_requests_client"
+        found = core._cache.in_memory_cache.get_cache(key)
+        if found is None:
+            found = self._limit_of(core._port, deployment, request)
+        return found if isinstance(found, self._limit) else None
+
+    def counters(self, core: Any, group: str) -> Any:
+        """Return the counters of a model group in this minute, None if its limits are not of tokens and requests."""
+        info = core._hosted._cached_get_model_group_info(group)
+        if self._limits_io(info):
+            return None
+        return (info, core._hosted._group_usage_counters(group) if self._limits_usage(info) else ((), ()))
+
+    def remaining(self, core: Any, group: str, counters: Any) -> Mapping[str, Any]:
+        """Return the headers that tell what is left of a model group's limits; it has these ``counters``."""
+        found: Mapping[str, Any]
+        if counters is None:
+            found = core._hosted._core_get_remaining_model_group_usage_sync(group, core.io_token_usage_sync)
+            return found
+        info, (tokens, requests) = counters
+        usage = None
+        if tokens or requests:
+            values = core._usage._handle.get_many_sync((*tokens, *requests))
+            usage = self._usage_totals(values, len(tokens))
+        found = self._remaining_usage(info, None, usage)
+        return found
+
+    async def driven(self, core: Any, request: Any, events: list[Any], call: Any) -> Any:
+        """Return what comes of ``call``, driven by the core's own loop; ``events`` have come already."""
+        with (
+            self._owning_picks(core._selectors.reservations, self._call_id_of(request)),
+            self._picks_reserve(True),
+            core._usage_read_scope(str(request.get("model")), request),
+        ):
+            driver = self._driver(core, self.plan, request, fresh=True)
+            try:
+                driver.take_events(events)
+                driver, step = await core._run_steps(driver, call)
+            except BaseException:
+                driver.close_route_phase()
+                raise
+            if step["kind"] == "failed":
+                raise driver.failed(step)
+            return await driver.finish_async(step)
+
+
+def has_core_steps() -> bool:
+    """Return whether the installed release's routers serve calls in ``CoreSteps``."""
+    try:
+        CoreSteps()
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
 def note_first_chunk(logging_obj: Any) -> Callable[..., None]:
     """Return the method by which a call's ``Logging`` object is told when the first chunk has come."""
     found: Callable[..., None] = either(logging_obj, *_FIRST_CHUNK)
@@ -175,6 +294,19 @@ def hooks_of_the_sdk() -> tuple[Any, ...]:
     azure = importlib.import_module("openai.lib.azure")
     names = ("_strip_azure_api_key_on_redirect", "_async_strip_azure_api_key_on_redirect")
     return tuple(getattr(azure, name) for name in names if hasattr(azure, name))
+
+
+def tells_of_waiting_alone(config: Any) -> bool:
+    """Return whether a trace of aiohttp's is LiteLLM's own, which says something where a connection is waited for."""
+    found = module("litellm.llms.custom_httpx.aiohttp_pool_diagnostics")
+    make = getattr(found, "build_pool_wait_trace_config", None)
+    if make is None:
+        return False
+    own = make()
+    signals = [name for name in dir(type(own)) if name.startswith("on_")]
+    return type(config) is type(own) and all(
+        list(getattr(config, name)) == list(getattr(own, name)) for name in signals
+    )
 
 
 def default_encoding(counter: ModuleType) -> Any:

@@ -201,6 +201,13 @@ UNTRACED = (
     "litellm.router_utils.get_retry_from_policy",
     "litellm.router_utils.handle_error",
     "litellm.router_utils.routing_read_batch",
+    "litellm.redis.stores.router_cooldowns:RouterCooldownStore",
+    "litellm.redis.stores.router_usage:RouterUsageStore",
+    "litellm.router_rust.core:RustCore",
+    "litellm.router_rust.routing_stores:RoutingStores",
+    "litellm.router_rust.steps.prerouting:PreRouter",
+    "litellm.router_rust.steps.prerouting:PreRoutingStrategies",
+    "litellm.router_rust.surface.registry:HostRegistry",
     # What is done once in a while.
     "httpx._transports.default:AsyncHTTPTransport",
     "litellm.rust_bridge.diagnostics",

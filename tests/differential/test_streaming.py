@@ -20,6 +20,7 @@ import wrapt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from litellm.litellm_core_utils import streaming_handler
+from litellm.types import utils
 
 import litellm_accel
 import replayed
@@ -33,6 +34,7 @@ from litellm_accel.fastpath.streams.builder import Assembler
 from litellm_accel.provider import Provider
 from litellm_accel.stock import seams
 from litellm_accel.verify import comparison, masks, observe, records, scenarios
+from settling import settled
 
 HELLO = [{"role": "user", "content": "Hello"}]
 
@@ -423,6 +425,36 @@ def test_texts_are_put_together_as_stock_does(
         assert litellm_accel.status()["streaming"].faults == 0
     served = sum(each is not None for each in made)
     assert len(cases) / 3 < served / 2 < len(cases) - 4
+
+
+@pytest.mark.skipif(not hasattr(utils, "UnreportedUsage"), reason="the installed LiteLLM counts tokens chunk by chunk")
+def test_tokens_that_nobody_has_reported_are_counted_as_stock_does(
+    provider: Provider, accelerated: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+    assembled = Assembler.assembled
+
+    def remember(self: Assembler, *args: Any) -> Any:
+        made.append(assembled(self, *args))
+        return made[-1]
+
+    async def ended(question: str) -> Any:
+        said = [*HELLO, {"role": "user", "content": question}]
+        url = provider.at('plain{"chunks": 6, "size": 60}')
+        stream = await litellm.acompletion("openai/gpt-4o", said, api_base=url, api_key="sk-1", stream=True)
+        chunks = [chunk async for chunk in stream]
+        await settled()
+        return chunks[-1]._hidden_params["usage"]
+
+    async def several() -> list[Any]:
+        return [state(await ended("?" * length)) for length in (1, 2, 40, 300, 1)]
+
+    stock = asyncio.run(several())
+    monkeypatch.setattr(Assembler, "assembled", remember)
+    with accelerated():
+        assert asyncio.run(several()) == stock
+        assert litellm_accel.status()["streaming"].faults == 0
+    assert sum(each is not None for each in made) >= 3
 
 
 def test_a_builder_is_given_fewer_chunks_once_that_has_come_to_the_same(provider: Provider) -> None:

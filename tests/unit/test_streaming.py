@@ -303,3 +303,66 @@ def test_any_other_stream_is_looked_at_more_closely(hot: Any, name: str) -> None
     _changes()[name](supply)
     assert supply.take() is None
     assert supply.wrapper.chunks == before["chunks"] == []
+
+
+TEXTS = [
+    "Hello",
+    " b",
+    ",",
+    ":",
+    "id",
+    "m",
+    "<",
+    "<think",
+    "é",
+    "\U0001f600",
+    "\\",
+    '"',
+    "\n",
+    " ",
+    "",
+    "\x7f",
+    "text 2",
+]
+ODD = [b'{"id": "x", "model": "m", "choices": [{"index": 0, "delta": {"content": "\xff"}}]}', TEXT | {"id": " "}]
+
+
+@pytest.mark.parametrize("ascii_only", [False, True])
+def test_events_that_are_alike_are_read_as_each_would_be_alone(hot: Any, ascii_only: bool) -> None:
+    said = ["one", "two", *TEXTS, "multi_tool_use.parallel", *TEXTS]
+    events = [{**TEXT, "choices": [{"index": 0, "delta": {"content": text}}]} for text in said]
+    lines: list[Any] = [json.dumps(event, ensure_ascii=ascii_only).encode() for event in events]
+    lines += [*ODD, lines[0].replace(b'"m"', b'"n"'), lines[0] + b" ", lines[1]]
+    case = Case(hot)
+    for line in lines:
+        alone = Case(hot)
+        kept = state()
+        found, expected = [], []
+        for each, held in ((case, found), (alone, expected)):
+            each.reader.splitter.feed(packet(line))
+            chunk = each.reader.chunk(kept if each is case else state())
+            is_left = isinstance(chunk, decline.Why)
+            held.append(chunk if is_left else case.module.content_of(chunk))
+            if is_left:
+                each.reader.splitter.next()  # stock takes it
+        assert found == expected, line
+
+
+def test_what_events_are_alike(hot: Any) -> None:
+    pieces = [b'data: {"id": "', b'", "content": "', b'"}']
+    alike = hot("streaming").Likeness(pieces, ["x", 1, "y"], (0, 2), ())
+    assert alike.read(b'data: {"id": "a", "content": "b c"}') == ["a", 1, "b c"]
+    assert alike.read('data: {"id": "é", "content": "\U0001f600"}'.encode()) == ["é", 1, "\U0001f600"]
+    for other in (
+        b'data: {"id": "a", "content": ""}',
+        b'data: {"id": "a", "content": " "}',
+        b'data: {"id": "a", "content": "<b"}',
+        b'data: {"id": "a", "content": "\\n"}',
+        b'data: {"id": "a", "content": "\xff"}',
+        b'data: {"id": "a", "content": "multi_tool_use.parallel"}',
+        b'data: {"id": "a", "content": "b"} ',
+        b'data: {"id": "a", "content": "b',
+        b'data: {"id": "a"}',
+        b'data: {"id":"a", "content": "b"}',
+    ):
+        assert alike.read(other) is None, other

@@ -24,6 +24,7 @@ from litellm_accel.hot import streaming, template
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 # The leaves of a text, in their order: what its chunks say of themselves, all its content, and its tokens.
 _LEAVES = ("id", "created", "system_fingerprint", "content", *_COUNTS)
+_CONTENT = _LEAVES.index("content")
 # What the response of a text may show of a choice.
 _SHOWN = ("finish_reason", "index", "role")
 _FIRST, _LAST = "first", "last"
@@ -35,6 +36,10 @@ _COST = "cost"
 _STATED = "service_tier"
 # By which a call's ``Logging`` object is asked for the price, and told of a guardrail's work.
 _TELLING = "response_cost_calculator", "record_native_bedrock_guardrail"
+# By which method LiteLLM finds the tokens of a text, and by which function it counts them.
+_PROCESSOR, _USAGE_OF, _COUNTER = "ChunkProcessor", "calculate_usage", "token_counter"
+# Numbers in marked chunks are multiples of it, and a little more.
+_MARK = 1_000_003
 _MAX_CHUNKS = 8
 _MAX_TEMPLATES = 256
 _MISSING: Any = object()
@@ -72,6 +77,16 @@ class Text:
         self.leaves += [getattr(usage, name) for name in _COUNTS]
         kinds = tuple((type(leaf), bool(leaf)) for leaf in self.leaves)
         self.shape: tuple[Any, ...] = (*shape, type(usage), tokens, kinds, found["model"], found["object"])
+
+    @property
+    def content(self) -> str:
+        """All its content."""
+        content: str = self.leaves[_CONTENT]
+        return content
+
+    def count(self, prompt: int, completion: int) -> None:
+        """Note the tokens of a text whose provider has not reported them."""
+        self.leaves[-len(_COUNTS) :] = prompt, completion, prompt + completion
 
     def _chunk(self, chunk: Any, is_last: bool) -> tuple[Any, ...]:
         """Return the shape of a chunk."""
@@ -129,20 +144,38 @@ class Assembler:
         for name, held in names.items():
             if type(held) is FunctionType and held.__globals__ is builder.__globals__:
                 names[name] = _over(names, held)
+        # LiteLLM counts tokens that nobody has reported in a method.
+        self._expected: list[tuple[dict[str, Any], int]] = []
+        processor: Any = names.get(_PROCESSOR)
+        self._can_count = hasattr(processor, _USAGE_OF)
+        if self._can_count:
+            method = getattr(processor, _USAGE_OF)
+            over = _over({**method.__globals__, _COUNTER: self._count}, method)
+            names[_PROCESSOR] = type(_PROCESSOR, (processor,), {_USAGE_OF: over})
         self._builder = _over(names, builder)
         self._kinds = kinds
         self._templates: dict[Any, template.Template | None] = {}
 
-    def assembled(self, chunks: Sequence[Any], provider: Any) -> tuple[Any, Trial] | None:
+    def assembled(
+        self, chunks: Sequence[Any], provider: Any, count: Callable[[str, str], tuple[int, int]]
+    ) -> tuple[Any, Trial] | None:
         """Return the response for ``chunks``, not yet priced, and its trial; None if LiteLLM must put them together.
 
-        ``provider`` is the call's.
+        ``provider`` is the call's. Where that has not reported them, ``count``, given the model and the content,
+        returns how many tokens prompt and completion have.
         """
         try:
             text = Text(chunks, self._kinds)
+            key: tuple[Any, ...] = provider, text.shape
             if not text.is_reported:
-                return None
-            key = (provider, text.shape)
+                if not self._can_count:
+                    return None
+                try:
+                    prompt, completion = count(chunks[0].model, text.content)
+                except Exception:  # which LiteLLM meets as well
+                    return None
+                text.count(prompt, completion)
+                key = *key, bool(prompt), bool(completion)
             found = self._templates.get(key, _MISSING)
         except (Unrepeatable, AttributeError, KeyError, TypeError):  # a chunk of another make, or changed since
             return None
@@ -163,22 +196,48 @@ class Assembler:
 
     def _learned(self, chunks: Sequence[Any], text: Text, provider: Any) -> template.Template:
         examples = [_marked(chunks, text, salt) for salt in (1, 2)]
-        results = [self._built(example, provider) for example in examples]
         read = [Text(example, self._kinds) for example in examples]
         if any(each.shape != text.shape for each in read):
             raise Unrepeatable(decline.WHOLE_DIFFERS)
+        if not text.is_reported:
+            for salt, each in enumerate(read, 1):
+                prompt, completion = (
+                    leaf and _MARK * salt + place for place, leaf in enumerate(text.leaves[:-1]) if place > _CONTENT
+                )
+                each.count(prompt, completion)
+        results = [self._built(example, provider, each) for example, each in zip(examples, read, strict=True)]
         made = template.Template(_BuilderTemplateLearner(read).node(*results))
         again = made.build(text.leaves, text.hidden)
-        if state(again) != state(self._built(chunks, provider)):
+        if state(again) != state(self._built(chunks, provider, text)):
             raise Unrepeatable(decline.WHOLE_DIFFERS)
         return made
 
-    def _built(self, chunks: Sequence[Any], provider: Any) -> Any:
+    def _built(self, chunks: Sequence[Any], provider: Any, text: Text) -> Any:
+        """Return LiteLLM's response for the ``chunks`` of a ``text``, whose tokens it finds as they are known."""
         deaf = SimpleNamespace(model_call_details={"custom_llm_provider": provider}, **dict.fromkeys(_TELLING, _unsaid))
+        expected = (
+            []
+            if text.is_reported
+            else [
+                ({"model": chunks[0].model, "messages": None}, text.leaves[-3]),
+                ({"model": chunks[0].model, "text": text.content, "count_response_tokens": True}, text.leaves[-2]),
+            ]
+        )
+        self._expected = expected
         try:
-            return self._builder(list(chunks), logging_obj=deaf)
+            built = self._builder(list(chunks), logging_obj=deaf)
         except Exception:
             raise Unrepeatable(decline.WHOLE_DIFFERS) from None
+        if self._expected:
+            raise Unrepeatable(decline.WHOLE_DIFFERS)
+        return built
+
+    def _count(self, **given: Any) -> int:
+        """Return the tokens of what LiteLLM wants counted next, as they are known. Raises ``ValueError`` for others."""
+        wanted, count = self._expected.pop(0)
+        if given != wanted:
+            raise ValueError("other tokens are counted")
+        return count
 
 
 def _over(names: dict[str, Any], function: FunctionType) -> FunctionType:
@@ -259,12 +318,13 @@ def _unsaid(*args: Any, **kwargs: Any) -> None:
 def _marked(chunks: Sequence[Any], text: Text, salt: int) -> list[Any]:
     """Return copies of ``chunks`` with other leaves, unlike in each ``salt``."""
     mark: dict[str, Any] = {
-        name: (f"~{salt}~{name}~" if type(leaf) is str else 1_000_003 * salt + index) if leaf else leaf
+        name: (f"~{salt}~{name}~" if type(leaf) is str else _MARK * salt + index) if leaf else leaf
         for index, (name, leaf) in enumerate(zip(_LEAVES, text.leaves, strict=True))
     }
     usage = copy.deepcopy(text.usage)
     mark["total_tokens"] = mark["prompt_tokens"] + mark["completion_tokens"]
-    vars(usage).update((name, mark[name]) for name in _COUNTS)
+    if text.is_reported:
+        vars(usage).update((name, mark[name]) for name in _COUNTS)
     for count in _COUNTS[:2]:
         details = getattr(usage, f"{count}_details", None)
         if getattr(details, "text_tokens", None):

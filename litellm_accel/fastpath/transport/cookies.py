@@ -31,7 +31,7 @@ _POLICY_FACTS = operator.attrgetter(*(name for name in vars(DefaultCookiePolicy(
 class ClientCookies:
     """The cookies of one HTTP ``client``, for requests to ``url``. Safe for threads, as the jar is."""
 
-    __slots__ = ("_client", "_kinds", "_order", "_policy", "_state", "_url")
+    __slots__ = ("_client", "_dated", "_kinds", "_order", "_policy", "_state", "_url")
 
     def __init__(self, client: httpx.Client | httpx.AsyncClient, url: httpx.URL) -> None:
         self._client = client
@@ -39,6 +39,8 @@ class ClientCookies:
         self._state: tuple[list[Any], tuple[int, ...] | None] = [], ()
         self._policy: Any = None
         self._kinds: dict[tuple[str, ...], _Kind] = {}
+        # Cookies of the same second are alike but for their value.
+        self._dated: dict[tuple[str, str, str, str], tuple[_Kind, int | None]] = {}
 
     def are_kept(self) -> bool:
         """Return whether there are any."""
@@ -95,7 +97,7 @@ class ClientCookies:
         if is_plain:
             facts = _POLICY_FACTS(policy)
             if facts != self._policy:
-                self._policy, self._kinds = facts, {}
+                self._policy, self._kinds, self._dated = facts, {}, {}
             if self._store(values, jar, policy):
                 return
         self._client.cookies.extract_cookies(self._response(headers))
@@ -108,19 +110,29 @@ class ClientCookies:
         now = int(time.time())
         made: list[Cookie] = []
         for text in values:
-            key, value, date = _taken_apart(text)
-            kind = self._kinds.get(key)
-            if kind is None:
-                return False
-            expires = kind.expires(date, now)
+            pair, semicolon, rest = text.partition(";")
+            name, equals, value = pair.partition("=")
+            found = self._dated.get((name, equals, semicolon, rest))
+            if found is None:
+                key, _, date = _taken_apart(text)
+                kind = self._kinds.get(key)
+                if kind is None:
+                    return False
+                expires = kind.expires(date, now)
+                if kind.is_dated:
+                    if len(self._dated) >= _MAX_KINDS:
+                        self._dated.clear()
+                    self._dated[name, equals, semicolon, rest] = kind, expires
+            else:
+                kind, expires = found
             if expires is not None and expires <= now:
                 return False  # the library takes one that is in the jar away
             if kind.is_accepted:
-                made.append(kind.cookie(value, expires))
+                made.append(kind.cookie(value.strip(), expires))
         with jar._cookies_lock:
             policy._now = jar._now = now
-            for cookie in made:
-                jar.set_cookie(cookie)
+            for cookie in made:  # as the jar's own method does
+                jar._cookies.setdefault(cookie.domain, {}).setdefault(cookie.path, {})[cookie.name] = cookie
         return True
 
     def _learn(self, text: str, policy: DefaultCookiePolicy) -> None:
@@ -173,13 +185,14 @@ class _Kind:
     kept.
     """
 
-    __slots__ = ("_attributes", "_lifetime", "_rest", "is_accepted")
+    __slots__ = ("_attributes", "_lifetime", "_rest", "is_accepted", "is_dated")
 
     def __init__(self, cookie: Cookie, lifetime: int | None, is_accepted: bool) -> None:
         self.is_accepted = is_accepted
         self._attributes = dict(vars(cookie))
         self._rest: dict[str, Any] = cookie._rest  # type: ignore[attr-defined]
         self._lifetime = lifetime
+        self.is_dated = lifetime is None  # so that it expires at the moment that it names
 
     def expires(self, date: str | None, now: int) -> int | None:
         """Return when a cookie expires that names ``date``, None if with the session."""

@@ -27,6 +27,7 @@ from litellm_accel.fastpath.transport.host_stats import MAX_AGE, StatsByHost
 from litellm_accel.fastpath.transport.request_head import COOKIE, RequestHeadTemplate
 from litellm_accel.fastpath.transport.sockets import input_probe
 from litellm_accel.hot import http1
+from litellm_accel.stock import seams
 
 # What traces may listen to: a request begins, waits for a connection, fails. A redirection is stock's to follow, and an
 # exchange of ours tells of nothing else.
@@ -160,6 +161,7 @@ class PreparedRequest:
         # Not the pool's, which is found by its connector and would keep it alive by way of the loop.
         self._deadlines = ReadDeadlines(asyncio.get_running_loop())
         self._pool = pool
+        self._tells_of_waiting = next(filter(seams.tells_of_waiting_alone, session.trace_configs), None)
         self._request = request
         self._host = str(request.url.origin())
         self._timeout: aiohttp.ClientTimeout = options["timeout"]
@@ -215,7 +217,15 @@ class PreparedRequest:
 
     def send(self, session: aiohttp.ClientSession, body: bytes, cookie: bytes) -> Coroutine[Any, Any, Reply]:
         """Send one request and return what came of it. Cancellation passes, and closes the connection."""
-        return self._send_traced(session, body, cookie) if session.trace_configs else self._send(body, cookie, [])
+        return self._send_traced(session, body, cookie) if self._is_traced(session) else self._send(body, cookie, [])
+
+    def _is_traced(self, session: aiohttp.ClientSession) -> bool:
+        """Return whether a trace has something to tell of a request that is sent now."""
+        configs = session.trace_configs
+        if len(configs) == 1 and configs[0] is self._tells_of_waiting:
+            connector: Any = session.connector
+            return bool(connector._available_connections(self._request.connection_key) <= 0)
+        return bool(configs)
 
     async def _send_traced(self, session: aiohttp.ClientSession, body: bytes, cookie: bytes) -> Reply:
         headers = self._told_headers(session, body, cookie)

@@ -1,0 +1,520 @@
+"""``Router.acompletion`` by way of the fast path, where LiteLLM's routers are a facade over a core.
+
+The core's own steps choose the deployment and count what has come of a call; they are driven here as LiteLLM's loop
+drives them. What LiteLLM does in between is learned from calls that it was watched serving, for each deployment. A call
+that is stock's to finish goes on in LiteLLM's loop, with the step that has come.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.decline import Why
+from litellm_accel.fastpath.known_names import MESSAGE_KINDS
+from litellm_accel.fastpath.owner_cache import OwnerCache
+from litellm_accel.fastpath.passage import Passage
+from litellm_accel.fastpath.pipeline import LEARN, Call, Pipeline
+from litellm_accel.fastpath.plans.maker import FIRST_ATTEMPT
+from litellm_accel.fastpath.plans.proof import CALLS
+from litellm_accel.fastpath.plans.slot import PlanSlot, State
+from litellm_accel.fastpath.plans.templates import Unrepeatable
+from litellm_accel.fastpath.router import BUCKETS, Bookkeeping, RunningCalls
+from litellm_accel.fastpath.router_state import CREDENTIALS, PARAMETERS, tokens_of
+from litellm_accel.fastpath.transport import outbound
+from litellm_accel.hot import chat, watch
+from litellm_accel.stock import guard, seams
+
+_ABSENT: Any = object()
+_BUCKETS = frozenset(BUCKETS)
+# The members of an attempt's step that say that it is the first of its call, and what they hold then.
+_FIRST = {"retry": 0, "fallback_depth": 0, "fallback_level": 0, "params": None}
+_CALL_TYPE = "acompletion"
+# Where somebody may put a choice of its own into a core.
+_PICK = "_core_async_get_available_deployment"
+# What messages hold of which the core is told.
+_TOLD_KINDS = sum(MESSAGE_KINDS[name] for name in ("parts", "other parts", "images", "other"))
+_MAX_KEPT = 512
+
+
+class CoreHandler:
+    """Serves a call of a router's core or leaves it to ``astock``, the core's own method."""
+
+    astock: FunctionType
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+        self.cores = CoreStates()
+        self._running = RunningCalls()
+
+    async def acompletion(self, core: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Serve ``acompletion`` of a router's core."""
+        passage = Passage(self._stock, self.pipeline.gate.fault)
+        self._running.add(passage)
+        try:
+            return await self._serve(passage, core, args, kwargs)
+        except BaseException as error:
+            if passage.passes(error):
+                raise
+        finally:
+            self._running.discard(passage)
+        return await passage.aresume(core, args, kwargs)
+
+    async def _stock(
+        self, core: Any, args: tuple[Any, ...], kwargs: dict[str, Any], choice: Choice | None = None
+    ) -> Any:
+        """Have LiteLLM serve a call, from its beginning or after a ``choice``."""
+        return await (self.astock(core, *args, **kwargs) if choice is None else choice.go_on())
+
+    async def _serve(self, passage: Passage, core: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        pipeline = self.pipeline
+        started = time.time()
+        admitted = self._admit(core, args, kwargs, started) if pipeline.open() else None
+        if admitted is None:
+            return await passage.arun(core, args, kwargs)
+        known, call, request = admitted
+        choice = Choice(known, core, request, started)
+        is_chosen = False
+        with contextlib.suppress(Exception):  # stock meets the same error, words it and falls back
+            is_chosen = await choice.pick(call)
+        if not is_chosen:
+            pipeline.gate.decline(decline.NO_DEPLOYMENT)
+            return await passage.arun(core, args, kwargs)
+        served = self._plan(known, call, choice)
+        if served is LEARN:
+            with self._watching(known, call, choice) as recording:
+                result = recording.result = await recording.trace.arun(passage.arun(core, args, kwargs, choice))
+            return result
+        post = None
+        if served is not None:
+            if choice.limit is not None and choice.limit.in_flight >= choice.limit.max_parallel_requests:
+                pipeline.gate.decline(decline.DEPLOYMENT_FULL)
+            else:
+                post = pipeline.ready(outbound.aprepare, served.plan, call)
+        if post is None:
+            with pipeline.connecting(served.plan) if served is not None else contextlib.nullcontext():
+                return await passage.arun(core, args, kwargs, choice)
+        choice.begin(served.model)
+        try:
+            passage.sends(functools.partial(self._again, core, args, kwargs, choice, served.plan, post, call))
+            reply = await post.asend()
+            result, told = pipeline.result(served.plan, post, reply, call)
+            if result is None or _is_blocked(result):
+                choice.take_back(pipeline.messages_as_sent(call))
+                with pipeline.handing_over(served.plan, post, reply, call) as replay:
+                    result = replay.result = await passage.arun(core, args, kwargs, choice)
+                return result
+        finally:
+            choice.release()
+        tell = None if told is None else told.adispatch
+        passage.made(result, told, tell)
+        if post.log is not None:
+            post.log.after(post.body, reply)
+        if tell is not None:
+            tell()
+        else:
+            pipeline.unheard.note()
+        choice.succeed(served.model)
+        await choice.report(served, result)
+        if post.log is not None:
+            post.log.last(post.body, reply)
+        known.finish(core, choice.group, result)
+        pipeline.gate.serve()
+        return result
+
+    def _admit(
+        self, core: Any, args: tuple[Any, ...], kwargs: dict[str, Any], started: float
+    ) -> tuple[CoreState, Call, dict[str, Any]] | None:
+        """Return what is known of the core and of the call, and what is asked of the core; None to decline."""
+        pipeline = self.pipeline
+        if not pipeline.proof.is_known or kwargs.get("stream") or len(args) > 2:
+            return None  # the core's attempts come by LiteLLM's functions
+        try:
+            request = {**kwargs, **dict(zip(("model", "messages"), args, strict=False))}
+            model, messages = request.get("model"), request.get("messages")
+            if len(request) != len(kwargs) + len(args) or type(model) is not str:
+                return None
+            passed = {name: value for name, value in kwargs.items() if name not in ("model", "messages")}
+            if not CREDENTIALS.isdisjoint(passed) or any(passed.get(name, _ABSENT) is None for name in BUCKETS):
+                return None
+            if self.pipeline.environment.litellm.cache is not None or self.pipeline.environment.listeners.checking:
+                return None
+            known = self.cores.state_of(core)
+            if known.reason is not None:
+                return None
+            call = pipeline.parse_call("arouter", (model, messages), passed, started)
+            if call is None:
+                return None
+            known.forgotten = pipeline.forget(known.plans, known.forgotten)
+            if not known.plans and not pipeline.should_record(call):
+                return None
+            return known, call, {**request, "stream": request.get("stream", False)}
+        except Exception as error:
+            pipeline.gate.fault(error)
+            return None
+
+    def _plan(self, known: CoreState, call: Call, choice: Choice) -> Any:
+        """Return what serves calls like this one by the chosen deployment, ``LEARN``, or None to leave it to stock."""
+        if not choice.is_first:
+            self.pipeline.gate.decline(decline.CHOICE_WRITES)
+            return None
+        params = choice.deployment["litellm_params"]
+        limits = call.kwargs, params, known.defaults
+        limit = next((found for held in limits if (found := held.get("max_tokens")) is not None), None)
+        reason = self.pipeline.token_limits.reason(params["model"], call.messages, limit)
+        if reason is not None:
+            self.pipeline.gate.decline(reason)
+            return None
+        served = self.pipeline.lookup_plan(known.plans, _place(call, choice), call)
+        if type(served) is CorePlan and not served.is_of(choice.deployment):
+            self.pipeline.gate.decline(decline.DEPLOYMENT_CHANGED)
+            return None
+        return served
+
+    def _watching(self, known: CoreState, call: Call, choice: Choice) -> Any:
+        place = _place(call, choice)
+        deployment, core = choice.deployment, choice.core
+        params = deployment["litellm_params"]
+        check = None
+        slot = known.plans.get(place)
+        if slot is not None and slot.state is State.PROVING:
+            check = Bookkeeping(self._running, known, core, choice.group, call, slot.made, deployment, is_async=True)
+        served = functools.partial(CorePlan, self.cores, deployment, choice.group)
+        return self.pipeline.watching(
+            known.plans, place, call, params.get("extra_headers") or (), served, params, check
+        )
+
+    def _again(
+        self,
+        core: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        choice: Choice,
+        plan: chat.Plan,
+        post: Any,
+        call: Call,
+        reply: Any,
+    ) -> tuple[Any, Any, Any]:
+        """Return what stock is called with to meet the ``reply`` to ``call`` after a fault, and in which context."""
+        choice.take_back(self.pipeline.messages_as_sent(call))
+        return (core, args, kwargs, choice), {}, self.pipeline.meeting(plan, post, reply)
+
+
+class CoreStates:
+    """What is known of LiteLLM's cores, and of each that was seen."""
+
+    def __init__(self) -> None:
+        self.stock = seams.CoreSteps()
+        self._known = OwnerCache()
+
+    def state_of(self, core: Any) -> CoreState:
+        """Return what is known of ``core``, looked up again if it has changed."""
+        holder = core._prerouter  # which refers to the core
+        found: CoreState | None = self._known.get(holder)
+        if found is None or not found.holds(core):
+            found = self._known[holder] = CoreState(self.stock, core)
+        return found
+
+
+class CoreState:
+    """One core as it was when last looked at; a change makes a new one."""
+
+    #: Whether other processes count what it counts.
+    shares = False
+
+    def __init__(self, stock: seams.CoreSteps, core: Any) -> None:
+        self.plans: dict[tuple[Any, ...], PlanSlot] = {}
+        self.forgotten = 0
+        self._attributes = vars(core)
+        self._handle, self._version = core._handle, core._handle.registry_version()
+        self._watch = watch.Watch()
+        for name, held in (("core", core), ("endpoints", core._endpoints), ("checks", core._checks)):
+            self._watch.add(name, held)
+        self._watch.add("settings", core._plain)
+        self._watch.mark()
+        self.defaults = core._endpoints.default_litellm_params(core._resolved)
+        self.stock = stock
+        self._documents: dict[Any, tuple[int, Any]] = {}
+        self._ids: dict[tuple[str, ...], Any] = {}
+        self._increments: dict[tuple[str, ...], Any] = {}
+        self._counters: dict[str, tuple[str, Any]] = {}
+        self.reason = self._judge(stock, core)
+
+    def holds(self, core: Any) -> bool:
+        """Return whether ``core`` is as it was."""
+        return (
+            self._attributes is vars(core)
+            and core._handle is self._handle
+            and self._handle.registry_version() == self._version
+            and not guard.differs(self._watch)
+        )
+
+    def finish(self, core: Any, group: str, result: Any) -> None:
+        """Add to ``result`` what a router adds to the headers of a first, successful attempt."""
+        headers = result._hidden_params["additional_headers"]
+        headers["x-litellm-model-group"] = group
+        minute = chat.minute()
+        found = self._counters.get(group)
+        if found is None or found[0] != minute:
+            found = self._counters[group] = minute, self.stock.counters(core, group)
+        for name, value in self.stock.remaining(core, group, found[1]).items():
+            if value is not None:
+                headers.setdefault(name, value)
+        headers.update(FIRST_ATTEMPT)
+
+    def begun(self, core: Any, request: dict[str, Any], call: Call) -> tuple[Any, Any]:
+        """Return the core's call for a ``request``, and what LiteLLM has made of that.
+
+        What the core is told of a call depends on what that passes besides texts. Some calls of a kind have shown it.
+        """
+        place = call.key, *call.free.values()
+        is_plain = call.conversation is None and not chat.kinds_of(call.messages) & _TOLD_KINDS
+        if not is_plain or not _BUCKETS.isdisjoint(request):
+            return core._start(self.stock.plan, request)  # type: ignore[no-any-return]
+        shown, document = self._documents.get(place, (0, None))
+        if shown >= CALLS:
+            core._sync_routing_state()
+            prepared = core._endpoints.prepare(self.stock.plan, request, request["model"])
+            return core._handle.start(_CALL_TYPE, document), prepared
+        started = core._start(self.stock.plan, request)
+        made = core._routing_inputs(self.stock.plan, request, started[1], request["model"], None)
+        if len(self._documents) >= _MAX_KEPT:
+            self._documents.clear()
+        self._documents[place] = (shown + 1 if shown and made == document else 1), made
+        return started  # type: ignore[no-any-return]
+
+    def answer(self, core: Any, step: dict[str, Any]) -> Any:
+        """Return the core's answer to a ``step``, where that is in memory alone; ``_ABSENT`` where it must say."""
+        op, stock = step["op"], self.stock
+        if op == "batch_get" and stock.read_before() is None:
+            keys = tuple(step["keys"])
+            ids = self._kept(self._ids, keys, stock.cooldown_ids)
+            if ids is not None and not core._cooldowns.cooldown_store._handle.active_sync(ids):
+                return [None] * len(ids)
+        elif op == "increment_usage":
+            keys, amounts = tuple(step["keys"]), step["value"]
+            found = self._kept(self._increments, keys, lambda keys: stock.increment(keys, amounts))
+            if found is not None:
+                counter, (tokens, requests) = found[0], amounts
+                with contextlib.suppress(Exception):  # which never fails a call
+                    core._usage._handle.increment_deployment_sync(
+                        counter.deployment_id, counter.model, counter.minute, tokens, int(requests)
+                    )
+                return None
+        elif op == "increment" and step["local"] is True:
+            kept = {} if step["ttl"] is None else {"ttl": step["ttl"]}
+            return core._cache.in_memory_cache.increment_cache(key=step["key"], value=step["value"], **kept)
+        return _ABSENT
+
+    def _kept(self, kept: dict[tuple[str, ...], Any], keys: tuple[str, ...], make: Callable[[Any], Any]) -> Any:
+        found = kept.get(keys, _ABSENT)
+        if found is _ABSENT:
+            if len(kept) >= _MAX_KEPT:
+                kept.clear()
+            found = kept[keys] = make(keys)
+        return found
+
+    def routes_before(self, core: Any, request: dict[str, Any]) -> bool:
+        """Return whether LiteLLM may choose another model group, or change the request, before the core chooses."""
+        return (
+            core._prerouter._strategies.any_registered()
+            or bool(core._hosted._core_routing_plugins)
+            or not _BUCKETS.isdisjoint(request)
+        )
+
+    def _judge(self, stock: seams.CoreSteps, core: Any) -> Why | None:
+        if type(core) is not stock.core:
+            return decline.ROUTER_CLASS
+        resolved = core._resolved
+        if resolved.routing_strategy != "simple-shuffle":
+            return decline.ROUTING_STRATEGY.of(str(resolved.routing_strategy))
+        settings = {
+            "routing_groups": resolved.routing_groups,
+            "routing_plugins": resolved.routing_plugins,
+            "default_deployment": resolved.default_deployment,
+            "custom routing strategy": core._custom_strategy or vars(core).get(_PICK),
+            "deleted settings": core._deleted,
+            "default_priority": core._endpoints._default_priority,
+            "session_affinity_repin_on_failover": core._checks.session_affinity_repin_on_failover,
+        }
+        for setting, value in settings.items():
+            if value:
+                return decline.ROUTER_SETTING.of(setting)
+        if core._cache.redis_cache is not None:
+            return decline.ROUTER_CACHE
+        for held in (core, core._endpoints, core._checks, core._cache, core._cache.in_memory_cache):
+            if (name := guard.put_onto(held)) is not None:
+                return decline.PATCHED.of(name)
+        for deployment in core._handle.deployments():
+            for name, value in deployment["litellm_params"].items():
+                if name not in PARAMETERS and value not in (None, False):
+                    return decline.DEPLOYMENT_SETTING.of(name)
+            if stock.has_io_limits(deployment):
+                return decline.DEPLOYMENT_SETTING.of("input or output limits")
+        return None
+
+
+class CorePlan:
+    """The plan of one deployment of a core."""
+
+    cached = None
+
+    def __init__(self, cores: CoreStates, deployment: Any, group: str, plan: chat.Plan) -> None:
+        if cores.stock.filled_in(deployment, group) is not deployment:
+            raise Unrepeatable(decline.DEPLOYMENT_SETTING.of("wildcard"))
+        self.plan = plan
+        self.deployment = deployment
+        self.model = str(deployment["litellm_params"]["model"])
+        self.model_id = deployment["model_info"]["id"]
+
+    def is_of(self, deployment: Any) -> bool:
+        """Return whether this is the plan of ``deployment``, of which the core gives out a copy each time."""
+        return bool(deployment == self.deployment)
+
+    def counts(self, core: Any) -> dict[str, int]:
+        """Return what ``core`` has counted of this deployment, by name."""
+        counters = core._endpoints.counters
+        picks = core._cache.in_memory_cache.cache_dict.get(self.model_id)
+        calls, successes = counters.total_calls.get(self.model), counters.success_calls.get(self.model)
+        return {"picks": picks or 0, "calls": calls or 0, "successes": successes or 0}
+
+    def counted_for(self, result: Any, is_async: bool) -> dict[str, int]:
+        """Return by how much ``counts`` changes with a call that gets ``result``."""
+        return {"picks": 1, "calls": 1, "successes": 1}
+
+
+class Choice:
+    """One call up to the attempt by the deployment that its core has chosen, and on from there."""
+
+    def __init__(self, known: CoreState, core: Any, request: dict[str, Any], started: float) -> None:
+        self.core = core
+        self.group: str = request["model"]
+        self.limit: Any = None
+        self.deployment: Any = None
+        self._known = known
+        self._stock = known.stock
+        self._request = request
+        self._started = started
+        self._events: list[Any] = []
+        self._call: Any = None
+        self._prepared: Any = None
+        self._step: Any = None
+        self._later: Any = _ABSENT
+        self._holds = False
+        self._is_counted = False
+
+    async def pick(self, call: Call) -> bool:
+        """Drive the core up to the attempt for ``call``; return whether it has come to one."""
+        core, known, stock = self.core, self._known, self._stock
+        self._call, self._prepared = known.begun(core, self._request, call)
+        stock.arm(core._port, stock.plan, self._prepared)
+        messages, outcome = self._prepared.get("messages"), None
+        while True:
+            step = self._step = self._call.next(outcome)
+            self._events.extend(step["events"])
+            if step["kind"] == "cache":
+                found = known.answer(core, step)
+                outcome = await core._answer_cache(step) if found is _ABSENT else found
+            elif step["kind"] == "pre_route" and not known.routes_before(core, self._request):
+                outcome = None
+            elif step["kind"] == "pre_route":
+                outcome = await core._pre_route(step, self._prepared, messages, None, call_type=_CALL_TYPE)
+            elif step["kind"] == "select" and step["stage"] == "callback_filters":
+                outcome, error = await core._answer_callback_filters(step, self._prepared, messages)
+                if error is not None:
+                    return False
+            else:
+                break
+        if step["kind"] != "attempt":
+            return False
+        self.deployment = step["deployment"]
+        self.limit = stock.limit_of(core, self.deployment, self._prepared)
+        return True
+
+    @property
+    def is_first(self) -> bool:
+        """Whether the attempt is the first of its call, by the model group that was asked for."""
+        step = self._step
+        return step["model"] == self.group and all(step[name] == value for name, value in _FIRST.items())
+
+    def begin(self, model: str) -> None:
+        """Note what LiteLLM does when the request is about to be sent."""
+        self.core.track_deployment_pick(self._step["deployment_id"], self._prepared)
+        self.core._endpoints.counters.total_calls[model] += 1
+        self._is_counted = True
+        self._model = model
+        if self.limit is not None:
+            self.limit.acquire()
+            self._holds = True
+
+    def release(self) -> None:
+        """Give the deployment's slot back, if it is held."""
+        if self._holds:
+            self._holds = False
+            self.limit.release()
+
+    def succeed(self, model: str) -> None:
+        """Count a success."""
+        self.core._endpoints.counters.success_calls[model] += 1
+
+    def take_back(self, messages: Any) -> None:
+        """Let stock make the attempt, and count it; with these ``messages``, unless None, this once."""
+        if self._is_counted:
+            self.core._endpoints.counters.total_calls[self._model] -= 1
+            # The pick stays counted: LiteLLM counts one whose time it is told.
+            self._events = [
+                {name: held for name, held in event.items() if name != _PICK_TIME} for event in self._events
+            ]
+            self._is_counted = False
+        self.release()
+        if messages is not None:
+            self._later, self._prepared["messages"] = self._prepared["messages"], messages
+
+    async def go_on(self) -> Any:
+        """Let LiteLLM's loop go on from the attempt, to the end of the call."""
+        core, stock = self.core, self._stock
+        result = await stock.driven(core, self._prepared, self._events, self)
+        core.service_logged(_CALL_TYPE, self._started, time.time(), self._request)
+        return result
+
+    def next(self, outcome: Any) -> Any:
+        """Return the core's next step, as its own call does: at first the one that has come."""
+        step, self._step = self._step, None
+        if step is not None:
+            return {**step, "events": []}
+        if self._later is not _ABSENT:
+            self._prepared["messages"], self._later = self._later, _ABSENT
+        return self._call.next(outcome)
+
+    async def report(self, served: CorePlan, result: Any) -> None:
+        """Tell the core that the attempt has succeeded."""
+        core = self.core
+        outcome = {
+            "ok": True,
+            "total_tokens": tokens_of(result),
+            "blocked": None,
+            "deferred": False,
+            "tracks_usage": core.deployment_tracks_usage(served.model_id, served.model),
+        }
+        step = self._call.next(outcome)
+        while step["kind"] == "cache":
+            found = self._known.answer(core, step)
+            step = self._call.next(await core._answer_cache(step) if found is _ABSENT else found)
+
+
+_PICK_TIME = "pick_seconds"
+
+
+def _place(call: Call, choice: Choice) -> tuple[Any, ...]:
+    """Return where the plan of the chosen deployment for calls like this one is kept."""
+    return call.key, choice.deployment["model_info"]["id"], None
+
+
+def _is_blocked(result: Any) -> bool:
+    """Return whether a router takes ``result`` for one that a provider's content filter has stopped."""
+    return not result.choices or result.choices[0].finish_reason == "content_filter"

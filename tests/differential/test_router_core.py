@@ -1,0 +1,352 @@
+"""Routers that are a facade over a core: requests, results, exceptions, counts and what callbacks are told."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import importlib
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import litellm
+import pytest
+from litellm import Router
+
+from compared import HELLO, asked, outcome, sent
+from fastpath_switch import LISTS, Switch, without_callbacks
+from litellm_accel.fastpath import router_core
+from litellm_accel.fastpath.router_core import Choice
+from litellm_accel.provider import Provider
+from litellm_accel.stock import seams
+from litellm_accel.verify import masks
+from litellm_accel.verify.observe import Recorder, SuccessLogger
+from settling import settled
+
+pytestmark = pytest.mark.skipif(
+    not seams.has_core_steps(), reason="the installed LiteLLM's routers have no core of their own"
+)
+
+LEARNING = 3  # calls, of which the last is served
+PROVING = 9
+
+
+def some(values: Iterable[Any], *quick: Any) -> list[Any]:
+    """Return ``values`` as parameters; all but those in ``quick`` are slow, together."""
+    return [pytest.param(v, id=str(v), marks=() if v in quick else pytest.mark.slow) for v in values]
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(litellm, "suppress_debug_info", True)
+    with without_callbacks():
+        yield
+
+
+@pytest.fixture
+def switch(quiet: None) -> Switch:
+    return Switch()
+
+
+def router_of(provider: Provider, count: int = 1, settings: dict[str, Any] | None = None, **params: Any) -> Router:
+    deployment = {"model": "openai/gpt-4o-mini", "api_base": provider.url, "rpm": 10**6, "tpm": 10**9, **params}
+    entries = [
+        {"model_name": "g", "litellm_params": {"api_key": f"sk-{n}", **deployment}, "model_info": {"id": f"d{n}"}}
+        for n in range(count)
+    ]
+    return Router(model_list=entries, **{"num_retries": 0, "retry_after": 0, **(settings or {})})
+
+
+def books(router: Any) -> Any:
+    """What a router has counted."""
+    core = router._core
+    memory = core._cache.in_memory_cache.cache_dict
+    return (
+        *(dict(getattr(core._endpoints.counters, name)) for name in ("total_calls", "success_calls", "fail_calls")),
+        {key: value for key, value in memory.items() if type(value) is int},
+        {key: held.in_flight for key, held in memory.items() if hasattr(held, "in_flight")},
+        core._hosted._core_get_remaining_model_group_usage_sync("g", core.io_token_usage_sync),
+    )
+
+
+def played(provider: Provider, messages: list[Any], make: Callable[[], Router], **arguments: Any) -> Any:
+    """Call a new router ``LEARNING`` times with plain messages, then with each of ``messages``."""
+    provider.clear()
+    litellm.in_memory_llm_clients_cache.flush_cache()
+
+    async def calls() -> Any:
+        router = make()
+        found = []
+        for said in [*[HELLO] * LEARNING, *messages]:
+            given = copy.deepcopy(arguments)
+            found.append(await outcome(lambda: router.acompletion("g", copy.deepcopy(said), **given)))  # noqa: B023
+            found.append(re.sub(r"\d+\.\d+|[0-9a-f-]{36}|0x[0-9a-f]+", "", repr(given)))  # what LiteLLM has noted there
+        await settled()
+        return found, books(router)
+
+    return asyncio.run(calls()), sent(provider)
+
+
+def same(
+    provider: Provider, switch: Switch, messages: list[Any], make: Callable[[], Router] | None = None, **arguments: Any
+) -> int:
+    """Assert that stock and the fast path are equal; return how many calls the router's door has served."""
+    make = make or (lambda: router_of(provider))
+    expected = played(provider, messages, make, **arguments)
+    with switch.on(), counted() as served:
+        found = played(provider, messages, make, **arguments)
+    assert found == expected
+    assert switch.gate.faults == 0, switch.gate.last_fault
+    return len(served)
+
+
+@contextmanager
+def counted() -> Iterator[list[str]]:
+    """Collects the model groups of the calls that the router's door serves."""
+    served: list[str] = []
+    succeed = Choice.succeed
+
+    def counting(self: Choice, model: str) -> None:
+        served.append(self.group)
+        succeed(self, model)
+
+    with mock.patch.object(Choice, "succeed", counting):
+        yield served
+
+
+def heard(provider: Provider, **arguments: Any) -> tuple[Any, Any]:
+    """Return what callbacks are told of some calls, ids and clocks masked, and what else the calls come to."""
+    recorder = Recorder()
+    litellm.callbacks.append(SuccessLogger(recorder))
+    try:
+        found = played(provider, [HELLO] * 3, lambda: router_of(provider), **arguments)
+    finally:
+        for name in LISTS:
+            getattr(litellm, name).clear()
+    events = [recorder.here, recorder.elsewhere]
+    return masks.mask(masks.without_races(events, masks.RACING_IN_THREADS)), found
+
+
+# --- what is served ---------------------------------------------------------------------------------------------------
+
+ARGUMENTS: list[dict[str, Any]] = [
+    {},
+    {"temperature": 0.5, "max_tokens": 7, "user": "u"},
+    {"metadata": {"user_api_key": "k", "tags": ["a"]}},
+    {"timeout": 7.5, "num_retries": 1},
+]
+
+
+@pytest.mark.parametrize("arguments", some(ARGUMENTS, *ARGUMENTS[1:3]))
+def test_arguments(provider: Provider, switch: Switch, arguments: dict[str, Any]) -> None:
+    assert same(provider, switch, [HELLO, HELLO], **arguments) >= 2
+
+
+@pytest.mark.parametrize("arguments", some([{}, {"metadata": {"mine": {"a": [1]}}}], {}))
+def test_callbacks(provider: Provider, switch: Switch, arguments: dict[str, Any]) -> None:
+    expected = heard(provider, **arguments)
+    with switch.on(), counted() as served:
+        found = heard(provider, **arguments)
+    assert found == expected
+    assert switch.gate.faults == 0, switch.gate.last_fault
+    assert len(served) >= 3
+
+
+def test_each_deployment_has_a_plan(provider: Provider, switch: Switch) -> None:
+    """Which one is chosen is up to the core, at random."""
+
+    async def calls() -> Any:
+        router = router_of(provider, 3)
+        results = [await router.acompletion("g", copy.deepcopy(HELLO)) for _ in range(40)]
+        await settled()
+        return results, books(router)
+
+    with switch.on(), counted() as served:
+        results, (total, succeeded, failed, kept, _, _) = asyncio.run(calls())
+    assert len(served) >= 40 - 3 * LEARNING
+    assert switch.gate.faults == 0, switch.gate.last_fault
+    assert total == succeeded == {"openai/gpt-4o-mini": 40}
+    assert not failed
+    chosen = [result._hidden_params["model_id"] for result in results]
+    assert {name: chosen.count(name) for name in set(chosen)} == {name: kept[name] for name in ("d0", "d1", "d2")}
+
+
+def test_own_calls_prove(provider: Provider) -> None:
+    switch = Switch(recorded=False)
+    questions = [[*HELLO, {"role": "user", "content": f"Question {number}"}] for number in range(PROVING)]
+    assert same(provider, switch, questions) >= 3
+
+
+# --- what stock must judge --------------------------------------------------------------------------------------------
+
+
+REPLIES = ("error-429", "error-500-then-ok", "error-400", "broken-json", "content-filter")
+
+
+@pytest.mark.parametrize("scenario", some(REPLIES, *REPLIES[1:4:2]))
+def test_other_replies_are_stocks(provider: Provider, switch: Switch, scenario: str) -> None:
+    """Whatever is no plain answer is met by LiteLLM's loop, which retries, cools down and counts."""
+    make = lambda: router_of(provider, settings={"num_retries": 1})  # noqa: E731
+    assert same(provider, switch, [asked(scenario), HELLO], make) >= 2
+
+
+def test_fallbacks(provider: Provider, switch: Switch) -> None:
+    def make() -> Router:
+        entries = [
+            {
+                "model_name": name,
+                "litellm_params": {"model": f"openai/{name}", "api_base": provider.url, "api_key": "sk"},
+                "model_info": {"id": name},
+            }
+            for name in ("g", "other")
+        ]
+        return Router(model_list=entries, num_retries=0, fallbacks=[{"g": ["other"]}])
+
+    assert same(provider, switch, [asked("error-500-then-ok-1"), HELLO], make) >= 1
+
+
+def test_a_full_deployment(provider: Provider, switch: Switch) -> None:
+    """A deployment answers no more requests at a time than it may, whoever serves them."""
+
+    def flood() -> Any:
+        async def calls() -> Any:
+            router = router_of(provider, max_parallel_requests=2)
+            for _ in range(LEARNING):
+                await router.acompletion("g", copy.deepcopy(HELLO))
+            waiting = [router.acompletion("g", asked("delay-0.2")) for _ in range(5)]
+            found = await asyncio.gather(*waiting, return_exceptions=True)
+            await settled()
+            return sorted(type(one).__name__ for one in found), books(router)[4]
+
+        return asyncio.run(calls())
+
+    expected = flood()
+    with switch.on(), counted() as served:
+        found = flood()
+    assert found == expected
+    assert "RateLimitError" in found[0]
+    assert served
+
+
+def test_messages_that_are_changed_meanwhile(provider: Provider, switch: Switch) -> None:
+    """What has been sent is what stock goes on with; what it sends after that is the caller's."""
+
+    async def calls(is_changed: bool) -> None:
+        router = router_of(provider, settings={"num_retries": 1})
+        for _ in range(LEARNING):
+            await router.acompletion("g", copy.deepcopy(HELLO))
+        said = asked('error-500-then-ok{"delay": 0.1}')
+        call = asyncio.create_task(router.acompletion("g", said))
+        await asyncio.sleep(0.03)
+        if is_changed:
+            said[1]["content"] = "something else"
+        await call
+
+    with switch.on():
+        provider.clear()
+        asyncio.run(calls(True))
+    bodies = [request.json["messages"][1]["content"] for request in provider.requests()]
+    assert bodies[-2:] == ["Hello", "something else"]
+    assert switch.gate.faults == 0, switch.gate.last_fault
+
+
+# --- what changes ------------------------------------------------------------------------------------------------
+
+
+def test_settings_and_deployments_may_change(provider: Provider, switch: Switch) -> None:
+    def calls() -> Any:
+        provider.clear()
+
+        async def run() -> Any:
+            router = router_of(provider)
+            found = []
+            for change in (
+                lambda: None,
+                lambda: router.update_settings(timeout=33),
+                lambda: router.upsert_deployment(
+                    litellm.types.router.Deployment(
+                        model_name="g",
+                        litellm_params={"model": "openai/gpt-4o", "api_base": provider.url, "api_key": "sk-2"},
+                        model_info={"id": "d0"},
+                    )
+                ),
+            ):
+                change()
+                found += [await outcome(lambda: router.acompletion("g", copy.deepcopy(HELLO))) for _ in range(LEARNING)]
+            await settled()
+            return found, books(router)
+
+        return asyncio.run(run()), sent(provider)
+
+    expected = calls()
+    with switch.on(), counted() as served:
+        found = calls()
+    assert found == expected
+    assert switch.gate.faults == 0, switch.gate.last_fault
+    assert len(served) >= 4
+
+
+SPIES = (
+    "litellm.router_rust.core:_Driver.attempt",
+    "litellm.router_rust.core:_Driver.finish_async",
+    "litellm.router_rust.core:RustCore._start",
+    "litellm.router_rust.core:RustCore._answer_cache",
+    "litellm.router_rust.invoke.endpoints:update_kwargs_with_deployment",
+    "litellm.redis.stores.router_usage:RouterUsageStore.increment_deployment_sync",
+    "litellm.redis.stores.router_cooldowns:RouterCooldownStore.active_sync",
+    "litellm:acompletion",
+)
+
+
+@pytest.mark.parametrize("place", some(SPIES, SPIES[0], *SPIES[-3:]))
+def test_spies_see_every_call(provider: Provider, switch: Switch, place: str) -> None:
+    module, _, path = place.partition(":")
+    owner: Any = importlib.import_module(module)
+    *owners, name = path.split(".")
+    for part in owners:
+        owner = getattr(owner, part)
+    seen: list[None] = []
+    stock = getattr(owner, name)
+
+    def spy(*args: Any, **kwargs: Any) -> Any:
+        seen.append(None)
+        return stock(*args, **kwargs)
+
+    async def calls(count: int) -> None:
+        router = router_of(provider)
+        for _ in range(count):
+            await router.acompletion("g", copy.deepcopy(HELLO))
+
+    with switch.on():
+        asyncio.run(calls(LEARNING))
+        with mock.patch.object(owner, name, spy):
+            asyncio.run(calls(3))
+    assert len(seen) >= 3
+
+
+# --- faults -----------------------------------------------------------------------------------------------------------
+
+
+FAULTS = ("CoreStates.state_of", "Choice.pick", "Choice.begin", "Choice.report", "CoreState.finish")
+
+
+@pytest.mark.parametrize("place", some(FAULTS, *FAULTS[2:4]))
+def test_faults_reach_nobody(provider: Provider, switch: Switch, place: str) -> None:
+    """Each call has one answer and sends one request, whatever goes wrong in the door."""
+    owner, _, name = place.partition(".")
+    broken = mock.patch.object(getattr(router_core, owner), name, side_effect=ValueError("a fault of ours"))
+
+    async def calls() -> list[Any]:
+        router = router_of(provider)
+        for _ in range(LEARNING):
+            await router.acompletion("g", copy.deepcopy(HELLO))
+        with broken:
+            return [await router.acompletion("g", copy.deepcopy(HELLO)) for _ in range(2)]
+
+    provider.clear()
+    with switch.on():
+        results = asyncio.run(calls())
+    assert [result.choices[0].message.content is not None for result in results] == [True, True]
+    assert len(provider.requests()) == LEARNING + 2
