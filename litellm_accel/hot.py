@@ -24,6 +24,7 @@ __all__ = [
     "streaming",
     "template",
     "token_counter",
+    "variables",
     "watch",
 ]
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         streaming,
         template,
         token_counter,
+        variables,
         watch,
     )
 else:

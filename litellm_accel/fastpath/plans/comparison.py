@@ -252,6 +252,8 @@ def comparing(
     finally:
         if slot.end_comparison(call.encoded, agreed, pipeline.proof.is_known):
             pipeline.proof.note(place)
+            if slot.proven is not None:
+                slot.proven()
         if comparison is not None:
             comparison.forget()
 
