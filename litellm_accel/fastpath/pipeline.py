@@ -44,7 +44,7 @@ _MAX_SIGHTED = 4096
 # So many kinds wait for a second call at the same time: at first few, one more for each that has come again, and one
 # for every so many calls that had to wait. A kind that never comes again has cost as much as a call, and so learning
 # costs no more than it saves, and a few calls in a hundred. When there are many, those that come again need not wait.
-_FIRST_FRESH, _MAX_FRESH, _PATIENCE = 3, 64, 32
+_FIRST_FRESH, _MAX_FRESH, _PATIENCE = 3, 64, 64
 # A kind of call that LiteLLM has refused before sending anything is not watched again so soon.
 _PAUSE_SECONDS = 10.0
 

@@ -91,10 +91,16 @@ def strict(number: int) -> dict[str, Any]:
 
 def test_arguments_that_litellm_changes_in_place_are_left_to_it(provider: Provider) -> None:
     switch = Switch()
-    tools = [tool(number, additionalProperties=False) for number in range(5)]
-    calls = [{"model": "hosted_vllm/qwen", "tools": [given]} for given in tools]
+    properties = {"a": {"type": "string", "additionalProperties": False}}
+    calls = [{"model": "hosted_vllm/qwen", "tools": [tool(number, properties=properties)]} for number in range(5)]
+    if not is_changed(provider, calls[0]):
+        pytest.skip("this LiteLLM changes copies")
     assert served(provider, switch, calls) == 0
     assert switch.gate.declined["unlearnable: argument 'tools' is sent with another value"]
+
+
+def is_changed(provider: Provider, call: dict[str, Any]) -> bool:
+    return play(provider, [call])[1]["tools"] != call["tools"]
 
 
 def test_a_second_model_and_a_second_key_are_served_after_one_call(provider: Provider) -> None:
