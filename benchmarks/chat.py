@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import statistics
 import threading
 import time
@@ -14,6 +15,7 @@ import litellm
 from litellm.integrations.custom_logger import CustomLogger
 
 from benchmarks import COMPILED, PURE, SHIPPED, STOCK, accelerate, close, hot, openai, prefer
+from benchmarks.cold import tools
 
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say hello to the world."}]
 AZURE = {"model": "azure/gpt-4o", "api_version": "2024-10-21"}
@@ -48,6 +50,7 @@ class Calls:
         "hosted_vllm",
         "azure",
         "router",
+        "varying",
     )
     params = (list(kinds), list(SHIPPED))
     param_names = ("kind", "backend")
@@ -69,6 +72,13 @@ class Calls:
         plain = {**call, "api_base": self.provider.plain.at('plain{"profile": "plain"}')}
         vllm = {**call, "model": "hosted_vllm/qwen", "api_base": self.provider.at('plain{"profile": "vllm"}')}
         azure = {**call, **AZURE, "api_base": self.provider.at('plain{"profile": "azure"}')}
+        numbers = itertools.count()
+
+        def varying() -> dict[str, Any]:
+            """Another temperature and other tools in each call."""
+            number = next(numbers) % 97
+            return {"temperature": 0.31 + number / 200, "tools": tools(number)}
+
         kinds: dict[str, Callable[[], Any]] = {
             "completion": lambda: [litellm.completion(**call) for _ in range(CALLS)],
             "completion_threads": lambda: _in_threads(lambda: litellm.completion(**call)),
@@ -76,6 +86,9 @@ class Calls:
             "plain_http": lambda: self.loop.run_until_complete(_in_flight(lambda: litellm.acompletion(**plain))),
             "hosted_vllm": lambda: self.loop.run_until_complete(_in_flight(lambda: litellm.acompletion(**vllm))),
             "azure": lambda: self.loop.run_until_complete(_in_flight(lambda: litellm.acompletion(**azure))),
+            "varying": lambda: self.loop.run_until_complete(
+                _in_flight(lambda: litellm.acompletion(**call, **varying()))
+            ),
             "router": lambda: self.loop.run_until_complete(
                 _in_flight(lambda: self.router.acompletion(model="g", messages=MESSAGES))
             ),

@@ -25,6 +25,7 @@ __all__ = [
     "streaming",
     "template",
     "token_counter",
+    "variables",
     "watch",
 ]
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         streaming,
         template,
         token_counter,
+        variables,
         watch,
     )
 else:

@@ -17,6 +17,7 @@ from httpx import DecodingError, Headers, Response, Timeout
 from httpx._decoders import SUPPORTED_DECODERS
 
 from litellm_accel._py.template import Template, leaves_of
+from litellm_accel._py.variables import sent_value
 from litellm_accel.fastpath.known_names import (
     ARGUMENTS,
     CODE_EXECUTION,
@@ -80,7 +81,7 @@ def call_key(
 ) -> tuple[bytes, dict[str, bytes]] | None:
     """Return a key for what a call passes but its messages, and its free arguments by name, in JSON.
 
-    Calls with equal keys pass equal values of equal types, but for free arguments, which have equal names and types,
+    Calls with equal keys pass equal values of equal types, but for free arguments, which have equal names and kinds,
     and those that LiteLLM writes to, which are of equal kinds. None if the fast path does not know the call's
     arguments. An argument that is None asks for nothing, whatever its name. ``others`` knows those that are the
     provider's, or are switches that are off, and more values.
@@ -111,12 +112,9 @@ def call_key(
                 return None
         elif name not in ARGUMENTS and (others is None or not others.are_admitted(name, value)):
             return None
-        elif name in VARIABLE_ARGUMENTS and value and (type(value) is str or type(value) is int):
-            try:
-                free[name] = orjson.dumps(value)
-                value = ..., "free", type(value) is int
-            except orjson.JSONEncodeError:
-                pass  # what JSON cannot hold is part of the key
+        elif name in VARIABLE_ARGUMENTS and (sent := sent_value(name, value)) is not None:
+            free[name] = sent[0]
+            value = ..., "free", sent[1]
         elif type(value) is Timeout:
             value = ..., "timeout", value.as_dict()
         elif name == "response_format" and isinstance(value, type):

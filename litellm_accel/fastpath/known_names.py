@@ -87,9 +87,43 @@ ARGUMENTS: Final = frozenset(
 # In which a router keeps what becomes of one call's context.
 CONTEXT_STATE: Final = "_context_compaction_state"
 # Those whose values LiteLLM puts into the request as they are and that do nothing else: two watched calls must show it.
-VARIABLE_ARGUMENTS: Final = frozenset(
+# Texts and whole numbers, of which it treats none otherwise than others;
+VARIABLE_PLAIN: Final = frozenset(
     ("max_completion_tokens", "max_tokens", "prompt_cache_key", "safety_identifier", "seed", "user")
 )
+# numbers, of which it treats some otherwise that lie beyond one of the limits, or upon it;
+VARIABLE_NUMBERS: Final = frozenset(("frequency_penalty", "presence_penalty", "temperature", "top_p"))
+NUMBER_LIMITS: Final = (-2.0, 0.0, 0.3, 1.0, 1.99, 2.0)
+# and more than that, see the kernel ``variables``.
+VARIABLE_STRUCTURES: Final = frozenset(("logit_bias", "response_format", "stop", "tool_choice", "tools"))
+VARIABLE_ARGUMENTS: Final = VARIABLE_PLAIN | VARIABLE_NUMBERS | VARIABLE_STRUCTURES
+# LiteLLM cuts a list of more stop sequences.
+MAX_STOPS: Final = 4
+# What the schema of a function's arguments may say, and of one of them: all that no provider's rules look at.
+FUNCTION_WORDS: Final = frozenset(("additionalProperties", "description", "properties", "required", "title", "type"))
+SCHEMA_WORDS: Final = FUNCTION_WORDS | frozenset(
+    (
+        "anyOf",
+        "default",
+        "enum",
+        "examples",
+        "exclusiveMaximum",
+        "exclusiveMinimum",
+        "format",
+        "items",
+        "maxItems",
+        "maxLength",
+        "maximum",
+        "minItems",
+        "minLength",
+        "minimum",
+        "multipleOf",
+        "nullable",
+        "uniqueItems",
+    )
+)
+# What some providers' rules take out of dictionaries wherever they meet it.
+REMOVED_MEMBERS: Final = frozenset(("$id", "$schema", "additionalProperties", "cache_control", "strict"))
 # Arguments that LiteLLM or a proxy writes to during a call, in the order in which the fast path looks at them. They
 # change with each call, so that only key names and value types enter a plan's key.
 MUTATED_ARGUMENTS: Final = (

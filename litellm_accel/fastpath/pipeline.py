@@ -26,7 +26,8 @@ from litellm_accel.fastpath.notify import success
 from litellm_accel.fastpath.notify.log_records import LogTemplates, NotWritable
 from litellm_accel.fastpath.notify.unheard import UnheardCalls
 from litellm_accel.fastpath.plans import argument_writes, comparison, outlines, recorder
-from litellm_accel.fastpath.plans.generalization import generalize
+from litellm_accel.fastpath.plans.families import Families
+from litellm_accel.fastpath.plans.generalization import Rewritten, generalize
 from litellm_accel.fastpath.plans.maker import PlanMaker
 from litellm_accel.fastpath.plans.proof import Proof
 from litellm_accel.fastpath.plans.recorder import Recording, Replay, Reply
@@ -36,11 +37,14 @@ from litellm_accel.fastpath.response_cache import CONTROLS, Lookup
 from litellm_accel.fastpath.streams import opener, source
 from litellm_accel.fastpath.transport import outbound
 from litellm_accel.fastpath.transport.outbound import OutboundRequest
-from litellm_accel.hot import chat
+from litellm_accel.hot import chat, variables
 
 _MAX_PLANS = 512
 _MAX_SIGHTED = 4096
-_MAX_FRESH = 64
+# So many kinds wait for a second call at the same time: at first few, one more for each that has come again, and one
+# for every so many calls that had to wait. A kind that never comes again has cost as much as a call, and so learning
+# costs no more than it saves, and a few calls in a hundred. When there are many, those that come again need not wait.
+_FIRST_FRESH, _MAX_FRESH, _PATIENCE = 3, 64, 64
 # A kind of call that LiteLLM has refused before sending anything is not watched again so soon.
 _PAUSE_SECONDS = 10.0
 
@@ -54,7 +58,8 @@ class Pipeline:
     of its first exchange, and the fast path learns from it for the next one. While many plans wait for a second call, a
     key must come twice to be learned.
 
-    The values of free arguments are no part of a key, unless they are found to matter (``bound``).
+    The values of free arguments are no part of a key, unless they are found to matter: of calls with a key, ``bound``
+    has the names of those that are.
 
     Without a record of ``verify`` a plan serves once it is proven on calls of its key, see ``proof``.
     """
@@ -77,8 +82,11 @@ class Pipeline:
         self.token_limits = token_limits.TokenLimits()
         self.sighted: set[bytes] = set()
         self.fresh: set[bytes] = set()
-        self.bound: set[bytes] = set()
+        self._repeated = 0  # how many of these have come again
+        self._waited = 0  # how many calls had to wait
+        self.bound: dict[bytes, frozenset[str]] = {}
         self.estranged: dict[bytes, str] = {}
+        self._families = Families(self.arguments)
         self._differences = KeyDifferences()
         self._reader = ConversationReader()
         self._internal = importlib.import_module("litellm._internal_context").is_internal_call
@@ -131,13 +139,20 @@ class Pipeline:
             else:
                 key, free = found
                 key = b"%d " % epoch + key + self.environment.levels.key
-                if free and key in self.bound:
-                    key += b",".join(free.values())
                 if is_told:
                     key += success.nested(messages) if conversation is None else conversation.told_key
-                return Call(key, messages, encoded, free, kwargs, started, conversation)
+                call = Call(key, messages, encoded, free, kwargs, started, conversation)
+                if free and self.bound:
+                    self._bind(call)
+                return call
         self.gate.decline(reason)
         return None
+
+    def _bind(self, call: Call) -> None:
+        """Take the values that have been found to matter into the key of ``call``."""
+        while (names := self.bound.get(call.key)) is not None:
+            call.bound |= names
+            call.key += b",".join(value for name, value in call.free.items() if name in names)
 
     def _is_counted(self, kwargs: dict[str, Any]) -> bool:
         """Return whether LiteLLM tells a router's strategy of this call before it is sent; our routers' door does."""
@@ -198,7 +213,9 @@ class Pipeline:
         elif plan.kinds != ANYTHING and (odd := chat.kinds_of(call.messages) & ~plan.kinds):
             self.gate.decline(decline.MESSAGE_KINDS.of(words(odd)))
             return None
-        self.fresh.discard(call.key)
+        if call.key in self.fresh:
+            self.fresh.discard(call.key)
+            self._repeated += 1
         learned = plan.learned
         read = [] if learned is None else learned.read(call.kwargs)
         call.objects = read if type(read) is list else None
@@ -228,15 +245,19 @@ class Pipeline:
 
     def should_record(self, call: Call) -> bool:
         """Return whether the key of ``call``, which has no plan, is worth one; calls that never come again are not."""
-        key = call.key
-        if key not in self.sighted:
-            if len(self.sighted) >= _MAX_SIGHTED:
-                self.sighted.clear()
-            self.sighted.add(key)
-            if len(self.fresh) >= _MAX_FRESH:
+        key, most = call.key, min(_MAX_FRESH, _FIRST_FRESH + self._repeated + self._waited // _PATIENCE)
+        if key not in self.fresh:
+            is_new = key not in self.sighted
+            if is_new:
+                if len(self.sighted) >= _MAX_SIGHTED:
+                    self.sighted.clear()
+                self.sighted.add(key)
+            if len(self.fresh) < most:
+                self.fresh.add(key)
+            elif is_new or most < _MAX_FRESH:
+                self._waited += 1
                 self.gate.decline(self._differences.reason(call))
                 return False
-            self.fresh.add(key)
         self.gate.decline(decline.LEARNED_FROM)
         return True
 
@@ -327,7 +348,8 @@ class Pipeline:
             if fault is not None:
                 raise fault
             self.environment.ran(recording.trace)
-            self.proof.ran(recording.trace.functions())
+            ran = recording.trace.functions()
+            self.proof.ran(ran)
             is_judged = self.environment.met() is None
             if plans.get(place) is not begun or not (is_judged and self._is_epoch(begun.epoch)):
                 raise InconclusiveRecording(decline.SETTINGS_CHANGED)
@@ -336,6 +358,8 @@ class Pipeline:
             if begun.state is State.REFUSED:
                 return
             self._look_for_strangers(recording.trace.stranger, call.key)
+            if (changed := call.changed()) is not None:
+                raise Unrepeatable(decline.ARGUMENT_REWRITTEN.of(changed))
             given = (headers, kwargs.get("headers"), kwargs.get("extra_headers"), self.maker.litellm.headers)
             added = {name.lower() for names in given for name in names or ()}
             plan = self.maker.plan(
@@ -354,6 +378,11 @@ class Pipeline:
                 self._widen(plan, before, call.key)
                 plan.rewriting.take(before.rewriting)
             made: Any = plan if routed is None else routed(plan)
+            family = self._families.of(call, made, recording.pictures is not None)
+            functions = frozenset(code for code, _ in ran)
+            is_familiar = serving is None and family.knows(functions)
+            if before is None and is_familiar:
+                family.teach(plan)
             if recording.lookup is not None:
                 made.learn_cache(recording.lookup, call)
             elif self.environment.litellm.cache is not None:
@@ -385,7 +414,10 @@ class Pipeline:
                 total = self.maker.total(recording.pricing)
                 earlier = None if serving is None else serving.plan.notifier
                 plan.notifier = self.notifiers.notifier(begun.observed, shown, answer, total, earlier, refuse)
-            plans[place] = self.proof.placed(place, made, serving)
+            slot = plans[place] = self.proof.placed(place, made, serving, is_familiar)
+            slot.proven = functools.partial(family.learn, plan, functions)
+            if slot.state is State.READY:
+                slot.proven()
             return
         except InconclusiveRecording as error:
             self.gate.decline(decline.INCONCLUSIVE.of(error.reason))
@@ -453,11 +485,14 @@ class Pipeline:
         try:
             generalize(plan, other)
         except Unrepeatable as error:
-            if plan.free == other.free:
+            names = frozenset(name for name, value in plan.free.items() if value != other.free[name])
+            if not names:
                 raise
+            if isinstance(error, Rewritten):
+                names = error.names
             if len(self.bound) >= _MAX_PLANS:
                 self.bound.clear()
-            self.bound.add(key)
+            self.bound[key] = names
             raise InconclusiveRecording(error.reason) from None
 
     def _leave(
@@ -665,10 +700,12 @@ class Call:
     ``conversation`` says more of messages that are not of the plainest. ``started`` is when the call began
     (``time.time()``), ``reported`` among which metadata a router's strategy has said how it chose, and what; None if it
     has not. ``objects`` is what the notifier of its plan has read of what it passes, ``lookup`` what LiteLLM's cache is
-    to be told of it. Where LiteLLM is not known, ``slot`` serves it, which is at ``place`` among plans.
+    to be told of it. ``bound`` are the free arguments whose values are part of the key. Where LiteLLM is not known,
+    ``slot`` serves it, which is at ``place`` among plans.
     """
 
     __slots__ = (
+        "bound",
         "conversation",
         "encoded",
         "free",
@@ -697,6 +734,7 @@ class Call:
         self.messages = messages
         self.encoded = encoded
         self.free = free
+        self.bound: frozenset[str] = frozenset()
         self.kwargs = kwargs
         self.started = started
         self.conversation = conversation
@@ -709,6 +747,14 @@ class Call:
     def outline(self, clues: outlines.Clues) -> outlines.Outline:
         """Return what is told of its messages and free arguments where LiteLLM is not known."""
         return outlines.of_request(self.messages, self.encoded, self.free, clues)
+
+    def changed(self) -> str | None:
+        """Return the name of a free argument that is not any more as it was when the call began; None without."""
+        for name, value in self.free.items():
+            found = variables.sent_value(name, self.kwargs[name])
+            if found is None or found[0] != value:
+                return name
+        return None
 
     @property
     def told_messages(self) -> Any:

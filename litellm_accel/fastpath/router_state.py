@@ -8,6 +8,7 @@ state, which chooses the given deployment first.
 from __future__ import annotations
 
 import importlib
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -242,6 +243,7 @@ class RoutedPlan:
         self, routers: RouterStates, router: Any, deployment: Any, group: str, plan: chat.Plan, listening: bool
     ) -> None:
         self.plan = plan
+        self.router = weakref.ref(router)
         self.deployment = deployment
         self.as_learned = _copy(deployment)
         self.model = deployment["litellm_params"]["model"]

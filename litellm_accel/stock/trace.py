@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dis
 import gc
+import importlib
 import os
 import sys
 import threading
@@ -18,6 +19,7 @@ from contextvars import ContextVar
 from types import CodeType, FrameType, ModuleType
 from typing import Any, Generic, TypeVar
 
+from litellm_accel import patching
 from litellm_accel.hot import calls
 from litellm_accel.stock.guard import PACKAGES, Origin, origin
 
@@ -267,15 +269,39 @@ _ENDS = frozenset((Trace._follow.__code__, _Steps.__await__.__code__))
 _NOTHING = ModuleType("nothing")
 
 
+def _unheard(stock: Callable[..., Any]) -> Callable[..., Any]:
+    def find_and_load(name: Any, importing: Any) -> Any:
+        trace = _trace.get()
+        profiler: Any = sys.getprofile()
+        if trace is None or profiler is not trace.calls:
+            return stock(name, importing)
+        trace.calls.off()
+        try:
+            return stock(name, importing)
+        finally:
+            trace.calls.on()
+
+    return find_and_load
+
+
 class _ByProfile:
-    """A profile function, in the thread that runs the call, while it does."""
+    """A profile function, in the thread that runs the call, while it does and imports no module.
+
+    A process's first call imports hundreds: to hear of all that they run costs as much again.
+    """
+
+    def __init__(self) -> None:
+        function = importlib._bootstrap._find_and_load  # type: ignore[attr-defined]
+        self._importing = patching.shared(function, _unheard)
 
     def open(self) -> bool:
         """Get ready; return whether there is something to ``close``."""
-        return False
+        self._importing.__enter__()
+        return True
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Let imports be what they were."""
+        self._importing.__exit__()
 
     def on(self, trace: Trace) -> bool:
         """Tell ``trace`` of what begins in this thread from now on; return whether that is so."""

@@ -51,6 +51,7 @@ def accelerated(component: str) -> Iterator[Counters]:
 
     import litellm_accel
     from litellm_accel import components
+    from litellm_accel.components.chat import COMPONENT
     from litellm_accel.verify import records, scenarios
     from litellm_accel.verify.comparison import FAULT
 
@@ -62,6 +63,8 @@ def accelerated(component: str) -> Iterator[Counters]:
             raise AccelerationError({component: found.reason})
 
         def counters() -> tuple[int, dict[str, int]]:
+            if COMPONENT.pipeline is not None:
+                COMPONENT.pipeline.fresh.clear()  # each run is a program of its own, whose kinds are new
             status = litellm_accel.status()[component]
             faults = {FAULT: status.faults} if status.faults else {}
             return status.served, {**status.declined, **faults}

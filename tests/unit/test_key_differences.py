@@ -14,24 +14,29 @@ from litellm_accel.hot import chat
 ARGUMENTS = Arguments()
 
 
-def call(more: bytes = b"", **arguments: Any) -> Any:
+def call(more: bytes = b"", bound: str = "", **arguments: Any) -> Any:
     found = chat.call_key("async", (), {"model": "m", **arguments}, ARGUMENTS)
     assert found is not None
-    return SimpleNamespace(key=b"12 " + found[0] + more, free=found[1])
+    return SimpleNamespace(key=b"12 " + found[0] + more, free=found[1], bound=frozenset(bound.split()))
 
 
 @pytest.mark.parametrize(
     ("one", "two", "said"),
     [
-        ({"temperature": 0.1}, {"temperature": 0.2}, ": argument 'temperature' differs each time"),
-        ({"temperature": 0.1}, {"temperature": 0.1, "model": "n"}, ": argument 'model' differs each time"),
+        ({"n": 1}, {"n": 2}, ": argument 'n' differs each time"),
+        ({"temperature": 0.1}, {"temperature": 1.1}, ": argument 'temperature' differs each time"),
+        ({"temperature": 0.1}, {"temperature": 0.2, "model": "n"}, ": argument 'model' differs each time"),
         ({"metadata": {"a": 1}}, {"metadata": {"a": "x"}}, ": metadata['a'] differs each time"),
         ({"metadata": {"a": 1}}, {"metadata": {"a": 1, "b": 1}}, ": metadata['b'] differs each time"),
         ({"metadata": {"a": 1}}, {"metadata": None}, ": argument 'metadata' differs each time"),
         ({"user": "a", "more": b"1"}, {"user": "a", "more": b"2"}, ": the shape of the messages differs each time"),
-        ({"user": "a", "more": b'"a"'}, {"user": "b", "more": b'"b"'}, ": argument 'user' differs each time"),
+        (
+            {"user": "a", "more": b'"a"', "bound": "user"},
+            {"user": "b", "more": b'"b"', "bound": "user"},
+            ": argument 'user' differs each time",
+        ),
         ({"temperature": 0.1}, {"top_p": 0.1}, ""),
-        ({"stop": "x" * 5000}, {"stop": "y" * 5000}, ""),
+        ({"top_k": "x" * 5000}, {"top_k": "y" * 5000}, ""),
     ],
 )
 def test_what_differs_is_named(one: dict[str, Any], two: dict[str, Any], said: str) -> None:
@@ -42,11 +47,11 @@ def test_what_differs_is_named(one: dict[str, Any], two: dict[str, Any], said: s
 
 def test_calls_are_looked_at_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     differences = KeyDifferences()
-    said = [str(differences.reason(call(temperature=number))) for number in range(40)]
-    assert said == ["first of its kind"] + ["first of its kind: argument 'temperature' differs each time"] * 39
+    said = [str(differences.reason(call(n=number))) for number in range(40)]
+    assert said == ["first of its kind"] + ["first of its kind: argument 'n' differs each time"] * 39
     monkeypatch.setattr(differences, "_compared", pytest.fail)
     for _ in range(7):
-        differences.reason(call(temperature=0.5))
+        differences.reason(call(n=5))
 
 
 def test_what_is_remembered_does_not_grow() -> None:

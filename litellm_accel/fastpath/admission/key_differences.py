@@ -50,8 +50,8 @@ class KeyDifferences:
             return decline.FIRST_OF_ITS_KIND
         if passed != last[0]:
             return decline.FIRST_BY_VALUE.of(decline.place(_place(passed, last[0])))
-        name = next((name for name, value in call.free.items() if last[1][name] != value), None)
-        if name is not None and key.endswith(b",".join(call.free.values())):
+        name = next((name for name in call.bound if last[1][name] != call.free[name]), None)
+        if name is not None:
             return decline.FIRST_BY_VALUE.of(decline.place((name,)))
         return decline.FIRST_BY_MESSAGES
 

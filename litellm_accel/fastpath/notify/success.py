@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.admission.conversations import Conversation
 from litellm_accel.fastpath.admission.message_steps import MessageStep, WatchedSteps
-from litellm_accel.fastpath.known_names import MUTATED_NAMES
+from litellm_accel.fastpath.known_names import MUTATED_NAMES, VARIABLE_STRUCTURES
 from litellm_accel.fastpath.notify.payload import Payloads, Sources
 from litellm_accel.fastpath.plans.argument_writes import ArgumentWrites, CallSnapshots, Path, at, mark, same, undo
 from litellm_accel.fastpath.plans.proof import Proof, Trial
@@ -60,6 +60,7 @@ _FRESH_ID = "fresh identifier"
 # Among the metadata: how a router's strategy chose the deployment.
 REPORT = "_latency_per_deployment"
 _MAX_TRIES = 32
+_ALL_LEVELS = 64
 TAGS = "_routing_request_tags"
 _TEXT, _HEADERS = "original_response", "response_headers"
 _RECEIVED = "headers as they came"
@@ -102,6 +103,11 @@ class ObservedCall:
         self.given = arguments
         others = {name: value for name, value in arguments.items() if name not in MUTATED_NAMES}
         self.arguments = {id(value): path for path, value in within((), others)}
+        self.variables = {
+            name: take_snapshot(value)
+            for name, value in arguments.items()
+            if name in VARIABLE_STRUCTURES and type(value) in (dict, list) and value
+        }
         self.known = dict((logging or self.state).named())
         self.details = dict(self.known["model_call_details"].named())
 
@@ -169,6 +175,12 @@ class CallDiff:
         self.parts: list[tuple[str, Any]] = []
         self.lists: list[tuple[str, ToldMessages]] = []
         self.paths: list[tuple[str, tuple[Any, ...]]] = []
+        self.copies: list[tuple[str, str, int]] = []
+        self._sources: list[tuple[str, tuple[str, ...], SnapshotNode, SnapshotNode]] = [
+            (f"argument {(name,)}", (name,), shown, second.variables[name])
+            for name, shown in first.variables.items()
+            if name in second.variables
+        ]
         self.values: list[tuple[str, Path]] = []
         self._placed: dict[int, tuple[SnapshotNode, tuple[Any, ...]]] = {}
         self._groups: dict[tuple[int, ...], int] = {}
@@ -280,13 +292,14 @@ class CallDiff:
     def _new(self, one: SnapshotNode, two: SnapshotNode) -> tuple[Any, ...]:
         path = self.first.arguments.get(id(one.original))
         if path is not None or id(two.original) in self.second.arguments:
-            if path != self.second.arguments.get(id(two.original)):
+            if path != self.second.arguments.get(id(two.original)) or _is_within(path):
                 raise Unrepeatable(decline.ARGUMENT_TOLD)
-            slot = f"argument {path}"
-            self.paths.append((slot, tuple(path or ())))
-            return (template.SLOT, slot)
+            return self._argument(tuple(path or ()))
         if one.original is two.original:
             return (template.CONSTANT, one.original)
+        copied = self._copied(one, two)
+        if copied is not None:
+            return copied
         if one.keys != two.keys or len(one.items) != len(two.items):
             raise Unrepeatable(decline.TOLD_BY_VALUES)
         if one.keys is None:
@@ -301,6 +314,30 @@ class CallDiff:
                 if keep
             ),
         )
+
+    def _argument(self, path: tuple[Any, ...]) -> tuple[Any, ...]:
+        slot = f"argument {path}"
+        self.paths.append((slot, path))
+        return (template.SLOT, slot)
+
+    def _copied(self, one: SnapshotNode, two: SnapshotNode) -> tuple[Any, ...] | None:
+        """Return the node for a copy of a variable argument, or of another copy of it; None if it is none."""
+        for source, path, first, second in reversed(self._sources):
+            if _has_parts(one, first) and _has_parts(two, second):
+                levels = 1
+            elif path and _is_copy(one, first) and _is_copy(two, second):
+                levels = _levels(one, first)
+                if levels != _levels(two, second):
+                    raise Unrepeatable(decline.TOLD_BY_VALUES)
+            else:
+                continue
+            if path:
+                self._argument(path)
+            slot = f"copied {len(self.copies)}"
+            self.copies.append((slot, source, levels))
+            self._sources.append((slot, (), one, two))
+            return (template.SLOT, slot)
+        return None
 
     def _messages(self, one: Any, two: Any) -> tuple[Any, ...]:
         if (
@@ -394,6 +431,53 @@ class _Copy:
         if not self.levels:
             return message.copy()
         return {name: _copied(value, self.levels.get(name, 0)) for name, value in message.items()}
+
+
+def _is_within(path: tuple[Any, ...] | None) -> bool:
+    """Return whether ``path`` leads to a part of a variable argument, which other calls may not have."""
+    return path is not None and len(path) > 1 and path[0] in VARIABLE_STRUCTURES
+
+
+def _has_parts(held: SnapshotNode, other: SnapshotNode) -> bool:
+    """Return whether ``held`` holds the very dictionaries and lists that ``other`` does, and nothing else."""
+    return (
+        held.keys == other.keys
+        and len(held.items) == len(other.items) > 0
+        and all(
+            type(item) is SnapshotNode and type(part) is SnapshotNode and item.original is part.original
+            for item, part in zip(held.items, other.items, strict=True)
+        )
+    )
+
+
+def _is_copy(held: SnapshotNode, other: SnapshotNode) -> bool:
+    """Return whether ``held`` is equal to ``other``, to the last leaf and in the same order."""
+    return (
+        held.keys == other.keys
+        and len(held.items) == len(other.items)
+        and all(
+            _is_copy(item, part) if type(item) is SnapshotNode is type(part) else same(item, part)
+            for item, part in zip(held.items, other.items, strict=True)
+        )
+    )
+
+
+def _levels(held: SnapshotNode, other: SnapshotNode) -> int:
+    """Return down to which level the dictionaries and lists in a copy are new ones. Raises ``Unrepeatable``."""
+    new, shared = {1}, {_ALL_LEVELS}
+
+    def walk(one: SnapshotNode, two: SnapshotNode, level: int) -> None:
+        for item, part in zip(one.items, two.items, strict=True):
+            if type(item) is SnapshotNode and item.original is part.original:
+                shared.add(level)
+            elif type(item) is SnapshotNode:
+                new.add(level + 1)
+                walk(item, part, level + 1)
+
+    walk(held, other, 1)
+    if len(shared) > 2 or max(new) > min(shared):
+        raise Unrepeatable(decline.TOLD_BY_VALUES)
+    return min(shared)
 
 
 def _shared(held: SnapshotNode, earlier: Sequence[SnapshotNode], names: Iterable[str]) -> dict[str, int]:
@@ -568,10 +652,11 @@ class LearnedCall:
         self.free: set[Path] = self._noted.free
         self.tries: int = pair.tries
         # With arguments that may vary more than these two do, another call is compared with the first.
-        self.shown = pair.first if pair.first.pictures.given.keys else None
+        self.shown = pair.first if pair.first.pictures.given.keys or pair.first.plan.free else None
         self._parts = tuple(pair.parts)
         self._lists = tuple(pair.lists)
         self._paths = tuple(pair.paths)
+        self._copies = tuple(pair.copies)
         self._needs_id = pair.fresh is not None
         self._blanks = tuple(pair.blanks)
         self._numbered = tuple(f"noted {number}" for number in range(self._noted.count))
@@ -621,6 +706,8 @@ class LearnedCall:
             slots[slot] = at(path, objects[0])
         for slot, path in self._paths:
             slots[slot] = at(path, arguments)
+        for slot, source, levels in self._copies:
+            slots[slot] = _copied(slots[source], levels)
         copies: dict[int, list[Any]] = {}
         for slot, copied in self._lists:
             slots[slot] = copied.made(messages, copies)

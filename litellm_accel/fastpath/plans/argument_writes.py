@@ -31,6 +31,7 @@ _TIMES = frozenset(("llm_api_duration_ms", "llm_api_timing_windows"))
 _BUCKETS = ("metadata", "litellm_metadata")
 _STEERING = frozenset(("deployment", "internal_call_origin", "model_group", "model_info", "routing_decision"))
 _PLAIN = frozenset((str, int, float, bool, bytes, type(None)))
+_PARTED = frozenset((dict, list))
 _MISSING: Any = object()
 
 # The way to a value from these arguments by name.
@@ -47,9 +48,11 @@ def are_in(arguments: Mapping[str, Any]) -> bool:
 
 
 def held_by(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return these arguments and free ones by name; of a ``Logging`` object its attributes."""
+    """Return these arguments and free texts and numbers by name; of a ``Logging`` object its attributes."""
     return {
-        name: vars(value) if name == _LOGGING else value for name in _HELD if (value := arguments.get(name)) is not None
+        name: vars(value) if name == _LOGGING else value
+        for name in _HELD
+        if (value := arguments.get(name)) is not None and (type(value) not in _PARTED or name in MUTATED_NAMES)
     }
 
 

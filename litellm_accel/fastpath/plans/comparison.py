@@ -310,6 +310,8 @@ class _Verdict:
         finally:
             if slot.end_comparison(self._call.encoded, self.is_open, pipeline.proof.is_known):
                 pipeline.proof.note(self._place)
+                if slot.proven is not None:
+                    slot.proven()
             if self.comparison is not None:
                 self.comparison.forget()
 

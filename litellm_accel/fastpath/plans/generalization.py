@@ -1,4 +1,4 @@
-"""Free arguments: those whose values come with each call, like ``user``, without another plan for each value.
+"""Free arguments: those whose values come with each call, like ``user`` or ``tools``, without a plan for each value.
 
 A plan is first learned for one value. When the next comes, that call is watched as well: what differs in the two
 requests must be the values and nothing else, and then the plan holds for any value. A value that shows elsewhere, or is
@@ -8,11 +8,20 @@ changed on its way, is part of the key from then on.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Set
 from typing import Any
 
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.plans.templates import Unrepeatable
 from litellm_accel.hot import chat
+
+
+class Rewritten(Unrepeatable):
+    """Arguments, whose ``names`` these are, are sent with other values than they came with."""
+
+    def __init__(self, names: Set[str]) -> None:
+        super().__init__(decline.ARGUMENT_REWRITTEN.of(min(names)))
+        self.names = frozenset(names)
 
 
 def generalize(plan: chat.Plan, other: chat.Plan) -> None:
@@ -21,7 +30,6 @@ def generalize(plan: chat.Plan, other: chat.Plan) -> None:
     Both were learned from calls with one key. What ``other`` holds for stays. Raises ``Unrepeatable``.
     """
     first, second = ({name: plan.spelled(value) for name, value in one.free.items()} for one in (other, plan))
-    comma, colon = _separators(plan)
     if _around(plan) != _around(other):
         raise Unrepeatable(decline.ARGUMENT_SHAPES_REQUEST)
     one, two = _members(other), _members(plan)
@@ -32,22 +40,42 @@ def generalize(plan: chat.Plan, other: chat.Plan) -> None:
         for name in plan.free
         if name in other.places or plan.free[name] != other.free[name]
     }
+    sent = frozenset(places.values())
+    odd = {member for member, value in two.items() if value != one[member] and member not in sent}
+    if odd:
+        raise Rewritten(odd) if odd <= places.keys() else Unrepeatable(decline.ARGUMENT_SHAPES_REQUEST)
+    _open(plan, places, two)
+
+
+def adopt(plan: chat.Plan, places: Mapping[str, str | None]) -> None:
+    """Let ``plan`` hold for any values of those free arguments that are where ``places`` of another plan say."""
+    members = _members(plan)
+    there = {
+        name: member
+        for name, member in places.items()
+        if name in plan.free and member is not None and members.get(member) == plan.spelled(plan.free[name])
+    }
+    if there:
+        _open(plan, there, members)
+
+
+def _open(plan: chat.Plan, places: Mapping[str, str | None], members: dict[str, bytes]) -> None:
+    """Let ``plan``, whose bodies have these ``members``, hold for any values of the arguments in ``places``."""
+    comma, colon = _separators(plan)
     arguments = {member: name for name, member in places.items() if member is not None}
     pieces: list[bytes] = [b""]
     holes: list[str] = []
-    for member, value in two.items():
+    for member, value in members.items():
         pieces[-1] += (comma + json.dumps(member) + colon).encode()
         if member in arguments:
-            if value != second[arguments[member]]:
-                raise Unrepeatable(decline.ARGUMENT_REWRITTEN.of(arguments[member]))
+            if value != plan.spelled(plan.free[arguments[member]]):
+                raise Rewritten({arguments[member]})
             holes.append(arguments[member])
             pieces.append(b"")
-        elif value == one[member]:
-            pieces[-1] += value
         else:
-            raise Unrepeatable(decline.ARGUMENT_SHAPES_REQUEST)
+            pieces[-1] += value
     pieces[-1] += b"}"
-    plan.open(places, pieces[0], tuple(zip(holes, pieces[1:], strict=True)))
+    plan.open(dict(places), pieces[0], tuple(zip(holes, pieces[1:], strict=True)))
     if not plan.body(b"[]", plan.free).endswith(b"[]" + plan.suffix):
         raise Unrepeatable(decline.BODY_WRITTEN_OTHERWISE)
 

@@ -79,7 +79,7 @@ class Outlines:
     """Outlines that were compared."""
 
     def __init__(self) -> None:
-        self._spans: dict[str, tuple[int, int]] = {}
+        self._spans: dict[str, tuple[float, float]] = {}
         self._seen: set[tuple[str, Any]] = set()
 
     def cover(self, outline: Outline) -> bool:
@@ -132,7 +132,7 @@ def of_request(messages: list[Any], encoded: bytes, free: Mapping[str, bytes], c
         elif value[:1] in b'"{[':
             outline.update(of_text(value, name, clues))
         else:
-            outline[name] = value
+            outline[name] = float(value), round(float(value), 1)
     roles = [str(message.get("role")) if isinstance(message, dict) else "?" for message in messages]
     return {
         **outline,

@@ -120,12 +120,13 @@ class Proof:
             return self._unproven
         return f"not equal on your own calls: {'; '.join(sorted({str(reason) for reason in self.refused.values()}))}"
 
-    def placed(self, place: Any, made: Any, earlier: PlanSlot | None) -> PlanSlot:
+    def placed(self, place: Any, made: Any, earlier: PlanSlot | None, is_familiar: bool = False) -> PlanSlot:
         """Return the slot that is put at ``place`` for what was ``made`` of recorded calls, after an ``earlier`` one.
 
-        What was proven there need not be shown again, but one more call is compared.
+        What was proven there need not be shown again, but one more call is compared. Where a kind ``is_familiar``, its
+        family has shown all that calls of a known LiteLLM need to.
         """
-        if self.is_recorded:
+        if self.is_recorded or (is_familiar and self.is_known):
             return PlanSlot.holding(made)
         if earlier is None:
             has_expired = hash(place) in self._proven

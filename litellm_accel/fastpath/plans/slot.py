@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import enum
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from litellm_accel.fastpath import decline
@@ -46,8 +47,8 @@ class PlanSlot:
     """What stands at a plan's place; it begins with the recording of one call.
 
     ``observed`` is what an earlier recorded call has shown, ``serving`` the slot whose plan shall cover more. ``plan``
-    is the plan that is proven or ready, and ``made`` what holds it: itself, or a router's plan. A slot must be made
-    anew after ``expires`` (``time.time()``), or when its plan expires.
+    is the plan that is proven or ready, and ``made`` what holds it: itself, or a router's plan. ``proven`` is called
+    once it is ready. A slot must be made anew after ``expires`` (``time.time()``), or when its plan expires.
     """
 
     _lock = threading.Lock()
@@ -60,6 +61,7 @@ class PlanSlot:
         self.serving = serving
         self.plan: chat.Plan
         self.made: Any = None
+        self.proven: Callable[[], None] | None = None
         self.reason: Why = decline.REFUSED.of(decline.LEARNING_FAILED)
         self.is_paired = False  # two calls were recorded at the same time
         self.difference: str | None = None  # that a shadow has found, which goes on comparing

@@ -10,6 +10,7 @@ from litellm_accel.verify.scenario import Run, Scenario
 THEMES: dict[str, tuple[str, ...]] = {
     "chat": (
         "parameters",
+        "varying",
         "messages",
         "responses",
         "answers",

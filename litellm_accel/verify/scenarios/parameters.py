@@ -29,7 +29,7 @@ PERSON_SCHEMA = {
 PERSON_ANSWER = 'plain{"content": "{\\"name\\": \\"Ada\\", \\"age\\": 36}"}'
 
 
-def _person() -> Any:
+def person() -> Any:
     from pydantic import BaseModel
 
     class Person(BaseModel):
@@ -76,7 +76,7 @@ def _positional(stage: Any) -> None:
         stage.loop.run_until_complete(stage.settled())
 
 
-def _one_after_the_other(*calls: dict[str, Any]) -> Any:
+def one_after_the_other(*calls: dict[str, Any]) -> Any:
     """Return a script that makes one call with each of these arguments."""
 
     def script(stage: Any) -> None:
@@ -104,7 +104,7 @@ async def _header_in_place(stage: Any) -> None:
 
 
 def _users(*users: Any) -> Any:
-    return _one_after_the_other(*({"user": user} for user in users))
+    return one_after_the_other(*({"user": user} for user in users))
 
 
 PARAMETERS = (
@@ -136,7 +136,7 @@ PARAMETERS = (
     Scenario(
         "seeds-and-users",
         via=ALL,
-        script=_one_after_the_other(
+        script=one_after_the_other(
             *({"seed": seed, "user": user} for seed in (1, 2, 3) for user in ("a", "1")),
             {"user": "b", "seed": 4},
             {"user": "c", "seed": -5},
@@ -145,17 +145,17 @@ PARAMETERS = (
     ),
     Scenario(
         "same-values",
-        script=_one_after_the_other(
+        script=one_after_the_other(
             *({"user": at, "safety_identifier": at, "prompt_cache_key": at} for at in "abc"),
             {"user": "x", "safety_identifier": "y", "prompt_cache_key": "z"},
             {"user": "a", "safety_identifier": "b", "prompt_cache_key": "c"},
         ),
     ),
-    Scenario("max-tokens-each", script=_one_after_the_other(*({"max_tokens": n, "n": 1} for n in (1, 2, 3, 1, 999)))),
+    Scenario("max-tokens-each", script=one_after_the_other(*({"max_tokens": n, "n": 1} for n in (1, 2, 3, 1, 999)))),
     Scenario(
         "max-tokens-renamed",
         model="openai/o3-mini",
-        script=_one_after_the_other(*({"max_tokens": n, "seed": n} for n in (10, 20, 30, 40))),
+        script=one_after_the_other(*({"max_tokens": n, "seed": n} for n in (10, 20, 30, 40))),
         way="either",
     ),
     Scenario(
@@ -165,7 +165,7 @@ PARAMETERS = (
     ),
     Scenario(
         "users-overridden",
-        script=_one_after_the_other(*({"user": u, "extra_body": {"user": "z", "seed": 1}} for u in "abcd")),
+        script=one_after_the_other(*({"user": u, "extra_body": {"user": "z", "seed": 1}} for u in "abcd")),
     ),
     Scenario("users-failing", answer="error-400", via=ALL, script=_users("a", "b", "c", "d"), way="either"),
     # tools
@@ -185,7 +185,7 @@ PARAMETERS = (
     Scenario("json-object", {"response_format": {"type": "json_object"}}, answer=PERSON_ANSWER),
     Scenario("json-text", {"response_format": {"type": "text"}}),
     Scenario("json-schema", {"response_format": PERSON_SCHEMA}, via=ALL, answer=PERSON_ANSWER),
-    Scenario("json-pydantic", {"response_format": Made(_person)}, via=ALL, answer=PERSON_ANSWER),
+    Scenario("json-pydantic", {"response_format": Made(person)}, via=ALL, answer=PERSON_ANSWER),
     Scenario(
         "json-schema-validated",
         {"response_format": PERSON_SCHEMA, "enable_json_schema_validation": True},

@@ -1,0 +1,3 @@
+# cython: language_level=3
+
+cpdef tuple sent_value(str name, object value)

@@ -1,0 +1,140 @@
+"""Arguments that differ in each call, kinds of one family, and how many kinds are learned at the same time."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import litellm
+import pytest
+
+from fastpath_switch import Switch, without_callbacks
+from litellm_accel.fastpath import pipeline
+from litellm_accel.provider import Provider
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(litellm, "suppress_debug_info", True)
+    with without_callbacks():
+        yield
+
+
+def tool(number: int, **more: Any) -> dict[str, Any]:
+    schema = {"type": "object", "properties": {f"field_{number}": {"type": "string"}}, **more}
+    return {"type": "function", "function": {"name": f"tool_{number}", "description": "é", "parameters": schema}}
+
+
+def both(number: int, **more: Any) -> dict[str, Any]:
+    """Another temperature and other tools in each call."""
+    tools = [tool(number + place) for place in range(1 + number % 3)]
+    return {"temperature": 0.31 + number / 100, "tools": tools, **more}
+
+
+def play(provider: Provider, calls: list[dict[str, Any]]) -> list[Any]:
+    """What the application and the provider see of calls, one after the other."""
+    provider.clear()
+    outcomes: list[Any] = []
+    for number, arguments in enumerate(calls):
+        given = {
+            "model": "openai/gpt-4o-mini",
+            "messages": [{"role": "user", "content": f"Number {number}"}],
+            "api_base": provider.url,
+            "api_key": "sk-test",
+            **copy.deepcopy(arguments),
+        }
+        try:
+            result = litellm.completion(**given)
+        except Exception as error:
+            outcomes.append((type(error), str(error)))
+        else:
+            outcomes.append(result.model_dump(exclude={"id", "created"}))
+        outcomes.append({name: value for name, value in given.items() if name != "messages"})
+    return [*outcomes, *((sent.headers, sent.body) for sent in provider.requests())]
+
+
+def served(provider: Provider, switch: Switch, calls: list[dict[str, Any]]) -> int:
+    """Assert that the fast path does with ``calls`` what stock does; return how many it has served."""
+    expected = play(provider, calls)
+    before = int(switch.gate.served)
+    with switch.on():
+        assert play(provider, calls) == expected
+    assert switch.gate.faults == 0, switch.gate.last_fault
+    return int(switch.gate.served) - before
+
+
+@pytest.mark.parametrize(("recorded", "watched"), [(True, 2), (False, 5)])
+def test_other_values_in_each_call_are_served(provider: Provider, recorded: bool, watched: int) -> None:
+    assert served(provider, Switch(recorded=recorded), [both(number) for number in range(9)]) == 9 - watched
+
+
+def test_values_that_are_treated_otherwise_are_told_apart(provider: Provider) -> None:
+    stops: list[Any] = [["a"], ["b"], ["1", "2", "3", "4", "5"], ["c"], ["1", "2", "3", "4", "6"], ["d"], [], "e"]
+    assert served(provider, Switch(), [{"stop": stop} for stop in stops]) == 2
+    temperatures: list[Any] = [0.5, 0.6, 1, True, 0.7, 2**70, 1.0, None, 0, 0.8, 1e-07, "0.5", 0.9]
+    assert served(provider, Switch(), [{"temperature": value} for value in temperatures]) == 3
+
+
+def test_what_goes_as_it_is_goes_on_beside_what_does_not(provider: Provider) -> None:
+    """xAI's rules take ``strict`` out of tools: their values are told apart, and temperatures go on."""
+    calls = [{**both(number), "model": "xai/grok-3", "tools": [strict(number)]} for number in (0, 1)]
+    same = [{**calls[0], "temperature": 0.4 + number / 100} for number in range(5)]
+    assert served(provider, Switch(), [*calls, *same]) == 3
+
+
+def strict(number: int) -> dict[str, Any]:
+    made = tool(number)
+    return {**made, "function": {**made["function"], "strict": True}}
+
+
+def test_arguments_that_litellm_changes_in_place_are_left_to_it(provider: Provider) -> None:
+    switch = Switch()
+    properties = {"a": {"type": "string", "additionalProperties": False}}
+    calls = [{"model": "hosted_vllm/qwen", "tools": [tool(number, properties=properties)]} for number in range(5)]
+    if not is_changed(provider, calls[0]):
+        pytest.skip("this LiteLLM changes copies")
+    assert served(provider, switch, calls) == 0
+    assert switch.gate.declined["unlearnable: argument 'tools' is sent with another value"]
+
+
+def is_changed(provider: Provider, call: dict[str, Any]) -> bool:
+    return play(provider, [call])[1]["tools"] != call["tools"]
+
+
+def test_a_second_model_and_a_second_key_are_served_after_one_call(provider: Provider) -> None:
+    switch = Switch(recorded=False)
+    assert served(provider, switch, [both(number) for number in range(8)]) == 3
+    other = {"model": "openai/gpt-4.1", "api_key": "sk-other"}
+    assert served(provider, switch, [both(number, **other) for number in range(4)]) == 3
+    reasoning = {"model": "openai/gpt-5-mini", "api_key": "sk-other"}  # for which LiteLLM has other functions
+    assert served(provider, switch, [both(number, **reasoning, temperature=1) for number in range(4)]) == 0
+
+
+def test_a_family_is_known_when_one_of_its_kinds_is_proven(provider: Provider) -> None:
+    switch = Switch(recorded=False)
+    assert served(provider, switch, [{}, {}, {}]) == 0
+    assert served(provider, switch, [{"model": "openai/gpt-4.1"}] * 2) == 0
+    assert served(provider, switch, [{}, {"model": "openai/gpt-4.1-mini"}, {"model": "openai/gpt-4.1-mini"}]) == 1
+
+
+def test_few_kinds_are_learned_while_none_has_come_again(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "_PATIENCE", 10)
+    switch = Switch()
+    served(provider, switch, [{"n": number + 1} for number in range(9)])
+    assert switch.gate.declined["learned from"] == pipeline._FIRST_FRESH
+    served(provider, switch, [{"top_k": 1}] * 6)
+    assert switch.gate.declined["learned from"] == pipeline._FIRST_FRESH + 1
+    assert switch.gate.served == 1
+    served(provider, switch, [{"n": 1}, {"n": 2}])  # these have come again
+    assert switch.gate.served == 3
+    assert served(provider, switch, [{"top_k": number // 2} for number in range(2, 8)]) == 4
+
+
+def test_what_is_sent_is_spelled_as_litellm_spells_it(provider: Provider) -> None:
+    switch = Switch()
+    odd: list[Any] = [1e-07, 2.5e-08, 0.1 + 0.2, 0.25, 1e-05]
+    calls = [{"temperature": value, "logit_bias": {"1": value}} for value in odd]
+    assert served(provider, switch, calls) == 2
+    assert json.loads(provider.requests()[-1].body)["logit_bias"] == {"1": 1e-05}

@@ -1,0 +1,165 @@
+"""Kinds of values: what is told apart, what is not, and how values are spelled."""
+
+from __future__ import annotations
+
+import copy
+import enum
+import json
+from typing import Any
+
+import pytest
+
+PARAMETERS = {
+    "type": "object",
+    "properties": {
+        "city": {"type": "string", "description": "Where", "enum": ["Paris", "Rome"]},
+        "pattern": {"type": ["integer", "null"], "minimum": 1, "default": None},
+        "days": {"type": "array", "items": {"anyOf": [{"type": "integer"}, {"type": "null"}]}},
+    },
+    "required": ["city"],
+    "additionalProperties": False,
+}
+TOOL = {"type": "function", "function": {"name": "weather", "description": "The weather", "parameters": PARAMETERS}}
+OTHER = {
+    "type": "function",
+    "function": {
+        "name": "search",
+        "description": "",
+        "parameters": {
+            "type": "object",
+            "properties": {"q": {"anyOf": [{"type": "string"}]}},
+            "additionalProperties": False,
+        },
+    },
+}
+FORMAT = {"type": "json_schema", "json_schema": {"name": "person", "strict": True, "schema": PARAMETERS}}
+
+
+class Color(str, enum.Enum):
+    RED = "red"
+
+
+class Text(str):
+    pass
+
+
+def changed(value: Any, *path: Any, to: Any) -> Any:
+    """A copy of ``value`` with another value at the end of ``path``."""
+    made = copy.deepcopy(value)
+    at = made
+    for step in path[:-1]:
+        at = at[step]
+    at[path[-1]] = to
+    return made
+
+
+SCHEMA = (0, "function", "parameters")
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "two"),
+    [
+        ("temperature", 0.5, 0.9999),
+        ("temperature", 0.1, 1e-07),
+        ("temperature", 1, 1),
+        ("top_p", 1.0, 1.0),
+        ("presence_penalty", -1.5, -0.1),
+        ("seed", 1, 2**63),
+        ("user", "a", 'é"\n'),
+        ("stop", "a", "\n"),
+        ("stop", ["a", "b"], ["\u2028", "c"]),
+        ("tools", [TOOL], [OTHER, TOOL, OTHER]),
+        ("tools", [TOOL], changed([TOOL], *SCHEMA, "properties", "city", "description", to="additionalProperties")),
+        (
+            "tool_choice",
+            {"type": "function", "function": {"name": "a"}},
+            {"type": "function", "function": {"name": ""}},
+        ),
+        ("response_format", FORMAT, changed(FORMAT, "json_schema", "name", to="other")),
+        ("logit_bias", {"1": 2}, {"99": -100, "3": 4}),
+        ("logit_bias", {"1": 0.5}, {"1": 1, "2": 1e-07}),
+    ],
+)
+def test_values_of_one_kind(hot: Any, name: str, one: Any, two: Any) -> None:
+    sent = hot("variables").sent_value
+    first, second = sent(name, one), sent(name, two)
+    assert first[1] == second[1]
+    for value, (written, _) in ((one, first), (two, second)):
+        assert written.decode() == json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+NUMBERS = [-3, -2, -1.0, 0, 0.0, 0.2, 0.3, 0.5, 1, 1.0, 1.5, 1.99, 1.995, 2, 2.0, 3.0, 3]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("temperature", NUMBERS),
+        ("user", ["a", 1]),
+        ("stop", ["a", ["a"], ["a", "b"], ["a", "b", "c"], ["a", "b", "c", "d"]]),
+        (
+            "tools",
+            [
+                [TOOL],
+                [dict(reversed(TOOL.items()))],
+                changed([TOOL], *SCHEMA, "additionalProperties", to=True),
+                changed([TOOL], *SCHEMA, to={"type": "object", "properties": {}}),
+                changed([TOOL], 0, "function", "strict", to=True),
+                changed([TOOL], 0, "function", "strict", to=False),
+                changed([TOOL], 0, "function", to={"name": "n"}),
+                changed([TOOL], 0, "function", to={"name": "n", "parameters": PARAMETERS}),
+                changed([TOOL], *SCHEMA, "properties", "pattern", "minimum", to=0.5),
+            ],
+        ),
+        (
+            "response_format",
+            [FORMAT, changed(FORMAT, "json_schema", "strict", to=False), dict(reversed(FORMAT.items()))],
+        ),
+        (
+            "tool_choice",
+            [{"type": "function", "function": {"name": "a"}}, {"function": {"name": "a"}, "type": "function"}],
+        ),
+    ],
+)
+def test_values_of_different_kinds(hot: Any, name: str, values: list[Any]) -> None:
+    kinds = [hot("variables").sent_value(name, value)[1] for value in values]
+    assert [kinds.index(kind) for kind in kinds] == list(range(len(values)))
+
+
+CYCLE: dict[str, Any] = {"type": "object"}
+CYCLE["properties"] = {"again": CYCLE}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("temperature", value) for value in (True, None, "0.5", float("nan"), float("inf"), 2**70, [0.5])),
+        *(("user", value) for value in ("", 0, True, None, 2**70, "\ud800", ["a"], Text("a"), Color.RED, 1.5)),
+        *(("stop", value) for value in ("", [], ["a"] * 5, [""], [Text("a")], ["a", 1], ("a",), Text("a"), ["\ud800"])),
+        *(("tools", value) for value in ([], None, (TOOL,), [None], [TOOL, {}], [CYCLE])),
+        *(("tools", changed([TOOL], 0, to=tool)) for tool in ({"type": "mcp", "mcp": {}}, {"type": "function"})),
+        ("tools", changed([TOOL], 0, "cache_control", to={})),
+        ("tools", changed([TOOL], 0, "type", to=Text("function"))),
+        *(("tools", changed([TOOL], 0, "function", name, to={})) for name in ("input_examples", "name", "strict")),
+        ("tools", changed([TOOL], *SCHEMA, to=CYCLE)),
+        ("tools", changed([TOOL], *SCHEMA, to={})),
+        ("tools", changed([TOOL], *SCHEMA, "type", to=["object"])),
+        *(("tools", changed([TOOL], *SCHEMA, word, to=[])) for word in ("anyOf", "enum", "$defs", "oneOf")),
+        ("tools", changed([TOOL], *SCHEMA, "properties", "city", "pattern", to="a")),
+        ("tools", changed([TOOL], *SCHEMA, "properties", "city", "$ref", to="a")),
+        ("tools", changed([TOOL], *SCHEMA, "properties", "city", "additionalProperties", to={})),
+        ("tools", changed([TOOL], *SCHEMA, "properties", "city", "default", to={})),
+        ("tools", changed([TOOL], *SCHEMA, "properties", "city", "default", to=[{}])),
+        ("tools", changed([TOOL], *SCHEMA, "properties", "city", "default", to=float("nan"))),
+        ("tools", changed([TOOL], *SCHEMA, "properties", "city", "default", to=2**70)),
+        ("tools", changed([TOOL], *SCHEMA, "properties", "city", "default", to=Text("a"))),
+        *(("tools", changed([TOOL], *SCHEMA, "properties", name, to={})) for name in ("strict", "$id", 1, Text("a"))),
+        *(("response_format", value) for value in ({"type": "json_object"}, {"type": "json_schema"}, Color)),
+        ("response_format", changed(FORMAT, "json_schema", to={"name": "a"})),
+        ("response_format", changed(FORMAT, "more", to=1)),
+        *(("tool_choice", value) for value in ("auto", {"type": "auto"}, {"type": "function", "function": {}})),
+        *(("logit_bias", value) for value in ({}, {1: 2}, {"1": True}, {"1": "2"}, {"1": float("nan")})),
+    ],
+)
+def test_values_of_no_kind(hot: Any, name: str, value: Any) -> None:
+    assert hot("variables").sent_value(name, value) is None
