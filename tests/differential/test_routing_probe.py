@@ -17,11 +17,14 @@ import wrapt
 from litellm import Router
 
 import litellm_accel
-from litellm_accel import _backend, activation, hot
+from litellm_accel import _backend, activation
 from litellm_accel.components import routing
-from litellm_accel.components.base import Native, Replaced, Unproven
+from litellm_accel.components.base import Replaced, Unproven
 from litellm_accel.routing import accounting, filters, probe, setting_words
 from litellm_accel.routing.setting_words import KNOWN
+from releases import routers_in_python
+
+pytestmark = routers_in_python
 
 
 @pytest.fixture
@@ -160,10 +163,3 @@ def test_what_was_wrapped_before_is_asked(
 
 def _through(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     return wrapped(*args, **kwargs)
-
-
-def test_routers_with_a_core_of_their_own_are_native(monkeypatch: pytest.MonkeyPatch) -> None:
-    facade = type("Facade", (type,), {})
-    monkeypatch.setattr("litellm.router.Router", facade("Router", (), {}))
-    with pytest.raises(Native, match="a core of their own"):
-        routing.Routing().replacements(hot.gate.Gate("routing", 10))
