@@ -42,6 +42,7 @@ class RedisServer:
 
     def start(self) -> None:
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        command += ["--rdb-del-sync-files", "yes"]  # what a replica has loaded would be in the working directory
         self._process = subprocess.Popen([*command, *self._options], stdout=subprocess.DEVNULL)
         end = time.monotonic() + 10
         while time.monotonic() < end:

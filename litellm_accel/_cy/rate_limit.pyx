@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from fractions import Fraction
-from math import gcd
 
 from cpython.long cimport PyLong_AsLongLong
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
@@ -37,12 +35,19 @@ cdef extern from *:
     const bint RATE_LIMIT_CLOCK
     long long rate_limit_now() nogil
 
+from litellm_accel.limit_numbers import (
+    LARGEST,
+    LARGEST_LOG,
+    bucket_units,
+    fraction,
+    nanoseconds,
+    permits,
+    window_grain,
+)
+
 __all__ = ["Decision", "Scopes", "SlidingCounter", "SlidingLog", "TokenBucket", "take"]
 
-cdef long long _SECOND = 1_000_000_000
-cdef long long _LARGEST = 1LL << 53  # of a limit: what a double, JavaScript and Redis count exactly
-cdef long long _LARGEST_LOG = 1LL << 30
-cdef long long _LONGEST = 1LL << 60  # nanoseconds, 36 years
+cdef long long _LARGEST = LARGEST
 cdef int _SWEPT = 2  # keys looked at in each check, so that more can leave than come
 cdef Py_ssize_t _DEMANDS = 64
 cdef double _NEVER = float("inf")
@@ -403,18 +408,11 @@ cdef class TokenBucket(_Limit):
         name: str = "",
         clock: object = time.monotonic_ns,
     ) -> None:
-        cdef long long permits = _limit("burst", burst, _LARGEST)
-        self.rate = _fraction("rate", rate)
-        self._set(permits, name or f"{self.rate}/second, burst {burst}", clock)
-        # A permit is so many units, and a nanosecond gains so many: both whole.
-        common = gcd(self.rate.numerator, self.rate.denominator * _SECOND)
-        gain = self.rate.numerator // common
-        permit = self.rate.denominator * _SECOND // common
-        if burst * permit >= 1 << 61 or gain >= 1 << 61:
-            raise ValueError(f"burst {burst} is too large for rate {rate}, or rate too odd a fraction")
-        self._gain = gain
-        self._permit = permit
-        self._capacity = burst * permit
+        cdef long long most = permits("burst", burst, LARGEST)
+        self.rate = fraction("rate", rate)
+        self._set(most, name or f"{self.rate}/second, burst {burst}", clock)
+        self._gain, self._permit = bucket_units(self.rate, burst)
+        self._capacity = most * self._permit
         self._filled_after = 2 * self._capacity // self._gain + 1  # whatever the debt
 
     # first: when the bucket was filled last; second: units in it
@@ -467,9 +465,9 @@ cdef class SlidingLog(_Limit):
         name: str = "",
         clock: object = time.monotonic_ns,
     ) -> None:
-        cdef long long permits = _limit("limit", limit, _LARGEST_LOG)
-        self.window = _nanoseconds("seconds", seconds)
-        self._set(permits, name or f"{limit} in {seconds} s", clock)
+        cdef long long most = permits("limit", limit, LARGEST_LOG)
+        self.window = nanoseconds("seconds", seconds)
+        self._set(most, name or f"{limit} in {seconds} s", clock)
 
     # first: permits in the window; second: when the newest was taken
 
@@ -583,13 +581,10 @@ cdef class SlidingCounter(_Limit):
         name: str = "",
         clock: object = time.monotonic_ns,
     ) -> None:
-        cdef long long permits = _limit("limit", limit, _LARGEST)
-        self.window = _nanoseconds("seconds", seconds)
-        self._set(permits, name or f"{limit} in {seconds} s", clock)
-        # Shares of a window are counted in grains, so that a product with a counter fits into 63 bits.
-        self._grain = 1
-        while -_floor(-self.window, self._grain) > (1LL << 61) // permits:
-            self._grain *= 2
+        cdef long long most = permits("limit", limit, LARGEST)
+        self.window = nanoseconds("seconds", seconds)
+        self._set(most, name or f"{limit} in {seconds} s", clock)
+        self._grain = window_grain(self.window, most)
         self._grains = -_floor(-self.window, self._grain)
 
     # first: number of the window; second, third: permits in the one before, and in it
@@ -792,29 +787,3 @@ cdef inline long long _floor(long long dividend, long long divisor) noexcept:
     """Divide by a positive number as Python does."""
     cdef long long quotient = dividend // divisor
     return quotient - 1 if dividend < 0 and quotient * divisor != dividend else quotient
-
-
-def _limit(str name, value, long long largest):
-    if not isinstance(value, int) or not 1 <= value <= largest:
-        raise ValueError(f"{name} must be an integer from 1 to {largest}, got {value!r}")
-    return value
-
-
-def _fraction(str name, value):
-    """Return ``value``, a positive number, as a fraction."""
-    try:
-        fraction = Fraction(value)
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{name} must be a positive number, got {value!r}") from None
-    if isinstance(value, float):
-        fraction = fraction.limit_denominator(1_000_000)
-    if isinstance(value, str) or fraction <= 0:
-        raise ValueError(f"{name} must be a positive number, got {value!r}")
-    return fraction
-
-
-def _nanoseconds(str name, value):
-    nanoseconds = round(_fraction(name, value) * _SECOND)
-    if not 1 <= nanoseconds <= _LONGEST:
-        raise ValueError(f"{name} must be from a nanosecond to {_LONGEST // _SECOND} seconds, got {value!r}")
-    return nanoseconds

@@ -68,7 +68,7 @@ class RateLimit(Component):
             reader.code = [(owner, functions(vars(owner)) if names is None else names) for owner, names in owners]
             chooser = self._chooser = _hot.Chooser(gate, reader)
             loggers = located(_MODEL_CHECK), located(_USAGE_CHECK)
-            checks = self._checks = limit_checks.LimitChecks(gate, chooser, _hot, *loggers)
+            checks = self._checks = limit_checks.LimitChecks(gate, chooser, *loggers)
         except (ImportError, AttributeError) as error:
             raise Unavailable(f"the installed LiteLLM checks limits otherwise: {error}") from error
         strange = unknown_settings([(located(_MODEL), _HOOKS), (located(_USAGE), _HOOKS)], reader.router_type) - _WORDS

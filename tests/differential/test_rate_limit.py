@@ -24,7 +24,7 @@ from litellm_accel import _backend, activation, patching
 from litellm_accel.components import rate_limit, routing
 from litellm_accel.components.base import ProbeMismatch
 from litellm_accel.provider import Provider
-from litellm_accel.routing import accounting, filters
+from litellm_accel.routing import accounting, filters, listings
 from litellm_accel.stock import seams
 
 if seams.has_core_of_its_own():
@@ -38,7 +38,7 @@ STOCK = {(kind, hook): patching.stock_copy(vars(kind)[hook]) for kind in (MODELS
 @pytest.fixture
 def gate(restored: None, hot: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The gate of the active component."""
-    for module in (routing, filters, accounting, rate_limit):
+    for module in (routing, filters, accounting, listings, rate_limit):
         monkeypatch.setattr(module, "_hot", hot("routing"))
     monkeypatch.setattr(rate_limit, "limit_checks", hot("limit_checks"))
     monkeypatch.setitem(_backend._modules, "gate", hot("gate"))
