@@ -80,9 +80,15 @@ class _Activation:
         """Whether settings switch the component off."""
         return _control is not None and _control.refusal(self.name) is not None
 
+    @property
+    def host(self) -> str:
+        """The module whose import the component waits for."""
+        return components.HOSTS.get(self.name, _HOST)
+
     def wait(self) -> None:
-        """Note that the component is to be activated when LiteLLM is there."""
-        self.state, self.reason = "waiting", "waits for LiteLLM to be imported"
+        """Note that the component is to be activated when its host is there."""
+        host = "LiteLLM" if self.host == _HOST else self.host
+        self.state, self.reason = "waiting", f"waits for {host} to be imported"
 
     def _prepare(self, component: Component) -> list[patching.Patch]:
         if any(map(_backend.must_compare, component.hot_modules)):
@@ -372,8 +378,8 @@ def status() -> Report:
     Nothing is changed, unless LiteLLM was imported in a way that could not be seen: what waits for it is activated now.
     """
     with _lock:
-        if _waiting() and import_watch.is_imported(_HOST):
-            _start(_waiting())
+        if due := _due():
+            _start(due)
         rows = [
             _activations[name].status() if name in _activations else _never_started(name) for name in components.NAMES
         ]
@@ -423,20 +429,33 @@ def _catch_up() -> None:
     if import_watch.is_being_imported(_HOST):
         importlib.import_module(_HOST)
     with _lock:
-        if _waiting() and import_watch.is_imported(_HOST):
-            _start(_waiting())
+        if due := _due():
+            _start(due)
 
 
-def _litellm_imported() -> None:
-    """Activate what waits for LiteLLM. The import that has just ended must not fail of it."""
-    try:
-        with _lock:
-            _start(_waiting())
-    except Exception:
-        _logger.debug("litellm-accel: nothing can be activated", exc_info=True)
+def _watch_for(host: str) -> import_watch.ImportWatch:
+    """Return what activates components that wait for ``host``. The import that has just ended must not fail of it."""
+
+    def imported() -> None:
+        try:
+            with _lock:
+                _start(_waiting(host))
+        except Exception:
+            _logger.debug("litellm-accel: nothing can be activated", exc_info=True)
+
+    return import_watch.ImportWatch(host, imported)
 
 
-_watch = import_watch.ImportWatch(_HOST, _litellm_imported)
+_watches = {host: _watch_for(host) for host in (_HOST, *components.HOSTS.values())}
+
+
+def _follow_imports() -> None:
+    """Watch the imports that a component waits for, and no others."""
+    for host, watch in _watches.items():
+        if _waiting(host):
+            watch.start()
+        else:
+            watch.stop()
 
 
 def _want(names: list[str], is_there: bool, strict: bool) -> None:
@@ -449,7 +468,7 @@ def _want(names: list[str], is_there: bool, strict: bool) -> None:
         for name in names:
             if (activation := _activation(name)).state != "active":
                 activation.wait()
-        _watch.start()
+        _follow_imports()
         return
     waiting = _waiting()
     started = _start(dict.fromkeys([*names, *waiting]))
@@ -461,22 +480,38 @@ def _want(names: list[str], is_there: bool, strict: bool) -> None:
 
 
 def _is_missing(name: str) -> bool:
+    if _activations[name].status().state == "waiting":
+        return _activations[name].host == _HOST  # what is LiteLLM's only in some programs is not missing elsewhere
     return _activations[name].status().state not in ("active", "native")
 
 
-def _waiting() -> list[str]:
-    return [name for name in components.NAMES if name in _activations and _activations[name].state == "waiting"]
+def _waiting(host: str | None = None) -> list[str]:
+    """Return the components that wait for ``host``, None: for any."""
+    return [
+        name
+        for name in components.NAMES
+        if name in _activations and _activations[name].state == "waiting" and host in (None, _activations[name].host)
+    ]
+
+
+def _due() -> list[str]:
+    """Return the components that wait for what is there."""
+    return [name for name in _waiting() if import_watch.is_imported(_activations[name].host)]
 
 
 def _start(names: Iterable[str]) -> list[str]:
-    """Activate components that are not active; return which of them are now. Nothing is waited for any longer."""
-    _watch.stop()
+    """Activate components that are not active, or have them wait for their host; return which of them are now."""
     started: list[str] = []
     with _without_collection():
         for name in names:
             activation = _activation(name)
-            if activation.state != "active" and activation.start():
+            if activation.state == "active":
+                continue
+            if activation.host != _HOST and not import_watch.is_imported(activation.host):
+                activation.wait()
+            elif activation.start():
                 started.append(name)
+    _follow_imports()
     for name in started:
         _activations[name].begin_counting()  # anew, after the calls by which other components proved themselves
     if _verifies or settings.verifies():
@@ -512,8 +547,7 @@ def _verify_beside() -> None:
 def _stop(names: Iterable[str]) -> None:
     for name in reversed(list(names)):
         _activations[name].stop()
-    if not _waiting():
-        _watch.stop()
+    _follow_imports()
 
 
 def _activation(name: str) -> _Activation:

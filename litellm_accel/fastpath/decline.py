@@ -85,6 +85,7 @@ LEARNED_FROM = Reason(
     "change. Nothing to do; later calls like it are served.",
     "chat",
     "streaming",
+    "proxy",
 )
 FIRST_OF_ITS_KIND = Reason(
     "first of its kind",
@@ -107,6 +108,7 @@ BEING_LEARNED = Reason(
     "being learned",
     "The fast path is watching another call of this kind, and this call has come before it is done. Nothing to do.",
     "chat",
+    "proxy",
 )
 BEING_PROVEN = Reason(
     "being proven",
@@ -125,6 +127,7 @@ DIFFERS = Reason(
     "streaming",
     "tokens",
     "cost",
+    "proxy",
 )
 VALUE_DIFFERS = Reason(
     "not learned: {} differs each time",
@@ -303,7 +306,8 @@ INTERNAL_CALL = Reason(
 )
 STREAMS_OFF = Reason(
     "stream",
-    "Component `streaming`, which opens streams, is not active: `status()` says why.",
+    "Component `streaming`, which opens streams, is not active, or in a mode in which LiteLLM opens them: `status()` "
+    "says which.",
     "chat",
 )
 
@@ -1511,4 +1515,37 @@ TOKENIZER_DIFFERS = Reason(
     "tokenizer differs",
     "Tried on samples, the tokens differ from tiktoken's. Please report the model.",
     "tokens",
+)
+
+# --- the proxy: requests on their way to its endpoints ------------------------------------------------------------
+
+OTHER_ENDPOINT = Reason(
+    "another endpoint",
+    "The request is for none of the endpoints that are served, or for one that LiteLLM has not imported yet.",
+    "proxy",
+)
+QUERY_STRING = Reason(
+    "query string",
+    "LiteLLM's framework reads the query string of the request.",
+    "proxy",
+)
+SCOPE_UNKNOWN = Reason(
+    "scope key {}",
+    "The server or a middleware says something of the request that the framework may read.",
+    "proxy",
+)
+DEPENDENCY_OVERRIDES = Reason(
+    "dependency overrides",
+    "The application has put something in the place of LiteLLM's authentication (`app.dependency_overrides`).",
+    "proxy",
+)
+ROUTES_UNUSUAL = Reason(
+    "unusual routes",
+    "One of the application's routes looks at the host, or is of a class that is neither FastAPI's nor LiteLLM's.",
+    "proxy",
+)
+MANY_PATHS = Reason(
+    "many paths",
+    "Requests have come to many paths already.",
+    "proxy",
 )

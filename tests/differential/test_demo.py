@@ -41,13 +41,13 @@ def test_quick_demo_measures_equal_work_and_tells_who_served_it(tmp_path: Path) 
             assert most * row["calls"] <= row["served"] <= row["calls"], row
         else:
             assert row["served"] == 0 and row["unavailable"], row
-    assert states.keys() == set(components.NAMES) and set(states.values()) <= {"active", "native"}
+    assert states.keys() == set(components.NAMES) and set(states.values()) <= {"active", "native", "waiting"}
     assert "<svg" in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.skipif(settings.pure(), reason="the bound is the compiled modules'")
 def test_accelerated_counting_is_several_times_faster() -> None:
-    result = demo.run(quick=True, rows=[row for row in ROWS if row.components == ("tokens",)])
+    result = demo.run(seconds=demo.QUICK_SECONDS, rows=[row for row in ROWS if row.components == ("tokens",)])
     assert result.ok
     for outcome in result.outcomes:
         assert outcome.served == outcome.calls

@@ -79,10 +79,11 @@ print(sorted(name for name in sys.modules if name.partition(".")[0] in ("litellm
 import litellm
 print(sorted(os.environ.items()), litellm.__spec__, litellm.__loader__)
 print([type(finder) for finder in sys.meta_path if "litellm_accel" not in type(finder).__module__])
-assert not any("litellm_accel" in type(finder).__module__ for finder in sys.meta_path)
+left = [finder._name for finder in sys.meta_path if "litellm_accel" in type(finder).__module__]
+assert left == (["litellm.proxy.proxy_server"] if {wait} else []), left
 if {wait}:
     found = {{row.name: row.state for row in litellm_accel.status().components}}
-    assert found["cost"] == "active" and "waiting" not in found.values(), found
+    assert found["cost"] == "active" and [name for name in found if found[name] == "waiting"] == ["proxy"], found
 sys.stdout.flush()
 os._exit(0)  # what LiteLLM does when the interpreter ends is no part of its import
 """

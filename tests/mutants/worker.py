@@ -30,7 +30,11 @@ def accelerated(component: str) -> Iterator[Counters]:
         def counters() -> tuple[int, dict[str, int]]:
             status, number = litellm_accel.status(), next(numbers)
             declined = {f"{row.name}: {reason}": n for row in status.components for reason, n in row.declined.items()}
-            off = {f"{row.name} is off: {row.reason}": number for row in status.components if row.state != "active"}
+            off = {
+                f"{row.name} is off: {row.reason}": number
+                for row in status.components
+                if row.state not in ("active", "waiting")
+            }
             faults = sum(row.faults for row in status.components)
             return status[ANSWERING].served, {**declined, **off, **({FAULT: faults} if faults else {})}
 

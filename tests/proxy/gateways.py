@@ -116,7 +116,7 @@ class Gateway:
     def reports(self) -> list[dict[str, dict[str, Any]]]:
         """Return, for each process of the proxy, its components by name, as they are now."""
         time.sleep(1)
-        found = [json.loads(path.read_text()) for path in self._reports.iterdir() if path.suffix != "~"]
+        found = [json.loads(path.read_text()) for path in self._reports.iterdir() if not path.name.endswith("~")]
         return [{row["name"]: row for row in report["components"]} for report in found if is_accelerated(report)]
 
     def served(self) -> int:

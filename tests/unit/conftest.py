@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from litellm_accel import activation, components, import_watch
+from litellm_accel import activation, components
 from made_up import SOURCE, Part, Register
 
 
@@ -33,6 +33,6 @@ def register(victim: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[Re
     monkeypatch.setattr(activation, "_activations", {})
     monkeypatch.setattr(activation, "_control", None)
     monkeypatch.setattr(activation, "_HOST", "victim")
-    monkeypatch.setattr(activation, "_watch", import_watch.ImportWatch("victim", activation._litellm_imported))
+    monkeypatch.setattr(activation, "_watches", {"victim": activation._watch_for("victim")})
     yield use
     activation.restore()

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import litellm_accel
-from litellm_accel import _backend, activation
+from litellm_accel import _backend, activation, components
 from litellm_accel.components.base import Native, ProbeMismatch, Unproven
 from made_up import SOURCE, Part, Register
 
@@ -279,9 +279,28 @@ def test_the_with_block_waits_too(absent: None, register: Register) -> None:
 def test_an_import_that_was_not_seen_is_found_later(absent: None, register: Register) -> None:
     register(Part("one", "double"))
     litellm_accel.accelerate()
-    activation._watch.stop()  # as a tool that puts an older sys.meta_path back
+    activation._watches[activation._HOST].stop()  # as a tool that puts an older sys.meta_path back
     importlib.import_module("victim")
     assert states() == ["active"]
+
+
+def test_a_component_may_wait_for_another_module(
+    victim: ModuleType, register: Register, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(Part("one", "double"), Part("two", "triple"))
+    monkeypatch.setattr(components, "HOSTS", {"two": "victim.later"})
+    monkeypatch.setitem(activation._watches, "victim.later", activation._watch_for("victim.later"))
+    (tmp_path / "victim" / "later.py").write_text("")
+    importlib.invalidate_caches()
+    before = list(sys.meta_path)
+    assert [row.state for row in litellm_accel.accelerate(strict=True).components] == ["active", "waiting"]
+    assert litellm_accel.status()["two"].reason == "waits for victim.later to be imported"
+    assert "victim.later" not in sys.modules
+    importlib.import_module("victim.later")
+    assert (states(), sys.meta_path) == (["active", "active"], before)
+    litellm_accel.restore()
+    litellm_accel.accelerate("two")
+    assert states() == ["off", "active"]
 
 
 @pytest.mark.parametrize("strict", [False, True])

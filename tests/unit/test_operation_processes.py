@@ -208,11 +208,11 @@ import sys
 sys.path.insert(0, {tests!r})
 import made_up
 sys.path.insert(0, {place!r})
-from litellm_accel import activation, components, import_watch
+from litellm_accel import activation, components
 components.NAMES = ("one",)
 components.get = {{"one": made_up.Part("one", "double")}}.__getitem__
 activation._HOST = "victim"
-activation._watch = import_watch.ImportWatch("victim", activation._litellm_imported)
+activation._watches = {{"victim": activation._watch_for("victim")}}
 import victim
 import litellm_accel
 from litellm_accel.operation import metrics

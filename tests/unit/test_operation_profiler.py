@@ -103,11 +103,11 @@ STARTED = """
 import sys
 sys.path[:0] = {places!r}
 import made_up
-from litellm_accel import activation, components, import_watch
+from litellm_accel import activation, components
 components.NAMES = ("one",)
 components.get = {{"one": made_up.Part("one", "double")}}.__getitem__
 activation._HOST = "victim"
-activation._watch = import_watch.ImportWatch("victim", activation._litellm_imported)
+activation._watches = {{"victim": activation._watch_for("victim")}}
 from litellm_accel.cli import main, profile
 sys.argv = ["litellm-accel", *{arguments!r}]
 main({command})

@@ -1,0 +1,69 @@
+"""Component ``proxy``: requests of LiteLLM's proxy on a shorter way through its web framework."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from types import FunctionType
+from typing import Any, ClassVar
+
+from litellm_accel import components, hot, settings
+from litellm_accel.components.base import Component, Replaced, Replacement, Unavailable, Unproven
+from litellm_accel.fastpath.plans.proof import Proof
+from litellm_accel.gateway.entry import Entry, is_plain_coroutine
+
+_ROUTER = "starlette.routing:Router.__call__"
+# LiteLLM's endpoints, by how their paths end; longer ends first.
+_ENDPOINTS = {
+    "/chat/completions": "litellm.proxy.proxy_server:chat_completion",
+    "/completions": "litellm.proxy.proxy_server:completion",
+    "/embeddings": "litellm.proxy.proxy_server:embeddings",
+    "/v1/messages": "litellm.proxy.anthropic_endpoints.endpoints:anthropic_response",
+    "/responses": "litellm.proxy.response_api_endpoints.endpoints:responses_api",
+}
+
+
+class Proxy(Component):
+    """Serves the proxy's endpoints for models, in processes that run the proxy."""
+
+    name: ClassVar[str] = "proxy"
+    summary: ClassVar[str] = "the proxy's endpoints past its web framework"
+
+    def __init__(self) -> None:
+        self._proof: Proof | None = None
+
+    @property
+    def proof(self) -> Proof | None:
+        """How requests are proven, while the component is active."""
+        return self._proof
+
+    def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
+        """Return the router's entry."""
+        proxy: Any = importlib.import_module(components.HOSTS[self.name])
+        from starlette.routing import Router
+
+        if type(proxy.app.router).__call__ is not Router.__call__:
+            raise Unavailable("the proxy has a router of its own")
+        authenticate = proxy.user_api_key_auth
+        if not is_plain_coroutine(authenticate):
+            raise Unavailable("the proxy's authentication is no plain function")
+        self._proof = Proof(gate)
+        entry = Entry(gate, self._proof, proxy.app, _ENDPOINTS, authenticate)
+
+        def build(stock: FunctionType) -> Callable[..., Any]:
+            entry.stock = stock
+            return hot.gate.AsyncDoor(gate, entry.take, stock)
+
+        return [Replacement(_ROUTER, build)]
+
+    def prove(self, replaced: Mapping[str, Replaced]) -> None:
+        """Leave it to the requests that come, unless records are demanded, which there are none of."""
+        if settings.demands_records():
+            raise Unproven("there are no records for the proxy")
+
+    def stopped(self) -> None:
+        """Forget what was learned."""
+        self._proof = None
+
+
+COMPONENT = Proxy()

@@ -1,0 +1,1 @@
+"""Requests of LiteLLM's proxy on a shorter way through its web framework."""
