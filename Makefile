@@ -98,7 +98,7 @@ constraints: build
 # Tests and verify on each supported release, or on those that MATRIX names; docs/compatibility.md tells of the results.
 # MATRIX_ARGS passes options of tools/matrix.py.
 matrix: build
-	$(bin)/python tools/matrix.py $(MATRIX_ARGS) $(MATRIX)
+	$(bin)/python tools/matrix.py $(MATRIX) $(MATRIX_ARGS)
 	$(bin)/python tools/figures.py
 
 # Accelerated and stock LiteLLM compared on changed copies of the installed one. MUTANTS names some of them, MUTANTS_ARGS passes

@@ -36,7 +36,8 @@ def prefer(backend: str) -> None:
 def accelerate(component: str, backend: str) -> None:
     """Put LiteLLM into the state to be measured: as it is for stock, else with `component` active.
 
-    Raises `AccelerationError` if the component is not active, `RuntimeError` if it runs on the other backend.
+    Raises `AccelerationError` if the component is not active, `RuntimeError` if it runs on the other backend, and
+    `NotImplementedError`, whereupon asv leaves it out, if the installed LiteLLM does natively what it is for.
     """
     prefer(backend)
     if backend == STOCK:
@@ -50,6 +51,8 @@ def accelerate(component: str, backend: str) -> None:
         records.proving("embeddings"),
     ):  # measured here, whether or not proven here
         status = litellm_accel.accelerate(component, strict=True)[component]
+    if status.state == "native":
+        raise NotImplementedError(status.reason)
     if status.backend != backend:
         raise RuntimeError(f"{component} runs on the {status.backend} backend, not on {backend}")
 

@@ -111,8 +111,8 @@ class _Activation:
         self.gate.clear()
         self.patches = []
         self.state, self.reason = state, reason
-        level = logging.INFO if state == "native" else logging.WARNING
-        _logger.log(level, "litellm-accel: %s stays off (%s): %s", self.name, state, reason)
+        if state != "native":  # where nothing is missing
+            _logger.warning("litellm-accel: %s stays off (%s): %s", self.name, state, reason)
 
     def stop(self) -> None:
         """Give back every function; what somebody else has changed meanwhile runs stock through our closed gate."""

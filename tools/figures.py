@@ -114,20 +114,23 @@ def _counting(rows: Iterable[Mapping[str, Any]]) -> str:
 def _matrix(releases: Mapping[str, Any]) -> dict[str, str]:
     """Return what each release of LiteLLM showed when it was last tried: the components, and tests and verify."""
     components = list(next(iter(releases.values()))["components"])
-    states, results = [], []
+    states, results, short = [], [], []
     for release, found in releases.items():
-        shown = [_state(found["components"][name]) for name in components]
         beside = ", ".join(f"{name} {found['versions'][name]}" for name in ("openai", "pydantic"))
-        states.append([release, *shown])
-        tests = found.get("tests")
-        counted = f"{tests['passed']:,} passed, {tests['failed']} failed" if tests else "not run"
-        verified = [_verified(found.get("verify", {}).get(name)) for name in scenarios.THEMES]
-        results.append([release, found["date"], beside, counted, *verified])
+        states.append([release, beside, *(_state(found["components"][name]) for name in components)])
+        verified = [_verified(found.get("verify"), name) for name in scenarios.THEMES]
+        results.append([release, _tested(found.get("tests")), *verified])
+        by_state = [
+            ", ".join(f"`{name}`" for name in components if found["components"][name]["state"] == state)
+            for state in ("active", "native", "off")
+        ]
+        short.append([release, *by_state, _compared(found.get("verify"))])
     headings = [f"`{name}`" for name in components]
     verifies = [f"verify, `{name}`" for name in scenarios.THEMES]
     return {
-        "matrix": table(["LiteLLM", *headings], states),
-        "matrix-results": table(["LiteLLM", "tried on", "with", "tests", *verifies], results),
+        "matrix": table(["LiteLLM", "with", *headings], states),
+        "matrix-results": table(["LiteLLM", "tests", *verifies], results),
+        "matrix-short": table(["LiteLLM", "on", "LiteLLM's own", "off", "`verify`"], short),
     }
 
 
@@ -135,11 +138,29 @@ def _state(component: Mapping[str, str]) -> str:
     return f"on, {component['proof']}" if component["state"] == "active" else component["state"]
 
 
-def _verified(counts: Mapping[str, Any] | None) -> str:
-    if counts is None:
+def _tested(tests: Mapping[str, Any] | None) -> str:
+    if tests is None:
         return "not run"
+    of = "" if tests["of"] == ["tests"] else f" of {', '.join(f'`{path}`' for path in tests['of'])}"
+    return f"{tests['passed']:,} passed, {tests['failed']} failed{of} ({tests['date']})"
+
+
+def _verified(verify: Mapping[str, Any] | None, name: str) -> str:
+    if verify is None or name not in verify["components"]:
+        return "not run"
+    counts = verify["components"][name]
     different = len(counts["different"])
-    return f"{counts['served']:,} of {counts['runs']:,} served, {f'{different} different' if different else 'equal'}"
+    equal = f"{different} different" if different else "equal"
+    return f"{equal}, {counts['served']:,} of {counts['runs']:,} served ({verify['date']})"
+
+
+def _compared(verify: Mapping[str, Any] | None) -> str:
+    if verify is None:
+        return "not run"
+    counts = verify["components"].values()
+    different = sum(len(one["different"]) for one in counts)
+    runs = f"{sum(one['runs'] for one in counts):,} runs"
+    return f"{different} of {runs} different" if different else f"equal in {runs}"
 
 
 def _slow(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -107,8 +107,8 @@ cdef class Snapshot:
 
     def __cinit__(self, dicts: list, lists: list | None = None) -> None:
         for mapping in dicts:
-            if type(mapping) is not dict:
-                raise TypeError(f"a snapshot is of plain dicts, got {type(mapping).__name__}")
+            if not isinstance(mapping, dict):
+                raise TypeError(f"a snapshot is of dicts, got {type(mapping).__name__}")
         self.dicts = list(dicts)
         self.versions = self.summed()
         self.lists = list(lists or [])

@@ -57,8 +57,8 @@ class Snapshot:
 
     def __init__(self, dicts: list[dict[Any, Any]], lists: list[list[Any]] | None = None) -> None:
         for mapping in dicts:
-            if type(mapping) is not dict:
-                raise TypeError(f"a snapshot is of plain dicts, got {type(mapping).__name__}")
+            if not isinstance(mapping, dict):
+                raise TypeError(f"a snapshot is of dicts, got {type(mapping).__name__}")
         self._dicts = list(dicts)
         self._tags = list(map(tag_of, dicts)) if HAS_TAGS else []
         self._versions = b"".join(self._tags)

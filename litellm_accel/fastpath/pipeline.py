@@ -603,7 +603,7 @@ class Pipeline:
     def connecting(self, plan: chat.Plan) -> Iterator[None]:
         """Learn from the stock call in the block which transport LiteLLM makes for this event loop, if that is new."""
         loop = asyncio.get_running_loop()
-        if loop in plan.transports:
+        if plan.transports.get(loop) is not None:
             yield
             return
         recording = Recording()
@@ -612,7 +612,7 @@ class Pipeline:
         if recording.sent and self.environment.met() is None:
             sent = recording.sent[0]
             with contextlib.suppress(Unrepeatable):
-                plan.transports[loop] = sent.transport, self.maker.client(sent.transport, sent.request.url)
+                plan.transports[loop] = self.maker.client(sent.transport, sent.request.url)
 
     # --- serving
 

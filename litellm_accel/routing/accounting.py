@@ -68,7 +68,7 @@ class Limits:
         except Exception as error:  # stock fails the same way, and says so in its log
             raise decline.Unserved(decline.MODEL_UNPRICED) from error
         row = self._litellm["model_cost"].get(info.get("key"))
-        if type(row) is dict and not seen.changed():
+        if isinstance(row, dict) and not seen.changed():
             seen = _hot.Snapshot([*parts, row])
         limits = (
             parsed.get("tpm"),

@@ -152,7 +152,7 @@ class Checks:
             window, provider, key = self._resolved(router, name, deployment)
             self._windows.append(window)
             self._providers.append(provider)
-            if type(table.get(key)) is dict:
+            if isinstance(table.get(key), dict):
                 rows[key] = table[key]
         self._table = table
         self._seen = _hot.Snapshot([table, *rows.values()])

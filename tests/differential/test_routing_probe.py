@@ -17,11 +17,14 @@ import wrapt
 from litellm import Router
 
 import litellm_accel
-from litellm_accel import _backend, activation, hot
+from litellm_accel import _backend, activation
 from litellm_accel.components import routing
-from litellm_accel.components.base import Native, Replaced, Unproven
+from litellm_accel.components.base import Replaced, Unproven
 from litellm_accel.routing import accounting, filters, listings, probe, setting_words
 from litellm_accel.routing.setting_words import KNOWN
+from releases import routers_in_python
+
+pytestmark = routers_in_python
 
 
 @pytest.fixture
@@ -131,9 +134,17 @@ def test_a_setting_that_selection_begins_to_read_keeps_its_groups_on_stock(
     assert (row.served, set(row.declined)) == (1, {"deployment setting 'moon_phase' is not known here"})
 
 
+# Words of 1.108 that are not known: model groups with settings of these names are stock's.
+LATER = {
+    *("adecisions", "count_inline", "decisions", "request_carries_json_input", "request_deployments"),
+    *("routed_decision_input", "strict", "withheld"),
+}
+
+
 def test_every_word_of_this_release_is_known(restored: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setting_words, "KNOWN", frozenset())
-    assert setting_words.unknown_settings(routing.around(), Router) == KNOWN
+    found = setting_words.unknown_settings(routing.around(), Router)
+    assert (found - KNOWN, KNOWN - found) in ((set(), set()), (LATER, {"custom_llm_provider"}))
 
 
 def test_every_setting_of_this_release_is_known() -> None:
@@ -160,10 +171,3 @@ def test_what_was_wrapped_before_is_asked(
 
 def _through(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     return wrapped(*args, **kwargs)
-
-
-def test_routers_with_a_core_of_their_own_are_native(monkeypatch: pytest.MonkeyPatch) -> None:
-    facade = type("Facade", (type,), {})
-    monkeypatch.setattr("litellm.router.Router", facade("Router", (), {}))
-    with pytest.raises(Native, match="a core of their own"):
-        routing.Routing().replacements(hot.gate.Gate("routing", 10))

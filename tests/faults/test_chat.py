@@ -287,8 +287,8 @@ def test_cancellation_releases_the_connection(provider: Provider, pipeline: Pipe
         with pytest.raises(asyncio.CancelledError):
             await task
         assert not asyncio.all_tasks() - before
-        transport, _ = next(iter(pipeline.plans.values())).plan.transports.get(asyncio.get_running_loop())
-        assert not transport.get_valid_client_session().connector._acquired
+        client = next(iter(pipeline.plans.values())).plan.transports.get(asyncio.get_running_loop())
+        assert not client.transport.get_valid_client_session().connector._acquired
         assert (await litellm.acompletion(**arguments(provider))).choices
 
     with warnings.catch_warnings():
@@ -367,8 +367,8 @@ def test_cancellation_at_every_await(
             assert left <= {"LoggingWorker._worker_loop"}
             transports = [slot.plan.transports for slot in pipeline.plans.values() if slot.state is State.READY]
             for held in transports:
-                transport, _ = held.get(asyncio.get_running_loop())
-                assert not transport.get_valid_client_session().connector._acquired
+                client = held.get(asyncio.get_running_loop())
+                assert not client.transport.get_valid_client_session().connector._acquired
             assert (await call("plain")).choices
         return number
 

@@ -19,6 +19,7 @@ from fastpath_switch import without_callbacks
 from litellm_accel.fastpath.router_state import RouterStates
 from litellm_accel.provider import Provider
 from litellm_accel.verify.worker import accelerated
+from releases import routers_in_python
 
 KEPT_BY_LITELLM = 3  # its logging worker's queue, a pending callback: whatever the last of them are still used by
 ROUNDS = 12
@@ -143,6 +144,7 @@ def test_routers(
     loop.close()
 
 
+@routers_in_python
 def test_calls_of_a_router_without_a_chat_come_by_the_other_door(provider: Provider, served: Callable[[], int]) -> None:
     params = {"model": "openai/gpt-4o", "api_key": "sk-1", "api_base": provider.url}
     router = litellm.Router(model_list=[{"model_name": "group", "litellm_params": params}], num_retries=0)
@@ -155,6 +157,7 @@ def test_calls_of_a_router_without_a_chat_come_by_the_other_door(provider: Provi
     assert status.declined["router class"] == 4
 
 
+@routers_in_python
 def test_a_copy_of_a_router_is_another_router() -> None:
     params = {"model": "openai/gpt-4o", "api_key": "sk-1"}
     router = litellm.Router(model_list=[{"model_name": "group", "litellm_params": params}])

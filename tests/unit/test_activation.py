@@ -122,6 +122,7 @@ def test_strict_raises_and_leaves_everything_as_it_was(victim: ModuleType, regis
 def test_what_litellm_does_natively_is_not_missing(
     victim: ModuleType, register: Register, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("DEBUG", "litellm_accel")
     register(Part("one", "double"), Part("two", "triple", error=Native("it has a core of its own")))
     litellm_accel.accelerate(strict=True)
     row = litellm_accel.status()["two"]

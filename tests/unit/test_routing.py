@@ -63,8 +63,21 @@ def test_snapshot_sees_every_write(routing: ModuleType, write: Callable[[dict[st
 
 
 def test_snapshot_of_something_else(routing: ModuleType) -> None:
-    with pytest.raises(TypeError, match="a snapshot is of plain dicts, got list"):
+    with pytest.raises(TypeError, match="a snapshot is of dicts, got list"):
         routing.Snapshot([[]])
+
+
+def test_a_snapshot_notices_writes_to_a_dict_of_somebodys_own(routing: ModuleType) -> None:
+    """LiteLLM keeps the prices of models that have several names in one."""
+
+    class Entry(dict[str, int]):
+        pass
+
+    held = Entry(price=1)
+    snapshot = routing.Snapshot([held])
+    assert not snapshot.changed()
+    held["price"] = 2
+    assert snapshot.changed()
 
 
 def test_snapshot_keeps_its_dicts_alive_and_lets_go(routing: ModuleType) -> None:

@@ -22,6 +22,8 @@ from litellm_accel.fastpath.plans.templates import Unrepeatable
 # Which parts of a message are copies: by the names of members, or ``_ITEMS`` of lists, the same of what is in them.
 CopiedParts = dict[Any, Any]
 _ITEMS = None
+# The steps in the order in which a list is looked for: the caller's own, without members that are None, all, as sent.
+_LIKELY = (0, 2, 1, Conversation.LAST)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,11 +63,12 @@ class WatchedSteps:
         self._steps = [*map(conversation.at_step, range(conversation.LAST)), last]
 
     def find(self, shown: SnapshotNode) -> MessageStep:
-        """Return at which step the list ``shown`` is, the first if it looks alike at several, or a copy of which.
+        """Return at which step the list ``shown`` is, or a copy of which.
 
-        Raises ``Unrepeatable``.
+        Where it looks alike at several, it is that at which what is sent is made of it. Raises ``Unrepeatable``.
         """
-        for number, messages in enumerate(self._steps):
+        for number in _LIKELY:
+            messages = self._steps[number]
             stocks = self._stocks.copy()
             if len(messages) == len(shown.items) and all(
                 _is_one(message, item, stocks) for message, item in zip(messages, shown.items, strict=True)

@@ -121,8 +121,7 @@ class Comparison(Recording):
             raise InconclusiveRecording(decline.NO_SUCCESS)
         if self._post is decline.NEW_LOOP:
             with contextlib.suppress(Unrepeatable):
-                client = self._pipeline.maker.client(sent.transport, sent.request.url)
-                plan.transports[self._loop] = sent.transport, client
+                plan.transports[self._loop] = self._pipeline.maker.client(sent.transport, sent.request.url)
         if isinstance(self._post, Why):
             raise InconclusiveRecording(self._post)
         self._judge_request(sent)

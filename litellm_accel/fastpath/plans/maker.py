@@ -31,7 +31,7 @@ from litellm_accel.fastpath.plans.header_maps import HeaderMaps
 from litellm_accel.fastpath.plans.recorder import Conversion, Recording, Reply, Sent
 from litellm_accel.fastpath.plans.templates import InconclusiveRecording, Unrepeatable
 from litellm_accel.fastpath.transport.client_guard import ClientGuard
-from litellm_accel.fastpath.transport.loop_clients import ClientSource, Held, Transports, source_of
+from litellm_accel.fastpath.transport.loop_clients import ClientSource, Transports, source_of
 from litellm_accel.fastpath.transport.request_head import RequestHeaders
 from litellm_accel.hot import chat, template
 from litellm_accel.stock import providers, seams
@@ -202,7 +202,7 @@ class PlanMaker:
             else _Coster(
                 self.total(recording.pricing), recording.pricing["litellm_logging_obj"], result._hidden_params
             ),
-            self.transports(sent.request.url, source, (transport, client)),
+            self.transports(sent.request.url, source, client),
             _request(sent, kind, own_cookie),
             epoch,
             time.time() + _SECONDS,
@@ -253,8 +253,8 @@ class PlanMaker:
 
         return total
 
-    def transports(self, url: httpx.URL, source: ClientSource | None, held: Held) -> Transports:
-        """Return ``held`` by event loop: the running one's transport for requests to ``url``, and its client.
+    def transports(self, url: httpx.URL, source: ClientSource | None, held: ClientGuard) -> Transports:
+        """Return clients for requests to ``url`` by event loop: the running one's is ``held``.
 
         There is no ``source`` where a client is stock's for a loop that has ended with its call.
         """

@@ -23,14 +23,14 @@ _OPTIONS = ("_custom_headers", "_custom_query", "_event_hooks", "_mounts")
 
 
 class ClientGuard:
-    """The client among ``kept`` (LiteLLM's cache) that sends through ``transport``, and its cookies for ``url``.
+    """The client among ``kept`` (LiteLLM's cache) that sends through its ``transport``, and its cookies for ``url``.
 
     Where it is not ``is_shared``, LiteLLM has one like it for each call, and none keeps cookies for another.
     ``gives_cookie`` says that it has a ``Cookie`` header of its own. Raises ``Unrepeatable`` if there is no such
     client, or somebody has put functions into it.
     """
 
-    __slots__ = ("_client", "_kept", "_key", "_watch", "cookies", "gives_cookie")
+    __slots__ = ("__weakref__", "_client", "_kept", "_key", "_watch", "cookies", "gives_cookie", "transport")
 
     def __init__(self, kept: dict[str, Any], transport: Any, url: httpx.URL, is_shared: bool = True) -> None:
         clients: list[tuple[str, Any, Any]] = [
@@ -39,6 +39,7 @@ class ClientGuard:
         found = next((found for found in clients if getattr(found[2], "_transport", None) is transport), None)
         if found is None:
             raise Unrepeatable(decline.CLIENT_UNKNOWN)
+        self.transport = transport
         self._kept = kept
         self._key, client, http = found
         self._client = client

@@ -7,6 +7,9 @@ holds the same clients under the same keys, and closes and forgets them as ever.
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType
 from typing import Any
@@ -24,8 +27,7 @@ _COMPARED = (*_PLAIN, httpx.URL, httpx.Timeout, httpx.Headers, httpx.QueryParams
 # Attributes that a client's first call fills in: the platform for the request headers, and that it has been used.
 _FILLED_IN = ("_platform", "_state")
 _LOOKED_UP = "proxy_cache"  # by a transport's first call, in the environment
-# A transport, and LiteLLM's client of it.
-Held = tuple[Any, ClientGuard]
+_SECONDS = 60.0  # after which it is seen whether a client is still a plan's
 
 
 class ClientSource:
@@ -66,9 +68,9 @@ class ClientSource:
 
 
 class Transports(OwnerCache):
-    """Maps event loops to the transport that a plan's requests are sent by, and to LiteLLM's client of it.
+    """Maps event loops to LiteLLM's client that a plan's requests are sent for.
 
-    None stands for threads in which no loop is running. ``guard`` returns that client's ``ClientGuard``; without a
+    None stands for threads in which no loop is running. ``guard`` returns a transport's ``ClientGuard``; without a
     ``source``, stock has to make the client for a loop.
     """
 
@@ -77,19 +79,28 @@ class Transports(OwnerCache):
     def __init__(self, source: ClientSource | None, guard: Callable[[Any], ClientGuard]) -> None:
         self._source = source
         self._guard = guard
-        self._loopless: Held | None = None
+        self._loopless: ClientGuard | None = None
 
-    def __setitem__(self, loop: Any, held: Held) -> None:
+    def __setitem__(self, loop: Any, client: ClientGuard) -> None:
+        running: Any = asyncio._get_running_loop()
         if loop is None:
-            self._loopless = held
+            self._loopless = client
+        elif loop is running:
+            # A client that LiteLLM lets go of closes its session, unless the collector has to find both: then aiohttp
+            # logs an error. So a timer holds it, which the loop drops when it is closed, and the loop itself does not.
+            super().__setitem__(loop, weakref.ref(client))
+            _hold(loop, weakref.ref(self), client)
         else:
-            super().__setitem__(loop, held)
+            super().__setitem__(loop, lambda: client)
 
     def get(self, loop: Any, default: Any = None) -> Any:
         """Return what ``loop`` is mapped to, or ``default``."""
-        return super().get(loop, default) if loop is not None else self._loopless or default
+        if loop is None:
+            return self._loopless or default
+        held = super().get(loop)
+        return default if held is None else held() or default
 
-    def obtain(self, loop: Any) -> Held | None:
+    def obtain(self, loop: Any) -> ClientGuard | None:
         """Let LiteLLM find or make its client for the running ``loop``; return what that is mapped to now, or None."""
         if self._source is None:
             return None
@@ -97,11 +108,17 @@ class Transports(OwnerCache):
             client = self._source.client()
             if client is None:
                 return None
-            transport = client._client._transport
-            self[loop] = held = transport, self._guard(transport)
+            self[loop] = held = self._guard(client._client._transport)
         except Exception:  # stock's call will meet the same
             return None
         return held
+
+
+def _hold(loop: Any, transports: weakref.ref[Transports], client: ClientGuard) -> None:
+    """Hold ``client``, and nothing of the call that met it, for as long as a plan has it for ``loop``."""
+    held = transports()
+    if held is not None and held.get(loop) is client:
+        loop.call_later(_SECONDS, _hold, loop, transports, client, context=contextvars.Context())
 
 
 def source_of(

@@ -182,9 +182,9 @@ def aprepare(plan: chat.Plan, body: bytes) -> OutboundRequest | Why:
     found = _client(asyncio.get_running_loop(), plan)
     if isinstance(found, Why):
         return found
-    transport, client, cookie = found
+    client, cookie = found
     options = plan.request
-    session = transport._get_valid_client_session()  # the name that every release has
+    session = client.transport._get_valid_client_session()  # the name that every release has
     pooled = plan.opening is None and pools.current() is not None and options["prepared"].get(session) is not None
     if not pooled and _closing(session.connector, options["url"]):
         return decline.CLOSED_CONNECTION
@@ -201,21 +201,21 @@ def post_in(loop: asyncio.AbstractEventLoop | None, plan: Any, body: bytes) -> O
     found = _client(loop, plan)
     if isinstance(found, Why):
         return found
-    transport, client, cookie = found
-    return OutboundRequest(transport, plan.request, body, plan.opening, client.cookies, cookie, plan.log)
+    client, cookie = found
+    return OutboundRequest(client.transport, plan.request, body, plan.opening, client.cookies, cookie, plan.log)
 
 
-def _client(loop: asyncio.AbstractEventLoop | None, plan: chat.Plan) -> tuple[Any, ClientGuard, bytes] | Why:
-    """Return the transport of ``plan`` for ``loop``, LiteLLM's client of it and its cookies, or why stock must send."""
+def _client(loop: asyncio.AbstractEventLoop | None, plan: chat.Plan) -> tuple[ClientGuard, bytes] | Why:
+    """Return LiteLLM's client of ``plan`` for ``loop`` and its cookies, or why stock must send."""
     held = plan.transports.get(loop) or plan.transports.obtain(loop)
     if held is None:
         return decline.NEW_LOOP
-    transport, client = plan.transports.obtain(loop) or held if held[1].is_gone() else held
+    client = plan.transports.obtain(loop) or held if held.is_gone() else held
     if client.is_gone() or client.changed():
         plan.expires = 0.0
         return decline.CHANGED_CLIENT
     cookie = client.cookies.header()
-    return decline.COOKIES if cookie is None else (transport, client, cookie)
+    return decline.COOKIES if cookie is None else (client, cookie)
 
 
 def _closing(connector: Any, url: Any) -> bool:
