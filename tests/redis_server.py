@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -24,11 +25,12 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """A running server without files, empty at first."""
+    """A running server, empty at first; what files it writes (a replica's copy, a cluster's nodes) go with it."""
 
     def __init__(self, *options: str, port: int | None = None) -> None:
         self.port = port or free_port()
-        self._options = options
+        self._folder = tempfile.TemporaryDirectory()
+        self._options = ("--dir", self._folder.name, *options)
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Iterator
 from math import inf, nan
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -167,8 +166,8 @@ def test_nothing_stays(server: RedisServer):
     assert client.dbsize() == 0
 
 
-def test_a_cluster_takes_the_keys_of_one_check(tmp_path: Path):
-    with running("--cluster-enabled", "yes", "--dir", str(tmp_path)) as server:
+def test_a_cluster_takes_the_keys_of_one_check():
+    with running("--cluster-enabled", "yes", "--cluster-port", str(free_port())) as server:
         server.client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
         end = time.monotonic() + 10
         while server.client.cluster("info")["cluster_state"] != "ok" and time.monotonic() < end:
