@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from fractions import Fraction
-from math import gcd
 
+cimport cython
 from cpython.long cimport PyLong_AsLongLong
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from cpython.object cimport PyObject, PyObject_Hash
@@ -18,6 +17,8 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.unicode cimport PyUnicode_CheckExact, PyUnicode_Compare, PyUnicode_FromObject
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
+
+from litellm_accel import quantities
 
 cdef extern from *:
     """
@@ -42,7 +43,6 @@ __all__ = ["Decision", "Scopes", "SlidingCounter", "SlidingLog", "TokenBucket", 
 cdef long long _SECOND = 1_000_000_000
 cdef long long _LARGEST = 1LL << 53  # of a limit: what a double, JavaScript and Redis count exactly
 cdef long long _LARGEST_LOG = 1LL << 30
-cdef long long _LONGEST = 1LL << 60  # nanoseconds, 36 years
 cdef int _SWEPT = 2  # keys looked at in each check, so that more can leave than come
 cdef Py_ssize_t _DEMANDS = 64
 cdef double _NEVER = float("inf")
@@ -78,6 +78,7 @@ cdef struct Place:
     uint32_t entry
 
 
+@cython.freelist(64)
 cdef class Decision:
     """What a limit has decided.
 
@@ -231,11 +232,9 @@ cdef class _Limit:
     cdef int _sweep(self, long long now) except -1:
         """Look at the next keys in turn, and drop those of which nothing matters any more."""
         cdef int _
-        for _ in range(_SWEPT):
+        for _ in range(min(_SWEPT, self._used)):
             if self._hand >= self._used:
                 self._hand = 0
-                if self._used == 0:
-                    return 0
             if self._idle(&self._entries[self._hand], now):
                 self._drop(self._hand)
             else:
@@ -403,13 +402,10 @@ cdef class TokenBucket(_Limit):
         name: str = "",
         clock: object = time.monotonic_ns,
     ) -> None:
-        cdef long long permits = _limit("burst", burst, _LARGEST)
-        self.rate = _fraction("rate", rate)
+        cdef long long permits = quantities.whole("burst", burst, _LARGEST)
+        self.rate = quantities.fraction("rate", rate)
         self._set(permits, name or f"{self.rate}/second, burst {burst}", clock)
-        # A permit is so many units, and a nanosecond gains so many: both whole.
-        common = gcd(self.rate.numerator, self.rate.denominator * _SECOND)
-        gain = self.rate.numerator // common
-        permit = self.rate.denominator * _SECOND // common
+        gain, permit = quantities.units(self.rate, _SECOND)
         if burst * permit >= 1 << 61 or gain >= 1 << 61:
             raise ValueError(f"burst {burst} is too large for rate {rate}, or rate too odd a fraction")
         self._gain = gain
@@ -467,8 +463,8 @@ cdef class SlidingLog(_Limit):
         name: str = "",
         clock: object = time.monotonic_ns,
     ) -> None:
-        cdef long long permits = _limit("limit", limit, _LARGEST_LOG)
-        self.window = _nanoseconds("seconds", seconds)
+        cdef long long permits = quantities.whole("limit", limit, _LARGEST_LOG)
+        self.window = quantities.nanoseconds("seconds", seconds)
         self._set(permits, name or f"{limit} in {seconds} s", clock)
 
     # first: permits in the window; second: when the newest was taken
@@ -583,13 +579,11 @@ cdef class SlidingCounter(_Limit):
         name: str = "",
         clock: object = time.monotonic_ns,
     ) -> None:
-        cdef long long permits = _limit("limit", limit, _LARGEST)
-        self.window = _nanoseconds("seconds", seconds)
+        cdef long long permits = quantities.whole("limit", limit, _LARGEST)
+        self.window = quantities.nanoseconds("seconds", seconds)
         self._set(permits, name or f"{limit} in {seconds} s", clock)
         # Shares of a window are counted in grains, so that a product with a counter fits into 63 bits.
-        self._grain = 1
-        while -_floor(-self.window, self._grain) > (1LL << 61) // permits:
-            self._grain *= 2
+        self._grain = quantities.grain(self.window, permits, 1 << 61)
         self._grains = -_floor(-self.window, self._grain)
 
     # first: number of the window; second, third: permits in the one before, and in it
@@ -792,29 +786,3 @@ cdef inline long long _floor(long long dividend, long long divisor) noexcept:
     """Divide by a positive number as Python does."""
     cdef long long quotient = dividend // divisor
     return quotient - 1 if dividend < 0 and quotient * divisor != dividend else quotient
-
-
-def _limit(str name, value, long long largest):
-    if not isinstance(value, int) or not 1 <= value <= largest:
-        raise ValueError(f"{name} must be an integer from 1 to {largest}, got {value!r}")
-    return value
-
-
-def _fraction(str name, value):
-    """Return ``value``, a positive number, as a fraction."""
-    try:
-        fraction = Fraction(value)
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{name} must be a positive number, got {value!r}") from None
-    if isinstance(value, float):
-        fraction = fraction.limit_denominator(1_000_000)
-    if isinstance(value, str) or fraction <= 0:
-        raise ValueError(f"{name} must be a positive number, got {value!r}")
-    return fraction
-
-
-def _nanoseconds(str name, value):
-    nanoseconds = round(_fraction(name, value) * _SECOND)
-    if not 1 <= nanoseconds <= _LONGEST:
-        raise ValueError(f"{name} must be from a nanosecond to {_LONGEST // _SECOND} seconds, got {value!r}")
-    return nanoseconds

@@ -10,15 +10,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
-from math import gcd, inf
+from math import inf
 from typing import Any
+
+from litellm_accel import quantities
 
 __all__ = ["Decision", "Scopes", "SlidingCounter", "SlidingLog", "TokenBucket", "take"]
 
 _SECOND = 1_000_000_000
 _LARGEST = 1 << 53  # of a limit: what a double, JavaScript and Redis count exactly
 _LARGEST_LOG = 1 << 30
-_LONGEST = 1 << 60  # nanoseconds, 36 years
 _SWEPT = 2  # keys looked at in each check, so that more can leave than come
 _DEMANDS = 64
 
@@ -170,11 +171,9 @@ class _Limit:
     def _sweep(self, now: int) -> None:
         """Look at the next keys in turn, and drop those of which nothing matters any more."""
         entries = self._entries
-        for _ in range(_SWEPT):
+        for _ in range(min(_SWEPT, len(entries))):
             if self._hand >= len(entries):
                 self._hand = 0
-                if not entries:
-                    return
             entry = entries[self._hand]
             if self._idle(entry, now):
                 last = entries.pop()
@@ -229,13 +228,10 @@ class TokenBucket(_Limit):
         name: str = "",
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        burst = _limit("burst", burst, _LARGEST)
-        self.rate = _fraction("rate", rate)
+        burst = quantities.whole("burst", burst, _LARGEST)
+        self.rate = quantities.fraction("rate", rate)
         super().__init__(burst, name or f"{self.rate}/second, burst {burst}", clock)
-        # A permit is so many units, and a nanosecond gains so many: both whole.
-        common = gcd(self.rate.numerator, self.rate.denominator * _SECOND)
-        self._gain = self.rate.numerator // common
-        self._permit = self.rate.denominator * _SECOND // common
+        self._gain, self._permit = quantities.units(self.rate, _SECOND)
         self._capacity = burst * self._permit
         if self._capacity >= 1 << 61 or self._gain >= 1 << 61:
             raise ValueError(f"burst {burst} is too large for rate {rate}, or rate too odd a fraction")
@@ -289,8 +285,8 @@ class SlidingLog(_Limit):
         name: str = "",
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        limit = _limit("limit", limit, _LARGEST_LOG)
-        self.window = _nanoseconds("seconds", seconds)
+        limit = quantities.whole("limit", limit, _LARGEST_LOG)
+        self.window = quantities.nanoseconds("seconds", seconds)
         super().__init__(limit, name or f"{limit} in {seconds} s", clock)
 
     # first: permits in the window; second: when the newest was taken
@@ -362,13 +358,11 @@ class SlidingCounter(_Limit):
         name: str = "",
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        limit = _limit("limit", limit, _LARGEST)
-        self.window = _nanoseconds("seconds", seconds)
+        limit = quantities.whole("limit", limit, _LARGEST)
+        self.window = quantities.nanoseconds("seconds", seconds)
         super().__init__(limit, name or f"{limit} in {seconds} s", clock)
         # Shares of a window are counted in grains, so that a product with a counter fits into 63 bits.
-        self._grain = 1
-        while -(-self.window // self._grain) > (1 << 61) // limit:
-            self._grain *= 2
+        self._grain = quantities.grain(self.window, limit, 1 << 61)
         self._grains = -(-self.window // self._grain)
 
     # first: number of the window; second, third: permits in the one before, and in it
@@ -497,29 +491,3 @@ def _cost(cost: Any, name: str = "cost") -> int:
     if not isinstance(cost, int) or not 0 <= cost <= _LARGEST:
         raise ValueError(f"{name} must be an integer from 0 to {_LARGEST}, got {cost!r}")
     return cost
-
-
-def _limit(name: str, value: Any, largest: int) -> int:
-    if not isinstance(value, int) or not 1 <= value <= largest:
-        raise ValueError(f"{name} must be an integer from 1 to {largest}, got {value!r}")
-    return value
-
-
-def _fraction(name: str, value: Any) -> Fraction:
-    """Return ``value``, a positive number, as a fraction."""
-    try:
-        fraction = Fraction(value)
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{name} must be a positive number, got {value!r}") from None
-    if isinstance(value, float):
-        fraction = fraction.limit_denominator(1_000_000)
-    if isinstance(value, str) or fraction <= 0:
-        raise ValueError(f"{name} must be a positive number, got {value!r}")
-    return fraction
-
-
-def _nanoseconds(name: str, value: Any) -> int:
-    nanoseconds = round(_fraction(name, value) * _SECOND)
-    if not 1 <= nanoseconds <= _LONGEST:
-        raise ValueError(f"{name} must be from a nanosecond to {_LONGEST // _SECOND} seconds, got {value!r}")
-    return nanoseconds

@@ -16,7 +16,6 @@ import weakref
 from collections.abc import Sequence
 from fractions import Fraction
 from importlib import resources
-from math import gcd
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 try:
@@ -28,6 +27,7 @@ try:
 except ImportError as error:
     raise ImportError("RedisStore needs redis-py: pip install 'litellm-accel[redis]'") from error
 
+from litellm_accel import quantities
 from litellm_accel.hot import rate_limit
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class _Breaker:
         self._closed_until = time.monotonic() + self._pause
 
 
-class _Lease:
+class Lease:
     """Permits taken ahead for calls of one kind, to be spent here: the decisions that give them."""
 
     __slots__ = ("permits", "renewed_until", "size", "until")
@@ -124,6 +124,15 @@ class _Lease:
         self.permits: list[Decision] = []  # whoever pops one has it, whatever other threads do
         self.until = 0.0
         self.renewed_until = 0.0
+
+    def spend(self) -> Decision | None:
+        """Return a permit that is still good, or None."""
+        if self.permits and self.until > time.monotonic():
+            try:
+                return self.permits.pop()
+            except IndexError:  # the last one went to another thread
+                pass
+        return None
 
     def unspent(self) -> tuple[int, int]:
         """Take back what nobody has spent: how many, and when they were taken."""
@@ -173,11 +182,13 @@ class RedisStore:
         self._on_failure = on_failure
         self._processes = processes
         self._most = lease
+        #: Whether permits are taken ahead.
+        self.leases = lease > 1
         self._prefix = f"{{{name}}}"  # one slot of a cluster for all keys, which one script reads
         self._breaker = _Breaker()
         self._terms: dict[Limit, _Terms] = {}
         self._lock = threading.Lock()
-        self._leases: dict[tuple[Demand, ...], _Lease] = {}
+        self._leases: dict[tuple[Demand, ...], Lease] = {}
         self._options: dict[str, Any] = {
             "socket_timeout": deadline,
             "socket_connect_timeout": deadline,
@@ -211,6 +222,10 @@ class RedisStore:
             what = f"{scope}.tokens" if rule.of_tokens else scope
             prefix = f"{self._prefix}:{what}:{kind}{limit}/{first}/{second}:"
             self._terms[rule.limit] = _Terms(prefix, numbers, _share(rule.limit, self._processes))
+
+    def lease(self, demands: list[Demand]) -> Lease | None:
+        """Return the lease that calls with these demands spend, None where there is none."""
+        return self._leases.get(tuple(demands))
 
     def take(self, demands: list[Demand]) -> Decision:
         """Take the cost of every demand or of none."""
@@ -358,29 +373,26 @@ class RedisStore:
             for limit, key, cost in demands:
                 self._terms[limit].share.charge(key, cost)
 
-    def _spend(self, demands: list[Demand]) -> Decision | _Lease | None:
+    def _spend(self, demands: list[Demand]) -> Decision | Lease | None:
         """Return a decision by a lease; or the lease to be renewed; or None where there is none to be."""
-        if self._most == 1:
+        if not self.leases:
             return None
         for _, _, cost in demands:
             if cost > 1:
                 return None
         name = tuple(demands)
         lease = self._leases.get(name)
-        if lease is not None and lease.permits and lease.until > time.monotonic():
-            try:
-                return lease.permits.pop()
-            except IndexError:  # the last one went to another thread
-                pass
+        if lease is not None and (permit := lease.spend()) is not None:
+            return permit
         with self._lock:
             if lease is None:
-                lease = self._leases.setdefault(name, _Lease())
+                lease = self._leases.setdefault(name, Lease())
             if lease.renewed_until > time.monotonic():  # by another thread or task
                 return None
             lease.renewed_until = time.monotonic() + 10 * self._deadline  # it may be cancelled
         return lease
 
-    def _commands(self, demands: list[Demand], lease: _Lease | None) -> list[list[Any]]:
+    def _commands(self, demands: list[Demand], lease: Lease | None) -> list[list[Any]]:
         """Return what to ask Redis for, with the permits to give back of leases that have run out."""
         if lease is None:
             return [self._command("take", 1, demands)]
@@ -400,11 +412,11 @@ class RedisStore:
         commands.append(self._command("take", lease.size, demands))
         return commands
 
-    def _oldest(self) -> list[tuple[tuple[Demand, ...], _Lease]]:
+    def _oldest(self) -> list[tuple[tuple[Demand, ...], Lease]]:
         oldest = iter(self._leases.items())
         return [item for item, _ in zip(oldest, range(2), strict=False)]
 
-    def _told(self, demands: list[Demand], lease: _Lease | None, replies: list[Any] | None) -> Decision:
+    def _told(self, demands: list[Demand], lease: Lease | None, replies: list[Any] | None) -> Decision:
         decision = self._decision(demands, replies and replies[-1])
         if lease is None:
             return decision
@@ -427,18 +439,14 @@ def _beside(calls: Sequence[list[Demand]], replies: list[Any] | None) -> zip[tup
 def _numbers(limit: Any) -> tuple[str, int, int, int]:
     """Return a limit as the script takes it."""
     if isinstance(limit, rate_limit.TokenBucket):
-        common = gcd(limit.rate.numerator, limit.rate.denominator * _MICROSECONDS)
-        gain, permit = limit.rate.numerator // common, limit.rate.denominator * _MICROSECONDS // common
+        gain, permit = quantities.units(limit.rate, _MICROSECONDS)
         if limit.limit * permit >= _EXACT >> 1 or gain >= _EXACT >> 1:
             raise ValueError(f"limit {limit.name!r} is too large, or its rate too odd a fraction, for Redis")
         return "b", limit.limit, gain, permit
     window = -(-limit.window // 1000)
     if isinstance(limit, rate_limit.SlidingLog):
         return "l", limit.limit, window, 0
-    grain = 1
-    while -(-window // grain) > (_EXACT >> 1) // limit.limit and grain < window:
-        grain *= 2
-    return "c", limit.limit, window, grain
+    return "c", limit.limit, window, quantities.grain(window, limit.limit, _EXACT >> 1)
 
 
 def _share(limit: Any, processes: int) -> Any:
