@@ -38,7 +38,7 @@ cdef extern from *:
     const bint RATE_LIMIT_CLOCK
     long long rate_limit_now() nogil
 
-__all__ = ["Decision", "Scopes", "SlidingCounter", "SlidingLog", "TokenBucket", "take"]
+__all__ = ["Decision", "Scopes", "SlidingCounter", "SlidingLog", "TokenBucket", "permits", "take"]
 
 cdef long long _SECOND = 1_000_000_000
 cdef long long _LARGEST = 1LL << 53  # of a limit: what a double, JavaScript and Redis count exactly
@@ -758,6 +758,12 @@ def take(demands: object) -> Decision:
     for limit, key, cost in demands:
         asked.add(limit, _key(key), _cost(cost))
     return asked.taken()
+
+
+def permits(count: object, remaining: object, limit: object, at: object) -> list:
+    """Return the decisions on ``count`` permits that were taken at once, the last one first; ``remaining`` are left."""
+    cdef long long number, left = remaining
+    return [_decision(True, left + number, 0.0, limit, at) for number in range(<long long>count)]
 
 
 cdef inline str _key(object key):

@@ -15,7 +15,7 @@ from typing import Any
 
 from litellm_accel import quantities
 
-__all__ = ["Decision", "Scopes", "SlidingCounter", "SlidingLog", "TokenBucket", "take"]
+__all__ = ["Decision", "Scopes", "SlidingCounter", "SlidingLog", "TokenBucket", "permits", "take"]
 
 _SECOND = 1_000_000_000
 _LARGEST = 1 << 53  # of a limit: what a double, JavaScript and Redis count exactly
@@ -479,6 +479,11 @@ def take(demands: Sequence[tuple[Any, str, int]]) -> Decision:
                 limit._take(limit._entry(key, now), cost, now)
     assert tightest is not None
     return tightest
+
+
+def permits(count: int, remaining: int, limit: str, at: int) -> list[Decision]:
+    """Return the decisions on ``count`` permits that were taken at once, the last one first; ``remaining`` are left."""
+    return [Decision(True, remaining + number, 0.0, limit, at) for number in range(count)]
 
 
 def _key(key: Any) -> str:

@@ -104,7 +104,8 @@ class Limiter:
         if not demands:
             return self._scopes.check({})
         decision = self._store.take(demands)
-        self._remember(key, demands)
+        if self._store.leases and type(key) is str and key not in self._leases:
+            self._remember(key, demands)
         return decision
 
     async def check_async(self, key: Keys, cost: int = 1, tokens: int = 0) -> Decision:
@@ -117,7 +118,8 @@ class Limiter:
         if not demands:
             return self._scopes.check({})
         decision = await self._store.take_async(demands)
-        self._remember(key, demands)
+        if self._store.leases and type(key) is str and key not in self._leases:
+            self._remember(key, demands)
         return decision
 
     def _permit(self, key: Keys, cost: int, tokens: int) -> Decision | None:
@@ -125,12 +127,16 @@ class Limiter:
         if type(key) is not str or type(cost) is not int or cost != 1 or type(tokens) is not int or tokens:
             return None
         lease = self._leases.get(key)
-        return None if lease is None else lease.spend()
+        if lease is None:
+            return None
+        if lease.is_dropped:
+            self._leases.pop(key, None)
+        return lease.spend()
 
-    def _remember(self, key: Keys, demands: list[Demand]) -> None:
+    def _remember(self, key: str, demands: list[Demand]) -> None:
         """Note by what lease ``key`` is served."""
         assert self._store is not None
-        if self._store.leases and type(key) is str and (lease := self._store.lease(demands)) is not None:
+        if (lease := self._store.lease(demands)) is not None:
             if len(self._leases) >= _MOST_LEASES:
                 self._leases.clear()
             self._leases[key] = lease

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import logging
 import math
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -117,13 +118,22 @@ class _Breaker:
 class Lease:
     """Permits taken ahead for calls of one kind, to be spent here: the decisions that give them."""
 
-    __slots__ = ("permits", "renewed_until", "size", "until")
+    __slots__ = ("_command", "_size", "is_dropped", "permits", "renewed_until", "size", "until")
 
     def __init__(self) -> None:
         self.size = 0
+        self._size = 0
+        self._command: list[Any] = []
+        self.is_dropped = False  # the store has forgotten it
         self.permits: list[Decision] = []  # whoever pops one has it, whatever other threads do
         self.until = 0.0
         self.renewed_until = 0.0
+
+    def command(self, make: Callable[[int], list[Any]]) -> list[Any]:
+        """Return the command that takes as many permits as it is to have, which ``make`` makes."""
+        if self._size != self.size:
+            self._size, self._command = self.size, make(self.size)
+        return self._command
 
     def spend(self) -> Decision | None:
         """Return a permit that is still good, or None."""
@@ -384,12 +394,13 @@ class RedisStore:
         lease = self._leases.get(name)
         if lease is not None and (permit := lease.spend()) is not None:
             return permit
+        now = time.monotonic()
         with self._lock:
             if lease is None:
                 lease = self._leases.setdefault(name, Lease())
-            if lease.renewed_until > time.monotonic():  # by another thread or task
+            if lease.renewed_until > now:  # by another thread or task
                 return None
-            lease.renewed_until = time.monotonic() + 10 * self._deadline  # it may be cancelled
+            lease.renewed_until = now + 10 * self._deadline  # it may be cancelled
         return lease
 
     def _commands(self, demands: list[Demand], lease: Lease | None) -> list[list[Any]]:
@@ -402,33 +413,29 @@ class RedisStore:
             busy = not lease.permits and lease.until > now
             lease.size = min(max(2 * lease.size, 1), self._most) if busy else 1
             self._leases.pop(name, None)  # the longest unused come first
-            for held, other in [(name, lease), *self._oldest()]:
+            for held, other in ((name, lease), *itertools.islice(self._leases.items(), 2)):
                 if other.permits and other.until <= now:
                     unspent, at = other.unspent()
                     commands.append(self._command("return", at, held, unspent))
                 if other is not lease and max(other.until, other.renewed_until) <= now:
                     del self._leases[held]
+                    other.is_dropped = True
             self._leases[name] = lease
-        commands.append(self._command("take", lease.size, demands))
+        commands.append(lease.command(lambda size: self._command("take", size, demands)))
         return commands
 
-    def _oldest(self) -> list[tuple[tuple[Demand, ...], Lease]]:
-        oldest = iter(self._leases.items())
-        return [item for item, _ in zip(oldest, range(2), strict=False)]
-
     def _told(self, demands: list[Demand], lease: Lease | None, replies: list[Any] | None) -> Decision:
-        decision = self._decision(demands, replies and replies[-1])
-        if lease is None:
-            return decision
-        permits = [decision]
-        if replies is not None and decision.allowed:
-            left, limit, at = decision.remaining, decision.limit, decision.at
-            permits = [rate_limit.Decision(True, left + more, 0.0, limit, at) for more in range(replies[-1][5])]
+        if lease is None or replies is None or not replies[-1][0]:
+            permits = [self._decision(demands, replies and replies[-1])]
+        else:
+            _, which, remaining, _, now, times = replies[-1]
+            permits = rate_limit.permits(times, remaining, demands[which][0].name, now)
         decision = permits.pop()
-        with self._lock:
-            lease.permits = permits
-            lease.until = time.monotonic() + _LEASE_SECONDS
-            lease.renewed_until = 0.0
+        if lease is not None:
+            with self._lock:
+                lease.permits = permits
+                lease.until = time.monotonic() + _LEASE_SECONDS
+                lease.renewed_until = 0.0
         return decision
 
 
