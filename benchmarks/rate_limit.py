@@ -6,7 +6,6 @@ The careful one keeps to integers, takes a lock, drops keys that have expired an
 from __future__ import annotations
 
 import asyncio
-import importlib
 import shutil
 import subprocess
 import sys
@@ -277,7 +276,6 @@ class ProxyLimits:
         scopes = ("api_key", "user", "team", "end_user", "model_per_key")
         self.descriptors: list[Any] = [{"key": scope, "value": "one", "rate_limit": dict(limit)} for scope in scopes]
         self.descriptors[0]["rate_limit"]["max_parallel_requests"] = 100
-        self.gauges = self._gauges()
         self.caller = UserAPIKeyAuth(
             api_key="one",
             user_id="one",
@@ -299,18 +297,10 @@ class ProxyLimits:
         if backend != STOCK:
             require_served("rate_limit")
 
-    def _gauges(self) -> list[Any]:
-        if not hasattr(self.limiter, "rate_limits"):
-            return ["{api_key:one}:max_parallel_requests"]
-        stores = importlib.import_module("litellm.redis.stores.rate_limits")
-        return [stores.RateLimitScope("api_key", "one")]
-
     async def _decide(self) -> None:
-        """Check, reserve, and give back the slot."""
+        """Count the request, take a slot, which is always the same one, and reserve tokens."""
         await self.limiter.should_rate_limit(self.descriptors, skip_tpm_check=True, parallel_slot_id="slot")
         await self.limiter.reserve_tpm_tokens(self.descriptors, 100)
-        span = () if hasattr(self.limiter, "rate_limits") else (None,)
-        await self.limiter._release_parallel_request_slots_in_memory(self.gauges, "slot", *span)
 
     async def _request(self) -> None:
         """All that the proxy does before a call; of it, building the list of limits stays LiteLLM's."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from heapq import heappop, heappush
 
 from cpython.long cimport PyLong_AsLongLongAndOverflow
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 
 from litellm_accel._cy.gate cimport Gate
 
@@ -26,6 +27,7 @@ cdef long long _NOTHING = -(1LL << 62)  # where nothing is counted
 cdef enum:
     REQUESTS = 0
     TOKENS = 1
+    GAUGE = 2
     MOST = 64  # limits that one request is checked against; more are left to stock
 
 
@@ -35,12 +37,40 @@ class _Unserved(Exception):
 
 cdef class _Scope:
     # What is limited, a key or a team, and where a store has what is counted for it.
-    cdef str key
-    cdef str value
     cdef object window
     cdef object requests
     cdef object tokens
     cdef object gauge
+    cdef tuple counters  # by which stock knows those of requests and of tokens
+    cdef tuple statuses  # what is said of them and of the gauge, to be copied and filled in
+    # Where this scope was the first of several: their counters and the starts of their windows, and what was said of
+    # these, which takes long: stock's counters are hashed by Python code.
+    cdef tuple reserved
+
+
+cdef class _Entry:
+    # One counter as a native store asks for it; stock's own class looks its suffix up.
+    cdef readonly object scope
+    cdef readonly str suffix
+
+
+cdef _Scope _new_scope(str key, str value, window, requests, tokens, gauge, tuple counters):
+    cdef _Scope scope = _Scope.__new__(_Scope)
+    scope.window, scope.requests, scope.tokens, scope.gauge = window, requests, tokens, gauge
+    scope.counters = counters
+    told = {"code": "OK", "current_limit": 0, "limit_remaining": 0, "rate_limit_type": "", "descriptor_key": key}
+    scope.statuses = (
+        {**told, "rate_limit_type": "requests", "descriptor_value": value},
+        {**told, "rate_limit_type": "tokens", "descriptor_value": value},
+        {**told, "rate_limit_type": "max_parallel_requests"},
+    )
+    return scope
+
+
+cdef _Entry _entry(scope, str suffix):
+    cdef _Entry entry = _Entry.__new__(_Entry)
+    entry.scope, entry.suffix = scope, suffix
+    return entry
 
 
 cdef struct Counter:
@@ -124,11 +154,10 @@ cdef class CacheStore(_Store):
         return 0
 
     cdef _Scope _scope(self, str key, str value):
-        cdef _Scope scope = _Scope.__new__(_Scope)
-        scope.key, scope.value = key, value
-        scope.window, scope.requests = f"{{{key}:{value}}}:window", f"{{{key}:{value}}}:requests"
-        scope.tokens, scope.gauge = f"{{{key}:{value}}}:tokens", f"{{{key}:{value}}}:max_parallel_requests"
-        return scope
+        name = f"{{{key}:{value}}}"
+        requests, tokens = f"{name}:requests", f"{name}:tokens"
+        gauge = f"{name}:max_parallel_requests"
+        return _new_scope(key, value, f"{name}:window", requests, tokens, gauge, (requests, tokens))
 
 
 cdef class NativeStore(_Store):
@@ -153,12 +182,17 @@ cdef class NativeStore(_Store):
         return 0
 
     cdef _Scope _scope(self, str key, str value):
-        cdef _Scope scope = _Scope.__new__(_Scope)
         made = self._kind(key, value)
-        scope.key, scope.value = key, value
-        scope.window, scope.gauge = made.window, made.gauge
-        scope.requests, scope.tokens = made.counter("requests"), made.counter("tokens")
-        return scope
+        requests, tokens = made.counter("requests"), made.counter("tokens")
+        return _new_scope(
+            key,
+            value,
+            _entry(made, made.window.suffix),
+            _entry(made, requests.suffix),
+            _entry(made, tokens.suffix),
+            _entry(made, made.gauge.suffix),
+            (requests, tokens),
+        )
 
 
 cdef class ProxyLimits:
@@ -235,6 +269,7 @@ cdef class ProxyLimits:
         cdef list scopes = []
         cdef int count = 0
         cdef _Store store
+        cdef dict limits
         try:
             store = self._store(handler)
             _listed(descriptors)
@@ -260,6 +295,7 @@ cdef class ProxyLimits:
         cdef list scopes = []
         cdef int count = 0, kind
         cdef _Store store
+        cdef dict limits
         try:
             store = self._store(handler)
             _listed(descriptors)
@@ -292,11 +328,13 @@ cdef class ProxyLimits:
         try:
             store = self._store(handler)
             _listed(scopes)
-            gauges = [scope if type(scope) is str else scope.gauge for scope in scopes]
-            for gauge in gauges:
-                _in_flight(store._peek(gauge))
-            for gauge in gauges:
-                held = store._get(gauge)
+            gauges = []
+            for scope in scopes:
+                gauge = scope if type(scope) is str else scope.gauge
+                gauges.append((gauge, _in_flight(store._peek(gauge))))
+            for gauge, held in gauges:
+                if store._is_read_again or len(gauges) > 1:
+                    held = store._get(gauge)
                 if type(held) is dict:
                     if slot_id in <dict>held:
                         held = (<dict>held).copy()
@@ -318,8 +356,9 @@ cdef class ProxyLimits:
         cdef Counter[MOST] counters
         cdef list scopes = [], gauges = []
         cdef int count = 0, place
-        cdef long long limit, used
+        cdef long long limit, used, remaining
         cdef _Scope scope
+        cdef dict limits
         cdef _Store store = self._store(handler)
         cdef long long window_size = _window({}, handler)
         moment = handler._time_provider().timestamp()
@@ -354,16 +393,8 @@ cdef class ProxyLimits:
         for place in range(count):
             scope = <_Scope>scopes[counters[place].scope]
             limit, used = counters[place].limit, counters[place].used
-            statuses.append(
-                {
-                    "code": "OVER_LIMIT" if used + read_only > limit else "OK",
-                    "current_limit": limit,
-                    "limit_remaining": limit if used == _NOTHING else limit - used,
-                    "rate_limit_type": "tokens" if counters[place].kind else "requests",
-                    "descriptor_key": scope.key,
-                    "descriptor_value": scope.value,
-                }
-            )
+            remaining = limit if used == _NOTHING else limit - used
+            statuses.append(_status(scope, counters[place].kind, used + read_only > limit, limit, remaining))
         if is_over:
             return {"overall_code": "OVER_LIMIT", "statuses": statuses}
         if not gauges:
@@ -392,7 +423,7 @@ cdef class ProxyLimits:
             if used >= limit:
                 code = "OVER_LIMIT"
             if used >= limit or slot_id is None:
-                statuses.append(_gauge_status(<_Scope>scope, "OVER_LIMIT" if used >= limit else "OK", limit, used))
+                statuses.append(_status(<_Scope>scope, GAUGE, used >= limit, limit, max(0, limit - used)))
             if used >= limit and slot_id is not None:
                 return code
         if slot_id is None:
@@ -403,7 +434,7 @@ cdef class ProxyLimits:
             else:
                 held = used + 1
             store._put((<_Scope>scope).gauge, held, self._slot_ttl)
-            statuses.append(_gauge_status(<_Scope>scope, code, limit, used + 1))
+            statuses.append(_status(<_Scope>scope, GAUGE, False, limit, max(0, limit - used - 1)))
         return code
 
     cdef object _reserve(self, _Store store, handler, Counter* counters, int count, list scopes):
@@ -412,7 +443,7 @@ cdef class ProxyLimits:
         cdef long long now, used
         cdef Counter* counter
         cdef _Scope scope
-        cdef list statuses = [], windows = []
+        cdef list statuses = [], reserved = []
         cdef set begun = set()
         if count == 0:
             return {"overall_code": "OK", "statuses": []}
@@ -428,10 +459,8 @@ cdef class ProxyLimits:
                 counter.used = 0 if held is None else _whole(held)
             used = counter.used
             if used + counter.amount > counter.limit or (counter.amount == 0 and used >= counter.limit):
-                return {
-                    "overall_code": "OVER_LIMIT",
-                    "statuses": [_status(counter, scope, "OVER_LIMIT", counter.limit - used)],
-                }
+                status = _status(scope, counter.kind, True, counter.limit, max(0, counter.limit - used))
+                return {"overall_code": "OVER_LIMIT", "statuses": [status]}
         for place in range(count):
             counter, scope = &counters[place], <_Scope>scopes[counters[place].scope]
             if counter.start == _NOTHING and scope not in begun:
@@ -445,9 +474,15 @@ cdef class ProxyLimits:
             if counter.start == _NOTHING:
                 store._put(scope.window, str(now), counter.window_size)
             store._put(entry, used, counter.window_size)
-            statuses.append(_status(counter, scope, "OK", counter.limit - used))
-            windows.append((entry, str(now if counter.start == _NOTHING else counter.start), "local"))
-        return {"overall_code": "OK", "statuses": statuses, "reservation_windows": frozenset(windows)}
+            statuses.append(_status(scope, counter.kind, False, counter.limit, max(0, counter.limit - used)))
+            reserved.append(scope.counters[counter.kind])
+            reserved.append(now if counter.start == _NOTHING else counter.start)
+        scope = <_Scope>scopes[counters[0].scope]
+        known = scope.reserved
+        if known is None or known[0] != reserved:
+            windows = [(reserved[2 * place], str(reserved[2 * place + 1]), "local") for place in range(count)]
+            known = scope.reserved = (reserved, frozenset(windows))
+        return {"overall_code": "OK", "statuses": statuses, "reservation_windows": known[1]}
 
     cdef _Store _store(self, handler):
         """Return where a limiter's counters are. Raises ``_Unserved``.
@@ -603,27 +638,29 @@ cdef long long _whole(value) except? -1:
     elif type(value) is float:
         if -_LARGEST <= <double>value <= _LARGEST:
             return <long long><double>value
-    elif type(value) is str and (<str>value).isdigit() and (<str>value).isascii() and len(<str>value) < 16:
-        return int(value)
+    elif type(value) is str:
+        return _digits(value)
     raise _Unserved(decline.LIMITER_VALUE)
 
 
-cdef dict _status(Counter* counter, _Scope scope, str code, long long remaining):
-    return {
-        "code": code,
-        "current_limit": counter.limit,
-        "limit_remaining": max(0, remaining),
-        "rate_limit_type": "tokens" if counter.kind else "requests",
-        "descriptor_key": scope.key,
-        "descriptor_value": scope.value,
-    }
+cdef long long _digits(str text) except -1:
+    """Return the number that ``text`` is, up to fifteen digits."""
+    cdef Py_ssize_t size = 0, place
+    cdef const char* letters = PyUnicode_AsUTF8AndSize(text, &size)
+    cdef long long number = 0
+    if not 0 < size < 16:
+        raise _Unserved(decline.LIMITER_VALUE)
+    for place in range(size):
+        if not c'0' <= letters[place] <= c'9':
+            raise _Unserved(decline.LIMITER_VALUE)
+        number = 10 * number + letters[place] - c'0'
+    return number
 
 
-cdef dict _gauge_status(_Scope scope, str code, long long limit, long long used):
-    return {
-        "code": code,
-        "current_limit": limit,
-        "limit_remaining": max(0, limit - used),
-        "rate_limit_type": "max_parallel_requests",
-        "descriptor_key": scope.key,
-    }
+cdef dict _status(_Scope scope, int kind, bint is_over, long long limit, long long remaining):
+    cdef dict status = (<dict>scope.statuses[kind]).copy()
+    if is_over:
+        status["code"] = "OVER_LIMIT"
+    status["current_limit"] = limit
+    status["limit_remaining"] = remaining
+    return status

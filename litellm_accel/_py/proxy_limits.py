@@ -228,11 +228,13 @@ class ProxyLimits:
         try:
             store = self._store(handler)
             _listed(scopes)
-            gauges = [scope if type(scope) is str else scope.gauge for scope in scopes]
-            for gauge in gauges:
-                _in_flight(store._peek(gauge))
-            for gauge in gauges:
-                held = store._get(gauge)
+            gauges = []
+            for scope in scopes:
+                gauge = scope if type(scope) is str else scope.gauge
+                gauges.append((gauge, _in_flight(store._peek(gauge))))
+            for gauge, held in gauges:
+                if store._is_read_again or len(gauges) > 1:
+                    held = store._get(gauge)
                 if type(held) is dict:
                     if slot_id in held:
                         held = held.copy()
