@@ -17,7 +17,7 @@ from typing import Any
 
 import litellm
 
-from benchmarks import SHIPPED, accelerate, require_served
+from benchmarks import PURE, SHIPPED, accelerate, require_served
 from litellm_accel.stock import seams
 
 STRATEGIES = (
@@ -188,6 +188,12 @@ class Choosing(_Choice):
 
     def chooser(self, strategy: str, deployments: int) -> Callable[[], Awaitable[Any]]:
         return choosing(router_of(strategy, deployments))
+
+
+class Twins(Choosing):
+    """One choice without compiled modules, which is never slower than stock's."""
+
+    params = (list(STRATEGIES), [SIZES[0]], [PURE])
 
 
 class Writing(_Choice):

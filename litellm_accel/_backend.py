@@ -51,6 +51,14 @@ def _choose(name: str) -> tuple[ModuleType, Backend]:
     return importlib.import_module(f"litellm_accel._py.{name}"), Backend("pure", reason)
 
 
+def must_compare(name: str) -> bool:
+    """Return whether hot module ``name`` is a twin that compares all it watches with what was there, at each call.
+
+    So do these twins where dictionaries have no versions, which takes them longer than a call saves.
+    """
+    return name in ("routing", "watch") and not getattr(load(name), "HAS_TAGS", True)
+
+
 def hot_modules() -> list[str]:
     """Return the names of all hot modules, sorted."""
     from litellm_accel import _py

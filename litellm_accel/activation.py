@@ -85,6 +85,8 @@ class _Activation:
         self.state, self.reason = "waiting", "waits for LiteLLM to be imported"
 
     def _prepare(self, component: Component) -> list[patching.Patch]:
+        if any(map(_backend.must_compare, component.hot_modules)):
+            raise Unavailable("slower than LiteLLM on this Python without compiled modules")
         replaced: dict[str, Replaced] = {}
         patches = []
         self.gate.set_share(1.0)

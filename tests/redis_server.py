@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -25,12 +24,11 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """A running server, empty at first; what files it writes (a replica's copy, a cluster's nodes) go with it."""
+    """A running server without files, empty at first."""
 
     def __init__(self, *options: str, port: int | None = None) -> None:
         self.port = port or free_port()
-        self._folder = tempfile.TemporaryDirectory()
-        self._options = ("--dir", self._folder.name, *options)
+        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -44,6 +42,7 @@ class RedisServer:
 
     def start(self) -> None:
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        command += ["--rdb-del-sync-files", "yes"]  # what a replica has loaded would be in the working directory
         self._process = subprocess.Popen([*command, *self._options], stdout=subprocess.DEVNULL)
         end = time.monotonic() + 10
         while time.monotonic() < end:

@@ -1,8 +1,7 @@
 # cython: language_level=3, binding=True, boundscheck=False, wraparound=False
 """Learning cheaply that names in other modules are still bound to what they were.
 
-Compiled, CPython itself tells whether a dict was written to at all, and only then are names compared; the pure twin
-compares at every look.
+CPython itself tells whether a dict was written to at all, and only then are names compared.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from litellm_accel._cy.gate cimport Gate
 cdef tuple PRICED_COMPLETION, PRICED_TOKENS
 
 from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.decline import Unserved
 from litellm_accel.fastpath.known_names import PRICED_COMPLETION, PRICED_TOKENS
 
 __all__ = ["CostCalculator", "Plan", "Prices", "Tariff"]
@@ -45,15 +46,6 @@ cdef extern from "Python.h":
     Py_ssize_t PyObject_Size(PyObject *container) except -1
     dict PyObject_GenericGetDict(object owner, void *context)
     object PyObject_GenericGetAttr(object owner, object name)
-
-
-class _Unserved(Exception):
-    """This call is left to stock: for what reason, and of which kind it is if no call of its kind was priced yet."""
-
-    def __init__(self, reason, kind=None):
-        super().__init__(reason)
-        self.reason = reason
-        self.kind = kind
 
 
 cdef struct Counts:
@@ -200,15 +192,15 @@ cdef inline object _hidden_params(object model):
 
 cdef Py_ssize_t _count(object value) except -1:
     if type(value) is not int or not 0 <= value < MAX_TOKENS:
-        raise _Unserved(decline.USAGE_UNUSUAL)
+        raise Unserved(decline.USAGE_UNUSUAL)
     return value
 
 
 cdef int _read_usage(Counts *counts, object usage, tuple types) except -1:
-    """Read the numbers of a LiteLLM ``Usage``. Raises ``_Unserved`` for anything that could be priced otherwise."""
+    """Read the numbers of a LiteLLM ``Usage``. Raises ``Unserved`` for anything that could be priced otherwise."""
     usage_type, prompt_type, completion_type, written_type = types
     if type(usage) is not usage_type:
-        raise _Unserved(decline.USAGE_UNUSUAL)
+        raise Unserved(decline.USAGE_UNUSUAL)
     for name, value in _fields(usage).items():
         if name == "prompt_tokens":
             counts.prompt = _count(value)
@@ -221,10 +213,10 @@ cdef int _read_usage(Counts *counts, object usage, tuple types) except -1:
         elif name == "completion_tokens_details" and type(value) is completion_type:
             _read_completion_details(counts, value)
         else:
-            raise _Unserved(decline.USAGE_UNUSUAL)
+            raise Unserved(decline.USAGE_UNUSUAL)
     for name, value in _extra(usage).items():
         if value is not None and name not in _MIRRORED:
-            raise _Unserved(decline.USAGE_UNUSUAL)
+            raise Unserved(decline.USAGE_UNUSUAL)
     return 0
 
 
@@ -276,12 +268,12 @@ cdef int _read_prompt_details(Counts *counts, object details, object written_typ
         elif name in _OTHER_UNITS and value == 0:
             continue
         else:
-            raise _Unserved(decline.USAGE_UNUSUAL)
+            raise Unserved(decline.USAGE_UNUSUAL)
     if _extra(details):
-        raise _Unserved(decline.USAGE_UNUSUAL)
+        raise Unserved(decline.USAGE_UNUSUAL)
     counts.written = counts.written or created
     if counts.has_written_details and counts.written > counts.written_5m + counts.written_1h:
-        raise _Unserved(decline.USAGE_UNUSUAL)  # releases differ in what writes of no known lifetime cost
+        raise Unserved(decline.USAGE_UNUSUAL)  # releases differ in what writes of no known lifetime cost
     return 0
 
 
@@ -305,7 +297,7 @@ cdef int _read_written_details(Counts *counts, object details) except -1:
         elif name == "ephemeral_1h_input_tokens":
             counts.written_1h = 0 if value is None else _count(value)
         elif value is not None:
-            raise _Unserved(decline.USAGE_UNUSUAL)
+            raise Unserved(decline.USAGE_UNUSUAL)
     return 0
 
 
@@ -325,9 +317,9 @@ cdef int _read_completion_details(Counts *counts, object details) except -1:
         elif name == "video_tokens" and value == 0:
             continue
         else:
-            raise _Unserved(decline.USAGE_UNUSUAL)
+            raise Unserved(decline.USAGE_UNUSUAL)
     if _extra(details):
-        raise _Unserved(decline.USAGE_UNUSUAL)
+        raise Unserved(decline.USAGE_UNUSUAL)
     return 0
 
 
@@ -449,7 +441,7 @@ cdef class CostCalculator:
         try:
             _read_usage(&counts, usage, self._usage_types)
             return tariff._cost(&counts)
-        except _Unserved:
+        except Unserved:
             return None
 
     def completion_cost(
@@ -488,24 +480,24 @@ cdef class CostCalculator:
         try:
             prices = self._admit()
             if type(completion_response) is not self._response_type:
-                raise _Unserved(decline.NO_CHAT_COMPLETION)
+                raise Unserved(decline.NO_CHAT_COMPLETION)
             if litellm_logging_obj is not None:
-                raise _Unserved(decline.COST_LOGGING_OBJECT)
+                raise Unserved(decline.COST_LOGGING_OBJECT)
             if custom_cost_per_token is not None or custom_cost_per_second is not None or custom_pricing:
-                raise _Unserved(decline.CUSTOM_PRICING)
+                raise Unserved(decline.CUSTOM_PRICING)
             if standard_built_in_tools_params:
-                raise _Unserved(decline.UNUSUAL_ARGUMENT.of("standard_built_in_tools_params"))
+                raise Unserved(decline.UNUSUAL_ARGUMENT.of("standard_built_in_tools_params"))
             if messages:
-                raise _Unserved(decline.UNUSUAL_ARGUMENT.of("messages"))
+                raise Unserved(decline.UNUSUAL_ARGUMENT.of("messages"))
             extra = _extra(completion_response)
             self._require_no_annotations(completion_response)
             hidden = _hidden_params(completion_response)
             if type(hidden) is not dict or hidden.get("provider_specific_fields"):
-                raise _Unserved(decline.HIDDEN_PARAMS_UNUSUAL)
+                raise Unserved(decline.HIDDEN_PARAMS_UNUSUAL)
             requested_tier = None
             if optional_params is not None:
                 if type(optional_params) is not dict or "model_id" in optional_params:
-                    raise _Unserved(decline.UNUSUAL_ARGUMENT.of("optional_params"))
+                    raise Unserved(decline.UNUSUAL_ARGUMENT.of("optional_params"))
                 requested_tier = optional_params.get("service_tier")
             key = (
                 model,
@@ -549,7 +541,7 @@ cdef class CostCalculator:
             _read_usage(&counts, extra.get("usage"), self._usage_types)
             prompt_cost, completion_cost = plan.tariff._cost(&counts)
             return prompt_cost + completion_cost
-        except _Unserved as unserved:
+        except Unserved as unserved:
             return self._decline("completion_cost", unserved)
 
     def cost_per_token(
@@ -587,11 +579,11 @@ cdef class CostCalculator:
         try:
             prices = self._admit()
             if custom_cost_per_token is not None or custom_cost_per_second is not None:
-                raise _Unserved(decline.CUSTOM_PRICING)
+                raise Unserved(decline.CUSTOM_PRICING)
             if bedrock_model_info is not None:
-                raise _Unserved(decline.UNUSUAL_ARGUMENT.of("bedrock_model_info"))
+                raise Unserved(decline.UNUSUAL_ARGUMENT.of("bedrock_model_info"))
             if prompt_characters is not None or completion_characters is not None:
-                raise _Unserved(decline.UNUSUAL_ARGUMENT.of("prompt_characters"))
+                raise Unserved(decline.UNUSUAL_ARGUMENT.of("prompt_characters"))
             key = (
                 model,
                 custom_llm_provider,
@@ -631,7 +623,7 @@ cdef class CostCalculator:
                 counts.has_prompt_details = True
                 counts.written = _count(cache_creation_input_tokens)
             return plan.tariff._cost(&counts)
-        except _Unserved as unserved:
+        except Unserved as unserved:
             return self._decline("cost_per_token", unserved)
 
     def priced(self, function: str) -> None:
@@ -647,61 +639,62 @@ cdef class CostCalculator:
             self._prices.seen.add(kind)
 
     cdef object _decline(self, str function, object unserved):
-        setattr(self._declined, function, unserved.kind)
-        return self._gate.decline(unserved.reason)
+        reason, *kinds = unserved.args
+        setattr(self._declined, function, kinds[0] if kinds else None)
+        return self._gate.decline(reason)
 
     cdef Prices _admit(self):
-        """Return what prices depend on now. Raises ``_Unserved``."""
+        """Return what prices depend on now. Raises ``Unserved``."""
         cdef Prices prices = self._prices
         if prices.bindings.changed():
             prices = self._prices = self._read()
         if prices.refusal is not None:
-            raise _Unserved(prices.refusal)
+            raise Unserved(prices.refusal)
         if prices.debugging(_DEBUG):
-            raise _Unserved(decline.LOGGING.of("LiteLLM", "DEBUG"))
+            raise Unserved(decline.LOGGING.of("LiteLLM", "DEBUG"))
         for adjustment in prices.adjustments:
             if adjustment:
-                raise _Unserved(decline.DISCOUNT_OR_MARGIN)
+                raise Unserved(decline.DISCOUNT_OR_MARGIN)
         return prices
 
     cdef Plan _plan(self, Prices prices, tuple names, tuple key, object call_type):
         """Return the plan of a kind of call, whose ``key`` has these ``names``, or None if it is to be made.
 
-        Raises ``_Unserved``.
+        Raises ``Unserved``.
         """
         for part in key:
             if part is not None and type(part) is not str:
-                raise _Unserved(decline.UNUSUAL_ARGUMENT.of(_not_a_text(names, key)))
+                raise Unserved(decline.UNUSUAL_ARGUMENT.of(_not_a_text(names, key)))
         if call_type is not None and call_type not in _CALL_TYPES:
-            raise _Unserved(decline.OTHER_CALL_TYPE)
+            raise Unserved(decline.OTHER_CALL_TYPE)
         plan = prices.plans.get(key)
         if type(plan) is Plan:
             if not (<Plan>plan).outdated():
                 return plan
             prices.plans.pop(key, None)
         elif plan is not None:
-            raise _Unserved(plan)
+            raise Unserved(plan)
         if key not in prices.seen:
-            raise _Unserved(decline.FIRST_PRICED, key)
+            raise Unserved(decline.FIRST_PRICED, key)
         return None
 
     cdef Plan _make_plan(self, Prices prices, tuple key, str function, dict arguments):
-        """Return a new plan for a kind of call that stock has priced. Raises ``_Unserved``."""
+        """Return a new plan for a kind of call that stock has priced. Raises ``Unserved``."""
         if len(prices.plans) >= MAX_PLANS:
             prices.plans.clear()
         plan = self._prepare(function, arguments)
         prices.plans[key] = plan
         if type(plan) is not Plan:
-            raise _Unserved(plan)
+            raise Unserved(plan)
         return plan
 
     cdef int _require_no_annotations(self, object response) except -1:
-        """Raise ``_Unserved`` if a message has annotations: searches are billed by them."""
+        """Raise ``Unserved`` if a message has annotations: searches are billed by them."""
         choices = _fields(response).get("choices")
         if type(choices) is not list:
-            raise _Unserved(decline.CHOICES_UNUSUAL)
+            raise Unserved(decline.CHOICES_UNUSUAL)
         for choice in <list>choices:
             message = _fields(choice).get("message") if type(choice) is self._choice_type else None
             if type(message) is not self._message_type or _fields(message).get("annotations"):
-                raise _Unserved(decline.CHOICES_UNUSUAL)
+                raise Unserved(decline.CHOICES_UNUSUAL)
         return 0

@@ -471,12 +471,8 @@ cdef object _at(object held, tuple path):
     return held
 
 
-cdef class PureCall:
-    """Calls ``fast``; runs ``stock`` where the gate is off, or ``fast`` declines or fails.
-
-    ``fast`` has no side effects, so stock may run after it: errors the caller made are raised by stock in its own
-    words. An exception of ``fast`` is an internal fault only if stock then succeeds.
-    """
+cdef class _Call:
+    """Calls ``fast``, else ``stock``; what ``beside`` computes in a shadow is told what stock gives."""
 
     cdef readonly Gate gate
     cdef readonly object fast
@@ -488,6 +484,36 @@ cdef class PureCall:
         self.fast = fast
         self.stock = stock
         self.beside = beside
+
+    cdef object _watched(self, tuple args, dict kwargs):
+        cdef Gate gate = self.gate
+        cdef int admitted = gate.admits(args, kwargs)
+        if admitted == _NO:
+            gate.bypassed += 1
+            shadow = gate.shadow
+            ticket = None if shadow is None or self.beside is None else shadow.begin(self.beside, args, kwargs)
+            return self._passed_by(ticket, args, kwargs)
+        if admitted == _YES:
+            return self._admitted(args, kwargs)
+        try:
+            return self._admitted(args, kwargs)
+        finally:
+            gate.end_trial()
+
+    cdef object _passed_by(self, object ticket, tuple args, dict kwargs):
+        """Run stock for a call that the share leaves to it, and tell ``ticket`` the result, if there is one."""
+        raise NotImplementedError
+
+    cdef object _admitted(self, tuple args, dict kwargs):
+        raise NotImplementedError
+
+
+cdef class PureCall(_Call):
+    """Calls ``fast``; runs ``stock`` where the gate is off, or ``fast`` declines or fails.
+
+    ``fast`` has no side effects, so stock may run after it: errors the caller made are raised by stock in its own
+    words. An exception of ``fast`` is an internal fault only if stock then succeeds.
+    """
 
     def __call__(self, *args, **kwargs):
         cdef Gate gate = self.gate
@@ -504,23 +530,11 @@ cdef class PureCall:
         gate.served += 1
         return result
 
-    cdef object _watched(self, tuple args, dict kwargs):
-        cdef Gate gate = self.gate
-        cdef int admitted = gate.admits(args, kwargs)
-        if admitted == _NO:
-            gate.bypassed += 1
-            shadow = gate.shadow
-            ticket = None if shadow is None or self.beside is None else shadow.begin(self.beside, args, kwargs)
-            result = self._left(_BYPASSED, None, args, kwargs)
-            if ticket is not None:
-                ticket.finish(result)
-            return result
-        if admitted == _YES:
-            return self._admitted(args, kwargs)
-        try:
-            return self._admitted(args, kwargs)
-        finally:
-            gate.end_trial()
+    cdef object _passed_by(self, object ticket, tuple args, dict kwargs):
+        result = self._left(_BYPASSED, None, args, kwargs)
+        if ticket is not None:
+            ticket.finish(result)
+        return result
 
     cdef object _admitted(self, tuple args, dict kwargs):
         cdef Gate gate = self.gate
@@ -663,22 +677,11 @@ cdef class Followed(Passing):
                 return
 
 
-cdef class AsyncCall:
+cdef class AsyncCall(_Call):
     """Calls ``fast`` in place of the coroutine function ``stock``: gives an awaitable of its result.
 
     Stock's coroutine runs where the gate is off, or ``fast`` declines or fails.
     """
-
-    cdef readonly Gate gate
-    cdef readonly object fast
-    cdef readonly object stock
-    cdef readonly object beside
-
-    def __init__(self, gate: Gate, fast: object, stock: object, beside: object = None) -> None:
-        self.gate = gate
-        self.fast = fast
-        self.stock = stock
-        self.beside = beside
 
     def __call__(self, *args, **kwargs):
         cdef Gate gate = self.gate
@@ -693,20 +696,8 @@ cdef class AsyncCall:
         gate.served += 1
         return Ready(result)
 
-    cdef object _watched(self, tuple args, dict kwargs):
-        cdef Gate gate = self.gate
-        cdef int admitted = gate.admits(args, kwargs)
-        if admitted == _NO:
-            gate.bypassed += 1
-            shadow = gate.shadow
-            ticket = None if shadow is None or self.beside is None else shadow.begin(self.beside, args, kwargs)
-            return Followed(gate, self.stock(*args, **kwargs), _BYPASSED, False, ticket)
-        if admitted == _YES:
-            return self._admitted(args, kwargs)
-        try:
-            return self._admitted(args, kwargs)
-        finally:
-            gate.end_trial()
+    cdef object _passed_by(self, object ticket, tuple args, dict kwargs):
+        return Followed(self.gate, self.stock(*args, **kwargs), _BYPASSED, False, ticket)
 
     cdef object _admitted(self, tuple args, dict kwargs):
         cdef Gate gate = self.gate
@@ -757,18 +748,24 @@ cdef class Door:
 
     cdef object _watched(self, tuple args, dict kwargs):
         cdef Gate gate = self.gate
-        cdef long long cpu = -1, began, took
-        cdef Passing passing, outer = _running(gate)
-        cdef bint failed = True
-        if outer is not None and outer.live:
-            call = self.stock if outer.side == _BYPASSED and self.stock is not None else self.method
-            return call(*args, **kwargs)
-        cdef int admitted = _YES if self.stock is None else gate.admits(args, kwargs)
+        cdef Passing outer = _running(gate)
         call = self.method
-        passing = Passing(gate, _LEFT, admitted == _TRIAL)
+        if outer is not None and outer.live:  # called by stock, in a call that has a side
+            if outer.side == _BYPASSED and self.stock is not None:
+                call = self.stock
+            return call(*args, **kwargs)
+        cdef int side = _LEFT, admitted = _YES if self.stock is None else gate.admits(args, kwargs)
         if admitted == _NO:
             gate.bypassed += 1
-            passing.side, call = _BYPASSED, self.stock
+            side, call = _BYPASSED, self.stock
+        return self._timed(call, side, admitted == _TRIAL, args, kwargs)
+
+    cdef object _timed(self, object call, int side, bint trial, tuple args, dict kwargs):
+        """Run ``call``, which is on ``side`` unless it tells otherwise, and note how long it takes."""
+        cdef Gate gate = self.gate
+        cdef long long cpu = -1, began, took
+        cdef Passing passing = Passing(gate, side, trial)
+        cdef bint failed = True
         self._calls = (self._calls + 1) % _CPU_SAMPLE
         if self._calls == 0:
             cpu = thread_nanoseconds()
@@ -789,31 +786,8 @@ cdef class Door:
         return result
 
 
-cdef class AsyncDoor:
+cdef class AsyncDoor(Door):
     """As ``Door``, for coroutine functions."""
 
-    cdef readonly Gate gate
-    cdef readonly object method
-    cdef readonly object stock
-
-    def __init__(self, gate: Gate, method: object, stock: object = None) -> None:
-        self.gate = gate
-        self.method = method
-        self.stock = stock
-
-    def __call__(self, *args, **kwargs):
-        if self.gate._state != _WATCHED:
-            return self.method(*args, **kwargs)
-        return self._watched(args, kwargs)
-
-    cdef object _watched(self, tuple args, dict kwargs):
-        cdef Gate gate = self.gate
-        cdef Passing outer = _running(gate)
-        if outer is not None and outer.live:
-            call = self.stock if outer.side == _BYPASSED and self.stock is not None else self.method
-            return call(*args, **kwargs)
-        cdef int admitted = _YES if self.stock is None else gate.admits(args, kwargs)
-        if admitted == _NO:
-            gate.bypassed += 1
-            return Followed(gate, self.stock(*args, **kwargs), _BYPASSED)
-        return Followed(gate, self.method(*args, **kwargs), _LEFT, admitted == _TRIAL)
+    cdef object _timed(self, object call, int side, bint trial, tuple args, dict kwargs):
+        return Followed(self.gate, call(*args, **kwargs), side, trial)

@@ -12,7 +12,9 @@ from heapq import heappop, heappush
 
 from litellm_accel._cy.gate cimport Gate
 
+from litellm_accel._cy.routing import Snapshot
 from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.decline import Unserved
 
 __all__ = ["LimitChecks"]
 
@@ -31,10 +33,6 @@ cdef frozenset _USAGE_FIELDS = frozenset(
         "in_memory_keys_to_update",
     )
 )
-
-
-class _Unserved(Exception):
-    """Why this is stock's to do. Nothing has been written."""
 
 
 cdef class _Store:
@@ -68,8 +66,6 @@ cdef class LimitChecks:
 
     cdef Gate _gate
     cdef object _chooser
-    cdef object _unserved
-    cdef object _snapshot
     cdef dict _known
     cdef object _models
     cdef object _usages
@@ -79,14 +75,11 @@ cdef class LimitChecks:
         self,
         gate: object,
         chooser: object,
-        routing: object,
         models: object,
         usages: object,
     ) -> None:
         self._gate = gate
         self._chooser = chooser
-        self._unserved = routing.Unserved
-        self._snapshot = routing.Snapshot
         self._known = {}
         self._models = models
         self._usages = usages
@@ -96,7 +89,7 @@ cdef class LimitChecks:
         """Count a call as ``ModelRateLimitingCheck.pre_call_check`` does, or return ``DECLINED``."""
         try:
             return self._model_check(handler, deployment)
-        except (_Unserved, self._unserved) as reason:
+        except Unserved as reason:
             return self._gate.decline(reason.args[0])
 
     cdef object _model_check(self, handler, deployment):
@@ -104,13 +97,13 @@ cdef class LimitChecks:
         cdef _Store memory = self._memory(handler, False)
         params, info = _parts(deployment)
         if _first("itpm", deployment, params, info) is not None or _first("otpm", deployment, params, info) is not None:
-            raise _Unserved(decline.IO_TOKEN_LIMITS)
+            raise Unserved(decline.IO_TOKEN_LIMITS)
         tpm, rpm = _first("tpm", deployment, params, info), _first("rpm", deployment, params, info)
         if tpm is None and rpm is None:
             return deployment
         counter, minute = f"{<str>info['id']}:{<str>params['model']}", _minute(self._models)
         if tpm is not None and _counted(memory, f"{counter}:tpm:{minute}", memory.clock()) >= _limit(tpm):
-            raise _Unserved(decline.DEPLOYMENT_AT_LIMIT)
+            raise Unserved(decline.DEPLOYMENT_AT_LIMIT)
         if rpm is not None:
             _add(memory, f"{counter}:rpm:{minute}", 1, self._models.RoutingArgs.ttl, _limit(rpm))
         return deployment
@@ -124,11 +117,11 @@ cdef class LimitChecks:
             payload = _payload(kwargs)
             for metadata in (payload.get("metadata"), kwargs.get("metadata")):
                 if metadata is not None and (type(metadata) is not dict or self._reserved in metadata):
-                    raise _Unserved(decline.IO_TOKEN_LIMITS)
+                    raise Unserved(decline.IO_TOKEN_LIMITS)
             key, tokens = _told(payload, self._models)
             if tokens:
                 _add(memory, key, tokens, self._models.RoutingArgs.ttl, None)
-        except (_Unserved, self._unserved) as reason:
+        except Unserved as reason:
             return self._gate.decline(reason.args[0])
         return None
 
@@ -136,7 +129,7 @@ cdef class LimitChecks:
         """Count a call as ``LowestTPMLoggingHandler_v2.pre_call_check`` does, or return ``DECLINED``."""
         try:
             self._usage_check(handler, deployment)
-        except (_Unserved, self._unserved) as reason:
+        except Unserved as reason:
             return self._gate.decline(reason.args[0])
         return deployment
 
@@ -144,7 +137,7 @@ cdef class LimitChecks:
         """Count a call as ``LowestTPMLoggingHandler_v2.async_pre_call_check`` does, or return ``DECLINED``."""
         try:
             key, ttl = self._usage_check(handler, deployment)
-        except (_Unserved, self._unserved) as reason:
+        except Unserved as reason:
             return self._gate.decline(reason.args[0])
         handler.redis_increment_operation_queue.append({"key": key, "increment_value": 1, "ttl": ttl})
         handler.in_memory_keys_to_update.add(key)
@@ -182,12 +175,12 @@ cdef class LimitChecks:
             memory = self._memory(handler, True)
             payload = _payload(kwargs)
             if type(payload.get("model_group")) is not str:
-                raise _Unserved(decline.RECORD_TYPE)
+                raise Unserved(decline.RECORD_TYPE)
             key, tokens = _told(payload, self._usages)
             call_type = kwargs.get("call_type")
             if call_type == "acompletion" or not self._usages.is_batch_retrieve_call_type(call_type):
                 _add(memory, key, tokens, None if is_async else handler.routing_args.ttl, None)
-        except (_Unserved, self._unserved) as reason:
+        except Unserved as reason:
             return self._gate.decline(reason.args[0])
         return None
 
@@ -196,7 +189,7 @@ cdef class LimitChecks:
         self._known.clear()
 
     cdef _Store _memory(self, handler, bint is_usage):
-        """Return the memory in which a logger counts. Raises what the chooser raises, or ``_Unserved``.
+        """Return the memory in which a logger counts. Raises what the chooser raises, or ``Unserved``.
 
         It is remembered while logger and cache hold the same, which the twin looks at each time.
         """
@@ -207,11 +200,11 @@ cdef class LimitChecks:
             kind = self._usages.LowestTPMLoggingHandler_v2 if is_usage else self._models.ModelRateLimitingCheck
             fields = _USAGE_FIELDS if is_usage else _MODEL_FIELDS
             if type(handler) is not kind or not handler.__dict__.keys() <= fields:
-                raise _Unserved(decline.STRATEGY_METHODS)
+                raise Unserved(decline.STRATEGY_METHODS)
             cache = handler.dual_cache
             if is_usage and (handler.test_flag or cache is not handler.router_cache):
-                raise _Unserved(decline.STRATEGY_METHODS)
-            seen = self._snapshot([handler.__dict__, cache.__dict__, cache.in_memory_cache.__dict__])
+                raise Unserved(decline.STRATEGY_METHODS)
+            seen = Snapshot([handler.__dict__, cache.__dict__, cache.in_memory_cache.__dict__])
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
             known = self._known[id(handler)] = (handler, _store(self._chooser.check_cache(cache)), seen)
@@ -230,7 +223,7 @@ cdef tuple _parts(deployment):
             and type((<dict>info).get("id")) is str
         ):
             return params, info
-    raise _Unserved(decline.DEPLOYMENT_TYPE)
+    raise Unserved(decline.DEPLOYMENT_TYPE)
 
 
 cdef object _first(str name, dict deployment, dict params, dict info):
@@ -245,7 +238,7 @@ cdef object _first(str name, dict deployment, dict params, dict info):
 
 cdef object _limit(value):
     if type(value) is not int and type(value) is not float:
-        raise _Unserved(decline.LIMITS_TYPE)
+        raise Unserved(decline.LIMITS_TYPE)
     return value
 
 
@@ -253,7 +246,7 @@ cdef dict _payload(kwargs):
     """Return what LiteLLM says of a finished call."""
     payload = (<dict>kwargs).get("standard_logging_object") if type(kwargs) is dict else None
     if type(payload) is not dict:
-        raise _Unserved(decline.RECORD_TYPE)
+        raise Unserved(decline.RECORD_TYPE)
     return <dict>payload
 
 
@@ -269,7 +262,7 @@ cdef tuple _told(dict payload, module):
         or not model
         or (type(tokens) is not int and type(tokens) is not float)
     ):
-        raise _Unserved(decline.RECORD_TYPE)
+        raise Unserved(decline.RECORD_TYPE)
     return f"{<str>model_id}:{<str>model}:tpm:{_minute(module)}", tokens
 
 
@@ -290,7 +283,7 @@ cdef object _counted(_Store store, str key, double now):
         store.memory._remove_key(key)
         return 0
     if type(value) is not int and type(value) is not float:
-        raise _Unserved(decline.CACHED_VALUE)
+        raise Unserved(decline.CACHED_VALUE)
     return value
 
 
@@ -306,7 +299,7 @@ cdef int _add(_Store store, str key, amount, ttl, most) except -1:
         now = store.clock()
         total = _counted(store, key, now) + amount
         if most is not None and total > most:
-            raise _Unserved(decline.DEPLOYMENT_AT_LIMIT)
+            raise Unserved(decline.DEPLOYMENT_AT_LIMIT)
         if len(store.entries) >= store.room:
             store.memory.set_cache(key, total, ttl=ttl)
             return 0

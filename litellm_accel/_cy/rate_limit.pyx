@@ -18,8 +18,6 @@ from cpython.unicode cimport PyUnicode_CheckExact, PyUnicode_Compare, PyUnicode_
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 
-from litellm_accel import quantities
-
 cdef extern from *:
     """
     #if defined(_WIN32)
@@ -38,11 +36,19 @@ cdef extern from *:
     const bint RATE_LIMIT_CLOCK
     long long rate_limit_now() nogil
 
-__all__ = ["Decision", "Scopes", "SlidingCounter", "SlidingLog", "TokenBucket", "permits", "take"]
+from litellm_accel.limit_numbers import (
+    LARGEST,
+    LARGEST_LOG,
+    bucket_units,
+    fraction,
+    nanoseconds,
+    permits,
+    window_grain,
+)
 
-cdef long long _SECOND = 1_000_000_000
-cdef long long _LARGEST = 1LL << 53  # of a limit: what a double, JavaScript and Redis count exactly
-cdef long long _LARGEST_LOG = 1LL << 30
+__all__ = ["Decision", "Scopes", "SlidingCounter", "SlidingLog", "TokenBucket", "leased", "take"]
+
+cdef long long _LARGEST = LARGEST
 cdef int _SWEPT = 2  # keys looked at in each check, so that more can leave than come
 cdef Py_ssize_t _DEMANDS = 64
 cdef double _NEVER = float("inf")
@@ -402,15 +408,11 @@ cdef class TokenBucket(_Limit):
         name: str = "",
         clock: object = time.monotonic_ns,
     ) -> None:
-        cdef long long permits = quantities.whole("burst", burst, _LARGEST)
-        self.rate = quantities.fraction("rate", rate)
-        self._set(permits, name or f"{self.rate}/second, burst {burst}", clock)
-        gain, permit = quantities.units(self.rate, _SECOND)
-        if burst * permit >= 1 << 61 or gain >= 1 << 61:
-            raise ValueError(f"burst {burst} is too large for rate {rate}, or rate too odd a fraction")
-        self._gain = gain
-        self._permit = permit
-        self._capacity = burst * permit
+        cdef long long most = permits("burst", burst, LARGEST)
+        self.rate = fraction("rate", rate)
+        self._set(most, name or f"{self.rate}/second, burst {burst}", clock)
+        self._gain, self._permit = bucket_units(self.rate, burst)
+        self._capacity = most * self._permit
         self._filled_after = 2 * self._capacity // self._gain + 1  # whatever the debt
 
     # first: when the bucket was filled last; second: units in it
@@ -463,9 +465,9 @@ cdef class SlidingLog(_Limit):
         name: str = "",
         clock: object = time.monotonic_ns,
     ) -> None:
-        cdef long long permits = quantities.whole("limit", limit, _LARGEST_LOG)
-        self.window = quantities.nanoseconds("seconds", seconds)
-        self._set(permits, name or f"{limit} in {seconds} s", clock)
+        cdef long long most = permits("limit", limit, LARGEST_LOG)
+        self.window = nanoseconds("seconds", seconds)
+        self._set(most, name or f"{limit} in {seconds} s", clock)
 
     # first: permits in the window; second: when the newest was taken
 
@@ -579,11 +581,10 @@ cdef class SlidingCounter(_Limit):
         name: str = "",
         clock: object = time.monotonic_ns,
     ) -> None:
-        cdef long long permits = quantities.whole("limit", limit, _LARGEST)
-        self.window = quantities.nanoseconds("seconds", seconds)
-        self._set(permits, name or f"{limit} in {seconds} s", clock)
-        # Shares of a window are counted in grains, so that a product with a counter fits into 63 bits.
-        self._grain = quantities.grain(self.window, permits, 1 << 61)
+        cdef long long most = permits("limit", limit, LARGEST)
+        self.window = nanoseconds("seconds", seconds)
+        self._set(most, name or f"{limit} in {seconds} s", clock)
+        self._grain = window_grain(self.window, most)
         self._grains = -_floor(-self.window, self._grain)
 
     # first: number of the window; second, third: permits in the one before, and in it
@@ -760,7 +761,7 @@ def take(demands: object) -> Decision:
     return asked.taken()
 
 
-def permits(count: object, remaining: object, limit: object, at: object) -> list:
+def leased(count: object, remaining: object, limit: object, at: object) -> list:
     """Return the decisions on ``count`` permits that were taken at once, the last one first; ``remaining`` are left."""
     cdef long long number, left = remaining
     return [_decision(True, left + number, 0.0, limit, at) for number in range(<long long>count)]

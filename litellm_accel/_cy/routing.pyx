@@ -25,9 +25,22 @@ from litellm_accel._cy.dict_writes cimport accel_class_dict, accel_dict_version,
 from litellm_accel._cy.gate cimport Gate
 from litellm_accel._cy.simd cimport highest
 
-from litellm_accel.fastpath import decline
+cdef frozenset UNSERVED_KEYS
+cdef tuple EMPTY_CONTAINERS, STEERING_KEYS, UNSERVED_METADATA, UNSERVED_UNLESS_NONE
 
-__all__ = ["Bindings", "Chooser", "Snapshot", "Unserved", "increment", "shuffled"]
+from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.decline import Unserved
+from litellm_accel.routing.known_names import (
+    EMPTY_CONTAINERS,
+    PATIENCE,
+    PAUSE,
+    STEERING_KEYS,
+    UNSERVED_KEYS,
+    UNSERVED_METADATA,
+    UNSERVED_UNLESS_NONE,
+)
+
+__all__ = ["Bindings", "Chooser", "Snapshot", "increment", "shuffled"]
 
 cdef extern from *:
     """
@@ -62,28 +75,8 @@ cdef long long EXACT = 1 << 52
 cdef frozenset NOTHING = frozenset()
 cdef list NO_SAMPLES = []
 
-# Keys of a request that change the choice in ways only stock knows.
-cdef frozenset UNSERVED_KEYS = frozenset({"_encrypted_content_affinity_pinned", "litellm_params"})
-# Keys by which retries and fallbacks leave out deployments; a choice takes them out of the request.
-cdef tuple STEERING_KEYS = ("_target_order", "_excluded_deployment_ids", "_retry_skipped_deployment_ids")
-# More matched names than this are forgotten: callers make them up.
-cdef Py_ssize_t MOST_NAMES = 1024
-# Nor are more deployments remembered that callers named by their id.
-cdef Py_ssize_t MOST_IDS = 64
-# How often, and for how many seconds each time, a choice waits for lists that are being changed.
-cdef int PATIENCE = 20
-cdef double PAUSE = 0.001
 # How many entries of a report are brought nearer before they are written.
 cdef Py_ssize_t AHEAD = 8
-# Metadata that stock's pre-routing hook takes out of a request, or reads back into it.
-cdef tuple UNSERVED_METADATA = (
-    "routing_decision", "_autorouter_baseline_route", "_session_deployment_affinity_ttl", "_consumed_request_tags",
-    "_client_output_ceiling",
-)
-
-
-class Unserved(Exception):
-    """The call is left to stock; the message is the reason."""
 
 
 class Changing(Unserved):
@@ -1033,67 +1026,6 @@ cdef Py_ssize_t usage_key(Group group, key, str minute) except -2:
     return 2 * place + (kind == "rpm")
 
 
-cdef class Roster:
-    """The model names of all deployments of a router, with those that teams have given, and who has which model."""
-
-    cdef list models
-    cdef list listed
-    cdef Snapshot seen
-    cdef frozenset names
-    cdef dict owners
-
-    def __cinit__(self, object reader, list models):
-        self.models = models
-        self.listed = list(models)
-        self.seen = Snapshot(reader.dicts(self.listed))
-        self.names = reader.names(self.listed)
-        self.owners = reader.owners(self.listed)
-
-    cdef bint changed(self, list models):
-        """Return whether the router lists other deployments now, or one of them has been edited."""
-        return models is not self.models or not same(self.listed, models) or self.seen.changed()
-
-
-cdef class Wildcards:
-    """Which deployments of a pattern router a model name matches, and the groups made of them."""
-
-    cdef object source
-    cdef dict table
-    cdef uint64_t table_version
-    cdef dict matches
-    cdef dict groups
-
-    def __cinit__(self, object source):
-        self.source = source
-        self.table = source.patterns
-        self.table_version = version(self.table)
-        self.matches = {}
-        self.groups = {}
-
-    cdef bint changed(self, source):
-        """Return whether the router has other patterns now, or too many names are remembered."""
-        if source is not self.source or source.patterns is not self.table or len(self.matches) > MOST_NAMES:
-            return True
-        return version(self.table) != self.table_version
-
-    cdef Group group(self, object reader, str asked, str name, str team, dict known):
-        """Return the group of the deployments whose pattern ``asked`` matches, called ``name``, or None."""
-        cdef Group group
-        if asked not in self.matches:
-            self.matches[asked] = reader.matched(self.table, asked)
-        models = self.matches[asked]
-        if models is None:
-            return None
-        if type(models) is not list:
-            raise Unserved(decline.PATTERN_TYPE)
-        group = self.groups.get(asked)
-        if group is None or group.changed(group.indices, models, known):
-            indices = list(range(len(models)))
-            group = Group(reader, None, team, indices, models, known, reader.rendered(self.source, asked), name)
-            self.groups[asked] = group
-        return group
-
-
 cdef class Index:
     """What is remembered of one router: its settings, its cooldowns and its model groups."""
 
@@ -1108,10 +1040,7 @@ cdef class Index:
     cdef Cooldowns cooldowns
     cdef object health
     cdef dict groups
-    cdef dict wildcards
-    cdef dict specific
-    cdef dict identified
-    cdef Roster roster
+    cdef object listings
     cdef tuple disagreeing
 
     def __cinit__(self, object reader, object router):
@@ -1119,9 +1048,7 @@ cdef class Index:
         self.cooldowns = Cooldowns()
         self.health = reader.health()
         self.groups = {}
-        self.wildcards = {}
-        self.specific = {}
-        self.identified = {}
+        self.listings = reader.listings()
 
     cdef object judge(self, object reader, router, dict state):
         """Read the router's settings; ``parts`` are its caches and selector, ``sizes`` how many attributes each has."""
@@ -1150,44 +1077,29 @@ cdef class Index:
             self.groups[key] = group
         return group
 
-    cdef Roster listing(self, object reader, list model_list):
-        """Return what is known of all deployments."""
-        if self.roster is None or self.roster.changed(model_list):
-            self.roster = Roster(reader, model_list)
-            self.specific.clear()
-        return self.roster
-
     cdef Group having(self, object reader, str model, list model_list, dict known):
         """Return the deployments whose own model is ``model``."""
-        cdef list indices = self.listing(reader, model_list).owners.get(model)
-        cdef Group group = self.specific.get(model)
+        roster = self.listings.roster(model_list)
+        cdef list indices = roster.owners.get(model)
+        cdef Group group = roster.groups.get(model)
         if indices is None:
             raise Unserved(decline.NO_DEPLOYMENT_OF_MODEL)
         if group is None or group.changed(indices, model_list, known):
-            group = self.specific[model] = Group(reader, None, None, indices, model_list, known, None, model)
+            group = roster.groups[model] = Group(reader, None, None, indices, model_list, known, None, model)
         return group
-
-    cdef object deployment(self, object reader, router, str id, list model_list, dict known):
-        """Return a new copy of the deployment called ``id``, as ``Router.get_deployment`` parses it."""
-        (listed,) = at(model_list, [known[id]])
-        held = self.identified.get(id)
-        if held is None or held[0] is not listed or held[1].changed():
-            if len(self.identified) >= MOST_IDS:
-                self.identified.clear()
-            held = self.identified[id] = reader.identified(router, id, listed)
-        return reader.copied(held[2])
 
     cdef Group wildcard(self, object reader, source, str name, str team, dict known):
         """Return the group of the first pattern of ``source`` that matches, or None."""
-        cdef Wildcards wildcards
         cdef Group group
-        if type(source) is not reader.pattern_type or not source.__dict__.keys() <= {"patterns", "_pattern_utils"}:
-            raise Unserved(decline.ROUTER_PART_CLASS)
-        wildcards = self.wildcards.get(team)
-        if wildcards is None or wildcards.changed(source):
-            wildcards = self.wildcards[team] = Wildcards(source)
-        group = wildcards.group(reader, name, name, team, known)
-        return wildcards.group(reader, reader.qualified(name), name, team, known) if group is None else group
+        matched = self.listings.matching(source, team, name)
+        if matched is None:
+            return None
+        group = matched.groups.get(name)
+        if group is None or group.changed(group.indices, matched.models, known):
+            indices = list(range(len(matched.models)))
+            rendered = reader.rendered(source, matched.asked)
+            group = matched.groups[name] = Group(reader, None, team, indices, matched.models, known, rendered, name)
+        return group
 
 
 cdef class Chooser:
@@ -1205,7 +1117,6 @@ cdef class Chooser:
     cdef frozenset cache_fields
     cdef frozenset memory_fields
     cdef object callback_type
-    cdef object compaction_type
     cdef object no_filter
     cdef Bindings code
     cdef dict litellm
@@ -1224,7 +1135,6 @@ cdef class Chooser:
         self.cache_fields = reader.cache_fields
         self.memory_fields = reader.memory_fields
         self.callback_type = reader.callback_type
-        self.compaction_type = reader.compaction_type
         self.no_filter = reader.no_filter
         self.code = Bindings(reader.code)
         self.litellm = reader.litellm
@@ -1380,7 +1290,7 @@ cdef class Chooser:
                 raise Unserved(decline.SPECIFIC_LIKE_GROUP)
             group = index.having(self.reader, name, state["model_list"], known)
         elif name not in state["model_names"] and name in known:
-            return index.deployment(self.reader, router, name, state["model_list"], known)
+            return index.listings.deployment(router, name, at(state["model_list"], [known[name]])[0])
         else:
             name = self.group_name(state, model)
             group = self.find(index, state, name, team, caller, known)
@@ -1454,7 +1364,7 @@ cdef class Chooser:
         if name in table or state["default_deployment"] is not None:
             raise Unserved(decline.UNKNOWN_GROUP)
         if team is not None:
-            names = index.listing(self.reader, model_list).names
+            names = index.listings.roster(model_list).names
             if name in names or (team, name) in names:
                 raise Unserved(decline.TEAM_DEPLOYMENTS)
         elif caller is not None and any(
@@ -1491,17 +1401,9 @@ cdef class Chooser:
 
     cdef object check_router(self, dict state):
         """Raise ``Unserved`` where one of the router's own containers asks for more than a plain choice."""
-        if state["routing_plugins"]:
-            raise Unserved(decline.ROUTING_PLUGINS)
-        if (
-            state["auto_routers"]
-            or state["complexity_routers"]
-            or state["adaptive_routers"]
-            or state["quality_routers"]
-        ):
-            raise Unserved(decline.ROUTING_PRE_STRATEGIES)
-        if state["routing_groups"] or state["_model_to_group"]:
-            raise Unserved(decline.ROUTING_GROUPS)
+        for name, reason in EMPTY_CONTAINERS:
+            if state[name]:
+                raise Unserved(reason)
 
     cdef object group_name(self, dict state, str model):
         """Return the model group that ``model`` names, through the router's aliases."""
@@ -1536,7 +1438,7 @@ cdef class Chooser:
                 raise Unserved(decline.REQUEST_TYPE)
             if key in UNSERVED_KEYS:
                 raise Unserved(decline.REQUEST_STEERS.of(key))
-        for key in ("routing_strategy", "_router_weights"):
+        for key in UNSERVED_UNLESS_NONE:
             if arguments.get(key) is not None:
                 raise Unserved(decline.REQUEST_STEERS.of(key))
         team = caller = None
@@ -1562,27 +1464,11 @@ cdef class Chooser:
         if asynchronous:
             tools = arguments.get("tools")
             if tools:
-                web_search = self.searches_web(tools)
+                web_search = self.reader.searches_web(tools)
             compaction = arguments.get("_context_compaction_state")
-            if compaction is not None and isinstance(compaction, self.compaction_type):
-                self.disarm(compaction)
+            if compaction is not None:
+                self.reader.disarm(compaction)
         return team, caller, web_search
-
-    cdef object disarm(self, compaction):
-        """Take back what an earlier routing of the request set up, as stock's pre-routing hook does."""
-        compaction.config = None
-        compaction.candidates = ()
-        compaction.parent_model = None
-
-    cdef bint searches_web(self, tools) except -1:
-        if type(tools) is not list:
-            raise Unserved(decline.TOOLS_TYPE)
-        for tool in tools:
-            if type(tool) is not dict:
-                raise Unserved(decline.TOOLS_TYPE)
-            if (<dict>tool).get("type") in ("web_search", "web_search_preview"):
-                return True
-        return False
 
     cdef object check_callbacks(self):
         """Raise ``Unserved`` where a callback filters deployments."""

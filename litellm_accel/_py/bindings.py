@@ -1,21 +1,23 @@
 """Learning cheaply that names in other modules are still bound to what they were.
 
-Compiled, CPython itself tells whether a dict was written to at all, and only then are names compared; the pure twin
-compares at every look.
+CPython itself tells whether a dict was written to at all, and only then are names compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from operator import is_not, itemgetter
 from types import ModuleType
 from typing import Any
 
+from litellm_accel._py.watch import HAS_TAGS, dict_of, tag_of
+
 __all__ = ["Bindings"]
 
 
-def _namespace(owner: ModuleType | type | dict[Any, Any]) -> Mapping[Any, Any]:
-    return owner if isinstance(owner, dict) else owner.__dict__
+def _namespace(owner: ModuleType | type | dict[Any, Any]) -> dict[Any, Any]:
+    held: dict[Any, Any] = owner if isinstance(owner, dict) else dict_of(owner.__dict__)
+    return held
 
 
 class Bindings:
@@ -25,15 +27,17 @@ class Bindings:
     ``None``. Where ``names`` is ``None`` the whole content counts, compared by equality. At most 24 points.
     """
 
-    __slots__ = ("_bound", "_missing", "_whole")
+    __slots__ = ("_bound", "_missing", "_tags", "_versions", "_whole")
 
     def __init__(self, points: Iterable[tuple[Any, tuple[Any, ...] | None]]) -> None:
         points = [(_namespace(owner), names) for owner, names in points]
         if len(points) > 24:
             raise ValueError(f"at most 24 points can be watched, got {len(points)}")
-        self._missing: list[tuple[Mapping[Any, Any], Any]] = []
-        self._bound: list[tuple[Any, Mapping[Any, Any], tuple[Any, ...]]] = []
-        self._whole: list[tuple[Mapping[Any, Any], dict[Any, Any]]] = []
+        self._tags = [tag_of(namespace) for namespace, _ in points] if HAS_TAGS else []
+        self._versions = b"".join(self._tags)
+        self._missing: list[tuple[dict[Any, Any], Any]] = []
+        self._bound: list[tuple[Any, dict[Any, Any], tuple[Any, ...]]] = []
+        self._whole: list[tuple[dict[Any, Any], dict[Any, Any]]] = []
         for namespace, names in points:
             if names is None:
                 self._whole.append((namespace, dict(namespace)))
@@ -46,6 +50,15 @@ class Bindings:
 
     def changed(self) -> bool:
         """Return whether any of the names is now bound to another object, or a whole content differs."""
+        versions = b"".join(self._tags)  # before the names are looked at: what is written meanwhile shows later
+        if HAS_TAGS and versions == self._versions:
+            return False
+        if self._differs():
+            return True
+        self._versions = versions
+        return False
+
+    def _differs(self) -> bool:
         try:
             for read, namespace, held in self._bound:
                 if any(map(is_not, read(namespace), held)):  # a wrapper may say that it equals what it wraps

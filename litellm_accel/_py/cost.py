@@ -13,7 +13,7 @@ from typing import Any
 from litellm_accel._py.bindings import Bindings
 from litellm_accel._py.gate import Gate
 from litellm_accel.fastpath import decline
-from litellm_accel.fastpath.decline import Why
+from litellm_accel.fastpath.decline import Unserved, Why
 from litellm_accel.fastpath.known_names import PRICED_COMPLETION, PRICED_TOKENS
 
 __all__ = ["CostCalculator", "Plan", "Prices", "Tariff"]
@@ -22,15 +22,6 @@ _DEBUG = 10
 _MAX_PLANS = 4096
 _MAX_TOKENS = 1 << 50
 _ABSENT = "\0"
-
-
-class _Unserved(Exception):
-    """This call is left to stock: for what reason, and of which kind it is if no call of its kind was priced yet."""
-
-    def __init__(self, reason: Why, kind: Any = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.kind = kind
 
 
 class _Counts:
@@ -167,15 +158,15 @@ def _hidden_params(model: Any) -> Any:
 
 def _count(value: object) -> int:
     if type(value) is not int or not 0 <= value < _MAX_TOKENS:
-        raise _Unserved(decline.USAGE_UNUSUAL)
+        raise Unserved(decline.USAGE_UNUSUAL)
     return value
 
 
 def _read_usage(usage: Any, types: tuple[type, type, type, type]) -> _Counts:
-    """Return the numbers of a LiteLLM ``Usage``. Raises ``_Unserved`` for anything that could be priced otherwise."""
+    """Return the numbers of a LiteLLM ``Usage``. Raises ``Unserved`` for anything that could be priced otherwise."""
     usage_type, prompt_type, completion_type, written_type = types
     if type(usage) is not usage_type:
-        raise _Unserved(decline.USAGE_UNUSUAL)
+        raise Unserved(decline.USAGE_UNUSUAL)
     counts = _Counts()
     for name, value in usage.__dict__.items():
         if name == "prompt_tokens":
@@ -189,10 +180,10 @@ def _read_usage(usage: Any, types: tuple[type, type, type, type]) -> _Counts:
         elif name == "completion_tokens_details" and type(value) is completion_type:
             _read_completion_details(counts, value)
         else:
-            raise _Unserved(decline.USAGE_UNUSUAL)
+            raise Unserved(decline.USAGE_UNUSUAL)
     for name, value in _extra(usage).items():
         if value is not None and name not in _MIRRORED:
-            raise _Unserved(decline.USAGE_UNUSUAL)
+            raise Unserved(decline.USAGE_UNUSUAL)
     return counts
 
 
@@ -244,12 +235,12 @@ def _read_prompt_details(counts: _Counts, details: Any, written_type: type) -> N
         elif name in _OTHER_UNITS and value == 0:
             continue
         else:
-            raise _Unserved(decline.USAGE_UNUSUAL)
+            raise Unserved(decline.USAGE_UNUSUAL)
     if _extra(details):
-        raise _Unserved(decline.USAGE_UNUSUAL)
+        raise Unserved(decline.USAGE_UNUSUAL)
     counts.written = counts.written or created
     if counts.has_written_details and counts.written > counts.written_5m + counts.written_1h:
-        raise _Unserved(decline.USAGE_UNUSUAL)  # releases differ in what writes of no known lifetime cost
+        raise Unserved(decline.USAGE_UNUSUAL)  # releases differ in what writes of no known lifetime cost
 
 
 _OTHER_UNITS = frozenset(
@@ -272,7 +263,7 @@ def _read_written_details(counts: _Counts, details: Any) -> None:
         elif name == "ephemeral_1h_input_tokens":
             counts.written_1h = 0 if value is None else _count(value)
         elif value is not None:
-            raise _Unserved(decline.USAGE_UNUSUAL)
+            raise Unserved(decline.USAGE_UNUSUAL)
 
 
 def _read_completion_details(counts: _Counts, details: Any) -> None:
@@ -291,9 +282,9 @@ def _read_completion_details(counts: _Counts, details: Any) -> None:
         elif name == "video_tokens" and value == 0:
             continue
         else:
-            raise _Unserved(decline.USAGE_UNUSUAL)
+            raise Unserved(decline.USAGE_UNUSUAL)
     if _extra(details):
-        raise _Unserved(decline.USAGE_UNUSUAL)
+        raise Unserved(decline.USAGE_UNUSUAL)
 
 
 class Plan:
@@ -375,7 +366,7 @@ class CostCalculator:
         """Return what prompt and completion of a usage cost by ``tariff``; None for a usage that is left to stock."""
         try:
             return tariff._cost(_read_usage(usage, self._usage_types))
-        except _Unserved:
+        except Unserved:
             return None
 
     def completion_cost(
@@ -409,24 +400,24 @@ class CostCalculator:
         try:
             prices = self._admit()
             if type(completion_response) is not self._response_type:
-                raise _Unserved(decline.NO_CHAT_COMPLETION)
+                raise Unserved(decline.NO_CHAT_COMPLETION)
             if litellm_logging_obj is not None:
-                raise _Unserved(decline.COST_LOGGING_OBJECT)
+                raise Unserved(decline.COST_LOGGING_OBJECT)
             if custom_cost_per_token is not None or custom_cost_per_second is not None or custom_pricing:
-                raise _Unserved(decline.CUSTOM_PRICING)
+                raise Unserved(decline.CUSTOM_PRICING)
             if standard_built_in_tools_params:
-                raise _Unserved(decline.UNUSUAL_ARGUMENT.of("standard_built_in_tools_params"))
+                raise Unserved(decline.UNUSUAL_ARGUMENT.of("standard_built_in_tools_params"))
             if messages:
-                raise _Unserved(decline.UNUSUAL_ARGUMENT.of("messages"))
+                raise Unserved(decline.UNUSUAL_ARGUMENT.of("messages"))
             extra = _extra(completion_response)
             self._require_no_annotations(completion_response)
             hidden = _hidden_params(completion_response)
             if type(hidden) is not dict or hidden.get("provider_specific_fields"):
-                raise _Unserved(decline.HIDDEN_PARAMS_UNUSUAL)
+                raise Unserved(decline.HIDDEN_PARAMS_UNUSUAL)
             requested_tier = None
             if optional_params is not None:
                 if type(optional_params) is not dict or "model_id" in optional_params:
-                    raise _Unserved(decline.UNUSUAL_ARGUMENT.of("optional_params"))
+                    raise Unserved(decline.UNUSUAL_ARGUMENT.of("optional_params"))
                 requested_tier = optional_params.get("service_tier")
             key = (
                 model,
@@ -469,7 +460,7 @@ class CostCalculator:
                 )
             prompt_cost, completion_cost = plan.tariff._cost(_read_usage(extra.get("usage"), self._usage_types))
             return prompt_cost + completion_cost
-        except _Unserved as unserved:
+        except Unserved as unserved:
             return self._decline("completion_cost", unserved)
 
     def cost_per_token(
@@ -503,11 +494,11 @@ class CostCalculator:
         try:
             prices = self._admit()
             if custom_cost_per_token is not None or custom_cost_per_second is not None:
-                raise _Unserved(decline.CUSTOM_PRICING)
+                raise Unserved(decline.CUSTOM_PRICING)
             if bedrock_model_info is not None:
-                raise _Unserved(decline.UNUSUAL_ARGUMENT.of("bedrock_model_info"))
+                raise Unserved(decline.UNUSUAL_ARGUMENT.of("bedrock_model_info"))
             if prompt_characters is not None or completion_characters is not None:
-                raise _Unserved(decline.UNUSUAL_ARGUMENT.of("prompt_characters"))
+                raise Unserved(decline.UNUSUAL_ARGUMENT.of("prompt_characters"))
             key = (
                 model,
                 custom_llm_provider,
@@ -547,7 +538,7 @@ class CostCalculator:
                 counts.has_prompt_details = True
                 counts.written = _count(cache_creation_input_tokens)
             return plan.tariff._cost(counts)
-        except _Unserved as unserved:
+        except Unserved as unserved:
             return self._decline("cost_per_token", unserved)
 
     def priced(self, function: str) -> None:
@@ -562,61 +553,62 @@ class CostCalculator:
                 self._prices.seen.clear()
             self._prices.seen.add(kind)
 
-    def _decline(self, function: str, unserved: _Unserved) -> object:
-        setattr(self._declined, function, unserved.kind)
-        return self._gate.decline(unserved.reason)
+    def _decline(self, function: str, unserved: Unserved) -> object:
+        reason, *kinds = unserved.args
+        setattr(self._declined, function, kinds[0] if kinds else None)
+        return self._gate.decline(reason)
 
     def _admit(self) -> Prices:
-        """Return what prices depend on now. Raises ``_Unserved``."""
+        """Return what prices depend on now. Raises ``Unserved``."""
         prices = self._prices
         if prices.bindings.changed():
             prices = self._prices = self._read()
         if prices.refusal is not None:
-            raise _Unserved(prices.refusal)
+            raise Unserved(prices.refusal)
         if prices.debugging(_DEBUG):
-            raise _Unserved(decline.LOGGING.of("LiteLLM", "DEBUG"))
+            raise Unserved(decline.LOGGING.of("LiteLLM", "DEBUG"))
         for adjustment in prices.adjustments:
             if adjustment:
-                raise _Unserved(decline.DISCOUNT_OR_MARGIN)
+                raise Unserved(decline.DISCOUNT_OR_MARGIN)
         return prices
 
     def _plan(self, prices: Prices, names: tuple[str, ...], key: tuple[Any, ...], call_type: Any) -> Plan | None:
         """Return the plan of a kind of call, whose ``key`` has these ``names``, or None if it is to be made.
 
-        Raises ``_Unserved``.
+        Raises ``Unserved``.
         """
         for part in key:
             if part is not None and type(part) is not str:
-                raise _Unserved(decline.UNUSUAL_ARGUMENT.of(_not_a_text(names, key)))
+                raise Unserved(decline.UNUSUAL_ARGUMENT.of(_not_a_text(names, key)))
         if call_type is not None and call_type not in _CALL_TYPES:
-            raise _Unserved(decline.OTHER_CALL_TYPE)
+            raise Unserved(decline.OTHER_CALL_TYPE)
         plan = prices.plans.get(key)
         if type(plan) is Plan:
             if not plan.outdated():
                 return plan
             prices.plans.pop(key, None)
         elif plan is not None:
-            raise _Unserved(plan)
+            raise Unserved(plan)
         if key not in prices.seen:
-            raise _Unserved(decline.FIRST_PRICED, key)
+            raise Unserved(decline.FIRST_PRICED, key)
         return None
 
     def _make_plan(self, prices: Prices, key: tuple[Any, ...], function: str, arguments: dict[str, Any]) -> Plan:
-        """Return a new plan for a kind of call that stock has priced. Raises ``_Unserved``."""
+        """Return a new plan for a kind of call that stock has priced. Raises ``Unserved``."""
         if len(prices.plans) >= _MAX_PLANS:
             prices.plans.clear()
         plan = self._prepare(function, arguments)
         prices.plans[key] = plan
         if isinstance(plan, Why):
-            raise _Unserved(plan)
+            raise Unserved(plan)
         return plan
 
     def _require_no_annotations(self, response: Any) -> None:
-        """Raise ``_Unserved`` if a message has annotations: searches are billed by them."""
+        """Raise ``Unserved`` if a message has annotations: searches are billed by them."""
         choices = response.__dict__.get("choices")
         if type(choices) is not list:
-            raise _Unserved(decline.CHOICES_UNUSUAL)
+            raise Unserved(decline.CHOICES_UNUSUAL)
         for choice in choices:
             message = choice.__dict__.get("message") if type(choice) is self._choice_type else None
             if type(message) is not self._message_type or message.__dict__.get("annotations"):
-                raise _Unserved(decline.CHOICES_UNUSUAL)
+                raise Unserved(decline.CHOICES_UNUSUAL)

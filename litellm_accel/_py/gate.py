@@ -468,12 +468,8 @@ def _at(held: Any, path: tuple[str, ...]) -> Any:
     return held
 
 
-class PureCall:
-    """Calls ``fast``; runs ``stock`` where the gate is off, or ``fast`` declines or fails.
-
-    ``fast`` has no side effects, so stock may run after it: errors the caller made are raised by stock in its own
-    words. An exception of ``fast`` is an internal fault only if stock then succeeds.
-    """
+class _Call:
+    """Calls ``fast``, else ``stock``; what ``beside`` computes in a shadow is told what stock gives."""
 
     __slots__ = ("beside", "fast", "gate", "stock")
 
@@ -488,6 +484,38 @@ class PureCall:
         self.fast = fast
         self.stock = stock
         self.beside = beside
+
+    def _watched(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        gate = self.gate
+        admitted = gate.admits(args, kwargs)
+        if admitted == _NO:
+            gate.bypassed += 1
+            shadow = gate.shadow
+            ticket = None if shadow is None or self.beside is None else shadow.begin(self.beside, args, kwargs)
+            return self._passed_by(ticket, args, kwargs)
+        if admitted == _YES:
+            return self._admitted(args, kwargs)
+        try:
+            return self._admitted(args, kwargs)
+        finally:
+            gate.end_trial()
+
+    def _passed_by(self, ticket: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run stock for a call that the share leaves to it, and tell ``ticket`` the result, if there is one."""
+        raise NotImplementedError
+
+    def _admitted(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        raise NotImplementedError
+
+
+class PureCall(_Call):
+    """Calls ``fast``; runs ``stock`` where the gate is off, or ``fast`` declines or fails.
+
+    ``fast`` has no side effects, so stock may run after it: errors the caller made are raised by stock in its own
+    words. An exception of ``fast`` is an internal fault only if stock then succeeds.
+    """
+
+    __slots__ = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         gate = self.gate
@@ -504,23 +532,11 @@ class PureCall:
         gate.served += 1
         return result
 
-    def _watched(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        gate = self.gate
-        admitted = gate.admits(args, kwargs)
-        if admitted == _NO:
-            gate.bypassed += 1
-            shadow = gate.shadow
-            ticket = None if shadow is None or self.beside is None else shadow.begin(self.beside, args, kwargs)
-            result = self._left(_BYPASSED, None, args, kwargs)
-            if ticket is not None:
-                ticket.finish(result)
-            return result
-        if admitted == _YES:
-            return self._admitted(args, kwargs)
-        try:
-            return self._admitted(args, kwargs)
-        finally:
-            gate.end_trial()
+    def _passed_by(self, ticket: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = self._left(_BYPASSED, None, args, kwargs)
+        if ticket is not None:
+            ticket.finish(result)
+        return result
 
     def _admitted(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         gate = self.gate
@@ -645,27 +661,15 @@ class Followed(Passing):
                 return
 
 
-class AsyncCall:
+class AsyncCall(_Call):
     """Calls ``fast`` in place of the coroutine function ``stock``: gives an awaitable of its result.
 
     Stock's coroutine runs where the gate is off, or ``fast`` declines or fails.
     """
 
-    __slots__ = ("beside", "fast", "gate", "stock")
+    __slots__ = ()
 
-    def __init__(
-        self,
-        gate: Gate,
-        fast: Callable[..., Any],
-        stock: Callable[..., Awaitable[Any]],
-        beside: Callable[..., Any] | None = None,
-    ) -> None:
-        self.gate = gate
-        self.fast = fast
-        self.stock = stock
-        self.beside = beside
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Awaitable[Any]:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         gate = self.gate
         if gate._state != _PLAIN:
             return self.stock(*args, **kwargs) if gate._state == _OFF else self._watched(args, kwargs)
@@ -678,20 +682,8 @@ class AsyncCall:
         gate.served += 1
         return Ready(result)
 
-    def _watched(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
-        gate = self.gate
-        admitted = gate.admits(args, kwargs)
-        if admitted == _NO:
-            gate.bypassed += 1
-            shadow = gate.shadow
-            ticket = None if shadow is None or self.beside is None else shadow.begin(self.beside, args, kwargs)
-            return Followed(gate, self.stock(*args, **kwargs), _BYPASSED, False, ticket)
-        if admitted == _YES:
-            return self._admitted(args, kwargs)
-        try:
-            return self._admitted(args, kwargs)
-        finally:
-            gate.end_trial()
+    def _passed_by(self, ticket: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return Followed(self.gate, self.stock(*args, **kwargs), _BYPASSED, False, ticket)
 
     def _admitted(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
         gate = self.gate
@@ -740,14 +732,23 @@ class Door:
     def _watched(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         gate = self.gate
         outer = _passing.get()
-        if outer is not None and outer.gate is gate and outer.live:
-            return _inner(self, outer)(*args, **kwargs)
-        admitted = _YES if self.stock is None else gate.admits(args, kwargs)
         call: Any = self.method
-        passing = Passing(gate, _LEFT, admitted == _TRIAL)
+        if outer is not None and outer.gate is gate and outer.live:  # called by stock, in a call that has a side
+            if outer.side == _BYPASSED and self.stock is not None:
+                call = self.stock
+            return call(*args, **kwargs)
+        side, admitted = _LEFT, _YES if self.stock is None else gate.admits(args, kwargs)
         if admitted == _NO:
             gate.bypassed += 1
-            passing.side, call = _BYPASSED, self.stock
+            side, call = _BYPASSED, self.stock
+        return self._timed(call, side, admitted == _TRIAL, args, kwargs)
+
+    def _timed(
+        self, call: Callable[..., Any], side: int, trial: bool, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Run ``call``, which is on ``side`` unless it tells otherwise, and note how long it takes."""
+        gate = self.gate
+        passing = Passing(gate, side, trial)
         self._calls += 1
         cpu = time.thread_time_ns() if self._calls % _CPU_SAMPLE == 0 else -1
         token = _passing.set(passing)
@@ -768,34 +769,12 @@ class Door:
         return result
 
 
-class AsyncDoor:
+class AsyncDoor(Door):
     """As ``Door``, for coroutine functions."""
 
-    __slots__ = ("gate", "method", "stock")
+    __slots__ = ()
 
-    def __init__(self, gate: Gate, method: Callable[..., Any], stock: Callable[..., Any] | None = None) -> None:
-        self.gate = gate
-        self.method = method
-        self.stock = stock
-
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        if self.gate._state != _WATCHED:
-            return self.method(*args, **kwargs)
-        return self._watched(args, kwargs)
-
-    def _watched(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        gate = self.gate
-        outer = _passing.get()
-        if outer is not None and outer.gate is gate and outer.live:
-            return _inner(self, outer)(*args, **kwargs)
-        admitted = _YES if self.stock is None else gate.admits(args, kwargs)
-        if admitted == _NO:
-            gate.bypassed += 1
-            stock: Any = self.stock
-            return Followed(gate, stock(*args, **kwargs), _BYPASSED)
-        return Followed(gate, self.method(*args, **kwargs), _LEFT, admitted == _TRIAL)
-
-
-def _inner(door: Door | AsyncDoor, outer: Passing) -> Any:
-    """Return what takes a call that stock makes in the course of one by a door of the same gate: it is on its side."""
-    return door.stock if outer.side == _BYPASSED and door.stock is not None else door.method
+    def _timed(
+        self, call: Callable[..., Any], side: int, trial: bool, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        return Followed(self.gate, call(*args, **kwargs), side, trial)

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.decline import Unserved
 
 if TYPE_CHECKING:
     from litellm_accel._py.gate import Gate
@@ -35,10 +36,6 @@ _USAGE_FIELDS = frozenset(
 )
 
 
-class _Unserved(Exception):
-    """Why this is stock's to do. Nothing has been written."""
-
-
 class LimitChecks:
     """Checks and counts as LiteLLM's loggers do, or declines.
 
@@ -46,19 +43,17 @@ class LimitChecks:
     ``models`` and ``usages`` are LiteLLM's modules of the two loggers.
     """
 
-    __slots__ = ("_chooser", "_gate", "_models", "_reserved", "_unserved", "_usages")
+    __slots__ = ("_chooser", "_gate", "_models", "_reserved", "_usages")
 
     def __init__(
         self,
         gate: Gate,
         chooser: Chooser,
-        routing: ModuleType,
         models: ModuleType,
         usages: ModuleType,
     ) -> None:
         self._gate = gate
         self._chooser = chooser
-        self._unserved: type[Exception] = routing.Unserved
         self._models = models
         self._usages = usages
         self._reserved: str = models.ITPM_RESERVED_KEY
@@ -67,20 +62,20 @@ class LimitChecks:
         """Count a call as ``ModelRateLimitingCheck.pre_call_check`` does, or return ``DECLINED``."""
         try:
             return self._model_check(handler, deployment)
-        except (_Unserved, self._unserved) as reason:
+        except Unserved as reason:
             return self._gate.decline(reason.args[0])
 
     def _model_check(self, handler: Any, deployment: Any) -> Any:
         memory = self._memory(handler, False)
         params, info = _parts(deployment)
         if _first("itpm", deployment, params, info) is not None or _first("otpm", deployment, params, info) is not None:
-            raise _Unserved(decline.IO_TOKEN_LIMITS)
+            raise Unserved(decline.IO_TOKEN_LIMITS)
         tpm, rpm = _first("tpm", deployment, params, info), _first("rpm", deployment, params, info)
         if tpm is None and rpm is None:
             return deployment
         counter, minute = f"{info['id']}:{params['model']}", _minute(self._models)
         if tpm is not None and _counted(memory, f"{counter}:tpm:{minute}", memory._clock()) >= _limit(tpm):
-            raise _Unserved(decline.DEPLOYMENT_AT_LIMIT)
+            raise Unserved(decline.DEPLOYMENT_AT_LIMIT)
         if rpm is not None:
             _add(memory, f"{counter}:rpm:{minute}", 1, self._models.RoutingArgs.ttl, _limit(rpm))
         return deployment
@@ -94,11 +89,11 @@ class LimitChecks:
             payload = _payload(kwargs)
             for metadata in (payload.get("metadata"), kwargs.get("metadata")):
                 if metadata is not None and (type(metadata) is not dict or self._reserved in metadata):
-                    raise _Unserved(decline.IO_TOKEN_LIMITS)
+                    raise Unserved(decline.IO_TOKEN_LIMITS)
             key, tokens = _told(payload, self._models)
             if tokens:
                 _add(memory, key, tokens, self._models.RoutingArgs.ttl, None)
-        except (_Unserved, self._unserved) as reason:
+        except Unserved as reason:
             return self._gate.decline(reason.args[0])
         return None
 
@@ -106,7 +101,7 @@ class LimitChecks:
         """Count a call as ``LowestTPMLoggingHandler_v2.pre_call_check`` does, or return ``DECLINED``."""
         try:
             self._usage_check(handler, deployment)
-        except (_Unserved, self._unserved) as reason:
+        except Unserved as reason:
             return self._gate.decline(reason.args[0])
         return deployment
 
@@ -114,7 +109,7 @@ class LimitChecks:
         """Count a call as ``LowestTPMLoggingHandler_v2.async_pre_call_check`` does, or return ``DECLINED``."""
         try:
             key, ttl = self._usage_check(handler, deployment)
-        except (_Unserved, self._unserved) as reason:
+        except Unserved as reason:
             return self._gate.decline(reason.args[0])
         handler.redis_increment_operation_queue.append({"key": key, "increment_value": 1, "ttl": ttl})
         handler.in_memory_keys_to_update.add(key)
@@ -150,12 +145,12 @@ class LimitChecks:
             memory = self._memory(handler, True)
             payload = _payload(kwargs)
             if type(payload.get("model_group")) is not str:
-                raise _Unserved(decline.RECORD_TYPE)
+                raise Unserved(decline.RECORD_TYPE)
             key, tokens = _told(payload, self._usages)
             call_type = kwargs.get("call_type")
             if call_type == "acompletion" or not self._usages.is_batch_retrieve_call_type(call_type):
                 _add(memory, key, tokens, None if is_async else handler.routing_args.ttl, None)
-        except (_Unserved, self._unserved) as reason:
+        except Unserved as reason:
             return self._gate.decline(reason.args[0])
         return None
 
@@ -163,14 +158,14 @@ class LimitChecks:
         """Forget what is remembered of loggers."""
 
     def _memory(self, handler: Any, is_usage: bool) -> Any:
-        """Return the memory in which a logger counts. Raises what the chooser raises, or ``_Unserved``."""
+        """Return the memory in which a logger counts. Raises what the chooser raises, or ``Unserved``."""
         kind = self._usages.LowestTPMLoggingHandler_v2 if is_usage else self._models.ModelRateLimitingCheck
         fields = _USAGE_FIELDS if is_usage else _MODEL_FIELDS
         if type(handler) is not kind or not handler.__dict__.keys() <= fields:
-            raise _Unserved(decline.STRATEGY_METHODS)
+            raise Unserved(decline.STRATEGY_METHODS)
         cache = handler.dual_cache
         if is_usage and (handler.test_flag or cache is not handler.router_cache):
-            raise _Unserved(decline.STRATEGY_METHODS)
+            raise Unserved(decline.STRATEGY_METHODS)
         return self._chooser.check_cache(cache)
 
 
@@ -182,7 +177,7 @@ def _parts(deployment: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         is_whole = type(params) is dict and type(info) is dict
         if is_whole and type(params.get("model")) is str and type(info.get("id")) is str:
             return params, info
-    raise _Unserved(decline.DEPLOYMENT_TYPE)
+    raise Unserved(decline.DEPLOYMENT_TYPE)
 
 
 def _first(name: str, deployment: dict[str, Any], params: dict[str, Any], info: dict[str, Any]) -> Any:
@@ -197,7 +192,7 @@ def _first(name: str, deployment: dict[str, Any], params: dict[str, Any], info: 
 
 def _limit(value: Any) -> float:
     if type(value) is not int and type(value) is not float:
-        raise _Unserved(decline.LIMITS_TYPE)
+        raise Unserved(decline.LIMITS_TYPE)
     return value
 
 
@@ -205,7 +200,7 @@ def _payload(kwargs: Any) -> dict[str, Any]:
     """Return what LiteLLM says of a finished call."""
     payload = kwargs.get("standard_logging_object") if type(kwargs) is dict else None
     if type(payload) is not dict:
-        raise _Unserved(decline.RECORD_TYPE)
+        raise Unserved(decline.RECORD_TYPE)
     return payload
 
 
@@ -216,7 +211,7 @@ def _told(payload: dict[str, Any], module: ModuleType) -> tuple[str, float]:
     model_id = payload.get("model_id")
     tokens: Any = payload.get("total_tokens")
     if type(model_id) is not str or type(model) is not str or not model or type(tokens) not in (int, float):
-        raise _Unserved(decline.RECORD_TYPE)
+        raise Unserved(decline.RECORD_TYPE)
     return f"{model_id}:{model}:tpm:{_minute(module)}", tokens
 
 
@@ -235,7 +230,7 @@ def _counted(memory: Any, key: str, now: float) -> float:
         memory._remove_key(key)
         return 0
     if type(value) is not int and type(value) is not float:
-        raise _Unserved(decline.CACHED_VALUE)
+        raise Unserved(decline.CACHED_VALUE)
     number: float = value
     return number
 
@@ -248,5 +243,5 @@ def _add(memory: Any, key: str, amount: float, ttl: float | None, most: float | 
     with memory._increment_lock:
         total = _counted(memory, key, memory._clock()) + amount
         if most is not None and total > most:
-            raise _Unserved(decline.DEPLOYMENT_AT_LIMIT)
+            raise Unserved(decline.DEPLOYMENT_AT_LIMIT)
         memory.set_cache(key, total, ttl=ttl)

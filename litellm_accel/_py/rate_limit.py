@@ -13,13 +13,18 @@ from fractions import Fraction
 from math import inf
 from typing import Any
 
-from litellm_accel import quantities
+from litellm_accel.limit_numbers import (
+    LARGEST,
+    LARGEST_LOG,
+    bucket_units,
+    fraction,
+    nanoseconds,
+    permits,
+    window_grain,
+)
 
-__all__ = ["Decision", "Scopes", "SlidingCounter", "SlidingLog", "TokenBucket", "permits", "take"]
+__all__ = ["Decision", "Scopes", "SlidingCounter", "SlidingLog", "TokenBucket", "leased", "take"]
 
-_SECOND = 1_000_000_000
-_LARGEST = 1 << 53  # of a limit: what a double, JavaScript and Redis count exactly
-_LARGEST_LOG = 1 << 30
 _SWEPT = 2  # keys looked at in each check, so that more can leave than come
 _DEMANDS = 64
 
@@ -228,13 +233,11 @@ class TokenBucket(_Limit):
         name: str = "",
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        burst = quantities.whole("burst", burst, _LARGEST)
-        self.rate = quantities.fraction("rate", rate)
+        burst = permits("burst", burst, LARGEST)
+        self.rate = fraction("rate", rate)
         super().__init__(burst, name or f"{self.rate}/second, burst {burst}", clock)
-        self._gain, self._permit = quantities.units(self.rate, _SECOND)
+        self._gain, self._permit = bucket_units(self.rate, burst)
         self._capacity = burst * self._permit
-        if self._capacity >= 1 << 61 or self._gain >= 1 << 61:
-            raise ValueError(f"burst {burst} is too large for rate {rate}, or rate too odd a fraction")
         self._filled_after = 2 * self._capacity // self._gain + 1  # whatever the debt
 
     # first: when the bucket was filled last; second: units in it
@@ -285,8 +288,8 @@ class SlidingLog(_Limit):
         name: str = "",
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        limit = quantities.whole("limit", limit, _LARGEST_LOG)
-        self.window = quantities.nanoseconds("seconds", seconds)
+        limit = permits("limit", limit, LARGEST_LOG)
+        self.window = nanoseconds("seconds", seconds)
         super().__init__(limit, name or f"{limit} in {seconds} s", clock)
 
     # first: permits in the window; second: when the newest was taken
@@ -358,11 +361,10 @@ class SlidingCounter(_Limit):
         name: str = "",
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        limit = quantities.whole("limit", limit, _LARGEST)
-        self.window = quantities.nanoseconds("seconds", seconds)
+        limit = permits("limit", limit, LARGEST)
+        self.window = nanoseconds("seconds", seconds)
         super().__init__(limit, name or f"{limit} in {seconds} s", clock)
-        # Shares of a window are counted in grains, so that a product with a counter fits into 63 bits.
-        self._grain = quantities.grain(self.window, limit, 1 << 61)
+        self._grain = window_grain(self.window, limit)
         self._grains = -(-self.window // self._grain)
 
     # first: number of the window; second, third: permits in the one before, and in it
@@ -424,7 +426,7 @@ class Scopes:
     def check(self, key: Any, cost: int = 1, tokens: int = 0) -> Decision:
         """Take ``cost`` requests and ``tokens`` from every limit that applies to ``key``, or nothing."""
         demands = self.demands(key, cost, tokens)
-        return take(demands) if demands else Decision(True, _LARGEST, 0.0, "", 0)
+        return take(demands) if demands else Decision(True, LARGEST, 0.0, "", 0)
 
     def demands(self, key: Any, cost: int, tokens: int) -> list[tuple[Any, str, int]]:
         """Return what a call of ``key`` asks of each limit that applies to it: ``(limit, key, cost)``."""
@@ -481,7 +483,7 @@ def take(demands: Sequence[tuple[Any, str, int]]) -> Decision:
     return tightest
 
 
-def permits(count: int, remaining: int, limit: str, at: int) -> list[Decision]:
+def leased(count: int, remaining: int, limit: str, at: int) -> list[Decision]:
     """Return the decisions on ``count`` permits that were taken at once, the last one first; ``remaining`` are left."""
     return [Decision(True, remaining + number, 0.0, limit, at) for number in range(count)]
 
@@ -493,6 +495,6 @@ def _key(key: Any) -> str:
 
 
 def _cost(cost: Any, name: str = "cost") -> int:
-    if not isinstance(cost, int) or not 0 <= cost <= _LARGEST:
-        raise ValueError(f"{name} must be an integer from 0 to {_LARGEST}, got {cost!r}")
+    if not isinstance(cost, int) or not 0 <= cost <= LARGEST:
+        raise ValueError(f"{name} must be an integer from 0 to {LARGEST}, got {cost!r}")
     return cost

@@ -18,40 +18,28 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from litellm_accel._py.gate import Gate
+from litellm_accel._py.watch import HAS_TAGS, dict_of, tag_of
 from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.decline import Unserved
+from litellm_accel.routing.known_names import (
+    EMPTY_CONTAINERS,
+    PATIENCE,
+    PAUSE,
+    STEERING_KEYS,
+    UNSERVED_KEYS,
+    UNSERVED_METADATA,
+    UNSERVED_UNLESS_NONE,
+)
 
 if TYPE_CHECKING:
     from litellm_accel.components.routing import Reader
+    from litellm_accel.routing.listings import Listings
 
-__all__ = ["Bindings", "Chooser", "Snapshot", "Unserved", "increment", "shuffled"]
+__all__ = ["Bindings", "Chooser", "Snapshot", "increment", "shuffled"]
 
 _NOTHING: frozenset[str] = frozenset()
 
-# Keys of a request that change the choice in ways only stock knows.
-_UNSERVED_KEYS = frozenset({"_encrypted_content_affinity_pinned", "litellm_params"})
-# Keys by which retries and fallbacks leave out deployments; a choice takes them out of the request.
-_STEERING_KEYS = ("_target_order", "_excluded_deployment_ids", "_retry_skipped_deployment_ids")
-# More matched names than this are forgotten: callers make them up.
-_MOST_NAMES = 1024
-# Nor are more deployments remembered that callers named by their id.
-_MOST_IDS = 64
-# How often, and for how many seconds each time, a choice waits for lists that are being changed.
-_PATIENCE = 20
-_PAUSE = 0.001
-# Metadata that stock's pre-routing hook takes out of a request, or reads back into it.
-_UNSERVED_METADATA = (
-    "routing_decision",
-    "_autorouter_baseline_route",
-    "_session_deployment_affinity_ttl",
-    "_consumed_request_tags",
-    "_client_output_ceiling",
-)
-
 Deployment = dict[str, Any]
-
-
-class Unserved(Exception):
-    """The call is left to stock; the message is the reason."""
 
 
 class _Changing(Unserved):
@@ -65,14 +53,16 @@ def _same(before: list[Any], now: list[Any]) -> bool:
 class Snapshot:
     """Dicts and lists as they were when the snapshot was made."""
 
-    __slots__ = ("_copies", "_dicts", "_items", "_lists")
+    __slots__ = ("_copies", "_dicts", "_items", "_lists", "_tags", "_versions")
 
     def __init__(self, dicts: list[dict[Any, Any]], lists: list[list[Any]] | None = None) -> None:
         for mapping in dicts:
             if type(mapping) is not dict:
                 raise TypeError(f"a snapshot is of plain dicts, got {type(mapping).__name__}")
         self._dicts = list(dicts)
-        self._copies = [dict(mapping) for mapping in dicts]
+        self._tags = list(map(tag_of, dicts)) if HAS_TAGS else []
+        self._versions = b"".join(self._tags)
+        self._copies = [] if HAS_TAGS else [dict(mapping) for mapping in dicts]
         self._lists = list(lists or [])
         self._items = [list(held) for held in self._lists]
 
@@ -80,6 +70,8 @@ class Snapshot:
         """Return whether one of them has been written to since. Nested objects are not looked into."""
         if not all(map(_same, self._items, self._lists)):
             return True
+        if HAS_TAGS:
+            return b"".join(self._tags) != self._versions
         return not all(
             _same(list(held), list(copy)) and _same(list(held.values()), list(copy.values()))
             for held, copy in zip(self._dicts, self._copies, strict=True)
@@ -92,11 +84,13 @@ class Bindings:
     ``points`` are pairs of a module, class or dict and the names in it.
     """
 
-    __slots__ = ("_names", "_namespaces", "_values")
+    __slots__ = ("_names", "_namespaces", "_tags", "_values", "_versions")
 
     def __init__(self, points: list[tuple[ModuleType | type | dict[str, Any], tuple[str, ...]]]) -> None:
-        self._namespaces = [owner if isinstance(owner, dict) else vars(owner) for owner, _ in points]
+        self._namespaces = [owner if isinstance(owner, dict) else dict_of(vars(owner)) for owner, _ in points]
         self._names = [tuple(names) for _, names in points]
+        self._tags = list(map(tag_of, self._namespaces)) if HAS_TAGS else []
+        self._versions = b"".join(self._tags)
         self._values = self._read()
 
     def _read(self) -> list[list[Any]]:
@@ -104,7 +98,13 @@ class Bindings:
 
     def changed(self) -> bool:
         """Return whether one of the names is bound to another object now."""
-        return not all(map(_same, self._values, self._read()))
+        versions = b"".join(self._tags)  # before the names are looked at: what is written meanwhile shows later
+        if HAS_TAGS and versions == self._versions:
+            return False
+        if not all(map(_same, self._values, self._read())):
+            return True
+        self._versions = versions
+        return False
 
 
 def shuffled(source: Random, count: int) -> list[int]:
@@ -380,54 +380,6 @@ def _usage_key(group: _Group, key: Any, minute: str) -> int:
     return 2 * place + (kind == "rpm")
 
 
-class _Roster:
-    """The model names of all deployments of a router, with those that teams have given, and who has which model."""
-
-    def __init__(self, reader: Reader, models: list[Deployment]) -> None:
-        self.models = models
-        self.listed = list(models)
-        self.seen = Snapshot(reader.dicts(self.listed))
-        self.names: frozenset[Any] = reader.names(self.listed)
-        self.owners: dict[str, list[int]] = reader.owners(self.listed)
-
-    def changed(self, models: list[Deployment]) -> bool:
-        """Return whether the router lists other deployments now, or one of them has been edited."""
-        return models is not self.models or not _same(models, self.listed) or self.seen.changed()
-
-
-class _Wildcards:
-    """Which deployments of a pattern router a model name matches, and the groups made of them."""
-
-    def __init__(self, source: Any) -> None:
-        self.source = source
-        self.table = source.patterns
-        self.seen = Snapshot([self.table])
-        self.matches: dict[str, list[Deployment] | None] = {}
-        self.groups: dict[str, _Group] = {}
-
-    def changed(self, source: Any) -> bool:
-        """Return whether the router has other patterns now, or too many names are remembered."""
-        if source is not self.source or source.patterns is not self.table or len(self.matches) > _MOST_NAMES:
-            return True
-        return self.seen.changed()
-
-    def group(self, reader: Reader, asked: str, name: str, team: str | None, known: dict[str, int]) -> _Group | None:
-        """Return the group of the deployments whose pattern ``asked`` matches, called ``name``, or None."""
-        if asked not in self.matches:
-            self.matches[asked] = reader.matched(self.table, asked)
-        models = self.matches[asked]
-        if models is None:
-            return None
-        if type(models) is not list:
-            raise Unserved(decline.PATTERN_TYPE)
-        group = self.groups.get(asked)
-        if group is None or group.changed(group.indices, models, known):
-            indices = list(range(len(models)))
-            group = _Group(reader, None, team, indices, models, known, reader.rendered(self.source, asked), name)
-            self.groups[asked] = group
-        return group
-
-
 class _Index:
     """What is remembered of one router: its settings, its cooldowns and its model groups."""
 
@@ -436,10 +388,7 @@ class _Index:
         self.cooldowns = _Cooldowns()
         self.health = reader.health()
         self.groups: dict[Any, _Group] = {}
-        self.wildcards: dict[str | None, _Wildcards] = {}
-        self.specific: dict[str, _Group] = {}
-        self.identified: dict[str, Any] = {}
-        self.roster: _Roster | None = None
+        self.listings: Listings = reader.listings()
         self.disagreeing: Any = None
 
     def group(
@@ -461,47 +410,30 @@ class _Index:
             self.groups[key] = group
         return group
 
-    def listing(self, reader: Reader, model_list: list[Deployment]) -> _Roster:
-        """Return what is known of all deployments."""
-        if self.roster is None or self.roster.changed(model_list):
-            self.roster = _Roster(reader, model_list)
-            self.specific.clear()
-        return self.roster
-
     def having(self, reader: Reader, model: str, model_list: list[Deployment], known: dict[str, int]) -> _Group:
         """Return the deployments whose own model is ``model``."""
-        indices = self.listing(reader, model_list).owners.get(model)
-        group = self.specific.get(model)
+        roster = self.listings.roster(model_list)
+        indices = roster.owners.get(model)
+        group: _Group | None = roster.groups.get(model)
         if indices is None:
             raise Unserved(decline.NO_DEPLOYMENT_OF_MODEL)
         if group is None or group.changed(indices, model_list, known):
-            group = self.specific[model] = _Group(reader, None, None, indices, model_list, known, None, model)
+            group = roster.groups[model] = _Group(reader, None, None, indices, model_list, known, None, model)
         return group
-
-    def deployment(
-        self, reader: Reader, router: Any, model_id: str, model_list: list[Deployment], known: dict[str, int]
-    ) -> Deployment:
-        """Return a new copy of the deployment called ``model_id``, as ``Router.get_deployment`` parses it."""
-        (listed,) = _at(model_list, [known[model_id]])
-        held = self.identified.get(model_id)
-        if held is None or held[0] is not listed or held[1].changed():
-            if len(self.identified) >= _MOST_IDS:
-                self.identified.clear()
-            held = self.identified[model_id] = reader.identified(router, model_id, listed)
-        copied: Deployment = reader.copied(held[2])
-        return copied
 
     def wildcard(
         self, reader: Reader, source: Any, name: str, team: str | None, known: dict[str, int]
     ) -> _Group | None:
         """Return the group of the first pattern of ``source`` that matches, or None."""
-        if type(source) is not reader.pattern_type or not vars(source).keys() <= {"patterns", "_pattern_utils"}:
-            raise Unserved(decline.ROUTER_PART_CLASS)
-        wildcards = self.wildcards.get(team)
-        if wildcards is None or wildcards.changed(source):
-            wildcards = self.wildcards[team] = _Wildcards(source)
-        group = wildcards.group(reader, name, name, team, known)
-        return wildcards.group(reader, reader.qualified(name), name, team, known) if group is None else group
+        matched = self.listings.matching(source, team, name)
+        if matched is None:
+            return None
+        group: _Group | None = matched.groups.get(name)
+        if group is None or group.changed(group.indices, matched.models, known):
+            indices = list(range(len(matched.models)))
+            rendered = reader.rendered(source, matched.asked)
+            group = matched.groups[name] = _Group(reader, None, team, indices, matched.models, known, rendered, name)
+        return group
 
 
 class Chooser:
@@ -614,7 +546,7 @@ class Chooser:
         """
         if running_loop() is not None:
             return self._serve(router, model, messages, input, specific, request, asynchronous)
-        for _ in range(_PATIENCE):
+        for _ in range(PATIENCE):
             try:
                 return self._serve(router, model, messages, input, specific, request, asynchronous)
             except _Changing:
@@ -622,7 +554,7 @@ class Chooser:
                 lists = self._lists(router.__dict__)
                 if lists == index.disagreeing:
                     raise
-                time.sleep(_PAUSE)
+                time.sleep(PAUSE)
         index.disagreeing = lists
         return self._serve(router, model, messages, input, specific, request, asynchronous)
 
@@ -663,7 +595,7 @@ class Chooser:
                 raise Unserved(decline.SPECIFIC_LIKE_GROUP)
             group = index.having(self._reader, name, state["model_list"], known)
         elif name not in state["model_names"] and name in known:
-            return index.deployment(self._reader, router, name, state["model_list"], known)
+            return index.listings.deployment(router, name, _at(state["model_list"], [known[name]])[0])
         else:
             name = self._group_name(state, model)
             group = self._find(index, state, name, team, caller, known)
@@ -695,7 +627,7 @@ class Chooser:
                 strategy, selector, group, pool, state, called, messages, input, request, asynchronous
             )
         if request is not None:
-            for key in _STEERING_KEYS:
+            for key in STEERING_KEYS:
                 request.pop(key, None)
         if group.rendered:
             place = group.places[chosen["model_info"]["id"]]
@@ -714,7 +646,7 @@ class Chooser:
             return True
         if request is None:
             return False
-        return request.get("enable_tag_filtering") is True or any(key in request for key in _STEERING_KEYS)
+        return request.get("enable_tag_filtering") is True or any(key in request for key in STEERING_KEYS)
 
     def _find(
         self, index: _Index, state: dict[str, Any], name: str, team: str | None, caller: Any, known: dict[str, int]
@@ -736,7 +668,7 @@ class Chooser:
         if name in table or state["default_deployment"] is not None:
             raise Unserved(decline.UNKNOWN_GROUP)
         if team is not None:
-            names = index.listing(self._reader, model_list).names
+            names = index.listings.roster(model_list).names
             if name in names or (team, name) in names:
                 raise Unserved(decline.TEAM_DEPLOYMENTS)
         elif caller is not None and any(
@@ -773,17 +705,9 @@ class Chooser:
 
     def _check_router(self, state: dict[str, Any]) -> None:
         """Raise ``Unserved`` where one of the router's own containers asks for more than a plain choice."""
-        if state["routing_plugins"]:
-            raise Unserved(decline.ROUTING_PLUGINS)
-        if (
-            state["auto_routers"]
-            or state["complexity_routers"]
-            or state["adaptive_routers"]
-            or state["quality_routers"]
-        ):
-            raise Unserved(decline.ROUTING_PRE_STRATEGIES)
-        if state["routing_groups"] or state["_model_to_group"]:
-            raise Unserved(decline.ROUTING_GROUPS)
+        for name, reason in EMPTY_CONTAINERS:
+            if state[name]:
+                raise Unserved(reason)
 
     def _group_name(self, state: dict[str, Any], model: str) -> str:
         """Return the model group that ``model`` names, through the router's aliases."""
@@ -814,9 +738,9 @@ class Chooser:
         for key in request:
             if type(key) is not str:
                 raise Unserved(decline.REQUEST_TYPE)
-            if key in _UNSERVED_KEYS:
+            if key in UNSERVED_KEYS:
                 raise Unserved(decline.REQUEST_STEERS.of(key))
-        for key in ("routing_strategy", "_router_weights"):
+        for key in UNSERVED_UNLESS_NONE:
             if request.get(key) is not None:
                 raise Unserved(decline.REQUEST_STEERS.of(key))
         team = caller = None
@@ -826,7 +750,7 @@ class Chooser:
                 continue
             if type(metadata) is not dict:
                 raise Unserved(decline.METADATA_TYPE)
-            if asynchronous and any(key in metadata for key in _UNSERVED_METADATA):
+            if asynchronous and any(key in metadata for key in UNSERVED_METADATA):
                 raise Unserved(decline.EARLIER_DECISION)
             if team is None:
                 team = metadata.get("user_api_key_team_id")
@@ -835,26 +759,10 @@ class Chooser:
                 elif type(team) is not str:
                     raise Unserved(decline.METADATA_TYPE)
             caller = caller or metadata.get("user_api_key_auth")
-        web_search = bool(asynchronous and request.get("tools")) and self._searches_web(request["tools"])
-        if asynchronous and isinstance(request.get("_context_compaction_state"), self._reader.compaction_type):
-            self._disarm(request["_context_compaction_state"])
+        web_search = bool(asynchronous and request.get("tools")) and self._reader.searches_web(request["tools"])
+        if asynchronous and request.get("_context_compaction_state") is not None:
+            self._reader.disarm(request["_context_compaction_state"])
         return team, caller, web_search
-
-    def _disarm(self, compaction: Any) -> None:
-        """Take back what an earlier routing of the request set up, as stock's pre-routing hook does."""
-        compaction.config = None
-        compaction.candidates = ()
-        compaction.parent_model = None
-
-    def _searches_web(self, tools: Any) -> bool:
-        if type(tools) is not list:
-            raise Unserved(decline.TOOLS_TYPE)
-        for tool in tools:
-            if type(tool) is not dict:
-                raise Unserved(decline.TOOLS_TYPE)
-            if tool.get("type") in ("web_search", "web_search_preview"):
-                return True
-        return False
 
     def _check_callbacks(self) -> None:
         """Raise ``Unserved`` where a callback filters deployments."""

@@ -16,7 +16,7 @@ from litellm_accel._py.bindings import Bindings
 from litellm_accel._py.function_definitions import UnusualToolError, format_function_definitions
 from litellm_accel._py.gate import Gate
 from litellm_accel.fastpath import decline
-from litellm_accel.fastpath.decline import Why
+from litellm_accel.fastpath.decline import Unserved, Why
 
 __all__ = ["CountFunction", "Snapshot", "TokenCounter"]
 
@@ -25,10 +25,6 @@ _MAX_MODELS = 1024
 # What was looked up where, and what was said: values of dicts, whether others hold it.
 Lookups = Sequence[tuple[Any, object, object]]
 _MAX_DEPTH = 64  # deeper content is LiteLLM's, to run into Python's recursion limit
-
-
-class _Unserved(Exception):
-    """This call is left to stock; the argument is the reason."""
 
 
 class CountFunction:
@@ -215,11 +211,11 @@ class TokenCounter:
         tokens = 0
         try:
             if text is None and messages is None:
-                raise _Unserved(decline.MESSAGES_UNUSUAL)
+                raise Unserved(decline.MESSAGES_UNUSUAL)
             function = self._count_function(model, custom_tokenizer)
             if text is not None:
                 if messages is not None or tools or tool_choice:
-                    raise _Unserved(decline.ARGUMENTS_CONFLICT)
+                    raise Unserved(decline.ARGUMENTS_CONFLICT)
                 return function(self._text(text))
             if use_default_image_token_count is None:
                 use_default_image_token_count = False
@@ -229,7 +225,7 @@ class TokenCounter:
             if count_response_tokens is False:
                 tokens += self._extra_tokens(function, dicts, tools, tool_choice)
             return tokens
-        except _Unserved as unserved:
+        except Unserved as unserved:
             return self._gate.decline(unserved.args[0])
 
     def messages_reach_token_count(
@@ -250,7 +246,7 @@ class TokenCounter:
                     return True
                 tokens += self._message_tokens(function, message, use_default_image_token_count, None)
             return tokens >= threshold  # type: ignore[operator]
-        except _Unserved as unserved:
+        except Unserved as unserved:
             return self._gate.decline(unserved.args[0])
 
     def encode(self, model: object, text: object, custom_tokenizer: object) -> object:
@@ -258,9 +254,9 @@ class TokenCounter:
         try:
             function = self._default_function(model, custom_tokenizer)
             if type(text) is not str:
-                raise _Unserved(decline.TEXT_UNUSUAL)
+                raise Unserved(decline.TEXT_UNUSUAL)
             return function.encoding.encode_ordinary(text)
-        except _Unserved as unserved:
+        except Unserved as unserved:
             return self._gate.decline(unserved.args[0])
 
     def decode(self, model: object, tokens: object, custom_tokenizer: object, skip_special_tokens: object) -> object:
@@ -268,62 +264,62 @@ class TokenCounter:
         try:
             function = self._default_function(model, custom_tokenizer)
             if type(tokens) is not list:
-                raise _Unserved(decline.TOKENS_UNUSUAL)
+                raise Unserved(decline.TOKENS_UNUSUAL)
             return function.encoding.decode(tokens)
-        except _Unserved as unserved:
+        except Unserved as unserved:
             return self._gate.decline(unserved.args[0])
 
     def _admit(self, model: object, custom_tokenizer: object) -> Snapshot:
-        """Return what counting depends on now. Raises ``_Unserved``."""
+        """Return what counting depends on now. Raises ``Unserved``."""
         snapshot = self._snapshot
         if snapshot.outdated():
             snapshot = self._snapshot = self._read()
         if snapshot.refusal is not None:
-            raise _Unserved(snapshot.refusal)
+            raise Unserved(snapshot.refusal)
         if snapshot.debugging(_DEBUG):
-            raise _Unserved(decline.LOGGING.of("LiteLLM", "DEBUG"))
+            raise Unserved(decline.LOGGING.of("LiteLLM", "DEBUG"))
         if custom_tokenizer is not None:
-            raise _Unserved(decline.CUSTOM_TOKENIZER)
+            raise Unserved(decline.CUSTOM_TOKENIZER)
         if model is not None and type(model) is not str:
-            raise _Unserved(decline.MODEL_UNUSUAL)
+            raise Unserved(decline.MODEL_UNUSUAL)
         return snapshot
 
     def _count_function(self, model: Any, custom_tokenizer: object) -> CountFunction:
         function = self._admit(model, custom_tokenizer).count_function(model)
         if type(function) is not CountFunction:
-            raise _Unserved(function)
+            raise Unserved(function)
         return function
 
     def _default_function(self, model: Any, custom_tokenizer: object) -> CountFunction:
         """Return the count function of LiteLLM's default encoding, which encodes and decodes for every model."""
         snapshot = self._admit(model, custom_tokenizer)
         if model is None:
-            raise _Unserved(decline.MODEL_UNUSUAL)
+            raise Unserved(decline.MODEL_UNUSUAL)
         refusal = snapshot.model_refusal(model)
         if refusal is not None:
-            raise _Unserved(refusal)
+            raise Unserved(refusal)
         function = snapshot.count_function(None)
         if type(function) is not CountFunction:
-            raise _Unserved(function)
+            raise Unserved(function)
         return function
 
     def _text(self, text: object) -> str:
         if type(text) is list:
             return "".join([part for part in text if isinstance(part, str)])
         if type(text) is not str:
-            raise _Unserved(decline.TEXT_UNUSUAL)
+            raise Unserved(decline.TEXT_UNUSUAL)
         return text
 
     def _dicts(self, messages: object) -> list[dict[Any, Any]]:
         """Return messages as dicts, models converted as LiteLLM converts them."""
         dicts = []
         if type(messages) is not list and type(messages) is not tuple:
-            raise _Unserved(decline.MESSAGES_UNUSUAL)
+            raise Unserved(decline.MESSAGES_UNUSUAL)
         for message in messages:
             if type(message) is not dict:
                 message = self._utils.convert_to_dict(message)
                 if type(message) is not dict:
-                    raise _Unserved(decline.MESSAGES_UNUSUAL)
+                    raise Unserved(decline.MESSAGES_UNUSUAL)
             dicts.append(message)
         return dicts
 
@@ -356,7 +352,7 @@ class TokenCounter:
     ) -> int:
         """Return the tokens of a message by LiteLLM's own rules, with our count function."""
         if not default_images and _fetches(message.get("content"), 0):
-            raise _Unserved(decline.IMAGE_TO_DOWNLOAD)  # once is enough: stock would download again if counting failed
+            raise Unserved(decline.IMAGE_TO_DOWNLOAD)  # once is enough: stock would download again if counting failed
         params = copy.copy(function.params)  # LiteLLM's remembers what it has found out of a model
         params.count_function = function
         tokens: int = self._stock._count_messages(params, [message], default_images, default_token_count)
@@ -398,10 +394,10 @@ class TokenCounter:
         """Return the tokens that prime the reply, define the tools and choose one."""
         tokens = 3
         if not function.plain_tools and (tools or tool_choice):
-            raise _Unserved(decline.TOOLS_BY_MODEL)
+            raise Unserved(decline.TOOLS_BY_MODEL)
         if tools:
             if type(tools) is not list:
-                raise _Unserved(decline.TOOLS_UNUSUAL)
+                raise Unserved(decline.TOOLS_UNUSUAL)
             tokens += function(self._tools_text(tools)) + 9
             for message in messages:
                 if message.get("role") == "system":
@@ -413,10 +409,10 @@ class TokenCounter:
             chosen = tool_choice.get("function")
             name = chosen.get("name") if type(chosen) is dict else None
             if type(name) is not str:
-                raise _Unserved(decline.TOOL_CHOICE_UNUSUAL)
+                raise Unserved(decline.TOOL_CHOICE_UNUSUAL)
             tokens += 7 + function(name)
         elif tool_choice is not None and type(tool_choice) is not str:
-            raise _Unserved(decline.TOOL_CHOICE_UNUSUAL)
+            raise Unserved(decline.TOOL_CHOICE_UNUSUAL)
         return tokens
 
 

@@ -25,7 +25,7 @@ def namespace(owner: Any) -> dict[str, Any] | MappingProxyType[str, Any]:
     return held
 
 
-def _tag_of(held: dict[Any, Any]) -> Any:
+def tag_of(held: dict[Any, Any]) -> Any:
     """Return what shows the version that CPython gives ``held`` with each write to it, in its ``value``."""
     return ctypes.c_uint64.from_address(id(held) + _TAG_OFFSET)
 
@@ -37,7 +37,7 @@ def _has_tags() -> bool:
     if hasattr(sys, "abiflags") and "t" in sys.abiflags:
         return False
     held: dict[Any, Any] = {"a": 1}
-    tag, shown = _tag_of(held), set()
+    tag, shown = tag_of(held), set()
     steps: tuple[Callable[[], Any], ...] = (
         lambda: held.update(a=2),
         lambda: held.update(b=1),
@@ -52,7 +52,7 @@ def _has_tags() -> bool:
     return len(shown) == len(steps) - 1
 
 
-_HAS_TAGS = _has_tags()
+HAS_TAGS = _has_tags()
 
 
 class Watch:
@@ -85,7 +85,7 @@ class Watch:
             self._lists.append(owner)
             self._items.append(tuple(owner))
             return
-        held = owner if isinstance(owner, dict) else _dict_of(namespace(owner))
+        held = owner if isinstance(owner, dict) else dict_of(namespace(owner))
         if type(held) is not dict:
             raise TypeError(f"cannot watch a {type(held).__name__}")
         if not self._free:
@@ -94,7 +94,7 @@ class Watch:
                 values.append(None)
             self._versions += bytes(_TAG_SIZE)
         is_instance = held is not owner and not isinstance(owner, type | type(sys))
-        if not _HAS_TAGS or (is_instance and sys.version_info >= (3, 13)):
+        if not HAS_TAGS or (is_instance and sys.version_info >= (3, 13)):
             self._untagged.append(self._free[-1])
         self._put(self._free.pop(), name, held)
 
@@ -111,7 +111,7 @@ class Watch:
 
     def _put(self, i: int, name: str | None, held: dict[Any, Any]) -> None:
         self._names[i], self._dicts[i] = name, held
-        self._tags[i] = _tag_of(held) if _HAS_TAGS else ctypes.c_uint64()
+        self._tags[i] = tag_of(held) if HAS_TAGS else ctypes.c_uint64()
         self._versions[i * _TAG_SIZE : (i + 1) * _TAG_SIZE] = bytes(self._tags[i])
         self._seen[i] = held.copy()
 
@@ -178,7 +178,7 @@ class Watch:
         found += [(name, key, before) for key, before in seen.items() if key not in held]
 
 
-def _dict_of(held: Any) -> Any:
+def dict_of(held: Any) -> Any:
     """Return the dictionary behind what shows it, as a class shows its own."""
     return gc.get_referents(held)[0] if type(held) is MappingProxyType else held
 

@@ -49,6 +49,11 @@ def copied(value: Any) -> Any:
     raise Uncopied(f"{kind.__module__}.{kind.__qualname__}")
 
 
+def agree(made: Any, found: Any) -> bool:
+    """Return whether what a component ``made`` is what stock ``found``: 1, 1.0 and True are told apart."""
+    return type(made) is type(found) and bool(made == found)
+
+
 class Computed:
     """Computes a function without side effects again, whenever there is time."""
 
@@ -70,7 +75,7 @@ class Computed:
             if made is hot.gate.DECLINED:
                 self._learn()
                 return DECLINED
-            return EQUAL if type(made) is type(result) and made == result else made
+            return EQUAL if agree(made, result) else made
 
         return compare
 
@@ -103,7 +108,7 @@ class Chosen:
             made = self._choose(*args, **kwargs)
             if made is hot.gate.DECLINED:
                 return DECLINED
-            if made == result:
+            if agree(made, result):
                 return EQUAL
             return UNTOLD if self._source.getstate() != random.getstate() else made  # others have drawn meanwhile
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from litellm_accel.components.beside import agree
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.plans.outlines import Outlines, of_arguments
 from litellm_accel.fastpath.plans.proof import Proof
@@ -41,7 +42,7 @@ class _Compared:
         if self._outlines.cover(outline):
             return made
         found = self._stock(*arguments)
-        if type(made) is type(found) and made == found:
+        if agree(made, found):
             self._outlines.add(outline)
             return decline_call(decline.BEING_PROVEN)
         name = self._stock.__name__

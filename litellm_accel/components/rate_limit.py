@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType
 from typing import Any
 
-from litellm_accel import _backend, hot
+from litellm_accel import hot
 from litellm_accel.components.base import Component, Native, ProbeMismatch, Replaced, Replacement, Unavailable, Unproven
 from litellm_accel.components.proxy_limiter import ProxyLimiter, can_be_there
 from litellm_accel.components.routing import Reader, functions, located
@@ -63,9 +63,9 @@ class RateLimit(Component):
     def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         """Return the hooks of the two loggers that check and count; the proxy's limiter is joined later."""
         self._proxy = ProxyLimiter(gate) if can_be_there() else None
-        if (reason := _left_to_routers()) is not None:
+        if seams.has_core_of_its_own():
             if self._proxy is None:
-                raise Native(reason)
+                raise Native("the installed LiteLLM's routers count in a core of their own")
             return []
         try:
             reader = self._reader = Reader()
@@ -73,7 +73,7 @@ class RateLimit(Component):
             reader.code = [(owner, functions(vars(owner)) if names is None else names) for owner, names in owners]
             chooser = self._chooser = _hot.Chooser(gate, reader)
             loggers = located(_MODEL_CHECK), located(_USAGE_CHECK)
-            checks = self._checks = limit_checks.LimitChecks(gate, chooser, _hot, *loggers)
+            checks = self._checks = limit_checks.LimitChecks(gate, chooser, *loggers)
         except (ImportError, AttributeError) as error:
             raise Unavailable(f"the installed LiteLLM checks limits otherwise: {error}") from error
         strange = unknown_settings([(located(_MODEL), _HOOKS), (located(_USAGE), _HOOKS)], reader.router_type) - _WORDS
@@ -143,15 +143,6 @@ class RateLimit(Component):
         for held in (self._chooser, self._checks):
             if held is not None:
                 held.forget()
-
-
-def _left_to_routers() -> str | None:
-    """Return why the checks of routers stay LiteLLM's, None if they do not."""
-    if seams.has_core_of_its_own():
-        return "the installed LiteLLM's routers count in a core of their own"
-    if _backend.chosen("limit_checks").kind == "pure":
-        return "in pure Python, checks of a router's limits cost what LiteLLM's own do"
-    return None
 
 
 # Deployments by where their limits are, and how often each is called.

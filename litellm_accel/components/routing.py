@@ -12,9 +12,8 @@ import inspect
 import logging
 import math
 import random
-import re
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy, deepcopy
+from copy import copy
 from itertools import accumulate
 from types import FunctionType, ModuleType
 from typing import Any
@@ -27,6 +26,7 @@ from litellm_accel.fastpath.decline import Why
 from litellm_accel.hot import routing as _hot
 from litellm_accel.routing.accounting import Accounting
 from litellm_accel.routing.filters import Filters, Health, Tools
+from litellm_accel.routing.listings import Listings, copied, dicts_of, is_plain
 from litellm_accel.routing.probe import probe, require_known
 from litellm_accel.routing.setting_words import unknown_settings
 from litellm_accel.stock import guard, releases, seams
@@ -163,7 +163,6 @@ _SELECTORS = {
     "latency-based-routing": ("lowestlatency_logger", "lowest_latency", "LowestLatencyLoggingHandler"),
     "cost-based-routing": ("lowestcost_logger", "lowest_cost", "LowestCostLoggingHandler"),
 }
-_PLAIN = (str, int, float, bool, type(None))
 
 
 def functions(namespace: Mapping[str, Any]) -> tuple[str, ...]:
@@ -198,27 +197,6 @@ def _essence(function: FunctionType) -> tuple[Any, ...]:
     return code.co_code, code.co_varnames, code.co_argcount, code.co_posonlyargcount, kind
 
 
-def _is_plain(value: Any) -> bool:
-    """Return whether a deep copy of ``value`` is sure to succeed without running anybody's code."""
-    if type(value) is dict:
-        return all(type(key) is str and _is_plain(item) for key, item in value.items())
-    if type(value) is list:
-        return all(map(_is_plain, value))
-    return type(value) in _PLAIN
-
-
-def _containers(value: Any, dicts: list[dict[str, Any]], lists: list[list[Any]]) -> None:
-    """Add to ``dicts`` and ``lists`` all of them in plain data."""
-    if type(value) is dict:
-        dicts.append(value)
-        for item in value.values():
-            _containers(item, dicts, lists)
-    elif type(value) is list:
-        lists.append(value)
-        for item in value:
-            _containers(item, dicts, lists)
-
-
 def _is_texts(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(type(item) is str for item in value)
 
@@ -234,6 +212,10 @@ def _limit(deployment: dict[str, Any], metric: str, strict: bool) -> Any:
 
 class Reader:
     """Reads routers, deployments and clocks as LiteLLM does; raises ``Unserved`` where it does not understand them."""
+
+    dicts = staticmethod(dicts_of)
+    copied = staticmethod(copied)
+    strange: frozenset[str] = frozenset()  # settings of deployments that are not known here
 
     def __init__(self) -> None:
         import litellm
@@ -271,9 +253,8 @@ class Reader:
             for name in names:
                 if guard.is_disguised(vars(owner).get(name)):
                     raise Unavailable(f"{name} of LiteLLM's routing has been wrapped")
-        self._strange = unknown_settings(self.code, litellm.Router)
         self.callback_type = CustomLogger
-        self.compaction_type = CompactionState
+        self._compaction_type = CompactionState
         self.no_filter = vars(CustomLogger)["async_filter_deployments"]
         scope = getattr(_internal_context, "with_service_target", None)  # earlier releases have none
         self._scoped = None if scope is None else scope("")(self.no_filter).__code__
@@ -319,17 +300,18 @@ class Reader:
             function = function.__wrapped__
         return type(function) is FunctionType and _essence(function) == _essence(self.no_filter)
 
-    def dicts(self, deployments: Sequence[Any]) -> list[dict[str, Any]]:
-        """Return the dicts of each deployment that a choice depends on: itself, its parameters, its model info."""
-        found: list[dict[str, Any]] = []
-        for deployment in deployments:
-            if type(deployment) is not dict:
-                raise _hot.Unserved(decline.DEPLOYMENT_TYPE)
-            for part in (deployment, deployment.get("litellm_params"), deployment.get("model_info")):
-                if type(part) is not dict:
-                    raise _hot.Unserved(decline.DEPLOYMENT_TYPE)
-                found.append(part)
-        return found
+    def searches_web(self, tools: Any) -> bool:
+        """Return whether one of a request's tools searches the web. Raises ``Unserved``."""
+        if type(tools) is not list or any(type(tool) is not dict for tool in tools):
+            raise decline.Unserved(decline.TOOLS_TYPE)
+        return any(tool.get("type") in ("web_search", "web_search_preview") for tool in tools)
+
+    def disarm(self, compaction: Any) -> None:
+        """Take back what an earlier routing of the request set up, as stock's pre-routing hook does."""
+        if isinstance(compaction, self._compaction_type):
+            compaction.config = None
+            compaction.candidates = ()
+            compaction.parent_model = None
 
     def lists(self, deployments: Sequence[dict[str, Any]]) -> list[list[Any]]:
         """Return the lists in them that tag routing and access groups depend on."""
@@ -360,7 +342,7 @@ class Reader:
         if any(order is not None and type(order) is not int for order in orders):
             return decline.ORDER_TYPE, [], set(), None, False
         plain = all(
-            _is_plain(deployment) and isinstance(deployment["litellm_params"].get("api_key", ""), str)
+            is_plain(deployment) and isinstance(deployment["litellm_params"].get("api_key", ""), str)
             for deployment in deployments
         )
         return None, ids, blocked, orders if any(order is not None for order in orders) else None, plain
@@ -392,69 +374,16 @@ class Reader:
             tags = (params.get("tags"), params.get("tag_regex"))
             if any(held is not None and not _is_texts(held) for held in tags):
                 return decline.TAGS_TYPE
-            if self._strange and not all(map(self._strange.isdisjoint, (deployment, params, info))):
-                return decline.ROUTING_UNKNOWN_SETTING.of(min(self._strange & {*deployment, *params, *info}))
+            if self.strange and not all(map(self.strange.isdisjoint, (deployment, params, info))):
+                return decline.ROUTING_UNKNOWN_SETTING.of(min(self.strange & {*deployment, *params, *info}))
         return None if len(set(ids)) == len(ids) else decline.SHARED_ID
-
-    def names(self, deployments: Sequence[dict[str, Any]]) -> frozenset[Any]:
-        """Return the model names of deployments, and with its team each name a team has given."""
-        infos = [deployment["model_info"] for deployment in deployments]
-        theirs = [(info.get("team_id"), info.get("team_public_model_name")) for info in infos]
-        return frozenset([*(deployment["model_name"] for deployment in deployments), *theirs])
-
-    def owners(self, deployments: Sequence[dict[str, Any]]) -> dict[Any, list[int]]:
-        """Return the places of the deployments that have each model."""
-        found: dict[Any, list[int]] = {}
-        for place, deployment in enumerate(deployments):
-            found.setdefault(deployment["litellm_params"].get("model"), []).append(place)
-        return found
-
-    def matched(self, patterns: Mapping[str, Any], name: str) -> Any:
-        """Return the deployments of the first pattern that ``name`` matches, or None."""
-        try:
-            return next((held for pattern, held in patterns.items() if re.match(pattern, name)), None)
-        except re.error:  # stock's own rule: then nothing matches
-            return None
-
-    def qualified(self, name: str) -> str:
-        """Return ``name`` with the provider LiteLLM infers from it, which patterns are tried with next."""
-        return f"{self._inferred_provider(name)}/{name}"
 
     def rendered(self, source: Any, name: str) -> list[dict[str, Any]]:
         """Return the deployments that ``name`` matches as stock chooses among them: copies with their own model."""
         found = source.route(name)
         if type(found) is not list:
-            raise _hot.Unserved(decline.PATTERN_UNRENDERABLE)
+            raise decline.Unserved(decline.PATTERN_UNRENDERABLE)
         return found
-
-    def identified(self, router: Any, model_id: str, deployment: Any) -> tuple[Any, Any, dict[str, Any]]:
-        """Return a deployment, a snapshot of all that is in it, and what stock makes of it for a caller by its id."""
-        if not _is_plain(deployment) or type(deployment) is not dict:
-            raise _hot.Unserved(decline.DEPLOYMENT_TYPE)
-        dicts: list[dict[str, Any]] = []
-        lists: list[list[Any]] = []
-        _containers(deployment, dicts, lists)
-        seen = _hot.Snapshot(dicts, lists)
-        parsed = router.get_deployment(model_id=model_id)
-        found = parsed.model_dump(exclude_none=True)
-        info = found["model_info"]
-        if info.get("blocked") is True:
-            raise _hot.Unserved(decline.NONE_AVAILABLE)
-        if info.get("access_windows") is not None:
-            raise _hot.Unserved(decline.ACCESS_WINDOWS)
-        if found["litellm_params"]["model"].startswith("auto_router/"):
-            raise _hot.Unserved(decline.ROUTING_PRE_STRATEGIES)
-        if not _is_plain(found):
-            raise _hot.Unserved(decline.DEPLOYMENT_UNCOPYABLE)
-        return deployment, seen, found
-
-    def copied(self, value: Any) -> Any:
-        """Return a deep copy, of plain data without ``deepcopy``'s detours."""
-        if type(value) is dict:
-            return {key: item if type(item) in _PLAIN else self.copied(item) for key, item in value.items()}
-        if type(value) is list:
-            return [item if type(item) in _PLAIN else self.copied(item) for item in value]
-        return value if type(value) in _PLAIN else deepcopy(value)
 
     def filters(
         self,
@@ -468,6 +397,10 @@ class Reader:
         """Return what narrows the choice in a group; ``overridden``: its deployments may switch tag routing."""
         return Filters(self._tools, name, deployments, ids, blocked, orders, overridden)
 
+    def listings(self) -> Listings:
+        """Return what is remembered of a router beside its model groups."""
+        return Listings(self.pattern_type, self._inferred_provider)
+
     def health(self) -> Health:
         """Return what is remembered of a router's health checks."""
         return Health(self.cache_type, self.memory_type, self._health_type)
@@ -480,10 +413,10 @@ class Reader:
         for metric in ("weight", "rpm", "tpm"):
             values = [deployment["litellm_params"].get(metric) for deployment in deployments]
             if any(value is not None and type(value) not in (int, float) for value in values):
-                raise _hot.Unserved(decline.WEIGHTS_TYPE)
+                raise decline.Unserved(decline.WEIGHTS_TYPE)
             weights = [0.0 if value is None else float(value) for value in values]
             if not all(0.0 <= weight < math.inf for weight in weights):
-                raise _hot.Unserved(decline.WEIGHTS_VALUE)
+                raise decline.Unserved(decline.WEIGHTS_VALUE)
             largest = max(weights, default=0.0)
             if largest > 0:
                 return list(accumulate(weight / largest for weight in weights))
@@ -498,7 +431,7 @@ class Reader:
         for deployment in deployments:
             limit = tuple(_limit(deployment, metric, strict) for metric in ("tpm", "rpm"))
             if any(value is not None and type(value) not in (int, float) for value in limit):
-                raise _hot.Unserved(decline.LIMITS_TYPE)
+                raise decline.Unserved(decline.LIMITS_TYPE)
             tpm, rpm = (math.inf if value is None else value for value in limit)
             found.append(None if limit == (None, None) else (tpm, rpm))
         return found
@@ -520,13 +453,13 @@ class Reader:
             params = deployment["litellm_params"]
             own = (params.get("input_cost_per_token"), params.get("output_cost_per_token"))
             if any(value and type(value) not in (int, float) for value in own):
-                raise _hot.Unserved(decline.COSTS_TYPE)
+                raise decline.Unserved(decline.COSTS_TYPE)
             price_in, price_out = (
                 price if price else 5.0 if mapped is None else mapped
                 for price, mapped in zip(own, rates(deployment), strict=True)
             )
             if math.isnan(price_in + price_out):
-                raise _hot.Unserved(decline.COSTS_TYPE)
+                raise decline.Unserved(decline.COSTS_TYPE)
             costs.append(price_in + price_out)
         return costs
 
@@ -575,6 +508,7 @@ class Routing(Component):
             raise Native("the installed LiteLLM's routers choose in a core of their own")
         try:
             reader = self._reader = Reader()
+            reader.strange = unknown_settings(reader.code, reader.router_type)
         except (ImportError, AttributeError) as error:
             raise Unavailable(f"the installed LiteLLM routes otherwise: {error}") from error
         chooser = self._chooser = _hot.Chooser(gate, reader)

@@ -57,6 +57,10 @@ class Decline(tuple[Any, ...], Why):
         return text
 
 
+class Unserved(Exception):
+    """Raised where a call is found to be LiteLLM's, before anything is written; the first argument is the reason."""
+
+
 def _short(text: str) -> str:
     """Return ``text`` as a plain ``str`` that keeps no long value alive."""
     return str.__str__(text)[:_MAX_CHARS]

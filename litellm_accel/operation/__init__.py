@@ -1,4 +1,4 @@
-"""Operating an accelerated process: settings, modes, statistics, alerts, and who may ask for them.
+"""Operating an accelerated process: settings, modes, statistics, alerts, and the socket at which it answers.
 
 Nothing here is imported before something is configured or asked for.
 """

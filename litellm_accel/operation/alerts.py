@@ -1,4 +1,4 @@
-"""Alerts: bounds that are compared every ten seconds with what happened since, told to a log, a function, a webhook."""
+"""Alerts: every ten seconds, bounds are compared with the latest figures; a log, a function or a webhook is told."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Figures:
         self.buckets = sides[0].buckets if sides else []
 
     def metric(self, name: str, before: _Figures | None) -> float | None:
-        """Return the figure of the calls since ``before``, None if there were none or counting began anew."""
+        """Return the figure of the calls since ``before``; None if there were none or the counters were reset."""
         if before is None or self.sides is not before.sides or self.calls < before.calls:
             return None
         if name.startswith("p"):
@@ -54,7 +54,7 @@ class _Figures:
 
 
 class Alerts:
-    """The alerts that are set, and which of them are on."""
+    """The configured alerts, and which of them are on."""
 
     def __init__(self, gates: Callable[[], Mapping[str, hot_gate.Gate]]) -> None:
         self._gates = gates
@@ -64,7 +64,7 @@ class Alerts:
         self._posting: set[tuple[int, str]] = set()
 
     def set(self, settings: list[AlertSettings]) -> None:
-        """Look at these from now on."""
+        """Check these alerts from now on."""
         if settings == self._settings:
             return
         self._settings = settings
@@ -75,7 +75,7 @@ class Alerts:
             TICKER.stop(_JOB)
 
     def look(self) -> None:
-        """Tell which alerts begin and which are over."""
+        """Check the figures and report alerts that begin or end."""
         gates = dict(self._gates())
         now = {name: _Figures(gate) for name, gate in gates.items()}
         for number, alert in enumerate(self._settings):
@@ -84,7 +84,7 @@ class Alerts:
                     continue
                 value = now[name].metric(alert.metric, self._before.get(name))
                 if value is None:
-                    continue  # nothing is known: an alert that is on stays on
+                    continue  # no figure: an alert that is on stays on
                 place = (number, name)
                 if (value > alert.above) != (place in self._firing):
                     self._firing ^= {place}
@@ -113,10 +113,10 @@ class Alerts:
             try:
                 alert.call(dict(told))
             except Exception:
-                _logger.warning("litellm-accel: the function of an alert fails", exc_info=True)
+                _logger.warning("litellm-accel: an alert's function failed", exc_info=True)
         if alert.webhook is not None:
             if place in self._posting:
-                _logger.warning("litellm-accel: the webhook of an alert still hangs; it is not told of this")
+                _logger.warning("litellm-accel: an alert's webhook has not answered yet; it is not told about this one")
                 return
             self._posting.add(place)
             threading.Thread(
@@ -131,6 +131,6 @@ class Alerts:
             with urllib.request.urlopen(request, timeout=_PATIENCE):
                 pass
         except Exception as error:
-            _logger.warning("litellm-accel: the webhook of an alert fails: %s: %s", type(error).__name__, error)
+            _logger.warning("litellm-accel: an alert's webhook failed: %s: %s", type(error).__name__, error)
         finally:
             self._posting.discard(place)

@@ -1,11 +1,11 @@
 """Mode ``canary``: the share of a component grows while its calls are shown to be no worse than stock's.
 
-What is compared, on the same traffic: how often calls fail, of those that were admitted and those that the share left
-to stock; and how many calls took longer than stock's 95th percentile, of those that were served and those left to
-stock. The test is exact and one-sided: given how many calls failed (or were slow) on both sides together, the number
-among the accelerated ones is binomial if they are no worse. A step is judged when its calls have reached
-``min_calls``, whenever they have doubled since, and at its end; a chance below ``ALPHA`` takes the share back to 0, for
-good. So does a rate of failures that is in the same sense higher than ``max_error_rate`` and stock's, and an open
+Two things are compared on the same traffic: the failure rate of calls that were admitted with that of calls that the
+share left to stock, and the proportion of calls slower than stock's 95th percentile, among served calls and among those
+left to stock. The test is exact and one-sided: given the number of failed (or slow) calls on both sides together, the
+number among the accelerated ones is binomial if they are no worse. A step is judged when its calls reach ``min_calls``,
+each time their number has doubled since, and at its end. A probability below ``ALPHA`` takes the share back to 0 for
+good. So does a failure rate that is significantly above both ``max_error_rate`` and stock's, and so does an open
 breaker.
 """
 
@@ -31,7 +31,7 @@ _logger = logging.getLogger("litellm_accel")
 
 
 class Calls(NamedTuple):
-    """Calls of one side: how many, how many of them failed, and in which buckets of time they are."""
+    """Calls of one side: their number, how many of them failed, and the buckets that their times are in."""
 
     calls: int
     errors: int
@@ -44,17 +44,17 @@ class Calls(NamedTuple):
         return cls(sum(buckets), side.errors, buckets)
 
     def since(self, before: Calls) -> Calls:
-        """Return those that were not there ``before``."""
+        """Return the calls that were not in ``before``."""
         buckets = [now - then for now, then in zip(self.buckets, before.buckets, strict=True)]
         return Calls(self.calls - before.calls, self.errors - before.errors, buckets)
 
     def slower_than(self, bucket: int) -> int:
-        """Return how many are in later buckets."""
+        """Return how many calls are in later buckets."""
         return sum(self.buckets[bucket + 1 :])
 
 
 def chance(successes: int, trials: int, share: float) -> float:
-    """Return the chance of at least so many successes in so many trials, each of which succeeds with ``share``."""
+    """Return the probability of at least this many successes in this many trials that each succeed with ``share``."""
     if successes <= trials * share or not 0 < share < 1:
         return 1.0
     logarithm = (
@@ -75,7 +75,7 @@ def chance(successes: int, trials: int, share: float) -> float:
 
 
 class Canary(Mode):
-    """A share that grows step by step, and goes back to 0 when it does harm."""
+    """A share that grows step by step, and goes back to 0 if it does harm."""
 
     measures = True
 
@@ -107,7 +107,7 @@ class Canary(Mode):
         TICKER.every(_SECONDS, f"canary {self.name}", self.look)
 
     def leave(self) -> None:
-        """Look no more."""
+        """Stop judging."""
         self._has_left = True
         TICKER.stop(f"canary {self.name}")
 
@@ -121,7 +121,7 @@ class Canary(Mode):
         if self.gate.is_open:
             self._roll_back(f"its breaker has opened: {self.gate.last_fault}")
             return
-        if self.gate.sides is not self._sides:  # counted anew
+        if self.gate.sides is not self._sides:  # the counters were reset
             self._begin(self._step)
             return
         served, left, stock = self._calls()
@@ -152,7 +152,7 @@ class Canary(Mode):
         return served, left, Calls.of(self._sides[2]).since(self._stock)
 
     def _worse(self, served: Calls, left: Calls, stock: Calls) -> str | None:
-        """Return in what the accelerated side is worse than stock, or None."""
+        """Return what is worse on the accelerated side than in stock, or None."""
         calls, errors = served.calls + left.calls, served.errors + left.errors
         both = calls + stock.calls
         rates = f"{errors} of {calls} calls failed, of stock's {stock.errors} of {stock.calls}"

@@ -1,7 +1,7 @@
-"""What is set in this process now: taken from its sources, applied to the components' gates, changed while it runs.
+"""The settings in force in this process: read from their sources, applied to the gates, changed while it runs.
 
-``activation`` asks here for what settings switch off, and tells of components that have started. What cannot be
-understood never turns anything on: what held before goes on to hold, and where nothing did, everything is off.
+``activation`` asks here which components are switched off, and reports those that have started. Settings that cannot
+be understood never turn anything on: the earlier ones stay in force, and if there were none, everything is off.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ class Control:
     # --- what activation asks and tells
 
     def refusal(self, name: str) -> str | None:
-        """Return why a component is not to be started, or None."""
+        """Return why a component must not be started, or None."""
         if self.settings.of(name).mode != "off":
             return None
         key = f"components.{name}.mode" if self.settings.enabled else "enabled"
         return f"switched off by {self.places.get(key, sources.DEFAULT)}"
 
     def started(self, name: str, gate: hot_gate.Gate) -> None:
-        """Put the gate of a component that serves from now on into its mode."""
+        """Put the gate of a component that has just started into its mode."""
         self._gates[name] = gate
         self._enter(name)
 
     def stopped(self, name: str) -> None:
-        """Forget a component that has been given back."""
+        """Forget a component that has been restored."""
         self._gates.pop(name, None)
         mode = self.modes.pop(name, None)
         if mode is not None:
@@ -70,7 +70,7 @@ class Control:
         return "" if mode is None else str(mode)
 
     def forget(self) -> None:
-        """Forget what programs have set; what is outside them is read again by the next ``accelerate()``."""
+        """Forget what the program has set; the next ``accelerate()`` reads the file and the environment again."""
         self._sources.clear()
         self._told.clear()
         TICKER.stop(_WATCH)
@@ -79,7 +79,7 @@ class Control:
     # --- reading
 
     def load(self, values: Any = None) -> None:
-        """Read the file and the environment, and what ``accelerate()`` was given. What is wrong is logged."""
+        """Read the file, the environment and what ``accelerate()`` was given. Errors are logged."""
         self._file = sources.file_in_use()
         self._read_file()
         self._take(_ENVIRONMENT, sources.of_environment())
@@ -91,7 +91,7 @@ class Control:
         self._apply()
 
     def configure(self, values: Any) -> None:
-        """Put ``values`` over all that is set. Raises ``ValueError``, and nothing has changed then."""
+        """Override all settings with ``values``. Raises ``ValueError``, and then nothing has changed."""
         source = sources.of_values(values, _RUN_TIME)
         before = self._sources.get(_RUN_TIME)
         over = Source(_RUN_TIME, sources.copied(before.values) if before else {})
@@ -101,7 +101,7 @@ class Control:
         self._hold(found, places)
 
     def look(self) -> None:
-        """Take the file over if it has changed."""
+        """Apply the file if it has changed."""
         with activation.locked():
             if self._file is not None and _mark(self._file[0]) != self._seen:
                 self._read_file()
@@ -109,7 +109,7 @@ class Control:
 
     @property
     def problems(self) -> list[str]:
-        """A line for each value that is not understood."""
+        """One line for each value that is not understood."""
         return [problem for source in self._ordered() for problem in source.problems]
 
     def _read_file(self) -> None:
@@ -129,7 +129,7 @@ class Control:
             self._tell(problem)
 
     def _keep(self, name: str, problem: Problem) -> None:
-        """Let a source that cannot be understood say what it said before."""
+        """Keep the last valid values of a source that cannot be understood."""
         before = self._sources.get(name)
         if before is None or before.is_unread:
             self._sources[name] = sources.unread(f"{name}, which is not understood", problem)
@@ -154,7 +154,7 @@ class Control:
     def _apply(self) -> None:
         try:
             self._hold(*sources.merged(self._ordered()))
-        except Problem as problem:  # each is understood, all together are not
+        except Problem as problem:  # each is valid by itself, but not all together
             self._tell(f"{problem}; the settings before hold")
 
     def _hold(self, found: Settings, places: dict[str, str]) -> None:
@@ -173,7 +173,7 @@ class Control:
         activation.follow_settings()
 
     def _enter(self, name: str) -> None:
-        """Put a component's gate into the mode that is set; a mode that has not changed goes on."""
+        """Put a component's gate into its configured mode; a mode that has not changed continues."""
         gate, wanted = self._gates[name], self.settings.of(name)
         breaker = self.settings.breaker
         faults = breaker.faults if "breaker.faults" in self.places else settings.max_faults()
@@ -190,7 +190,7 @@ class Control:
 
 
 def _mark(path: Path) -> object:
-    """Return what changes when a file does."""
+    """Return something that differs once the file has changed."""
     try:
         found = os.stat(path)
     except OSError:

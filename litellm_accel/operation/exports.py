@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 from litellm_accel.operation.latency import lowest_of
 
-# Bounds of the buckets that are exported, in seconds: of ours, every thirty-second.
+# Bounds of the exported buckets, in seconds: one in 32 of ours.
 BOUNDS = tuple(1e-6 * 2**step for step in range(28))
 PREFIX = "litellm_accel_"
 
 
 class Metric(NamedTuple):
-    """A figure that others collect: a counter or a gauge, and its value for each set of labels."""
+    """A figure for others to collect: a counter or a gauge, and its value for each set of labels."""
 
     name: str
     kind: str
@@ -63,7 +63,7 @@ def metrics(stats: Mapping[str, Any]) -> list[Metric]:
 
 
 def written(stats: Mapping[str, Any], form: str) -> str:
-    """Return the figures as text. Raises ``ValueError`` for a form that is not known."""
+    """Return the figures as text. Raises ``ValueError`` for an unknown format."""
     if form == "json":
         return json.dumps(stats, indent=2) + "\n"
     if form == "csv":
@@ -91,7 +91,7 @@ def _escaped(text: str) -> str:
 
 
 def _below(buckets: Mapping[int, int], seconds: float) -> int:
-    """Return how many calls are in buckets that end within so many seconds."""
+    """Return how many calls are in buckets that end within this many seconds."""
     return sum(count for bucket, count in buckets.items() if lowest_of(bucket + 1) - 1 <= seconds * 1e9)
 
 

@@ -1,4 +1,4 @@
-"""Several processes as one: what they tell, added up, and as a table."""
+"""Several processes as one: their figures added together, and shown as a table."""
 
 from __future__ import annotations
 

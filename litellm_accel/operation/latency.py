@@ -8,7 +8,7 @@ _STEPS = 32  # buckets for each doubling
 
 
 def lowest_of(bucket: int) -> int:
-    """Return the least number of nanoseconds that is counted in ``bucket``."""
+    """Return the smallest number of nanoseconds that is counted in ``bucket``."""
     exponent = max(bucket // _STEPS - 1, 0)
     return (bucket - exponent * _STEPS) << exponent
 
@@ -19,7 +19,7 @@ def middle_of(bucket: int) -> float:
 
 
 def quantile(buckets: Sequence[int], share: float) -> float | None:
-    """Return the number of nanoseconds within which that ``share`` of the calls counted in ``buckets`` were over."""
+    """Return the quantile ``share`` of the calls counted in ``buckets``, in nanoseconds."""
     missing = max(share * sum(buckets), 1)
     for bucket, count in enumerate(buckets):
         missing -= count
@@ -29,7 +29,7 @@ def quantile(buckets: Sequence[int], share: float) -> float | None:
 
 
 def usual(buckets: Sequence[int], share: float = 0.99) -> float | None:
-    """Return the mean of the fastest calls, without those that have loaded or learned something."""
+    """Return the mean of the fastest calls, which leaves out those that loaded or learned something."""
     missing = calls = max(int(share * sum(buckets)), 1)
     total = 0.0
     for bucket, count in enumerate(buckets):
@@ -42,7 +42,7 @@ def usual(buckets: Sequence[int], share: float = 0.99) -> float | None:
 
 
 def bucket_at(buckets: Sequence[int], share: float) -> int:
-    """Return the bucket in which that ``share`` of the calls counted in ``buckets`` is reached; 0 if there are none."""
+    """Return the bucket that holds the quantile ``share`` of the calls counted in ``buckets``; 0 if there are none."""
     missing = max(share * sum(buckets), 1)
     for bucket, count in enumerate(buckets):
         missing -= count

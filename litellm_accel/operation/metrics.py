@@ -1,7 +1,7 @@
 """Figures for others to collect: prometheus_client's registry, which LiteLLM's proxy exposes, and OpenTelemetry.
 
-With several workers prometheus_client keeps its counters in files that all of them share, and takes no collectors of
-one's own. So the figures are counters of its kind, and every five seconds each process adds what has happened since.
+With several workers prometheus_client keeps its counters in files that all of them share, and does not accept custom
+collectors. The figures are therefore its own counters, which each process updates every five seconds.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Prometheus:
         self._added: dict[tuple[str, tuple[str, ...]], float] = {}
 
     def set(self, wanted: bool) -> None:
-        """Begin or end. Without prometheus_client that is logged."""
+        """Start or stop. A missing prometheus_client is logged."""
         if not wanted:
             TICKER.stop(_JOB)
             return
@@ -41,7 +41,7 @@ class Prometheus:
         TICKER.every(_SECONDS, _JOB, self.push)
 
     def push(self) -> None:
-        """Add what has happened since the last time."""
+        """Add what has happened since the last push."""
         for metric in metrics(statistics.get_performance_stats()):
             known = self._known.get(metric.name)
             if known is None:
@@ -52,7 +52,7 @@ class Prometheus:
                     continue
                 place = (metric.name, labels)
                 before = self._added.get(place, 0.0)
-                known.labels(*labels).inc(value - before if value >= before else value)  # counted anew
+                known.labels(*labels).inc(value - before if value >= before else value)  # the counters were reset
                 self._added[place] = value
 
 
@@ -64,14 +64,14 @@ def _made(metric: Metric) -> Any:
 
 
 class OpenTelemetry:
-    """Gives the figures to OpenTelemetry's metrics API, as often as somebody reads them."""
+    """Gives the figures to OpenTelemetry's metrics API whenever they are read."""
 
     def __init__(self) -> None:
         self._is_on = False
         self._instruments: list[Any] = []
 
     def set(self, wanted: bool) -> None:
-        """Begin or end. Without the API that is logged."""
+        """Start or stop. A missing API is logged."""
         self._is_on = wanted
         if not wanted or self._instruments:
             return

@@ -1,4 +1,4 @@
-"""The modes a component can be in: what each does to the component's gate."""
+"""The modes that a component can be in, and what each does to the component's gate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from litellm_accel.operation.schema import ComponentSettings
 class Mode:
     """All calls, none, or a share of them: modes ``on``, ``off`` and ``rollout``."""
 
-    measures = False  # whether it needs the time of each call
+    measures = False  # whether each call must be timed
 
     def __init__(self, name: str, gate: hot_gate.Gate, settings: ComponentSettings) -> None:
         self.name = name
@@ -26,10 +26,10 @@ class Mode:
         self.share(percent)
 
     def leave(self) -> None:
-        """Undo what the next mode does not set anew."""
+        """Undo what the next mode does not set itself."""
 
     def share(self, percent: float) -> None:
-        """Have so many percent of the calls served, by the key that is set."""
+        """Serve this percentage of the calls, chosen by the configured key."""
         key = self.settings.key
         self.gate.set_share(percent / 100, *([] if key is None else [tuple(key.split("."))]))
 

@@ -1,4 +1,4 @@
-"""Which lines of an application make which calls: how many, how many are served, why not, how long, what it saves."""
+"""Which lines of an application make which calls: how many, how many served, why not, how long, what is saved."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _REASONS = 3
 _FEW = 30
 _ELSEWHERE = "(LiteLLM itself)"
 _INNER, _LIBRARY, _APPLICATION = 0, 1, 2
-_RUNNERS = ("asyncio", "concurrent", "threading")  # they call for others
+_RUNNERS = ("asyncio", "concurrent", "threading")  # frames that call on behalf of others
 _OURS = str(Path(__file__).parents[1])
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _SIDES = ("served", "left to LiteLLM", "left to LiteLLM by its share")
@@ -35,7 +35,7 @@ _kinds: dict[str, int] = {}
 
 
 def call_site() -> str:
-    """Return ``file:line`` of the application's line that is calling LiteLLM here; a library's if there is none."""
+    """Return ``file:line`` of the application's line that is calling LiteLLM; a library's line if there is none."""
     frame: FrameType | None = sys._getframe(1)
     of_library = ""
     while frame is not None:
@@ -75,9 +75,9 @@ class Profile:
     """Counts calls by line while its ``with`` block runs; ``sites`` has them, and it prints as a table."""
 
     def __init__(self) -> None:
-        # By place and component: calls, those served, nanoseconds of these and of the others; and reasons.
+        # By line and component: calls, calls served, nanoseconds of these and of the others, and reasons.
         self._found: dict[tuple[str, str], tuple[list[int], Counter[str]]] = {}
-        # By component: the calls served and the others, to tell what a call usually takes.
+        # By component: calls served and the others, which show what a call usually takes.
         self._usual: dict[str, tuple[hot_gate.Side, hot_gate.Side]] = {}
 
     def __enter__(self) -> Profile:
@@ -109,10 +109,10 @@ class Profile:
 
     @property
     def sites(self) -> list[Site]:
-        """The lines, those that took most time first.
+        """The lines, those that took the most time first.
 
-        What was saved is a line's calls served, times what a call of its component usually takes less than one that is
-        left to LiteLLM; None where few are left.
+        The saving is the number of calls served, times the usual difference between a served call of the component and
+        one left to LiteLLM; None if only a few were left.
         """
         found = {key: (list(counts), dict(reasons)) for key, (counts, reasons) in list(self._found.items())}
         sites = []
@@ -159,7 +159,7 @@ class Profile:
         return capture.get().rstrip()
 
     def html(self) -> str:
-        """Return one web page with a chart and a table; nothing is loaded from elsewhere."""
+        """Return a self-contained web page with a chart and a table."""
         sites = self.sites
         longest = max((site.seconds for site in sites), default=0) or 1
         rows = "".join(
@@ -216,6 +216,6 @@ $rows</table>
 
 
 def log_calls(gate: hot_gate.Gate, side: int, reason: object, nanoseconds: int) -> None:
-    """Log a call in a line: which side ran, why, how long, and from where."""
+    """Log one line for a call: which side ran, why, for how long, and where it was called from."""
     why = "" if reason is None else f": {reason}"
     _logger.debug("litellm-accel: %s %s%s, %.1f µs, %s", gate.name, _SIDES[side], why, nanoseconds / 1000, call_site())

@@ -1,4 +1,4 @@
-"""What may be set, and how it is checked. Imported only where something is set: pydantic takes its time."""
+"""The settings and how they are checked. Imported only if something is set, since importing pydantic is slow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Metric = Literal["fault_rate", "error_rate", "decline_rate", "p50_us", "p95_us",
 # Components that compute without side effects, and those that do not.
 _IN_SHADOW = ("tokens", "cost", "routing")
 _NEVER_IN_SHADOW = ("rate_limit", "connection_pool", "chat", "streaming")
-# Components of which no part can be told apart.
+# Components that can only be on or off.
 _WHOLE = ("connection_pool",)
 
 
@@ -27,78 +27,79 @@ class _Strict(BaseModel):
 
 
 class ComponentSettings(_Strict):
-    """How much of the calls of one component is served."""
+    """Which of a component's calls are served."""
 
     mode: Mode = "on"
-    """`on`: all it understands; `off`: none; `rollout`: a share of `percent`; `canary`: a share that grows by `steps`
-    while nothing is worse than stock; `shadow`: none, but `percent` of them are computed beside stock and compared."""
+    """`on`: all that it understands; `off`: none; `rollout`: a share of `percent`; `canary`: a share that grows by
+    `steps` as long as nothing is worse than stock; `shadow`: none, but `percent` of them are also computed and
+    compared."""
     percent: Percent | None = None
-    """Share of the calls: `rollout` (required), `shadow` (default 100), `canary` (where it starts; default the first of
-    `steps`)."""
+    """The share of calls: for `rollout` (required), `shadow` (default 100), and `canary` (the first share; default the
+    first of `steps`)."""
     key: str | None = Field(default=None, pattern=r"^(litellm_call_id|user|(litellm_)?metadata(\.[^.]+)+)$")
-    """What decides on which side a call falls: `litellm_call_id` (the default), `user`, or a path like
+    """What decides which side a call falls on: `litellm_call_id` (the default), `user`, or a path like
     `metadata.user_id`. Calls without it fall on both sides in turn."""
     steps: list[Percent] = Field(default=[5, 25, 50, 100], min_length=1, max_length=100)
-    """`canary`: the shares, growing."""
+    """`canary`: the growing shares."""
     step_seconds: Seconds = 600
-    """`canary`: how long each share is watched."""
+    """`canary`: how long each share lasts."""
     min_calls: Count = 200
     """`canary`: how many calls must be served before a share is judged or widened."""
     max_error_rate: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.01
-    """`canary`: accelerated calls may fail this often more than stock's."""
+    """`canary`: a failure rate of accelerated calls that is clearly above this and above stock's ends it."""
     reveal: bool = False
-    """`shadow`: differences are kept with the text of messages."""
+    """`shadow`: whether differences are kept with the text of messages."""
 
 
 class BreakerSettings(_Strict):
     """When a component turns itself off, and for how long."""
 
     faults: Count = 10
-    """So many internal faults …"""
+    """This many internal faults …"""
     window_seconds: Seconds = 60
-    """… within so many seconds open the breaker."""
+    """… within this many seconds open the breaker."""
     cooldown_seconds: Seconds = 300
-    """After so many seconds one call is tried."""
+    """After this many seconds one call is tried."""
 
 
 class AlertSettings(_Strict):
-    """A bound that a figure must not exceed."""
+    """A bound that a figure should not exceed."""
 
     metric: Metric
-    """Over the last 10 seconds: internal faults, errors that callers met, and declined calls, each as a share of all
-    calls; or a percentile of the time that accelerated calls took, in microseconds."""
+    """Over the last 10 seconds: internal faults, errors that callers received, or declined calls, each as a proportion
+    of all calls; or a percentile of the time that accelerated calls took, in microseconds."""
     component: str = "*"
-    """A component's name, or `*` for each of them."""
+    """A component's name, or `*` for all of them."""
     above: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     """The bound."""
     webhook: Annotated[str, Field(pattern=r"^https?://", max_length=2000)] | None = None
-    """Where the alert is posted to as JSON, besides the log."""
+    """The address to which the alert is posted as JSON; it is always logged."""
     call: SkipJsonSchema[Callable[[dict[str, Any]], object] | None] = Field(default=None, exclude=True, repr=False)
 
 
 class Settings(_Strict):
-    """Settings of litellm-accel, as a JSON or TOML file or `[tool.litellm-accel]` in `pyproject.toml` has them."""
+    """Settings of litellm-accel, in a JSON or TOML file or in `[tool.litellm-accel]` of `pyproject.toml`."""
 
     enabled: bool = True
     """Whether anything is accelerated."""
     components: dict[str, ComponentSettings] = {}
-    """By the component's name. Those that are not named are on."""
+    """Settings by component name. Components that are not named are on."""
     breaker: BreakerSettings = BreakerSettings()
     statistics: bool = False
-    """Whether the time of each call is taken. Modes, alerts and whoever asks a running process need it and have it."""
+    """Whether each call is timed. Modes, alerts and the socket of a running process turn this on by themselves."""
     stats: str | None = Field(default=None, max_length=4000)
-    """Where a running process can be asked: `unix:/path/%p.sock`, or a directory; `%p` is the process id."""
+    """Where a running process answers questions: `unix:/path/%p.sock`, or a directory; `%p` is the process id."""
     prometheus: bool = False
     """Whether the figures are kept in prometheus_client's registry, which LiteLLM's proxy exposes at `/metrics`."""
     opentelemetry: bool = False
     """Whether the figures are given to OpenTelemetry's metrics API."""
     alerts: list[AlertSettings] = Field(default=[], max_length=100)
     watch: bool = False
-    """Whether a changed file is taken over while the program runs."""
+    """Whether changes to the file take effect while the program runs."""
 
     @property
     def measures(self) -> bool:
-        """Whether somebody wants to know how long calls take."""
+        """Whether something needs the times of calls."""
         return bool(self.statistics or self.stats or self.prometheus or self.opentelemetry or self.alerts)
 
     def of(self, name: str) -> ComponentSettings:
@@ -113,7 +114,7 @@ _SHORT = 60
 
 
 class Problem(ValueError):
-    """One value that is not understood: at which ``place`` it stands, what it is, and what is allowed there."""
+    """A value that is not understood: the ``place`` where it is, the value, and what is allowed there."""
 
     def __init__(self, place: str, key: str, value: Any, allowed: str) -> None:
         shown = f"{key} = {short(value)}" if key else short(value)
@@ -121,7 +122,7 @@ class Problem(ValueError):
 
 
 def checked(values: Any, place: str) -> Settings:
-    """Return ``values``, which stand at ``place``, as settings. Raises ``Problem`` for the first that is wrong."""
+    """Return ``values``, which come from ``place``, as settings. Raises ``Problem`` for the first invalid one."""
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
@@ -148,16 +149,16 @@ def checked(values: Any, place: str) -> Settings:
 
 
 def short(value: Any) -> str:
-    """Return ``value`` as a log line can hold it."""
+    """Return ``value`` in a form short enough for a log line."""
     try:
         text = repr(value)
-    except Exception:  # a number of thousands of digits has no decimal form
+    except Exception:  # Python refuses to write integers of thousands of digits
         text = f"a {type(value).__name__}"
     return text if len(text) <= _SHORT else f"{text[:_SHORT]}…"
 
 
 def _allowed(found: Any) -> str:
-    """Return what is allowed where pydantic has ``found`` something else."""
+    """Return what is allowed in the place where pydantic ``found`` something else."""
     kind, path = found["type"], found["loc"]
     if kind == "extra_forbidden":
         return ", ".join((_KINDS[path[0]] if path[:-1] else Settings).model_fields)

@@ -1,7 +1,7 @@
-"""A running process answers who asks it: a Unix socket that gives its figures as JSON, and what asks there.
+"""The Unix socket at which a running process gives its figures as JSON, and the functions that ask there.
 
-Threads of their own answer, up to eight at once, each for two seconds at most: no call waits, and a reader that dies or
-hangs is dropped. Forked processes listen at a socket of their own.
+Up to eight threads answer at the same time, each for at most two seconds: no call waits, and a reader that dies or
+hangs is dropped. A forked process listens at its own socket.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 SUFFIX = ".sock"
-_SOCKET = "unix:"  # without it, a place is a directory
+_SOCKET = "unix:"  # without it, the place is a directory
 _PATIENCE = 2.0
 _MOST = 64 << 20
 _AT_ONCE = 8
@@ -34,7 +34,7 @@ def socket_path(place: str, process: int | str | None = None) -> str:
 
 
 class Server:
-    """Listens while it is told where to."""
+    """Listens as long as a place is set."""
 
     def __init__(self) -> None:
         self._place: str | None = None
@@ -47,7 +47,7 @@ class Server:
             os.register_at_fork(after_in_child=self._after_fork)
 
     def listen(self, place: str | None) -> None:
-        """Listen at ``place``, or nowhere. What goes wrong is logged."""
+        """Listen at ``place``, or nowhere. Errors are logged."""
         if place == self._place:
             return
         self.stop()
@@ -56,7 +56,7 @@ class Server:
             self._start(place)
 
     def stop(self) -> None:
-        """Listen no more, and take the socket away, unless it is another process's by now."""
+        """Stop listening and remove the socket, unless another process owns it by now."""
         held, self._socket, self._place = self._socket, None, None
         if held is None:
             return
@@ -90,7 +90,7 @@ class Server:
                 listener.close()
                 raise
         except (OSError, AttributeError) as error:  # Windows has no such sockets
-            _logger.warning("litellm-accel: nobody can ask this process at %s: %s", path, error)
+            _logger.warning("litellm-accel: cannot listen at %s: %s", path, error)
             return
         self._socket, self._path, self._process = listener, path, os.getpid()
         threading.Thread(target=self._serve, args=(listener,), name="litellm-accel-stats", daemon=True).start()
@@ -113,14 +113,14 @@ class Server:
             with connection:
                 connection.settimeout(_PATIENCE)
                 connection.sendall(json.dumps(told()).encode())
-        except Exception as error:  # who asked is gone, or does not read
-            _logger.debug("litellm-accel: a question is not answered: %r", error)
+        except Exception as error:  # the reader is gone, or does not read
+            _logger.debug("litellm-accel: a question was not answered: %r", error)
         finally:
             self._free.release()
 
 
 def told() -> dict[str, Any]:
-    """Return what this process tells of itself."""
+    """Return this process's own report and figures."""
     from litellm_accel import __version__, activation
     from litellm_accel.operation import statistics
 
@@ -135,7 +135,7 @@ def told() -> dict[str, Any]:
 
 
 def ask(path: str) -> dict[str, Any]:
-    """Return what the process behind a socket tells. Raises ``OSError``, or ``ValueError`` for nonsense."""
+    """Return what the process behind a socket answers. Raises ``OSError``, or ``ValueError`` for an invalid answer."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(2 * _PATIENCE)
         connection.connect(path)
@@ -146,14 +146,14 @@ def ask(path: str) -> dict[str, Any]:
                 raise ValueError(f"{path} does not end")
     found = json.loads(b"".join(parts))
     if not isinstance(found, dict) or not {"process", "report", "stats"} <= found.keys():
-        raise ValueError(f"{path} is no socket of litellm-accel")
+        raise ValueError(f"{path} is not a socket of litellm-accel")
     return found
 
 
 def ask_all(where: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return what the processes at ``where`` tell, a socket or a directory of them, and a line for each that does not.
+    """Return the answers of the processes at ``where``, a socket or a directory of them, and a line for each failure.
 
-    Sockets that processes have left behind are passed over.
+    Sockets left behind by processes that have ended are skipped.
     """
     paths = sorted(map(str, Path(where).glob(f"*{SUFFIX}"))) if os.path.isdir(where) else [where]
     answers, problems = [], []

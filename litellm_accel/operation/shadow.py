@@ -1,4 +1,4 @@
-"""Mode ``shadow``: stock answers, the component computes beside it, and both are compared; what differs is kept."""
+"""Mode ``shadow``: stock answers, the component computes the same, and the results are compared."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from litellm_accel.operation.modes import Mode
 _KEPT = 20
 _MOST_WAITING = 1000
 _NAMED = 40
-# Arguments and members whose texts say nothing of what users write.
+# Arguments and members whose texts reveal nothing of what users write.
 _OPEN = frozenset({"model", "custom_llm_provider", "role", "type", "call_type"})
 _logger = logging.getLogger("litellm_accel")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A call that the component would have answered otherwise. Texts are left out unless they are asked for."""
+    """A call that the component would have answered differently. Texts are left out unless requested."""
 
     function: str
     arguments: str
@@ -32,7 +32,7 @@ class Difference:
 
 
 def redacted(value: Any) -> Any:
-    """Return ``value`` with the length of each text in the place of the text."""
+    """Return ``value`` with each text replaced by its length."""
     if isinstance(value, str):
         return f"<{len(value)} characters>"
     if isinstance(value, Mapping):
@@ -46,7 +46,7 @@ def redacted(value: Any) -> Any:
 
 
 class Worker:
-    """Compares in a thread of its own what can wait, in forked processes again; what would wait too long is left."""
+    """A thread for comparisons that can wait. It restarts in forked processes, and drops jobs when it is full."""
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
@@ -54,11 +54,11 @@ class Worker:
 
     @property
     def waiting(self) -> int:
-        """How many jobs have not begun."""
+        """How many jobs have not started."""
         return self._jobs.qsize()
 
     def put(self, job: Callable[[], object]) -> bool:
-        """Do ``job`` soon; return whether it will be done."""
+        """Queue ``job``; return whether it was accepted."""
         if self._jobs.qsize() >= _MOST_WAITING:
             return False
         self._jobs.put(job)
@@ -76,7 +76,7 @@ class Worker:
 
 
 class Ticket:
-    """A call that stock is answering and that will be compared."""
+    """A call that stock is answering and that will be compared afterwards."""
 
     def __init__(self, shadow: Shadow, beside: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._shadow = shadow
@@ -86,7 +86,7 @@ class Ticket:
         self._arguments = shadow.shown({**dict(zip(beside.parameters, args, strict=False)), **kwargs})
 
     def finish(self, result: Any) -> None:
-        """Compare with stock's ``result``, now or soon."""
+        """Compare with stock's ``result``, now or in the thread."""
         shadow = self._shadow
         try:
             shown = shadow.shown(result)
@@ -100,7 +100,7 @@ class Ticket:
             shadow.fault(error)
 
     def _compare_with(self, result: Any, shown: str) -> None:
-        """Count what has come of it."""
+        """Compare, and count the outcome."""
         shadow = self._shadow
         try:
             made = self._compare(result)
@@ -130,7 +130,7 @@ class Shadow:
         self.differences: deque[Difference] = deque(maxlen=_KEPT)
 
     def begin(self, beside: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ticket | None:
-        """Return what compares a call that stock is about to answer, or None."""
+        """Return the ticket of a call that stock is about to answer, or None if it is not compared."""
         self._due += self._percent
         if self._due < 100:
             return None
@@ -149,7 +149,7 @@ class Shadow:
         _logger.debug("litellm-accel: a call cannot be compared: %r", error)
 
     def shown(self, value: Any) -> str:
-        """Return ``value`` as it may be kept."""
+        """Return ``value`` without texts, unless these may be kept."""
         return repr(value if self._reveal else redacted(value))[:1000]
 
     def differ(self, difference: Difference) -> None:
@@ -172,7 +172,7 @@ class Shadow:
 
 
 class ShadowMode(Mode):
-    """Serves nothing; compares a share of the calls."""
+    """Serves nothing, and compares a share of the calls."""
 
     measures = True
 
@@ -184,10 +184,10 @@ class ShadowMode(Mode):
         return 100.0 if self.settings.percent is None else self.settings.percent
 
     def enter(self) -> None:
-        """Compare from now on."""
+        """Start comparing."""
         self.share(0.0)
         self.gate.compare_with(Shadow(self._percent, self.settings.reveal))
 
     def leave(self) -> None:
-        """Compare no more."""
+        """Stop comparing."""
         self.gate.compare_with(None)

@@ -1,4 +1,4 @@
-"""Where settings come from: a file, the environment, the program. Each is read, and checked, by itself."""
+"""Where settings come from: a file, the environment, the program. Each source is read and checked separately."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ DEFAULT, ENVIRONMENT = "default", "environment"
 _LARGEST = 1 << 20
 _MODES = "on, off, rollout:PERCENT, canary:PERCENT or shadow:PERCENT"
 _SWITCHES = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-# What holds where a source cannot be understood and has never been: nothing is turned on.
+# In force if a source cannot be understood and never was valid: nothing is turned on.
 _NOTHING = {"enabled": False}
 
 
 @dataclass
 class Source:
-    """What one source says: ``values`` as in a settings file, ``places`` of some of them, a line for each problem."""
+    """The contents of one source: ``values`` as in a settings file, the ``places`` of some, a line for each problem."""
 
     place: str
     values: dict[str, Any] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-    is_unread: bool = False  # it could not be understood, and never was
+    is_unread: bool = False  # it is invalid, and always was
 
 
 def file_in_use() -> tuple[Path, bool] | None:
@@ -44,7 +44,7 @@ def file_in_use() -> tuple[Path, bool] | None:
 
 
 def of_file(path: Path, is_project: bool = False) -> Source:
-    """Return what the file says. Raises ``Problem``."""
+    """Return the contents of the file. Raises ``Problem``."""
     place = f"file {path}"
     try:
         values = _parsed(path, _content(path))
@@ -54,7 +54,7 @@ def of_file(path: Path, is_project: bool = False) -> Source:
         raise Problem(place, "", "no file", "a JSON or TOML file") from None
     except OSError as error:
         raise Problem(place, "", error.strerror or str(error), "a JSON or TOML file that can be read") from None
-    except Exception as error:  # syntax, encoding, nesting deeper than Python goes, numbers longer than it reads
+    except Exception as error:  # syntax, encoding, nesting or numbers beyond Python's limits
         raise Problem(place, "", f"{type(error).__name__}: {error}", "JSON, or TOML in a file named *.toml") from None
     if is_project:
         table = values.get("tool")
@@ -75,7 +75,7 @@ def of_values(values: Any, place: str) -> Source:
 
 
 def of_environment(environment: Mapping[str, str] = os.environ) -> Source:
-    """Return what the environment says. A value that makes no sense turns off what it is about."""
+    """Return the settings in the environment. An invalid value turns off what it concerns."""
     source = Source(ENVIRONMENT)
 
     def put(variable: str, *path: str, value: Any) -> None:
@@ -112,12 +112,12 @@ def of_environment(environment: Mapping[str, str] = os.environ) -> Source:
 
 
 def unread(place: str, problem: Problem) -> Source:
-    """Return what holds of a source that cannot be understood and never was."""
+    """Return what is in force for a source that cannot be understood and never was valid."""
     return Source(place, dict(_NOTHING), problems=[str(problem)], is_unread=True)
 
 
 def merged(sources: list[Source]) -> tuple[Settings, dict[str, str]]:
-    """Return what holds of ``sources``, the last of them first, and where each value stands. Raises ``Problem``."""
+    """Return the merged values of ``sources``, of which later ones override, and their places. Raises ``Problem``."""
     values: dict[str, Any] = {}
     places: dict[str, str] = {}
     for source in sources:
@@ -128,7 +128,7 @@ def merged(sources: list[Source]) -> tuple[Settings, dict[str, str]]:
 
 
 def inspected(file: Path | None = None) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return a row for each setting that holds here, or in ``file`` alone, and a line for each problem."""
+    """Return a row for each setting in force here, or in ``file`` alone, and a line for each problem."""
     in_use = file_in_use() if file is None else (file.absolute(), file.name == "pyproject.toml")
     found: list[Source] = []
     if in_use is not None:
@@ -146,7 +146,7 @@ def inspected(file: Path | None = None) -> tuple[list[dict[str, Any]], list[str]
 
 
 def rows(found: Settings, places: Mapping[str, str]) -> Iterator[tuple[str, Any, str]]:
-    """Yield each setting that holds, as key, value and place."""
+    """Yield each setting in force, as key, value and place."""
     values = found.model_dump(mode="json")
     for name, component in values["components"].items():
         given = found.components[name].model_fields_set | {"mode"}
@@ -159,7 +159,7 @@ def rows(found: Settings, places: Mapping[str, str]) -> Iterator[tuple[str, Any,
 
 
 def _mode(variable: str, text: str, name: str) -> dict[str, Any]:
-    """Return what ``rollout:25`` and the like stand for. Raises ``Problem``."""
+    """Return the settings that ``rollout:25`` and the like stand for. Raises ``Problem``."""
     mode, colon, percent = text.lower().partition(":")
     try:
         found: dict[str, Any] = {"mode": mode, "percent": float(percent)} if colon else {"mode": mode}
@@ -172,7 +172,7 @@ def _mode(variable: str, text: str, name: str) -> dict[str, Any]:
 
 
 def _content(path: Path) -> bytes:
-    """Return what is in a plain file that is not too large. Waits for nobody, as reading a pipe would."""
+    """Return the contents of a regular file that is not too large. Never blocks, as reading a pipe would."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -192,14 +192,14 @@ def _parsed(path: Path, content: bytes) -> Any:
 
 
 def copied(values: Any) -> Any:
-    """Return tables and lists that share nothing with ``values``."""
+    """Return a deep copy of the tables and lists in ``values``."""
     if isinstance(values, Mapping):
         return {key: copied(value) for key, value in values.items()}
     return [copied(value) for value in values] if isinstance(values, list) else values
 
 
 def put_over(values: dict[str, Any], more: Mapping[str, Any]) -> None:
-    """Put ``more`` over ``values``, table by table."""
+    """Override ``values`` with ``more``, table by table."""
     for key, value in more.items():
         if isinstance(value, dict):
             held = values.setdefault(key, {})

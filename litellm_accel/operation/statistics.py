@@ -1,7 +1,7 @@
-"""What was served, how long it took, what it was worth, and what to change: the figures of a running process.
+"""The figures of a running process: what was served, how long it took, what it saved, and what to change.
 
-Reading takes no lock that a call takes. Times are there where they are taken: with ``statistics``, a canary, a shadow,
-alerts, or somebody who asks.
+Reading takes no lock that a call takes. Times exist only if something needs them: ``statistics``, a canary, a shadow,
+alerts, or a reader of the figures.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from litellm_accel.hot import gate as hot_gate
 from litellm_accel.operation.latency import quantile, usual
 
 SIDES = ("served", "declined", "bypassed")
-# Reasons that pass by themselves.
+# Reasons that go away by themselves.
 _PASSING = frozenset(
     {
         decline.LEARNED_FROM,
@@ -27,9 +27,9 @@ _PASSING = frozenset(
         decline.FIRST_PRICED,
     }
 )
-_FEW = 100  # calls, of which nothing is concluded
-_WORTH = 0.01  # share of a component's calls for which a reason is worth a recommendation
-_SURE = 1000  # calls that make a mode ready for the next
+_FEW = 100  # fewer calls than this support no conclusion
+_WORTH = 0.01  # share of a component's calls from which on a reason deserves a recommendation
+_SURE = 1000  # calls after which the next mode is recommended
 
 
 def get_performance_stats(component: str | None = None) -> dict[str, Any]:
@@ -44,9 +44,9 @@ def get_performance_stats(component: str | None = None) -> dict[str, Any]:
 
 
 def compare_implementations() -> dict[str, Any]:
-    """Return, by component, the times of accelerated calls beside stock's, and stock's as multiples of ours.
+    """Return, by component, the times of accelerated and of stock calls, and the ratio of stock's to ours.
 
-    ``stock`` are calls that a share left to stock, the same traffic, where there are enough; else declined calls.
+    ``stock`` are calls of the same traffic that a share left to stock if there are enough, else declined calls.
     """
     found = {}
     for name in components.NAMES:
@@ -69,7 +69,7 @@ def compare_implementations() -> dict[str, Any]:
 
 
 def get_feature_status() -> dict[str, Any]:
-    """Return, by component, its state, the mode that is set, and why it is so."""
+    """Return, by component, its state, its mode, and the reason for its state."""
     return {
         row.name: {
             "state": row.state,
@@ -81,7 +81,7 @@ def get_feature_status() -> dict[str, Any]:
 
 
 def get_patch_status() -> dict[str, Any]:
-    """Return, by function of LiteLLM, whose it is: ``component``, and whether ours is in its place now."""
+    """Return, by function of LiteLLM, its ``component`` and whether ours is installed in its place."""
     return {
         f"{patch.function.__module__}:{patch.function.__qualname__}": {
             "component": name,
@@ -93,7 +93,7 @@ def get_patch_status() -> dict[str, Any]:
 
 
 def health_check() -> dict[str, Any]:
-    """Return whether all that was asked for serves, and in a line each what does not."""
+    """Return whether everything that was requested is serving, and a line for each problem."""
     problems = []
     for name, one in activation.activations().items():
         row = one.status()
@@ -119,7 +119,7 @@ def reset_stats(components: str | Iterable[str] | None = None) -> None:
 
 
 def get_recommendations() -> list[dict[str, Any]]:
-    """Return what to change in the program or the settings, and the figures that it rests on; what costs most first."""
+    """Return what to change in the program or the settings, with the figures behind it; what costs most comes first."""
     found: list[dict[str, Any]] = []
     for name, one in activation.activations().items():
         if not one.is_wanted:
@@ -192,7 +192,7 @@ def _times(side: hot_gate.Side) -> dict[str, Any]:
     found["cpu_us"] = None
     if side.cpu_calls:
         found["cpu_us"] = side.cpu_nanoseconds / side.cpu_calls / 1000
-    if side.calls and side.cpu_nanoseconds == side.nanoseconds:  # it only computes
+    if side.calls and side.cpu_nanoseconds == side.nanoseconds:  # this component only computes
         mean = usual(buckets)
         found["cpu_us"] = None if mean is None else mean / 1000
     found["buckets"] = {bucket: count for bucket, count in enumerate(buckets) if count}
@@ -200,7 +200,7 @@ def _times(side: hot_gate.Side) -> dict[str, Any]:
 
 
 def _reference(sides: Mapping[str, Any]) -> str | None:
-    """Return the side that shows what stock takes: the same traffic if there is enough of it."""
+    """Return the side that shows how long stock takes: the same traffic if there is enough of it."""
     return next((side for side, least in (("bypassed", 30), ("declined", 1)) if sides[side]["calls"] >= least), None)
 
 
@@ -221,7 +221,7 @@ def _advice(name: str, do: str, because: str, figures: dict[str, Any], cpu_secon
 
 
 def _of_declines(name: str, gate: hot_gate.Gate, figures: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return what the reasons for which calls are left to stock ask for."""
+    """Return recommendations for the reasons for which calls are left to stock."""
     sides = figures["sides"]
     each = 0.0
     if sides is not None and sides["declined"]["cpu_us"] and sides["served"]["cpu_us"]:
@@ -237,7 +237,7 @@ def _of_declines(name: str, gate: hot_gate.Gate, figures: Mapping[str, Any]) -> 
 
 
 def _of_mode(row: Any, gate: hot_gate.Gate, figures: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return what a component's mode asks for."""
+    """Return recommendations for a component's mode."""
     name, shown = row.name, {"served": row.served, "faults": row.faults}
     if gate.is_open:
         text = f"its breaker is open: {gate.last_fault}"

@@ -1,4 +1,4 @@
-"""One thread for what is looked at now and then; it is there while something is, and in forked processes again."""
+"""One thread for periodic jobs. It runs as long as there are any, and restarts in forked processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _logger = logging.getLogger("litellm_accel")
 
 
 class Ticker:
-    """Calls functions every so many seconds, one after the other, in a daemon thread."""
+    """Calls functions periodically, one after the other, in a daemon thread."""
 
     def __init__(self) -> None:
         self._renew()
@@ -31,7 +31,7 @@ class Ticker:
             self._start()
 
     def every(self, seconds: float, name: str, job: Callable[[], object]) -> None:
-        """Call ``job`` every so many seconds from now on, in the place of what is called so by ``name``."""
+        """Call ``job`` every ``seconds`` from now on, replacing the job of the same ``name``."""
         with self._changed:
             self._jobs[name] = (seconds, job)
             self._due[name] = time.monotonic() + seconds
@@ -40,7 +40,7 @@ class Ticker:
             self._changed.notify()
 
     def stop(self, name: str) -> None:
-        """Call that no longer."""
+        """Stop calling the job of this name."""
         with self._changed:
             self._jobs.pop(name, None)
             self._due.pop(name, None)
@@ -48,7 +48,7 @@ class Ticker:
 
     @property
     def jobs(self) -> list[str]:
-        """The names of what is called."""
+        """The names of the jobs."""
         return sorted(self._jobs)
 
     def _start(self) -> None:
@@ -70,7 +70,7 @@ class Ticker:
                 self._due[name] = time.monotonic() + every
             try:
                 job()
-            except Exception:  # none of the others must stop for it
+            except Exception:  # the other jobs must go on
                 _logger.debug("litellm-accel: %s fails", name, exc_info=True)
 
 

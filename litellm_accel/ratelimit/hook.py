@@ -1,7 +1,7 @@
 """A limiter in front of LiteLLM's proxy or a ``Router``.
 
-What a call may use is reserved before it is made: the tokens of its messages, counted by our own encoder, and those
-its answer may have. Once it is known what was used, the rest is given back, or what is missing is charged.
+Before a call is made, what it may use is reserved: the tokens of its messages, counted by our own encoder, and those
+that its answer may have. Once it is known what was used, the rest is given back, or the difference is charged.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
 
 __all__ = ["LimitedRouter", "LimitedStream", "RateLimitHook"]
 
-# What LiteLLM counts by where it knows no other; it brings the file along.
+# The encoding by which LiteLLM counts if it knows no other; LiteLLM includes its file.
 _ENCODING = "cl100k_base"
-# What a message costs beside its text.
+# Tokens of a message besides its text.
 _MESSAGE_TOKENS = 4
 _MOST_TOKENS = 1 << 40
-# A call that has told nothing for so many seconds will not do so any more.
+# After so many seconds without news of a call, none is expected any more.
 _FORGOTTEN = 3600.0
 # Calls of a router that are limited.
 _CALLS = frozenset(["completion", "embedding", "text_completion", "responses"])
 _CALLS_ASYNC = frozenset(f"a{name}" for name in _CALLS)
-# Where a call says whose it is, besides ``user``: the names by which LiteLLM's proxy tells its router.
+# Metadata that identify the caller, besides ``user``, under the names that LiteLLM's proxy uses.
 _METADATA = {"key": "user_api_key", "team": "user_api_key_team_id", "org": "user_api_key_org_id"}
 
 KeysOf = Callable[[str, Mapping[str, Any]], Mapping[str, str]]
 
 
 class Reservation(NamedTuple):
-    """What was taken for a call that is under way."""
+    """What was reserved for a call in progress."""
 
     keys: Mapping[str, str]
     tokens: int
@@ -54,8 +54,8 @@ class Reservation(NamedTuple):
 class RateLimitHook(CustomLogger):  # type: ignore[misc]
     """Asks ``limiter`` before each call: ``litellm.callbacks = [RateLimitHook(limiter)]`` in the proxy.
 
-    A call is counted for the keys ``model``, ``key``, ``user``, ``team``, ``org`` and ``end_user`` that it has, or for
-    what ``keys(model, arguments)`` returns. ``output_tokens`` are reserved for an answer that the call does not limit.
+    A call counts for those of the keys ``model``, ``key``, ``user``, ``team``, ``org`` and ``end_user`` that it has, or
+    for what ``keys(model, arguments)`` returns. ``output_tokens`` are reserved for an answer that has no limit.
     ``limit(router)`` puts the limiter in front of a router. ``deployments`` is asked each time a router is about to
     call a deployment, by its id, scope ``deployment``.
     """
@@ -79,7 +79,7 @@ class RateLimitHook(CustomLogger):  # type: ignore[misc]
         self._keys = keys
         self._output_tokens = output_tokens
         self._deployments = deployments
-        # By the id of the call, which a client may choose: several calls may have one.
+        # By the id of the call. Clients may choose it, so several calls may share one.
         self._reservations: dict[str, list[Reservation]] = {}
 
     def limit(self, router: Any) -> LimitedRouter:
@@ -169,7 +169,7 @@ class RateLimitHook(CustomLogger):  # type: ignore[misc]
             await self._limiter.charge_async(held.keys, 0, used - held.tokens)
 
     def release(self, held: Reservation) -> None:
-        """Give back all that was reserved, the request too."""
+        """Give back everything that was reserved, including the request."""
         self._limiter.refund(held.keys, 1, held.tokens, decision=held.decision)
 
     async def release_async(self, held: Reservation) -> None:
@@ -177,7 +177,7 @@ class RateLimitHook(CustomLogger):  # type: ignore[misc]
         await self._limiter.refund_async(held.keys, 1, held.tokens, decision=held.decision)
 
     def keys_of(self, model: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return for what keys a router's call is counted."""
+        """Return the keys for which a router's call counts."""
         if self._keys is not None:
             return self._keys(model, arguments)
         metadata = arguments.get("metadata")
@@ -186,12 +186,12 @@ class RateLimitHook(CustomLogger):  # type: ignore[misc]
         return {"model": model, "user": arguments.get("user"), "end_user": arguments.get("user"), **keys}
 
     def _asked(self, keys: Mapping[str, Any], arguments: Mapping[str, Any]) -> tuple[dict[str, str], int, int]:
-        """Return the keys that are ones, and how many tokens the messages have, and how many to reserve."""
+        """Return the valid keys, the number of tokens in the messages, and the number to reserve."""
         found = {scope: key for scope, key in keys.items() if isinstance(key, str) and key}
         if not self._limiter.counts_tokens:
             return found, 0, 0
         prompt = 0
-        with contextlib.suppress(Exception):  # LiteLLM raises what there is to say of such arguments
+        with contextlib.suppress(Exception):  # LiteLLM raises the error about such arguments
             for message in arguments.get("messages") or ():
                 prompt += _MESSAGE_TOKENS + _count(message.get("content"))
             prompt += _count(arguments.get("input")) + _count(arguments.get("prompt"))
@@ -202,7 +202,7 @@ class RateLimitHook(CustomLogger):  # type: ignore[misc]
         return found, prompt, prompt + self._output_tokens
 
     def _taken(self, call: Any) -> Reservation | None:
-        """Return what was reserved for a call, once."""
+        """Take out and return what was reserved for a call."""
         held = self._reservations.get(call)
         if not held:
             return None
@@ -212,14 +212,14 @@ class RateLimitHook(CustomLogger):  # type: ignore[misc]
         return reservation
 
     def _forget(self) -> None:
-        """Forget the two oldest calls that have told nothing."""
+        """Forget up to two of the oldest calls of which there was no news."""
         for call, held in list(itertools.islice(self._reservations.items(), 2)):
             if held[-1].since < time.monotonic() - _FORGOTTEN:
                 del self._reservations[call]
 
 
 class LimitedRouter:
-    """A ``Router`` with a limiter in front of it; all else is the router's own."""
+    """A ``Router`` with a limiter in front of it; everything else goes to the router."""
 
     def __init__(self, hook: RateLimitHook, router: Any) -> None:
         self._hook = hook
@@ -261,7 +261,7 @@ class LimitedRouter:
 
 
 class LimitedStream:
-    """A router's stream that settles at its end what was reserved for it; all else is the stream's own."""
+    """A router's stream that settles its reservation at its end; everything else goes to the stream."""
 
     def __init__(self, stream: Any, hook: RateLimitHook, reservation: Reservation) -> None:
         self._stream = stream
@@ -314,7 +314,7 @@ class LimitedStream:
         return reservation
 
     def _total(self, reservation: Reservation) -> int:
-        """Return what the stream's last chunk says was used, else the count of what has come."""
+        """Return the usage in the stream's last chunk, or else count what was received."""
         return reservation.prompt + _count("".join(self._texts)) if self._used is None else self._used
 
 
@@ -336,14 +336,14 @@ def _require(decision: Decision, model: Any) -> None:
 
 
 def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return the model and all arguments of a call of a router by name."""
+    """Return the model and, by name, all arguments of a router's call."""
     arguments = {**dict(zip(("model", "messages", "stream"), args, strict=False)), **kwargs}
     model = arguments.get("model")
     return model if isinstance(model, str) else "", arguments
 
 
 def _count(content: Any) -> int:
-    """Return how many tokens the texts of a message's content, or of an input, have."""
+    """Return the number of tokens in the texts of a message's content or of an input."""
     if isinstance(content, str):
         return get_encoding(_ENCODING).count(content)
     if isinstance(content, (list, tuple)):
@@ -352,7 +352,7 @@ def _count(content: Any) -> int:
 
 
 def _used(response: Any, reserved: int) -> int:
-    """Return how many tokens a response says it has used; those ``reserved`` if it says nothing."""
+    """Return the number of tokens that a response reports, or those ``reserved`` if it reports none."""
     usage = response.get("usage") if isinstance(response, Mapping) else getattr(response, "usage", None)
     total = usage.get("total_tokens") if isinstance(usage, Mapping) else getattr(usage, "total_tokens", None)
     return total if type(total) is int and total >= 0 else reserved

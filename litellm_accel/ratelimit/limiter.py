@@ -1,4 +1,4 @@
-"""Several limits decided on at once: for everybody, for each key, model, deployment or whatever callers name."""
+"""Several limits decided together: global ones, and those of keys, models, deployments or any other scope."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Tokens(NamedTuple):
 class Limiter:
     """Limits of several scopes, decided on together: a call takes from all of them or from none.
 
-    ``limits`` has for each scope a text (``"60/minute; 90000 tokens/minute"``), a limit, ``Tokens`` of one, a list of
-    these, or a dictionary with one of these for each key of the scope, ``"*"`` for all others. Scope ``global`` counts
-    every call; the others are whatever callers name their keys by. ``store`` shares them between processes.
+    For each scope, ``limits`` has a text (``"60/minute; 90000 tokens/minute"``), a limit, ``Tokens`` of one, a list of
+    these, or a dictionary with one of these for each key of the scope and ``"*"`` for all others. Scope ``global``
+    counts every call; callers choose the names of the others. ``store`` shares the limits between processes.
     """
 
     def __init__(
@@ -156,9 +156,9 @@ class Limiter:
         return await self._store.take_many_async(demands)
 
     def acquire(self, key: Keys, cost: int = 1, tokens: int = 0, *, deadline: float | None = None) -> Decision:
-        """Wait until ``check`` allows, at most ``deadline`` seconds; who came first for these keys goes first.
+        """Wait until ``check`` allows, at most ``deadline`` seconds, in order of arrival for the same keys.
 
-        Returns the last decision: refused where the deadline has passed or the cost can never be allowed.
+        Returns the last decision: refused if the deadline has passed or the cost can never be allowed.
         """
         seconds = _seconds(deadline)
         if self._queues.is_empty() and is_final(decision := self.check(key, cost, tokens)):
@@ -198,7 +198,7 @@ class Limiter:
         self._queues.wake()
 
     def charge(self, key: Keys, cost: int = 0, tokens: int = 0) -> None:
-        """Take what was used beyond what was taken, whether or not it is free. A key in debt is refused until then."""
+        """Take what was used in addition, whether or not it is free. A key in debt is refused until it recovers."""
         demands = self._scopes.demands(key, cost, tokens)
         if self._store is None:
             for limit, name, amount in demands:

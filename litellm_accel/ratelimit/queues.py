@@ -1,6 +1,6 @@
 """Waiting for permits in the order of arrival, in threads and event loops alike.
 
-Of each queue the first waits for its permits, the others for their turn. A newcomer never overtakes who waits.
+The first in each queue waits for its permits, the others for their turn. Newcomers never overtake those who wait.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from litellm_accel.hot import rate_limit
 if TYPE_CHECKING:
     from litellm_accel._py.rate_limit import Decision
 
-# So often a waiter looks whether those before it are still there: an event loop may be closed with who waits in it.
+# How often a waiter checks that those before it still exist: an event loop may be closed while somebody waits in it.
 _LOOK = 1.0
-# Added to each wait: no clock may then say that the time has not come.
+# Added to each wait, so that no clock can say afterwards that it is too early.
 _GRAIN = 0.0001
 
 
@@ -51,7 +51,7 @@ class _Queue:
 
 
 class Queues:
-    """The queues of a limiter, by the keys they wait for. There are none while nobody waits."""
+    """The queues of a limiter, by the keys that are waited for. Empty while nobody waits."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -62,7 +62,7 @@ class Queues:
         return not self._queues
 
     def acquire(self, name: tuple[Any, ...], check: Callable[[], Decision], deadline: float) -> Decision:
-        """Return the first decision of ``check`` that allows, else the last one before the deadline."""
+        """Return the first decision of ``check`` that allows, or else the last one before the deadline."""
         end = time.monotonic() + deadline
         if name not in self._queues and is_final(decision := check()):
             return decision
@@ -111,7 +111,7 @@ class Queues:
             self._leave(name, queue, ticket)
 
     def wake(self) -> None:
-        """Have the first of each queue look again: permits have been given back."""
+        """Let the first in each queue check again: permits have been given back."""
         if not self._queues:
             return
         with self._lock:
@@ -144,5 +144,5 @@ class Queues:
 
 
 def is_final(decision: Decision) -> bool:
-    """Return whether waiting changes nothing: it is allowed, or never will be."""
+    """Return whether waiting cannot change a decision: it is allowed, or never will be."""
     return decision.allowed or decision.retry_after == math.inf

@@ -1,7 +1,7 @@
 """Limits shared by many processes through Redis: one script a check, by the server's clock.
 
-Redis may be slow or gone: a check waits for it at most the deadline, and a breaker keeps checks from waiting again
-and again. Nothing is retried.
+Redis may be slow or down: a check waits for it no longer than the deadline, and a breaker keeps checks from waiting
+again and again. Nothing is retried.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from importlib import resources
+from math import gcd
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 try:
@@ -28,7 +29,6 @@ try:
 except ImportError as error:
     raise ImportError("RedisStore needs redis-py: pip install 'litellm-accel[redis]'") from error
 
-from litellm_accel import quantities
 from litellm_accel.hot import rate_limit
 
 if TYPE_CHECKING:
@@ -40,21 +40,21 @@ logger = logging.getLogger("litellm_accel.ratelimit")
 
 _SCRIPT = resources.files(__package__).joinpath("script.lua").read_text("utf-8")
 _SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
-_EXACT = 1 << 53  # up to which Lua counts exactly
+_EXACT = 1 << 53  # Lua counts exactly up to this
 _MICROSECONDS = 1_000_000
 
-# So many failures in a row open the breaker, for a first and at most for a last time in seconds.
+# So many failures in a row open the breaker, at first and at most for so many seconds.
 _FAILURES = 3
 _FIRST_PAUSE = 1.0
 _LAST_PAUSE = 30.0
-# A lease is spent within so many seconds.
+# A lease is valid for so many seconds.
 _LEASE_SECONDS = 1.0
 
 OnFailure = Literal["fail_open", "fail_closed", "local"]
 
 
 class State(NamedTuple):
-    """Whether Redis is asked now, how often it failed since the store was made, and how it did last."""
+    """Whether Redis is being asked, how often it has failed since the store was made, and the last failure."""
 
     available: bool
     failures: int
@@ -62,7 +62,7 @@ class State(NamedTuple):
 
 
 class _Terms(NamedTuple):
-    """A limit as the script knows it: what its keys begin with, its numbers, and this process's own share of it."""
+    """A limit as the script knows it: the prefix of its keys, its numbers, and this process's share of it."""
 
     prefix: str
     numbers: tuple[Any, ...]
@@ -70,7 +70,7 @@ class _Terms(NamedTuple):
 
 
 class _Breaker:
-    """Keeps calls from a Redis that fails; lets one try from time to time."""
+    """Keeps calls away from a failing Redis, and lets one try it from time to time."""
 
     def __init__(self) -> None:
         self._in_a_row = 0
@@ -90,7 +90,7 @@ class _Breaker:
             return True
         if self.remaining:
             return False
-        self._closed_until = time.monotonic() + self._pause  # for all others while this call tries
+        self._closed_until = time.monotonic() + self._pause  # for all other calls while this one tries
         self._is_trying = True
         return True
 
@@ -110,13 +110,13 @@ class _Breaker:
         elif self._is_trying:
             self._pause = min(2 * self._pause, _LAST_PAUSE)
             self._is_trying = False
-        else:  # not enough of them, or sent before the breaker opened
+        else:  # too few failures, or the call was sent before the breaker opened
             return
         self._closed_until = time.monotonic() + self._pause
 
 
 class Lease:
-    """Permits taken ahead for calls of one kind, to be spent here: the decisions that give them."""
+    """Permits taken in advance for calls of one kind, to be spent in this process, as decisions."""
 
     __slots__ = ("_command", "_size", "is_dropped", "permits", "renewed_until", "size", "until")
 
@@ -125,7 +125,7 @@ class Lease:
         self._size = 0
         self._command: list[Any] = []
         self.is_dropped = False  # the store has forgotten it
-        self.permits: list[Decision] = []  # whoever pops one has it, whatever other threads do
+        self.permits: list[Decision] = []  # whoever pops a decision owns it, whatever other threads do
         self.until = 0.0
         self.renewed_until = 0.0
 
@@ -145,7 +145,7 @@ class Lease:
         return None
 
     def unspent(self) -> tuple[int, int]:
-        """Take back what nobody has spent: how many, and when they were taken."""
+        """Take out the unspent permits; return how many there were and when they were taken."""
         count = at = 0
         while self.permits:
             try:
@@ -159,13 +159,13 @@ class Lease:
 class RedisStore:
     """Keeps the limits of a ``Limiter`` in the Redis at ``url``, for all processes whose store has the same ``name``.
 
-    A check waits for Redis at most ``deadline`` seconds. Where it is slow or gone, ``on_failure`` decides: all is
-    allowed (``fail_open``), nothing (``fail_closed``), or each process keeps its own share of the limits (``local``),
-    one of so many ``processes``.
+    A check waits for Redis at most ``deadline`` seconds. If Redis is slow or down, ``on_failure`` decides: everything
+    is allowed (``fail_open``), nothing is (``fail_closed``), or each process enforces its own share of the limits,
+    divided by ``processes`` (``local``).
 
-    With ``lease`` above 1 a process takes up to so many permits at a time for keys that are busy, and spends them
-    within a second. A window may then hold up to processes × (lease - 1) permits more than the limit, and as many may
-    lie unspent.
+    With ``lease`` above 1, a process takes up to so many permits at a time for busy keys, and spends them within a
+    second. A window may then contain up to processes × (lease - 1) permits more than the limit, and as many may lie
+    unused.
     """
 
     def __init__(
@@ -192,9 +192,9 @@ class RedisStore:
         self._on_failure = on_failure
         self._processes = processes
         self._most = lease
-        #: Whether permits are taken ahead.
+        #: Whether permits are taken in advance.
         self.leases = lease > 1
-        self._prefix = f"{{{name}}}"  # one slot of a cluster for all keys, which one script reads
+        self._prefix = f"{{{name}}}"  # all keys in one slot of a cluster, as one script reads them
         self._breaker = _Breaker()
         self._terms: dict[Limit, _Terms] = {}
         self._lock = threading.Lock()
@@ -210,7 +210,7 @@ class RedisStore:
 
     @property
     def state(self) -> State:
-        """Whether Redis is asked now, and what failed last."""
+        """Whether Redis is being asked, and the last failure."""
         breaker = self._breaker
         return State(not breaker.remaining, breaker.failures, breaker.last_failure)
 
@@ -225,7 +225,7 @@ class RedisStore:
             await client.aclose()
 
     def adopt(self, rules: Sequence[tuple[str, Rule]]) -> None:
-        """Learn the limits of a limiter, by scope. Raises ``ValueError`` where Redis cannot count one exactly."""
+        """Adopt the limits of a limiter, by scope. Raises ``ValueError`` if Redis cannot count one exactly."""
         for scope, rule in rules:
             numbers = _numbers(rule.limit)
             kind, limit, first, second = numbers
@@ -264,7 +264,7 @@ class RedisStore:
         return [self._decision(demands, replies and reply) for demands, reply in _beside(calls, replies)]
 
     def refund(self, demands: list[Demand], at: int | None) -> None:
-        """Give back what was taken ``at``, to whoever it was taken from."""
+        """Give back what was taken ``at``, to Redis or to this process's share."""
         if at is not None and at <= 0:
             self._refund_share(demands, at)
         elif demands:
@@ -288,7 +288,7 @@ class RedisStore:
             self._charge_share(demands)
 
     def _command(self, what: str, how: Any, demands: Sequence[Demand], times: int = 1) -> list[Any]:
-        """Return the arguments of the script: how many keys, the keys, and what to do with them."""
+        """Return the arguments of the script: the number of keys, the keys, and what to do with them."""
         command: list[Any] = [len(demands)]
         arguments: list[Any] = [what, how]
         for limit, key, cost in demands:
@@ -299,7 +299,7 @@ class RedisStore:
         return command + arguments
 
     def _run(self, commands: list[list[Any]]) -> list[Any] | None:
-        """Return what Redis says to each command, None where it is not asked or fails."""
+        """Return Redis's replies to the commands, or None if it is not asked or fails."""
         if not self._breaker.allows():
             return None
         client = self._client
@@ -326,7 +326,7 @@ class RedisStore:
         return replies
 
     async def _run_async(self, commands: list[list[Any]]) -> list[Any] | None:
-        """Return what ``_run`` does; the deadline is that of all commands together."""
+        """Do what ``_run`` does; the deadline holds for all commands together."""
         if not self._breaker.allows():
             return None
         try:
@@ -360,7 +360,7 @@ class RedisStore:
         return replies
 
     def _decision(self, demands: Sequence[Demand], reply: Any) -> Decision:
-        """Return what ``reply`` says; what is to be done on failure if there is none."""
+        """Return the decision in ``reply``; without a reply, what ``on_failure`` asks for."""
         if reply is not None:
             allowed, which, remaining, wait, now, _ = reply
             retry_after = math.inf if wait < 0 else wait / 1e6
@@ -370,7 +370,7 @@ class RedisStore:
         if self._on_failure == "fail_closed":
             return rate_limit.Decision(False, 0, self._breaker.remaining or self._deadline, "", 0)
         told = rate_limit.take([(self._terms[limit].share, key, cost) for limit, key, cost in demands])
-        # Before 0 is the time of shares, from 0 on that of Redis; 0 itself took nothing.
+        # Times below 0 are those of shares, from 0 on those of Redis; 0 itself took nothing.
         return rate_limit.Decision(told.allowed, told.remaining, told.retry_after, told.limit, -told.at)
 
     def _refund_share(self, demands: Sequence[Demand], at: int) -> None:
@@ -384,7 +384,7 @@ class RedisStore:
                 self._terms[limit].share.charge(key, cost)
 
     def _spend(self, demands: list[Demand]) -> Decision | Lease | None:
-        """Return a decision by a lease; or the lease to be renewed; or None where there is none to be."""
+        """Return a decision from a lease, or the lease to be renewed, or None if there is no lease for this call."""
         if not self.leases:
             return None
         for _, _, cost in demands:
@@ -404,7 +404,7 @@ class RedisStore:
         return lease
 
     def _commands(self, demands: list[Demand], lease: Lease | None) -> list[list[Any]]:
-        """Return what to ask Redis for, with the permits to give back of leases that have run out."""
+        """Return the commands for Redis, including the return of permits whose leases have expired."""
         if lease is None:
             return [self._command("take", 1, demands)]
         commands = []
@@ -412,7 +412,7 @@ class RedisStore:
         with self._lock:
             busy = not lease.permits and lease.until > now
             lease.size = min(max(2 * lease.size, 1), self._most) if busy else 1
-            self._leases.pop(name, None)  # the longest unused come first
+            self._leases.pop(name, None)  # those that were unused for longest come first
             for held, other in ((name, lease), *itertools.islice(self._leases.items(), 2)):
                 if other.permits and other.until <= now:
                     unspent, at = other.unspent()
@@ -429,7 +429,7 @@ class RedisStore:
             permits = [self._decision(demands, replies and replies[-1])]
         else:
             _, which, remaining, _, now, times = replies[-1]
-            permits = rate_limit.permits(times, remaining, demands[which][0].name, now)
+            permits = rate_limit.leased(times, remaining, demands[which][0].name, now)
         decision = permits.pop()
         if lease is not None:
             with self._lock:
@@ -444,16 +444,20 @@ def _beside(calls: Sequence[list[Demand]], replies: list[Any] | None) -> zip[tup
 
 
 def _numbers(limit: Any) -> tuple[str, int, int, int]:
-    """Return a limit as the script takes it."""
+    """Return a limit in the form that the script takes."""
     if isinstance(limit, rate_limit.TokenBucket):
-        gain, permit = quantities.units(limit.rate, _MICROSECONDS)
+        common = gcd(limit.rate.numerator, limit.rate.denominator * _MICROSECONDS)
+        gain, permit = limit.rate.numerator // common, limit.rate.denominator * _MICROSECONDS // common
         if limit.limit * permit >= _EXACT >> 1 or gain >= _EXACT >> 1:
             raise ValueError(f"limit {limit.name!r} is too large, or its rate too odd a fraction, for Redis")
         return "b", limit.limit, gain, permit
     window = -(-limit.window // 1000)
     if isinstance(limit, rate_limit.SlidingLog):
         return "l", limit.limit, window, 0
-    return "c", limit.limit, window, quantities.grain(window, limit.limit, _EXACT >> 1)
+    grain = 1
+    while -(-window // grain) > (_EXACT >> 1) // limit.limit and grain < window:
+        grain *= 2
+    return "c", limit.limit, window, grain
 
 
 def _share(limit: Any, processes: int) -> Any:

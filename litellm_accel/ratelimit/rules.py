@@ -1,4 +1,4 @@
-"""Limits as they are written: ``"100/minute;5/second"``, as the package ``limits`` writes them."""
+"""Limits written as text, ``"100/minute;5/second"``, in the format of the package ``limits``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Limit = TokenBucket | SlidingLog | SlidingCounter
 
-#: Up to so many permits a limit that is written as text is kept as an exact log.
+#: A limit written as text is kept as an exact log up to this number of permits.
 EXACT_UP_TO = 1000
 
 _SECONDS = {
@@ -35,7 +35,7 @@ _SEPARATOR = re.compile(r"[,;|]")
 
 
 class Rule(NamedTuple):
-    """One limit, and whether it is one of tokens rather than of requests."""
+    """One limit, and whether it limits tokens rather than requests."""
 
     limit: Limit
     of_tokens: bool
@@ -49,10 +49,10 @@ def SlidingWindow(
     name: str = "",
     clock: Callable[[], int] = time.monotonic_ns,
 ) -> SlidingLog | SlidingCounter:
-    """Return a limit of so many permits in any ``seconds``.
+    """Return a limit of ``limit`` permits in any ``seconds``.
 
-    ``exact`` keeps the time of each permit, 16 bytes apiece. Otherwise two counters for each key stand for them, see
-    ``SlidingCounter`` for how far they may be off.
+    ``exact`` keeps the time of each permit, in 16 bytes. Otherwise there are two counters for each key;
+    ``SlidingCounter`` says how far they may be off.
     """
     kind = rate_limit.SlidingLog if exact else rate_limit.SlidingCounter
     return kind(limit, seconds, name=name, clock=clock)

@@ -53,20 +53,20 @@ class Limits:
 
     def _learn(self, router: Any, deployment: Any, model_id: str, model_group: str) -> tuple[dict[str, Any], Any, bool]:
         if type(deployment) is not dict or type(deployment.get("litellm_params")) is not dict:
-            raise _hot.Unserved(decline.DEPLOYMENT_TYPE)
+            raise decline.Unserved(decline.DEPLOYMENT_TYPE)
         parts = [deployment, deployment["litellm_params"], deployment["model_info"]]
         model = deployment["litellm_params"].get("model")
         if type(model) is not str or "*" in model or router._discovered_model_info_cache.cache_dict:
-            raise _hot.Unserved(decline.CHANGING_LIMITS)
+            raise decline.Unserved(decline.CHANGING_LIMITS)
         seen = _hot.Snapshot(parts)
         parsed = router.get_deployment(model_id=model_id)
         provider = self._get_provider(model=model, litellm_params=parsed.litellm_params)[1]
         if provider not in MAPPED:
-            raise _hot.Unserved(decline.CHANGING_LIMITS)
+            raise decline.Unserved(decline.CHANGING_LIMITS)
         try:
             info = router.get_router_model_info(deployment=parsed, received_model_name=model_group)
         except Exception as error:  # stock fails the same way, and says so in its log
-            raise _hot.Unserved(decline.MODEL_UNPRICED) from error
+            raise decline.Unserved(decline.MODEL_UNPRICED) from error
         row = self._litellm["model_cost"].get(info.get("key"))
         if type(row) is dict and not seen.changed():
             seen = _hot.Snapshot([*parts, row])
@@ -105,28 +105,28 @@ class Accounting:
         """Count a success as ``Router.deployment_callback_on_success`` does, or return ``DECLINED``."""
         try:
             return self._success(router, kwargs)
-        except _hot.Unserved as reason:
+        except decline.Unserved as reason:
             return self._gate.decline(reason.args[0])
 
     def _success(self, router: Any, kwargs: Any) -> str | None:
         memory = self._checked(router)
         call_type = kwargs.get("call_type")
         if call_type in ("_aresponses_websocket", "_arealtime") or self._not_live(call_type):
-            raise _hot.Unserved(decline.RECORD_TYPE)
+            raise decline.Unserved(decline.RECORD_TYPE)
         payload, params = kwargs.get("standard_logging_object"), kwargs["litellm_params"]
         if type(payload) is not dict or type(params) is not dict:
-            raise _hot.Unserved(decline.RECORD_TYPE)
+            raise decline.Unserved(decline.RECORD_TYPE)
         metadata, info = params.get("metadata"), params.get("model_info")
         if type(metadata) is not dict or type(info) is not dict:
-            raise _hot.Unserved(decline.RECORD_TYPE)
+            raise decline.Unserved(decline.RECORD_TYPE)
         model_group, model_id = metadata.get("model_group"), info.get("id")
         if type(model_group) is not str or type(model_id) is not str:
-            raise _hot.Unserved(decline.RECORD_TYPE)
+            raise decline.Unserved(decline.RECORD_TYPE)
         if model_id not in router.model_id_to_deployment_index_map:
             return None
         tokens, counted, name = payload.get("total_tokens", 0), self._counted_tokens(params), metadata.get("deployment")
         if type(tokens) not in _NUMBERS:
-            raise _hot.Unserved(decline.RECORD_TYPE)
+            raise decline.Unserved(decline.RECORD_TYPE)
         tokens, calls = (tokens, 1) if counted is None else (max(0, tokens - counted), 0)
         name = name if isinstance(name, str) else None
         planned = self._planned(router, memory, model_id, name, model_group, tokens, calls)
@@ -148,16 +148,16 @@ class Accounting:
         try:
             memory = self._checked(router)
             if type(deployment_id) is not str or type(model_group) is not str:
-                raise _hot.Unserved(decline.RECORD_TYPE)
+                raise decline.Unserved(decline.RECORD_TYPE)
             if type(total_tokens) not in _NUMBERS or type(rpm_increment) is not int:
-                raise _hot.Unserved(decline.RECORD_TYPE)
+                raise decline.Unserved(decline.RECORD_TYPE)
             if deployment_id not in router.model_id_to_deployment_index_map:
                 return None
             return _add(
                 memory,
                 self._planned(router, memory, deployment_id, deployment_name, model_group, total_tokens, rpm_increment),
             )
-        except _hot.Unserved as reason:
+        except decline.Unserved as reason:
             return self._gate.decline(reason.args[0])
 
     def _checked(self, router: Any) -> Any:
@@ -167,7 +167,7 @@ class Accounting:
         """
         memory, held = self._chooser.check(router), router.__dict__
         if any([method in held for method in _METHODS]):
-            raise _hot.Unserved(decline.ROUTER_METHODS)
+            raise decline.Unserved(decline.ROUTER_METHODS)
         return memory
 
     def _planned(
@@ -182,14 +182,14 @@ class Accounting:
             for kind, amount in ((self._keys.TPM, tokens), (self._keys.RPM, calls))
         ]
         if any(type(memory.cache_dict.get(key, 0)) not in _NUMBERS for key, _ in planned):
-            raise _hot.Unserved(decline.CACHED_VALUE)
+            raise decline.Unserved(decline.CACHED_VALUE)
         return planned
 
     def latency(self, handler: Any, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> object:
         """Record a latency as ``LowestLatencyLoggingHandler.log_success_event`` does, or return ``DECLINED``."""
         try:
             self._latency(handler, kwargs, response_obj, start_time, end_time)
-        except _hot.Unserved as reason:
+        except decline.Unserved as reason:
             return self._gate.decline(reason.args[0])
         return None
 
@@ -218,7 +218,7 @@ class Accounting:
         lists = {name: entry.get(name, []) for name in ("latency", "time_to_first_token_seconds")}
         used = _used(entry, minute, tokens)
         if any(type(samples) is not list for samples in lists.values()) or most < 1:
-            raise _hot.Unserved(decline.CACHED_VALUE)
+            raise decline.Unserved(decline.CACHED_VALUE)
         usages.setdefault(model_id, entry)
         _append(entry, "latency", value, most)
         if first_token is not None:
@@ -230,7 +230,7 @@ class Accounting:
         """Record a use as ``LowestCostLoggingHandler.log_success_event`` does, or return ``DECLINED``."""
         try:
             self._cost(handler, kwargs, response_obj)
-        except _hot.Unserved as reason:
+        except decline.Unserved as reason:
             return self._gate.decline(reason.args[0])
         return None
 
@@ -252,7 +252,7 @@ class Accounting:
         """Record a use as ``LowestTPMLoggingHandler.log_success_event`` does, or return ``DECLINED``."""
         try:
             self._tokens(handler, kwargs, response_obj)
-        except _hot.Unserved as reason:
+        except decline.Unserved as reason:
             return self._gate.decline(reason.args[0])
         return None
 
@@ -262,13 +262,13 @@ class Accounting:
         model_group, model_id = self._subject(kwargs, "metadata")
         usage = getattr(response, "usage", None) if isinstance(response, self._litellm["ModelResponse"]) else None
         if not isinstance(usage, self._litellm["Usage"]) or type(usage.total_tokens) is not int:
-            raise _hot.Unserved(decline.RECORD_TYPE)
+            raise decline.Unserved(decline.RECORD_TYPE)
         minute = vars(module)["datetime"].now().strftime("%H-%M")
         amounts = {f"{model_group}:tpm:{minute}": usage.total_tokens, f"{model_group}:rpm:{minute}": 1}
         for key in amounts:
             usages = memory.get_cache(key) or {}
             if type(usages) is not dict or type(usages.get(model_id, 0)) not in _NUMBERS:
-                raise _hot.Unserved(decline.CACHED_VALUE)
+                raise decline.Unserved(decline.CACHED_VALUE)
         for key, amount in amounts.items():
             usages = memory.get_cache(key) or {}  # again: storing the first one evicts what expires in this instant
             usages[model_id] = usages.get(model_id, 0) + amount
@@ -285,9 +285,9 @@ class Accounting:
             minute = self._router.get_utc_datetime().strftime("%H-%M")
             key = self._keys.RPM.value.format(id=model_id, current_minute=minute, model=name)
             if type(name) is not str:
-                raise _hot.Unserved(decline.RECORD_TYPE)
+                raise decline.Unserved(decline.RECORD_TYPE)
             _hot.increment(memory, key, 1, self._router.RoutingArgs.ttl.value)
-        except _hot.Unserved as reason:
+        except decline.Unserved as reason:
             return self._gate.decline(reason.args[0])
         return None
 
@@ -295,7 +295,7 @@ class Accounting:
         """Count a failure as ``increment_deployment_failures_for_current_minute`` does, or return ``DECLINED``."""
         try:
             _hot.increment(self._chooser.check(litellm_router_instance), f"{deployment_id}:fails", 1, _MINUTE)
-        except _hot.Unserved as reason:
+        except decline.Unserved as reason:
             return self._gate.decline(reason.args[0])
         return None
 
@@ -307,7 +307,7 @@ class Accounting:
             model_group, model_id = self._subject(kwargs, "metadata")
             key = f"{model_group}_request_count:{model_id}"
             _hot.increment(memory, key, delta, module.IN_FLIGHT_COUNT_TTL_SECONDS, 0)
-        except _hot.Unserved as reason:
+        except decline.Unserved as reason:
             return self._gate.decline(reason.args[0])
         return None
 
@@ -318,27 +318,27 @@ class Accounting:
             or handler.test_flag
             or not vars(handler).keys() <= {"router_cache", "router_cache_id", "routing_args"}
         ):
-            raise _hot.Unserved(decline.STRATEGY_METHODS)
+            raise decline.Unserved(decline.STRATEGY_METHODS)
         return self._chooser.check_cache(handler.router_cache)
 
     def _subject(self, kwargs: Any, field: str) -> tuple[str, str]:
         """Return the model group and the deployment a record is about."""
         params = kwargs.get("litellm_params")
         if self._not_live(kwargs.get("call_type")) or type(params) is not dict:
-            raise _hot.Unserved(decline.RECORD_TYPE)
+            raise decline.Unserved(decline.RECORD_TYPE)
         metadata, info = params.get(field), params.get("model_info")
         if type(metadata) is not dict or type(info) is not dict:
-            raise _hot.Unserved(decline.RECORD_TYPE)
+            raise decline.Unserved(decline.RECORD_TYPE)
         model_group, model_id = metadata.get("model_group"), info.get("id")
         if type(model_group) is not str or type(model_id) is not str:
-            raise _hot.Unserved(decline.RECORD_TYPE)
+            raise decline.Unserved(decline.RECORD_TYPE)
         return model_group, model_id
 
     def _entry(self, memory: Any, key: str, model_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
         usages = memory.get_cache(key) or {}
         entry = usages.get(model_id, {}) if type(usages) is dict else None
         if type(entry) is not dict:
-            raise _hot.Unserved(decline.CACHED_VALUE)
+            raise decline.Unserved(decline.CACHED_VALUE)
         return usages, entry
 
     def _store(self, handler: Any, memory: Any, key: str, usages: dict[str, Any], ttl: float | None) -> None:
@@ -357,7 +357,7 @@ def _seconds(elapsed: Any) -> float:
     if isinstance(elapsed, timedelta):
         return elapsed.total_seconds()
     if type(elapsed) is not float:
-        raise _hot.Unserved(decline.RECORD_TYPE)
+        raise decline.Unserved(decline.RECORD_TYPE)
     return elapsed
 
 
@@ -365,10 +365,10 @@ def _used(entry: dict[str, Any], minute: str, tokens: Any) -> dict[str, Any]:
     """Return the counters of this minute, one call of ``tokens`` tokens later."""
     used = entry.get(minute, {})
     if type(used) is not dict or type(tokens) not in _NUMBERS:
-        raise _hot.Unserved(decline.CACHED_VALUE)
+        raise decline.Unserved(decline.CACHED_VALUE)
     tpm, rpm = used.get("tpm", 0), used.get("rpm", 0)
     if type(tpm) not in _NUMBERS or type(rpm) not in _NUMBERS:
-        raise _hot.Unserved(decline.CACHED_VALUE)
+        raise decline.Unserved(decline.CACHED_VALUE)
     return {"tpm": tpm + tokens, "rpm": rpm + 1}
 
 

@@ -106,14 +106,14 @@ class Health:
             return frozenset()
         health = router.health_state_cache
         if (type(health), type(health.cache), type(health.cache.in_memory_cache)) != self._kinds:
-            raise _hot.Unserved(decline.ROUTER_PART_CLASS)
+            raise decline.Unserved(decline.ROUTER_PART_CLASS)
         if health.cache.redis_cache is not None:
-            raise _hot.Unserved(decline.ROUTING_REDIS)
+            raise decline.Unserved(decline.ROUTING_REDIS)
         states = health.cache.in_memory_cache.get_cache(health.CACHE_KEY)
         if not states:
             return frozenset()
         if type(states) is not dict:
-            raise _hot.Unserved(decline.CACHED_VALUE)
+            raise decline.Unserved(decline.CACHED_VALUE)
         now = time.time()
         threshold = health.staleness_threshold
         if self._states is not states or self._threshold != threshold or now >= self._until or self._seen.changed():
@@ -170,16 +170,16 @@ class Checks:
         base = info.get("base_model")
         base = params.get("base_model") if base is None else base
         if router._discovered_model_info_cache.cache_dict or "*" in params["model"]:
-            raise _hot.Unserved(decline.CHANGING_LIMITS)
+            raise decline.Unserved(decline.CHANGING_LIMITS)
         provider = self._provider(params, params["model"])
         if provider not in MAPPED and not (provider == "azure" and base is not None):
-            raise _hot.Unserved(decline.CHANGING_LIMITS)
+            raise decline.Unserved(decline.CHANGING_LIMITS)
         if base is not None and self._provider(params, base) not in MAPPED | {"azure"}:
-            raise _hot.Unserved(decline.CHANGING_LIMITS)
+            raise decline.Unserved(decline.CHANGING_LIMITS)
         try:
             found = router.get_router_model_info(deployment=deployment, received_model_name=name)
         except Exception as error:  # stock fails the same way, and says so in its log
-            raise _hot.Unserved(decline.MODEL_UNPRICED) from error
+            raise decline.Unserved(decline.MODEL_UNPRICED) from error
         window = found.get("max_input_tokens") if isinstance(found, dict) else None
         return (window if isinstance(window, int) else None), provider, found.get("key")
 
@@ -191,7 +191,7 @@ class Checks:
                 ]
             )
         except Exception as error:  # stock skips what it cannot resolve, and says so in its log
-            raise _hot.Unserved(decline.MODEL_OF_UNKNOWN_PROVIDER) from error
+            raise decline.Unserved(decline.MODEL_OF_UNKNOWN_PROVIDER) from error
 
     def changed(self) -> bool:
         """Return whether the price map has been written to since."""
@@ -210,7 +210,7 @@ class Checks:
     ) -> frozenset[int]:
         """Return the places whose window, limit, region or parameters do not suit the request."""
         if router._discovered_model_info_cache.cache_dict:
-            raise _hot.Unserved(decline.CHANGING_LIMITS)
+            raise decline.Unserved(decline.CHANGING_LIMITS)
         found = self._too_long(router, messages, input, request, asynchronous)
         found = found | self._at_limit(router, name, ids, candidates, found)
         if request is None:
@@ -249,19 +249,19 @@ class Checks:
         if self._smallest is None:
             return frozenset()
         if request is not None and request.get("_context_compaction_state") is not None:
-            raise _hot.Unserved(decline.CONTEXT_COMPACTION)
+            raise decline.Unserved(decline.CONTEXT_COMPACTION)
         try:
             size, sure = _measure(messages, input, request)
         except (TypeError, ValueError) as error:
-            raise _hot.Unserved(decline.PROMPT_UNCOUNTABLE) from error
+            raise decline.Unserved(decline.PROMPT_UNCOUNTABLE) from error
         if sure and size <= self._smallest:
             return frozenset()
         if asynchronous and size > _LONGEST_COUNTED:
-            raise _hot.Unserved(decline.PROMPT_COUNTED_ELSEWHERE)
+            raise decline.Unserved(decline.PROMPT_COUNTED_ELSEWHERE)
         try:
             tokens = router._count_pre_call_check_tokens(messages=messages, input=input, request_kwargs=request)
         except Exception as error:  # stock goes on without a count, and says so in its log
-            raise _hot.Unserved(decline.PROMPT_UNCOUNTABLE) from error
+            raise decline.Unserved(decline.PROMPT_UNCOUNTABLE) from error
         return frozenset(place for place, window in enumerate(self._windows) if window is not None and tokens > window)
 
     def _at_limit(
@@ -282,7 +282,7 @@ class Checks:
                 continue
             count = counts[ids[place]] = counts.get(ids[place], 0)
             if type(local) not in _NUMBERS or type(count) not in _NUMBERS:
-                raise _hot.Unserved(decline.CACHED_VALUE)
+                raise decline.Unserved(decline.CACHED_VALUE)
             limit = self._limits[place]
             if isinstance(limit, int) and limit <= max(local, count):
                 found.add(place)
@@ -302,7 +302,7 @@ def _measure(messages: Any, input: Any, request: dict[str, Any] | None) -> tuple
             others.append(request[field])
     for message in messages or ():
         if type(message) is not dict:
-            raise _hot.Unserved(decline.PROMPT_COUNTED_ELSEWHERE)
+            raise decline.Unserved(decline.PROMPT_COUNTED_ELSEWHERE)
         size += _TOKENS_AROUND_MESSAGE
         for key, value in message.items():
             if type(value) is str:
@@ -322,14 +322,14 @@ def _bytes(text: str) -> int:
 
 def _part_bytes(part: Any) -> int:
     if type(part) is not dict or part.get("type") != "text" or type(part.get("text")) is not str:
-        raise _hot.Unserved(decline.PROMPT_COUNTED_ELSEWHERE)
+        raise decline.Unserved(decline.PROMPT_COUNTED_ELSEWHERE)
     return _bytes(part["text"])
 
 
 def _access_groups(deployment: Deployment) -> Sequence[str]:
     groups = deployment["model_info"].get("access_groups") or []
     if type(groups) is not list or not all(type(group) is str for group in groups):
-        raise _hot.Unserved(decline.ACCESS_GROUPS_TYPE)
+        raise decline.Unserved(decline.ACCESS_GROUPS_TYPE)
     return groups
 
 
@@ -429,12 +429,12 @@ class Filters:
         """
         held = [getattr(caller, field, None) or [] for field in ("models", "team_models")]
         if not all(type(names) is list and all(type(name) is str for name in names) for names in held):
-            raise _hot.Unserved(decline.CALLER_MODELS_TYPE)
+            raise decline.Unserved(decline.CALLER_MODELS_TYPE)
         allowed = frozenset(chain(*held))
         if not allowed or self._name in allowed or "*" in allowed or "all-proxy-models" in allowed:
             return None
         if self._name in router.model_group_alias:  # what the alias stands for counts, too
-            raise _hot.Unserved(decline.ACCESS_GROUPS_OF_ALIAS)
+            raise decline.Unserved(decline.ACCESS_GROUPS_OF_ALIAS)
         if self._access is None:
             self._access = [_access_groups(deployment) for deployment in self._deployments]
         return allowed.intersection(chain(*self._access)) or None
@@ -448,9 +448,9 @@ class Filters:
         excluded, skipped = request.get("_excluded_deployment_ids"), request.get("_retry_skipped_deployment_ids")
         order = request.get("_target_order")
         if order is not None and type(order) is not int:
-            raise _hot.Unserved(decline.REQUEST_STEERS.of("_target_order"))
+            raise decline.Unserved(decline.REQUEST_STEERS.of("_target_order"))
         if not isinstance(excluded, (list, tuple, set, frozenset, type(None))):
-            raise _hot.Unserved(decline.REQUEST_STEERS.of("_excluded_deployment_ids"))
+            raise decline.Unserved(decline.REQUEST_STEERS.of("_excluded_deployment_ids"))
         tried = frozenset(item for item in excluded or () if isinstance(item, str))
         refused = frozenset(item for item in skipped if isinstance(item, str)) if isinstance(skipped, tuple) else ()
         return FilterKey(granted, web_search, sick, frozenset(), None, order, tried, frozenset(refused))
@@ -463,16 +463,16 @@ class Filters:
             return Tags(field, False, (), None, "", *settings)
         metadata = request[field]
         if type(metadata) is not dict:
-            raise _hot.Unserved(decline.METADATA_TYPE)
+            raise decline.Unserved(decline.METADATA_TYPE)
         tags = self._tools.tags_in(metadata)
         inherited = metadata.get("inherited_tags")
         if not isinstance(inherited, (list, tuple)):
             inherited = None
         elif not all(type(tag) is str for tag in inherited):
-            raise _hot.Unserved(decline.METADATA_TYPE)
+            raise decline.Unserved(decline.METADATA_TYPE)
         agent = metadata.get("user_agent", "")
         if agent and type(agent) is not str:
-            raise _hot.Unserved(decline.METADATA_TYPE)
+            raise decline.Unserved(decline.METADATA_TYPE)
         return Tags(
             field,
             True,
@@ -513,7 +513,7 @@ class Filters:
                 or (scope is not None and deployments[place]["model_name"] not in scope)
             ]
             if not well and not asynchronous:  # stock says so in its log
-                raise _hot.Unserved(decline.NO_HEALTHY_DEPLOYMENT)
+                raise decline.Unserved(decline.NO_HEALTHY_DEPLOYMENT)
             places = well or places
         return places, [place for place in places if place not in self._blocked and ids[place] not in cooling]
 
@@ -539,7 +539,7 @@ class Filters:
                 try:
                     re.compile(pattern)
                 except re.error as error:  # stock skips it, and says so in its log
-                    raise _hot.Unserved(decline.TAG_PATTERN) from error
+                    raise decline.Unserved(decline.TAG_PATTERN) from error
         metadata: dict[str, Any] = {"tags": list(tags.tags), "user_agent": tags.user_agent}
         if tags.inherited is not None:
             metadata["inherited_tags"] = list(tags.inherited)
@@ -553,10 +553,10 @@ class Filters:
         except StopIteration as answer:
             chosen = {id(deployment) for deployment in answer.value}
         except ValueError as error:
-            raise _hot.Unserved(decline.NO_TAGGED_DEPLOYMENT) from error
+            raise decline.Unserved(decline.NO_TAGGED_DEPLOYMENT) from error
         else:
             asked.close()
-            raise _hot.Unserved(decline.TAGS_WAIT)
+            raise decline.Unserved(decline.TAGS_WAIT)
         found = metadata.get("tag_routing")
         match = found and Match(found["matched_deployment"], found["matched_via"], found["matched_value"])
         return [place for place in places if id(deployments[place]) in chosen], match

@@ -101,8 +101,9 @@ def is_disguised(value: Any) -> bool:
 
 def put_onto(held: Any) -> str | None:
     """Return the name of a method of its class that somebody has put onto the object ``held``, or None."""
-    kind = type(held)
-    return next((name for name in vars(held) if callable(getattr(kind, name, None))), None)
+    kind, own = type(held), vars(held)
+    shared = [name for base in kind.__mro__ for name in own.keys() & vars(base).keys()]  # few or none
+    return next((name for name in own if name in shared and callable(getattr(kind, name, None))), None)
 
 
 def fields_of(kind: type) -> frozenset[str]:

@@ -331,21 +331,16 @@ def test_a_setting_that_is_stocks_is_told_without_secrets(
     assert environment.decline_reason() is None
 
 
-def test_a_look_that_fails_serves_nothing_until_the_next_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_that_fails_serves_nothing_and_is_made_again_by_the_next_call(monkeypatch: pytest.MonkeyPatch) -> None:
     environment = Environment()
-
-    def broken(*args: Any) -> Any:
-        raise RuntimeError("injected")
-
+    monkeypatch.setattr(litellm, "drop_params", "changed")
     with monkeypatch.context() as patched:
-        patched.setattr(environment, "_judge_setting", broken)
-        patched.setattr(litellm, "drop_params", "changed")
+        patched.setattr(environment, "_judge_setting", mock.Mock(side_effect=RuntimeError("injected")))
         for _ in range(2):
-            with pytest.raises(RuntimeError):
-                environment.refresh()
-        assert str(environment.decline_reason()) == "settings not understood"
+            with pytest.raises(RuntimeError, match="injected"):
+                environment.decline_reason()
+        assert str(environment.reason) == "settings not understood"
     assert environment.decline_reason() is None
-    assert environment.refresh() is None
 
 
 def test_threads_wait_for_a_look_and_a_look_within_a_look_declines(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,13 +117,23 @@ def sent(provider: Provider) -> list[tuple[Any, ...]]:
 
 
 def play(provider: Provider, run: Run, calls: Callable[[], Any], caplog: Any, times: int = 4) -> tuple[Any, ...]:
-    """Return what is to be seen of ``calls`` in new loops, one after the other."""
+    """Return what is to be seen of ``calls`` in new loops, one after the other.
+
+    LiteLLM knows loops by where they are in memory: none is freed before the last has ended.
+    """
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def keeping() -> Any:
+        loops.append(asyncio.get_running_loop())
+        return await calls()
+
     clients = litellm.in_memory_llm_clients_cache.cache_dict
     litellm.in_memory_llm_clients_cache.flush_cache()
     asyncio.run(_flushed())
+    gc.collect()  # what earlier calls have left complains now, not within a call that is learned from
     provider.clear()
     caplog.clear()
-    said = [run(calls()) for _ in range(times)]
+    said = [run(keeping()) for _ in range(times)]
     # asyncio's own are of what the garbage collector finds, whenever it comes.
     logs = [(r.levelname, r.getMessage()) for r in caplog.records if r.name == "LiteLLM"]
     return said, kinds(clients), sent(provider), logs

@@ -24,7 +24,7 @@ from litellm_accel import _backend, activation, patching
 from litellm_accel.components import rate_limit, routing
 from litellm_accel.components.base import ProbeMismatch
 from litellm_accel.provider import Provider
-from litellm_accel.routing import accounting, filters
+from litellm_accel.routing import accounting, filters, listings
 from litellm_accel.stock import seams
 
 if seams.has_core_of_its_own():
@@ -38,10 +38,9 @@ STOCK = {(kind, hook): patching.stock_copy(vars(kind)[hook]) for kind in (MODELS
 @pytest.fixture
 def gate(restored: None, hot: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The gate of the active component."""
-    for module in (routing, filters, accounting, rate_limit):
+    for module in (routing, filters, accounting, listings, rate_limit):
         monkeypatch.setattr(module, "_hot", hot("routing"))
     monkeypatch.setattr(rate_limit, "limit_checks", hot("limit_checks"))
-    monkeypatch.setattr(rate_limit, "_left_to_routers", lambda: None)
     monkeypatch.setitem(_backend._modules, "gate", hot("gate"))
     monkeypatch.setattr(activation, "_activations", {})
     with without_callbacks():
@@ -257,20 +256,7 @@ def test_what_else_is_left_to_stock(gate: Any, monkeypatch: pytest.MonkeyPatch) 
     declines(pair, "a strategy with methods of its own")
 
 
-@pytest.mark.parametrize("has_proxy", [True, False])
-def test_in_pure_python_the_checks_of_routers_stay_stocks(
-    restored: None, monkeypatch: pytest.MonkeyPatch, has_proxy: bool
-) -> None:
-    monkeypatch.setattr(rate_limit._backend, "chosen", lambda name: _backend.Backend("pure", "asked for"))
-    monkeypatch.setattr(rate_limit, "can_be_there", lambda: has_proxy)
-    status = litellm_accel.accelerate("rate_limit", strict=True)["rate_limit"]
-    assert status.state == ("active" if has_proxy else "native")
-    assert has_proxy or "pure Python" in status.reason
-    assert vars(MODELS)["pre_call_check"].__code__ is STOCK[MODELS, "pre_call_check"].__code__
-
-
 def test_a_difference_keeps_it_off(restored: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rate_limit, "_left_to_routers", lambda: None)
     monkeypatch.setattr(model_rate_limit_check.RoutingArgs, "ttl", 60)
     real = rate_limit.limit_checks.LimitChecks
 
@@ -292,7 +278,6 @@ def test_a_difference_keeps_it_off(restored: None, monkeypatch: pytest.MonkeyPat
 
 
 def test_words_that_are_not_known_keep_it_off(restored: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rate_limit, "_left_to_routers", lambda: None)
     monkeypatch.setattr(rate_limit, "_WORDS", frozenset(rate_limit._WORDS - {"ITPM"}))
     status = litellm_accel.accelerate("rate_limit")["rate_limit"]
     assert status.state == "off" and "ITPM" in status.reason

@@ -19,7 +19,7 @@ from litellm.types.router import AllowedFailsPolicy, Deployment
 import litellm_accel
 from litellm_accel import _backend, activation
 from litellm_accel.components import routing
-from litellm_accel.routing import accounting, filters
+from litellm_accel.routing import accounting, filters, listings
 
 STRATEGIES = (
     "simple-shuffle",
@@ -71,7 +71,7 @@ def gate(restored: None, hot: Callable[[str], ModuleType], monkeypatch: pytest.M
     """The gate of the active component: off runs stock, on runs the accelerated choice."""
     saved = [(name, list(getattr(litellm, name))) for name in ("callbacks", "input_callback", "success_callback")]
     saved += [(name, list(getattr(litellm, name))) for name in ("failure_callback", "_async_success_callback")]
-    for module in (routing, filters, accounting):
+    for module in (routing, filters, accounting, listings):
         monkeypatch.setattr(module, "_hot", hot("routing"))
     monkeypatch.setitem(_backend._modules, "gate", hot("gate"))
     monkeypatch.setattr(activation, "_activations", {})

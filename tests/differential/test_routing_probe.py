@@ -20,7 +20,7 @@ import litellm_accel
 from litellm_accel import _backend, activation, hot
 from litellm_accel.components import routing
 from litellm_accel.components.base import Native, Replaced, Unproven
-from litellm_accel.routing import accounting, filters, probe, setting_words
+from litellm_accel.routing import accounting, filters, listings, probe, setting_words
 from litellm_accel.routing.setting_words import KNOWN
 
 
@@ -29,7 +29,7 @@ def status(
     restored: None, hot: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[], tuple[str, str]]]:
     """Switch the component on and return its state and the reason."""
-    for module in (routing, filters, accounting):
+    for module in (routing, filters, accounting, listings):
         monkeypatch.setattr(module, "_hot", hot("routing"))
     monkeypatch.setitem(_backend._modules, "gate", hot("gate"))
     monkeypatch.setattr(activation, "_activations", {})

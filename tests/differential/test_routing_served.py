@@ -36,7 +36,8 @@ from litellm.types.router import Deployment, RouterRateLimitError
 import litellm_accel
 from litellm_accel import _backend, activation
 from litellm_accel.components import routing
-from litellm_accel.routing import accounting, filters
+from litellm_accel.fastpath import decline
+from litellm_accel.routing import accounting, filters, listings
 from litellm_accel.stock import seams
 from settling import settled
 
@@ -66,7 +67,7 @@ CALLBACK_LISTS = (
 def gate(restored: None, hot: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The gate of the active component: off runs stock, on runs the accelerated choice."""
     saved = {name: list(getattr(litellm, name)) for name in CALLBACK_LISTS}
-    for module in (routing, filters, accounting):
+    for module in (routing, filters, accounting, listings):
         monkeypatch.setattr(module, "_hot", hot("routing"))
     monkeypatch.setitem(_backend._modules, "gate", hot("gate"))
     monkeypatch.setattr(activation, "_activations", {})
@@ -534,7 +535,7 @@ def test_counters_are_raised_as_the_cache_raises_them(gate: Any) -> None:
                 cache.set_cache(key, value, ttl=ttl)
         try:
             total = accounting._hot.increment(ours, key, amount, ttl)
-        except accounting._hot.Unserved:
+        except decline.Unserved:
             assert type(ours.cache_dict[key]) not in (int, float)
         else:
             assert repr(theirs.increment_cache(key, amount, ttl=ttl)) == repr(total)

@@ -45,8 +45,8 @@ DOORS = {
     ("success", "_build_standard_logging_payload"),
     *(("streaming", door) for door in ("anext", "snext", "finish", "build", "total", "asyncified")),
 }
-# Lines that cannot fail, and are outside the block that they begin.
-EXEMPT = ("try:", "finally:", "else:", "events.reading = False")
+# Lines that cannot fail, and are outside the block that they begin or end.
+EXEMPT = ("try:", "finally:", "else:", "events.reading = False", "self._looking = None", "self._lock.release()")
 
 Place = tuple[CodeType, int]
 

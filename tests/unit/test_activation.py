@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import litellm_accel
-from litellm_accel import activation
+from litellm_accel import _backend, activation
 from litellm_accel.components.base import Native, ProbeMismatch, Unproven
 from made_up import SOURCE, Part, Register
 
@@ -37,6 +37,24 @@ def test_accelerate_serves_and_restore_gives_back(victim: ModuleType, register: 
     assert (litellm_accel.status()["one"].state, part.stops) == ("off", 1)
     litellm_accel.restore()
     assert part.stops == 1, "restore() twice does nothing"
+
+
+@pytest.mark.parametrize("has_versions", [True, False])
+def test_a_twin_that_would_be_slower_than_stock_stays_off_and_says_so(
+    victim: ModuleType, register: Register, monkeypatch: pytest.MonkeyPatch, has_versions: bool
+) -> None:
+    """Dictionaries without versions must be compared, value by value, by the twins that watch many of them."""
+    from litellm_accel._py import watch
+
+    part = Part("one", "double")
+    part.hot_modules = ("watch",)  # type: ignore[misc]
+    register(part)
+    monkeypatch.setitem(_backend._modules, "watch", watch)
+    monkeypatch.setitem(_backend._backends, "watch", _backend.Backend("pure", "chosen here"))
+    monkeypatch.setattr(watch, "HAS_TAGS", has_versions)
+    row = litellm_accel.accelerate()["one"]
+    assert row.state == ("active" if has_versions else "off")
+    assert has_versions or row.reason == "slower than LiteLLM on this Python without compiled modules"
 
 
 def test_accelerate_twice_changes_nothing(victim: ModuleType, register: Register) -> None:

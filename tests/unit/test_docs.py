@@ -35,3 +35,27 @@ def test_files_that_pages_name_are_there(page: str) -> None:
     )
     assert named
     assert [name for name in named if not (TREE / name).exists()] == []
+
+
+def test_design_names_what_is_there() -> None:
+    """Each file of the page, and behind a file in brackets what it defines."""
+    text = (TREE / "docs" / "design.md").read_text("utf-8")
+    roots = [TREE, TREE / "litellm_accel", TREE / "litellm_accel" / "fastpath", *(TREE / "litellm_accel").iterdir()]
+
+    def found(name: str) -> Path | None:
+        return next((root / name for root in roots if (root / name).exists()), None)
+
+    named = set(re.findall(r"`([\w/.-]+(?:\.pyx?|\.bin|\.txt|/))`", text))
+    assert len(named) > 90
+    assert [name for name in sorted(named) if found(name) is None] == []
+    defined = re.findall(r"`([\w/]+\.pyx?)` \(((?:`[\w.]+`(?:, )?)+)\)", text)
+    assert len(defined) > 30
+    missing = []
+    for file, names in defined:
+        path = found(file)
+        source = path.read_text("utf-8") if path is not None else ""
+        for name in re.findall(r"`([\w.]+)`", names):
+            for part in name.split("."):
+                if not re.search(rf"\b(?:def|class|object) {part}\b", source):
+                    missing.append(f"{name} in {file}")
+    assert missing == []

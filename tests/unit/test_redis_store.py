@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from math import inf, nan
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,6 +44,22 @@ def server(shared: RedisServer) -> RedisServer:
 def own() -> Iterator[RedisServer]:
     with running() as server:
         yield server
+
+
+class Clock:
+    """The store's monotonic clock, so many seconds ``ahead``."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    turned = Clock()
+    monkeypatch.setattr(redis_store, "time", turned)
+    return turned
 
 
 def patient(url: str, **options: Any) -> RedisStore:
@@ -166,8 +183,9 @@ def test_nothing_stays(server: RedisServer):
     assert client.dbsize() == 0
 
 
-def test_a_cluster_takes_the_keys_of_one_check():
-    with running("--cluster-enabled", "yes", "--cluster-port", str(free_port())) as server:
+def test_a_cluster_takes_the_keys_of_one_check(tmp_path: Path):
+    options = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--dir", str(tmp_path))
+    with running(*options) as server:
         server.client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
         end = time.monotonic() + 10
         while server.client.cluster("info")["cluster_state"] != "ok" and time.monotonic() < end:
@@ -217,26 +235,26 @@ def test_eight_processes_get_the_limit_and_no_more(server: RedisServer, lease: i
     assert allowed == 400 if lease == 1 else 400 - 8 * 4 * (lease - 1) <= allowed <= 400
 
 
-def test_leases_save_round_trips_and_give_back_what_is_not_spent(server: RedisServer):
+def test_leases_save_round_trips_and_give_back_what_is_not_spent(server: RedisServer, clock: Clock):
     limits = {"key": SlidingWindow(1000, 3600)}
     limiter = Limiter(limits, store=patient(server.url, lease=20))
     before = calls(server)
     assert all(limiter.check("one") for _ in range(500))
     assert calls(server) - before <= 30
     assert asyncio.run(limiter.check_async("one"))
-    time.sleep(1.05)  # what is left is no longer this process's
+    clock.ahead += 1.05  # what is left is no longer this process's
     assert limiter.check("one")
     assert Limiter(limits, store=patient(server.url)).check("one", 0).remaining == 1000 - 502
     for number in range(50):  # leases of keys that are not seen again go
         assert limiter.check(f"key {number}")
-    time.sleep(1.05)
+    clock.ahead += 1.05
     for number in range(50):
         assert limiter.check(f"other {number}")
     store = limiter._store
     assert store is not None and len(store._leases) <= 52
 
 
-def test_the_lease_of_a_call_that_was_cancelled_is_renewed(own: RedisServer):
+def test_the_lease_of_a_call_that_was_cancelled_is_renewed(own: RedisServer, clock: Clock):
     store = RedisStore(own.url, lease=4, deadline=0.3)
     limiter = Limiter({"key": "100/hour"}, store=store)
 
@@ -251,7 +269,7 @@ def test_the_lease_of_a_call_that_was_cancelled_is_renewed(own: RedisServer):
         await store.aclose()
 
     asyncio.run(cancel())
-    time.sleep(3)
+    clock.ahead += 3
     for _ in range(20):
         assert limiter.check("one")
     assert max(lease.size for lease in store._leases.values()) == 4

@@ -108,7 +108,6 @@ def test_a_router_of_another_class_is_declined(routing: ModuleType, hot: Callabl
         cache_fields=frozenset(),
         memory_fields=frozenset(),
         callback_type=dict,
-        compaction_type=dict,
         no_filter=None,
         code=[],
         litellm={},

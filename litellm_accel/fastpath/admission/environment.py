@@ -459,7 +459,7 @@ class Environment:
 
     def decline_reason(self) -> Why | None:
         """Return why the fast path may not serve now, or None."""
-        if self.watch.changed() or self._looking is not None or self.listeners.moved():
+        if self.watch.changed() or self._looking is not None or self.listeners.moved() or self._is_broken:
             return self.refresh()
         return self.reason
 
@@ -467,8 +467,8 @@ class Environment:
         """Look at what has changed; return why the fast path may not serve now, or None."""
         if self._looking == threading.get_ident() or not self._lock.acquire(timeout=_PATIENCE_SECONDS):
             return decline.SETTINGS_CHANGING
-        self._looking = threading.get_ident()
         try:
+            self._looking = threading.get_ident()
             if self._is_broken:
                 self._build()
             else:
