@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import BACKENDS, COMPILED, SHIPPED, STOCK, accelerate, hot, require_served
-from litellm_accel.components.proxy_limiter import can_be_there
+from litellm_accel.bench.workloads import limiting
 
 SECOND = 1_000_000_000
 MANY = [f"key {number}" for number in range(1000)]
@@ -233,26 +233,14 @@ class RouterLimits:
     param_names = ("backend",)
 
     def setup(self, backend: str) -> None:
-        from litellm.caching.dual_cache import DualCache
-        from litellm.router_utils.pre_call_checks.model_rate_limit_check import ModelRateLimitingCheck
-
         accelerate("rate_limit", backend)
-        self.logger = ModelRateLimitingCheck(DualCache())
-        model = "openai/gpt-4o-mini"
-        self.deployment = {
-            "model_name": "chat",
-            "litellm_params": {"model": model, "rpm": 10**9, "tpm": 10**12},
-            "model_info": {"id": "one"},
-        }
-        payload = {"model_id": "one", "total_tokens": 30, "hidden_params": {"litellm_model_name": model}}
-        self.kwargs = {"standard_logging_object": payload, "metadata": {}}
-        self.time_check_and_count(backend)
+        self.work = limiting()
+        self.work()
         if backend != STOCK:
             require_served("rate_limit")
 
     def time_check_and_count(self, backend: str) -> None:
-        self.logger.pre_call_check(self.deployment)
-        self.logger.log_success_event(self.kwargs, None, None, None)
+        self.work()
 
 
 class ProxyLimits:
@@ -262,6 +250,9 @@ class ProxyLimits:
     param_names = ("backend", "way")
 
     def setup(self, backend: str, way: str) -> None:
+        accelerate("rate_limit", backend)
+        from litellm_accel.components.proxy_limiter import can_be_there
+
         if not can_be_there():
             raise NotImplementedError("what LiteLLM's proxy needs is not installed")
         from litellm.caching.dual_cache import DualCache
@@ -269,7 +260,6 @@ class ProxyLimits:
         from litellm.proxy.hooks import parallel_request_limiter_v3
         from litellm.proxy.utils import InternalUsageCache
 
-        accelerate("rate_limit", backend)
         self.cache = DualCache()
         self.limiter = parallel_request_limiter_v3._PROXY_MaxParallelRequestsHandler_v3(InternalUsageCache(self.cache))
         limit = {"requests_per_unit": 10**9, "tokens_per_unit": 10**12, "window_size": 60}

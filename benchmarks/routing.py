@@ -7,151 +7,19 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime, timedelta, timezone
-from itertools import cycle
 from typing import Any
 
-import litellm
+import litellm  # noqa: F401  # once, for asv's fork server
 
 from benchmarks import PURE, SHIPPED, accelerate, require_served
+from litellm_accel.bench.workloads import DEMANDS, STRATEGIES, choosing, narrowing, recording, router_of, writing
 from litellm_accel.stock import seams
 
-STRATEGIES = (
-    "simple-shuffle",
-    "least-busy",
-    "cost-based-routing",
-    "latency-based-routing",
-    "usage-based-routing-v2",
-    "usage-based-routing",
-)
 SIZES = (10, 1000)
 TABLED = (10, 100, 1000)
-DEMANDS = ("tags", "pre-call checks", "wildcard")
-MESSAGES = [{"role": "user", "content": "How many roads must a man walk down?"}]
-
-
-def router_of(strategy: str, size: int, groups: int = 1) -> Any:
-    """Return a router of ``groups`` model groups ``g0``, ``g1``, … of ``size`` deployments each, with measurements."""
-    from litellm import Router
-
-    models: list[dict[str, Any]] = [
-        {
-            "model_name": f"g{group}",
-            "litellm_params": {
-                "model": "openai/gpt-4o-mini",
-                "api_key": "sk-benchmark",
-                "api_base": f"http://{group}.{index}.test/v1",
-                "weight": index % 7 + 1,
-            },
-            "model_info": {"id": f"d{group}-{index}"},
-        }
-        for group in range(groups)
-        for index in range(size)
-    ]
-    router = Router(model_list=models, routing_strategy=strategy)
-    ids = [model["model_info"]["id"] for model in models]
-    memory = router.cache.in_memory_cache
-    draw = random.Random(size)
-    if strategy == "latency-based-routing":
-        memory.set_cache("g0_map", {name: {"latency": [draw.random() for _ in range(10)]} for name in ids})
-    elif strategy == "cost-based-routing":
-        memory.set_cache("cost_map:g0", {name: {} for name in ids})
-    elif strategy == "usage-based-routing":
-        memory.set_cache(f"g0:tpm:{datetime.now():%H-%M}", {name: draw.randrange(1000) for name in ids}, ttl=600)
-    elif strategy == "usage-based-routing-v2":
-        minute = f"{datetime.now(timezone.utc):%H-%M}"
-        for name in draw.sample(ids, min(size, 75)):
-            for kind in ("tpm", "rpm"):
-                memory.set_cache(f"{name}:openai/gpt-4o-mini:{kind}:{minute}", draw.randrange(1, 1000), ttl=600)
-    elif strategy == "least-busy":
-        for name in draw.sample(ids, min(size, 150)):
-            memory.set_cache(f"g0_request_count:{name}", draw.randrange(1, 5))
-    return router
-
-
-def choosing(router: Any, group: str = "g0", tags: Sequence[str] = ()) -> Callable[[], Awaitable[Any]]:
-    """Return a coroutine function that chooses a deployment for a request as ``Router.acompletion`` does."""
-
-    def choose() -> Awaitable[Any]:
-        metadata = {"tags": list(tags)} if tags else {}
-        found: Awaitable[Any] = router.async_get_available_deployment(group, {"metadata": metadata}, MESSAGES)
-        return found
-
-    return choose
-
-
-def writing(router: Any) -> Callable[[], Awaitable[Any]]:
-    """Return a choice before which the requests in flight of one deployment change."""
-    choose, memory, counts = choosing(router), router.cache.in_memory_cache.cache_dict, cycle((1, 2))
-    counter = next(key for key in memory if key.startswith("g0_request_count:"))
-
-    def work() -> Awaitable[Any]:
-        memory[counter] = next(counts)
-        return choose()
-
-    return work
-
-
-def narrowing(demand: str, size: int) -> Callable[[], Awaitable[Any]]:
-    """Return a choice among those of ``size`` deployments that meet a ``demand``, one of ``DEMANDS``."""
-    from litellm import Router
-
-    if demand == "wildcard":
-        name, model, asked = "openai/*", "openai/*", "openai/gpt-4o-mini"
-    else:
-        name, model, asked = "g0", "openai/gpt-4o-mini", "g0"
-    models = [
-        {
-            "model_name": name,
-            "litellm_params": {"model": model, "api_key": "sk-benchmark", "tags": [("free", "paid")[index % 2]]},
-            "model_info": {"id": f"{demand}-{index}"},
-        }
-        for index in range(size)
-    ]
-    settings = {"tags": {"enable_tag_filtering": True}, "pre-call checks": {"enable_pre_call_checks": True}}
-    router = Router(model_list=models, **settings.get(demand, {}))
-    return choosing(router, asked, ["paid"] if demand == "tags" else ())
-
-
-def recording(router: Any, strategy: str, failure: bool) -> Callable[[], Awaitable[Any]]:
-    """Return a coroutine function that records a finished call in the router and in its strategy."""
-    from litellm import ModelResponse, Router, Usage
-
-    kwargs = {
-        "call_type": "acompletion",
-        "litellm_params": {
-            "metadata": {"model_group": "g0", "deployment": "openai/gpt-4o-mini"},
-            "model_info": {"id": "d0-3"},
-        },
-        "standard_logging_object": {
-            "model_group": "g0",
-            "model_id": "d0-3",
-            "total_tokens": 12,
-            "hidden_params": {"litellm_model_name": "openai/gpt-4o-mini"},
-        },
-        "exception": litellm.APIConnectionError("gone", "openai", "gpt-4o-mini"),
-    }
-    response = ModelResponse(usage=Usage(completion_tokens=5, prompt_tokens=7, total_tokens=12))
-    start = datetime(2026, 1, 1)
-    call = (kwargs, response, start, start + timedelta(seconds=1))
-    selector = getattr(router, Router._DEFAULT_SELECTOR_ATTR_BY_STRATEGY.get(strategy, ""), None)
-
-    async def succeed() -> None:
-        await router.deployment_callback_on_success(*call)
-        if selector is not None:
-            await selector.async_log_success_event(*call)
-
-    async def fail() -> None:
-        await router.async_deployment_callback_on_failure(*call)
-        router.deployment_callback_on_failure(*call)
-        if selector is not None:
-            await selector.async_log_failure_event(*call)
-
-    return fail if failure else succeed
 
 
 def _accelerate(backend: str) -> None:

@@ -6,19 +6,29 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from litellm_accel import __version__, launch, settings
+
+if TYPE_CHECKING:
+    from litellm_accel.demo.work import Row
+
+_WIDTH = 140  # of a table that goes to no terminal
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def commands() -> None:
     """Make LiteLLM faster without changing the application.
+
+    \b
+    litellm-accel doctor
+    litellm-accel run app.py
+    litellm-accel proxy --config config.yaml
 
     Exit codes: 0 all is well; 1 something is not, and was named; 2 the command was not understood. `run` and `profile`
     exit as the program does.
@@ -59,8 +69,11 @@ def run(is_module: bool, target: str, arguments: tuple[str, ...]) -> launch.Prog
 def proxy(collector: str, arguments: tuple[str, ...]) -> launch.Program:
     """Run LiteLLM's proxy accelerated.
 
-    ARGUMENTS are those of the command litellm, as in: litellm-accel proxy --config config.yaml --port 4000. Without
-    --num_workers or NUM_WORKERS there is a worker for each core.
+    \b
+    litellm-accel proxy --config config.yaml --port 4000
+    litellm-accel proxy --gc stock --config config.yaml --num_workers 2
+
+    ARGUMENTS are those of the command litellm. Without --num_workers or NUM_WORKERS there is a worker for each core.
     """
     if collector == settings.FREEZE:
         os.environ[settings.GC] = settings.FREEZE
@@ -149,7 +162,7 @@ def stats(process: str | None, as_json: bool, watch: bool, interval: float, coun
 
     console = Console()
     if not console.is_terminal:
-        console.width = 140
+        console.width = _WIDTH
     rounds = 0
     while True:
         answers = _asked(process)
@@ -167,7 +180,14 @@ def stats(process: str | None, as_json: bool, watch: bool, interval: float, coun
 
 @commands.command()
 def doctor() -> None:
-    """Say in a line each what keeps LiteLLM from running accelerated here; exit 1 if anything does."""
+    """Say in a line each what keeps LiteLLM from running accelerated here.
+
+    \b
+    litellm-accel doctor
+    LITELLM_ACCEL_CONFIG=accel.json litellm-accel doctor
+
+    Exit code 1 if anything does.
+    """
     from litellm_accel import backend
 
     problems = settings.problems()
@@ -193,6 +213,7 @@ def config(check: Path | None, schema: bool, as_json: bool) -> None:
     \b
     litellm-accel config
     litellm-accel config --check settings.json
+    litellm-accel config --schema > settings.schema.json
 
     Exit code 1 if a value is not understood.
     """
@@ -221,24 +242,47 @@ def config(check: Path | None, schema: bool, as_json: bool) -> None:
 def demo(as_json: bool, html: Path | None, quick: bool) -> None:
     """Run the same work in stock and in accelerated LiteLLM, compare speed and results.
 
+    \b
+    litellm-accel demo
+    litellm-accel demo --quick --html demo.html
+
     The work goes to a provider on the loopback interface that lives as long as the demo. Exit code 1 if any result
     differs or any work fails.
     """
-    from litellm_accel import demo as demonstration
+    from litellm_accel.demo import QUICK_SECONDS, SECONDS
+    from litellm_accel.demo.work import ROWS
+
+    _measure(ROWS, QUICK_SECONDS if quick else SECONDS, as_json, html)
+
+
+@commands.command()
+@click.argument("names", nargs=-1)
+@click.option("--list", "only_list", is_flag=True, help="Print the names of the rows and measure nothing.")
+@click.option("--seconds", type=click.FloatRange(0.1, 600), default=1.0, show_default=True, help="Time for each row.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, alone on standard output.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the result to one web page too.")
+def bench(names: tuple[str, ...], only_list: bool, seconds: float, as_json: bool, html: Path | None) -> None:
+    """Measure stock and accelerated LiteLLM in turn on this machine: the work of the project's asv suites.
+
+    \b
+    litellm-accel bench                               # all, in two or three minutes
+    litellm-accel bench tokens 'routing.choose.*.1000'
+    litellm-accel bench chat --json --html chat.html
+
+    NAMES are names of rows, their beginnings, or patterns. Whole calls go to a provider on the loopback interface. Exit
+    code 1 if any result differs or any work fails.
+    """
+    from litellm_accel.bench.rows import chosen
 
     try:
-        result = demonstration.run(quick=quick)
-    except demonstration.WorkerFailed as error:
-        raise click.ClickException(str(error)) from None
-    if as_json:
-        click.echo(json.dumps(result.to_dict(), indent=2))
-    else:
-        demonstration.print_table(result)
-    if html is not None:
-        html.write_text(demonstration.page(result), encoding="utf-8")
-        click.echo(f"Written: {html}", err=True)
-    if not result.ok:
-        sys.exit(1)
+        rows = chosen(names)
+    except ValueError as error:
+        raise click.UsageError(f"{error}; --list prints all") from None
+    if only_list:
+        for row in rows:
+            click.echo(row.name)
+        return
+    _measure(rows, seconds * len(rows), as_json, html)
 
 
 @commands.command()
@@ -297,6 +341,30 @@ def main(command: click.Command = commands, prog_name: str = "litellm-accel") ->
         outcome.run()
     elif isinstance(outcome, int):  # what click's own --help and --version exit with
         sys.exit(outcome)
+
+
+def _measure(rows: Sequence[Row], seconds: float, as_json: bool, html: Path | None) -> None:
+    """Have ``rows`` measured and tell the result; exit with 1 if something is not as it should be."""
+    from rich.console import Console
+
+    from litellm_accel import demo as demonstration
+
+    try:
+        result = demonstration.run(seconds=seconds, rows=rows)
+    except demonstration.WorkerFailed as error:
+        raise click.ClickException(str(error)) from None
+    if as_json:
+        click.echo(json.dumps(result.to_dict(), indent=2))
+    else:
+        console = Console()
+        if not console.is_terminal:
+            console.width = _WIDTH
+        demonstration.print_table(result, console)
+    if html is not None:
+        html.write_text(demonstration.page(result), encoding="utf-8")
+        click.echo(f"Written: {html}", err=True)
+    if not result.ok:
+        sys.exit(1)
 
 
 def _asked(process: str | None) -> list[dict[str, Any]]:

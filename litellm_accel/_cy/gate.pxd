@@ -1,3 +1,6 @@
+from cpython.object cimport PyObject
+
+
 cdef class Side:
     cdef readonly long long calls
     cdef readonly long long errors
@@ -46,5 +49,7 @@ cdef class Gate:
     cdef object _close(self)
     cdef int _retries(self) except -1
     cpdef int admits(self, tuple args, dict kwargs) except -1
-    cdef long long _place(self, tuple args, dict kwargs) except -1
+    cdef int _admits_by_array(self, PyObject **given, size_t count, PyObject *names) except -1
+    cdef int _decides(self, object key) except -1
+    cdef long long _place(self, object key) except -1
     cpdef object record(self, int side, object reason, long long nanoseconds, bint failed, long long cpu_nanoseconds)

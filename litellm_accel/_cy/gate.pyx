@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from cpython.contextvars cimport PyContextVar_Reset, PyContextVar_Set, get_value
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF
+from cpython.ref cimport Py_DECREF, Py_XDECREF
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memset
 
@@ -27,6 +27,41 @@ cdef extern from *:
         PyIter_Send((target), (value), (PyObject **)(result))
     """
     int PyIter_Send "LITELLM_ACCEL_SEND"(object target, object value, PyObject **result) except? -1
+
+# Calls by an array of arguments, for which Python makes neither a tuple nor a dictionary.
+cdef extern from *:
+    """
+    #define LITELLM_ACCEL_CALL(target, given, count, names) \
+        PyObject_Vectorcall((target), (PyObject *const *)(given), (count), (names))
+
+    static void litellm_accel_call_by_array(PyObject *type, Py_ssize_t offset) {
+        ((PyTypeObject *)type)->tp_vectorcall_offset = offset;
+        ((PyTypeObject *)type)->tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL;
+        PyType_Modified((PyTypeObject *)type);
+    }
+
+    #if defined(__GNUC__) || defined(__clang__)
+    static inline int litellm_accel_bits(long long number) {
+        return number ? 64 - __builtin_clzll((unsigned long long)number) : 0;
+    }
+    #else
+    static inline int litellm_accel_bits(long long number) {
+        int bits = 0;
+        while (number >> bits) bits++;
+        return bits;
+    }
+    #endif
+    """
+    PyObject *call_by_array "LITELLM_ACCEL_CALL"(
+        PyObject *target, PyObject **given, size_t count, PyObject *names
+    ) except NULL
+    object PyVectorcall_Call(PyObject *target, PyObject *args, PyObject *kwargs)
+    Py_ssize_t PyVectorcall_NARGS(size_t count)
+    void be_called_by_array "litellm_accel_call_by_array"(object kind, Py_ssize_t offset)
+    int bit_length "litellm_accel_bits"(long long number)
+
+cdef extern from "Python.h":
+    PyObject *PyDict_GetItemWithError(object held, object key) except? NULL
 
 __all__ = [
     "DECLINED",
@@ -127,13 +162,14 @@ cdef class Side:
 
     cpdef void record(self, long long nanoseconds, bint failed, long long cpu_nanoseconds):
         """Count a call that took so long, and so much of a CPU's time; less than 0 if that was not taken."""
-        cdef int exponent = 0
+        cdef int exponent
         if nanoseconds < 0:
             nanoseconds = 0
         if nanoseconds > _LONGEST:
             nanoseconds = _LONGEST
-        while nanoseconds >> exponent >= 64:
-            exponent += 1
+        exponent = bit_length(nanoseconds) - 6
+        if exponent < 0:
+            exponent = 0
         self._buckets[exponent * 32 + (nanoseconds >> exponent)] += 1
         self.calls += 1
         self.nanoseconds += nanoseconds
@@ -404,21 +440,33 @@ cdef class Gate:
 
         What is called before with 2 is followed by ``end_trial()``.
         """
-        if self._threshold < _EVERYONE and (self._threshold == 0 or self._place(args, kwargs) >= self._threshold):
+        found = None
+        if 0 < self._threshold < _EVERYONE:
+            found = _at(kwargs, self._path, 0)
+            if found is None:
+                for value in args:
+                    found = _at(value, self._path, 0)
+                    if found is not None:
+                        break
+        return self._decides(found)
+
+    cdef int _admits_by_array(self, PyObject **given, size_t count, PyObject *names) except -1:
+        """As ``admits``."""
+        found = None
+        if 0 < self._threshold < _EVERYONE:
+            found = _key_of(given, PyVectorcall_NARGS(count), names, self._path)
+        return self._decides(found)
+
+    cdef int _decides(self, object key) except -1:
+        """As ``admits``, of a call with this ``key``, None if it has none."""
+        if self._threshold < _EVERYONE and (self._threshold == 0 or self._place(key) >= self._threshold):
             return _NO
         return self._retries() if self.is_open else _YES
 
-    cdef long long _place(self, tuple args, dict kwargs) except -1:
+    cdef long long _place(self, object key) except -1:
         """Return the place of a call, by its key or in turn."""
-        found = _at(kwargs, self._path)
-        if found is None:
-            for value in args:
-                if type(value) is dict:
-                    found = _at(value, self._path)
-                    if found is not None:
-                        break
-        if found is not None:
-            return _place_of(found)
+        if key is not None:
+            return _place_of(key)
         self._calls += 1
         return <uint32_t>(self._calls * <uint32_t>0x9E3779B1)  # places spread evenly
 
@@ -462,13 +510,38 @@ cdef class Gate:
         return carry
 
 
-cdef object _at(object held, tuple path):
-    """Return what is at ``path`` in dictionaries in each other, or None."""
-    for name in path:
+cdef object _at(object held, tuple path, Py_ssize_t step):
+    """Return what is at ``path``, from this ``step`` on, in dictionaries in each other, or None."""
+    cdef PyObject *found
+    while step < len(path):
         if type(held) is not dict:
             return None
-        held = (<dict>held).get(name)
+        found = PyDict_GetItemWithError(held, path[step])
+        if found is NULL:
+            return None
+        held = <object>found
+        step += 1
     return held
+
+
+cdef object _key_of(PyObject **given, Py_ssize_t placed, PyObject *names, tuple path):
+    """Return what is at ``path`` in the arguments of a call, or None; so many of them are ``placed`` before others."""
+    cdef Py_ssize_t number
+    cdef tuple named
+    if names is not NULL:
+        named = <tuple>names
+        for number in range(len(named)):
+            if <str>named[number] == <str>path[0]:
+                found = _at(<object>given[placed + number], path, 1)
+                if found is not None:
+                    return found
+                break
+    for number in range(placed):
+        if type(<object>given[number]) is dict:
+            found = _at(<object>given[number], path, 0)
+            if found is not None:
+                return found
+    return None
 
 
 cdef class _Call:
@@ -485,28 +558,6 @@ cdef class _Call:
         self.stock = stock
         self.beside = beside
 
-    cdef object _watched(self, tuple args, dict kwargs):
-        cdef Gate gate = self.gate
-        cdef int admitted = gate.admits(args, kwargs)
-        if admitted == _NO:
-            gate.bypassed += 1
-            shadow = gate.shadow
-            ticket = None if shadow is None or self.beside is None else shadow.begin(self.beside, args, kwargs)
-            return self._passed_by(ticket, args, kwargs)
-        if admitted == _YES:
-            return self._admitted(args, kwargs)
-        try:
-            return self._admitted(args, kwargs)
-        finally:
-            gate.end_trial()
-
-    cdef object _passed_by(self, object ticket, tuple args, dict kwargs):
-        """Run stock for a call that the share leaves to it, and tell ``ticket`` the result, if there is one."""
-        raise NotImplementedError
-
-    cdef object _admitted(self, tuple args, dict kwargs):
-        raise NotImplementedError
-
 
 cdef class PureCall(_Call):
     """Calls ``fast``; runs ``stock`` where the gate is off, or ``fast`` declines or fails.
@@ -515,38 +566,49 @@ cdef class PureCall(_Call):
     words. An exception of ``fast`` is an internal fault only if stock then succeeds.
     """
 
+    cdef void *_call  # how Python calls it
+
+    def __init__(self, gate: Gate, fast: object, stock: object, beside: object = None) -> None:
+        _Call.__init__(self, gate, fast, stock, beside)
+        self._call = <void *>_call_pure
+
     def __call__(self, *args, **kwargs):
+        return PyVectorcall_Call(<PyObject *>self, <PyObject *>args, <PyObject *>kwargs)
+
+    cdef PyObject *_watched(self, PyObject **given, size_t count, PyObject *names) except NULL:
         cdef Gate gate = self.gate
-        if gate._state != _PLAIN:
-            return self.stock(*args, **kwargs) if gate._state == _OFF else self._watched(args, kwargs)
-        try:
-            result = self.fast(*args, **kwargs)
-        except Exception as error:
-            result = self.stock(*args, **kwargs)
-            gate.fault(error)
+        cdef int admitted = gate._admits_by_array(given, count, names)
+        cdef PyObject *result
+        if admitted == _NO:
+            gate.bypassed += 1
+            shadow = gate.shadow
+            if shadow is None or self.beside is None:
+                return self._left(_BYPASSED, None, given, count, names)
+            ticket = shadow.begin(self.beside, *_given(given, count, names))
+            result = self._left(_BYPASSED, None, given, count, names)
+            if ticket is not None:
+                ticket.finish(<object>result)
             return result
-        if result is _declined:
-            return self.stock(*args, **kwargs)
-        gate.served += 1
-        return result
+        if admitted == _YES:
+            return self._admitted(given, count, names)
+        try:
+            return self._admitted(given, count, names)
+        finally:
+            gate.end_trial()
 
-    cdef object _passed_by(self, object ticket, tuple args, dict kwargs):
-        result = self._left(_BYPASSED, None, args, kwargs)
-        if ticket is not None:
-            ticket.finish(result)
-        return result
-
-    cdef object _admitted(self, tuple args, dict kwargs):
+    cdef PyObject *_admitted(self, PyObject **given, size_t count, PyObject *names) except NULL:
         cdef Gate gate = self.gate
         cdef long long took, began = clock_nanoseconds()
+        cdef PyObject *result
         try:
-            result = self.fast(*args, **kwargs)
+            result = call_by_array(<PyObject *>self.fast, given, count, names)
         except Exception as error:
-            result = self._left(_LEFT, "fault", args, kwargs)
+            result = self._left(_LEFT, "fault", given, count, names)
             gate.fault(error)
             return result
-        if result is _declined:
-            return self._left(_LEFT, gate.last_reason, args, kwargs)
+        if result is <PyObject *>_declined:
+            Py_XDECREF(result)
+            return self._left(_LEFT, gate.last_reason, given, count, names)
         took = clock_nanoseconds() - began
         gate.served += 1
         if gate._is_trying:
@@ -554,17 +616,60 @@ cdef class PureCall(_Call):
         gate.record(_SERVED, None, took, False, took)
         return result
 
-    cdef object _left(self, int side, object reason, tuple args, dict kwargs):
+    cdef PyObject *_left(
+        self, int side, object reason, PyObject **given, size_t count, PyObject *names
+    ) except NULL:
         """Run stock and note how long that takes."""
         cdef long long took, began = clock_nanoseconds()
         cdef bint failed = True
+        cdef PyObject *result
         try:
-            result = self.stock(*args, **kwargs)
+            result = call_by_array(<PyObject *>self.stock, given, count, names)
             failed = False
         finally:
             took = clock_nanoseconds() - began
             self.gate.record(side, reason, took, failed, took)
         return result
+
+
+cdef PyObject *_call_pure(PyObject *target, PyObject **given, size_t count, PyObject *names) except NULL:
+    """Call a ``PureCall``."""
+    cdef PureCall call = <PureCall>target
+    cdef Gate gate = call.gate
+    cdef PyObject *result
+    if gate._state == _WATCHED:
+        return call._watched(given, count, names)
+    if gate._state == _OFF:
+        return call_by_array(<PyObject *>call.stock, given, count, names)
+    try:
+        result = call_by_array(<PyObject *>call.fast, given, count, names)
+    except Exception as error:
+        result = call_by_array(<PyObject *>call.stock, given, count, names)
+        gate.fault(error)
+        return result
+    if result is <PyObject *>_declined:
+        Py_XDECREF(result)
+        return call_by_array(<PyObject *>call.stock, given, count, names)
+    gate.served += 1
+    return result
+
+
+cdef tuple _given(PyObject **given, size_t count, PyObject *names):
+    """Return arguments by place and by name."""
+    cdef Py_ssize_t placed = PyVectorcall_NARGS(count), number
+    cdef dict kwargs = {}
+    if names is not NULL:
+        for number in range(len(<tuple>names)):
+            kwargs[(<tuple>names)[number]] = <object>given[placed + number]
+    return tuple([<object>given[number] for number in range(placed)]), kwargs
+
+
+cdef void _call_by_array():
+    cdef PureCall call = PureCall.__new__(PureCall)
+    be_called_by_array(PureCall, <char *>&call._call - <char *><PyObject *>call)
+
+
+_call_by_array()
 
 
 cdef class Ready:
@@ -696,8 +801,20 @@ cdef class AsyncCall(_Call):
         gate.served += 1
         return Ready(result)
 
-    cdef object _passed_by(self, object ticket, tuple args, dict kwargs):
-        return Followed(self.gate, self.stock(*args, **kwargs), _BYPASSED, False, ticket)
+    cdef object _watched(self, tuple args, dict kwargs):
+        cdef Gate gate = self.gate
+        cdef int admitted = gate.admits(args, kwargs)
+        if admitted == _NO:
+            gate.bypassed += 1
+            shadow = gate.shadow
+            ticket = None if shadow is None or self.beside is None else shadow.begin(self.beside, args, kwargs)
+            return Followed(gate, self.stock(*args, **kwargs), _BYPASSED, False, ticket)
+        if admitted == _YES:
+            return self._admitted(args, kwargs)
+        try:
+            return self._admitted(args, kwargs)
+        finally:
+            gate.end_trial()
 
     cdef object _admitted(self, tuple args, dict kwargs):
         cdef Gate gate = self.gate

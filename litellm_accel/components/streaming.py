@@ -146,6 +146,8 @@ class Streams:
         if home not in _AT_END:
             self._names_at_end.update(_whole(home))
         self.learner = ChunkLearner(handler, self.ends)
+        self.is_shadowed = False
+        self.found: dict[Any, str] = {}  # what shadows have found to differ, by shape
         self.review()
 
     # --- what is admitted
@@ -159,13 +161,15 @@ class Streams:
         )
         # Learned apart: LiteLLM reads a stream in a thread by other functions than one in an event loop.
         self.learned = {self._sync: Learned(), self._async: Learned()}
+        # In a shadow no template serves: each chunk is LiteLLM's, and compared.
+        self.is_shadowed = self.gate.shadow is not None
         self.assembler: builder.Assembler | None = None
         self.fewer: builder.Fewer | None = None
         self.reason = self._judge(owners)
         self.at_hand = {
             kind: streaming.AtHand(SSEEventSource, self.settings, learned.templates, vars(self.package), self.logger)
             for kind, learned in self.learned.items()
-            if self.reason is None
+            if self.reason is None and not self.is_shadowed
         }
 
     def _judge(self, owners: Mapping[str, Any]) -> Why | None:
@@ -209,6 +213,8 @@ class Streams:
         if not self.gate.whole and not self.gate.admits((), _arguments(wrapper.logging_obj)):
             self.gate.bypass()
             return None
+        if (self.gate.shadow is not None) is not self.is_shadowed:
+            self.review()
         reader = streaming.Reader(self.learned[kind].templates, vars(self.package), seams.ends_lines_early())
         found = stream._decoder = SSEEventSource(stream._decoder, reader)
         return found
@@ -247,7 +253,7 @@ class Streams:
         if taken[-1] is streaming.UNKNOWN:
             self.learn(wrapper, reader)
             taken.append(reader.chunk(state))
-        if taken[-1] is decline.BEING_PROVEN and not self.proof.is_known:
+        if taken[-1] is decline.BEING_PROVEN and not self.proof.is_known and not self.is_shadowed:
             self._take_compared(reader, state, taken, learned)
         if begins and not isinstance(taken[-1], Why):
             self._begin(wrapper.logging_obj)
@@ -287,7 +293,9 @@ class Streams:
         except Exception as error:
             self.gate.fault(error)
         else:
-            if self.proof.is_recorded:
+            if not self.is_shadowed and reader.shape in self.found:
+                of_kind.templates[reader.shape] = self.proof.refuse(reader.shape, self.found.pop(reader.shape))
+            elif self.proof.is_recorded and not self.is_shadowed:
                 of_kind.templates[reader.shape] = learned
             else:
                 of_kind.templates[reader.shape] = decline.BEING_PROVEN
@@ -317,6 +325,14 @@ class Streams:
         if learned.trials.get(trial.shape) is not trial:
             return
         difference = shadow.difference(wrapper, chunk, self.ending.note_usage)
+        if self.is_shadowed and self.gate.shadow is not None:
+            if difference is None:
+                self.gate.shadow.add("equal")
+                return
+            if len(self.found) < _MAX_TEMPLATES:
+                self.found[trial.shape] = difference
+            self.gate.shadow.differs("chunk", difference, {}, chunk.model_dump(), shadow.made)
+            return
         if difference is not None:
             del learned.trials[trial.shape]
             learned.templates[trial.shape] = self.proof.refuse(trial.shape, difference)
@@ -513,7 +529,7 @@ class Streams:
                 elif trial is not None and not trial.is_on:
                     self.ending.price(made, logging_obj, chunks)
                     return made
-                if self.proof.is_recorded:
+                if self.proof.is_recorded and self.gate.shadow is None:
                     chunks = condensed
             except Exception as error:
                 self.gate.fault(error)
@@ -597,7 +613,7 @@ class Streams:
     def asyncified(self, function: Any, *, cancellable: Any = False, limiter: Any = None) -> Any:
         """Return ``function`` as one to await; little chunks are put together at once, not by a thread."""
         stock = self.stock[_ASYNCIFY](function, cancellable=cancellable, limiter=limiter)
-        if function is not self.package.stream_chunk_builder or not self.gate.on:
+        if function is not self.package.stream_chunk_builder or not self.gate.on or self.gate.shadow is not None:
             return stock
 
         async def build(*args: Any, **kwargs: Any) -> Any:

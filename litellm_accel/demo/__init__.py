@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from litellm_accel.demo.page import page
 from litellm_accel.demo.results import Result
-from litellm_accel.demo.runner import WorkerFailed, run
+from litellm_accel.demo.runner import QUICK_SECONDS, SECONDS, WorkerFailed, run
 from litellm_accel.demo.table import print_table
 
-__all__ = ["Result", "WorkerFailed", "page", "print_table", "run"]
+__all__ = ["QUICK_SECONDS", "SECONDS", "Result", "WorkerFailed", "page", "print_table", "run"]

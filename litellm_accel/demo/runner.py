@@ -105,13 +105,15 @@ class Worker:
         return WorkerFailed(f"the {self.mode} worker ended with code {code}\n{self.errors.read()[-4000:]}".rstrip())
 
 
-def run(*, quick: bool = False, rows: Sequence[Row] = ROWS) -> Result:
-    """Run ``rows`` against an embedded provider, with progress on standard error; return what was measured.
+def run(*, seconds: float = SECONDS, rows: Sequence[Row] = ROWS) -> Result:
+    """Run ``rows`` against an embedded provider for about ``seconds``, with progress on standard error.
+
+    Returns what was measured.
 
     Raises ``WorkerFailed`` if a child process ends; work that raises an exception is told in its ``Outcome``.
     """
     began = time.monotonic()
-    end = began + (QUICK_SECONDS if quick else SECONDS)
+    end = began + seconds
     with ExitStack() as stack:
         progress = stack.enter_context(_progress())
         task = progress.add_task("Starting LiteLLM, stock and accelerated", total=len(rows))

@@ -51,7 +51,8 @@ def _prose() -> str:
     return "\n".join(pydoc_data.topics.topics.values())
 
 
-def _question(number: int) -> list[dict[str, str]]:
+def question(number: int) -> list[dict[str, str]]:
+    """Return the conversation with the question of this ``number``."""
     return [
         {"role": "system", "content": "You are a helpful assistant."},
         {"role": "user", "content": f"Question {number}: what does a language model cost to run?"},
@@ -90,7 +91,7 @@ def completion(url: str) -> Batch:
 
     def batch(first: int) -> list[Any]:
         return [
-            litellm.completion(f"openai/{MODEL}", _question(number), api_base=url, api_key="sk-demo")
+            litellm.completion(f"openai/{MODEL}", question(number), api_base=url, api_key="sk-demo")
             for number in range(first, first + IN_FLIGHT)
         ]
 
@@ -101,9 +102,9 @@ def acompletion(url: str) -> Batch:
     import litellm
 
     async def batch(first: int) -> list[Any]:
-        return await _in_flight(
+        return await in_flight(
             first,
-            lambda number: litellm.acompletion(f"openai/{MODEL}", _question(number), api_base=url, api_key="sk-demo"),
+            lambda number: litellm.acompletion(f"openai/{MODEL}", question(number), api_base=url, api_key="sk-demo"),
         )
 
     return batch
@@ -122,7 +123,7 @@ def stream(url: str) -> Batch:
 
     async def one(number: int) -> list[Any]:
         chunks = await litellm.acompletion(
-            f"openai/{MODEL}", _question(number), api_base=url, api_key="sk-demo", stream=True
+            f"openai/{MODEL}", question(number), api_base=url, api_key="sk-demo", stream=True
         )
         return [chunk async for chunk in chunks]
 
@@ -136,14 +137,14 @@ def router(url: str) -> Batch:
     gateway = _router(url, deployments=10)
 
     async def batch(first: int) -> list[Any]:
-        return await _in_flight(first, lambda number: gateway.acompletion("chat", _question(number)))
+        return await in_flight(first, lambda number: gateway.acompletion("chat", question(number)))
 
     return batch
 
 
 def choose(url: str) -> Batch:
     gateway = _router(url, deployments=1000)
-    return lambda first: [gateway.get_available_deployment("chat", _question(number)) for number in range(10)]
+    return lambda first: [gateway.get_available_deployment("chat", question(number)) for number in range(10)]
 
 
 def limits(url: str) -> Batch:
@@ -214,7 +215,7 @@ ROWS = (
 )
 
 
-async def _in_flight(first: int, call: Callable[[int], Awaitable[Any]]) -> list[Any]:
+async def in_flight(first: int, call: Callable[[int], Awaitable[Any]]) -> list[Any]:
     """Await ``IN_FLIGHT`` calls at once, numbered from ``first`` on; return their results."""
     return list(await asyncio.gather(*map(call, range(first, first + IN_FLIGHT))))
 

@@ -1,4 +1,4 @@
-"""The demo's child process: runs one batch of a row each time it is asked, in stock or in accelerated LiteLLM.
+"""The child process of demo and bench: runs one batch of a row each time it is asked, in stock or accelerated LiteLLM.
 
 ``python -m litellm_accel.demo.worker stock|accelerated`` reads a JSON object a line, ``{"row": name, "url": url}``, and
 answers each with one: ``{"cpu", "wall": seconds, "units": number, "served": number, "declined":
@@ -23,6 +23,7 @@ import traceback
 from collections import Counter
 from typing import IO, Any
 
+from litellm_accel.bench.rows import ROWS as BENCH_ROWS
 from litellm_accel.demo.comparison import comparable
 from litellm_accel.demo.work import IN_FLIGHT, ROWS, Batch
 
@@ -35,7 +36,7 @@ PATIENCE = 5.0
 # Where calls are proven before they are served, a router's deployments have been asked often enough after so many.
 WARM_UPS = 15
 
-_rows = {row.name: row for row in ROWS}
+_rows = {row.name: row for row in (*ROWS, *BENCH_ROWS)}
 
 
 def main() -> None:

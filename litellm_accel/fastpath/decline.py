@@ -303,7 +303,8 @@ INTERNAL_CALL = Reason(
 )
 STREAMS_OFF = Reason(
     "stream",
-    "Component `streaming`, which opens streams, is not active: `status()` says why.",
+    "Component `streaming`, which opens streams, is not active, or in a mode in which LiteLLM opens them: `status()` "
+    "says which.",
     "chat",
 )
 

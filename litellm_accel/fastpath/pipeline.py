@@ -105,7 +105,7 @@ class Pipeline:
             is_known = kind == "arouter" and not streaming and CONTROLS.isdisjoint(kwargs)
             reason = None if is_known else decline.CACHEABLE
         if reason is None and streaming:
-            reason = source.refusal()
+            reason = source.refusal(is_compared=self.gate.shadow is not None)
         if reason is None and kind in ("sync", "async") and "max_tokens" in kwargs:
             model = args[0] if args else kwargs.get("model")
             reason = self.token_limits.reason(model, chat.messages_of(args, kwargs), kwargs["max_tokens"])
@@ -200,6 +200,12 @@ class Pipeline:
         read = [] if learned is None else learned.read(call.kwargs)
         call.objects = read if type(read) is list else None
         if fits and plan.covers(call.free) and call.objects is not None:
+            if self.gate.shadow is not None:
+                self.gate.decline(decline.BEING_PROVEN)
+                return None if widening else LEARN
+            if slot.difference is not None:
+                self.refuse(plans, place, call.key, slot.difference)
+                return None
             if slot.state is State.READY or self.proof.is_recorded:
                 return slot.made
             if not self.proof.is_known and slot.serves(call.outline(self.proof.clues)):
@@ -268,10 +274,15 @@ class Pipeline:
         check: comparison.Check | None = None,
     ) -> contextlib.AbstractContextManager[Recording]:
         """Learn from the stock call in the block, see ``learning``, or compare it, see ``comparison``."""
-        slot = plans.get(place)
-        if slot is not None and slot.state is State.PROVING:
+        if self.compares(plans.get(place)):
             return comparison.comparing(self, plans, place, call, check)
         return self.learning(plans, place, call, headers, routed, passed)
+
+    def compares(self, slot: PlanSlot | None) -> bool:
+        """Return whether a watched call whose ``slot`` this is shows whether its plan is equal: it is made already."""
+        if slot is None:
+            return False
+        return slot.state is State.PROVING or (slot.state is State.READY and self.gate.shadow is not None)
 
     @contextmanager
     def learning(

@@ -23,7 +23,6 @@ from litellm_accel.fastpath.passage import Passage
 from litellm_accel.fastpath.pipeline import LEARN, Call, Pipeline
 from litellm_accel.fastpath.plans.maker import without_routers
 from litellm_accel.fastpath.plans.proof import Differs
-from litellm_accel.fastpath.plans.slot import State
 from litellm_accel.fastpath.plans.templates import InconclusiveRecording
 from litellm_accel.fastpath.router_state import CREDENTIALS, RoutedPlan, RouterState, RouterStates
 from litellm_accel.fastpath.transport import outbound
@@ -387,7 +386,7 @@ class RouterHandler:
         params = deployment["litellm_params"]
         check = None
         slot = known.plans.get(place)
-        if slot is not None and slot.state is State.PROVING:
+        if slot is not None and self.pipeline.compares(slot):
             check = Bookkeeping(self._running, known, router, group, call, slot.made, deployment, is_async)
         return self.pipeline.watching(
             known.plans, place, call, params.get("extra_headers") or (), routed, params, check

@@ -15,8 +15,10 @@ from litellm_accel import activation, settings
 from litellm_accel.hot import gate as hot_gate
 from litellm_accel.operation import sources
 from litellm_accel.operation.alerts import Alerts
+from litellm_accel.operation.flags import Flags
 from litellm_accel.operation.metrics import OPENTELEMETRY, PROMETHEUS
 from litellm_accel.operation.modes import Mode, mode_of
+from litellm_accel.operation.route import ROUTE
 from litellm_accel.operation.schema import Problem, Settings
 from litellm_accel.operation.server import SERVER
 from litellm_accel.operation.sources import Source
@@ -25,8 +27,8 @@ from litellm_accel.operation.ticker import TICKER
 _logger = logging.getLogger("litellm_accel")
 _WATCH = "settings file"
 _WATCH_SECONDS = 2.0
-_FILE, _ENVIRONMENT, _ARGUMENT, _RUN_TIME = "file", "environment", "accelerate()", "configure()"
-_ORDER = (_FILE, _ENVIRONMENT, _ARGUMENT, _RUN_TIME)
+_FILE, _ENVIRONMENT, _ARGUMENT, _FLAGS, _RUN_TIME = "file", "environment", "accelerate()", "OpenFeature", "configure()"
+_ORDER = (_FILE, _ENVIRONMENT, _ARGUMENT, _FLAGS, _RUN_TIME)
 
 
 class Control:
@@ -42,6 +44,7 @@ class Control:
         self._seen: object = None
         self._told: set[str] = set()
         self._alerts = Alerts(lambda: self._gates)
+        self._flags = Flags(self._take_flags)
 
     # --- what activation asks and tells
 
@@ -128,6 +131,15 @@ class Control:
         for problem in source.problems:
             self._tell(problem)
 
+    def _take_flags(self, source: Source | None) -> None:
+        """Take over what flags say now, or let go of what they have said."""
+        with activation.locked():
+            if source is None:
+                self._sources.pop(_FLAGS, None)
+            else:
+                self._take(_FLAGS, source)
+            self._apply()
+
     def _keep(self, name: str, problem: Problem) -> None:
         """Keep the last valid values of a source that cannot be understood."""
         before = self._sources.get(name)
@@ -170,7 +182,9 @@ class Control:
         if found.prometheus or "prometheus" in TICKER.jobs:
             PROMETHEUS.set(found.prometheus)
         OPENTELEMETRY.set(found.opentelemetry)
+        ROUTE.set(found.admin_route)
         activation.follow_settings()
+        self._flags.set(found.openfeature)  # last, for flags may change the settings at once
 
     def _enter(self, name: str) -> None:
         """Put a component's gate into its configured mode; a mode that has not changed continues."""

@@ -15,9 +15,9 @@ Seconds = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Mode = Literal["on", "off", "rollout", "canary", "shadow"]
 Metric = Literal["fault_rate", "error_rate", "decline_rate", "p50_us", "p95_us", "p99_us"]
-# Components that compute without side effects, and those that do not.
-_IN_SHADOW = ("tokens", "cost", "routing")
-_NEVER_IN_SHADOW = ("rate_limit", "connection_pool", "chat", "streaming")
+# Components that compute without side effects or compare whole calls with stock's, and those that do neither.
+_IN_SHADOW = ("tokens", "cost", "routing", "chat", "streaming")
+_NEVER_IN_SHADOW = ("rate_limit", "connection_pool")
 # Components that can only be on or off.
 _WHOLE = ("connection_pool",)
 
@@ -93,6 +93,10 @@ class Settings(_Strict):
     """Whether the figures are kept in prometheus_client's registry, which LiteLLM's proxy exposes at `/metrics`."""
     opentelemetry: bool = False
     """Whether the figures are given to OpenTelemetry's metrics API."""
+    openfeature: bool = False
+    """Whether flags of OpenFeature's client `litellm-accel` set the modes."""
+    admin_route: bool = False
+    """Whether LiteLLM's proxy tells what this process does at `GET /litellm-accel/status`, to its admins alone."""
     alerts: list[AlertSettings] = Field(default=[], max_length=100)
     watch: bool = False
     """Whether changes to the file take effect while the program runs."""

@@ -1,7 +1,12 @@
-"""Mode ``shadow``: stock answers, the component computes the same, and the results are compared."""
+"""Mode ``shadow``: stock answers, the component computes beside it, and both are compared; what differs is kept.
+
+What only computes is called again with the same arguments (``components.beside``). ``chat`` and ``streaming`` compare
+as they do where calls are proven (``fastpath.plans.comparison``, ``components.streaming``), and serve nothing.
+"""
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import queue
 import threading
@@ -14,8 +19,9 @@ from litellm_accel.components.beside import DECLINED, EQUAL, UNTOLD, Uncopied, c
 from litellm_accel.operation.modes import Mode
 
 _KEPT = 20
-_MOST_WAITING = 1000
+_MOST_WAITING = 200
 _NAMED = 40
+_BY_THEMSELVES = ("chat", "streaming")
 # Arguments and members whose texts reveal nothing of what users write.
 _OPEN = frozenset({"model", "custom_llm_provider", "role", "type", "call_type"})
 _logger = logging.getLogger("litellm_accel")
@@ -23,12 +29,16 @@ _logger = logging.getLogger("litellm_accel")
 
 @dataclass(frozen=True)
 class Difference:
-    """A call that the component would have answered differently. Texts are left out unless requested."""
+    """A call that the component would have answered differently, and ``where``, if that is more than the result.
+
+    Texts are left out unless requested.
+    """
 
     function: str
     arguments: str
     stock: str
     accelerated: str
+    where: str = ""
 
 
 def redacted(value: Any) -> Any:
@@ -95,7 +105,7 @@ class Ticket:
                 return
             kept = copied(result)
             if not shadow.worker.put(lambda: self._compare_with(kept, shown)):
-                shadow.skipped += 1
+                shadow.add("skipped")
         except Exception as error:  # stock's answer must not be lost
             shadow.fault(error)
 
@@ -108,11 +118,11 @@ class Ticket:
             shadow.fault(error)
             return
         if made is EQUAL:
-            shadow.equal += 1
+            shadow.add("equal")
         elif made is DECLINED:
-            shadow.declined += 1
+            shadow.add("declined")
         elif made is UNTOLD:
-            shadow.skipped += 1
+            shadow.add("skipped")
         else:
             shadow.differ(Difference(self._beside.name, self._arguments, shown, shadow.shown(made)))
 
@@ -126,6 +136,7 @@ class Shadow:
         self._percent = percent
         self._reveal = reveal
         self._due = 0.0
+        self._lock = threading.Lock()
         self.equal = self.different = self.declined = self.skipped = self.faults = 0
         self.differences: deque[Difference] = deque(maxlen=_KEPT)
 
@@ -138,14 +149,36 @@ class Shadow:
         try:
             return Ticket(self, beside, args, kwargs)
         except Uncopied:
-            self.skipped += 1
+            self.add("skipped")
         except Exception as error:
             self.fault(error)
         return None
 
+    def add(self, outcome: str) -> None:
+        """Count an outcome: ``equal``, ``different``, ``declined``, ``skipped`` or ``faults``."""
+        with self._lock:
+            setattr(self, outcome, getattr(self, outcome) + 1)
+
+    def later(self, job: Callable[[], object]) -> bool:
+        """Do ``job`` soon, in another thread and this context; return whether it will be done."""
+        context = contextvars.copy_context()
+
+        def run() -> None:
+            try:
+                context.run(job)
+            except Exception as error:
+                self.fault(error)
+
+        return self.worker.put(run)
+
+    def differs(self, function: str, where: str, arguments: Any, stock: Any = None, accelerated: Any = None) -> None:
+        """Count and keep that a call differs."""
+        shown = (self.shown(arguments), self.shown(stock), self.shown(accelerated))
+        self.differ(Difference(function, *shown, where))
+
     def fault(self, error: Exception) -> None:
         """Count that a comparison has failed."""
-        self.faults += 1
+        self.add("faults")
         _logger.debug("litellm-accel: a call cannot be compared: %r", error)
 
     def shown(self, value: Any) -> str:
@@ -155,8 +188,9 @@ class Shadow:
     def differ(self, difference: Difference) -> None:
         """Count and keep a difference; the first is logged."""
         self.differences.append(difference)
-        self.different += 1
-        if self.different == 1:
+        is_first = not self.different
+        self.add("different")
+        if is_first:
             _logger.warning("litellm-accel: differs from stock in shadow: %s", difference)
 
     def to_dict(self) -> dict[str, Any]:
@@ -172,7 +206,10 @@ class Shadow:
 
 
 class ShadowMode(Mode):
-    """Serves nothing, and compares a share of the calls."""
+    """Serves nothing; compares a share of the calls.
+
+    That is the gate's share where a component compares by itself the calls that it is given; else the shadow's own.
+    """
 
     measures = True
 
@@ -185,8 +222,9 @@ class ShadowMode(Mode):
 
     def enter(self) -> None:
         """Start comparing."""
-        self.share(0.0)
-        self.gate.compare_with(Shadow(self._percent, self.settings.reveal))
+        compares_itself = self.name in _BY_THEMSELVES
+        self.gate.compare_with(Shadow(100.0 if compares_itself else self._percent, self.settings.reveal))
+        self.share(self._percent if compares_itself else 0.0)
 
     def leave(self) -> None:
         """Stop comparing."""

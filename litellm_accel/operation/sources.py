@@ -86,18 +86,21 @@ def of_environment(environment: Mapping[str, str] = os.environ) -> Source:
         source.places[".".join(path)] = f"{ENVIRONMENT}: {variable}"
 
     if text := environment.get(settings.ENABLED, ""):
-        put(settings.ENABLED, "enabled", value=_SWITCHES.get(text.lower(), False))
-        if text.lower() not in _SWITCHES:
-            source.problems.append(str(Problem(ENVIRONMENT, settings.ENABLED, text, "0 or 1")))
+        enabled = False
+        try:
+            enabled = switch(ENVIRONMENT, settings.ENABLED, text)
+        except Problem as error:
+            source.problems.append(str(error))
+        put(settings.ENABLED, "enabled", value=enabled)
     modes = {f"{settings.PREFIX}{name.upper()}": name for name in components.NAMES}
     for variable, name in modes.items():
         if text := environment.get(variable, ""):
             try:
-                mode = _mode(variable, text, name)
+                found = mode(ENVIRONMENT, variable, text, name)
             except Problem as error:
-                mode = {"mode": "off"}
+                found = {"mode": "off"}
                 source.problems.append(str(error))
-            for key, value in mode.items():
+            for key, value in found.items():
                 put(variable, "components", name, key, value=value)
     if text := environment.get(settings.STATS, ""):
         put(settings.STATS, "stats", value=text)
@@ -158,16 +161,24 @@ def rows(found: Settings, places: Mapping[str, str]) -> Iterator[tuple[str, Any,
         yield key, value, places.get(key, DEFAULT)
 
 
-def _mode(variable: str, text: str, name: str) -> dict[str, Any]:
-    """Return the settings that ``rollout:25`` and the like stand for. Raises ``Problem``."""
-    mode, colon, percent = text.lower().partition(":")
+def switch(place: str, key: str, text: str) -> bool:
+    """Return whether the ``text`` of ``key`` switches on or off. Raises ``Problem``."""
+    found = _SWITCHES.get(text.lower())
+    if found is None:
+        raise Problem(place, key, text, "0 or 1, on or off")
+    return found
+
+
+def mode(place: str, key: str, text: str, component: str) -> dict[str, Any]:
+    """Return what ``rollout:25`` and the like stand for. Raises ``Problem``."""
+    name, colon, percent = text.lower().partition(":")
     try:
-        found: dict[str, Any] = {"mode": mode, "percent": float(percent)} if colon else {"mode": mode}
-        checked({"components": {name: found}}, ENVIRONMENT)
-        if (mode in ("on", "off")) == bool(colon):
+        found: dict[str, Any] = {"mode": name, "percent": float(percent)} if colon else {"mode": name}
+        checked({"components": {component: found}}, place)
+        if (name in ("on", "off")) == bool(colon):
             raise ValueError(text)
     except ValueError:
-        raise Problem(ENVIRONMENT, variable, text, _MODES) from None
+        raise Problem(place, key, text, _MODES) from None
     return found
 
 

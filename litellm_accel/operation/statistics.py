@@ -127,7 +127,7 @@ def get_recommendations() -> list[dict[str, Any]]:
         row, figures = one.status(), _figures(name)
         found += _of_declines(name, one.gate, figures)
         found += _of_mode(row, one.gate, figures)
-        if row.backend in ("pure", "mixed"):
+        if row.state == "active" and row.backend in ("pure", "mixed"):
             found.append(_advice(name, "install a wheel with compiled modules", "it runs in pure Python", {}))
         if row.proof == "own calls":
             text = "run `litellm-accel verify` where your image is built"

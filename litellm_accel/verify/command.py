@@ -50,6 +50,10 @@ def verify_command(
 ) -> None:
     """Compare accelerated LiteLLM with stock in this environment and record what is proven.
 
+    \b
+    litellm-accel verify
+    litellm-accel verify --component chat --scenario 'errors/*'
+
     Scenarios are played in both, against a provider on the loopback interface: each through one of its entry points,
     about a minute for each component. Exit code 1 if anything differs.
     """

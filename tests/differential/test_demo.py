@@ -47,7 +47,7 @@ def test_quick_demo_measures_equal_work_and_tells_who_served_it(tmp_path: Path) 
 
 @pytest.mark.skipif(settings.pure(), reason="the bound is the compiled modules'")
 def test_accelerated_counting_is_several_times_faster() -> None:
-    result = demo.run(quick=True, rows=[row for row in ROWS if row.components == ("tokens",)])
+    result = demo.run(seconds=demo.QUICK_SECONDS, rows=[row for row in ROWS if row.components == ("tokens",)])
     assert result.ok
     for outcome in result.outcomes:
         assert outcome.served == outcome.calls

@@ -14,8 +14,10 @@ import litellm_accel
 from fastpath_switch import without_callbacks
 from litellm_accel import activation, hot
 from litellm_accel.provider import Provider
+from litellm_accel.stock import seams
 from litellm_accel.verify import masks, records
 from litellm_accel.verify.observe import outcome
+from releases import routers_in_python
 
 MODES = ("acompletion", "completion", "arouter", "router")
 USERS = [f"user-{number}" for number in range(24)]
@@ -128,7 +130,7 @@ def test_a_stream_that_has_begun_stays_on_its_side_when_the_share_grows(provider
 
 
 def test_a_shadow_of_tokens_prices_and_choices_finds_no_difference(provider: Provider) -> None:
-    names = ("tokens", "cost", "routing")
+    names = ("tokens", "cost") if seams.has_core_of_its_own() else ("tokens", "cost", "routing")
     config = {"components": {name: {"mode": "shadow"} for name in names}}
     litellm_accel.accelerate(names, strict=True, config=config)
     deployments = [
@@ -153,6 +155,7 @@ def test_a_shadow_of_tokens_prices_and_choices_finds_no_difference(provider: Pro
         assert gate.shadow.equal >= 18, name
 
 
+@routers_in_python
 def test_a_shadow_sees_a_choice_that_differs(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     litellm_accel.accelerate("routing", strict=True, config={"components": {"routing": {"mode": "shadow"}}})
     deployments = [

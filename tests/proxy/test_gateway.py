@@ -7,6 +7,7 @@ needs them. Run by ``-m slow``.
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
 import subprocess
 import time
@@ -126,8 +127,18 @@ def start(tmp_path: Path) -> Iterator[Start]:
         yield starts
 
 
-def test_a_master_key(start: Start) -> None:
-    pair = start()
+ROUTE = "/litellm-accel/status"
+
+
+def with_a_route(side: str, folder: Path) -> dict[str, str]:
+    """Return what has a proxy tell its admins what is accelerated, in the environment of the side that is."""
+    settings = folder / "accel.json"
+    settings.write_text('{"admin_route": true}')
+    return {"LITELLM_ACCEL_CONFIG": str(settings)} if side == "accelerated" else {}
+
+
+def test_a_master_key(start: Start, tmp_path: Path) -> None:
+    pair = start(own=lambda side: (with_a_route(side, tmp_path), ""))
     for number in range(_CALLS):
         assert pair.ask("POST", "/v1/chat/completions", chat(f"hello {number}"))[0] == 200
     pair.ask("POST", "/chat/completions", chat("with more", temperature=0.5, user="someone"))
@@ -139,6 +150,12 @@ def test_a_master_key(start: Start) -> None:
     assert pair.ask("POST", "/v1/chat/completions", chat("nobody"), key=None)[0] != 200
     pair.compare_requests()
     assert pair.accelerated.gateway.served() >= _CALLS - _LEARNED
+    status, _, body = pair.accelerated.gateway.ask("GET", ROUTE)
+    assert status == 200 and json.loads(body)["stats"]["chat"]["served"] >= _CALLS - _LEARNED
+    for key in ("sk-wrong", None):  # the proxy's own refusals
+        refused = pair.accelerated.gateway.ask("GET", ROUTE, key=key)[0]
+        assert refused == pair.stock.gateway.ask("GET", "/key/list", key=key)[0] != 200
+    assert pair.stock.gateway.ask("GET", ROUTE)[0] == 404
 
 
 _LIMITED = """
@@ -188,9 +205,9 @@ def spent(tables: Database, side: str) -> list[Any]:
     return tables.rows(side).get("LiteLLM_SpendLogs", [])
 
 
-def test_a_database(start: Start, tables: Database) -> None:
+def test_a_database(start: Start, tables: Database, tmp_path: Path) -> None:
     def own(side: str) -> tuple[dict[str, str], str]:
-        environment = tables.fresh(side)
+        environment = {**tables.fresh(side), **with_a_route(side, tmp_path)}
         address = environment["DATABASE_URL"]
         return {**environment, "PROXY_BATCH_WRITE_AT": "1"}, f"  database_url: {address}\n"
 
@@ -217,6 +234,14 @@ def test_a_database(start: Start, tables: Database) -> None:
     assert pair.ask("POST", "/v1/chat/completions", chat("blocked"), key=next(iter(keys)))[0] != 200
     pair.compare_requests()
     assert pair.accelerated.gateway.served() >= 2 * (_CALLS - _LEARNED)
+    admin = {"key": "sk-of-an-admin-1234567", "user_id": "the-admin"}
+    assert (
+        pair.ask("POST", "/user/new", {"user_id": "the-admin", "user_role": "proxy_admin", "auto_create_key": False})[0]
+        == 200
+    )
+    assert pair.ask("POST", "/key/generate", admin)[0] == 200
+    assert pair.accelerated.gateway.ask("GET", ROUTE, key=admin["key"])[0] == 200
+    assert pair.accelerated.gateway.ask("GET", ROUTE, key=list(keys)[1])[0] in (401, 403)
 
     deadline = time.monotonic() + _FLUSH_SECONDS
     sides = ("stock", "accelerated")

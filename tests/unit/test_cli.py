@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -378,3 +379,28 @@ def test_doctor_exits_by_its_findings(monkeypatch: pytest.MonkeyPatch, imported:
     first, second = ill.output.splitlines()
     assert first.startswith("component tokens is failed")
     assert second.startswith("setting LITELLM_ACCEL_PURE='perhaps'")
+
+
+@pytest.mark.parametrize("name", sorted(cli.commands.commands))
+def test_each_command_has_help_with_examples(name: str) -> None:
+    ran = CliRunner().invoke(cli.commands, [name, "--help"], standalone_mode=False)
+    assert ran.exit_code == 0, ran.output
+    assert re.search(rf"^ +(\w+=\S+ )?litellm-accel {name}\b", ran.output, re.MULTILINE), ran.output
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands_and_options(shell: str) -> None:
+    ran = CliRunner().invoke(cli.commands, ["completion", shell])
+    assert ran.exit_code == 0 and "_LITELLM_ACCEL_COMPLETE" in ran.output
+    words = {"bash": ("litellm-accel be", "1"), "zsh": ("litellm-accel be", "1"), "fish": ("litellm-accel be", "be")}[
+        shell
+    ]
+    environment = {"_LITELLM_ACCEL_COMPLETE": f"{shell}_complete", "COMP_WORDS": words[0], "COMP_CWORD": words[1]}
+    asked = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.argv[0] = 'litellm-accel'; from litellm_accel.cli import main; main()"],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "bench" in asked.stdout, asked.stderr

@@ -435,13 +435,13 @@ def test_result_is_json() -> None:
     ("fields", "code"), [({}, 0), ({"difference": "result: 1 in stock, 2 accelerated"}, 1), ({"error": "no"}, 1)]
 )
 def test_exit_code_tells_whether_all_went_well(monkeypatch: pytest.MonkeyPatch, fields: Any, code: int) -> None:
-    monkeypatch.setattr(demo, "run", lambda quick: result(outcome(0, **fields)))
+    monkeypatch.setattr(demo, "run", lambda **how: result(outcome(0, **fields)))
     assert CliRunner().invoke(cli.commands, ["demo"]).exit_code == code
     assert CliRunner().invoke(cli.commands, ["demo", "--json"]).exit_code == code
 
 
 def test_page_is_written_and_json_stands_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    monkeypatch.setattr(demo, "run", lambda quick: result(outcome(0)))
+    monkeypatch.setattr(demo, "run", lambda **how: result(outcome(0)))
     file = tmp_path / "demo.html"
     ran = CliRunner().invoke(cli.commands, ["demo", "--json", "--html", str(file)])
     assert json.loads(ran.stdout)["ok"] is True
@@ -449,7 +449,7 @@ def test_page_is_written_and_json_stands_alone(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_a_dead_worker_is_an_error_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(quick: bool) -> Result:
+    def fail(**how: Any) -> Result:
         raise demo.WorkerFailed("the stock worker ended with code 1\nits last words")
 
     monkeypatch.setattr(demo, "run", fail)

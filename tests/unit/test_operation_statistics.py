@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import litellm_accel
 from litellm_accel import activation, hot
+from litellm_accel.components.base import Native
 from litellm_accel.fastpath import decline
 from litellm_accel.operation import latency
 from made_up import Part, Register
@@ -145,7 +146,7 @@ def advice(name: str = "one") -> list[str]:
 
 
 def test_recommendations_say_what_to_change_and_why(victim: ModuleType, register: Register) -> None:
-    register(Part("one", "double"))
+    register(Part("one", "double"), Part("native", "triple", error=Native("LiteLLM has its own")))
     litellm_accel.accelerate(config={"statistics": True})
     for _ in range(1000):
         victim.double(2)
@@ -156,6 +157,9 @@ def test_recommendations_say_what_to_change_and_why(victim: ModuleType, register
         gate().decline(decline.ARGUMENT.of("rare"))
     gate().sides[1].record(1_000_000, False, 1_000_000)
     found = [one for one in litellm_accel.get_recommendations() if "pure" not in one["because"]]
+    assert {one["component"] for one in litellm_accel.get_recommendations()} == {"one"}, (
+        "nothing is missing of the other"
+    )
     (one,) = found
     assert one["do"] == decline.ARGUMENT.meaning and one["because"] == "400 calls are left to stock: argument 'seed'"
     assert one["figures"]["calls"] == 400 and one["cpu_seconds"] == pytest.approx(0.4, rel=0.1)

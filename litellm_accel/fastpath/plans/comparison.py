@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
+import orjson
 
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
@@ -103,8 +104,11 @@ class Comparison(Recording):
         self._told = None
         self._post = self._returned = self._messages = self._arguments = self.made = self._call = None
 
-    def judge(self) -> None:
-        """Compare. Raises ``Differs``, or ``InconclusiveRecording`` if the call does not show whether it does."""
+    def judge(self) -> Callable[[], None]:
+        """Compare what can be seen now, and return what compares the rest, at any time.
+
+        Both raise ``Differs``, or ``InconclusiveRecording`` if the call does not show whether it does.
+        """
         if self.fault is not None:
             raise self.fault
         environment, plan = self._pipeline.environment, self._plan
@@ -122,16 +126,22 @@ class Comparison(Recording):
         if isinstance(self._post, Why):
             raise InconclusiveRecording(self._post)
         self._judge_request(sent)
-        given = self._given()
-        if not all(equivalent(one, two, {}) for one, two in zip((self._messages, self._arguments), given, strict=True)):
-            raise InconclusiveRecording(decline.ARGUMENTS_CHANGED)
+        self._require_given()
+        rest: Callable[[], None] = self._require_given
         if self.streams:
             self._judge_stream()
         else:
-            self._judge_result(sent)
+            rest = self._judge_result(sent)
         heard = told_by_call(self, environment.listening)
         if not (plan.log.tells(heard, self._body, sent.reply) if plan.log is not None else not heard):
             raise Differs("log records")
+        return rest
+
+    def _require_given(self) -> None:
+        """Raise ``InconclusiveRecording`` if the caller has changed what it holds."""
+        given = self._given()
+        if not all(equivalent(one, two, {}) for one, two in zip((self._messages, self._arguments), given, strict=True)):
+            raise InconclusiveRecording(decline.ARGUMENTS_CHANGED)
 
     def _judge_request(self, sent: Sent) -> None:
         plan, post, request = self._plan, self._post, sent.request
@@ -148,7 +158,8 @@ class Comparison(Recording):
             if post.transport is not held:
                 raise Differs("connection")
         if request.content != self._body:
-            raise Differs(f"request body {_member(request.content, self._body)!r}")
+            what = f"request body {_member(request.content, self._body)!r}"
+            raise Differs(what, _read_body(request.content), _read_body(self._body))
         headers = plan.request["headers"].raw(self._body, post.cookie)
         header = next((name for name, *_ in _unequal(headers, request.headers.raw)), None)
         if header is not None:
@@ -168,7 +179,8 @@ class Comparison(Recording):
             if name not in sent.head:
                 raise Differs(f"request header {name!r}")
 
-    def _judge_result(self, sent: Sent) -> None:
+    def _judge_result(self, sent: Sent) -> Callable[[], None]:
+        """Return what compares the result, and what callbacks were told, with those of the fast path."""
         plan, pipeline, reply = self._plan, self._pipeline, sent.reply
         answer = plan.answer(reply.status, reply.headers, reply.body)
         if plan.log is not None and not plan.log.fits(reply):
@@ -178,19 +190,28 @@ class Comparison(Recording):
                 pipeline.maker.extend(plan, reply, self.result, self.text if plan.notifier is not None else None)
             raise InconclusiveRecording(decline.ANSWER_SHAPE)
         self.outline = outlines.of_reply(answer.text().encode(), pipeline.proof.clues)
-        if plan.notifier is None:
-            self.made = answer.result(self._call.started, 0.0, lambda made: plan.cost(made, quiet=True))
-        else:
+        shown = None
+        if plan.notifier is not None:
             shown = success.ObservedCall(self.pictures, self._call.kwargs, self.result, plan, self._read())  # type: ignore[arg-type]
-            self.made, told = plan.notifier.repeated(shown, answer)
-            self._require_told(told, shown)
-        made = masked(self.made)
-        if state(made) != self._returned:
-            raise Differs(_result_difference(made, masked(self.result)))
-        if state(masked(self.result)) != self._returned:
-            if self.pictures is None:
-                raise Differs("result that is changed in the end")
-            raise InconclusiveRecording(decline.RESULT_CHANGED)
+        kept = state(masked(self.result))
+
+        def judge() -> None:
+            if shown is None:
+                self.made = answer.result(self._call.started, 0.0, lambda made: plan.cost(made, quiet=True))
+            else:
+                self.made, told = plan.notifier.repeated(shown, answer)
+                self._require_told(told, shown)
+            self._require_given()
+            made = masked(self.made)
+            if state(made) != self._returned:
+                stock = masked(self.result)
+                raise Differs(_result_difference(made, stock), stock.model_dump(), made.model_dump())
+            if kept != self._returned:
+                if self.pictures is None:
+                    raise Differs("result that is changed in the end")
+                raise InconclusiveRecording(decline.RESULT_CHANGED)
+
+        return judge
 
     def _judge_stream(self) -> None:
         shown = opener.ObservedStream(self, self._call.kwargs, self._plan, self._read())
@@ -232,49 +253,91 @@ def comparing(
     ``check``, given what holds the plan, stock's result and its handler of the cache, raises ``Differs`` or
     ``InconclusiveRecording``.
     """
-    slot = plans[place]
-    if not slot.begin_comparison(call.encoded):
+    slot, shadow = plans[place], pipeline.gate.shadow
+    verdict, is_ended = _Verdict(pipeline, plans, place, call, shadow), False
+    if not slot.begin_comparison(call.encoded, shadow is not None):
         yield Recording()
         return
-    comparison, agreed = None, False
     try:
-        comparison = Comparison(pipeline, slot.plan, call, check is not None)
+        comparison = verdict.comparison = Comparison(pipeline, slot.plan, call, check is not None)
         with recorder.scripted(comparison):
             yield comparison
-        difference = _difference(comparison, slot, check, pipeline.gate.fault)
-        agreed = difference is None
-        if difference is not None:
-            pipeline.refuse(plans, place, call.key, difference)
-        elif not pipeline.proof.is_known:
-            slot.note({**call.outline(pipeline.proof.clues), **comparison.outline})
-    except InconclusiveRecording:
-        pass
+        verdict.begin(check)
+        if shadow is not None and verdict.is_open:
+            is_ended = shadow.later(verdict.end)  # by a thread of its own, or nobody where too many wait
+            verdict.is_open = is_ended
     finally:
-        if slot.end_comparison(call.encoded, agreed, pipeline.proof.is_known):
-            pipeline.proof.note(place)
-        if comparison is not None:
-            comparison.forget()
+        if not is_ended:
+            verdict.end()
 
 
-def _difference(
-    comparison: Comparison,
-    slot: PlanSlot,
-    check: Check | None,
-    fault: Callable[[BaseException], None],
-) -> str | None:
-    """Return in what a call differs, or None. Raises ``InconclusiveRecording``."""
-    try:
-        comparison.judge()
-        if check is not None:
-            check(slot.made, comparison.result, comparison.lookup)
+class _Verdict:
+    """What comes of one comparison. It ``is_open`` while nothing has shown that the call differs, or shows nothing."""
+
+    def __init__(self, pipeline: Any, plans: dict[Any, PlanSlot], place: Any, call: Any, shadow: Any) -> None:
+        self._pipeline = pipeline
+        self._plans = plans
+        self._place = place
+        self._call = call
+        self._slot = plans[place]
+        self._shadow = shadow
+        self._rest: Callable[[], None] | None = None
+        self._difference: Differs | None = None
+        self.comparison: Comparison | None = None
+        self.is_open = False
+
+    def begin(self, check: Check | None) -> None:
+        """Compare what must be compared before the call returns."""
+        comparison = self.comparison
+        assert comparison is not None
+        self.is_open = True
+        self._rest = self._tried(comparison.judge)
+        if self.is_open and check is not None:
+            self._tried(lambda: check(self._slot.made, comparison.result, comparison.lookup))
+
+    def end(self) -> None:
+        """Compare the rest, and draw the consequences."""
+        pipeline, slot = self._pipeline, self._slot
+        try:
+            if self.is_open and self._rest is not None:
+                self._tried(self._rest)
+            if self._difference is not None:
+                self._differ(self._difference)
+            elif self.is_open and not pipeline.proof.is_known and self.comparison is not None:
+                slot.note({**self._call.outline(pipeline.proof.clues), **self.comparison.outline})
+            if self._shadow is not None and self._difference is None:
+                self._shadow.add("equal" if self.is_open else "skipped")
+        finally:
+            if slot.end_comparison(self._call.encoded, self.is_open, pipeline.proof.is_known):
+                pipeline.proof.note(self._place)
+            if self.comparison is not None:
+                self.comparison.forget()
+
+    def _tried(self, step: Callable[[], Any]) -> Any:
+        """Return what ``step`` returns; what it raises closes the verdict."""
+        try:
+            return step()
+        except InconclusiveRecording:
+            pass
+        except Differs as error:
+            self._difference = error
+        except Unrepeatable as error:
+            self._difference = Differs(str(error))
+        except Exception as error:
+            self._pipeline.gate.fault(error)
+            self._difference = Differs(f"{type(error).__name__} of the fast path's own")
+        self.is_open = False
         return None
-    except InconclusiveRecording:
-        raise
-    except (Differs, Unrepeatable) as error:
-        return str(error)
-    except Exception as error:
-        fault(error)
-        return f"{type(error).__name__} of the fast path's own"
+
+    def _differ(self, difference: Differs) -> None:
+        """Leave calls of this kind to stock; in a shadow once that is over, for until then more are compared."""
+        if self._shadow is None:
+            self._pipeline.refuse(self._plans, self._place, self._call.key, str(difference))
+            return
+        self._slot.difference = str(difference)
+        others = sorted(self._call.kwargs.keys() - {"messages"})
+        given = {"messages": orjson.loads(self._call.encoded), "others": others}
+        self._shadow.differs("completion", str(difference), given, difference.stock, difference.accelerated)
 
 
 def _unequal(ones: list[tuple[bytes, bytes]], twos: list[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
@@ -292,6 +355,14 @@ def _member(one: bytes, two: bytes) -> str:
         return where(*members) or "spelling"
     except ValueError:
         return "JSON"
+
+
+def _read_body(body: bytes) -> Any:
+    """Return what is in a request's body."""
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
 
 
 def _result_difference(made: Any, stock: Any) -> str:

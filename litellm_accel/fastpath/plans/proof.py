@@ -36,7 +36,15 @@ RECORDED, OWN_CALLS = "recorded", "own calls"
 
 
 class Differs(Exception):
-    """The fast path would have done something else than stock; the text says what."""
+    """The fast path would have done something else than stock; the text says what.
+
+    ``stock`` and ``accelerated`` are what each has, where that is plain data.
+    """
+
+    def __init__(self, what: str, stock: Any = None, accelerated: Any = None) -> None:
+        super().__init__(what)
+        self.stock = stock
+        self.accelerated = accelerated
 
 
 class Proof:
@@ -133,6 +141,8 @@ class Proof:
     def refuse(self, kind: Any, difference: str) -> Why:
         """Note that calls of a ``kind`` differ; return the reason for which they are stock's from now on."""
         reason = decline.DIFFERS.of(difference)
+        if self.gate.shadow is not None:
+            self.gate.shadow.differs(self.gate.name, difference, {})
         if len(self.refused) < _MAX_REFUSED:
             self.refused[kind] = reason
         self.gate.decline(reason)
@@ -155,7 +165,9 @@ class Trial:
 
     @property
     def is_on(self) -> bool:
-        """Whether stock's is to be made, too: always, where nobody knows what that may be."""
+        """Whether stock's is to be made, too: always, where nobody knows what that may be, and in a shadow."""
+        if self._proof.gate.shadow is not None:
+            return True
         return not self._proof.is_recorded and (self._missing > 0 or not self._proof.is_known)
 
     def agreed(self) -> None:

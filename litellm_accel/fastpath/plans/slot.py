@@ -62,6 +62,7 @@ class PlanSlot:
         self.made: Any = None
         self.reason: Why = decline.REFUSED.of(decline.LEARNING_FAILED)
         self.is_paired = False  # two calls were recorded at the same time
+        self.difference: str | None = None  # that a shadow has found, which goes on comparing
         self._recording = 1
         self._missing = 0  # so many calls must still agree
         self._agreed: frozenset[int] = frozenset()  # hashes of their messages
@@ -89,7 +90,7 @@ class PlanSlot:
         slot.state = State.PROVING if missing else State.READY
         slot._missing = missing
         if earlier is not None:
-            slot._agreed = earlier._agreed
+            slot._agreed, slot.difference = earlier._agreed, earlier.difference
         return slot
 
     @classmethod
@@ -141,10 +142,13 @@ class PlanSlot:
             return not self._compared
         return mark not in self._agreed and mark not in self._compared and len(self._compared) < self._missing
 
-    def begin_comparison(self, messages: bytes) -> bool:
-        """Return whether a call with these ``messages`` shall be compared, and note that it is."""
+    def begin_comparison(self, messages: bytes, is_wanted: bool = False) -> bool:
+        """Return whether a call with these ``messages`` shall be compared, and note that it is.
+
+        In a shadow it ``is_wanted`` whatever it shows.
+        """
         with self._lock:
-            wanted = self.wants(messages)
+            wanted = is_wanted or self.wants(messages)
             if wanted:
                 self._compared |= {hash(messages)}
             return wanted
@@ -155,10 +159,11 @@ class PlanSlot:
         No plan is where LiteLLM is not of a known release: it ``serves`` what was compared.
         """
         with self._lock:
-            self._compared -= {hash(messages)}
-            if agreed:
+            mark = hash(messages)
+            self._compared -= {mark}
+            if agreed and not (self._missing > 0 and mark in self._agreed):
                 if self._missing > 0:
-                    self._agreed |= {hash(messages)}
+                    self._agreed |= {mark}
                 self._missing -= 1
                 self._is_asked = False
             if self._missing <= 0 and is_known:

@@ -25,9 +25,11 @@ def use(streams: Any) -> None:
     _current = streams
 
 
-def refusal() -> Why | None:
-    """Return why no stream may be opened now, or None."""
+def refusal(is_compared: bool) -> Why | None:
+    """Return why no stream may be opened now, or None; one that ``is_compared`` is LiteLLM's all the same."""
     if _current is None or not _current.gate.whole:  # LiteLLM opens them where it makes some
+        return decline.STREAMS_OFF
+    if _current.gate.shadow is not None and not is_compared:
         return decline.STREAMS_OFF
     reason: Why | None = _current.admitted()
     return reason
@@ -418,6 +420,11 @@ class Shadow:
         reader = streaming.Reader({trial.shape: trial.template}, package)
         reader.splitter.feed(line + b"\n\n")
         self._chunk = reader.chunk(self._attributes)
+
+    @property
+    def made(self) -> Any:
+        """The chunk as plain data."""
+        return self._chunk.model_dump() if hasattr(self._chunk, "model_dump") else str(self._chunk)
 
     def difference(self, wrapper: Any, chunk: Any, note_usage: Callable[[Any, Any], None]) -> str | None:
         """Return in what this differs from stock's ``chunk`` and from its stream, ``wrapper``, now; None if not.
