@@ -5,6 +5,7 @@ The careful one keeps to integers, takes a lock, drops keys that have expired an
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
 import sys
@@ -240,3 +241,65 @@ class RouterLimits:
 
     def time_check_and_count(self, backend: str) -> None:
         self.work()
+
+
+class ProxyLimits:
+    """The proxy's limiter in memory: what a request of a key, a user, a team, a customer and a model is decided by."""
+
+    params = (list(BACKENDS), ["decide", "request"])
+    param_names = ("backend", "way")
+
+    def setup(self, backend: str, way: str) -> None:
+        accelerate("rate_limit", backend)
+        from litellm_accel.components.proxy_limiter import can_be_there
+
+        if not can_be_there():
+            raise NotImplementedError("what LiteLLM's proxy needs is not installed")
+        from litellm.caching.dual_cache import DualCache
+        from litellm.proxy._types import UserAPIKeyAuth
+        from litellm.proxy.hooks import parallel_request_limiter_v3
+        from litellm.proxy.utils import InternalUsageCache
+
+        self.cache = DualCache()
+        self.limiter = parallel_request_limiter_v3._PROXY_MaxParallelRequestsHandler_v3(InternalUsageCache(self.cache))
+        limit = {"requests_per_unit": 10**9, "tokens_per_unit": 10**12, "window_size": 60}
+        scopes = ("api_key", "user", "team", "end_user", "model_per_key")
+        self.descriptors: list[Any] = [{"key": scope, "value": "one", "rate_limit": dict(limit)} for scope in scopes]
+        self.descriptors[0]["rate_limit"]["max_parallel_requests"] = 100
+        self.caller = UserAPIKeyAuth(
+            api_key="one",
+            user_id="one",
+            team_id="one",
+            end_user_id="one",
+            max_parallel_requests=100,
+            **{
+                f"{scope}{kind}_limit": 10**9
+                for scope in ("", "user_", "team_", "end_user_")
+                for kind in ("rpm", "tpm")
+            },
+            metadata={"model_rpm_limit": {"chat": 10**9}, "model_tpm_limit": {"chat": 10**9}},
+        )
+        self.data = {"model": "chat", "messages": [{"role": "user", "content": "Hello"}], "litellm_call_id": "one"}
+        self.stash = parallel_request_limiter_v3.get_request_stash
+        self.run: Callable[[], Any] = getattr(self, f"_{way}")
+        self.loop = asyncio.new_event_loop()
+        self.time_100_requests(backend, way)
+        if backend != STOCK:
+            require_served("rate_limit")
+
+    async def _decide(self) -> None:
+        """Count the request, take a slot, which is always the same one, and reserve tokens."""
+        await self.limiter.should_rate_limit(self.descriptors, skip_tpm_check=True, parallel_slot_id="slot")
+        await self.limiter.reserve_tpm_tokens(self.descriptors, 100)
+
+    async def _request(self) -> None:
+        """All that the proxy does before a call; of it, building the list of limits stays LiteLLM's."""
+        await self.limiter.async_pre_call_hook(self.caller, self.cache, dict(self.data), "acompletion")
+        await self.limiter._release_stashed_parallel_slot(self.stash(), None)
+
+    def time_100_requests(self, backend: str, way: str) -> None:
+        self.loop.run_until_complete(self._many())
+
+    async def _many(self) -> None:
+        for _ in range(100):
+            await self.run()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+cimport cython
 from cpython.long cimport PyLong_AsLongLong
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from cpython.object cimport PyObject, PyObject_Hash
@@ -45,7 +46,7 @@ from litellm_accel.limit_numbers import (
     window_grain,
 )
 
-__all__ = ["Decision", "Scopes", "SlidingCounter", "SlidingLog", "TokenBucket", "take"]
+__all__ = ["Decision", "Scopes", "SlidingCounter", "SlidingLog", "TokenBucket", "leased", "take"]
 
 cdef long long _LARGEST = LARGEST
 cdef int _SWEPT = 2  # keys looked at in each check, so that more can leave than come
@@ -83,6 +84,7 @@ cdef struct Place:
     uint32_t entry
 
 
+@cython.freelist(64)
 cdef class Decision:
     """What a limit has decided.
 
@@ -236,11 +238,9 @@ cdef class _Limit:
     cdef int _sweep(self, long long now) except -1:
         """Look at the next keys in turn, and drop those of which nothing matters any more."""
         cdef int _
-        for _ in range(_SWEPT):
+        for _ in range(min(_SWEPT, self._used)):
             if self._hand >= self._used:
                 self._hand = 0
-                if self._used == 0:
-                    return 0
             if self._idle(&self._entries[self._hand], now):
                 self._drop(self._hand)
             else:
@@ -759,6 +759,12 @@ def take(demands: object) -> Decision:
     for limit, key, cost in demands:
         asked.add(limit, _key(key), _cost(cost))
     return asked.taken()
+
+
+def leased(count: object, remaining: object, limit: object, at: object) -> list:
+    """Return the decisions on ``count`` permits that were taken at once, the last one first; ``remaining`` are left."""
+    cdef long long number, left = remaining
+    return [_decision(True, left + number, 0.0, limit, at) for number in range(<long long>count)]
 
 
 cdef inline str _key(object key):

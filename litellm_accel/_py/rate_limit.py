@@ -23,7 +23,7 @@ from litellm_accel.limit_numbers import (
     window_grain,
 )
 
-__all__ = ["Decision", "Scopes", "SlidingCounter", "SlidingLog", "TokenBucket", "take"]
+__all__ = ["Decision", "Scopes", "SlidingCounter", "SlidingLog", "TokenBucket", "leased", "take"]
 
 _SWEPT = 2  # keys looked at in each check, so that more can leave than come
 _DEMANDS = 64
@@ -176,11 +176,9 @@ class _Limit:
     def _sweep(self, now: int) -> None:
         """Look at the next keys in turn, and drop those of which nothing matters any more."""
         entries = self._entries
-        for _ in range(_SWEPT):
+        for _ in range(min(_SWEPT, len(entries))):
             if self._hand >= len(entries):
                 self._hand = 0
-                if not entries:
-                    return
             entry = entries[self._hand]
             if self._idle(entry, now):
                 last = entries.pop()
@@ -483,6 +481,11 @@ def take(demands: Sequence[tuple[Any, str, int]]) -> Decision:
                 limit._take(limit._entry(key, now), cost, now)
     assert tightest is not None
     return tightest
+
+
+def leased(count: int, remaining: int, limit: str, at: int) -> list[Decision]:
+    """Return the decisions on ``count`` permits that were taken at once, the last one first; ``remaining`` are left."""
+    return [Decision(True, remaining + number, 0.0, limit, at) for number in range(count)]
 
 
 def _key(key: Any) -> str:

@@ -1,7 +1,7 @@
-"""Component ``rate_limit``: a router's checks of its deployments' limits, and the counts they stand on.
+"""Component ``rate_limit``: a router's checks of its deployments' limits, and the limiter of LiteLLM's proxy.
 
-Reaches through it: routers with ``enforce_model_rate_limits`` or ``usage-based-routing-v2``. What it goes around is
-watched; each start compares it with stock.
+Reaches through it: routers with ``enforce_model_rate_limits`` or ``usage-based-routing-v2``, and proxies that count in
+memory. What it goes around is watched; each start compares it with stock.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 from litellm_accel import hot
 from litellm_accel.components.base import Component, Native, ProbeMismatch, Replaced, Replacement, Unavailable, Unproven
+from litellm_accel.components.proxy_limiter import ProxyLimiter, can_be_there
 from litellm_accel.components.routing import Reader, functions, located
 from litellm_accel.hot import limit_checks
 from litellm_accel.hot import routing as _hot
@@ -46,22 +47,26 @@ _HOOKS = ("pre_call_check", "async_pre_call_check", "log_success_event", "async_
 
 
 class RateLimit(Component):
-    """A router's limits of requests and tokens a minute, checked and counted in place."""
+    """Limits of requests and tokens a minute, a router's and the proxy's, checked and counted in place."""
 
     name = "rate_limit"
-    summary = "a router's checks of its deployments' limits before a call, and its counts after"
-    hot_modules = ("limit_checks", "routing")
+    summary = "a router's checks and counts of its deployments' limits; the limiter of LiteLLM's proxy"
+    hot_modules = ("limit_checks", "proxy_limits", "routing")
     relies_on = (_MODEL_CHECK, _USAGE_CHECK)
 
     def __init__(self) -> None:
         self._reader: Any = None
         self._chooser: Any = None
         self._checks: Any = None
+        self._proxy: ProxyLimiter | None = None
 
     def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
-        """Return the hooks of the two loggers that check and count."""
+        """Return the hooks of the two loggers that check and count; the proxy's limiter is joined later."""
+        self._proxy = ProxyLimiter(gate) if can_be_there() else None
         if seams.has_core_of_its_own():
-            raise Native("the installed LiteLLM's routers count in a core of their own")
+            if self._proxy is None:
+                raise Native("the installed LiteLLM's routers count in a core of their own")
+            return []
         try:
             reader = self._reader = Reader()
             owners = [(located(path), names) for path, names in _AROUND.items()]
@@ -94,6 +99,8 @@ class RateLimit(Component):
 
     def prove(self, replaced: Mapping[str, Replaced]) -> None:
         """Compare checks and counts of small deployments with stock. Raises ``ProbeMismatch`` or ``Unproven``."""
+        if not replaced:
+            return
         failures: list[Exception] = []
 
         def run() -> None:
@@ -124,10 +131,18 @@ class RateLimit(Component):
                 raise error
             raise Unproven(f"the installed LiteLLM checks limits otherwise: {error!r}") from error
 
+    def started(self) -> None:
+        """Join the proxy's limiter, once it is there."""
+        if self._proxy is not None:
+            self._proxy.join()
+
     def stopped(self) -> None:
-        """Forget what is remembered of routers."""
-        self._chooser.forget()
-        self._checks.forget()
+        """Leave the proxy's limiter, and forget what is remembered of routers."""
+        if self._proxy is not None:
+            self._proxy.leave()
+        for held in (self._chooser, self._checks):
+            if held is not None:
+                held.forget()
 
 
 # Deployments by where their limits are, and how often each is called.

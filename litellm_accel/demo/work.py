@@ -8,6 +8,7 @@ import pydoc_data.topics
 import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 # One batch of calls that ask questions from this number on; returns one result a call, in the order of the calls,
@@ -21,6 +22,7 @@ OVER: Literal["tls", "http"] = "tls"
 MODEL = "gpt-4o"
 IN_FLIGHT = 20
 DIMENSIONS = 1536
+_REQUESTS = 500
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,45 @@ def choose(url: str) -> Batch:
     return lambda first: [gateway.get_available_deployment("chat", question(number)) for number in range(10)]
 
 
+def limits(url: str) -> Batch:
+    """Decide on limits as LiteLLM's proxy does in memory, where what it needs is installed, else as a router does."""
+    from litellm_accel.components import proxy_limiter
+
+    if not proxy_limiter.can_be_there():
+        return _router_limits
+    from litellm.caching.dual_cache import DualCache
+    from litellm.proxy.hooks import parallel_request_limiter_v3
+    from litellm.proxy.utils import InternalUsageCache
+
+    moment = datetime(2030, 1, 1)
+    limit = {"requests_per_unit": 10**6, "tokens_per_unit": 10**9, "window_size": 60}
+    scopes = ("api_key", "user", "team", "end_user", "model_per_key")
+    descriptors = [{"key": scope, "value": "one", "rate_limit": limit} for scope in scopes]
+
+    async def batch(first: int) -> list[Any]:
+        kind = parallel_request_limiter_v3._PROXY_MaxParallelRequestsHandler_v3
+        limiter = kind(InternalUsageCache(DualCache()), time_provider=lambda: moment)
+        told = []
+        for _ in range(_REQUESTS):
+            told.append(await limiter.should_rate_limit(descriptors, skip_tpm_check=True))
+            told.append(await limiter.reserve_tpm_tokens(descriptors, 100))
+        return [each["statuses"] for each in told]
+
+    return batch
+
+
+def _router_limits(first: int) -> list[Any]:
+    from litellm.caching.dual_cache import DualCache
+    from litellm.router_utils.pre_call_checks.model_rate_limit_check import ModelRateLimitingCheck
+
+    checks = ModelRateLimitingCheck(DualCache())
+    deployment = {
+        "litellm_params": {"model": MODEL, "rpm": 10**6, "tpm": 10**9},
+        "model_info": {"id": "one"},
+    }
+    return [checks.pre_call_check(deployment) for _ in range(_REQUESTS)]
+
+
 def cost(url: str) -> Batch:
     import litellm
 
@@ -200,6 +241,7 @@ ROWS = (
     Row("stream", "A streamed chunk", ("streaming",), stream, unit="chunk", scenario='plain{"chunks": 100}'),
     Row("choose", "Choose, 1000 deployments", ("routing",), choose),
     Row("cost", "completion_cost", ("cost", "chat"), cost),
+    Row("limits", "Decide on five rate limits", ("rate_limit",), limits),
     Row("http", "acompletion, plain HTTP", ("chat",), acompletion, scenario='plain{"profile": "plain"}', over="http"),
     Row("logged", "acompletion, INFO to a file", ("chat",), acompletion_logged),  # last, for it goes on logging
 )

@@ -1343,6 +1343,42 @@ IO_TOKEN_LIMITS = Reason(
     "limits",
 )
 
+LIMITER_REDIS = Reason(
+    "a limiter with Redis",
+    "LiteLLM's scripts decide on the server.",
+    "limits",
+)
+LIMITER_METHODS = Reason(
+    "a limiter with parts of its own",
+    "The proxy's limiter, or its cache, is of somebody's own class, or holds a function in the place of a method.",
+    "limits",
+)
+LIMITER_PATCHED = Reason(
+    "LiteLLM's limiter is patched",
+    "A function or class that the decision goes around is another one than when the component joined the proxy.",
+    "limits",
+)
+LIMITER_UNPROVEN = Reason(
+    "a limiter that is not proven",
+    "The proxy's limiter is of an unknown release, or decided otherwise than the component when they were compared.",
+    "limits",
+)
+LIMITER_BUSY = Reason(
+    "another decision is under way",
+    "The limiter is locked, by a batch of requests or a script that is awaited.",
+    "limits",
+)
+LIMITER_DESCRIPTORS = Reason(
+    "limits of an unknown kind",
+    "The limits of a request are not described by LiteLLM's own dictionaries, texts and numbers, or one stands twice.",
+    "limits",
+)
+LIMITER_VALUE = Reason(
+    "an unexpected number",
+    "A limit, or what the limiter has counted, is no number that is understood.",
+    "limits",
+)
+
 # --- costs ----------------------------------------------------------------------------------------------------------
 
 USAGE_UNUSUAL = Reason(

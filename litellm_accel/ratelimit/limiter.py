@@ -13,7 +13,7 @@ from litellm_accel.ratelimit.rules import Rule, parse
 
 if TYPE_CHECKING:
     from litellm_accel._py.rate_limit import Decision
-    from litellm_accel.ratelimit.redis_store import RedisStore
+    from litellm_accel.ratelimit.redis_store import Lease, RedisStore
     from litellm_accel.ratelimit.rules import Limit
 
 Keys: TypeAlias = "str | Mapping[str, str]"
@@ -22,6 +22,7 @@ Demand: TypeAlias = "tuple[Limit, str, int]"
 _GLOBAL = "global"
 _OTHERS = "*"
 _DEFAULT = "key"
+_MOST_LEASES = 1024
 
 
 class Tokens(NamedTuple):
@@ -50,6 +51,8 @@ class Limiter:
         self._clock = clock
         self._queues = Queues()
         self._store = store
+        # By key, so that a permit that was taken ahead is spent without looking at limits.
+        self._leases: dict[str, Lease] = {}
         scopes: dict[str, dict[str, list[Rule]]] = {}
         for scope, spec in limits.items():
             if not isinstance(scope, str) or not scope:
@@ -95,15 +98,48 @@ class Limiter:
         """
         if self._store is None:
             return self._scopes.check(key, cost, tokens)
+        if (permit := self._permit(key, cost, tokens)) is not None:
+            return permit
         demands = self._scopes.demands(key, cost, tokens)
-        return self._store.take(demands) if demands else self._scopes.check({})
+        if not demands:
+            return self._scopes.check({})
+        decision = self._store.take(demands)
+        if self._store.leases and type(key) is str and key not in self._leases:
+            self._remember(key, demands)
+        return decision
 
     async def check_async(self, key: Keys, cost: int = 1, tokens: int = 0) -> Decision:
         """Check as ``check`` does, without blocking the event loop."""
         if self._store is None:
             return self._scopes.check(key, cost, tokens)
+        if (permit := self._permit(key, cost, tokens)) is not None:
+            return permit
         demands = self._scopes.demands(key, cost, tokens)
-        return await self._store.take_async(demands) if demands else self._scopes.check({})
+        if not demands:
+            return self._scopes.check({})
+        decision = await self._store.take_async(demands)
+        if self._store.leases and type(key) is str and key not in self._leases:
+            self._remember(key, demands)
+        return decision
+
+    def _permit(self, key: Keys, cost: int, tokens: int) -> Decision | None:
+        """Return a permit for one request of ``key`` that was taken ahead, or None."""
+        if type(key) is not str or type(cost) is not int or cost != 1 or type(tokens) is not int or tokens:
+            return None
+        lease = self._leases.get(key)
+        if lease is None:
+            return None
+        if lease.is_dropped:
+            self._leases.pop(key, None)
+        return lease.spend()
+
+    def _remember(self, key: str, demands: list[Demand]) -> None:
+        """Note by what lease ``key`` is served."""
+        assert self._store is not None
+        if (lease := self._store.lease(demands)) is not None:
+            if len(self._leases) >= _MOST_LEASES:
+                self._leases.clear()
+            self._leases[key] = lease
 
     def check_many(self, calls: Sequence[tuple[Keys, int, int]]) -> list[Decision]:
         """Check several ``(key, cost, tokens)``, one after the other; through a store in one round trip."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import logging
 import math
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from importlib import resources
 from math import gcd
@@ -114,16 +115,34 @@ class _Breaker:
         self._closed_until = time.monotonic() + self._pause
 
 
-class _Lease:
+class Lease:
     """Permits taken in advance for calls of one kind, to be spent in this process, as decisions."""
 
-    __slots__ = ("permits", "renewed_until", "size", "until")
+    __slots__ = ("_command", "_size", "is_dropped", "permits", "renewed_until", "size", "until")
 
     def __init__(self) -> None:
         self.size = 0
+        self._size = 0
+        self._command: list[Any] = []
+        self.is_dropped = False  # the store has forgotten it
         self.permits: list[Decision] = []  # whoever pops a decision owns it, whatever other threads do
         self.until = 0.0
         self.renewed_until = 0.0
+
+    def command(self, make: Callable[[int], list[Any]]) -> list[Any]:
+        """Return the command that takes as many permits as it is to have, which ``make`` makes."""
+        if self._size != self.size:
+            self._size, self._command = self.size, make(self.size)
+        return self._command
+
+    def spend(self) -> Decision | None:
+        """Return a permit that is still good, or None."""
+        if self.permits and self.until > time.monotonic():
+            try:
+                return self.permits.pop()
+            except IndexError:  # the last one went to another thread
+                pass
+        return None
 
     def unspent(self) -> tuple[int, int]:
         """Take out the unspent permits; return how many there were and when they were taken."""
@@ -173,11 +192,13 @@ class RedisStore:
         self._on_failure = on_failure
         self._processes = processes
         self._most = lease
+        #: Whether permits are taken in advance.
+        self.leases = lease > 1
         self._prefix = f"{{{name}}}"  # all keys in one slot of a cluster, as one script reads them
         self._breaker = _Breaker()
         self._terms: dict[Limit, _Terms] = {}
         self._lock = threading.Lock()
-        self._leases: dict[tuple[Demand, ...], _Lease] = {}
+        self._leases: dict[tuple[Demand, ...], Lease] = {}
         self._options: dict[str, Any] = {
             "socket_timeout": deadline,
             "socket_connect_timeout": deadline,
@@ -211,6 +232,10 @@ class RedisStore:
             what = f"{scope}.tokens" if rule.of_tokens else scope
             prefix = f"{self._prefix}:{what}:{kind}{limit}/{first}/{second}:"
             self._terms[rule.limit] = _Terms(prefix, numbers, _share(rule.limit, self._processes))
+
+    def lease(self, demands: list[Demand]) -> Lease | None:
+        """Return the lease that calls with these demands spend, None where there is none."""
+        return self._leases.get(tuple(demands))
 
     def take(self, demands: list[Demand]) -> Decision:
         """Take the cost of every demand or of none."""
@@ -358,29 +383,27 @@ class RedisStore:
             for limit, key, cost in demands:
                 self._terms[limit].share.charge(key, cost)
 
-    def _spend(self, demands: list[Demand]) -> Decision | _Lease | None:
+    def _spend(self, demands: list[Demand]) -> Decision | Lease | None:
         """Return a decision from a lease, or the lease to be renewed, or None if there is no lease for this call."""
-        if self._most == 1:
+        if not self.leases:
             return None
         for _, _, cost in demands:
             if cost > 1:
                 return None
         name = tuple(demands)
         lease = self._leases.get(name)
-        if lease is not None and lease.permits and lease.until > time.monotonic():
-            try:
-                return lease.permits.pop()
-            except IndexError:  # the last one went to another thread
-                pass
+        if lease is not None and (permit := lease.spend()) is not None:
+            return permit
+        now = time.monotonic()
         with self._lock:
             if lease is None:
-                lease = self._leases.setdefault(name, _Lease())
-            if lease.renewed_until > time.monotonic():  # by another thread or task
+                lease = self._leases.setdefault(name, Lease())
+            if lease.renewed_until > now:  # by another thread or task
                 return None
-            lease.renewed_until = time.monotonic() + 10 * self._deadline  # it may be cancelled
+            lease.renewed_until = now + 10 * self._deadline  # it may be cancelled
         return lease
 
-    def _commands(self, demands: list[Demand], lease: _Lease | None) -> list[list[Any]]:
+    def _commands(self, demands: list[Demand], lease: Lease | None) -> list[list[Any]]:
         """Return the commands for Redis, including the return of permits whose leases have expired."""
         if lease is None:
             return [self._command("take", 1, demands)]
@@ -390,33 +413,29 @@ class RedisStore:
             busy = not lease.permits and lease.until > now
             lease.size = min(max(2 * lease.size, 1), self._most) if busy else 1
             self._leases.pop(name, None)  # those that were unused for longest come first
-            for held, other in [(name, lease), *self._oldest()]:
+            for held, other in ((name, lease), *itertools.islice(self._leases.items(), 2)):
                 if other.permits and other.until <= now:
                     unspent, at = other.unspent()
                     commands.append(self._command("return", at, held, unspent))
                 if other is not lease and max(other.until, other.renewed_until) <= now:
                     del self._leases[held]
+                    other.is_dropped = True
             self._leases[name] = lease
-        commands.append(self._command("take", lease.size, demands))
+        commands.append(lease.command(lambda size: self._command("take", size, demands)))
         return commands
 
-    def _oldest(self) -> list[tuple[tuple[Demand, ...], _Lease]]:
-        oldest = iter(self._leases.items())
-        return [item for item, _ in zip(oldest, range(2), strict=False)]
-
-    def _told(self, demands: list[Demand], lease: _Lease | None, replies: list[Any] | None) -> Decision:
-        decision = self._decision(demands, replies and replies[-1])
-        if lease is None:
-            return decision
-        permits = [decision]
-        if replies is not None and decision.allowed:
-            left, limit, at = decision.remaining, decision.limit, decision.at
-            permits = [rate_limit.Decision(True, left + more, 0.0, limit, at) for more in range(replies[-1][5])]
+    def _told(self, demands: list[Demand], lease: Lease | None, replies: list[Any] | None) -> Decision:
+        if lease is None or replies is None or not replies[-1][0]:
+            permits = [self._decision(demands, replies and replies[-1])]
+        else:
+            _, which, remaining, _, now, times = replies[-1]
+            permits = rate_limit.leased(times, remaining, demands[which][0].name, now)
         decision = permits.pop()
-        with self._lock:
-            lease.permits = permits
-            lease.until = time.monotonic() + _LEASE_SECONDS
-            lease.renewed_until = 0.0
+        if lease is not None:
+            with self._lock:
+                lease.permits = permits
+                lease.until = time.monotonic() + _LEASE_SECONDS
+                lease.renewed_until = 0.0
         return decision
 
 

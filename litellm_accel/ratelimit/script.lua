@@ -183,7 +183,7 @@ for i = 1, #KEYS do
   if ARGV[1] == 'charge' then
     local s = load(i)
     local cost = math.min(s.cost, s.free + s.limit)
-    if cost > 0 then take(s, cost) end
+    if cost > 0 then take(s, cost) elseif s.moved then save(s) end
   elseif redis.call('EXISTS', KEYS[i]) == 1 then
     local s = load(i)
     give_back(s, s.cost, ARGV[2] == '' and now or tonumber(ARGV[2]))

@@ -158,6 +158,41 @@ def test_a_master_key(start: Start, tmp_path: Path) -> None:
     assert pair.stock.gateway.ask("GET", ROUTE)[0] == 404
 
 
+_LIMITED = """
+from litellm.proxy._types import UserAPIKeyAuth
+
+
+async def user_api_key_auth(request, api_key):
+    return UserAPIKeyAuth(
+        api_key=api_key, user_id="somebody", team_id="a-team", rpm_limit=6, tpm_limit=100_000, max_parallel_requests=5,
+        team_rpm_limit=9, user_tpm_limit=50_000, metadata={"model_rpm_limit": {"gpt": 8}},
+    )
+"""
+
+
+def test_limits_of_keys_teams_and_models(start: Start, tmp_path: Path) -> None:
+    """Counted in memory: the same requests are let through, with the same ``x-ratelimit-*``, and refused alike."""
+
+    def own(side: str) -> tuple[dict[str, str], str]:
+        (tmp_path / side / "limited.py").write_text(_LIMITED)
+        return {}, "  custom_auth: limited.user_api_key_auth\n"
+
+    pair = start(own=own)
+    told = [
+        pair.ask("POST", "/v1/chat/completions", chat(f"hello {number}"), key=key)
+        for number, key in enumerate(["sk-one"] * 8 + ["sk-two"] * 5)
+    ]
+    assert [status for status, *_ in told] == [200] * 6 + [429] * 2 + [200] * 2 + [429] * 3
+    headers = dict(told[0][1])
+    assert headers["x-ratelimit-api_key-limit-requests"] == "6"
+    assert headers["x-ratelimit-api_key-remaining-requests"] == "5"
+    assert "a-team" in str(told[-1][2]) and dict(told[-1][1])["retry-after"] == "60"
+    pair.compare_requests()
+    found = [report["rate_limit"] for report in pair.accelerated.gateway.reports()]
+    assert sum(row["served"] for row in found) >= 13
+    assert not any(row["faults"] or row["declined"] for row in found), found
+
+
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     if problem := missing("litellm_proxy_extras") or database_is_missing():

@@ -146,6 +146,21 @@ def test_the_script_decides_as_the_kernel_does(
     store.close()
 
 
+def test_a_charge_of_nothing_drops_what_has_left_the_window_for_good(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+):
+    client = server.client
+    monkeypatch.setattr(redis_store, "_SCRIPT", TURNED)
+    monkeypatch.setattr(redis_store, "_SHA", client.script_load(TURNED))
+    limiter = Limiter({"key": "1/second"}, store=patient(server.url))
+    client.set("now", 5_000_000)
+    assert limiter.check("nothing charged")
+    client.set("now", 6_000_000)
+    limiter.charge("nothing charged")
+    decision = limiter.check("nothing charged", 0)
+    assert (decision.remaining, decision.at) == (1, 6_000_000)
+
+
 def test_several_limits_are_one_script_and_all_or_none(server: RedisServer):
     limits = {"global": "100/minute", "key": "3/minute; 1000 tokens/minute", "model": {"large": "2/minute"}}
     limiter = Limiter(limits, store=patient(server.url))
