@@ -541,11 +541,16 @@ class Streams:
             return stock(found[0], messages, start_time, end_time, logging_obj, count_prompt_tokens)
         response = stock(chunks, messages, start_time, end_time, logging_obj, count_prompt_tokens)
         if trial is not None:
-            self._guarded(builder.compare, made, response, trial)
+            self._guarded(self._compare_whole, made, response, trial, logging_obj, chunks)
         elif found is not None and self.fewer is not None:
             compare = self.fewer.compare
             self._guarded(compare, found[0], response, found[1], messages, logging_obj, count_prompt_tokens)
         return response
+
+    def _compare_whole(self, made: Any, response: Any, trial: Trial, logging_obj: Any, chunks: Any) -> None:
+        """Compare what was ``made`` of ``chunks`` with stock's ``response``; nobody is told of the former's price."""
+        self.ending.price(made, builder.deaf(logging_obj), chunks)
+        builder.compare(made, response, trial)
 
     def _fewer(self, chunks: Any) -> tuple[list[Any], Trial] | None:
         """Return fewer chunks that say the same, and the trial of that; None to give stock all."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
+import weakref
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any
@@ -184,7 +185,7 @@ class CoreHandler:
         slot = known.plans.get(place)
         if slot is not None and slot.state is State.PROVING:
             check = Bookkeeping(self._running, known, core, choice.group, call, slot.made, deployment, is_async=True)
-        served = functools.partial(CorePlan, self.cores, deployment, choice.group)
+        served = functools.partial(CorePlan, self.cores, core, deployment, choice.group)
         return self.pipeline.watching(
             known.plans, place, call, params.get("extra_headers") or (), served, params, check
         )
@@ -364,10 +365,11 @@ class CorePlan:
 
     cached = None
 
-    def __init__(self, cores: CoreStates, deployment: Any, group: str, plan: chat.Plan) -> None:
+    def __init__(self, cores: CoreStates, core: Any, deployment: Any, group: str, plan: chat.Plan) -> None:
         if cores.stock.filled_in(deployment, group) is not deployment:
             raise Unrepeatable(decline.DEPLOYMENT_SETTING.of("wildcard"))
         self.plan = plan
+        self.router = weakref.ref(core._prerouter)
         self.deployment = deployment
         self.model = str(deployment["litellm_params"]["model"])
         self.model_id = deployment["model_info"]["id"]

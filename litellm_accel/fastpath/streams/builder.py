@@ -31,7 +31,6 @@ _FIRST, _LAST = "first", "last"
 _USAGE, _MODEL = "usage", "provider_response_model"
 # How a usage is called that the provider has not reported: then LiteLLM counts the tokens of all texts.
 _UNREPORTED = "Unreported"
-_COST = "cost"
 # What OpenAI's chunks say of the stream besides.
 _STATED = "service_tier"
 # By which a call's ``Logging`` object is asked for the price, and told of a guardrail's work.
@@ -278,14 +277,7 @@ class Fewer:
 
         The rest is what it was given besides: the messages, the ``Logging`` object and what counts the prompt.
         """
-        deaf = copy.copy(logged)
-        if deaf is not None:
-            deaf.model_call_details = dict(logged.model_call_details)
-        made = self._builder(fewer, messages, None, None, deaf, count)
-        if state(made) == state(response):
-            trial.agreed()
-        else:
-            trial.refuse(f"end of a stream, {where(made, response)!r}")
+        compare(self._builder(fewer, messages, None, None, deaf(logged), count), response, trial)
 
     def _refuse(self, shape: Any, difference: str) -> None:
         self._trials[shape] = None
@@ -293,22 +285,19 @@ class Fewer:
 
 
 def compare(made: Any, response: Any, trial: Trial) -> None:
-    """Compare what was ``made`` of a text with LiteLLM's ``response``, which is priced already."""
-    ours, stocks = _unpriced(made), _unpriced(response)
-    if state(ours) == state(stocks):
+    """Compare what was ``made`` of a text with LiteLLM's ``response``, both priced."""
+    if state(made) == state(response):
         trial.agreed()
     else:
-        trial.refuse(f"end of a stream, {where(ours, stocks)!r}")
+        trial.refuse(f"end of a stream, {where(made, response)!r}")
 
 
-def _unpriced(response: Any) -> Any:
-    made = response.model_copy()
-    vars(made)[_USAGE] = usage = made.usage.model_copy()
-    for held in (vars(usage), usage.__pydantic_extra__ or {}):
-        held.pop(_COST, None)
-    usage.__pydantic_fields_set__.discard(_COST)
-    made._hidden_params = {name: item for name, item in made._hidden_params.items() if name != "response_cost"}
-    return made
+def deaf(logged: Any) -> Any:
+    """Return a copy of a ``Logging`` object: what that is told, the object itself is not."""
+    copied = copy.copy(logged)
+    if copied is not None:
+        copied.model_call_details = dict(logged.model_call_details)
+    return copied
 
 
 def _unsaid(*args: Any, **kwargs: Any) -> None:
