@@ -161,8 +161,11 @@ async def _growth() -> None:
 
 async def _in_turn(works: Sequence[Callable[[], Awaitable[Any]]]) -> list[float]:
     """Return the microseconds of one call of each, the median of nine turns in which all take part."""
-    turns = [[await _each(work, 0.03) for work in works] for _ in range(9)]
-    return [statistics.median(turn[place] for turn in turns) for place in range(len(works))]
+    turns: list[list[float]] = [[] for _ in works]
+    for _ in range(9):
+        for turn, work in zip(turns, works, strict=True):
+            turn.append(await _each(work, 0.03))
+    return [statistics.median(turn) for turn in turns]
 
 
 async def _table() -> None:

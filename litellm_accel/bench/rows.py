@@ -204,6 +204,8 @@ ROWS = (
     _row("rate_limit.check-and-count", _limiting),
     *_whole_calls("chat", False),
     *map(_stream, ("completion", "acompletion", "router", "apart")),
+    _row("embeddings.aembedding", work.aembedding, over="tls"),
+    _row("embeddings.100-texts", work.embedding_batch, over="tls"),
     *_whole_calls("chat.told", True),  # last, for the logger stays
 )
 

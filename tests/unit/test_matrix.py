@@ -169,10 +169,10 @@ def test_pages_tell_nothing_that_was_not_run() -> None:
     states, results = ([line.split(" | ") for line in tables[name].splitlines()] for name in NAMES)
     assert ["| 1.106.2", "openai 2.54.0, pydantic 2.14.4", "on, own calls", "native |"] in states
     tests = "1,200 passed, 0 failed of `tests/unit`, `tests/faults` (2026-12-01)"
-    assert [f"| {NEW}", tests, "equal, 751 of 924 served (2026-12-01)", "not run |"] in results
+    assert [f"| {NEW}", tests, "equal, 751 of 924 served (2026-12-01)", "not run", "not run |"] in results
     failed = "1,200 passed, 2 failed (2026-12-01)"
-    assert ["| 1.109.3", failed, "2 different, 751 of 924 served (2026-12-01)", "not run |"] in results
-    assert ["| 1.106.2", "not run", "not run", "not run |"] in results
+    assert ["| 1.109.3", failed, "2 different, 751 of 924 served (2026-12-01)", "not run", "not run |"] in results
+    assert ["| 1.106.2", "not run", "not run", "not run", "not run |"] in results
     short = [line.split(" | ") for line in tables["matrix-short"].splitlines()]
     assert ["| 1.110.2", "`chat`", "`routing`", "", "equal in 924 runs |"] in short
     assert ["| 1.109.3", "`chat`", "`routing`", "", "2 of 924 runs different |"] in short

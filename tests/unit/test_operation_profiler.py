@@ -22,6 +22,12 @@ from made_up import SOURCE, Part, Register
 HERE = Path(__file__).name
 
 
+@pytest.fixture(autouse=True)
+def unlogged() -> None:
+    """No call is logged, though a test before this one has had that done."""
+    activation.observe(profiler.log_calls, False)
+
+
 def line_of(word: str) -> str:
     """Return the number of the line of this file that ends with a mark."""
     lines = Path(__file__).read_text().splitlines()
