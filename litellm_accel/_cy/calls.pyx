@@ -20,6 +20,7 @@ cdef extern from *:
         pass
     ctypedef int (*Py_tracefunc)(PyObject *, PyFrameObject *, int, PyObject *) noexcept
     int PyTrace_CALL
+    int PyTrace_RETURN
     void PyEval_SetProfile(Py_tracefunc function, PyObject *held)
     object accel_code_of(PyFrameObject *frame)
 
@@ -27,20 +28,25 @@ cdef extern from *:
 cdef class Calls:
     """Calls ``began(frame, code)`` when a function begins for the first time in a thread where this is switched on.
 
-    ``began`` must not raise.
+    What runs below the function of the code ``aside`` is passed over. ``began`` must not raise.
     """
 
     cdef object _began
+    cdef object _aside
+    cdef PyFrameObject *_within
     cdef dict _seen
 
-    def __init__(self, began: Callable[[FrameType, CodeType], None]) -> None:
+    def __init__(self, began: Callable[[FrameType, CodeType], None], aside: CodeType) -> None:
         self._began = began
+        self._aside = aside
+        self._within = NULL  # the frame of what is passed over now
         self._seen = {}  # kept, so that no other gets the address of one that is gone
 
     def on(self) -> bool:
         """Begin in this thread; return False, with nothing done, where a profiler has the place."""
         if sys.getprofile() is not None:
             return False
+        self._within = NULL
         PyEval_SetProfile(_heard, <PyObject *>self)
         return True
 
@@ -55,10 +61,15 @@ cdef class Calls:
 
 
 cdef int _heard(PyObject *held, PyFrameObject *frame, int event, PyObject *argument) noexcept:
-    cdef Calls calls
-    if event == PyTrace_CALL:
-        calls = <Calls>held
+    cdef Calls calls = <Calls>held
+    if calls._within != NULL:
+        if event == PyTrace_RETURN and frame == calls._within:
+            calls._within = NULL
+    elif event == PyTrace_CALL:
         code = accel_code_of(frame)
+        if code is calls._aside:
+            calls._within = frame
+            return 0
         address = <size_t><PyObject *>code
         if address not in calls._seen:
             calls._seen[address] = code

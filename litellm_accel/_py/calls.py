@@ -13,17 +13,20 @@ __all__ = ["Calls"]
 class Calls:
     """Calls ``began(frame, code)`` when a function begins for the first time in a thread where this is switched on.
 
-    ``began`` must not raise.
+    What runs below the function of the code ``aside`` is passed over. ``began`` must not raise.
     """
 
-    def __init__(self, began: Callable[[FrameType, CodeType], None]) -> None:
+    def __init__(self, began: Callable[[FrameType, CodeType], None], aside: CodeType) -> None:
         self._began = began
+        self._aside = aside
+        self._within: FrameType | None = None  # the frame of what is passed over now
         self._seen: dict[int, CodeType] = {}  # kept, so that no other gets the address of one that is gone
 
     def on(self) -> bool:
         """Begin in this thread; return False, with nothing done, where a profiler has the place."""
         if sys.getprofile() is not None:
             return False
+        self._within = None
         sys.setprofile(self._heard)
         return True
 
@@ -37,8 +40,14 @@ class Calls:
         self._seen = {}
 
     def _heard(self, frame: FrameType, event: str, argument: Any) -> None:
-        if event == "call":
+        if self._within is not None:
+            if event == "return" and frame is self._within:
+                self._within = None
+        elif event == "call":
             code = frame.f_code
+            if code is self._aside:
+                self._within = frame
+                return
             if id(code) not in self._seen:
                 self._seen[id(code)] = code
                 self._began(frame, code)

@@ -19,7 +19,6 @@ from contextvars import ContextVar
 from types import CodeType, FrameType, ModuleType
 from typing import Any, Generic, TypeVar
 
-from litellm_accel import patching
 from litellm_accel.hot import calls
 from litellm_accel.stock.guard import PACKAGES, Origin, origin
 
@@ -27,6 +26,7 @@ Result = TypeVar("Result")
 _trace: ContextVar[Trace | None] = ContextVar("litellm_accel_trace", default=None)
 # What runs below these is not the call's way: modules that are imported now, and whoever writes log records.
 _ASIDE = frozenset((("importlib._bootstrap", "_find_and_load"), ("logging", "callHandlers")))
+_IMPORTING: CodeType = importlib._bootstrap._find_and_load.__code__  # type: ignore[attr-defined]
 # Modules whose functions are put around others to make something else of them.
 _DECORATING = frozenset(("contextlib", "functools"))
 _SELVES = ("self", "cls")  # what methods call their first argument; to look at others costs more than all else here
@@ -48,7 +48,7 @@ class Trace:
     def __init__(self) -> None:
         self.stranger: str | None = None
         self.fault: Exception | None = None
-        self.calls = calls.Calls(self.began)
+        self.calls = calls.Calls(self.began, _IMPORTING)
         self.seen: dict[int, CodeType] = {}  # by a monitoring tool; kept, as in ``calls``
         self._met: list[tuple[CodeType, str, Any]] = []
         self._looks_below = False  # since something else than stock has run
@@ -269,39 +269,18 @@ _ENDS = frozenset((Trace._follow.__code__, _Steps.__await__.__code__))
 _NOTHING = ModuleType("nothing")
 
 
-def _unheard(stock: Callable[..., Any]) -> Callable[..., Any]:
-    def find_and_load(name: Any, importing: Any) -> Any:
-        trace = _trace.get()
-        profiler: Any = sys.getprofile()
-        if trace is None or profiler is not trace.calls:
-            return stock(name, importing)
-        trace.calls.off()
-        try:
-            return stock(name, importing)
-        finally:
-            trace.calls.on()
-
-    return find_and_load
-
-
 class _ByProfile:
-    """A profile function, in the thread that runs the call, while it does and imports no module.
+    """A profile function, in the thread that runs the call, while it does.
 
-    A process's first call imports hundreds: to hear of all that they run costs as much again.
+    A process's first call imports hundreds of modules: what they run is passed over, or it would cost as much again.
     """
-
-    def __init__(self) -> None:
-        function = importlib._bootstrap._find_and_load  # type: ignore[attr-defined]
-        self._importing = patching.shared(function, _unheard)
 
     def open(self) -> bool:
         """Get ready; return whether there is something to ``close``."""
-        self._importing.__enter__()
-        return True
+        return False
 
     def close(self) -> None:
-        """Let imports be what they were."""
-        self._importing.__exit__()
+        """Nothing is open."""
 
     def on(self, trace: Trace) -> bool:
         """Tell ``trace`` of what begins in this thread from now on; return whether that is so."""

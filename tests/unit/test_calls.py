@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from collections.abc import Callable
@@ -22,6 +23,15 @@ def three() -> None:
     """In a thread of its own."""
 
 
+def four() -> None:
+    five()
+    raise ValueError("passed over")
+
+
+def five() -> None:
+    """Below what is passed over."""
+
+
 def test_each_function_is_told_of_once_and_in_this_thread(hot: Callable[[str], ModuleType]) -> None:
     told: list[str] = []
 
@@ -29,7 +39,7 @@ def test_each_function_is_told_of_once_and_in_this_thread(hot: Callable[[str], M
         assert frame.f_code is code
         told.append(code.co_name)
 
-    made = hot("calls").Calls(began)
+    made = hot("calls").Calls(began, four.__code__)
     thread = threading.Thread(target=three)
     one()
     for _ in range(2):
@@ -49,9 +59,20 @@ def test_each_function_is_told_of_once_and_in_this_thread(hot: Callable[[str], M
     assert sys.getprofile() is None
 
 
+def test_what_runs_below_one_function_is_passed_over(hot: Callable[[str], ModuleType]) -> None:
+    told: list[str] = []
+    made = hot("calls").Calls(lambda frame, code: told.append(code.co_name), four.__code__)
+    made.on()
+    with contextlib.suppress(ValueError):
+        four()
+    one()
+    made.off()
+    assert "two" in told and not {"four", "five"} & set(told)
+
+
 def test_the_place_of_a_profiler_is_left_to_it(hot: Callable[[str], ModuleType]) -> None:
     told: list[str] = []
-    made = hot("calls").Calls(lambda frame, code: told.append(code.co_name))
+    made = hot("calls").Calls(lambda frame, code: told.append(code.co_name), four.__code__)
 
     def profile(*args: Any) -> None:
         """Somebody's."""
