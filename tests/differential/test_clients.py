@@ -65,8 +65,14 @@ def a_query(client: Any) -> AbstractContextManager[Any]:
     return mock.patch.dict(client._custom_query, {"team": "blue"})
 
 
-def a_mock(client: Any) -> AbstractContextManager[Any]:
-    return mock.patch.object(client.chat.completions.with_raw_response, "create", side_effect=ZeroDivisionError)
+@contextmanager
+def a_mock(client: Any) -> Iterator[None]:
+    """In the place of what LiteLLM calls: the resource's method, or the client's own."""
+    with (
+        mock.patch.object(client.chat.completions.with_raw_response, "create", side_effect=ZeroDivisionError),
+        mock.patch.object(client, "post", side_effect=ZeroDivisionError),
+    ):
+        yield
 
 
 CHANGES = (a_header, a_hook, a_key, a_mock, a_query, another, default_headers)

@@ -14,7 +14,10 @@ import pytest
 from fastpath_switch import Switch, without_callbacks
 from litellm_accel.fastpath import decline
 from litellm_accel.provider import Provider
+from releases import routers_in_python
 
+# Routers with a core of their own ask LiteLLM's cache themselves.
+pytestmark = routers_in_python
 _CALLS = 12
 # What is kept in the cache is written by tasks.
 _WRITTEN_SECONDS = 0.2

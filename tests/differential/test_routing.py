@@ -20,6 +20,9 @@ import litellm_accel
 from litellm_accel import _backend, activation
 from litellm_accel.components import routing
 from litellm_accel.routing import accounting, filters, listings
+from releases import routers_in_python
+
+pytestmark = routers_in_python
 
 STRATEGIES = (
     "simple-shuffle",

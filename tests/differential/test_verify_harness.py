@@ -479,7 +479,7 @@ def test_a_short_proof_plays_every_subject_once_and_every_entry_point(component)
     assert set(ids) < {run.id for run in runs}
     subjects = {run.scenario.name for run in runs if not run.scenario.crossing}
     assert {run.scenario.name for run in short} == subjects
-    assert len(subjects) >= 150
+    assert len(subjects) >= (50 if component == "embeddings" else 150)
     assert {run.via for run in short} == {run.via for run in runs}
     assert {name.partition("/")[0] for name in subjects} == set(scenarios.THEMES[component])
 

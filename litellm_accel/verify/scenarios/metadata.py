@@ -163,10 +163,10 @@ async def _shared_in_flight(stage: Any) -> None:
         calls = (stage.arguments(messages=_said(number)) | {"metadata": metadata} for number in numbers)
         await asyncio.gather(*(stage.acall(function, arguments) for arguments in calls))
         await stage.settled()
-        # Whose notes are the last is a race, and so is whose identifier stands in them, and whose deployment's.
+        # Whose notes are the last is a race, and so is whose identifier and price stand in them, and whose deployment's.
         metadata.pop("llm_api_timing_windows", None)
         notes = metadata.get("hidden_params") or {}
-        racing = ("litellm_call_id", "model_id") if stage.scenario.deployments else ("litellm_call_id",)
+        racing = ("litellm_call_id", "response_cost", *(("model_id",) if stage.scenario.deployments else ()))
         shown = {**metadata, "hidden_params": {k: v for k, v in notes.items() if k not in racing}}
         stage.observe(f"shared {turn}", [shown, laid_out(shown)])
         metadata = {"shared": "yes", "nested": {"a": 1}}

@@ -212,7 +212,7 @@ _PLAIN = (
     ),
     *(
         Scenario(
-            f"streamed-{name}",
+            f"streamed-{name}{'-told' if kinds else ''}",
             {"stream": True},
             via=ALL,
             callbacks={"callbacks": kinds},
