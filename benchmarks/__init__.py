@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -55,6 +55,13 @@ def accelerate(component: str, backend: str) -> None:
         raise NotImplementedError(status.reason)
     if status.backend != backend:
         raise RuntimeError(f"{component} runs on the {status.backend} backend, not on {backend}")
+
+
+def accelerate_all(components: Sequence[str], backend: str) -> None:
+    """As ``accelerate`` with several components; those that the installed LiteLLM does natively are its own."""
+    for component in components:
+        with contextlib.suppress(NotImplementedError):
+            accelerate(component, backend)
 
 
 def require_served(component: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import litellm
 from litellm.integrations.custom_logger import CustomLogger
 
-from benchmarks import COMPILED, PURE, SHIPPED, STOCK, accelerate, close, hot, openai, prefer
+from benchmarks import COMPILED, PURE, SHIPPED, STOCK, accelerate_all, close, hot, openai, prefer
 from benchmarks.cold import tools
 
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say hello to the world."}]
@@ -57,7 +57,7 @@ class Calls:
     timeout = 300
 
     def setup(self, kind: str, backend: str) -> None:
-        _accelerate(backend)
+        accelerate_all(COMPONENTS, backend)
         self.stack = contextlib.ExitStack()
         self.provider = self.stack.enter_context(openai())
         deployment = {"model": "openai/gpt-4o-mini", "api_base": self.provider.url}
@@ -198,7 +198,7 @@ class Admission:
     param_names = ("backend",)
 
     def setup(self, backend: str) -> None:
-        _accelerate(backend)
+        accelerate_all(COMPONENTS, backend)
         from litellm_accel.components.chat import COMPONENT
 
         with openai() as provider:
@@ -271,7 +271,7 @@ class Declined:
                 litellm_accel.restore()
                 play()
                 stock = play()
-                _accelerate(backend)
+                accelerate_all(COMPONENTS, backend)
                 play()
                 found.append((stock / self.calls, play() / self.calls))
                 declined = litellm_accel.status()["chat"].declined
@@ -304,11 +304,6 @@ class Parts:
 
     def time_leaves(self, backend: str) -> None:
         self.template.leaves_of(self.answer)
-
-
-def _accelerate(backend: str) -> None:
-    for component in COMPONENTS:
-        accelerate(component, backend)
 
 
 def _served(backend: str) -> int:

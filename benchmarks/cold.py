@@ -125,7 +125,7 @@ def play(provider: Any, program: str, backend: str, calls: int, proof: str = "au
 class FirstCalls:
     """CPU milliseconds of a program's first calls, `accelerate()` included, `import litellm` not."""
 
-    params = (list(PROGRAMS), [10, 100, 1000], list(SHIPPED))
+    params = (list(PROGRAMS), [100], list(SHIPPED))  # others take minutes: `python -m benchmarks.cold`
     param_names = ("program", "calls", "backend")
     timeout = 600
 

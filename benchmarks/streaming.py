@@ -10,7 +10,7 @@ from typing import Any
 
 import litellm
 
-from benchmarks import BACKENDS, SHIPPED, STOCK, accelerate, close, hot, openai, prefer
+from benchmarks import BACKENDS, SHIPPED, STOCK, accelerate, accelerate_all, close, hot, openai, prefer
 
 MESSAGES = [{"role": "user", "content": "Say hello to the world."}]
 CHUNKS = 200
@@ -87,8 +87,7 @@ class _Streams:
             self.short()
             for _ in range(self.turns):
                 turns[STOCK].append(self._turn())
-                for component in COMPONENTS:
-                    accelerate(component, "compiled")
+                accelerate_all(COMPONENTS, "compiled")
                 for _ in range(4):  # plans and templates are learned here
                     self.long()
                     self.short()

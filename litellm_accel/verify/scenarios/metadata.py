@@ -163,7 +163,7 @@ async def _shared_in_flight(stage: Any) -> None:
         calls = (stage.arguments(messages=_said(number)) | {"metadata": metadata} for number in numbers)
         await asyncio.gather(*(stage.acall(function, arguments) for arguments in calls))
         await stage.settled()
-        # Whose notes are the last is a race, and so is whose identifier and price stand in them, and whose deployment's.
+        # Whose notes are the last is a race, and so is whose identifier, price and deployment stand in them.
         metadata.pop("llm_api_timing_windows", None)
         notes = metadata.get("hidden_params") or {}
         racing = ("litellm_call_id", "response_cost", *(("model_id",) if stage.scenario.deployments else ()))
