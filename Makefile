@@ -66,9 +66,10 @@ docs: build
 bench: build
 	$(asv) run --show-stderr --launch-method=forkserver $(existing)
 
+# What takes turns by itself, and minutes, is left to `bench`.
 bench-quick: build
 	$(asv) check $(existing)
-	$(asv) run --quick --dry-run --show-stderr --launch-method=forkserver $(existing)
+	$(asv) run --quick --dry-run --show-stderr --launch-method=forkserver --bench '^(?!.*track_)' $(existing)
 
 # Measures anew what README and docs show, on a quiet machine, and fills it in.
 measure: build

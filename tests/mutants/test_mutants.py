@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -78,7 +77,7 @@ def test_enough_mutants_of_each_area_are_applicable_and_can_be_imported() -> Non
     for mutant in found:
         for name, text in (copies.changed_files(mutant, harness.installed()) or {}).items():
             if name.endswith(".py"):
-                ast.parse(text, name)
+                compile(text, name, "exec", dont_inherit=True)
 
 
 @pytest.fixture(scope="module")
