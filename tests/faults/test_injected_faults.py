@@ -46,7 +46,10 @@ DOORS = {
     *(("streaming", door) for door in ("anext", "snext", "finish", "build", "total", "asyncified")),
 }
 # Lines that cannot fail, and are outside the block that they begin or end.
-EXEMPT = ("try:", "finally:", "else:", "events.reading = False", "self._looking = None", "self._lock.release()")
+EXEMPT = (
+    *("try:", "finally:", "else:", "events.reading = False"),
+    *("self._looking = None", "self._lock.release()", "script.live = False", "_script.reset(token)"),
+)
 
 Place = tuple[CodeType, int]
 
