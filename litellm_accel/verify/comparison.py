@@ -28,8 +28,9 @@ RUN_SECONDS = 30.0
 STOCK = "litellm_accel.verify.worker:stock"
 ACCELERATED = "litellm_accel.verify.worker:accelerated"
 PLAYS = 8
-#: What LiteLLM logs in place of telling a callback when two of its threads work on one dictionary at the same time.
-COLLISION = "dictionary changed size during iteration"
+#: What LiteLLM logs in place of telling a callback when two of its threads work on one dictionary at the same time, or
+#: when its worker meets the queue of another loop, which came between.
+COLLISIONS = ("dictionary changed size during iteration", "is bound to a different event loop")
 #: What a worker calls the calls that an accelerator left to stock because it failed.
 FAULT = "internal fault"
 SHOWN = 12
@@ -230,7 +231,7 @@ class _Pair:
             if error:
                 error = f"stock: {error}"
                 break
-            if accelerated is None or COLLISION in accelerated:
+            if accelerated is None or any(text in accelerated for text in COLLISIONS):
                 accelerated, (served, declined), error = self.accelerated.play(run, RUN_SECONDS)
                 if error:
                     error = f"accelerated: {error}"

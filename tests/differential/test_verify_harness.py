@@ -329,7 +329,7 @@ def test_all_of_stock_equals_stock():
 
 
 EQUAL, OTHER = '{"logged": []}', '{"logged": ["other"]}'
-COLLIDED = f'{{"logged": ["RuntimeError: {comparison.COLLISION}"]}}'
+COLLIDED = f'{{"logged": ["RuntimeError: {comparison.COLLISIONS[0]}"]}}'
 
 
 class Played:
