@@ -11,7 +11,6 @@ import re
 import subprocess
 import sys
 import threading
-import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -338,15 +337,13 @@ def test_warnings_of_a_program_in_development_mode_are_stocks(provider: Provider
         )
         lines = [re.sub(r"0x[0-9a-f]+|\d+", "", line) for line in done.stderr.splitlines()]
         kept = [line for line in lines if re.search("Warning|Unclosed|Error|never|threads|carried", line)]
-        return set(kept), int(done.stdout)  # how many is up to the garbage collector
+        # How many is up to the garbage collector, and whether an unclosed transport's socket is told of as well.
+        return {line for line in kept if "unclosed <socket" not in line}, int(done.stdout)
 
     expected, served = warned("stock")
     assert served == 0
     found, served = warned("accelerated")
     assert served == 6
-    if found != expected:  # on a busy machine a loop may close while a connection is still being closed
-        warnings.warn(f"played again: at first {found ^ expected} differed", stacklevel=2)
-        found, served = warned("accelerated")
     assert found == expected
 
 
