@@ -28,6 +28,13 @@ def _accelerate(backend: str) -> None:
     accelerate("routing", backend)
 
 
+def _end(loop: asyncio.AbstractEventLoop, backend: str) -> None:
+    """End a measurement, or one that was left out: asv tears that down as well."""
+    loop.close()
+    if backend != "stock" and not seams.has_core_of_its_own():
+        require_served("routing")
+
+
 class _Choice:
     """One choice, as ``chooser`` makes them for a row of ``params``, whose last is the backend."""
 
@@ -35,17 +42,15 @@ class _Choice:
         raise NotImplementedError
 
     def setup(self, *row: Any) -> None:
-        _accelerate(row[-1])
         self.loop = asyncio.new_event_loop()
+        _accelerate(row[-1])
         self.choose = self.chooser(*row[:-1])
 
     def time_choice(self, *row: Any) -> None:
         self.loop.run_until_complete(self.choose())
 
     def teardown(self, *row: Any) -> None:
-        self.loop.close()
-        if row[-1] != "stock":
-            require_served("routing")
+        _end(self.loop, row[-1])
 
 
 class Choosing(_Choice):
@@ -101,17 +106,15 @@ class Recording:
     param_names = ("strategy", "outcome", "backend")
 
     def setup(self, strategy: str, outcome: str, backend: str) -> None:
-        _accelerate(backend)
         self.loop = asyncio.new_event_loop()
+        _accelerate(backend)
         self.record = recording(router_of(strategy, 1000), strategy, outcome == "failure")
 
     def time_record(self, strategy: str, outcome: str, backend: str) -> None:
         self.loop.run_until_complete(self.record())
 
     def teardown(self, strategy: str, outcome: str, backend: str) -> None:
-        self.loop.close()
-        if backend != "stock":
-            require_served("routing")
+        _end(self.loop, backend)
 
 
 async def _each(work: Callable[[], Awaitable[Any]], seconds: float) -> float:
