@@ -198,7 +198,8 @@ def served(provider: Provider, switch: Switch, via: str, model: str, made: Calla
 @pytest.mark.parametrize("via", ["acompletion", "router"])
 @pytest.mark.parametrize("name", MESSAGES)
 def test_messages_are_served(provider: Provider, switch: Switch, via: str, name: str) -> None:
-    assert served(provider, switch, via, PROVIDERS[0], MESSAGES[name]) >= 3
+    lost = 5 if via == "router" else 3
+    assert served(provider, switch, via, PROVIDERS[0], MESSAGES[name]) >= CALLS - lost
 
 
 @pytest.mark.parametrize("name", LEFT)
