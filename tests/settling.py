@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 from litellm.litellm_core_utils.thread_pool_executor import executor
@@ -36,3 +37,13 @@ def threads_settled() -> None:
 def threads_at_work() -> bool:
     """Whether one of LiteLLM's threads has something to do."""
     return not executor._work_queue.empty() or executor._idle_semaphore._value < len(executor._threads)
+
+
+def becomes(condition: Callable[[], object]) -> bool:
+    """Whether ``condition`` is true before long; what other threads are to do has time to happen."""
+    end = time.monotonic() + SECONDS
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True

@@ -139,13 +139,14 @@ def _without_identifiers(key: str) -> str:
 
 
 #: What a callback sees or does not see as two threads happen to run: what the router adds to a response while a thread
-#: already logs it, and what that thread notes while the event loop logs too.
+#: already logs it, and what thread and event loop note while each logs.
 RACING = frozenset(
     {
         "x-litellm-attempted-fallbacks",
         "x-litellm-attempted-retries",
         "x-litellm-model-group",
         "_litellm_router_usage_counted_tokens",
+        "has_logged_async_success",
         "has_logged_sync_success",
     }
 )

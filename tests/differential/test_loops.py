@@ -25,6 +25,7 @@ from fastpath_switch import Switch, without_callbacks
 from litellm_accel.fastpath.pipeline import Pipeline
 from litellm_accel.provider import Provider
 from litellm_accel.verify import records
+from settling import becomes
 
 HELLO = [{"role": "user", "content": "Hello"}]
 MODELS: dict[str, dict[str, Any]] = {
@@ -247,10 +248,9 @@ def test_loops_that_have_ended_are_freed(provider: Provider, clients: Any) -> No
             asyncio.run(calls())
         litellm.in_memory_llm_clients_cache.flush_cache()
         asyncio.run(calls())
-        gc.collect()
+        # LiteLLM's worker is watched, and what it was bound to before; a thread of its own may still be at a call.
+        assert becomes(lambda: gc.collect() >= 0 and [loop() for loop in loops[:-2]] == [None] * 5)
     assert pipeline.gate.served == 7 - 1
-    # LiteLLM's worker is watched, and what it was bound to before.
-    assert [loop() for loop in loops[:-2]] == [None] * 5
 
 
 @pytest.mark.parametrize("new_loop", ["asyncio", "uvloop"])

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import importlib
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -93,10 +94,20 @@ def same(
     provider: Provider, switch: Switch, messages: list[Any], make: Callable[[], Router] | None = None, **arguments: Any
 ) -> int:
     """Assert that stock and the fast path are equal; return how many calls the router's door has served."""
-    make = make or (lambda: router_of(provider))
-    expected = played(provider, messages, make, **arguments)
-    with switch.on(), counted() as served:
-        found = played(provider, messages, make, **arguments)
+
+    def play() -> Any:
+        return played(provider, messages, make or (lambda: router_of(provider)), **arguments)
+
+    return in_turn(switch, play)
+
+
+def in_turn(switch: Switch, play: Callable[[], Any]) -> int:
+    """The same of any ``play``; both turns again if a minute ended meanwhile, for routers count by minutes."""
+    minute = -1
+    while minute != (minute := int(time.time() // 60)):
+        expected = play()
+        with switch.on(), counted() as served:
+            found = play()
     assert found == expected
     assert switch.gate.faults == 0, switch.gate.last_fault
     return len(served)
@@ -146,12 +157,7 @@ def test_arguments(provider: Provider, switch: Switch, arguments: dict[str, Any]
 
 @pytest.mark.parametrize("arguments", some([{}, {"metadata": {"mine": {"a": [1]}}}], {}))
 def test_callbacks(provider: Provider, switch: Switch, arguments: dict[str, Any]) -> None:
-    expected = heard(provider, **arguments)
-    with switch.on(), counted() as served:
-        found = heard(provider, **arguments)
-    assert found == expected
-    assert switch.gate.faults == 0, switch.gate.last_fault
-    assert len(served) >= 3
+    assert in_turn(switch, lambda: heard(provider, **arguments)) >= 3
 
 
 def test_each_deployment_has_a_plan(provider: Provider, switch: Switch) -> None:

@@ -25,6 +25,7 @@ from litellm_accel.operation.alerts import Alerts
 from litellm_accel.operation.schema import AlertSettings, checked
 from litellm_accel.operation.ticker import TICKER
 from made_up import Part, Register
+from settling import becomes
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs Unix sockets")
 
@@ -419,13 +420,6 @@ def hook() -> Iterator[str]:
     Hook.released.set()
     serving.shutdown()
     serving.server_close()
-
-
-def becomes(condition: Any) -> bool:
-    until = time.monotonic() + 10
-    while not condition() and time.monotonic() < until:
-        time.sleep(0.02)
-    return bool(condition())
 
 
 def test_a_webhook_is_told(watched: tuple[Any, Alerts], hook: str) -> None:
