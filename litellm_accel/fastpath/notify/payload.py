@@ -20,6 +20,7 @@ from litellm_accel.hot import template
 
 _OF_USAGE = ("total_tokens", "prompt_tokens", "completion_tokens")
 _USAGE = "usage_object"
+_COUNTED = "combined_usage_object"  # the usage that a proxy has settled the price by
 _OVERHEAD = "litellm_overhead_time_ms"
 # What LiteLLM has found wrong with a price.
 _ABOUT_COST = ("response_cost_failure_debug_information", "zero_cost_diagnostic")
@@ -39,16 +40,19 @@ class Sources:
         helper = importlib.import_module("litellm.litellm_core_utils.model_param_helper").ModelParamHelper
         self._parameters = helper.get_standard_logging_model_parameters
         self._access_groups = getattr(logging, "request_model_access_groups_from_litellm_params", None)
+        # A proxy of a later release settles a price before its callbacks hear of it.
+        self._settled: Callable[[Any], Any] = getattr(logging, "_finalized_cost_of", lambda logging: None)
         self.litellm = importlib.import_module("litellm")
 
     def slots(self, logging: Any, result: Any, start: Any, end: Any) -> dict[str, Any] | None:
         """Return what belongs to this call, by its name in the payload; None for what only LiteLLM describes."""
         details = logging.model_call_details
         response = result.model_dump()
-        usage = self._setup.get_usage_as_dict(response)
+        counted = details.get(_COUNTED)
+        usage = self._setup.get_usage_as_dict(response, counted)
         hidden = self._setup.get_hidden_params(result._hidden_params)
         cost = details.get("response_cost")
-        if usage is not response.get("usage") or cost is None or details.get("cache_hit"):
+        if cost is None or details.get("cache_hit") or (counted is None and usage is not response.get("usage")):
             return None
         if any(details.get(name) is not None for name in _ABOUT_COST):
             return None
@@ -60,6 +64,7 @@ class Sources:
         if messages is None:
             messages = details.get("messages")
             messages = self._truncate(self._setup.append_system_prompt_messages(kwargs=details, messages=messages))
+        settled = self._settled(logging)
         started, ended, begun = start.timestamp(), end.timestamp(), details["completion_start_time"].timestamp()
         return {
             "id": str(response.get("id", logging.litellm_call_id)),
@@ -70,8 +75,10 @@ class Sources:
             "completionStartTime": begun,
             "response_time": self._setup.get_response_time(started, ended, begun, details.get("stream", False)),
             "cache_hit": details["cache_hit"],
-            "response_cost": cost,
-            "cost_breakdown": logging.cost_breakdown,  # there is none where the answer states its price
+            "cost_finalized": settled is not None,
+            "response_cost": cost if settled is None else settled.amount,
+            # There is none where the answer states its price.
+            "cost_breakdown": logging.cost_breakdown if settled is None else settled.logging_breakdown(),
             **{name: usage.get(name, 0) for name in _OF_USAGE},
             _USAGE: usage,
             "messages": messages,
