@@ -1,6 +1,9 @@
 """What a chat request through LiteLLM's proxy costs its worker, stock and accelerated in turn.
 
     python -m benchmarks.proxy --python ENVIRONMENT/bin/python [--of key,database,redis] [--set LITELLM_ACCEL_GC=freeze]
+        [--without proxy]
+
+With ``--without`` the first proxy is no stock one, but accelerated without that component: whether it pays.
 
 ENVIRONMENT holds ``litellm[proxy]``. One worker, 20 connections, ten deployments, answers of the embedded provider.
 Both proxies run all the time, and are asked in turn; what counts is the processor time of the worker's process. Redis
@@ -77,8 +80,8 @@ def settings(kind: str, provider: Provider, redis: int, database: str) -> str:
 
 
 @contextmanager
-def pair(kind: str, folder: Path, extra: Mapping[str, str]) -> Iterator[tuple[Any, Any, str]]:
-    """Yield a stock proxy and an accelerated one, and the key to ask them with."""
+def pair(kind: str, folder: Path, extra: Mapping[str, str], without: str) -> Iterator[tuple[Any, Any, str]]:
+    """Yield a stock proxy (or one ``without`` a component) and an accelerated one, and the key to ask them with."""
     with ExitStack() as stack:
         provider = stack.enter_context(Provider())
         made = stack.enter_context(gateways.database(folder / "database")) if kind == "database" else None
@@ -90,9 +93,13 @@ def pair(kind: str, folder: Path, extra: Mapping[str, str]) -> Iterator[tuple[An
             environment = {} if made is None else made.fresh(name)
             text = settings(kind, provider, redis, environment.get("DATABASE_URL", ""))
             (place / "config.yaml").write_text(text)
-            is_accelerated = name == "accelerated"
-            more = {**environment, **extra} if is_accelerated else environment
-            gateway = gateways.Gateway(place, _COMMAND, more, accelerated=is_accelerated)
+            is_whole = name == "accelerated"
+            more = {**environment, "PROXY_TESTS_REPORT_SECONDS": "0.9"}
+            if is_whole or without:
+                more.update(extra)
+            if not is_whole and without:
+                more[f"LITELLM_ACCEL_{without.upper()}"] = "off"
+            gateway = gateways.Gateway(place, _COMMAND, more, accelerated=is_whole or bool(without))
             stack.callback(gateway.stop)
             started.append(gateway)
         for gateway in started:
@@ -139,9 +146,9 @@ async def load(gateway: Any, key: str, requests: int, salt: int) -> Round:
     return Round(used / requests * 1000, requests / seconds, middle, last)
 
 
-async def measure(kind: str, rounds: int, requests: int, extra: Mapping[str, str]) -> Row:
-    """Return one row of the table."""
-    with tempfile.TemporaryDirectory() as folder, pair(kind, Path(folder), extra) as (stock, accelerated, key):
+async def measure(kind: str, rounds: int, requests: int, extra: Mapping[str, str], without: str) -> Row:
+    """Return one row of the table. Raises ``RuntimeError`` if half of the requests were not served."""
+    with tempfile.TemporaryDirectory() as folder, pair(kind, Path(folder), extra, without) as (stock, accelerated, key):
         found: dict[str, list[Round]] = {"stock": [], "accelerated": []}
         for number in range(rounds + 1):
             for name, gateway in (("stock", stock), ("accelerated", accelerated)):
@@ -149,7 +156,10 @@ async def measure(kind: str, rounds: int, requests: int, extra: Mapping[str, str
                 if number:
                     found[name].append(measured)
         one, two = (statistics.median(part.milliseconds for part in found[name]) for name in found)
-        return Row(kind, found["stock"], found["accelerated"], accelerated.served(), one / two)
+        served = {name: sum(report[name]["served"] for report in accelerated.reports()) for name in ("chat", "proxy")}
+        if max(served.values()) < rounds * requests / 2:
+            raise RuntimeError(f"served: {served}")
+        return Row(kind, found["stock"], found["accelerated"], served["chat"], one / two)
 
 
 def main() -> None:
@@ -159,6 +169,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=400)
     parser.add_argument("--set", action="append", default=[], help="NAME=VALUE in the accelerated proxy's environment")
+    parser.add_argument("--without", default="", help="a component that the first proxy, then accelerated, lacks")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     gateways.PYTHON = options.python or gateways.PYTHON
@@ -166,7 +177,8 @@ def main() -> None:
     if problem:
         sys.exit(problem)
     extra = dict(setting.split("=", 1) for setting in options.set)
-    rows = [asyncio.run(measure(kind, options.rounds, options.requests, extra)) for kind in options.of.split(",")]
+    load_of = options.rounds, options.requests, extra, options.without
+    rows = [asyncio.run(measure(kind, *load_of)) for kind in options.of.split(",")]
     if options.json:
         print(json.dumps(list(map(asdict, rows)), indent=2))
         return
@@ -174,7 +186,8 @@ def main() -> None:
         print(f"{row.name}: {row.ratio:.2f} x less processor time; served {row.served}")
         for name in ("stock", "accelerated"):
             for part in getattr(row, name):
-                print(f"  {name:12}{part.milliseconds:6.2f} ms {part.per_second:5.0f}/s", end=" ")
+                said = f"without {options.without}" if name == "stock" and options.without else name
+                print(f"  {said:15}{part.milliseconds:6.2f} ms {part.per_second:5.0f}/s", end=" ")
                 print(f"p50 {part.p50:.0f} ms, p99 {part.p99:.0f} ms")
 
 

@@ -47,6 +47,8 @@ def resolve(target: str) -> FunctionType:
         found: Any = importlib.import_module(module_name)
         for attribute in path.split("."):
             found = inspect.getattr_static(found, attribute)
+        if type(found) is staticmethod:
+            found = found.__func__
     except (ImportError, AttributeError):
         raise PatchError(f"{target} does not exist in the installed LiteLLM") from None
     if type(found) is not FunctionType:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType
 from typing import Any, ClassVar
 
-from litellm_accel import components, hot, settings
+from litellm_accel import components, hot, patching, settings
 from litellm_accel.components.base import Component, Replaced, Replacement, Unavailable, Unproven
 from litellm_accel.fastpath.plans.proof import Proof
 from litellm_accel.gateway.entry import Entry, is_plain_coroutine
+from litellm_accel.gateway.route_lists import RouteLists
 
 _ROUTER = "starlette.routing:Router.__call__"
+_ROUTE_CHECK = "litellm.proxy.auth.route_checks:RouteChecks.check_route_access"
 # LiteLLM's endpoints, by how their paths end; longer ends first.
 _ENDPOINTS = {
     "/chat/completions": "litellm.proxy.proxy_server:chat_completion",
@@ -38,7 +42,7 @@ class Proxy(Component):
         return self._proof
 
     def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
-        """Return the router's entry."""
+        """Return the router's entry, and what remembers which lists of routes cover a path."""
         proxy: Any = importlib.import_module(components.HOSTS[self.name])
         from starlette.routing import Router
 
@@ -54,7 +58,7 @@ class Proxy(Component):
             entry.stock = stock
             return hot.gate.AsyncDoor(gate, entry.take, stock)
 
-        return [Replacement(_ROUTER, build)]
+        return [Replacement(_ROUTER, build), *_route_lists(gate)]
 
     def prove(self, replaced: Mapping[str, Replaced]) -> None:
         """Leave it to the requests that come, unless records are demanded, which there are none of."""
@@ -64,6 +68,18 @@ class Proxy(Component):
     def stopped(self) -> None:
         """Forget what was learned."""
         self._proof = None
+
+
+def _route_lists(gate: hot.gate.Gate) -> list[Replacement]:
+    """Return what takes LiteLLM's question whether a list of routes covers a path, if that can be taken here."""
+    try:
+        asked = patching.resolve(_ROUTE_CHECK)
+    except patching.PatchError:
+        return []
+    if list(inspect.signature(asked).parameters) != ["route", "allowed_routes"]:
+        return []
+    owner = sys.modules[asked.__module__].RouteChecks
+    return [Replacement(_ROUTE_CHECK, lambda stock: RouteLists(gate, owner, stock).cover)]
 
 
 COMPONENT = Proxy()
