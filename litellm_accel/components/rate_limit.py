@@ -195,6 +195,7 @@ _WORDS = frozenset(
     [
         "ITPM",
         "OTPM",
+        "_get_parent_otel_span_from_kwargs",
         "_litellm_itpm_reserved",
         "get_parent_otel_span_from_kwargs",
         "itpm_cache_key",

@@ -189,6 +189,7 @@ def _router(reader: Any, strategy: str) -> Any:
         background_health_check_model_groups=None,
         routing_plugins=[],
         routing_groups={},
+        _routing_groups={},
         auto_routers={},
         complexity_routers={},
         adaptive_routers={},
