@@ -26,13 +26,14 @@ from litellm_accel._cy.dict_writes cimport accel_dict_version, accel_watch, acce
 from litellm_accel._cy.gate cimport Gate
 from litellm_accel._cy.simd cimport highest
 
-cdef frozenset UNSERVED_KEYS
+cdef frozenset LISTING_METHODS, UNSERVED_KEYS
 cdef tuple EMPTY_CONTAINERS, STEERING_KEYS, UNSERVED_METADATA, UNSERVED_UNLESS_NONE
 
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Unserved
 from litellm_accel.routing.known_names import (
     EMPTY_CONTAINERS,
+    LISTING_METHODS,
     PATIENCE,
     PAUSE,
     STEERING_KEYS,
@@ -1175,7 +1176,7 @@ cdef class Chooser:
             raise Unserved(decline.TEAM_DEPLOYMENTS)
         known = state["model_id_to_deployment_index_map"]
         indices = (<dict>state["model_name_to_deployment_indices"]).get(name)
-        if type(indices) is not list or "get_all_deployments" in state or "should_include_deployment" in state:
+        if type(indices) is not list or not LISTING_METHODS.isdisjoint(state):
             raise Unserved(decline.UNKNOWN_GROUP)
         group = self.index(router).group(self.reader, name, None, indices, state["model_list"], known)
         if group.refusal is not None:
@@ -1354,7 +1355,7 @@ cdef class Chooser:
     cdef object check_router(self, dict state):
         """Raise ``Unserved`` where one of the router's own containers asks for more than a plain choice."""
         for name, reason in EMPTY_CONTAINERS:
-            if state[name]:
+            if state.get(name):
                 raise Unserved(reason)
 
     cdef object group_name(self, dict state, str model):

@@ -23,6 +23,7 @@ from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Unserved
 from litellm_accel.routing.known_names import (
     EMPTY_CONTAINERS,
+    LISTING_METHODS,
     PATIENCE,
     PAUSE,
     STEERING_KEYS,
@@ -501,7 +502,7 @@ class Chooser:
             raise Unserved(decline.TEAM_DEPLOYMENTS)
         known = state["model_id_to_deployment_index_map"]
         indices = state["model_name_to_deployment_indices"].get(name)
-        if type(indices) is not list or "get_all_deployments" in state or "should_include_deployment" in state:
+        if type(indices) is not list or not LISTING_METHODS.isdisjoint(state):
             raise Unserved(decline.UNKNOWN_GROUP)
         group = self._index(router).group(self._reader, name, None, indices, state["model_list"], known)
         if group.refusal is not None:
@@ -677,7 +678,7 @@ class Chooser:
     def _check_router(self, state: dict[str, Any]) -> None:
         """Raise ``Unserved`` where one of the router's own containers asks for more than a plain choice."""
         for name, reason in EMPTY_CONTAINERS:
-            if state[name]:
+            if state.get(name):
                 raise Unserved(reason)
 
     def _group_name(self, state: dict[str, Any], model: str) -> str:
