@@ -22,7 +22,7 @@ KEY = "sk-master-of-the-tests"
 #: An interpreter whose environment holds ``litellm[proxy]``; else this one, if its own does.
 PYTHON = os.environ.get("PROXY_TESTS_PYTHON", sys.executable)
 _NEEDED = "fastapi, uvicorn, apscheduler, backoff, multipart, litellm.proxy"
-_START_SECONDS = 180
+_START_SECONDS = 300
 _STOP_SECONDS = 30
 _LAUNCH = "import sys; from litellm_accel.cli import main; sys.argv[0] = 'litellm-accel'; main()"
 
