@@ -13,7 +13,7 @@ from litellm_accel import components, hot, patching, settings
 from litellm_accel.components.base import Component, Replaced, Replacement, Unavailable, Unproven
 from litellm_accel.fastpath.plans.proof import Proof
 from litellm_accel.gateway.entry import Entry, is_plain_coroutine
-from litellm_accel.gateway.route_lists import RouteLists
+from litellm_accel.gateway.route_lists import RouteLists, is_closed
 
 _ROUTER = "starlette.routing:Router.__call__"
 _ROUTE_CHECK = "litellm.proxy.auth.route_checks:RouteChecks.check_route_access"
@@ -76,9 +76,9 @@ def _route_lists(gate: hot.gate.Gate) -> list[Replacement]:
         asked = patching.resolve(_ROUTE_CHECK)
     except patching.PatchError:
         return []
-    if list(inspect.signature(asked).parameters) != ["route", "allowed_routes"]:
-        return []
     owner = sys.modules[asked.__module__].RouteChecks
+    if list(inspect.signature(asked).parameters) != ["route", "allowed_routes"] or not is_closed(asked, owner):
+        return []
     return [Replacement(_ROUTE_CHECK, lambda stock: RouteLists(gate, owner, stock).cover)]
 
 

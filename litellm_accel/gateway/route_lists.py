@@ -7,8 +7,10 @@ twice; if both answers agree, the next ones are remembered. A list that has chan
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import FunctionType
+import builtins
+import dis
+from collections.abc import Callable, Iterator
+from types import CodeType, FunctionType
 from typing import Any
 
 from litellm_accel import hot
@@ -17,6 +19,20 @@ from litellm_accel.stock import guard
 _ASKED = 2  # times LiteLLM answers before its answer is remembered
 _MAX_KNOWN = 1024
 _HELPERS = ("route_matches_wildcard_pattern", "is_wildcard_pattern", "_route_matches_pattern")
+
+
+def is_closed(asked: FunctionType, owner: type) -> bool:
+    """Return whether the static method ``asked`` looks at its arguments alone, and at what ``re`` says of them.
+
+    It may ask the helpers, of which the same is true.
+    """
+    held = [vars(owner).get(name) for name in _HELPERS]
+    functions: list[Any] = [asked, *(method.__func__ for method in held if type(method) is staticmethod)]
+    known = {"re", owner.__name__, *vars(builtins)}
+    codes = [code for function in functions for code in _codes(function.__code__)]
+    return len(functions) == 1 + len(_HELPERS) and all(
+        _globals(code) <= known and vars(owner).keys() & set(code.co_names) <= set(_HELPERS) for code in codes
+    )
 
 
 class RouteLists:
@@ -70,6 +86,23 @@ class _Known:
     def holds(self, routes: list[Any]) -> bool:
         """Return whether it was this list, and has not changed."""
         return routes is self._routes and routes == self._held
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """Yield ``code`` and what is defined in it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)
+
+
+def _globals(code: CodeType) -> set[str]:
+    """Return what ``code`` looks up in its module, or imports."""
+    return {
+        str(step.argval)
+        for step in dis.get_instructions(code)
+        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "IMPORT_NAME")
+    }
 
 
 def _is_static_of_stock(owner: type, name: str) -> bool:

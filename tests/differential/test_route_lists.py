@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from litellm_accel import hot, patching
-from litellm_accel.gateway.route_lists import RouteLists
+from litellm_accel.gateway.route_lists import RouteLists, is_closed
 
 pytest.importorskip("fastapi")
 TARGET = "litellm.proxy.auth.route_checks:RouteChecks.check_route_access"
@@ -100,3 +100,22 @@ def test_nothing_is_remembered_while_switched_off(gate: hot.gate.Gate, asked: As
     gate.switch(False)
     assert [lists.cover("/a", PATTERNS) for _ in range(4)] == [False] * 4
     assert asked.times == 4
+
+
+def test_only_what_looks_at_its_arguments_alone_is_remembered(owner: Any) -> None:
+    assert is_closed(patching.resolve(TARGET), owner)
+
+    def looks_elsewhere(route: str, allowed_routes: Any) -> bool:
+        return any(sys.flags.verbose for pattern in allowed_routes)
+
+    def asks_others(route: str, allowed_routes: Any) -> bool:
+        return bool(owner.is_management_route(route))
+
+    def imports(route: str, allowed_routes: Any) -> bool:
+        import os
+
+        return route in os.environ
+
+    assert not is_closed(looks_elsewhere, owner)
+    assert not is_closed(asks_others, owner)
+    assert not is_closed(imports, owner)
