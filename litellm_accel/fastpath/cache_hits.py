@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 #: So many hits of a kind must agree.
 _HITS = 2
-_MAX_KINDS = 512
+_MAX_KINDS = _MAX_TEMPLATES = 512
 # Controls that may accompany a call; those of ``cache`` are heeded by LiteLLM's own methods, but for one.
 _HEEDED = frozenset(("cache", "caching"))
 _PAST = "no-cache"
@@ -80,7 +80,7 @@ class Hit:
     """An answer that is in the cache under ``key``, as a ``call`` has found it: a JSON ``value`` and its leaves.
 
     ``result`` is what the call returns, None if stock is to answer, watched. ``took`` is how long the cache took, in
-    milliseconds.
+    milliseconds; ``shape`` is the value's, under the settings in force.
     """
 
     __slots__ = ("call", "key", "kind", "leaves", "result", "shape", "took", "value")
@@ -175,10 +175,10 @@ class CacheHits:
         passed = _passed(args, kwargs)
         begun = time.perf_counter()
         key = cache.get_cache_key(**passed)
-        get = cache.async_get_cache if kind == "async" else cache.get_cache
-        value = get(cache_key=key, **passed)
         if kind == "async":
-            value = await value
+            value = await cache.async_get_cache(cache_key=key, **passed)
+        else:
+            value = cache.get_cache(cache_key=key, **passed)
         took = (time.perf_counter() - begun) * 1000
         if value is None:
             start = datetime.datetime.fromtimestamp(started)
@@ -198,10 +198,12 @@ class CacheHits:
         if found is None or (known is not None and known.reason is not None):
             pipeline.gate.decline(decline.CACHED if known is None or known.reason is None else known.reason)
             return None
+        epoch = pipeline.environment.epoch
         if known is None:
-            known = _Kind(pipeline.environment.epoch)
-        hit = Hit(call, known, key, value, *found, took)
-        if known.missing or found[0] not in self._templates:
+            known = _Kind(epoch)
+        shape, leaves = found
+        hit = Hit(call, known, key, value, (epoch, shape), leaves, took)
+        if known.missing or hit.shape not in self._templates:
             pipeline.gate.decline(decline.LEARNED_FROM)
             return hit
         hit.result = self._made(hit)
@@ -319,6 +321,8 @@ class CacheHits:
             if pricing is not None and pricing.get("cache_hit") is not True:
                 kind.price = maker.total(pricing)
         if hit.shape not in self._templates:
+            if len(self._templates) >= _MAX_TEMPLATES:
+                self._templates.clear()
             self._templates[hit.shape] = templates.learn_template(self._converted, hit.value)
         made = self._made(hit)
         if made is None:
