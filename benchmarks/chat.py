@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import itertools
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import litellm
@@ -188,6 +190,24 @@ class LoggedCalls(Calls):
         for name in ("callbacks", "input_callback", "success_callback", "_async_success_callback"):
             getattr(litellm, name).remove(self.reader)
         assert self.reader.tokens > 0
+
+
+class CachedCalls(Calls):
+    """Calls whose answer is in LiteLLM's cache in memory."""
+
+    kinds = ("completion", "acompletion")
+    params = (list(kinds), list(SHIPPED))
+
+    def prepare(self) -> None:
+        # LiteLLM imports it when it answers from its cache, and does not require it.
+        sys.modules.setdefault("soundfile", ModuleType("soundfile"))
+        litellm.cache = litellm.Cache(type="local")
+        super().prepare()
+        self.stack.close()  # whatever the cache does not answer fails from now on
+
+    def teardown(self, kind: str, backend: str) -> None:
+        super().teardown(kind, backend)
+        litellm.cache = None
 
 
 class Admission:

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from types import FunctionType
 from typing import Any, ClassVar
 
+from litellm_accel.fastpath.cache_hits import CacheHits, Hit
 from litellm_accel.fastpath.passage import Passage
 from litellm_accel.fastpath.pipeline import LEARN, Pipeline
 from litellm_accel.fastpath.transport import outbound
@@ -25,9 +26,12 @@ class CompletionHandler:
     #: The argument that comes with each call, and the one by which LiteLLM's asynchronous function calls the other.
     subject: ClassVar[str] = "messages"
     mark: ClassVar[str] = "acompletion"
+    #: What looks into LiteLLM's cache, None if nothing does.
+    hits: CacheHits | None = None
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
+        self.hits = CacheHits(pipeline)
         self.fault = pipeline.gate.fault
 
     async def acompletion(self, /, *args: Any, **kwargs: Any) -> Any:
@@ -55,7 +59,14 @@ class CompletionHandler:
         pipeline = self.pipeline
         started = time.time()
         is_open = pipeline.open() and (is_async or self.mark not in kwargs)
-        admitted = pipeline.admit("async" if is_async else "sync", args, kwargs, started) if is_open else None
+        kind = "async" if is_async else "sync"
+        if is_open and self.hits is not None and pipeline.environment.litellm.cache is not None:
+            found = await self.hits.find(kind, args, kwargs, started)
+            if type(found) is Hit:
+                return await self._answer(self.hits, found, passage, args, kwargs, is_async=is_async)
+            admitted = None if found is None else pipeline.planned(found.call)
+        else:
+            admitted = pipeline.admit(kind, args, kwargs, started) if is_open else None
         if admitted is None:
             if is_async:
                 return await passage.arun(*args, **kwargs)
@@ -89,6 +100,8 @@ class CompletionHandler:
             return result
         tell = None if told is None else told.adispatch if is_async else told.dispatch
         passage.made(result, told, tell)
+        if call.lookup is not None:
+            await call.lookup.keep(result)
         if post.log is not None:
             post.log.after(post.body, reply)
         if tell is not None:
@@ -97,6 +110,31 @@ class CompletionHandler:
             pipeline.unheard.note()
         pipeline.gate.serve()
         return result
+
+    async def _answer(
+        self,
+        hits: CacheHits,
+        hit: Hit,
+        passage: Passage,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        is_async: bool,
+    ) -> Any:
+        """Return the result of a call whose answer is in LiteLLM's cache."""
+        if hit.result is None:
+            with hits.watching(hit) as recording:
+                if is_async:
+                    result = await recording.trace.arun(passage.arun(*args, **kwargs))
+                else:
+                    result = recording.trace.run(passage.run, *args, **kwargs)
+                recording.result = result
+            return result
+        passage.made(hit.result, None)
+        if is_async:
+            self.pipeline.unheard.note_at_once()
+        self.pipeline.gate.serve()
+        return hit.result
 
 
 def at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:

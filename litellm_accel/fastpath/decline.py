@@ -230,7 +230,13 @@ SETTING = Reason(
 CACHEABLE = Reason(
     "a call that LiteLLM's cache may answer",
     "With `litellm.cache`, asynchronous calls of a router with `cache_responses` are served, unless they stream or "
-    "pass arguments that control the cache (`cache`, `caching`, `cache_key`).",
+    "pass arguments that control the cache (`cache`, `caching`, `cache_key`). Direct calls are served beside a cache "
+    "of the type `local`, unless they stream or pass `cache_key`, `caching=False` or `no-cache`.",
+    "chat",
+)
+CACHED_TOLD = Reason(
+    "an answer in the cache that callbacks are told of",
+    "Answers in the cache are served where nobody listens and the call passes no `metadata`. LiteLLM serves this one.",
     "chat",
 )
 CACHED = Reason(
@@ -781,6 +787,11 @@ TOLD_MESSAGE_PARTS = Reason(
 CACHE_KEY = Reason(
     "a key of LiteLLM's cache",
     "A watched call was looked for in the cache under a key that its arguments do not explain.",
+    "learning",
+)
+CACHE_LEFT = Reason(
+    "the cache has not answered",
+    "An answer was in LiteLLM's cache, and LiteLLM asked the provider all the same: another thread has removed it.",
     "learning",
 )
 CACHE_OTHER_RELEASE = Reason(

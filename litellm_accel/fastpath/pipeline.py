@@ -33,7 +33,7 @@ from litellm_accel.fastpath.plans.proof import Proof
 from litellm_accel.fastpath.plans.recorder import Recording, Replay, Reply
 from litellm_accel.fastpath.plans.slot import PlanSlot, State
 from litellm_accel.fastpath.plans.templates import InconclusiveRecording, Unrepeatable
-from litellm_accel.fastpath.response_cache import CONTROLS, Lookup
+from litellm_accel.fastpath.response_cache import CONTROLS, Lookup, Miss
 from litellm_accel.fastpath.streams import opener, source
 from litellm_accel.fastpath.transport import outbound
 from litellm_accel.fastpath.transport.outbound import OutboundRequest
@@ -41,6 +41,8 @@ from litellm_accel.hot import chat, variables
 
 _MAX_PLANS = 512
 _MAX_SIGHTED = 4096
+# Kinds of calls that come by no router; who asks for them has LiteLLM's cache asked before.
+_DIRECT = ("sync", "async")
 # So many kinds wait for a second call at the same time: at first few, one more for each that has come again, and one
 # for every so many calls that had to wait. A kind that never comes again has cost as much as a call, and so learning
 # costs no more than it saves, and a few calls in a hundred. When there are many, those that come again need not wait.
@@ -110,14 +112,14 @@ class Pipeline:
         if reason is None and self._internal.get():
             reason = decline.INTERNAL_CALL
         streaming = bool(kwargs.get("stream"))
-        if reason is None and kind in ("sync", "async") and self._is_counted(kwargs):
+        if reason is None and kind in _DIRECT and self._is_counted(kwargs):
             reason = decline.COUNTED_BEFOREHAND
         if reason is None and self.environment.litellm.cache is not None:
-            is_known = kind == "arouter" and not streaming and CONTROLS.isdisjoint(kwargs)
-            reason = None if is_known else decline.CACHEABLE
+            asks = kind == "arouter" and CONTROLS.isdisjoint(kwargs)
+            reason = None if (asks or kind in _DIRECT) and not streaming else decline.CACHEABLE
         if reason is None and streaming:
             reason = source.refusal(is_compared=self.gate.shadow is not None)
-        if reason is None and kind in ("sync", "async") and "max_tokens" in kwargs:
+        if reason is None and kind in _DIRECT and "max_tokens" in kwargs:
             model = args[0] if args else kwargs.get("model")
             reason = self.token_limits.reason(model, chat.messages_of(args, kwargs), kwargs["max_tokens"])
         if reason is None and kind in ("sync", "router"):
@@ -169,8 +171,14 @@ class Pipeline:
         """Return a direct call, begun at ``started``, with its plan or ``LEARN``, or None to decline."""
         try:
             call = self.parse_call(kind, args, kwargs, started)
-            if call is None:
-                return None
+            return None if call is None else self.planned(call)
+        except Exception as error:
+            self.gate.fault(error)
+            return None
+
+    def planned(self, call: Call) -> tuple[Any, Call] | None:
+        """Return a direct ``call`` with its plan or ``LEARN``, or None to decline."""
+        try:
             plan = self.lookup_plan(self.plans, call.key, call)
             return None if plan is None else (plan, call)
         except Exception as error:
@@ -269,8 +277,8 @@ class Pipeline:
         # A plan expires at once where it finds itself out of date, like one whose client was changed.
         return slot.expires < now or (slot.made is not None and slot.plan.expires < now)
 
-    def forget(self, plans: dict[Any, PlanSlot], since: int) -> int:
-        """Drop plans of settings that will not come back, which only hold what is gone.
+    def forget(self, plans: dict[Any, Any], since: int) -> int:
+        """Drop plans, or what else has an ``epoch``, of settings that will not come back, which only hold what is gone.
 
         Nothing is to be dropped if as many settings as ``since`` are gone; returns how many are.
         """
@@ -357,7 +365,7 @@ class Pipeline:
                 raise InconclusiveRecording(decline.SETTINGS_CHANGED)
             if begun.state is State.REFUSED:
                 return
-            self._look_for_strangers(recording.trace.stranger, call.key)
+            self.look_for_strangers(recording.trace.stranger, call.key)
             if (changed := call.changed()) is not None:
                 raise Unrepeatable(decline.ARGUMENT_REWRITTEN.of(changed))
             given = (headers, kwargs.get("headers"), kwargs.get("extra_headers"), self.maker.litellm.headers)
@@ -383,7 +391,9 @@ class Pipeline:
             is_familiar = serving is None and family.knows(functions)
             if before is None and is_familiar:
                 family.teach(plan)
-            if recording.lookup is not None:
+            if isinstance(call.lookup, Miss):
+                call.lookup.require(recording.lookup)
+            elif recording.lookup is not None:
                 made.learn_cache(recording.lookup, call)
             elif self.environment.litellm.cache is not None:
                 raise Unrepeatable(decline.CACHE_KEY)
@@ -437,7 +447,7 @@ class Pipeline:
             recording.forget()
         self.fresh.discard(call.key)
 
-    def _look_for_strangers(self, stranger: str | None, key: bytes) -> None:
+    def look_for_strangers(self, stranger: str | None, key: bytes) -> None:
         """Raise ``Unrepeatable`` where somebody else's function stands among LiteLLM's, in a second call as well.
 
         In the first it may have had to do with what is made once, like a client.
@@ -739,7 +749,7 @@ class Call:
         self.started = started
         self.conversation = conversation
         self.objects: list[Any] | None = None
-        self.lookup: Lookup | None = None
+        self.lookup: Lookup | Miss | None = None
         self.slot: PlanSlot | None = None
         self.place: tuple[dict[Any, Any], Any] | None = None
         self.reported: tuple[str, Any] | None = None

@@ -1,17 +1,21 @@
-"""LiteLLM's cache of responses: asked before a router's call is sent, and told of what it got.
+"""LiteLLM's cache of responses: asked before a call is sent, and told of what it got.
 
 LiteLLM's own handler does both, with the arguments that LiteLLM's call would have at that moment: keys, namespaces,
-times to live and what is stored are LiteLLM's. A call whose answer is in the cache is stock's to serve.
+times to live and what is stored are LiteLLM's. A router's call whose answer is in the cache is stock's to serve;
+direct calls are looked for by ``cache_hits``.
 """
 
 from __future__ import annotations
 
 import datetime
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.plans.templates import Unrepeatable
+
+if TYPE_CHECKING:
+    from litellm_accel.fastpath.pipeline import Call
 
 #: What LiteLLM has in its lists of callbacks where there is a cache; nobody is told by it.
 NAME = "cache"
@@ -103,3 +107,39 @@ class Lookup:
         await self._handler.async_set_cache(
             result=result, original_function=self._function, kwargs=self._arguments, args=()
         )
+
+
+class Miss:
+    """A ``call`` whose answer is not in the cache.
+
+    ``key`` is where LiteLLM notes that it has looked for it: it does for calls in event loops only.
+    """
+
+    __slots__ = ("_args", "_handler", "_is_async", "_kwargs", "_looked_for", "call", "key")
+
+    def __init__(
+        self, call: Call, handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any], key: str, is_async: bool
+    ) -> None:
+        self.call = call
+        self.key = key if is_async else None
+        self._looked_for = key
+        self._is_async = is_async
+        self._handler = handler
+        self._args = args
+        self._kwargs = kwargs
+
+    def require(self, handler: Any) -> None:
+        """Raise ``Unrepeatable`` unless stock's ``handler`` of the call has looked under the key that is made here."""
+        looked_for = None if handler is None else (handler.preset_cache_key, handler.original_function)
+        if looked_for != ((self._looked_for, self._handler.original_function) if self._is_async else None):
+            raise Unrepeatable(decline.CACHE_KEY)
+
+    async def keep(self, result: Any) -> None:
+        """Have the cache keep ``result``, as far as LiteLLM wants it kept."""
+        handler = self._handler
+        if self._is_async:
+            await handler.async_set_cache(
+                result=result, original_function=handler.original_function, kwargs=self._kwargs, args=self._args
+            )
+        else:
+            handler.sync_set_cache(result=result, kwargs=self._kwargs, args=self._args)

@@ -7,12 +7,13 @@ LiteLLM is of no known release. The guard itself, which is there to meet these e
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType, FrameType, ModuleType
 from typing import Any
 
 import litellm
@@ -50,6 +51,9 @@ EXEMPT = (
     *("try:", "finally:", "else:", "events.reading = False"),
     *("self._looking = None", "self._lock.release()", "script.live = False", "_script.reset(token)"),
 )
+
+# What looks into LiteLLM's cache, and has it keep answers.
+CACHES = ("cache_hits.py", "response_cache.py")
 
 Place = tuple[CodeType, int]
 
@@ -369,4 +373,56 @@ def test_a_fault_at_any_line_never_shows(world: World, scenario: Scenario, phase
 def test_a_fault_at_every_line_never_shows(world: World, scenario: Scenario, phase: str) -> None:
     tried, wrong = run(world, scenario, phase, step=1, first=0)
     assert tried
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("phase", ["watch", "serve", "keep"])
+@pytest.mark.parametrize("entry", ["acompletion", "completion"])
+def test_a_fault_beside_the_cache_never_shows(
+    world: World, entry: str, phase: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if importlib.util.find_spec("soundfile") is None:  # LiteLLM imports it when it answers from its cache
+        monkeypatch.setitem(sys.modules, "soundfile", ModuleType("soundfile"))
+    monkeypatch.setattr(litellm, "callbacks", [])
+    monkeypatch.setattr(litellm, "cache", litellm.Cache(type="local"))
+    scenario, handler = Scenario(entry), world.made[CompletionHandler]
+    world.proofs[0].is_recorded, world.proofs[0].is_strange = True, False
+    expected = stock(world, scenario, scenario.answer)
+    assert expected[1] == 0  # the provider was not asked
+    if phase == "keep":
+        expected = (expected[0], 1, expected[2])
+
+    def prepare() -> None:
+        litellm_accel.reset_errors()
+        if phase == "watch":
+            handler.hits._kinds.clear()
+            return
+        for _ in range(8):
+            if phase == "keep":
+                litellm.cache.cache.flush_cache()
+            before = served(world)
+            world.call(scenario)
+            if served(world) > before:
+                break
+        else:
+            raise AssertionError(f"not served: {handler.pipeline.gate.declined}")
+        if phase == "keep":
+            litellm.cache.cache.flush_cache()
+
+    def play() -> Any:
+        return world.call(scenario)
+
+    world.forget()
+    prepare()
+    found = [place for place in places(world, play) if Path(place[0].co_filename).name in CACHES]
+    injector, wrong, tried = Injector(), [], 0
+    for place in found:
+        prepare()
+        injector.target = place
+        with injector:
+            seen = play()
+        tried += injector.fired
+        if seen != expected:
+            wrong.append(f"{Path(place[0].co_filename).name}:{place[1]}: {str(seen)[:300]}")
+    assert tried >= 20
     assert not wrong, "\n".join(wrong)

@@ -27,13 +27,20 @@ class UnheardCalls:
 
     def note(self, count: Callable[[], None] | None = None) -> None:
         """Take note of a call in the running loop that has succeeded just now; ``count()`` is what its event does."""
-        worker = self._worker
         loop = asyncio.get_running_loop()
-        is_running = worker._bound_loop is loop and self._running() is worker._worker_task if self._is_known else True
-        if not is_running:
+        if not self._is_running_in(loop):
             loop.call_soon(self._queue, count)
         elif count is not None:
             count()
+
+    def note_at_once(self) -> None:
+        """Take note of a call that LiteLLM's cache has answered, whose event LiteLLM queues before it returns."""
+        if not self._is_running_in(asyncio.get_running_loop()):
+            self._queue(None)
+
+    def _is_running_in(self, loop: asyncio.AbstractEventLoop) -> bool:
+        worker = self._worker
+        return worker._bound_loop is loop and self._running() is worker._worker_task if self._is_known else True
 
     def _queue(self, count: Callable[[], None] | None) -> None:
         worker = self._worker
