@@ -233,6 +233,8 @@ class Assembler:
 
     def _count(self, **given: Any) -> int:
         """Return the tokens of what LiteLLM wants counted next, as they are known. Raises ``ValueError`` for others."""
+        wanted: dict[str, Any]
+        count: int
         wanted, count = self._expected.calls.pop(0)
         if given != wanted:
             raise ValueError("other tokens are counted")
