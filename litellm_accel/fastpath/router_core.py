@@ -17,7 +17,7 @@ from typing import Any
 
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
-from litellm_accel.fastpath.known_names import MESSAGE_KINDS
+from litellm_accel.fastpath.known_names import MESSAGE_KINDS, MUTATED_NAMES
 from litellm_accel.fastpath.owner_cache import OwnerCache
 from litellm_accel.fastpath.passage import Passage
 from litellm_accel.fastpath.pipeline import LEARN, Call, Pipeline
@@ -275,7 +275,8 @@ class CoreState:
         """
         place = call.key, *call.free.values()
         is_plain = call.conversation is None and not chat.kinds_of(call.messages) & _TOLD_KINDS
-        if not is_plain or not _BUCKETS.isdisjoint(request):
+        # Keys do not tell the values of arguments that LiteLLM writes to.
+        if not is_plain or not MUTATED_NAMES.isdisjoint(request):
             return core._start(self.stock.plan, request)  # type: ignore[no-any-return]
         shown, document = self._documents.get(place, (0, None))
         if shown >= CALLS:

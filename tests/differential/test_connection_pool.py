@@ -15,6 +15,7 @@ import pytest
 import litellm_accel
 from litellm_accel.provider import Provider
 from litellm_accel.verify import records
+from wire_server import JSON, PLAIN, WireServer
 
 HELLO = [{"role": "user", "content": "Hello"}]
 ANSWERS = (
@@ -151,3 +152,38 @@ def test_a_forked_child_opens_connections_of_its_own(provider: Provider, pool: N
     assert litellm.completion(**call(provider)).choices, "the parent's connections are as they were"
     (counts,) = litellm_accel.connection_pool_stats()["threads"].values()
     assert counts["created"] == 1
+
+
+@pytest.mark.parametrize("cookies", [False, True], ids=["without", "cookies"])
+def test_an_answer_that_is_not_http_is_told_as_by_aiohttp(pool: None, cookies: bool) -> None:
+    """What aiohttp's error tells of the request is what was sent: no length and no cookies of another."""
+    litellm_accel.restore()
+    expected, heads = refused(cookies)
+    with records.proving("chat"):
+        litellm_accel.accelerate(["connection_pool", "chat"], strict=True)
+    assert refused(cookies) == (expected, heads)
+    assert expected[0][1]["content-length"] in heads[-1].decode()
+    assert litellm_accel.status()["connection_pool"].served >= 1
+
+
+def refused(cookies: bool) -> tuple[list[Any], list[bytes]]:
+    """The chain of errors of a call whose answer has a header without a name, and what was sent until then."""
+    litellm.in_memory_llm_clients_cache.flush_cache()
+    given = [JSON, ("Set-Cookie", "a=b")] if cookies else [JSON]
+    with WireServer(lambda number, body: (200, [("a b", "c")] if number == 5 else given, PLAIN)) as server:
+        arguments = {"model": "openai/gpt-4o-mini", "messages": HELLO, "api_key": "sk-1", "max_retries": 0}
+        for _ in range(4):
+            _loop.run_until_complete(litellm.acompletion(**arguments, api_base=server.url()))
+        with pytest.raises(litellm.InternalServerError) as caught:
+            _loop.run_until_complete(litellm.acompletion(**arguments, api_base=server.url()))
+        port = str(server.port)
+        heads = [re.sub(rb"^host:.*\r\n", b"", head, flags=re.MULTILINE | re.IGNORECASE) for head in server.heads]
+    found: list[Any] = []
+    error: BaseException | None = caught.value
+    while error is not None:
+        text = re.sub(r"0x[0-9a-f]+|[\d.]+ seconds", "", str(error)).replace(port, "")
+        info = getattr(error, "request_info", None)
+        shown = {name: held.replace(port, "") for name, held in info.headers.items()} if info else {}
+        found.append((type(error), shown, text, type(error.__cause__), type(error.__context__)))
+        error = error.__cause__ or error.__context__
+    return sorted(found, key=lambda held: not held[1]), heads

@@ -19,6 +19,7 @@ from litellm import Router
 from compared import HELLO, asked, outcome, sent
 from fastpath_switch import LISTS, Switch, without_callbacks
 from litellm_accel.fastpath import router_core
+from litellm_accel.fastpath.plans.proof import CALLS
 from litellm_accel.fastpath.router_core import Choice
 from litellm_accel.provider import Provider
 from litellm_accel.stock import seams
@@ -304,6 +305,30 @@ SPIES = (
     "litellm.redis.stores.router_cooldowns:RouterCooldownStore.active_sync",
     "litellm:acompletion",
 )
+
+
+def test_a_router_whose_callbacks_are_gone_counts_as_stock_s(provider: Provider, switch: Switch) -> None:
+    """A core is told with each call, of a kind that is known as well, whether it has callbacks that count."""
+
+    def play() -> Any:
+        provider.clear()
+        litellm.in_memory_llm_clients_cache.flush_cache()
+
+        async def calls() -> Any:
+            router = router_of(provider)
+            found = []
+            for said in [*[HELLO] * (LEARNING + CALLS), None, asked("error-429"), asked("error-500"), HELLO]:
+                if said is None:
+                    router.observe(request_scoped=True)
+                    continue
+                found.append(await outcome(lambda: router.acompletion("g", copy.deepcopy(said))))  # noqa: B023
+                found.append(books(router))
+            await settled()
+            return found, books(router)
+
+        return asyncio.run(calls()), sent(provider)
+
+    assert in_turn(switch, play) >= CALLS
 
 
 @pytest.mark.parametrize("place", some(SPIES, SPIES[0], *SPIES[-3:]))

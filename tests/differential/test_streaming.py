@@ -9,6 +9,7 @@ import gc
 import itertools
 import json
 import pydoc
+import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
@@ -459,6 +460,47 @@ def test_tokens_that_nobody_has_reported_are_counted_as_stock_does(
         assert asyncio.run(several()) == stock
         assert litellm_accel.status()["streaming"].faults == 0
     assert sum(each is not None for each in made) >= 3
+
+
+@pytest.mark.skipif(not hasattr(utils, "UnreportedUsage"), reason="the installed LiteLLM counts tokens chunk by chunk")
+def test_ends_of_streams_are_learned_in_several_threads_at_the_same_time(
+    provider: Provider, accelerated: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread learns the end of such a stream while LiteLLM counts the tokens of this one."""
+    made: list[Any] = []
+    others: list[Any] = []
+    last: list[Any] = []
+    assembled, built, count = Assembler.assembled, Assembler._built, Assembler._count
+
+    def remember(self: Assembler, *args: Any) -> Any:
+        made.append(assembled(self, *args))
+        return made[-1]
+
+    def note(self: Assembler, *args: Any) -> Any:
+        last[:] = self, *args
+        return built(self, *args)
+
+    def interrupted(self: Assembler, **asked: Any) -> int:
+        if not others:
+            others.append(None)
+            thread = threading.Thread(target=lambda: others.append(built(*last)))
+            thread.start()
+            thread.join()
+        return count(self, **asked)
+
+    monkeypatch.setattr(Assembler, "assembled", remember)
+    monkeypatch.setattr(Assembler, "_built", note)
+    monkeypatch.setattr(Assembler, "_count", interrupted)
+
+    async def ended() -> None:
+        url = provider.at('plain{"chunks": 6, "size": 60}')
+        stream = await litellm.acompletion("openai/gpt-4o", HELLO, api_base=url, api_key="sk-1", stream=True)
+        assert [chunk async for chunk in stream]
+        await settled()
+
+    with accelerated():
+        asyncio.run(ended())
+    assert len(others) == 2 and made and None not in made
 
 
 def test_a_builder_is_given_fewer_chunks_once_that_has_come_to_the_same(provider: Provider) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType, SimpleNamespace
 from typing import Any
@@ -144,7 +145,7 @@ class Assembler:
             if type(held) is FunctionType and held.__globals__ is builder.__globals__:
                 names[name] = _over(names, held)
         # LiteLLM counts tokens that nobody has reported in a method.
-        self._expected: list[tuple[dict[str, Any], int]] = []
+        self._expected = threading.local()  # ends of streams are put together in many threads
         processor: Any = names.get(_PROCESSOR)
         self._can_count = hasattr(processor, _USAGE_OF)
         if self._can_count:
@@ -214,7 +215,7 @@ class Assembler:
     def _built(self, chunks: Sequence[Any], provider: Any, text: Text) -> Any:
         """Return LiteLLM's response for the ``chunks`` of a ``text``, whose tokens it finds as they are known."""
         deaf = SimpleNamespace(model_call_details={"custom_llm_provider": provider}, **dict.fromkeys(_TELLING, _unsaid))
-        expected = (
+        self._expected.calls = expected = (
             []
             if text.is_reported
             else [
@@ -222,18 +223,19 @@ class Assembler:
                 ({"model": chunks[0].model, "text": text.content, "count_response_tokens": True}, text.leaves[-2]),
             ]
         )
-        self._expected = expected
         try:
             built = self._builder(list(chunks), logging_obj=deaf)
         except Exception:
             raise Unrepeatable(decline.WHOLE_DIFFERS) from None
-        if self._expected:
+        if expected:
             raise Unrepeatable(decline.WHOLE_DIFFERS)
         return built
 
     def _count(self, **given: Any) -> int:
         """Return the tokens of what LiteLLM wants counted next, as they are known. Raises ``ValueError`` for others."""
-        wanted, count = self._expected.pop(0)
+        wanted: dict[str, Any]
+        count: int
+        wanted, count = self._expected.calls.pop(0)
         if given != wanted:
             raise ValueError("other tokens are counted")
         return count

@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.tracing import Trace
-from multidict import CIMultiDict
+from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from litellm_accel.fastpath import passage
@@ -278,7 +278,7 @@ class PreparedRequest:
                 reply = None
             if reply is None:
                 unfit = "unusual response"
-                reply = exchange.progress.reply = await self._read_again(exchange)
+                reply = exchange.progress.reply = await self._read_again(exchange, body, cookie)
             else:
                 unfit = "" if exchange.response.keep_alive else "as the host asked"
             reply.sent = sent
@@ -288,7 +288,18 @@ class PreparedRequest:
                 unfit = unfit or "closed by host"
             self._pool.give_back(self._host, connection, unfit)
 
-    async def _read_again(self, exchange: _Exchange) -> Reply:
+    def _info(self, body: bytes, cookie: bytes) -> aiohttp.RequestInfo:
+        """Return what errors of aiohttp's tell of a request."""
+        made = self._request.request_info
+        headers = CIMultiDict(made.headers)
+        headers["content-length"] = str(len(body))
+        if cookie and not self._headers.own_cookie:
+            headers["cookie"] = cookie.decode()
+        elif not self._headers.own_cookie:
+            headers.popall("cookie", None)
+        return aiohttp.RequestInfo(made.url, made.method, CIMultiDictProxy(headers), made.real_url)
+
+    async def _read_again(self, exchange: _Exchange, body: bytes, cookie: bytes) -> Reply:
         """Return what aiohttp reads from the bytes that have arrived and those still to come."""
         protocol = exchange.protocol(**self._params)
         # aiohttp names the cause of an error to those only who are waiting when it comes.
@@ -301,7 +312,8 @@ class PreparedRequest:
                 message, payload = await protocol.read()
         except HttpProcessingError as error:
             said: dict[str, Any] = {"status": error.code, "message": error.message, "headers": error.headers}
-            return Reply(0.0, error=_caused(aiohttp.ClientResponseError(self._request.request_info, (), **said), error))
+            info = self._info(body, cookie)
+            return Reply(0.0, error=_caused(aiohttp.ClientResponseError(info, (), **said), error))
         except aiohttp.ClientError as error:
             return Reply(0.0, error=error)
         except OSError as error:
@@ -444,6 +456,7 @@ def _is_suited(config: aiohttp.TraceConfig) -> bool:
     )
 
 
-def _caused(error: BaseException, cause: BaseException | None) -> Any:
-    error.__cause__ = cause
+def _caused(error: BaseException, cause: BaseException) -> Any:
+    """Return an ``error`` as it is when it was raised from its ``cause``, which was being handled."""
+    error.__cause__ = error.__context__ = cause
     return error
