@@ -49,10 +49,13 @@ class CoreSteps:
     # What is called of the core, and of the object that its loop drives; and with what.
     _METHODS: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "acompletion": ("self", "args", "kwargs"),
+        "completion": ("self", "args", "kwargs"),
         "_answer_cache": ("self", "step"),
+        "_answer_cache_sync": ("self", "step"),
         "_answer_callback_filters": ("self", "step", "request", "messages"),
         "_pre_route": ("self", "step", "request", "messages", "input"),
-        "_run_steps": ("self", "driver", "call"),
+        "_run": ("self", "plan", "call", "prepared"),
+        "_run_sync": ("self", "plan", "call", "prepared"),
         "_start": ("self", "plan", "request"),
         "_usage_read_scope": ("self", "model", "request"),
         "deployment_tracks_usage": ("self", "deployment_id", "model_group"),
@@ -61,11 +64,9 @@ class CoreSteps:
         "track_deployment_pick": ("self", "deployment_id", "request"),
     }
     _DRIVER: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "__init__": ("self", "core", "plan", "request"),
-        "close_route_phase": ("self",),
         "failed": ("self", "step"),
+        "finish": ("self", "step"),
         "finish_async": ("self", "step"),
-        "take_events": ("self", "events"),
     }
 
     def __init__(self) -> None:
@@ -74,13 +75,12 @@ class CoreSteps:
         endpoints = importlib.import_module("litellm.router_rust.invoke.endpoints")
         #: The class of cores.
         self.core = module.RustCore
-        self._driver = module._Driver
-        for owner, methods in ((self.core, self._METHODS), (self._driver, self._DRIVER)):
+        for owner, methods in ((self.core, self._METHODS), (module._Driver, self._DRIVER)):
             for name, parameters in methods.items():
                 if tuple(inspect.signature(getattr(owner, name)).parameters)[: len(parameters)] != parameters:
                     raise AttributeError(f"{owner.__name__}.{name} takes other parameters")
-        #: How ``acompletion`` runs its attempts.
-        self.plan = endpoints.PLANS["acompletion"]
+        #: How ``acompletion`` and ``completion`` run their attempts.
+        self.plan, self.plan_in_threads = endpoints.PLANS["acompletion"], endpoints.PLANS["completion"]
         #: Notes in a request that its conversation may be made shorter.
         self.arm = endpoints.arm_compaction_state
         #: Returns a deployment as it serves a name; the same one unless it is a wildcard's.
@@ -134,23 +134,28 @@ class CoreSteps:
         found = self._remaining_usage(info, None, usage)
         return found
 
-    async def driven(self, core: Any, request: Any, events: list[Any], call: Any) -> Any:
-        """Return what comes of ``call``, driven by the core's own loop; ``events`` have come already."""
+    async def driven(self, core: Any, request: Any, call: Any) -> Any:
+        """Return what comes of ``call``, driven by the core's own loop."""
         with (
             self._owning_picks(core._selectors.reservations, self._call_id_of(request)),
             self._picks_reserve(True),
             core._usage_read_scope(str(request.get("model")), request),
         ):
-            driver = self._driver(core, self.plan, request, fresh=True)
-            try:
-                driver.take_events(events)
-                driver, step = await core._run_steps(driver, call)
-            except BaseException:
-                driver.close_route_phase()
-                raise
+            driver, step = await core._run(self.plan, call, request, fresh=True)
             if step["kind"] == "failed":
                 raise driver.failed(step)
             return await driver.finish_async(step)
+
+    def driven_in_thread(self, core: Any, request: Any, call: Any) -> Any:
+        """As ``driven``, of a call in a thread."""
+        with (
+            self._owning_picks(core._selectors.reservations, self._call_id_of(request)),
+            self._picks_reserve(True),
+        ):
+            driver, step = core._run_sync(self.plan_in_threads, call, request, fresh=True)
+            if step["kind"] == "failed":
+                raise driver.failed(step)
+            return driver.finish(step)
 
 
 def has_core_steps() -> bool:
