@@ -136,8 +136,16 @@ class CoreHandler:
         try:
             passage.sends(functools.partial(self._again, core, args, kwargs, choice, served.plan, post, call))
             reply = await post.asend() if is_async else post.send()
-            result, told = pipeline.result(served.plan, post, reply, call)
-            if result is None or _is_blocked(result):
+            if post.opening is None:
+                result, told = pipeline.result(served.plan, post, reply, call)
+            elif (opened := pipeline.opened(served.plan, post, reply, call)) is not None:
+                result, told = await choice.opened(*opened), None
+                if result is None:
+                    choice.take_back(pipeline.messages_as_sent(call))
+                    return await stock(choice)
+            else:
+                result = told = None
+            if result is None or (post.opening is None and _is_blocked(result)):
                 choice.take_back(pipeline.messages_as_sent(call))
                 with pipeline.handing_over(served.plan, post, reply, call) as replay:
                     result = replay.result = await stock(choice)
@@ -150,7 +158,7 @@ class CoreHandler:
             post.log.after(post.body, reply)
         if tell is not None:
             tell()
-        elif is_async:
+        elif is_async and post.opening is None:
             pipeline.unheard.note()
         choice.succeed(served.model)
         await choice.report(served, result)
@@ -165,7 +173,7 @@ class CoreHandler:
     ) -> tuple[CoreState, Call, dict[str, Any]] | None:
         """Return what is known of the core and of the call, and what is asked of the core; None to decline."""
         pipeline = self.pipeline
-        if not pipeline.proof.is_known or kwargs.get("stream") or len(args) > 2:
+        if not pipeline.proof.is_known or len(args) > 2:
             return None  # the core's attempts come by LiteLLM's functions
         try:
             request = {**kwargs, **dict(zip(("model", "messages"), args, strict=False))}
@@ -490,6 +498,23 @@ class Choice:
             self.limit.acquire()
             self._holds = True
 
+    async def opened(self, stream: Any, arguments: Any) -> Any:
+        """Return what the router makes of a ``stream`` that LiteLLM has opened with ``arguments``.
+
+        It gives the deployment's slot back when it ends. Returns None where the first chunk cannot be read, which stock
+        is to meet.
+        """
+        with contextlib.ExitStack() as slot:
+            if self._holds:
+                slot.callback(self.limit.release)
+                self._holds = False
+            attempt = self._stock.attempt(self.core, self._plan, self._prepared, self._step, arguments, slot)
+            try:
+                return await self._wrapped(stream, attempt)
+            except Exception as error:
+                self.core = self._stock.answering(self.core, self._plan, stream, error)
+        return None
+
     def release(self) -> None:
         """Give the deployment's slot back, if it is held."""
         if self._holds:
@@ -538,7 +563,7 @@ class Choice:
             "ok": True,
             "total_tokens": tokens_of(result),
             "blocked": None,
-            "deferred": False,
+            "deferred": bool(self._request.get("stream")),  # a stream counts its tokens when it ends
             "tracks_usage": self.core.deployment_tracks_usage(served.model_id, served.model),
         }
         step = self._call.next(outcome)
@@ -553,6 +578,10 @@ class Choice:
     async def _answered(self, step: dict[str, Any]) -> Any:
         """Return LiteLLM's answer to a ``step`` that is about the core's cache."""
         return await self.core._answer_cache(step)
+
+    async def _wrapped(self, stream: Any, attempt: Any) -> Any:
+        """Return what LiteLLM makes of a ``stream``, whose first chunk is read now."""
+        return await self._stock.wrapped(stream, attempt)
 
     async def _filtered(self, step: dict[str, Any]) -> Any:
         """Return which candidates LiteLLM's checks leave, ``_ABSENT`` if one refuses the call."""
@@ -581,6 +610,9 @@ class ChoiceInThread(Choice):
 
     async def _answered(self, step: dict[str, Any]) -> Any:
         return self.core._answer_cache_sync(step)
+
+    async def _wrapped(self, stream: Any, attempt: Any) -> Any:
+        return self._stock.wrapped_in_thread(stream, attempt)
 
     async def _filtered(self, step: dict[str, Any]) -> Any:
         return step["candidates"]

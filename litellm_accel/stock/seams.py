@@ -6,7 +6,8 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from types import FunctionType, ModuleType
+from contextlib import ExitStack, suppress
+from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
@@ -64,6 +65,7 @@ class CoreSteps:
         "track_deployment_pick": ("self", "deployment_id", "request"),
     }
     _DRIVER: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "_stream_attempt": ("self", "step", "kwargs", "slot"),
         "failed": ("self", "step"),
         "finish": ("self", "step"),
         "finish_async": ("self", "step"),
@@ -104,6 +106,11 @@ class CoreSteps:
         usage = importlib.import_module("litellm.router_rust.surface.model_info")
         self._limits_io, self._limits_usage = usage._limits_io, usage._limits_usage
         self._usage_totals, self._remaining_usage = usage._usage_totals, usage._remaining_usage
+        self._stream_attempt = module._Driver._stream_attempt
+        streaming = importlib.import_module("litellm.router_rust.invoke.streaming")
+        self._first_chunk = streaming._FirstChunk
+        self._wrapped, self._wrapped_in_thread = streaming.wrap_chat_stream, streaming.wrap_chat_stream_sync
+        self._answering, self._failing = _answering_class(self.core), _failing_class(streaming.CustomStreamWrapper)
 
     def limit_of(self, core: Any, deployment: Any, request: Any) -> Any:
         """Return what bounds how many requests ``deployment`` answers at a time, None if nothing does."""
@@ -134,6 +141,29 @@ class CoreSteps:
         found = self._remaining_usage(info, None, usage)
         return found
 
+    def attempt(self, core: Any, plan: Any, request: Any, step: Any, arguments: Any, slot: ExitStack) -> Any:
+        """Return what a stream knows of the attempt that it came from, which called LiteLLM with ``arguments``."""
+        driver = SimpleNamespace(_core=core, _op=plan.endpoint, _request=request)
+        return self._stream_attempt(driver, step, arguments, None if plan.sync else slot)
+
+    async def wrapped(self, stream: Any, attempt: Any) -> Any:
+        """Return what a router makes of a ``stream``, whose first chunk is read now."""
+        rest = stream.__aiter__()
+        first = None
+        with suppress(StopAsyncIteration):
+            first = await rest.__anext__()
+        return self._wrapped(attempt, stream, self._first_chunk(chunk=first, rest=rest), attempt.slot.pop_all())
+
+    def wrapped_in_thread(self, stream: Any, attempt: Any) -> Any:
+        """As ``wrapped``, of a stream in a thread."""
+        rest = iter(stream)
+        return self._wrapped_in_thread(attempt, stream, self._first_chunk(chunk=next(rest, None), rest=rest))
+
+    def answering(self, core: Any, plan: Any, stream: Any, error: Exception) -> Any:
+        """Return ``core`` as one that is given ``stream`` next, whose first chunk has raised ``error``."""
+        failing = self._failing(stream, error)
+        return self._answering(core, plan.host_op, failing)
+
     async def driven(self, core: Any, request: Any, call: Any) -> Any:
         """Return what comes of ``call``, driven by the core's own loop."""
         with (
@@ -156,6 +186,65 @@ class CoreSteps:
             if step["kind"] == "failed":
                 raise driver.failed(step)
             return driver.finish(step)
+
+
+def _answering_class(core_class: Any) -> Any:
+    class Host:
+        """A core's host that answers the next call of one function itself."""
+
+        def __init__(self, host: Any, function: str, answer: Any) -> None:
+            self._host = host
+            self._answers = {function: answer}
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._host, name)
+
+        def invoke(self, op: str) -> Any:
+            """Return the function of LiteLLM's, or what returns the answer."""
+            if op in self._answers:
+                answer = self._answers.pop(op)
+                return lambda **arguments: answer
+            return self._host.invoke(op)
+
+    class Answering(core_class):  # type: ignore[misc]
+        """A core with another host, and all else its own."""
+
+        __slots__ = ("host",)
+
+        def __init__(self, core: Any, function: str, answer: Any) -> None:
+            object.__setattr__(self, "__dict__", vars(core))
+            object.__setattr__(self, "host", Host(core._host, function, answer))
+
+        @property
+        def _host(self) -> Any:
+            return self.host
+
+    return Answering
+
+
+def _failing_class(wrapper: Any) -> Any:
+    class Failing(wrapper):  # type: ignore[misc]
+        """A stream whose first chunk raises."""
+
+        __slots__ = ("error",)
+
+        def __init__(self, stream: Any, error: Exception) -> None:
+            object.__setattr__(self, "__dict__", vars(stream))
+            self.error = error
+
+        def __iter__(self) -> Any:
+            return self
+
+        def __aiter__(self) -> Any:
+            return self
+
+        def __next__(self) -> Any:
+            raise self.error
+
+        async def __anext__(self) -> Any:
+            raise self.error
+
+    return Failing
 
 
 def has_core_steps() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import importlib
+import json
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -16,14 +17,16 @@ import litellm
 import pytest
 from litellm import Router
 
+import compared
+import litellm_accel
 from compared import HELLO, asked, outcome, sent
 from fastpath_switch import LISTS, Switch, without_callbacks
 from litellm_accel.fastpath import router_core
 from litellm_accel.fastpath.completion import at_once
 from litellm_accel.fastpath.router_core import Choice
-from litellm_accel.provider import Provider
+from litellm_accel.provider import Provider, scenarios
 from litellm_accel.stock import seams
-from litellm_accel.verify import masks
+from litellm_accel.verify import masks, records
 from litellm_accel.verify.observe import Recorder, SuccessLogger
 from settling import settled, threads_settled
 
@@ -285,6 +288,102 @@ def test_messages_that_are_changed_meanwhile(provider: Provider, switch: Switch)
     bodies = [request.json["messages"][1]["content"] for request in provider.requests()]
     assert bodies[-2:] == ["Hello", "something else"]
     assert switch.gate.faults == 0, switch.gate.last_fault
+
+
+# --- streams ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def streaming(restored: None) -> Iterator[Callable[[], Any]]:
+    """Return a function that accelerates streams and their opening within its ``with`` block."""
+    with records.proving("streaming"), records.proving("chat"):
+        yield lambda: litellm_accel.accelerated(["chat", "streaming"], strict=True)
+
+
+async def read(stream: Any) -> Any:
+    """Return a stream's headers and chunks, and the error that ends it; ids and times are left out."""
+    hidden = stream._hidden_params
+    found = [type(stream).__name__, sorted(hidden), hidden["additional_headers"], hidden["model_id"]]
+    try:
+        if hasattr(stream, "__anext__") and type(stream).__name__.startswith("_Async"):
+            found += [chunk async for chunk in stream]
+        else:
+            found += list(stream)
+    except Exception as error:
+        found.append((type(error), str(error)))
+    return re.sub(r"chatcmpl-[0-9a-f-]{36}|created=\d+|0x[0-9a-f]+", "", repr(found))
+
+
+def streamed(
+    provider: Provider,
+    messages: list[Any],
+    way: str,
+    make: Callable[[], Router] | None = None,
+    is_heard: bool = True,
+    **arguments: Any,
+) -> Any:
+    """As ``played``, of streams that are read to their end; and what a logger of successes is told."""
+    recorder = Recorder()
+    if is_heard:
+        litellm.callbacks.append(SuccessLogger(recorder))
+    provider.clear()
+    litellm.in_memory_llm_clients_cache.flush_cache()
+
+    async def calls() -> Any:
+        router = (make or (lambda: router_of(provider)))()
+        found = []
+        for said in [*[HELLO] * LEARNING, *messages]:
+            given = {"stream": True, **copy.deepcopy(arguments)}
+            try:
+                found.append(await read(await called(router, way, copy.deepcopy(said), given)))
+            except Exception as error:
+                found.append(compared.seen(None, error))
+            if way == LOOP:
+                await settled()  # what is counted when a stream has ended is counted before the next call
+            else:
+                threads_settled()
+        return found, books(router)
+
+    try:
+        found = (asyncio.run(calls()) if way == LOOP else at_once(calls())), sent(provider)
+    finally:
+        for name in LISTS:
+            getattr(litellm, name).clear()
+    events = [recorder.here, recorder.elsewhere]
+    return masks.mask(masks.without_races(events, masks.RACING_IN_THREADS)), found
+
+
+def same_streams(
+    provider: Provider, streaming: Callable[[], Any], messages: list[Any], way: str, **arguments: Any
+) -> int:
+    """Assert that streams are stock's; return how many of them the router's door has opened."""
+    minute = -1
+    while minute != (minute := int(time.time() // 60)):
+        expected = streamed(provider, messages, way, **arguments)
+        with streaming(), counted() as served:
+            found = streamed(provider, messages, way, **arguments)
+            assert litellm_accel.status()["chat"].faults == litellm_accel.status()["streaming"].faults == 0
+    assert found == expected
+    return len(served)
+
+
+@pytest.mark.parametrize("way", WAYS[:2])
+@pytest.mark.parametrize("arguments", some(ARGUMENTS, ARGUMENTS[0], ARGUMENTS[2]))
+def test_streams(provider: Provider, streaming: Callable[[], Any], arguments: dict[str, Any], way: str) -> None:
+    assert same_streams(provider, streaming, [HELLO, HELLO], way, **arguments) >= 2
+
+
+FAILS_FIRST = f"plain{json.dumps({'inject': {'0': scenarios.STREAM_ERROR}})}"
+STREAMS = ("error-500-then-ok", 'cut{"cut": 0}', FAILS_FIRST, "error-429", "cut", "stream-error", "stream-garbage")
+
+
+@pytest.mark.parametrize("way", WAYS[:2])
+@pytest.mark.parametrize("scenario", some(STREAMS, *STREAMS[:3]))
+def test_other_streams_are_stocks(provider: Provider, streaming: Callable[[], Any], scenario: str, way: str) -> None:
+    """A stream that is refused, or whose first chunk fails, is met by LiteLLM's loop; what fails later, by its end."""
+    make = lambda: router_of(provider, settings={"num_retries": 1})  # noqa: E731
+    is_heard = way == LOOP  # a thread may tell while the router goes on to note in what is told
+    assert same_streams(provider, streaming, [asked(scenario), HELLO], way, make=make, is_heard=is_heard) >= 1
 
 
 # --- what changes ------------------------------------------------------------------------------------------------
