@@ -71,8 +71,12 @@ class Chat(Component):
         ]
         if seams.has_core_steps():
             cored = CoreHandler(pipeline)
-            target = "litellm.router_rust.core:RustCore.acompletion"
-            return [*doors, serving(target, cored, "astock", cored.acompletion, gate)]
+            core = "litellm.router_rust.core:RustCore"
+            return [
+                *doors,
+                serving(f"{core}.acompletion", cored, "astock", cored.acompletion, gate),
+                serving(f"{core}.completion", cored, "stock", cored.completion, gate),
+            ]
         if seams.understood_router() is None:  # its attempts come by the doors above
             return doors
         routed = RouterHandler(pipeline)

@@ -9,10 +9,11 @@ chunks are put together here; LiteLLM's success handlers do the rest.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import importlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FunctionType
 from typing import Any, ClassVar
 
@@ -99,6 +100,18 @@ _AT_END: Mapping[str, tuple[str, ...]] = {
     "litellm.types.utils:ModelResponse": ("__init__", "__setattr__"),
     "litellm.types.utils:Usage": ("__init__", "__setattr__"),
 }
+
+
+@contextlib.contextmanager
+def _as_open(wrapper: Any, stream: Any) -> Iterator[None]:
+    """Let stock go on in a ``stream`` that another reader has closed meanwhile: it asks for that at first alone."""
+    held = vars(wrapper)
+    now = {name: held[name] for name in ("_closed", "completion_stream") if name in held}
+    held.update(dict.fromkeys(now, False), completion_stream=stream)
+    try:
+        yield
+    finally:
+        held.update(now)
 
 
 class Learned:
@@ -348,7 +361,7 @@ class Streams:
     async def anext(self, wrapper: Any) -> Any:
         """Serve the next chunk of an asynchronous stream, or leave it to stock."""
         taken: list[Any] = []
-        clash = None
+        clash = stream = None
         try:
             if self.gate.on:
                 at_hand = self.at_hand.get(self._async)
@@ -356,6 +369,7 @@ class Streams:
                 if chunk is not None:
                     taken.append(chunk)
                 if chunk is None or chunk is streaming.MORE:
+                    stream = wrapper.completion_stream
                     clash = await self._atake(wrapper, taken)
                 else:
                     self.gate.serve()
@@ -365,6 +379,9 @@ class Streams:
             with busy(wrapper.completion_stream, clash):
                 return await self.stock[_ASYNC](wrapper)
         if not taken or isinstance(taken[-1], Why):
+            if stream is not None and wrapper.completion_stream is not stream:
+                with _as_open(wrapper, stream):
+                    return await self.stock[_ASYNC](wrapper)
             shadow = self.shadow(wrapper, taken)
             chunk = await self.stock[_ASYNC](wrapper)
             if shadow is not None:
@@ -382,8 +399,9 @@ class Streams:
         Returns what stock raises where somebody else is waiting for a chunk of this stream.
         """
         events: SSEEventSource | None
+        stream = wrapper.completion_stream
         if taken:  # nothing has come
-            events = wrapper.completion_stream._decoder
+            events = stream._decoder
         else:
             events = self.events(wrapper, self._async)
             if events is None:
@@ -391,7 +409,6 @@ class Streams:
             if events.reading:
                 return RuntimeError("anext(): asynchronous generator is already running")
             if not events.begun:
-                stream = wrapper.completion_stream
                 first = await anext(stream._iterator)
                 if first is not None:  # no event comes to None; the decoder has gone on by itself
                     stream._iterator = aagain(first, stream._iterator)
@@ -412,7 +429,7 @@ class Streams:
                 events.error = error
             finally:
                 events.reading = False
-            if events.packet is None:
+            if events.packet is None or wrapper.completion_stream is not stream:
                 return None
             events.take()
             self.next(wrapper, events, taken)
@@ -422,7 +439,7 @@ class Streams:
     def snext(self, wrapper: Any) -> Any:
         """Serve the next chunk of a synchronous stream, or leave it to stock."""
         taken: list[Any] = []
-        clash = None
+        clash = stream = None
         begins = not wrapper.sent_first_chunk
         try:
             if self.gate.on:
@@ -431,6 +448,7 @@ class Streams:
                 if chunk is not None:
                     taken.append(chunk)
                 if chunk is None or chunk is streaming.MORE:
+                    stream = wrapper.completion_stream
                     clash = self._take(wrapper, taken)
                 else:
                     self.gate.serve()
@@ -440,6 +458,9 @@ class Streams:
             with busy(wrapper.completion_stream, clash):
                 return self.stock[_SYNC](wrapper)
         if not taken or isinstance(taken[-1], Why):
+            if stream is not None and wrapper.completion_stream is not stream:
+                with _as_open(wrapper, stream):
+                    return self.stock[_SYNC](wrapper)
             shadow = self.shadow(wrapper, taken)
             chunk = self.stock[_SYNC](wrapper)
             if shadow is not None:
@@ -454,8 +475,9 @@ class Streams:
     def _take(self, wrapper: Any, taken: list[Any]) -> Exception | None:
         """As ``_atake``."""
         events: SSEEventSource | None
+        stream = wrapper.completion_stream
         if taken:  # nothing has come
-            events = wrapper.completion_stream._decoder
+            events = stream._decoder
         else:
             events = self.events(wrapper, self._sync)
             if events is None:
@@ -463,7 +485,6 @@ class Streams:
             if events.reading:
                 return ValueError("generator already executing")
             if not events.begun:
-                stream = wrapper.completion_stream
                 first = next(stream._iterator)
                 if first is not None:
                     stream._iterator = again(first, stream._iterator)
@@ -484,7 +505,7 @@ class Streams:
                 events.error = error
             finally:
                 events.reading = False
-            if events.packet is None:
+            if events.packet is None or wrapper.completion_stream is not stream:
                 return None
             events.take()
             self.next(wrapper, events, taken)

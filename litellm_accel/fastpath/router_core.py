@@ -1,4 +1,4 @@
-"""``Router.acompletion`` by way of the fast path, where LiteLLM's routers are a facade over a core.
+"""``Router.completion`` and ``Router.acompletion`` by way of the fast path, where routers are a facade over a core.
 
 The core's own steps choose the deployment and count what has come of a call; they are driven here as LiteLLM's loop
 drives them. What LiteLLM does in between is learned from calls that it was watched serving, for each deployment. A call
@@ -16,6 +16,7 @@ from types import FunctionType
 from typing import Any
 
 from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.completion import at_once
 from litellm_accel.fastpath.decline import Why
 from litellm_accel.fastpath.known_names import MESSAGE_KINDS, MUTATED_NAMES
 from litellm_accel.fastpath.owner_cache import OwnerCache
@@ -35,7 +36,6 @@ _ABSENT: Any = object()
 _BUCKETS = frozenset(BUCKETS)
 # The members of an attempt's step that say that it is the first of its call, and what they hold then.
 _FIRST = {"retry": 0, "fallback_depth": 0, "fallback_level": 0, "params": None}
-_CALL_TYPE = "acompletion"
 # Where somebody may put a choice of its own into a core.
 _PICK = "_core_async_get_available_deployment"
 # What messages hold of which the core is told.
@@ -44,8 +44,9 @@ _MAX_KEPT = 512
 
 
 class CoreHandler:
-    """Serves a call of a router's core or leaves it to ``astock``, the core's own method."""
+    """Serves a call of a router's core or leaves it to ``stock`` or ``astock``, the core's own methods."""
 
+    stock: FunctionType
     astock: FunctionType
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -55,10 +56,10 @@ class CoreHandler:
 
     async def acompletion(self, core: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Serve ``acompletion`` of a router's core."""
-        passage = Passage(self._stock, self.pipeline.gate.fault)
+        passage = Passage(self._arun, self.pipeline.gate.fault)
         self._running.add(passage)
         try:
-            return await self._serve(passage, core, args, kwargs)
+            return await self._serve(passage, core, args, kwargs, is_async=True)
         except BaseException as error:
             if passage.passes(error):
                 raise
@@ -66,59 +67,98 @@ class CoreHandler:
             self._running.discard(passage)
         return await passage.aresume(core, args, kwargs)
 
-    async def _stock(
+    def completion(self, core: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Serve ``completion`` of a router's core."""
+        passage = Passage(self._run, self.pipeline.gate.fault)
+        self._running.add(passage)
+        try:
+            return at_once(self._serve(passage, core, args, kwargs, is_async=False))
+        except BaseException as error:
+            if passage.passes(error):
+                raise
+        finally:
+            self._running.discard(passage)
+        return passage.resume(core, args, kwargs)
+
+    async def _arun(
         self, core: Any, args: tuple[Any, ...], kwargs: dict[str, Any], choice: Choice | None = None
     ) -> Any:
         """Have LiteLLM serve a call, from its beginning or after a ``choice``."""
         return await (self.astock(core, *args, **kwargs) if choice is None else choice.go_on())
 
-    async def _serve(self, passage: Passage, core: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _run(self, core: Any, args: tuple[Any, ...], kwargs: dict[str, Any], choice: Choice | None = None) -> Any:
+        """As ``_arun``, in a thread."""
+        return self.stock(core, *args, **kwargs) if choice is None else choice.go_on_in_thread()
+
+    async def _serve(
+        self, passage: Passage, core: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_async: bool
+    ) -> Any:
+        """Return the result of a call; only one that ``is_async`` is suspended here."""
         pipeline = self.pipeline
+
+        async def stock(choice: Choice | None = None) -> Any:
+            return (
+                await passage.arun(core, args, kwargs, choice) if is_async else passage.run(core, args, kwargs, choice)
+            )
+
         started = time.time()
-        admitted = self._admit(core, args, kwargs, started) if pipeline.open() else None
+        admitted = self._admit(core, args, kwargs, started, is_async) if pipeline.open() else None
         if admitted is None:
-            return await passage.arun(core, args, kwargs)
+            return await stock()
         known, call, request = admitted
-        choice = Choice(known, core, request, started)
+        choice = (Choice if is_async else ChoiceInThread)(known, core, request, started)
         is_chosen = False
         with contextlib.suppress(Exception):  # stock meets the same error, words it and falls back
             is_chosen = await choice.pick(call)
         if not is_chosen:
             pipeline.gate.decline(decline.NO_DEPLOYMENT)
-            return await passage.arun(core, args, kwargs)
+            return await stock()
         served = self._plan(known, call, choice)
         if served is LEARN:
             with self._watching(known, call, choice) as recording:
-                result = recording.result = await recording.trace.arun(passage.arun(core, args, kwargs, choice))
+                if is_async:
+                    result = await recording.trace.arun(passage.arun(core, args, kwargs, choice))
+                else:
+                    result = recording.trace.run(passage.run, core, args, kwargs, choice)
+                recording.result = result
             return result
         post = None
         if served is not None:
             if choice.limit is not None and choice.limit.in_flight >= choice.limit.max_parallel_requests:
                 pipeline.gate.decline(decline.DEPLOYMENT_FULL)
             else:
-                post = pipeline.ready(outbound.aprepare, served.plan, call)
+                post = pipeline.ready(outbound.aprepare if is_async else outbound.prepare, served.plan, call)
         if post is None:
-            with pipeline.connecting(served.plan) if served is not None else contextlib.nullcontext():
-                return await passage.arun(core, args, kwargs, choice)
+            is_new = served is not None and is_async
+            with pipeline.connecting(served.plan) if is_new else contextlib.nullcontext():
+                return await stock(choice)
         choice.begin(served.model)
         try:
             passage.sends(functools.partial(self._again, core, args, kwargs, choice, served.plan, post, call))
-            reply = await post.asend()
-            result, told = pipeline.result(served.plan, post, reply, call)
-            if result is None or _is_blocked(result):
+            reply = await post.asend() if is_async else post.send()
+            if post.opening is None:
+                result, told = pipeline.result(served.plan, post, reply, call)
+            elif (opened := pipeline.opened(served.plan, post, reply, call)) is not None:
+                result, told = await choice.opened(*opened), None
+                if result is None:
+                    choice.take_back(pipeline.messages_as_sent(call))
+                    return await stock(choice)
+            else:
+                result = told = None
+            if result is None or (post.opening is None and _is_blocked(result)):
                 choice.take_back(pipeline.messages_as_sent(call))
                 with pipeline.handing_over(served.plan, post, reply, call) as replay:
-                    result = replay.result = await passage.arun(core, args, kwargs, choice)
+                    result = replay.result = await stock(choice)
                 return result
         finally:
             choice.release()
-        tell = None if told is None else told.adispatch
+        tell = None if told is None else told.adispatch if is_async else told.dispatch
         passage.made(result, told, tell)
         if post.log is not None:
             post.log.after(post.body, reply)
         if tell is not None:
             tell()
-        else:
+        elif is_async and post.opening is None:
             pipeline.unheard.note()
         choice.succeed(served.model)
         await choice.report(served, result)
@@ -129,11 +169,11 @@ class CoreHandler:
         return result
 
     def _admit(
-        self, core: Any, args: tuple[Any, ...], kwargs: dict[str, Any], started: float
+        self, core: Any, args: tuple[Any, ...], kwargs: dict[str, Any], started: float, is_async: bool
     ) -> tuple[CoreState, Call, dict[str, Any]] | None:
         """Return what is known of the core and of the call, and what is asked of the core; None to decline."""
         pipeline = self.pipeline
-        if not pipeline.proof.is_known or kwargs.get("stream") or len(args) > 2:
+        if not pipeline.proof.is_known or len(args) > 2:
             return None  # the core's attempts come by LiteLLM's functions
         try:
             request = {**kwargs, **dict(zip(("model", "messages"), args, strict=False))}
@@ -148,13 +188,13 @@ class CoreHandler:
             known = self.cores.state_of(core)
             if known.reason is not None:
                 return None
-            call = pipeline.parse_call("arouter", (model, messages), passed, started)
+            call = pipeline.parse_call("arouter" if is_async else "router", (model, messages), passed, started)
             if call is None:
                 return None
             known.forgotten = pipeline.forget(known.plans, known.forgotten)
             if not known.plans and not pipeline.should_record(call):
                 return None
-            return known, call, {**request, "stream": request.get("stream", False)}
+            return known, call, {**request, "stream": request.get("stream", False)} if is_async else request
         except Exception as error:
             pipeline.gate.fault(error)
             return None
@@ -184,7 +224,7 @@ class CoreHandler:
         check = None
         slot = known.plans.get(place)
         if slot is not None and slot.state is State.PROVING:
-            check = Bookkeeping(self._running, known, core, choice.group, call, slot.made, deployment, is_async=True)
+            check = Bookkeeping(self._running, known, core, choice.group, call, slot.made, deployment, choice.is_async)
         served = functools.partial(CorePlan, self.cores, core, deployment, choice.group)
         return self.pipeline.watching(
             known.plans, place, call, params.get("extra_headers") or (), served, params, check
@@ -268,8 +308,8 @@ class CoreState:
                 headers.setdefault(name, value)
         headers.update(FIRST_ATTEMPT)
 
-    def begun(self, core: Any, request: dict[str, Any], call: Call) -> tuple[Any, Any]:
-        """Return the core's call for a ``request``, and what LiteLLM has made of that.
+    def begun(self, core: Any, plan: Any, request: dict[str, Any], call: Call) -> tuple[Any, Any]:
+        """Return the core's call for a ``request`` that is to go by ``plan``, and what LiteLLM has made of that.
 
         What the core is told of a call depends on what that passes besides texts. Some calls of a kind have shown it.
         """
@@ -277,14 +317,14 @@ class CoreState:
         is_plain = call.conversation is None and not chat.kinds_of(call.messages) & _TOLD_KINDS
         # Keys do not tell the values of arguments that LiteLLM writes to.
         if not is_plain or not MUTATED_NAMES.isdisjoint(request):
-            return core._start(self.stock.plan, request)  # type: ignore[no-any-return]
+            return core._start(plan, request)  # type: ignore[no-any-return]
         shown, document = self._documents.get(place, (0, None))
         if shown >= CALLS:
             core._sync_routing_state()
-            prepared = core._endpoints.prepare(self.stock.plan, request, request["model"])
-            return core._handle.start(_CALL_TYPE, document), prepared
-        started = core._start(self.stock.plan, request)
-        made = core._routing_inputs(self.stock.plan, request, started[1], request["model"], None)
+            prepared = core._endpoints.prepare(plan, request, request["model"])
+            return core._handle.start(plan.endpoint, document), prepared
+        started = core._start(plan, request)
+        made = core._routing_inputs(plan, request, started[1], request["model"], None)
         if len(self._documents) >= _MAX_KEPT:
             self._documents.clear()
         self._documents[place] = (shown + 1 if shown and made == document else 1), made
@@ -388,11 +428,13 @@ class CorePlan:
 
     def counted_for(self, result: Any, is_async: bool) -> dict[str, int]:
         """Return by how much ``counts`` changes with a call that gets ``result``."""
-        return {"picks": 1, "calls": 1, "successes": 1}
+        return dict.fromkeys(("picks", "calls", "successes"), int(is_async))  # LiteLLM does not count those of threads
 
 
 class Choice:
     """One call up to the attempt by the deployment that its core has chosen, and on from there."""
+
+    is_async = True
 
     def __init__(self, known: CoreState, core: Any, request: dict[str, Any], started: float) -> None:
         self.core = core
@@ -413,30 +455,32 @@ class Choice:
 
     async def pick(self, call: Call) -> bool:
         """Drive the core up to the attempt for ``call``; return whether it has come to one."""
-        core, known, stock = self.core, self._known, self._stock
-        self._call, self._prepared = known.begun(core, self._request, call)
-        stock.arm(core._port, stock.plan, self._prepared)
-        messages, outcome = self._prepared.get("messages"), None
+        core, known, plan = self.core, self._known, self._plan
+        self._call, self._prepared = known.begun(core, plan, self._request, call)
+        self._stock.arm(core._port, plan, self._prepared)
+        outcome = None
         while True:
             step = self._step = self._call.next(outcome)
             self._events.extend(step["events"])
             if step["kind"] == "cache":
                 found = known.answer(core, step)
-                outcome = await core._answer_cache(step) if found is _ABSENT else found
+                outcome = await self._answered(step) if found is _ABSENT else found
             elif step["kind"] == "pre_route" and not known.routes_before(core, self._request):
                 outcome = None
             elif step["kind"] == "pre_route":
-                outcome = await core._pre_route(step, self._prepared, messages, None, call_type=_CALL_TYPE)
+                outcome = await core._pre_route(
+                    step, self._prepared, self._prepared.get("messages"), None, call_type=plan.endpoint
+                )
             elif step["kind"] == "select" and step["stage"] == "callback_filters":
-                outcome, error = await core._answer_callback_filters(step, self._prepared, messages)
-                if error is not None:
+                outcome = await self._filtered(step)
+                if outcome is _ABSENT:
                     return False
             else:
                 break
         if step["kind"] != "attempt":
             return False
         self.deployment = step["deployment"]
-        self.limit = stock.limit_of(core, self.deployment, self._prepared)
+        self.limit = self._limit()
         return True
 
     @property
@@ -454,6 +498,23 @@ class Choice:
         if self.limit is not None:
             self.limit.acquire()
             self._holds = True
+
+    async def opened(self, stream: Any, arguments: Any) -> Any:
+        """Return what the router makes of a ``stream`` that LiteLLM has opened with ``arguments``.
+
+        It gives the deployment's slot back when it ends. Returns None where the first chunk cannot be read, which stock
+        is to meet.
+        """
+        with contextlib.ExitStack() as slot:
+            if self._holds:
+                slot.callback(self.limit.release)
+                self._holds = False
+            attempt = self._stock.attempt(self.core, self._plan, self._prepared, self._step, arguments, slot)
+            try:
+                return await self._wrapped(stream, attempt)
+            except Exception as error:
+                self.core = self._stock.answering(self.core, self._plan, stream, error)
+        return None
 
     def release(self) -> None:
         """Give the deployment's slot back, if it is held."""
@@ -480,34 +541,85 @@ class Choice:
 
     async def go_on(self) -> Any:
         """Let LiteLLM's loop go on from the attempt, to the end of the call."""
-        core, stock = self.core, self._stock
-        result = await stock.driven(core, self._prepared, self._events, self)
-        core.service_logged(_CALL_TYPE, self._started, time.time(), self._request)
+        result = await self._stock.driven(self.core, self._prepared, self)
+        self.core.service_logged(self._plan.endpoint, self._started, time.time(), self._request)
         return result
 
+    def go_on_in_thread(self) -> Any:
+        """As ``go_on``, of a call in a thread."""
+        return self._stock.driven_in_thread(self.core, self._prepared, self)
+
     def next(self, outcome: Any) -> Any:
-        """Return the core's next step, as its own call does: at first the one that has come."""
+        """Return the core's next step, as its own call does: at first the one that has come, with all events."""
         step, self._step = self._step, None
         if step is not None:
-            return {**step, "events": []}
+            return {**step, "events": self._events}
         if self._later is not _ABSENT:
             self._prepared["messages"], self._later = self._later, _ABSENT
         return self._call.next(outcome)
 
     async def report(self, served: CorePlan, result: Any) -> None:
         """Tell the core that the attempt has succeeded."""
-        core = self.core
         outcome = {
             "ok": True,
             "total_tokens": tokens_of(result),
             "blocked": None,
-            "deferred": False,
-            "tracks_usage": core.deployment_tracks_usage(served.model_id, served.model),
+            "deferred": bool(self._request.get("stream")),  # a stream counts its tokens when it ends
+            "tracks_usage": self.core.deployment_tracks_usage(served.model_id, served.model),
         }
         step = self._call.next(outcome)
         while step["kind"] == "cache":
-            found = self._known.answer(core, step)
-            step = self._call.next(await core._answer_cache(step) if found is _ABSENT else found)
+            found = self._known.answer(self.core, step)
+            step = self._call.next(await self._answered(step) if found is _ABSENT else found)
+
+    @property
+    def _plan(self) -> Any:
+        return self._stock.plan
+
+    async def _answered(self, step: dict[str, Any]) -> Any:
+        """Return LiteLLM's answer to a ``step`` that is about the core's cache."""
+        return await self.core._answer_cache(step)
+
+    async def _wrapped(self, stream: Any, attempt: Any) -> Any:
+        """Return what LiteLLM makes of a ``stream``, whose first chunk is read now."""
+        return await self._stock.wrapped(stream, attempt)
+
+    async def _filtered(self, step: dict[str, Any]) -> Any:
+        """Return which candidates LiteLLM's checks leave, ``_ABSENT`` if one refuses the call."""
+        left, error = await self.core._answer_callback_filters(step, self._prepared, self._prepared.get("messages"))
+        return left if error is None else _ABSENT
+
+    def _limit(self) -> Any:
+        """Return what bounds how many requests the deployment answers at a time, None if nothing does."""
+        return self._stock.limit_of(self.core, self.deployment, self._prepared)
+
+
+class ChoiceInThread(Choice):
+    """One in a thread: LiteLLM counts no calls there, has no slots, and asks no checks which candidates are left."""
+
+    is_async = False
+
+    def begin(self, model: str) -> None:
+        """Note nothing: LiteLLM does not."""
+
+    def succeed(self, model: str) -> None:
+        """Count nothing: LiteLLM does not."""
+
+    @property
+    def _plan(self) -> Any:
+        return self._stock.plan_in_threads
+
+    async def _answered(self, step: dict[str, Any]) -> Any:
+        return self.core._answer_cache_sync(step)
+
+    async def _wrapped(self, stream: Any, attempt: Any) -> Any:
+        return self._stock.wrapped_in_thread(stream, attempt)
+
+    async def _filtered(self, step: dict[str, Any]) -> Any:
+        return step["candidates"]
+
+    def _limit(self) -> Any:
+        return None
 
 
 _PICK_TIME = "pick_seconds"

@@ -6,7 +6,8 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from types import FunctionType, ModuleType
+from contextlib import ExitStack, suppress
+from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
@@ -49,10 +50,13 @@ class CoreSteps:
     # What is called of the core, and of the object that its loop drives; and with what.
     _METHODS: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "acompletion": ("self", "args", "kwargs"),
+        "completion": ("self", "args", "kwargs"),
         "_answer_cache": ("self", "step"),
+        "_answer_cache_sync": ("self", "step"),
         "_answer_callback_filters": ("self", "step", "request", "messages"),
         "_pre_route": ("self", "step", "request", "messages", "input"),
-        "_run_steps": ("self", "driver", "call"),
+        "_run": ("self", "plan", "call", "prepared"),
+        "_run_sync": ("self", "plan", "call", "prepared"),
         "_start": ("self", "plan", "request"),
         "_usage_read_scope": ("self", "model", "request"),
         "deployment_tracks_usage": ("self", "deployment_id", "model_group"),
@@ -61,11 +65,10 @@ class CoreSteps:
         "track_deployment_pick": ("self", "deployment_id", "request"),
     }
     _DRIVER: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "__init__": ("self", "core", "plan", "request"),
-        "close_route_phase": ("self",),
+        "_stream_attempt": ("self", "step", "kwargs", "slot"),
         "failed": ("self", "step"),
+        "finish": ("self", "step"),
         "finish_async": ("self", "step"),
-        "take_events": ("self", "events"),
     }
 
     def __init__(self) -> None:
@@ -74,13 +77,12 @@ class CoreSteps:
         endpoints = importlib.import_module("litellm.router_rust.invoke.endpoints")
         #: The class of cores.
         self.core = module.RustCore
-        self._driver = module._Driver
-        for owner, methods in ((self.core, self._METHODS), (self._driver, self._DRIVER)):
+        for owner, methods in ((self.core, self._METHODS), (module._Driver, self._DRIVER)):
             for name, parameters in methods.items():
                 if tuple(inspect.signature(getattr(owner, name)).parameters)[: len(parameters)] != parameters:
                     raise AttributeError(f"{owner.__name__}.{name} takes other parameters")
-        #: How ``acompletion`` runs its attempts.
-        self.plan = endpoints.PLANS["acompletion"]
+        #: How ``acompletion`` and ``completion`` run their attempts.
+        self.plan, self.plan_in_threads = endpoints.PLANS["acompletion"], endpoints.PLANS["completion"]
         #: Notes in a request that its conversation may be made shorter.
         self.arm = endpoints.arm_compaction_state
         #: Returns a deployment as it serves a name; the same one unless it is a wildcard's.
@@ -104,6 +106,11 @@ class CoreSteps:
         usage = importlib.import_module("litellm.router_rust.surface.model_info")
         self._limits_io, self._limits_usage = usage._limits_io, usage._limits_usage
         self._usage_totals, self._remaining_usage = usage._usage_totals, usage._remaining_usage
+        self._stream_attempt = module._Driver._stream_attempt
+        streaming = importlib.import_module("litellm.router_rust.invoke.streaming")
+        self._first_chunk = streaming._FirstChunk
+        self._wrapped, self._wrapped_in_thread = streaming.wrap_chat_stream, streaming.wrap_chat_stream_sync
+        self._answering, self._failing = _answering_class(self.core), _failing_class(streaming.CustomStreamWrapper)
 
     def limit_of(self, core: Any, deployment: Any, request: Any) -> Any:
         """Return what bounds how many requests ``deployment`` answers at a time, None if nothing does."""
@@ -134,23 +141,110 @@ class CoreSteps:
         found = self._remaining_usage(info, None, usage)
         return found
 
-    async def driven(self, core: Any, request: Any, events: list[Any], call: Any) -> Any:
-        """Return what comes of ``call``, driven by the core's own loop; ``events`` have come already."""
+    def attempt(self, core: Any, plan: Any, request: Any, step: Any, arguments: Any, slot: ExitStack) -> Any:
+        """Return what a stream knows of the attempt that it came from, which called LiteLLM with ``arguments``."""
+        driver = SimpleNamespace(_core=core, _op=plan.endpoint, _request=request)
+        return self._stream_attempt(driver, step, arguments, None if plan.sync else slot)
+
+    async def wrapped(self, stream: Any, attempt: Any) -> Any:
+        """Return what a router makes of a ``stream``, whose first chunk is read now."""
+        rest = stream.__aiter__()
+        first = None
+        with suppress(StopAsyncIteration):
+            first = await rest.__anext__()
+        return self._wrapped(attempt, stream, self._first_chunk(chunk=first, rest=rest), attempt.slot.pop_all())
+
+    def wrapped_in_thread(self, stream: Any, attempt: Any) -> Any:
+        """As ``wrapped``, of a stream in a thread."""
+        rest = iter(stream)
+        return self._wrapped_in_thread(attempt, stream, self._first_chunk(chunk=next(rest, None), rest=rest))
+
+    def answering(self, core: Any, plan: Any, stream: Any, error: Exception) -> Any:
+        """Return ``core`` as one that is given ``stream`` next, whose first chunk has raised ``error``."""
+        failing = self._failing(stream, error)
+        return self._answering(core, plan.host_op, failing)
+
+    async def driven(self, core: Any, request: Any, call: Any) -> Any:
+        """Return what comes of ``call``, driven by the core's own loop."""
         with (
             self._owning_picks(core._selectors.reservations, self._call_id_of(request)),
             self._picks_reserve(True),
             core._usage_read_scope(str(request.get("model")), request),
         ):
-            driver = self._driver(core, self.plan, request, fresh=True)
-            try:
-                driver.take_events(events)
-                driver, step = await core._run_steps(driver, call)
-            except BaseException:
-                driver.close_route_phase()
-                raise
+            driver, step = await core._run(self.plan, call, request, fresh=True)
             if step["kind"] == "failed":
                 raise driver.failed(step)
             return await driver.finish_async(step)
+
+    def driven_in_thread(self, core: Any, request: Any, call: Any) -> Any:
+        """As ``driven``, of a call in a thread."""
+        with (
+            self._owning_picks(core._selectors.reservations, self._call_id_of(request)),
+            self._picks_reserve(True),
+        ):
+            driver, step = core._run_sync(self.plan_in_threads, call, request, fresh=True)
+            if step["kind"] == "failed":
+                raise driver.failed(step)
+            return driver.finish(step)
+
+
+def _answering_class(core_class: Any) -> Any:
+    class Host:
+        """A core's host that answers the next call of one function itself."""
+
+        def __init__(self, host: Any, function: str, answer: Any) -> None:
+            self._host = host
+            self._answers = {function: answer}
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._host, name)
+
+        def invoke(self, op: str) -> Any:
+            """Return the function of LiteLLM's, or what returns the answer."""
+            if op in self._answers:
+                answer = self._answers.pop(op)
+                return lambda **arguments: answer
+            return self._host.invoke(op)
+
+    class Answering(core_class):  # type: ignore[misc]
+        """A core with another host, and all else its own."""
+
+        __slots__ = ("host",)
+
+        def __init__(self, core: Any, function: str, answer: Any) -> None:
+            object.__setattr__(self, "__dict__", vars(core))
+            object.__setattr__(self, "host", Host(core._host, function, answer))
+
+        @property
+        def _host(self) -> Any:
+            return self.host
+
+    return Answering
+
+
+def _failing_class(wrapper: Any) -> Any:
+    class Failing(wrapper):  # type: ignore[misc]
+        """A stream whose first chunk raises."""
+
+        __slots__ = ("error",)
+
+        def __init__(self, stream: Any, error: Exception) -> None:
+            object.__setattr__(self, "__dict__", vars(stream))
+            self.error = error
+
+        def __iter__(self) -> Any:
+            return self
+
+        def __aiter__(self) -> Any:
+            return self
+
+        def __next__(self) -> Any:
+            raise self.error
+
+        async def __anext__(self) -> Any:
+            raise self.error
+
+    return Failing
 
 
 def has_core_steps() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import importlib
+import json
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -16,16 +17,19 @@ import litellm
 import pytest
 from litellm import Router
 
+import compared
+import litellm_accel
 from compared import HELLO, asked, outcome, sent
 from fastpath_switch import LISTS, Switch, without_callbacks
 from litellm_accel.fastpath import router_core
+from litellm_accel.fastpath.completion import at_once
 from litellm_accel.fastpath.plans.proof import CALLS
 from litellm_accel.fastpath.router_core import Choice
-from litellm_accel.provider import Provider
+from litellm_accel.provider import Provider, scenarios
 from litellm_accel.stock import seams
-from litellm_accel.verify import masks
+from litellm_accel.verify import masks, records
 from litellm_accel.verify.observe import Recorder, SuccessLogger
-from settling import settled
+from settling import settled, threads_settled
 
 pytestmark = pytest.mark.skipif(
     not seams.has_core_steps(), reason="the installed LiteLLM's routers have no core of their own"
@@ -33,6 +37,8 @@ pytestmark = pytest.mark.skipif(
 
 LEARNING = 3  # calls, of which the last is served
 PROVING = 9
+# From where a router is called, and how: ``acompletion``, ``completion``, and that in a loop that waits meanwhile.
+WAYS = LOOP, THREAD, BLOCKED = "loop", "thread", "blocked loop"
 
 
 def some(values: Iterable[Any], *quick: Any) -> list[Any]:
@@ -73,31 +79,48 @@ def books(router: Any) -> Any:
     )
 
 
-def played(provider: Provider, messages: list[Any], make: Callable[[], Router], **arguments: Any) -> Any:
+def played(
+    provider: Provider, messages: list[Any], make: Callable[[], Router], way: str = LOOP, **arguments: Any
+) -> Any:
     """Call a new router ``LEARNING`` times with plain messages, then with each of ``messages``."""
     provider.clear()
     litellm.in_memory_llm_clients_cache.flush_cache()
 
     async def calls() -> Any:
         router = make()
-        found = []
+        found, passed = [], []
         for said in [*[HELLO] * LEARNING, *messages]:
-            given = copy.deepcopy(arguments)
-            found.append(await outcome(lambda: router.acompletion("g", copy.deepcopy(said), **given)))  # noqa: B023
-            found.append(re.sub(r"\d+\.\d+|[0-9a-f-]{36}|0x[0-9a-f]+", "", repr(given)))  # what LiteLLM has noted there
-        await settled()
-        return found, books(router)
+            passed.append(given := copy.deepcopy(arguments))
+            found.append(await outcome(lambda: called(router, way, copy.deepcopy(said), given)))  # noqa: B023
+        if way == LOOP:
+            await settled()
+        else:
+            threads_settled()
+        noted = re.sub(r"\d+\.\d+|[0-9a-f-]{36}|0x[0-9a-f]+", "", repr(passed))  # by LiteLLM, some of it by threads
+        return found, noted, books(router)
 
-    return asyncio.run(calls()), sent(provider)
+    return (asyncio.run(calls()) if way != THREAD else at_once(calls())), sent(provider)
+
+
+async def called(router: Router, way: str, messages: Any, arguments: dict[str, Any]) -> Any:
+    """Call ``router`` from an event loop or from a thread without one, to wait for it or not."""
+    if way == LOOP:
+        return await router.acompletion("g", messages, **arguments)
+    return router.completion("g", messages, **arguments)
 
 
 def same(
-    provider: Provider, switch: Switch, messages: list[Any], make: Callable[[], Router] | None = None, **arguments: Any
+    provider: Provider,
+    switch: Switch,
+    messages: list[Any],
+    make: Callable[[], Router] | None = None,
+    way: str = LOOP,
+    **arguments: Any,
 ) -> int:
     """Assert that stock and the fast path are equal; return how many calls the router's door has served."""
 
     def play() -> Any:
-        return played(provider, messages, make or (lambda: router_of(provider)), **arguments)
+        return played(provider, messages, make or (lambda: router_of(provider)), way, **arguments)
 
     return in_turn(switch, play)
 
@@ -118,13 +141,13 @@ def in_turn(switch: Switch, play: Callable[[], Any]) -> int:
 def counted() -> Iterator[list[str]]:
     """Collects the model groups of the calls that the router's door serves."""
     served: list[str] = []
-    succeed = Choice.succeed
+    report = Choice.report
 
-    def counting(self: Choice, model: str) -> None:
+    async def counting(self: Choice, *args: Any) -> None:
         served.append(self.group)
-        succeed(self, model)
+        await report(self, *args)
 
-    with mock.patch.object(Choice, "succeed", counting):
+    with mock.patch.object(Choice, "report", counting):
         yield served
 
 
@@ -151,14 +174,20 @@ ARGUMENTS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.parametrize("way", WAYS[:2])
 @pytest.mark.parametrize("arguments", some(ARGUMENTS, *ARGUMENTS[1:3]))
-def test_arguments(provider: Provider, switch: Switch, arguments: dict[str, Any]) -> None:
-    assert same(provider, switch, [HELLO, HELLO], **arguments) >= 2
+def test_arguments(provider: Provider, switch: Switch, arguments: dict[str, Any], way: str) -> None:
+    assert same(provider, switch, [HELLO, HELLO], way=way, **arguments) >= 2
 
 
+def test_a_loop_that_waits(provider: Provider, switch: Switch) -> None:
+    assert same(provider, switch, [HELLO, HELLO], way=BLOCKED) >= 2
+
+
+@pytest.mark.parametrize("way", WAYS[:2])
 @pytest.mark.parametrize("arguments", some([{}, {"metadata": {"mine": {"a": [1]}}}], {}))
-def test_callbacks(provider: Provider, switch: Switch, arguments: dict[str, Any]) -> None:
-    assert in_turn(switch, lambda: heard(provider, **arguments)) >= 3
+def test_callbacks(provider: Provider, switch: Switch, arguments: dict[str, Any], way: str) -> None:
+    assert in_turn(switch, lambda: heard(provider, way=way, **arguments)) >= 3
 
 
 def test_each_deployment_has_a_plan(provider: Provider, switch: Switch) -> None:
@@ -180,10 +209,11 @@ def test_each_deployment_has_a_plan(provider: Provider, switch: Switch) -> None:
     assert {name: chosen.count(name) for name in set(chosen)} == {name: kept[name] for name in ("d0", "d1", "d2")}
 
 
-def test_own_calls_prove(provider: Provider) -> None:
+@pytest.mark.parametrize("way", WAYS[:2])
+def test_own_calls_prove(provider: Provider, way: str) -> None:
     switch = Switch(recorded=False)
     questions = [[*HELLO, {"role": "user", "content": f"Question {number}"}] for number in range(PROVING)]
-    assert same(provider, switch, questions) >= 3
+    assert same(provider, switch, questions, way=way) >= 3
 
 
 # --- what stock must judge --------------------------------------------------------------------------------------------
@@ -192,14 +222,16 @@ def test_own_calls_prove(provider: Provider) -> None:
 REPLIES = ("error-429", "error-500-then-ok", "error-400", "broken-json", "content-filter")
 
 
+@pytest.mark.parametrize("way", WAYS[:2])
 @pytest.mark.parametrize("scenario", some(REPLIES, *REPLIES[1:4:2]))
-def test_other_replies_are_stocks(provider: Provider, switch: Switch, scenario: str) -> None:
+def test_other_replies_are_stocks(provider: Provider, switch: Switch, scenario: str, way: str) -> None:
     """Whatever is no plain answer is met by LiteLLM's loop, which retries, cools down and counts."""
     make = lambda: router_of(provider, settings={"num_retries": 1})  # noqa: E731
-    assert same(provider, switch, [asked(scenario), HELLO], make) >= 2
+    assert same(provider, switch, [asked(scenario), HELLO], make, way) >= 2
 
 
-def test_fallbacks(provider: Provider, switch: Switch) -> None:
+@pytest.mark.parametrize("way", WAYS[:2])
+def test_fallbacks(provider: Provider, switch: Switch, way: str) -> None:
     def make() -> Router:
         entries = [
             {
@@ -211,7 +243,7 @@ def test_fallbacks(provider: Provider, switch: Switch) -> None:
         ]
         return Router(model_list=entries, num_retries=0, fallbacks=[{"g": ["other"]}])
 
-    assert same(provider, switch, [asked("error-500-then-ok-1"), HELLO], make) >= 1
+    assert same(provider, switch, [asked("error-500-then-ok-1"), HELLO], make, way) >= 1
 
 
 def test_a_full_deployment(provider: Provider, switch: Switch) -> None:
@@ -257,6 +289,102 @@ def test_messages_that_are_changed_meanwhile(provider: Provider, switch: Switch)
     bodies = [request.json["messages"][1]["content"] for request in provider.requests()]
     assert bodies[-2:] == ["Hello", "something else"]
     assert switch.gate.faults == 0, switch.gate.last_fault
+
+
+# --- streams ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def streaming(restored: None) -> Iterator[Callable[[], Any]]:
+    """Return a function that accelerates streams and their opening within its ``with`` block."""
+    with records.proving("streaming"), records.proving("chat"):
+        yield lambda: litellm_accel.accelerated(["chat", "streaming"], strict=True)
+
+
+async def read(stream: Any) -> Any:
+    """Return a stream's headers and chunks, and the error that ends it; ids and times are left out."""
+    hidden = stream._hidden_params
+    found = [type(stream).__name__, sorted(hidden), hidden["additional_headers"], hidden["model_id"]]
+    try:
+        if hasattr(stream, "__anext__") and type(stream).__name__.startswith("_Async"):
+            found += [chunk async for chunk in stream]
+        else:
+            found += list(stream)
+    except Exception as error:
+        found.append((type(error), str(error)))
+    return re.sub(r"chatcmpl-[0-9a-f-]{36}|created=\d+|0x[0-9a-f]+", "", repr(found))
+
+
+def streamed(
+    provider: Provider,
+    messages: list[Any],
+    way: str,
+    make: Callable[[], Router] | None = None,
+    is_heard: bool = True,
+    **arguments: Any,
+) -> Any:
+    """As ``played``, of streams that are read to their end; and what a logger of successes is told."""
+    recorder = Recorder()
+    if is_heard:
+        litellm.callbacks.append(SuccessLogger(recorder))
+    provider.clear()
+    litellm.in_memory_llm_clients_cache.flush_cache()
+
+    async def calls() -> Any:
+        router = (make or (lambda: router_of(provider)))()
+        found = []
+        for said in [*[HELLO] * LEARNING, *messages]:
+            given = {"stream": True, **copy.deepcopy(arguments)}
+            try:
+                found.append(await read(await called(router, way, copy.deepcopy(said), given)))
+            except Exception as error:
+                found.append(compared.seen(None, error))
+            if way == LOOP:
+                await settled()  # what is counted when a stream has ended is counted before the next call
+            else:
+                threads_settled()
+        return found, books(router)
+
+    try:
+        found = (asyncio.run(calls()) if way == LOOP else at_once(calls())), sent(provider)
+    finally:
+        for name in LISTS:
+            getattr(litellm, name).clear()
+    events = [recorder.here, recorder.elsewhere]
+    return masks.mask(masks.without_races(events, masks.RACING_IN_THREADS)), found
+
+
+def same_streams(
+    provider: Provider, streaming: Callable[[], Any], messages: list[Any], way: str, **arguments: Any
+) -> int:
+    """Assert that streams are stock's; return how many of them the router's door has opened."""
+    minute = -1
+    while minute != (minute := int(time.time() // 60)):
+        expected = streamed(provider, messages, way, **arguments)
+        with streaming(), counted() as served:
+            found = streamed(provider, messages, way, **arguments)
+            assert litellm_accel.status()["chat"].faults == litellm_accel.status()["streaming"].faults == 0
+    assert found == expected
+    return len(served)
+
+
+@pytest.mark.parametrize("way", WAYS[:2])
+@pytest.mark.parametrize("arguments", some(ARGUMENTS, ARGUMENTS[0], ARGUMENTS[2]))
+def test_streams(provider: Provider, streaming: Callable[[], Any], arguments: dict[str, Any], way: str) -> None:
+    assert same_streams(provider, streaming, [HELLO, HELLO], way, **arguments) >= 2
+
+
+FAILS_FIRST = f"plain{json.dumps({'inject': {'0': scenarios.STREAM_ERROR}})}"
+STREAMS = ("error-500-then-ok", 'cut{"cut": 0}', FAILS_FIRST, "error-429", "cut", "stream-error", "stream-garbage")
+
+
+@pytest.mark.parametrize("way", WAYS[:2])
+@pytest.mark.parametrize("scenario", some(STREAMS, *STREAMS[:3]))
+def test_other_streams_are_stocks(provider: Provider, streaming: Callable[[], Any], scenario: str, way: str) -> None:
+    """A stream that is refused, or whose first chunk fails, is met by LiteLLM's loop; what fails later, by its end."""
+    make = lambda: router_of(provider, settings={"num_retries": 1})  # noqa: E731
+    is_heard = way == LOOP  # a thread may tell while the router goes on to note in what is told
+    assert same_streams(provider, streaming, [asked(scenario), HELLO], way, make=make, is_heard=is_heard) >= 1
 
 
 # --- what changes ------------------------------------------------------------------------------------------------

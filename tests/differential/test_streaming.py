@@ -577,6 +577,35 @@ def opened() -> int:
     return litellm_accel.status()["chat"].served
 
 
+async def read_by_two(provider: Provider) -> list[Any]:
+    """Return what two readers of one stream come to, of which the second comes while the first waits for a packet."""
+    stream: Any = await litellm.acompletion(**arguments(provider, 'plain{"stall": 3}'))
+    waiting, found = asyncio.Event(), []
+
+    async def first() -> None:
+        async for _ in stream:
+            found.append("chunk")
+            if len(found) == 3:
+                waiting.set()  # and waits before anybody else has a turn
+
+    reading = asyncio.create_task(first())
+    await waiting.wait()
+    for reader in (anext(stream), reading):
+        try:
+            found.append(await asyncio.wait_for(reader, 10))
+        except (Exception, StopAsyncIteration) as error:
+            found.append((type(error), str(error), type(error.__context__)))
+    return found
+
+
+def test_a_second_reader_ends_the_first_as_in_stock(provider: Provider, accelerated: Any) -> None:
+    stock = asyncio.run(read_by_two(provider))
+    with accelerated():
+        assert [asyncio.run(read_by_two(provider)) for _ in range(2)] == [stock] * 2
+        assert served()
+        assert not litellm_accel.status()["streaming"].faults
+
+
 def test_the_lane_opens_the_third_stream_of_a_key(provider: Provider, opening: Any) -> None:
     stock = collect_sync(provider, "plain"), asyncio.run(collect(provider, "plain"))
     with opening():

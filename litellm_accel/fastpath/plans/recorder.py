@@ -32,6 +32,7 @@ from yarl import URL
 from litellm_accel.fastpath import passage
 from litellm_accel.fastpath.notify.log_records import AFTER, BEFORE, DURING, HeardRecord, site_of
 from litellm_accel.fastpath.plans.argument_writes import CallSnapshots
+from litellm_accel.fastpath.plans.snapshots import anatomy
 from litellm_accel.patching import PatchError, Shared, resolve, shared
 from litellm_accel.stock import providers, seams
 from litellm_accel.stock.trace import Trace
@@ -48,6 +49,9 @@ SUBMIT = "litellm.litellm_core_utils.thread_pool_executor:BoundedLoggingThreadPo
 _HANDLER = "success_handler"
 # By which a router's strategy counts a call before it is sent.
 COUNTING = "litellm.router_strategy.least_busy:LeastBusyLoggingHandler.log_pre_api_call"
+# By which the core of a router takes a stream that LiteLLM has opened, in event loops and in threads.
+ASYNC_TAKING = "litellm.router_rust.invoke.streaming:open_attempt_stream"
+SYNC_TAKING = "litellm.router_rust.invoke.streaming:open_attempt_stream_sync"
 # Functions that word a timeout with the seconds it took: of handlers that use an SDK, and of LiteLLM's own client.
 ASYNC_TIMING = "litellm.llms.openai.openai:OpenAIChatCompletion.make_openai_chat_completion_request"
 ASYNC_AZURE_TIMING = "litellm.llms.azure.azure:AzureChatCompletion.make_azure_openai_chat_completion_request"
@@ -180,7 +184,7 @@ class Recording:
     ``trace`` is whose functions have run, ``lookup`` LiteLLM's handler of its cache, if that was asked.
     If successes are told of, also ``pictures``: of what LiteLLM's ``Logging`` object holds for them and of what the
     call was given. Of a call that ``streams``, the body is left to stock, and ``stream`` is LiteLLM's stream, whose
-    parts the pictures show.
+    parts the pictures show; ``anatomy`` is what the SDK's was made of before anybody read it.
     """
 
     def __init__(self, pictures: CallSnapshots | None = None, streams: bool = False) -> None:
@@ -188,6 +192,7 @@ class Recording:
         self.trace = Trace()
         self.streams = streams
         self.stream: Any = None
+        self.anatomy: Any = None
         self.pictures = pictures
         self.text: Any = None
         self.sent: list[Sent] = []
@@ -242,7 +247,8 @@ class Recording:
     def forget(self) -> None:
         """Let go of all: tasks that were begun meanwhile may hold this recording for long, with their context."""
         self.trace.end()
-        self.stream = self.pictures = self.conversion = self.pricing = self.result = self.lookup = None
+        self.stream = self.anatomy = self.pictures = self.conversion = None
+        self.pricing = self.result = self.lookup = None
         self.sent.clear()
         self.heard.clear()
         self.clients.clear()
@@ -252,6 +258,7 @@ class Recording:
         self.stream = stream
         if self.pictures is not None:
             with suppress(AttributeError):  # a stream of another kind, which is not learned
+                self.anatomy = anatomy(stream.completion_stream)
                 self.pictures.open(stream, again)
 
 
@@ -550,6 +557,19 @@ def _counting(stock: FunctionType) -> Callable[..., Any]:
     return passage.around(stock, before)
 
 
+def _taken_by_core(now: Recording, attempt: Any, response: Any) -> None:
+    if now.streams:
+        now.note_stream(response, attempt.kwargs)
+
+
+def _async_taking(stock: FunctionType) -> Callable[..., Any]:
+    return passage.aaround(stock, _before(_taken_by_core))
+
+
+def _sync_taking(stock: FunctionType) -> Callable[..., Any]:
+    return passage.around(stock, _before(_taken_by_core))
+
+
 def _async_timing(digits: int, stock: FunctionType) -> Callable[..., Any]:
     def failed(error: Exception) -> None:
         now = _script.get()
@@ -600,6 +620,8 @@ def _present() -> Iterator[Shared]:
     """Yield the functions of other providers and of a strategy; what the installed LiteLLM lacks, no call runs into."""
     builders: dict[str, Callable[[FunctionType], Callable[..., Any]]] = {
         COUNTING: _counting,
+        ASYNC_TAKING: _async_taking,
+        SYNC_TAKING: _sync_taking,
         ASYNC_AZURE_TIMING: functools.partial(_async_timing, 2),
         ASYNC_HTTP_TIMING: functools.partial(_async_timing, 3),
         **dict.fromkeys(CONVERSIONS, _conversion),

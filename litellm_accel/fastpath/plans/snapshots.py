@@ -89,6 +89,21 @@ def take_stream_snapshot(stream: Any, again: Any, is_given: bool, seen: dict[int
     return shown
 
 
+def anatomy(stream: Any) -> Any:
+    """Return what an SDK stream is made of, as plain data. It is other data as soon as somebody has begun to read."""
+    response = stream.response
+    request = response.request
+    return (
+        [
+            [(name, type(part)) for name, part in vars(whole).items() if name != "_options"]
+            for whole in (stream, response, response.stream, response.stream._stream, request)
+        ],
+        (response.status_code, response.headers.raw, response.default_encoding, response.extensions, response.history),
+        (request.method, str(request.url), request.headers.raw, request.content, request.extensions),
+        (stream._client, stream._cast_to, stream.__orig_class__),
+    )
+
+
 def conceal_objects(node: SnapshotNode, stream: Any = None) -> None:
     """Put in the places of the objects that belong to a ``stream`` what stands for them."""
     node.items = [_concealed(name, held, stream) for name, held in node.named()]

@@ -26,7 +26,15 @@ from litellm_accel.fastpath.notify.payload import Payloads
 from litellm_accel.fastpath.plans.header_maps import HeaderMaps
 from litellm_accel.fastpath.plans.proof import Trial
 from litellm_accel.fastpath.plans.recorder import Recording, Reply
-from litellm_accel.fastpath.plans.snapshots import OBJECTS, RAW, equivalent, take_snapshot, where, without_nodes
+from litellm_accel.fastpath.plans.snapshots import (
+    OBJECTS,
+    RAW,
+    anatomy,
+    equivalent,
+    take_snapshot,
+    where,
+    without_nodes,
+)
 from litellm_accel.fastpath.plans.templates import Unrepeatable
 from litellm_accel.fastpath.streams.pricer import StreamPricer
 from litellm_accel.fastpath.transport.cookies import ClientCookies, NoCookies
@@ -253,7 +261,7 @@ class StreamOpener(success.LearnedCall):
         opened, told = take_snapshot([self._filled(heads, begun), begun.objects[0]]), shown.told_state()
         if not equivalent(opened, told, {}):
             raise Unrepeatable(decline.STREAM_OPENED_OTHERWISE.of(where(opened, told).partition(".")[2]))
-        if _anatomy(self.over(reply.live, stream, body)) != _anatomy(stream):
+        if anatomy(self.over(reply.live, stream, body)) != recording.anatomy:
             raise Unrepeatable(decline.STREAM_READ_OTHERWISE)
 
     # --- the answer's head
@@ -381,18 +389,3 @@ def _model(kind: Any, fields: dict[str, Any], fields_set: frozenset[str]) -> Any
     object.__setattr__(made, "__pydantic_extra__", None)
     object.__setattr__(made, "__pydantic_private__", None)
     return made
-
-
-def _anatomy(stream: Any) -> Any:
-    """Return what an SDK stream is made of, as plain data."""
-    response = stream.response
-    request = response.request
-    return (
-        [
-            [(name, type(part)) for name, part in vars(whole).items() if name != "_options"]
-            for whole in (stream, response, response.stream, response.stream._stream, request)
-        ],
-        (response.status_code, response.headers.raw, response.default_encoding, response.extensions, response.history),
-        (request.method, str(request.url), request.headers.raw, request.content, request.extensions),
-        (stream._client, stream._cast_to, stream.__orig_class__),
-    )
