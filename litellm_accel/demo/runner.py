@@ -47,6 +47,7 @@ class Worker:
     def __init__(self, mode: str, environment: Mapping[str, str] | None = None) -> None:
         self.mode = mode
         self._is_late = False
+        self._row = ""
         self.errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  # __exit__ closes
         root = str(Path(litellm_accel.__file__).resolve().parent.parent)
         self.process = subprocess.Popen(
@@ -80,6 +81,7 @@ class Worker:
     def send(self, row: Row, url: str) -> None:
         """Have one batch of ``row`` run; ``answer()`` tells what it came to. Raises ``WorkerFailed``."""
         assert self.process.stdin is not None
+        self._row = row.name
         try:
             self.process.stdin.write(json.dumps({"row": row.name, "url": url}) + "\n")
             self.process.stdin.flush()
@@ -107,6 +109,8 @@ class Worker:
     def _failed(self) -> WorkerFailed:
         code = self.process.wait()
         what = f"has not answered for {ANSWER_SECONDS:g} s" if self._is_late else f"ended with code {code}"
+        if self._row:
+            what += f" in {self._row}"
         self.errors.seek(0)
         return WorkerFailed(f"the {self.mode} worker {what}\n{self.errors.read()[-4000:]}".rstrip())
 
