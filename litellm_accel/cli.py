@@ -151,7 +151,7 @@ def stats(process: str | None, as_json: bool, watch: bool, interval: float, coun
     """Print the figures of running processes, added up: calls, share served, times, CPU time saved.
 
     \b
-    LITELLM_ACCEL_STATS=/run/litellm-accel litellm --config proxy.yaml &
+    LITELLM_ACCEL_STATS=/run/litellm-accel litellm-accel proxy --config proxy.yaml &
     litellm-accel stats --process /run/litellm-accel --watch
 
     Exit code 1 if no process answers.

@@ -9,6 +9,7 @@ cdef class Side:
     cdef readonly long long cpu_calls
     cdef readonly long long cpu_nanoseconds
     cdef long long[1280] _buckets
+    cdef long long[1280] _cpu_buckets
 
     cpdef void record(self, long long nanoseconds, bint failed, long long cpu_nanoseconds)
 

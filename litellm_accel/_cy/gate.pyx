@@ -148,11 +148,13 @@ cdef long long _place_of(object key) except -1:
 cdef class Side:
     """How long calls of one side took, and how many failed, in memory of fixed size.
 
-    Latencies are counted in ``buckets``, 32 for each doubling: the middle of a bucket is within 1.6 % of all in it.
+    Latencies are counted in ``buckets``, 32 for each doubling: the middle of a bucket is within 1.6 % of all in it. CPU
+    time is counted alike in ``cpu_buckets``, of the calls of which it was taken.
     """
 
     def __init__(self) -> None:
         memset(self._buckets, 0, sizeof(self._buckets))
+        memset(self._cpu_buckets, 0, sizeof(self._cpu_buckets))
 
     @property
     def buckets(self) -> list[int]:
@@ -160,17 +162,19 @@ cdef class Side:
         cdef int place
         return [self._buckets[place] for place in range(_BUCKETS)]
 
+    @property
+    def cpu_buckets(self) -> list[int]:
+        """How many calls are in each bucket of CPU time."""
+        cdef int place
+        return [self._cpu_buckets[place] for place in range(_BUCKETS)]
+
     cpdef void record(self, long long nanoseconds, bint failed, long long cpu_nanoseconds):
         """Count a call that took so long, and so much of a CPU's time; less than 0 if that was not taken."""
-        cdef int exponent
         if nanoseconds < 0:
             nanoseconds = 0
         if nanoseconds > _LONGEST:
             nanoseconds = _LONGEST
-        exponent = bit_length(nanoseconds) - 6
-        if exponent < 0:
-            exponent = 0
-        self._buckets[exponent * 32 + (nanoseconds >> exponent)] += 1
+        self._buckets[_bucket(nanoseconds)] += 1
         self.calls += 1
         self.nanoseconds += nanoseconds
         if nanoseconds > self.slowest:
@@ -178,8 +182,16 @@ cdef class Side:
         if failed:
             self.errors += 1
         if cpu_nanoseconds >= 0:
+            self._cpu_buckets[_bucket(min(cpu_nanoseconds, _LONGEST))] += 1
             self.cpu_calls += 1
             self.cpu_nanoseconds += cpu_nanoseconds
+
+
+cdef inline int _bucket(long long nanoseconds) noexcept:
+    cdef int exponent = bit_length(nanoseconds) - 6
+    if exponent < 0:
+        exponent = 0
+    return exponent * 32 + <int>(nanoseconds >> exponent)
 
 
 cdef class Passing:
@@ -723,8 +735,8 @@ cdef class Followed(Passing):
         cdef int how
         try:
             how = PyIter_Send(self._coroutine, value, &result)
-        except BaseException:
-            self._over(began, True)
+        except BaseException as error:
+            self._over(began, not isinstance(error, StopAsyncIteration))  # which ends a stream
             raise
         made = <object>result
         Py_DECREF(made)  # the reference that was given
@@ -746,8 +758,8 @@ cdef class Followed(Passing):
             if self._ticket is not None:
                 self._ticket.finish(stop.value)
             raise
-        except BaseException:
-            self._over(began, True)
+        except BaseException as error:
+            self._over(began, not isinstance(error, StopAsyncIteration))  # which ends a stream
             raise
         self._cpu += clock_nanoseconds() - began
         return made
@@ -891,6 +903,9 @@ cdef class Door:
         try:
             result = call(*args, **kwargs)
             failed = False
+        except StopIteration:  # which ends a stream
+            failed = False
+            raise
         finally:
             took = clock_nanoseconds() - began
             if cpu >= 0:

@@ -69,10 +69,20 @@ def place_of(key: object) -> int:
 class Side:
     """How long calls of one side took, and how many failed, in memory of fixed size.
 
-    Latencies are counted in ``buckets``, 32 for each doubling: the middle of a bucket is within 1.6 % of all in it.
+    Latencies are counted in ``buckets``, 32 for each doubling: the middle of a bucket is within 1.6 % of all in it. CPU
+    time is counted alike in ``cpu_buckets``, of the calls of which it was taken.
     """
 
-    __slots__ = ("_buckets", "calls", "cpu_calls", "cpu_nanoseconds", "errors", "nanoseconds", "slowest")
+    __slots__ = (
+        "_buckets",
+        "_cpu_buckets",
+        "calls",
+        "cpu_calls",
+        "cpu_nanoseconds",
+        "errors",
+        "nanoseconds",
+        "slowest",
+    )
 
     def __init__(self) -> None:
         self.calls = 0
@@ -82,11 +92,17 @@ class Side:
         self.cpu_calls = 0
         self.cpu_nanoseconds = 0
         self._buckets = [0] * _BUCKETS
+        self._cpu_buckets = [0] * _BUCKETS
 
     @property
     def buckets(self) -> list[int]:
         """How many calls are in each bucket."""
         return self._buckets.copy()
+
+    @property
+    def cpu_buckets(self) -> list[int]:
+        """How many calls are in each bucket of CPU time."""
+        return self._cpu_buckets.copy()
 
     def record(self, nanoseconds: int, failed: bool, cpu_nanoseconds: int) -> None:
         """Count a call that took so long, and so much of a CPU's time; less than 0 if that was not taken."""
@@ -94,10 +110,7 @@ class Side:
             nanoseconds = 0
         if nanoseconds > _LONGEST:
             nanoseconds = _LONGEST
-        exponent = nanoseconds.bit_length() - 6
-        if exponent < 0:
-            exponent = 0
-        self._buckets[exponent * 32 + (nanoseconds >> exponent)] += 1
+        self._buckets[_bucket(nanoseconds)] += 1
         self.calls += 1
         self.nanoseconds += nanoseconds
         if nanoseconds > self.slowest:
@@ -105,8 +118,16 @@ class Side:
         if failed:
             self.errors += 1
         if cpu_nanoseconds >= 0:
+            self._cpu_buckets[_bucket(min(cpu_nanoseconds, _LONGEST))] += 1
             self.cpu_calls += 1
             self.cpu_nanoseconds += cpu_nanoseconds
+
+
+def _bucket(nanoseconds: int) -> int:
+    exponent = nanoseconds.bit_length() - 6
+    if exponent < 0:
+        exponent = 0
+    return exponent * 32 + (nanoseconds >> exponent)
 
 
 class Passing:
@@ -637,8 +658,8 @@ class Followed(Passing):
             if self._ticket is not None:
                 self._ticket.finish(stop.value)
             raise
-        except BaseException:
-            self._over(began, True)
+        except BaseException as error:
+            self._over(began, not isinstance(error, StopAsyncIteration))  # which ends a stream
             raise
         finally:
             self._cpu += time.perf_counter_ns() - began
@@ -757,6 +778,9 @@ class Door:
         try:
             result = call(*args, **kwargs)
             failed = False
+        except StopIteration:  # which ends a stream
+            failed = False
+            raise
         finally:
             took = time.perf_counter_ns() - began
             if cpu >= 0:

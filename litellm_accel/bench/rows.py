@@ -202,6 +202,7 @@ ROWS = (
         for outcome in ("success", "failure")
     ),
     _row("rate_limit.check-and-count", _limiting),
+    _row("rate_limit.proxy", work.limits),
     *_whole_calls("chat", False),
     *map(_stream, ("completion", "acompletion", "router", "apart")),
     _row("embeddings.aembedding", work.aembedding, over="tls"),

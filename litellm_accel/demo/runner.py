@@ -31,7 +31,7 @@ QUICK_SECONDS = 9.0
 MIN_ROUNDS = 2
 MAX_ROUNDS = 20
 # An answer that takes longer than any machine should need ends the worker.
-ANSWER_SECONDS = 60.0
+ANSWER_SECONDS = 300.0
 
 
 class WorkerFailed(Exception):
@@ -46,6 +46,8 @@ class Worker:
 
     def __init__(self, mode: str, environment: Mapping[str, str] | None = None) -> None:
         self.mode = mode
+        self._is_late = False
+        self._row = ""
         self.errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  # __exit__ closes
         root = str(Path(litellm_accel.__file__).resolve().parent.parent)
         self.process = subprocess.Popen(
@@ -79,6 +81,7 @@ class Worker:
     def send(self, row: Row, url: str) -> None:
         """Have one batch of ``row`` run; ``answer()`` tells what it came to. Raises ``WorkerFailed``."""
         assert self.process.stdin is not None
+        self._row = row.name
         try:
             self.process.stdin.write(json.dumps({"row": row.name, "url": url}) + "\n")
             self.process.stdin.flush()
@@ -88,7 +91,7 @@ class Worker:
     def answer(self) -> dict[str, Any]:
         """Return the next message of the worker. Raises ``WorkerFailed``."""
         assert self.process.stdout is not None
-        watchdog = threading.Timer(ANSWER_SECONDS, self.process.kill)
+        watchdog = threading.Timer(ANSWER_SECONDS, self._give_up)
         watchdog.start()
         try:
             line = self.process.stdout.readline()
@@ -99,10 +102,17 @@ class Worker:
         message: dict[str, Any] = json.loads(line)
         return message
 
+    def _give_up(self) -> None:
+        self._is_late = True
+        self.process.kill()
+
     def _failed(self) -> WorkerFailed:
         code = self.process.wait()
+        what = f"has not answered for {ANSWER_SECONDS:g} s" if self._is_late else f"ended with code {code}"
+        if self._row:
+            what += f" in {self._row}"
         self.errors.seek(0)
-        return WorkerFailed(f"the {self.mode} worker ended with code {code}\n{self.errors.read()[-4000:]}".rstrip())
+        return WorkerFailed(f"the {self.mode} worker {what}\n{self.errors.read()[-4000:]}".rstrip())
 
 
 def run(*, seconds: float = SECONDS, rows: Sequence[Row] = ROWS) -> Result:

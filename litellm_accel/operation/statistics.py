@@ -189,12 +189,8 @@ def _times(side: hot_gate.Side) -> dict[str, Any]:
         found[f"p{percent}_us"] = None if taken is None else taken / 1000
     found["max_us"] = side.slowest / 1000
     found["mean_us"] = side.nanoseconds / side.calls / 1000 if side.calls else None
-    found["cpu_us"] = None
-    if side.cpu_calls:
-        found["cpu_us"] = side.cpu_nanoseconds / side.cpu_calls / 1000
-    if side.calls and side.cpu_nanoseconds == side.nanoseconds:  # this component only computes
-        mean = usual(buckets)
-        found["cpu_us"] = None if mean is None else mean / 1000
+    cpu = usual(side.cpu_buckets)
+    found["cpu_us"] = None if cpu is None else cpu / 1000
     found["buckets"] = {bucket: count for bucket, count in enumerate(buckets) if count}
     return found
 

@@ -13,7 +13,6 @@ import logging
 import math
 import threading
 import time
-import weakref
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from importlib import resources
@@ -29,7 +28,13 @@ try:
 except ImportError as error:
     raise ImportError("RedisStore needs redis-py: pip install 'litellm-accel[redis]'") from error
 
+try:
+    from async_timeout import timeout  # which redis-py requires where Python's is missing or has a bug
+except ImportError:
+    from asyncio import timeout  # type: ignore[attr-defined]
+
 from litellm_accel.hot import rate_limit
+from litellm_accel.ratelimit.connections import AsyncConnections, Connections
 
 if TYPE_CHECKING:
     from litellm_accel._py.rate_limit import Decision
@@ -199,14 +204,10 @@ class RedisStore:
         self._terms: dict[Limit, _Terms] = {}
         self._lock = threading.Lock()
         self._leases: dict[tuple[Demand, ...], Lease] = {}
-        self._options: dict[str, Any] = {
-            "socket_timeout": deadline,
-            "socket_connect_timeout": deadline,
-        }
-        self._client = redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **self._options)
-        self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, redis.asyncio.Redis] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._timeouts = {"socket_timeout": deadline, "socket_connect_timeout": deadline}
+        pool = redis.ConnectionPool.from_url(url, retry=Retry(NoBackoff(), 0), **self._timeouts)
+        self._connections = Connections(pool)
+        self._loop_connections: dict[asyncio.AbstractEventLoop, AsyncConnections] = {}
 
     @property
     def state(self) -> State:
@@ -216,13 +217,13 @@ class RedisStore:
 
     def close(self) -> None:
         """Close the connections of threads."""
-        self._client.close()
+        self._connections.close()
 
     async def aclose(self) -> None:
         """Close the connections of this event loop."""
-        client = self._clients.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.aclose()
+        connections = self._loop_connections.pop(asyncio.get_running_loop(), None)
+        if connections is not None:
+            await connections.aclose()
 
     def adopt(self, rules: Sequence[tuple[str, Rule]]) -> None:
         """Adopt the limits of a limiter, by scope. Raises ``ValueError`` if Redis cannot count one exactly."""
@@ -293,7 +294,7 @@ class RedisStore:
         arguments: list[Any] = [what, how]
         for limit, key, cost in demands:
             prefix, numbers, _ = self._terms[limit]
-            command.append(prefix + key)
+            command.append((prefix + key).encode("utf-8", "surrogatepass"))  # any text is a key
             arguments += numbers
             arguments.append(times * cost)
         return command + arguments
@@ -302,23 +303,14 @@ class RedisStore:
         """Return Redis's replies to the commands, or None if it is not asked or fails."""
         if not self._breaker.allows():
             return None
-        client = self._client
+        ask = self._connections.ask
         try:
-            if len(commands) == 1:
-                try:
-                    replies = [client.evalsha(_SHA, *commands[0])]
-                except NoScriptError:
-                    replies = [client.eval(_SCRIPT, *commands[0])]
-            else:
-                pipeline = client.pipeline(transaction=False)
-                for command in commands:
-                    pipeline.evalsha(_SHA, *command)
-                replies = pipeline.execute(raise_on_error=False)
-                for place, reply in enumerate(replies):
-                    if isinstance(reply, NoScriptError):
-                        replies[place] = client.eval(_SCRIPT, *commands[place])
-                    elif isinstance(reply, Exception):
-                        raise reply
+            replies = ask([("EVALSHA", _SHA, *command) for command in commands])
+            for place, reply in enumerate(replies):
+                if isinstance(reply, NoScriptError):
+                    (replies[place],) = ask([("EVAL", _SCRIPT, *commands[place])])
+                if isinstance(replies[place], Exception):
+                    raise replies[place]
         except Exception as error:
             self._breaker.failed(error)
             return None
@@ -329,35 +321,31 @@ class RedisStore:
         """Do what ``_run`` does; the deadline holds for all commands together."""
         if not self._breaker.allows():
             return None
+        connections = self._loop_connections.get(asyncio.get_running_loop())
+        ask = (connections or self._connect_loop()).ask
         try:
-            replies = await asyncio.wait_for(self._asked(commands), self._deadline)
+            async with timeout(self._deadline):
+                replies = await ask([("EVALSHA", _SHA, *command) for command in commands])
+                for place, reply in enumerate(replies):
+                    if isinstance(reply, NoScriptError):
+                        (replies[place],) = await ask([("EVAL", _SCRIPT, *commands[place])])
+                    if isinstance(replies[place], Exception):
+                        raise replies[place]
         except Exception as error:
             self._breaker.failed(error)
             return None
         self._breaker.succeeded()
         return replies
 
-    async def _asked(self, commands: list[list[Any]]) -> list[Any]:
-        loop = asyncio.get_running_loop()
-        client = self._clients.get(loop)
-        if client is None:
-            retry = redis.asyncio.retry.Retry(NoBackoff(), 0)
-            client = self._clients[loop] = redis.asyncio.Redis.from_url(self._url, retry=retry, **self._options)
-        if len(commands) == 1:
-            try:
-                return [await client.evalsha(_SHA, *commands[0])]
-            except NoScriptError:
-                return [await client.eval(_SCRIPT, *commands[0])]
-        pipeline = client.pipeline(transaction=False)
-        for command in commands:
-            pipeline.evalsha(_SHA, *command)
-        replies: list[Any] = await pipeline.execute(raise_on_error=False)
-        for place, reply in enumerate(replies):
-            if isinstance(reply, NoScriptError):
-                replies[place] = await client.eval(_SCRIPT, *commands[place])
-            elif isinstance(reply, Exception):
-                raise reply
-        return replies
+    def _connect_loop(self) -> AsyncConnections:
+        """Return connections for the running event loop, and forget those of loops that were closed."""
+        for loop in [loop for loop in list(self._loop_connections) if loop.is_closed()]:
+            self._loop_connections.pop(loop, None)
+        pool = redis.asyncio.ConnectionPool.from_url(
+            self._url, retry=redis.asyncio.retry.Retry(NoBackoff(), 0), **self._timeouts
+        )
+        connections = self._loop_connections[asyncio.get_running_loop()] = AsyncConnections(pool)
+        return connections
 
     def _decision(self, demands: Sequence[Demand], reply: Any) -> Decision:
         """Return the decision in ``reply``; without a reply, what ``on_failure`` asks for."""

@@ -245,6 +245,7 @@ def test_both_implementations_use_the_same_buckets(nanoseconds: int) -> None:
     for side in (one, two):
         side.record(nanoseconds, True, nanoseconds)
     assert one.buckets == two.buckets and sum(one.buckets) == 1
+    assert one.cpu_buckets == two.cpu_buckets and sum(one.cpu_buckets) == (nanoseconds >= 0)
     for name in ("calls", "errors", "nanoseconds", "slowest", "cpu_calls", "cpu_nanoseconds"):
         assert getattr(one, name) == getattr(two, name)
 
@@ -368,6 +369,26 @@ def test_calls_by_a_door_are_told_apart_by_what_became_of_them(hot: Hot) -> None
     with pytest.raises(ValueError, match="negative"):
         asyncio.run(ask(-2))
     assert bypassed.errors == 1
+
+
+def test_the_end_of_a_stream_is_no_error(hot: Hot) -> None:
+    gate = switched_on(hot)
+    gate.measure(True)
+
+    async def ends(wrapper: object) -> None:
+        raise StopAsyncIteration
+
+    def ends_at_once(wrapper: object) -> None:
+        raise StopIteration
+
+    async def main() -> None:
+        with pytest.raises(StopAsyncIteration):
+            await hot("gate").AsyncDoor(gate, ends)(None)
+
+    asyncio.run(main())
+    with pytest.raises(StopIteration):
+        hot("gate").Door(gate, ends_at_once)(None)
+    assert (gate.sides[1].calls, gate.sides[1].errors) == (2, 0)
 
 
 def test_a_door_in_threads(hot: Hot) -> None:

@@ -81,6 +81,7 @@ def test_cpu_time_saved_is_that_of_the_calls_served(victim: ModuleType, register
     sides = gate().sides
     for _ in range(1000):
         sides[2].record(1_000_000, False, 1_000_000)
+    sides[2].record(10**10, False, 10**10)  # which loads something
     assert litellm_accel.get_performance_stats("one")["cpu_saved_seconds"] == pytest.approx(1.0, rel=0.05)
 
 
@@ -222,3 +223,7 @@ def test_the_usual_call_is_none_that_loads_something() -> None:
     side.record(10**9, False, -1)
     found = latency.usual(side.buckets)
     assert found is not None and abs(found - 1000) < 16
+    assert latency.usual(side.cpu_buckets) is None
+    side.record(10**9, False, 500)
+    found = latency.usual(side.cpu_buckets)
+    assert found is not None and abs(found - 500) < 8

@@ -416,6 +416,77 @@ def test_a_replica_that_takes_over_goes_on_counting():
         assert store.state.failures <= 1
 
 
+def test_a_connection_that_the_server_has_closed_is_no_failure(server: RedisServer):
+    store = patient(server.url)
+    limiter = Limiter({"key": "9/hour"}, store=store)
+    for left in (8, 7, 6):
+        assert limiter.check("one").remaining == left
+        assert server.client.client_kill_filter(_type="normal", skipme=True) >= 1
+    store.close()
+    assert limiter.check("one").remaining == 5
+    assert store.state.failures == 0
+
+
+def test_a_late_reply_is_not_taken_for_the_next_one(own: RedisServer):
+    store = RedisStore(own.url, on_failure="fail_open", deadline=1.0)
+    limiter = Limiter({"key": "9/hour"}, store=store)
+    assert limiter.check("one").remaining == 8
+    own.pause()
+    assert limiter.check("one").at == 0
+    own.resume()
+    own.client.ping()  # by now the late reply is there
+    told = limiter.check("another")
+    assert (told.remaining, told.limit) == (8, "key 9/hour")
+
+
+def test_threads_have_as_many_connections_as_calls_at_once(server: RedisServer):
+    store = patient(server.url)
+    limiter = Limiter({"key": "100000/hour"}, store=store)
+    lowest = [100_000] * 16
+
+    def work(place: int) -> None:
+        for _ in range(50):
+            lowest[place] = min(lowest[place], limiter.check("one").remaining)
+
+    threads = [threading.Thread(target=work, args=(place,)) for place in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert min(lowest) == 100_000 - 16 * 50 and store.state.failures == 0
+    assert 1 <= len(store._connections._idle) <= 16
+    before = int(server.client.info("clients")["connected_clients"])
+    store.close()
+    while int(server.client.info("clients")["connected_clients"]) >= before:
+        time.sleep(0.01)
+    assert limiter.check("one")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes do not fork there")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_process_opens_its_own_connections(server: RedisServer):
+    """Also where the URL allows one connection a process."""
+    store = patient(f"{server.url}?max_connections=1")
+    limiter = Limiter({"key": "1000/hour"}, store=store)
+    assert limiter.check("one")
+    child = os.fork()
+    if child == 0:
+        fine = all(limiter.check("one").at > 0 for _ in range(200)) and store.state.failures == 0
+        os._exit(0 if fine else 1)
+    assert all(limiter.check("one").at > 0 for _ in range(200))
+    assert os.waitpid(child, 0)[1] == 0
+    assert limiter.check("one").remaining == 1000 - 402 and store.state.failures == 0
+
+
+def test_any_text_is_a_key(server: RedisServer):
+    store = patient(server.url)
+    limiter = Limiter({"key": "2/hour"}, store=store)
+    for key in ("é", "\ud800", "\0", "{x}", "a b\r\n"):
+        assert limiter.check(key).remaining == 1
+        assert asyncio.run(limiter.check_async(key)).remaining == 0
+    assert store.state.failures == 0
+
+
 def test_no_server_at_all():
     store = RedisStore(f"redis://127.0.0.1:{free_port()}/0")
     limiter = Limiter({"key": "2/hour"}, store=store)
