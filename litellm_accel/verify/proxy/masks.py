@@ -27,6 +27,9 @@ _MEASURED = re.compile(
     r"traceback|stacktrace|duration|_ms$|overhead|[a-z]Time$|_time$|^date$|timestamp$|windows$|^created(_at)?$"
     r"|^updated_at$|^settings_updated_at$|^last_(refreshed|active|used)(_at)?$|_reset_at$|^x-litellm-timing"
 )
+#: How lines of a log begin that a scheduler writes where the machine is busy.
+_TRACEBACK = "Traceback (most recent call last)"
+_BY_CHANCE = ("Execution of job", "Run time of job")
 _LENGTH = "content-length"
 #: Metrics of the process, and of how long something took.
 _METRIC = re.compile(r"(?:process|python)_|\w+_(?:created|bucket|sum)\b|\w*(?:latency|duration|overhead|time)\w*")
@@ -119,7 +122,7 @@ def log(lines: str) -> list[Any]:
     """Return the lines of a log in no order, without frames of tracebacks."""
     shown = []
     for line in lines.splitlines():
-        if not line.strip() or line[0] in " ^" or line.startswith("Traceback (most recent call last)"):
+        if not line.strip() or line[0] in " ^" or line.startswith((_TRACEBACK, *_BY_CHANCE)):
             continue
         shown.append(json.dumps(masked(line), sort_keys=True))
     return sorted(shown)

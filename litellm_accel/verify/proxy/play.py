@@ -129,7 +129,8 @@ class Side:
                     parts.append(part)
                     if ask.leaves:
                         return masks.answer(part.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
-        return masks.answer(b"".join(parts))
+        raw = b"".join(parts)
+        return raw.partition(b"\r\n")[0].decode("latin-1") if ask.status_only else masks.answer(raw)
 
     @staticmethod
     def _wait(holds: Callable[[], bool]) -> None:

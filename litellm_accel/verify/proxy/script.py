@@ -27,6 +27,7 @@ class Ask:
     times: int = 1
     raw: bytes | None = None  # sent instead of all that, followed by the end of what the client sends
     leaves: Literal["", "asked", "answered"] = ""  # the client goes as soon as the provider was asked, or answers
+    status_only: bool = False  # the rest of the answers says what has been written so far
     together: bool = False  # all ``times`` at once; answers are compared in no order
 
 

@@ -20,7 +20,7 @@ from litellm_accel.operation import server
 from litellm_accel.verify.sides import clean_environment
 
 #: What the extra ``litellm[proxy]`` installs, as far as a proxy does not start without it.
-_EXTRA = ("fastapi", "uvicorn", "apscheduler", "backoff", "multipart", "litellm.proxy")
+_EXTRA = ("fastapi", "uvicorn", "apscheduler", "backoff", "multipart")
 _START_SECONDS = 240.0
 _STOP_SECONDS = 60.0
 _LAUNCH = "import sys; from litellm_accel.cli import main; sys.argv[0] = 'litellm-accel'; main()"
