@@ -17,14 +17,14 @@ _PRICES: dict[str, Any] = {"input_cost_per_token": 2.0**-20, "output_cost_per_to
 def _model(name: str, answer: str = _OPENAI, model: str = "openai/gpt-4o-mini", **more: Any) -> dict[str, Any]:
     """Return an entry of a list of models; ``info`` among ``more`` joins its ``model_info``."""
     info = more.pop("info", {})
-    params = {"model": model, "api_base": At(answer), "api_key": "sk-up", "max_retries": 0, **more}
+    params = {"model": model, "api_base": At(answer), "api_key": "sk-up", "max_retries": 0, **_PRICES, **more}
     return {"model_name": name, "litellm_params": params, "model_info": {"id": f"id-of-{name}", **info}}
 
 
 #: What scripts ask for is in every configuration.
 MODELS = (
-    _model("gpt", **_PRICES),
-    _model("streaming", "plain", **_PRICES),
+    _model("gpt"),
+    _model("streaming", "plain"),
     _model("large", "large"),
     _model("tools", "tools"),
     _model("failing", "error-400"),

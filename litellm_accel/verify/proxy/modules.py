@@ -118,9 +118,11 @@ from litellm.proxy._types import UserAPIKeyAuth
 async def user_api_key_auth(request, api_key):
     if not api_key.startswith("sk-"):
         raise Exception("no such key")
+    if "limited" not in api_key:
+        return UserAPIKeyAuth(api_key=api_key, user_id="anybody", team_id="b-team", metadata={"tags": ["of a key"]})
     return UserAPIKeyAuth(
         api_key=api_key, user_id="somebody", team_id="a-team", rpm_limit=6, tpm_limit=100_000, max_parallel_requests=5,
-        team_rpm_limit=900, user_tpm_limit=500_000, metadata={"model_rpm_limit": {"gpt": 8}, "tags": ["of a key"]},
+        team_rpm_limit=900, user_tpm_limit=500_000, metadata={"model_rpm_limit": {"gpt": 8}},
     )
 """
 

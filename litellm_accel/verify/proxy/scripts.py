@@ -58,6 +58,7 @@ _EVERYWHERE: dict[str, tuple[Ask, ...]] = {
         _ask(_chat("tools {n}", "tools", tools=[_TOOL], tool_choice="auto"), times=4),
     ),
     "streams": (
+        _ask(_chat(), times=4),  # answers are shown equal first
         _ask(_chat("stream {n}", "streaming", stream=True), times=_TIMES),
         _ask(_chat("usage {n}", "streaming", stream=True, stream_options={"include_usage": True}), times=4),
         _ask(_chat("openai's {n}", stream=True), times=4),
@@ -253,9 +254,9 @@ _FEATURES: tuple[Script, ...] = (
     Script(
         "limits/of keys",
         (
-            Ask(_chat(), key="sk-one", times=8),
-            Ask(_chat(), key="sk-two", times=5),
-            Ask(_chat(model="large"), key="sk-three", times=7),
+            Ask(_chat(), key="sk-limited-one", times=8),
+            Ask(_chat(), key="sk-limited-two", times=5),
+            Ask(_chat(model="large"), key="sk-limited-three", times=7),
             Ask(_chat(), key="none"),
         ),
         ("custom-auth",),
