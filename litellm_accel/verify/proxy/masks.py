@@ -24,7 +24,8 @@ _SECONDS = re.compile(r"(?i)(?<=took )\d+\.\d+|(?<=duration[:=] )\d+\.\d+|\d+\.\
 _FRAMES = re.compile(r'(?:^ *File "[^\n]*\n(?:^ {2,}[^\n]*\n?)*)+', re.MULTILINE)
 #: Names of members and headers that are clocks, or are measured.
 _MEASURED = re.compile(
-    r"traceback|stacktrace|duration|_ms$|overhead|[a-z]Time$|_time$|^date$|timestamp$|windows$|^created(_at)?$"
+    r"traceback|stacktrace|duration|_ms$|overhead|time_seconds$|latency|time_to_first|[a-z]Time$|_time$|^date$"
+    r"|timestamp$|windows$|^created(_at)?$"
     r"|^updated_at$|^settings_updated_at$|^last_(refreshed|active|used)(_at)?$|_reset_at$|^x-litellm-timing"
 )
 #: How lines of a log begin that a scheduler writes where the machine is busy.
