@@ -19,7 +19,7 @@ from rich.table import Table
 from litellm_accel.verify import comparison, records, scenarios
 from litellm_accel.verify.proxy import proof
 from litellm_accel.verify.proxy.services import missing
-from litellm_accel.verify.sides import ForkServer, fork_server
+from litellm_accel.verify.sides import fork_server
 
 
 @click.command(name="verify")
@@ -70,8 +70,8 @@ def verify_command(
     litellm-accel verify --component chat --scenario 'errors/*'
 
     Scenarios are played in both, against a provider on the loopback interface: each through one of its entry points,
-    about a minute for each component. Proxies are asked over HTTP; there are no records of them. Exit code 1 if
-    anything differs.
+    about a minute in all on two free processors. Proxies are asked over HTTP; there are no records of them. Exit code 1
+    if anything differs.
     """
     # LiteLLM fetches its price list on import unless told otherwise.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -83,9 +83,12 @@ def verify_command(
     console = Console(stderr=as_json)
     equal = True
     results: dict[str, Any] = {}
-    with contextlib.nullcontext() if played == [proof.COMPONENT] else fork_server() as server:
+    with contextlib.ExitStack() as stack:
+        pairs = None
+        if played != [proof.COMPONENT]:
+            pairs = stack.enter_context(comparison.Pairs(stack.enter_context(fork_server())))
         for component in played:
-            result = _run(component, patterns, thorough, server, database, console)
+            result = _run(component, patterns, thorough, pairs, database, console)
             _show(result, console)
             results[component] = counts(result)
             equal = equal and result.ok
@@ -125,7 +128,7 @@ def _run(
     component: str,
     patterns: tuple[str, ...],
     thorough: bool,
-    server: ForkServer | None,
+    pairs: comparison.Pairs | None,
     database: Path | None,
     console: Console,
 ) -> comparison.Result:
@@ -144,7 +147,7 @@ def _run(
                 return proof.run(
                     patterns=patterns, thorough=thorough, database=database, progress=advance, absent=absent
                 )
-            return comparison.run(component, patterns=patterns, thorough=thorough, forked=server, progress=advance)
+            return comparison.run(component, patterns=patterns, thorough=thorough, kept=pairs, progress=advance)
         except (ValueError, RuntimeError) as error:
             raise click.ClickException(str(error)) from None
 
