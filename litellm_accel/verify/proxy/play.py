@@ -249,7 +249,7 @@ class Pair:
                 list(threads.map(lambda side: side.stop(), (self.stock, self.accelerated)))
             if self.accelerated.ended_well is not self.stock.ended_well:
                 differences.append(Difference("end", self.stock.ended_well, self.accelerated.ended_well))
-        differences += self._effects()
+        differences += self._effects(("requests",) if run.scenario.races else ())
         way: WayTaken = "mixed" if count and reasons else "served" if count else "declined" if reasons else "unknown"
         return Verdict(run, way, reasons, tuple(differences), time.monotonic() - begun, served=count)
 
@@ -261,11 +261,14 @@ class Pair:
             found += differ(stock, accelerated, f"answers[{number}]")
         return found
 
-    def _effects(self) -> list[Difference]:
-        """Return what differs in what was done beside the answers, once it has had its time."""
+    def _effects(self, apart: Sequence[str] = ()) -> list[Difference]:
+        """Return what differs in what was done beside the answers, once it has had its time, but not in ``apart``."""
         end = time.monotonic() + PATIENCE
         while True:
             stock, accelerated = self.stock.effects(), self.accelerated.effects()
+            for name in apart:
+                stock.pop(name)
+                accelerated.pop(name)
             if "redis" in stock:
                 stock["redis"] = _with_times_of(stock["redis"], accelerated["redis"])
             differences = list(differ(stock, accelerated, "effects"))

@@ -39,6 +39,7 @@ class Script:
     asks: tuple[Ask, ...]
     via: tuple[str, ...] = ("plain",)
     way: Way = "either"
+    races: bool = False  # whether the provider is asked is an accident in stock, too
     ends: bool = False  # the proxies are stopped after the requests, and what they leave is compared
     seconds: float = 0.0
 

@@ -244,12 +244,15 @@ _FEATURES: tuple[Script, ...] = (
         Script(
             f"hooks/{name}", (_ask(_chat(f"{name} {{n}}"), times=4), _ask(_chat(f"{name}", stream=True))), ("hooks",)
         )
-        for name in ("rejected", "told off", "changed", "marked", "moderated", "tagged", "broken hook")
+        for name in ("rejected", "told off", "changed", "marked", "tagged", "broken hook")
     ),
+    # refused while the provider is still at it
+    Script("hooks/moderated", (_ask(_chat("moderated {n}", "slow"), times=4),), ("hooks",), races=True),
+    Script("guardrails/forbidden", (_ask(_chat("forbidden {n}", "slow"), times=4),), ("guardrails",), races=True),
     Script("hooks/worded", (_ask(_chat("worded", "failing")),), ("hooks",)),
     *(
         Script(f"guardrails/{name}", (_ask(_chat(f"{name} {{n}}"), times=4),), ("guardrails",))
-        for name in ("secret", "forbidden", "late")
+        for name in ("secret", "late")
     ),
     Script(
         "limits/of keys",
