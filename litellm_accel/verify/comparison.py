@@ -350,7 +350,7 @@ def _way(served: int, declined: dict[str, int]) -> WayTaken:
 
 
 def _way_differences(run: Run, served: int, declined: dict[str, int]) -> list[Difference]:
-    """What the fast path must not do, whatever comes of it: serve what is stock's, or fail inside."""
+    """What is a difference whatever the result: serving a call that is stock's, or failing inside."""
     found = []
     if run.scenario.way == "declined" and served:
         found.append(Difference("way", "must decline", f"{served} calls served"))

@@ -213,6 +213,6 @@ def clean_environment() -> dict[str, str]:
 
 
 def _end(errors: IO[bytes]) -> str:
-    """The last that a process has said."""
+    """The end of what a process has written to its standard error."""
     errors.seek(0)
     return errors.read()[-2000:].decode(errors="replace")
