@@ -246,6 +246,14 @@ class CoreHandler:
         return (core, args, kwargs, choice), {}, self.pipeline.meeting(plan, post, reply)
 
 
+# Settings that are held by nothing that was learned: equal ones are the same.
+_WRITTEN_ANEW = {"core": ("_deleted", "_settings"), "endpoints": ("_search_tools",)}
+
+
+def _is_equal(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and bool(one == other)
+
+
 class CoreStates:
     """What is known of LiteLLM's cores, and of each that was seen."""
 
@@ -292,7 +300,23 @@ class CoreState:
             self._attributes is vars(core)
             and core._handle is self._handle
             and self._handle.registry_version() == self._version
-            and not guard.differs(self._watch)
+            and not self._differs(core)
+        )
+
+    def _differs(self, core: Any) -> bool:
+        """Return whether anything watched is another than it was.
+
+        Equal settings may have been written anew: a proxy with a database does that twice a minute.
+        """
+        if not self._watch.changed():
+            return False
+        taken = self._watch.take()
+        if not taken:
+            self._watch.mark()
+        owners = {"core": core, "endpoints": core._endpoints}
+        return not all(
+            key in _WRITTEN_ANEW.get(name, ()) and _is_equal(before, vars(owners[name]).get(key, _ABSENT))
+            for name, key, before in taken
         )
 
     def finish(self, core: Any, group: str, result: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
 import json
 import os
 import sys
@@ -15,6 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from litellm_accel.verify import comparison, records, scenarios
+from litellm_accel.verify.proxy import proof
+from litellm_accel.verify.proxy.services import missing
 from litellm_accel.verify.sides import fork_server
 
 
@@ -23,8 +27,9 @@ from litellm_accel.verify.sides import fork_server
     "--component",
     "chosen",
     multiple=True,
-    type=click.Choice(sorted(scenarios.THEMES)),
-    help="What to verify; may be repeated. Default: everything that is proven by scenarios.",
+    type=click.Choice(sorted((*scenarios.THEMES, proof.COMPONENT))),
+    help="What to verify; may be repeated. Default: everything that is proven by scenarios, and the proxy where "
+    "litellm[proxy] is installed.",
 )
 @click.option(
     "--scenario",
@@ -44,9 +49,19 @@ from litellm_accel.verify.sides import fork_server
     type=click.Path(file_okay=False, path_type=Path),
     help="Where the record goes. Default: the user's cache directory.",
 )
+@click.option(
+    "--database",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Where tools/proxydb/setup.sh has made a database for the proxies. Default: none of them has one.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def verify_command(
-    chosen: tuple[str, ...], patterns: tuple[str, ...], thorough: bool, directory: Path | None, as_json: bool
+    chosen: tuple[str, ...],
+    patterns: tuple[str, ...],
+    thorough: bool,
+    directory: Path | None,
+    database: Path | None,
+    as_json: bool,
 ) -> None:
     """Compare accelerated LiteLLM with stock in this environment and record what is proven.
 
@@ -55,23 +70,30 @@ def verify_command(
     litellm-accel verify --component chat --scenario 'errors/*'
 
     Scenarios are played in both, against a provider on the loopback interface: each through one of its entry points,
-    about a minute in all on two free processors. Exit code 1 if anything differs.
+    about a minute in all on two free processors. Proxies are asked over HTTP; there are no records of them. Exit code 1
+    if anything differs.
     """
     # LiteLLM fetches its price list on import unless told otherwise.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-    components = chosen or tuple(scenarios.THEMES)
-    played = [name for name in components if not patterns or comparison.matching(name, patterns)]
+    gateways = (proof.COMPONENT,) if missing() is None else ()
+    components = chosen or (*scenarios.THEMES, *gateways)
+    played = [name for name in components if not patterns or _matching(name, patterns)]
     if not played:
         raise click.ClickException(f"no scenario of {' or '.join(components)} matches {' or '.join(patterns)}")
     console = Console(stderr=as_json)
     equal = True
     results: dict[str, Any] = {}
-    with fork_server() as server, comparison.Pairs(server) as pairs:
+    with contextlib.ExitStack() as stack:
+        pairs = None
+        if played != [proof.COMPONENT]:
+            pairs = stack.enter_context(comparison.Pairs(stack.enter_context(fork_server())))
         for component in played:
-            result = _run(component, patterns, thorough, pairs)
+            result = _run(component, patterns, thorough, pairs, database, console)
             _show(result, console)
             results[component] = counts(result)
             equal = equal and result.ok
+            if component == proof.COMPONENT:
+                continue
             if result.ok and not patterns and not result.proves:
                 console.print(f"No record: {component} has served no call.", style="red")
                 equal = False
@@ -96,7 +118,20 @@ def _show(result: comparison.Result, console: Console) -> None:
             console.print(escape(f"{verdict.run.id} left to stock: {reasons}"), style="yellow", soft_wrap=True)
 
 
-def _run(component: str, patterns: tuple[str, ...], thorough: bool, pairs: comparison.Pairs) -> comparison.Result:
+def _matching(component: str, patterns: tuple[str, ...]) -> bool:
+    if component == proof.COMPONENT:
+        return bool(proof.matching(patterns))
+    return bool(comparison.matching(component, patterns))
+
+
+def _run(
+    component: str,
+    patterns: tuple[str, ...],
+    thorough: bool,
+    pairs: comparison.Pairs | None,
+    database: Path | None,
+    console: Console,
+) -> comparison.Result:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(f"verify {component}", total=None)
@@ -104,7 +139,14 @@ def _run(component: str, patterns: tuple[str, ...], thorough: bool, pairs: compa
         def advance(verdict: comparison.Verdict, total: int) -> None:
             progress.update(task, advance=1, total=total)
 
+        def absent(line: str) -> None:
+            console.print(f"not played: {line}", style="yellow")
+
         try:
+            if component == proof.COMPONENT:
+                return proof.run(
+                    patterns=patterns, thorough=thorough, database=database, progress=advance, absent=absent
+                )
             return comparison.run(component, patterns=patterns, thorough=thorough, kept=pairs, progress=advance)
         except (ValueError, RuntimeError) as error:
             raise click.ClickException(str(error)) from None
@@ -124,7 +166,7 @@ def counts(result: comparison.Result) -> dict[str, Any]:
 def table(result: comparison.Result) -> Table:
     """One line for each theme: how many runs, what the fast path did, how many differ."""
     state = "equal" if result.ok else "different"
-    title = f"{result.component}: {state} on LiteLLM {records.key(result.component)['litellm']['version']}"
+    title = f"{result.component}: {state} on LiteLLM {importlib.metadata.version('litellm')}"
     shown = Table(title=f"{title} ({result.seconds:.0f} s)", title_justify="left")
     shown.add_column("theme")
     for heading in ("runs", "served", "left to stock", "unexpectedly", "different"):

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from litellm_accel.provider import Provider
 from litellm_accel.verify import scenarios
@@ -54,6 +54,26 @@ class Difference:
         return f"{self.where}\n      stock:       {_short(self.stock)}\n      accelerated: {_short(self.accelerated)}"
 
 
+class Played(Protocol):
+    """What a run is a run of."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def way(self) -> str: ...
+
+
+class Playable(Protocol):
+    """A run, of whatever component."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def scenario(self) -> Played: ...
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What came of one run.
@@ -62,7 +82,7 @@ class Verdict:
     it.
     """
 
-    run: Run
+    run: Playable
     way: WayTaken
     reasons: dict[str, int]
     differences: tuple[Difference, ...]

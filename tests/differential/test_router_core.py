@@ -423,6 +423,32 @@ def test_settings_and_deployments_may_change(provider: Provider, switch: Switch)
     assert len(served) >= 4
 
 
+@pytest.mark.parametrize("owner, name", [("_core", "_settings"), ("_endpoints", "_search_tools")])
+def test_equal_settings_that_are_written_anew_change_nothing(provider: Provider, owner: str, name: str) -> None:
+    router = router_of(provider)
+    core = router._core
+    core._settings = {"timeout": 33}
+    held = core if owner == "_core" else core._endpoints
+    states = router_core.CoreStates()
+    known = states.state_of(core)
+    before = getattr(held, name)
+    setattr(held, name, copy.deepcopy(before))
+    assert getattr(held, name) is not before
+    assert states.state_of(core) is known
+    core._deleted = frozenset(("timeout",))
+    assert states.state_of(core) is not known
+
+
+def test_other_settings_that_are_written_change_what_is_known(provider: Provider) -> None:
+    router = router_of(provider)
+    core = router._core
+    core._settings = {"timeout": 33}
+    states = router_core.CoreStates()
+    known = states.state_of(core)
+    core._settings = {"timeout": 34}
+    assert states.state_of(core) is not known
+
+
 SPIES = (
     "litellm.router_rust.core:_Driver.attempt",
     "litellm.router_rust.core:_Driver.finish_async",
