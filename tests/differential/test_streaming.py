@@ -9,9 +9,11 @@ import gc
 import itertools
 import json
 import pydoc
+import sys
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import litellm
@@ -21,6 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from litellm.litellm_core_utils import streaming_handler
 from litellm.types import utils
+from openai import _streaming
 
 import litellm_accel
 import replayed
@@ -29,7 +32,7 @@ from litellm_accel.components import get, streaming
 from litellm_accel.fastpath.notify import payload
 from litellm_accel.fastpath.plans.proof import Proof
 from litellm_accel.fastpath.plans.templates import state
-from litellm_accel.fastpath.streams import builder, opener, pricer
+from litellm_accel.fastpath.streams import builder, opener, pricer, source
 from litellm_accel.fastpath.streams.builder import Assembler
 from litellm_accel.provider import Provider
 from litellm_accel.stock import seams
@@ -731,6 +734,53 @@ async def ended(provider: Provider, change: Any = None) -> Any:
     return stream.logging_obj
 
 
+def test_what_a_stream_reads_from_is_read_to_its_end_and_not_left_to_the_loop(provider: Provider, opening: Any) -> None:
+    async def play() -> list[str]:
+        left: list[str] = []
+        close = sys.get_asyncgen_hooks().finalizer
+        assert close is not None
+
+        def note(iterator: Any) -> None:
+            left.append(iterator.__name__)
+            close(iterator)
+
+        sys.set_asyncgen_hooks(finalizer=note)
+        for _ in range(4):
+            await ended(provider)
+        left.clear()
+        await ended(provider)
+        return left
+
+    assert asyncio.run(play())  # by stock
+    with opening():
+        assert not asyncio.run(play())
+
+
+@pytest.mark.parametrize("missing", ["an end", "plain text", "a transport that is known"])
+def test_what_has_not_come_is_not_waited_for_at_the_end_of_a_stream(missing: str) -> None:
+    content = SimpleNamespace(at_eof=lambda: missing != "an end", exception=lambda: None)
+    body = SimpleNamespace(_stream=SimpleNamespace(_aiohttp_response=SimpleNamespace(content=content)))
+    name = "GZipDecoder" if missing == "plain text" else "IdentityDecoder"
+    response: Any = SimpleNamespace(_decoder=type(name, (), {})(), stream=body)
+    if missing == "a transport that is known":
+        response.stream = object()
+
+    async def play() -> list[Any]:
+        packets = iter([b"data: [DONE]\n\n"])
+
+        async def come() -> AsyncIterator[bytes]:
+            for packet in packets:
+                yield packet
+            raise AssertionError("it was waited for")
+
+        reader = hot.streaming.Reader({}, {})
+        events = source.SSEEventSource(_streaming.SSEDecoder(), reader, response).aiter_bytes(come())
+        await anext(events)  # before the first
+        return [(await anext(events)).data]
+
+    assert asyncio.run(play()) == ["[DONE]"]
+
+
 def told(logging: Any) -> Any:
     payload = logging.model_call_details["standard_logging_object"]
     return logging.cost_breakdown, payload["response_cost"], payload["total_tokens"], payload["model_map_information"]
@@ -767,7 +817,12 @@ def test_a_price_that_changes_in_mid_stream_holds_at_its_end(
 
 @pytest.mark.parametrize(
     ("owner", "name", "component"),
-    [(pricer._Price, "told", "chat"), (builder.Text, "__init__", "streaming"), (payload.Payloads, "_build", "chat")],
+    [
+        (pricer._Price, "told", "chat"),
+        (pricer._Stamped, "told", "chat"),
+        (builder.Text, "__init__", "streaming"),
+        (payload.Payloads, "_build", "chat"),
+    ],
 )
 def test_an_internal_fault_at_the_end_leaves_it_to_stock(
     provider: Provider, opening: Any, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, component: str
