@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import litellm
 import pytest
 import wrapt
@@ -711,6 +712,36 @@ def test_an_internal_fault_while_opening_leaves_the_answer_to_stock(
         status = litellm_accel.status()["chat"]
         assert status.faults == 1
         assert status.declined["reply left to stock"] == 1
+
+
+@pytest.mark.parametrize(
+    "names", [("Date", "Set-Cookie", "set-cookie", "X-a"), (b"Date", b"Set-Cookie", b"X-a", b"X-a")]
+)
+def test_headers_of_remembered_names_are_the_clients_own(names: tuple[Any, ...]) -> None:
+    normalized = opener._NormalizedNames()
+    for values in ([b"1", b"a=1", b"b=2", b""], [b"2", b"a=2", b"c=3", b"x"]):
+        expected = httpx.Headers([(name, value) for name, value in zip(names, values, strict=True)])
+        assert vars(normalized.headers(names, values)) == vars(expected)
+
+
+def test_what_an_answer_sets_twice_is_there_twice_in_a_stream_that_is_opened(opening: Any) -> None:
+    with Provider(profile="openai") as provider, opening():
+        for _ in range(4):
+            stream: Any = litellm.completion(**arguments(provider, "plain"))
+            list(stream)
+
+        async def play() -> list[int]:
+            counts = []
+            for _ in range(12):
+                stream: Any = await litellm.acompletion(**arguments(provider, "plain"))
+                counts.append(len(stream.completion_stream.response.headers.get_list("set-cookie")))
+                async for _ in stream:
+                    pass
+            return counts
+
+        assert max(asyncio.run(play())) > 1
+        assert opened() >= 4
+        assert litellm_accel.status()["chat"].faults == 0
 
 
 # --- ending -----------------------------------------------------------------------------------------------------------
