@@ -19,6 +19,7 @@ from litellm_accel import _backend, components, exit_cleanup, hot, import_watch,
 from litellm_accel.components.base import Component, Native, ProbeMismatch, Replaced, Unavailable, Unproven
 from litellm_accel.quiet import quiet
 from litellm_accel.report import AccelerationError, ComponentStatus, Report, State
+from litellm_accel.stock import releases
 
 _logger = logging.getLogger("litellm_accel")
 _HOST = "litellm"
@@ -570,6 +571,6 @@ def _never_started(name: str) -> ComponentStatus:
 
 def _litellm_version() -> str:
     try:
-        return importlib.metadata.version("litellm")
+        return releases.version(_HOST)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"

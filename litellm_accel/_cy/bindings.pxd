@@ -7,7 +7,7 @@ cdef class Bindings:
     cdef Py_ssize_t _count
     cdef bint _watching
     cdef uint64_t _writes
-    cdef PyObject *_watched[24]
-    cdef uint64_t _versions[24]
+    cdef PyObject *_watched[32]
+    cdef uint64_t _versions[32]
 
     cpdef bint changed(self) except -1

@@ -36,15 +36,15 @@ cdef class Bindings:
     """Names in other modules and what each was bound to when this object was made.
 
     Each point is ``(owner, names)``: a module, class or dict, and names in it, of which a missing one counts as
-    ``None``. Where ``names`` is ``None`` the whole content counts, compared by equality. At most 24 points.
+    ``None``. Where ``names`` is ``None`` the whole content counts, compared by equality. At most 32 points.
     """
 
     def __init__(self, points: object) -> None:
         cdef Py_ssize_t index
         cdef dict namespace
         points = [(_namespace(owner), names) for owner, names in points]
-        if len(points) > 24:
-            raise ValueError(f"at most 24 points can be watched, got {len(points)}")
+        if len(points) > 32:
+            raise ValueError(f"at most 32 points can be watched, got {len(points)}")
         self._points = []
         self._watching = True
         self._writes = accel_writes

@@ -69,6 +69,7 @@ cdef class LimitChecks:
     cdef dict _known
     cdef object _models
     cdef object _usages
+    cdef bint _in_pipelines
     cdef str _reserved
 
     def __init__(
@@ -83,6 +84,8 @@ cdef class LimitChecks:
         self._known = {}
         self._models = models
         self._usages = usages
+        # Later releases count in a pipeline after a call, which does not heed how long a counter is to live.
+        self._in_pipelines = hasattr(usages.DualCache, "async_increment_cache_post_call")
         self._reserved = models.ITPM_RESERVED_KEY
 
     def model_check(self, handler: object, deployment: object, parent_otel_span: object = None) -> object:
@@ -165,11 +168,11 @@ cdef class LimitChecks:
     ) -> object | None:
         """Count tokens as ``LowestTPMLoggingHandler_v2.async_log_success_event`` does, or return ``DECLINED``.
 
-        In stock such a counter lives as long as the cache's own entries, whatever time it is given.
+        In most releases such a counter lives as long as the cache's own entries, whatever time it is given.
         """
-        return self._usage_success(handler, kwargs, True)
+        return self._usage_success(handler, kwargs, self._in_pipelines)
 
-    cdef object _usage_success(self, handler, kwargs, bint is_async):
+    cdef object _usage_success(self, handler, kwargs, bint in_pipeline):
         cdef dict payload
         try:
             memory = self._memory(handler, True)
@@ -179,7 +182,7 @@ cdef class LimitChecks:
             key, tokens = _told(payload, self._usages)
             call_type = kwargs.get("call_type")
             if call_type == "acompletion" or not self._usages.is_batch_retrieve_call_type(call_type):
-                _add(memory, key, tokens, None if is_async else handler.routing_args.ttl, None)
+                _add(memory, key, tokens, None if in_pipeline else handler.routing_args.ttl, None)
         except Unserved as reason:
             return self._gate.decline(reason.args[0])
         return None

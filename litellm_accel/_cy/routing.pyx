@@ -21,17 +21,19 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
-from litellm_accel._cy.dict_writes cimport accel_class_dict, accel_dict_version, accel_watch, accel_writes
+from litellm_accel._cy.bindings cimport Bindings
+from litellm_accel._cy.dict_writes cimport accel_dict_version, accel_watch, accel_writes
 from litellm_accel._cy.gate cimport Gate
 from litellm_accel._cy.simd cimport highest
 
-cdef frozenset UNSERVED_KEYS
+cdef frozenset LISTING_METHODS, UNSERVED_KEYS
 cdef tuple EMPTY_CONTAINERS, STEERING_KEYS, UNSERVED_METADATA, UNSERVED_UNLESS_NONE
 
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Unserved
 from litellm_accel.routing.known_names import (
     EMPTY_CONTAINERS,
+    LISTING_METHODS,
     PATIENCE,
     PAUSE,
     STEERING_KEYS,
@@ -40,7 +42,7 @@ from litellm_accel.routing.known_names import (
     UNSERVED_UNLESS_NONE,
 )
 
-__all__ = ["Bindings", "Chooser", "Snapshot", "increment", "shuffled"]
+__all__ = ["Chooser", "Snapshot", "increment", "shuffled"]
 
 cdef extern from *:
     """
@@ -142,55 +144,6 @@ cdef class Snapshot:
             if not accel_watch(mapping):
                 return
         self.watched = True
-
-
-cdef class Bindings:
-    """Names in modules and classes as they were bound when this was made.
-
-    ``points`` are pairs of a module, class or dict and the names in it.
-    """
-
-    cdef list namespaces
-    cdef list names
-    cdef list values
-    cdef uint64_t *versions
-
-    def __cinit__(self, points: list) -> None:
-        cdef Py_ssize_t index
-        self.versions = <uint64_t *>PyMem_Malloc(max(len(points), 1) * sizeof(uint64_t))
-        if self.versions is NULL:
-            raise MemoryError
-        self.namespaces = []
-        for owner, _ in points:
-            if isinstance(owner, type):
-                owner = accel_class_dict(owner)
-            self.namespaces.append(owner if isinstance(owner, dict) else owner.__dict__)
-        self.names = [tuple(names) for _, names in points]
-        for index in range(len(points)):
-            self.versions[index] = version(self.namespaces[index])
-        self.values = [[held.get(name) for name in names] for held, names in zip(self.namespaces, self.names)]
-
-    def __dealloc__(self):
-        PyMem_Free(self.versions)
-
-    cpdef bint changed(self):
-        """Return whether one of the names is bound to another object now."""
-        cdef Py_ssize_t index
-        cdef uint64_t now
-        for index in range(PyList_GET_SIZE(<PyObject *>self.namespaces)):
-            now = accel_dict_version(PyList_GET_ITEM(<PyObject *>self.namespaces, index))
-            if now != self.versions[index]:
-                if self.rebound(index):
-                    return True
-                self.versions[index] = now
-        return False
-
-    cdef bint rebound(self, Py_ssize_t index):
-        cdef dict held = self.namespaces[index]
-        for name, value in zip(self.names[index], self.values[index]):
-            if held.get(name) is not value:
-                return True
-        return False
 
 
 cdef class Numbers:
@@ -1223,7 +1176,7 @@ cdef class Chooser:
             raise Unserved(decline.TEAM_DEPLOYMENTS)
         known = state["model_id_to_deployment_index_map"]
         indices = (<dict>state["model_name_to_deployment_indices"]).get(name)
-        if type(indices) is not list or "get_all_deployments" in state or "should_include_deployment" in state:
+        if type(indices) is not list or not LISTING_METHODS.isdisjoint(state):
             raise Unserved(decline.UNKNOWN_GROUP)
         group = self.index(router).group(self.reader, name, None, indices, state["model_list"], known)
         if group.refusal is not None:
@@ -1402,7 +1355,7 @@ cdef class Chooser:
     cdef object check_router(self, dict state):
         """Raise ``Unserved`` where one of the router's own containers asks for more than a plain choice."""
         for name, reason in EMPTY_CONTAINERS:
-            if state[name]:
+            if state.get(name):
                 raise Unserved(reason)
 
     cdef object group_name(self, dict state, str model):

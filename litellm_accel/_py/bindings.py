@@ -24,15 +24,15 @@ class Bindings:
     """Names in other modules and what each was bound to when this object was made.
 
     Each point is ``(owner, names)``: a module, class or dict, and names in it, of which a missing one counts as
-    ``None``. Where ``names`` is ``None`` the whole content counts, compared by equality. At most 24 points.
+    ``None``. Where ``names`` is ``None`` the whole content counts, compared by equality. At most 32 points.
     """
 
     __slots__ = ("_bound", "_missing", "_tags", "_versions", "_whole")
 
     def __init__(self, points: Iterable[tuple[Any, tuple[Any, ...] | None]]) -> None:
         points = [(_namespace(owner), names) for owner, names in points]
-        if len(points) > 24:
-            raise ValueError(f"at most 24 points can be watched, got {len(points)}")
+        if len(points) > 32:
+            raise ValueError(f"at most 32 points can be watched, got {len(points)}")
         self._tags = [tag_of(namespace) for namespace, _ in points] if HAS_TAGS else []
         self._versions = b"".join(self._tags)
         self._missing: list[tuple[dict[Any, Any], Any]] = []

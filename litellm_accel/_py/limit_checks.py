@@ -43,7 +43,7 @@ class LimitChecks:
     ``models`` and ``usages`` are LiteLLM's modules of the two loggers.
     """
 
-    __slots__ = ("_chooser", "_gate", "_models", "_reserved", "_usages")
+    __slots__ = ("_chooser", "_gate", "_in_pipelines", "_models", "_reserved", "_usages")
 
     def __init__(
         self,
@@ -56,6 +56,8 @@ class LimitChecks:
         self._chooser = chooser
         self._models = models
         self._usages = usages
+        # Later releases count in a pipeline after a call, which does not heed how long a counter is to live.
+        self._in_pipelines = hasattr(usages.DualCache, "async_increment_cache_post_call")
         self._reserved: str = models.ITPM_RESERVED_KEY
 
     def model_check(self, handler: Any, deployment: Any, parent_otel_span: Any = None) -> Any:
@@ -136,11 +138,11 @@ class LimitChecks:
     ) -> object | None:
         """Count tokens as ``LowestTPMLoggingHandler_v2.async_log_success_event`` does, or return ``DECLINED``.
 
-        In stock such a counter lives as long as the cache's own entries, whatever time it is given.
+        In most releases such a counter lives as long as the cache's own entries, whatever time it is given.
         """
-        return self._usage_success(handler, kwargs, True)
+        return self._usage_success(handler, kwargs, self._in_pipelines)
 
-    def _usage_success(self, handler: Any, kwargs: Any, is_async: bool) -> object | None:
+    def _usage_success(self, handler: Any, kwargs: Any, in_pipeline: bool) -> object | None:
         try:
             memory = self._memory(handler, True)
             payload = _payload(kwargs)
@@ -149,7 +151,7 @@ class LimitChecks:
             key, tokens = _told(payload, self._usages)
             call_type = kwargs.get("call_type")
             if call_type == "acompletion" or not self._usages.is_batch_retrieve_call_type(call_type):
-                _add(memory, key, tokens, None if is_async else handler.routing_args.ttl, None)
+                _add(memory, key, tokens, None if in_pipeline else handler.routing_args.ttl, None)
         except Unserved as reason:
             return self._gate.decline(reason.args[0])
         return None

@@ -14,15 +14,16 @@ from collections.abc import Collection
 from math import ceil, inf
 from operator import is_
 from random import Random
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from litellm_accel._py.bindings import Bindings
 from litellm_accel._py.gate import Gate
-from litellm_accel._py.watch import HAS_TAGS, dict_of, tag_of
+from litellm_accel._py.watch import HAS_TAGS, tag_of
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Unserved
 from litellm_accel.routing.known_names import (
     EMPTY_CONTAINERS,
+    LISTING_METHODS,
     PATIENCE,
     PAUSE,
     STEERING_KEYS,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from litellm_accel.components.routing import Reader
     from litellm_accel.routing.listings import Listings
 
-__all__ = ["Bindings", "Chooser", "Snapshot", "increment", "shuffled"]
+__all__ = ["Chooser", "Snapshot", "increment", "shuffled"]
 
 _NOTHING: frozenset[str] = frozenset()
 
@@ -76,35 +77,6 @@ class Snapshot:
             _same(list(held), list(copy)) and _same(list(held.values()), list(copy.values()))
             for held, copy in zip(self._dicts, self._copies, strict=True)
         )
-
-
-class Bindings:
-    """Names in modules and classes as they were bound when this was made.
-
-    ``points`` are pairs of a module, class or dict and the names in it.
-    """
-
-    __slots__ = ("_names", "_namespaces", "_tags", "_values", "_versions")
-
-    def __init__(self, points: list[tuple[ModuleType | type | dict[str, Any], tuple[str, ...]]]) -> None:
-        self._namespaces = [owner if isinstance(owner, dict) else dict_of(vars(owner)) for owner, _ in points]
-        self._names = [tuple(names) for _, names in points]
-        self._tags = list(map(tag_of, self._namespaces)) if HAS_TAGS else []
-        self._versions = b"".join(self._tags)
-        self._values = self._read()
-
-    def _read(self) -> list[list[Any]]:
-        return [list(map(held.get, names)) for held, names in zip(self._namespaces, self._names, strict=True)]
-
-    def changed(self) -> bool:
-        """Return whether one of the names is bound to another object now."""
-        versions = b"".join(self._tags)  # before the names are looked at: what is written meanwhile shows later
-        if HAS_TAGS and versions == self._versions:
-            return False
-        if not all(map(_same, self._values, self._read())):
-            return True
-        self._versions = versions
-        return False
 
 
 def shuffled(source: Random, count: int) -> list[int]:
@@ -530,7 +502,7 @@ class Chooser:
             raise Unserved(decline.TEAM_DEPLOYMENTS)
         known = state["model_id_to_deployment_index_map"]
         indices = state["model_name_to_deployment_indices"].get(name)
-        if type(indices) is not list or "get_all_deployments" in state or "should_include_deployment" in state:
+        if type(indices) is not list or not LISTING_METHODS.isdisjoint(state):
             raise Unserved(decline.UNKNOWN_GROUP)
         group = self._index(router).group(self._reader, name, None, indices, state["model_list"], known)
         if group.refusal is not None:
@@ -706,7 +678,7 @@ class Chooser:
     def _check_router(self, state: dict[str, Any]) -> None:
         """Raise ``Unserved`` where one of the router's own containers asks for more than a plain choice."""
         for name, reason in EMPTY_CONTAINERS:
-            if state[name]:
+            if state.get(name):
                 raise Unserved(reason)
 
     def _group_name(self, state: dict[str, Any], model: str) -> str:

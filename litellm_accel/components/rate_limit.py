@@ -6,10 +6,8 @@ memory. What it goes around is watched; each start compares it with stock.
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import inspect
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType
@@ -21,8 +19,7 @@ from litellm_accel.components.proxy_limiter import ProxyLimiter, can_be_there
 from litellm_accel.components.routing import Reader, functions, located
 from litellm_accel.hot import limit_checks
 from litellm_accel.hot import routing as _hot
-from litellm_accel.quiet import quiet
-from litellm_accel.routing.probe import mute
+from litellm_accel.routing.probe import compare_apart
 from litellm_accel.routing.setting_words import unknown_settings
 from litellm_accel.stock import seams
 
@@ -99,37 +96,8 @@ class RateLimit(Component):
 
     def prove(self, replaced: Mapping[str, Replaced]) -> None:
         """Compare checks and counts of small deployments with stock. Raises ``ProbeMismatch`` or ``Unproven``."""
-        if not replaced:
-            return
-        failures: list[Exception] = []
-
-        def run() -> None:
-            try:
-                for _ in range(2):
-                    minute = time.time() // 60
-                    try:
-                        with quiet():
-                            asyncio.run(_compare(replaced))
-                        return
-                    except ProbeMismatch:
-                        if time.time() // 60 == minute:  # else the two sides may have counted in different minutes
-                            raise
-            except Exception as error:
-                failures.append(error)
-
-        reader = self._reader
-        logs = reader.log, reader.router_log
-        reader.log = reader.router_log = mute()
-        try:
-            thread = threading.Thread(target=run, name="litellm-accel-probe")  # this one may have an event loop
-            thread.start()
-            thread.join()
-        finally:
-            reader.log, reader.router_log = logs
-        for error in failures:
-            if isinstance(error, (ProbeMismatch, Unproven)):
-                raise error
-            raise Unproven(f"the installed LiteLLM checks limits otherwise: {error!r}") from error
+        if replaced:
+            compare_apart(self._reader, lambda: _compare(replaced), "checks limits")
 
     def started(self) -> None:
         """Join the proxy's limiter, once it is there."""
@@ -227,6 +195,7 @@ _WORDS = frozenset(
     [
         "ITPM",
         "OTPM",
+        "_get_parent_otel_span_from_kwargs",
         "_litellm_itpm_reserved",
         "get_parent_otel_span_from_kwargs",
         "itpm_cache_key",

@@ -187,7 +187,10 @@ def around() -> list[tuple[Any, tuple[str, ...]]]:
     owners = [(located(path), names) for path, names in _AROUND.items()]
     for name in _AROUND["litellm"] or ():
         getattr(owners[0][0], name)  # looked up when first asked for
-    return [(owner, functions(vars(owner)) if names is None else names) for owner, names in owners]
+    return [
+        (owner, functions(vars(owner)) if names is None else tuple(seams.name_of(owner, name) for name in names))
+        for owner, names in owners
+    ]
 
 
 def _essence(function: FunctionType) -> tuple[Any, ...]:
@@ -525,6 +528,7 @@ class Routing(Component):
             return lambda stock: gate.coroutine(fast, stock, beside)
 
         router = "litellm.router:Router"
+        listing = seams.name_of(reader.router_type, "get_all_deployments")
         latency = "litellm.router_strategy.lowest_latency:LowestLatencyLoggingHandler"
         cost = "litellm.router_strategy.lowest_cost:LowestCostLoggingHandler"
         usage = "litellm.router_strategy.lowest_tpm_rpm:LowestTPMLoggingHandler"
@@ -538,7 +542,7 @@ class Routing(Component):
                 f"{router}.async_get_available_deployment",
                 coroutine(chooser.choose_async, Chosen(beside.choose_async, aside.random)),
             ),
-            Replacement(f"{router}.get_all_deployments", sync(chooser.listed)),
+            Replacement(f"{router}.{listing}", sync(chooser.listed)),
             Replacement(f"{router}.deployment_callback_on_success", coroutine(records.success)),
             Replacement(f"{router}._increment_deployment_usage", coroutine(records.usage)),
             Replacement(f"{router}.async_deployment_callback_on_failure", coroutine(records.failure)),

@@ -89,7 +89,7 @@ LEARNED_FROM = Reason(
 )
 FIRST_OF_ITS_KIND = Reason(
     "first of its kind",
-    "Many kinds of calls wait for a second call already. This kind is learned if it comes again.",
+    "Many kinds of calls have been seen once already. This kind is learned if it comes again.",
     "chat",
 )
 FIRST_BY_VALUE = Reason(
@@ -112,9 +112,9 @@ BEING_LEARNED = Reason(
 )
 BEING_PROVEN = Reason(
     "being proven",
-    "LiteLLM serves the call, and what the fast path would have done is compared. After three calls of a kind that "
-    "agree it serves the kind. Where LiteLLM's source is of no known release, so is one call of each outline, and one "
-    "now and then. A record of `litellm-accel verify` makes this unnecessary.",
+    "LiteLLM serves the call, and what the fast path would have done is compared with it. After three calls of a kind "
+    "that agree, the fast path serves the kind. Where LiteLLM's source is of no known release, one call of each "
+    "outline is compared as well, and one now and then. A record of `litellm-accel verify` makes this unnecessary.",
     "chat",
     "streaming",
     "tokens",
@@ -122,7 +122,7 @@ BEING_PROVEN = Reason(
 )
 DIFFERS = Reason(
     "differs from stock: {}",
-    "The fast path would have done something else than LiteLLM: this kind of call stays LiteLLM's. Please report it.",
+    "The fast path would not have done what LiteLLM did, so LiteLLM keeps serving this kind of call. Please report it.",
     "chat",
     "streaming",
     "tokens",
@@ -156,8 +156,8 @@ UNLEARNABLE = Reason(
 )
 INCONCLUSIVE = Reason(
     "nothing learned: {}",
-    "Counted besides `learned from`: the watched call did not show how such calls go when all is well. The next "
-    "one is watched as well.",
+    "Counted besides `learned from`: something disturbed the watched call, so that it does not show how such calls "
+    "usually go. The next one is watched instead.",
     "chat",
 )
 LEARNING_FAILED = Reason(
@@ -240,12 +240,12 @@ CACHED = Reason(
 )
 SETTINGS_CHANGING = Reason(
     "settings that are being changed",
-    "Another thread is still looking at what has changed. Nothing to do.",
+    "Another thread is still examining what has changed. Nothing to do.",
     "chat",
 )
 SETTINGS_UNREADABLE = Reason(
     "settings not understood",
-    "An error was met while settings were looked at; it is counted as a fault. The next call tries again.",
+    "Examining the settings failed; this is counted as a fault. The next call tries again.",
     "chat",
 )
 CALLBACK = Reason(
@@ -266,13 +266,13 @@ CALLBACK_OF_SERVICE = Reason(
 )
 CALLBACK_COMPARES = Reason(
     "callback {}.{}",
-    "It equals what it is not, or cannot be kept in a set, while LiteLLM compares callbacks with its own names. "
+    "It defines `__eq__` or `__hash__`, and LiteLLM compares callbacks with its own names. "
     "Remove the method from its class.",
     "chat",
 )
 CALLBACK_POSES = Reason(
     "callback {} in a logger's place",
-    "It says that it is a `CustomLogger` and is none (a mock or a proxy object).",
+    "It claims to be a `CustomLogger` but is not one (it is a mock or a proxy object).",
     "chat",
 )
 CALLBACKS_BEYOND_LIMIT = Reason(
@@ -287,7 +287,7 @@ CALLBACK_PLACES = Reason(
 )
 PATCHED = Reason(
     "patched {}",
-    "A function or class that the fast path would bypass is another than its package's own: instrumentation "
+    "A function or class that the fast path would bypass has been replaced: by instrumentation "
     "(OpenTelemetry, ddtrace, respx, vcrpy) or a mock, in a module, a class, a router or its cache; a mocked "
     "clock.",
     "chat",
@@ -382,17 +382,17 @@ COUNTED_BEFOREHAND = Reason(
 )
 CHOICE_WRITES = Reason(
     "routing",
-    "The choice of a deployment has told the rest of the call something, which LiteLLM must take up.",
+    "Choosing the deployment wrote something into the call that LiteLLM must act on.",
     "chat",
 )
 DEPLOYMENT_CHANGED = Reason(
     "deployment changed",
-    "A deployment has kept its id and changed its parameters since its plan was learned.",
+    "A deployment's parameters have changed under the same id since its plan was learned.",
     "chat",
 )
 NO_DEPLOYMENT = Reason(
     "no deployment",
-    "The router has chosen none. LiteLLM raises the error or falls back.",
+    "The router found no deployment. LiteLLM raises the error or falls back.",
     "chat",
 )
 DEPLOYMENT_FULL = Reason(
@@ -433,7 +433,7 @@ SEVERAL_REQUESTS = Reason(
 )
 NO_SUCCESS = Reason(
     "the answer was an error",
-    "The provider's answer was no success, or broke off.",
+    "The provider answered with an error, or its answer broke off.",
     "learning",
 )
 ARGUMENTS_CHANGED = Reason(
@@ -453,12 +453,12 @@ COOKIES_CHANGED = Reason(
 )
 RESULT_CHANGED = Reason(
     "a callback changed the result",
-    "What the call returned was changed by a callback, so that it cannot be compared.",
+    "A callback changed what the call returned, so the result cannot be compared.",
     "learning",
 )
 LOGGED_OTHERWISE = Reason(
     "LiteLLM logs something else about this answer",
-    "Calls with such answers are LiteLLM's at this log level.",
+    "At this log level LiteLLM serves calls with such answers.",
     "learning",
 )
 DEPLOYMENT_OR_MINUTE = Reason(
@@ -473,8 +473,8 @@ FAILS_UNSENT = Reason(
 )
 STRANGER = Reason(
     "{} stands among LiteLLM's functions",
-    "LiteLLM called this, which is neither its own nor of a package that it requires, or was called by it: a mock, a "
-    "wrapper, an instrument.",
+    "LiteLLM called this function, or was called by it, and it belongs neither to LiteLLM nor to a package that "
+    "LiteLLM requires: a mock, a wrapper, an instrument.",
     "learning",
 )
 LOG_RECORDS_SEEN_ONCE = Reason(
@@ -484,7 +484,7 @@ LOG_RECORDS_SEEN_ONCE = Reason(
 )
 WARNS = Reason(
     "LiteLLM warns on each such call",
-    "Its log has the warning: act on it, and calls are served.",
+    "LiteLLM's log has the warning. Fix what it is about, and calls are served.",
     "learning",
 )
 LOGGER_REPLACED = Reason(
@@ -509,12 +509,12 @@ REQUEST_HEADERS = Reason(
 )
 EXPIRING_TOKEN = Reason(
     "a token that may expire",
-    "LiteLLM fetched a token of Azure's for the call. With `api_key` calls are served.",
+    "LiteLLM fetched an Azure token for the call. Calls with an `api_key` are served.",
     "learning",
 )
 RESPONSE_HEADERS = Reason(
     "response headers that cannot be repeated",
-    "The headers of the answer are not plain text, or LiteLLM makes something else of them.",
+    "The headers of the answer are not plain text, or LiteLLM changes them in a way that is not known.",
     "learning",
 )
 HEADERS_TOLD_OTHERWISE = Reason(
@@ -564,7 +564,7 @@ ANSWER_BY_CONTENT = Reason(
 )
 ANSWER_UNREADABLE = Reason(
     "the answer cannot be read",
-    "It has an encoding or a form that is not read here.",
+    "The fast path does not read its encoding or its form.",
     "learning",
 )
 ANSWER_TOO_DEEP = Reason(
@@ -580,13 +580,13 @@ ANSWER_REFUSED = Reason(
 )
 ANSWER_TEXT = Reason(
     "callbacks receive the answer in another form",
-    "The text of the answer that callbacks are given is neither what came nor the same written again.",
+    "Callbacks are given the answer as a text that is neither what the provider sent nor the same JSON written anew.",
     "learning",
 )
 SAME_INPUT = Reason(
     "the same input twice",
-    "Two watched embeddings had the same input, which is told of under a name that does not tell it from something "
-    "else. The next call with another input shows it.",
+    "Two watched calls had the same input, so they do not show where else callbacks are given it. A call with another "
+    "input will.",
     "learning",
 )
 ANSWER_WARNED_OF = Reason(
@@ -596,7 +596,7 @@ ANSWER_WARNED_OF = Reason(
 )
 OWN_HIDDEN_PARAMS = Reason(
     "the answer has hidden parameters of its own",
-    "The provider's answer has put something into the place of `_hidden_params`.",
+    "The provider's answer contains something that LiteLLM puts into `_hidden_params`.",
     "learning",
 )
 HIDDEN_PARAM = Reason(
@@ -611,7 +611,7 @@ RESULT_DIFFERS = Reason(
 )
 RESULT_CLASS = Reason(
     "result of type {}",
-    "LiteLLM returned something else than a `ModelResponse`.",
+    "LiteLLM did not return a `ModelResponse`.",
     "learning",
 )
 RESULT_BY_VALUES = Reason(
@@ -628,19 +628,19 @@ RESULT_COMPUTED = Reason(
 )
 RESULT_HOLDS = Reason(
     "the result holds a {}",
-    "Objects of this class cannot be built again.",
+    "The fast path cannot build objects of this class.",
     "learning",
     "chunks",
 )
 RESULT_SHARES = Reason(
     "an object occurs twice in the result",
-    "Two members of the result are one object, which would have to be shared again.",
+    "Two members of the result are the same object, and the fast path would make two.",
     "learning",
     "chunks",
 )
 RESULT_WITHOUT_TIME = Reason(
     "the answer does not say when it was made",
-    "LiteLLM takes the time of its own clock for `created`.",
+    "LiteLLM sets `created` from its own clock.",
     "learning",
 )
 RESULT_PRIVATE = Reason(
@@ -687,7 +687,7 @@ PROMPT_MANAGEMENT = Reason(
 )
 ROUTER_CALLBACKS = Reason(
     "this LiteLLM counts routers' calls otherwise",
-    "Callbacks listen to a router whose release counts successes in another way. Upgrade LiteLLM.",
+    "Callbacks listen, and this release's router counts successes in a way that is not known. Upgrade LiteLLM.",
     "learning",
 )
 ROUTER_HEADERS = Reason(
@@ -740,12 +740,12 @@ ARGUMENT_MEMBER_REMOVED = Reason(
 )
 METADATA_STEERS = Reason(
     "metadata[{!r}] differs",
-    "LiteLLM goes by this value, so that it must be the same in all calls of one kind. Keep it constant.",
+    "LiteLLM's behaviour depends on this value, so it must be the same in all calls of a kind. Keep it constant.",
     "learning",
 )
 TOLD_TOO_EARLY = Reason(
     "callbacks receive {} before it is known",
-    "What LiteLLM hands on is not there yet when the fast path would need it.",
+    "The fast path would have to hand this on before it exists.",
     "learning",
 )
 TOLD_ELSEWHERE = Reason(
@@ -800,7 +800,7 @@ TOLD_LOGGING_CLASS = Reason(
 )
 TOLD_SOMETHING_ELSE = Reason(
     "callbacks would receive something else",
-    "Tried on the watched call itself, the fast path would not have told callbacks the very same.",
+    "Tried on the watched call itself, the fast path would have told callbacks something different.",
     "learning",
 )
 PAYLOAD_DIFFERS = Reason(
@@ -823,7 +823,7 @@ STREAM_HEADERS = Reason(
 )
 STREAM_LOGGING = Reason(
     "a synchronous stream whose `Logging` object is the caller's",
-    "That object holds the stream, which learning would keep open.",
+    "That object refers to the stream, and learning from it would keep the stream open.",
     "learning",
 )
 STREAM_OPENED_OTHERWISE = Reason(
@@ -838,12 +838,12 @@ STREAM_READ_OTHERWISE = Reason(
 )
 STREAM_CLASS = Reason(
     "a stream of type {}",
-    "A class of somebody's own stands in the place of LiteLLM's or the SDK's.",
+    "Someone's own class has replaced LiteLLM's or the SDK's.",
     "learning",
 )
 STREAM_RAW = Reason(
     "a stream with another response",
-    "Callbacks are given another raw response than LiteLLM's OpenAI handler gives.",
+    "Callbacks are not given the raw response that LiteLLM's OpenAI handler gives them.",
     "learning",
 )
 
@@ -852,7 +852,7 @@ STREAM_RAW = Reason(
 # Not a reason: the chunk comes with the next bytes.
 MORE = Reason(
     "more bytes are needed",
-    "The stream goes on when they are here.",
+    "The stream continues when they have arrived.",
 )
 CHUNK_PROVIDER = Reason(
     "a provider's own chunks",
@@ -926,17 +926,17 @@ CHUNK_WITHOUT_CHOICES = Reason(
 )
 CHUNK_TIME = Reason(
     "another time than now",
-    "LiteLLM gives the chunk a time that is not the clock's.",
+    "LiteLLM gives the chunk a time other than the present.",
     "chunks",
 )
 CHUNK_DIFFERS = Reason(
     "the fast path builds another chunk",
-    "It would differ from LiteLLM's for the very event.",
+    "For the same event it would differ from LiteLLM's.",
     "chunks",
 )
 CHUNK_NO_TEXT = Reason(
     "content that is no text",
-    "The chunk's content is something else than text.",
+    "The chunk's content is not text.",
     "chunks",
 )
 CHUNK_ERROR = Reason(
@@ -951,7 +951,7 @@ CHUNK_UNLIKE = Reason(
 )
 CHUNK_CHANGES_STREAM = Reason(
     "the stream goes on differently",
-    "LiteLLM notes more in its stream than with a plain chunk.",
+    "LiteLLM stores more in its stream than it does for a plain chunk.",
     "chunks",
 )
 # Why LiteLLM puts the chunks of a whole stream together; nobody counts that.
@@ -961,7 +961,7 @@ WHOLE_NOT_PLAIN = Reason(
 )
 WHOLE_DIFFERS = Reason(
     "another response than LiteLLM's",
-    "A template would build another response of the same chunks.",
+    "A template would build a different response from the same chunks.",
 )
 
 # --- routing --------------------------------------------------------------------------------------------------------
@@ -973,7 +973,7 @@ ROUTER_SUBCLASS = Reason(
 )
 ROUTER_METHODS = Reason(
     "a router with methods of its own",
-    "A function was put into the router object (a mock, a patch) in the place of a method.",
+    "A function (a mock, a patch) has replaced a method of the router object.",
     "routing",
 )
 ROUTER_WITHOUT_MODELS = Reason(
@@ -983,24 +983,24 @@ ROUTER_WITHOUT_MODELS = Reason(
 )
 ROUTER_PART_METHODS = Reason(
     "a router's part with methods of its own",
-    "A function was put into the router's cache, strategy or logger in the place of a method.",
+    "A function has replaced a method of the router's cache, strategy or logger.",
     "routing",
     "limits",
 )
 STRATEGY_METHODS = Reason(
     "a strategy with methods of its own",
-    "A function was put into the strategy's object in the place of a method.",
+    "A function has replaced a method of the strategy object.",
     "routing",
     "limits",
 )
 ROUTER_PART_CLASS = Reason(
     "a router's part of an unknown class",
-    "The router's cache, strategy or logger is of a class of somebody's own, or a mock.",
+    "The router's cache, strategy or logger is of someone's own class, or a mock.",
     "routing",
 )
 ROUTING_PATCHED = Reason(
     "LiteLLM's routing is patched",
-    "A function or class that the choice goes around is another one than when the component was switched on.",
+    "A function or class that the choice bypasses has been replaced since the component was switched on.",
     "routing",
     "limits",
 )
@@ -1018,7 +1018,7 @@ ROUTING_TRACED = Reason(
 )
 ROUTING_SERVICES = Reason(
     "service callbacks",
-    "LiteLLM tells callbacks in `service_callback` of each look into the cache. Empty that list.",
+    "LiteLLM reports each cache lookup to the callbacks in `service_callback`. Empty that list.",
     "routing",
 )
 ROUTING_REDACTED = Reason(
@@ -1043,7 +1043,7 @@ ROUTING_GROUPS = Reason(
 )
 ACCESS_WINDOWS = Reason(
     "access windows",
-    "A deployment may be used at certain times alone.",
+    "A deployment may be used only at certain times.",
     "routing",
 )
 ROUTING_UNKNOWN_SETTING = Reason(
@@ -1068,7 +1068,7 @@ CALLER_MODELS_TYPE = Reason(
 )
 ROUTING_FILTERED = Reason(
     "callback {} filters deployments",
-    "Session affinity, prompt-caching routing, provider budgets and encrypted-content affinity await a cache of "
+    "Session affinity, prompt-caching routing, provider budgets and encrypted-content affinity wait for a cache of "
     "their own.",
     "routing",
 )
@@ -1079,7 +1079,7 @@ ROUTING_CALLBACKS_TYPE = Reason(
 )
 ROUTING_REDIS = Reason(
     "Redis",
-    "The router, its cooldowns or its health checks have Redis: a choice awaits the server.",
+    "The router, its cooldowns or its health checks use Redis, so a choice waits for the server.",
     "routing",
     "limits",
 )
@@ -1102,7 +1102,7 @@ COOLDOWN_VALUE = Reason(
 )
 COOLDOWN_KEPT = Reason(
     "a cooldown kept longer than it lasts",
-    "An entry of the cooldown cache lives longer than the cooldown that it tells of.",
+    "An entry of the cooldown cache lives longer than the cooldown that it describes.",
     "routing",
 )
 LATENCIES_MAP = Reason(
@@ -1122,12 +1122,12 @@ LATENCY_NO_TIME = Reason(
 )
 NO_DEPLOYMENT_OF_MODEL = Reason(
     "no deployment has the model",
-    "A call with `specific_deployment` names a model that none has; LiteLLM raises the error.",
+    "A call with `specific_deployment` names a model that no deployment has; LiteLLM raises the error.",
     "routing",
 )
 SPECIFIC_LIKE_GROUP = Reason(
     "a specific deployment called like a model group",
-    "`specific_deployment` with a name that is a model group's, too. Name the deployment's own model.",
+    "`specific_deployment` has the name of a model group as well. Name the deployment's own model.",
     "routing",
 )
 UNKNOWN_GROUP = Reason(
@@ -1137,7 +1137,7 @@ UNKNOWN_GROUP = Reason(
 )
 TEAM_DEPLOYMENTS = Reason(
     "a team's own deployments",
-    "A team's name for its deployments is a group's name, too.",
+    "A team's name for its deployments is also the name of a group.",
     "routing",
 )
 MODEL_NAME_TYPE = Reason(
@@ -1167,7 +1167,7 @@ REQUEST_TYPE = Reason(
 )
 REQUEST_STEERS = Reason(
     "request argument {!r} steers the choice",
-    "The call has a strategy, weights or a router of its own for which LiteLLM must choose.",
+    "The call brings its own strategy, weights or router, so LiteLLM must choose.",
     "routing",
 )
 EARLIER_DECISION = Reason(
@@ -1192,7 +1192,7 @@ PROMPT_COUNTED_ELSEWHERE = Reason(
 )
 PROMPT_UNCOUNTABLE = Reason(
     "a prompt that cannot be counted",
-    "Pre-call checks fail to count the messages; LiteLLM says so in its log.",
+    "Pre-call checks cannot count the messages; LiteLLM logs that.",
     "routing",
 )
 CONTEXT_COMPACTION = Reason(

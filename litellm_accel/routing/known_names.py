@@ -25,7 +25,7 @@ UNSERVED_METADATA: Final = (
 
 # --- routers
 
-# A router's containers that are empty where its choice is a plain one, and the reason where one is not.
+# A router's containers that are empty, or not there, where its choice is a plain one, and the reason where one is not.
 EMPTY_CONTAINERS: Final = (
     ("routing_plugins", decline.ROUTING_PLUGINS),
     ("auto_routers", decline.ROUTING_PRE_STRATEGIES),
@@ -33,8 +33,12 @@ EMPTY_CONTAINERS: Final = (
     ("adaptive_routers", decline.ROUTING_PRE_STRATEGIES),
     ("quality_routers", decline.ROUTING_PRE_STRATEGIES),
     ("routing_groups", decline.ROUTING_GROUPS),
+    ("_routing_groups", decline.ROUTING_GROUPS),  # as earlier releases call them
     ("_model_to_group", decline.ROUTING_GROUPS),
 )
+
+# Methods that list a model group's deployments, whatever the release calls them.
+LISTING_METHODS: Final = frozenset(("get_all_deployments", "_get_all_deployments", "should_include_deployment"))
 
 # --- how long a choice in a thread waits for lists that are being changed: so often, so many seconds each time
 

@@ -16,7 +16,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -60,8 +60,20 @@ def require_known(router_type: type, replaced: Mapping[str, Replaced]) -> None:
 def probe(reader: Any, replaced: Mapping[str, Replaced]) -> None:
     """Compare choices and records with stock. Raises ``ProbeMismatch``, or ``Unproven`` where nothing can be compared.
 
-    It runs in a thread with an event loop of its own, because ``accelerate()`` may be called inside a running one. The
-    random generator is left as it was found.
+    The random generator is left as it was found.
+    """
+    state = random.getstate()
+    try:
+        compare_apart(reader, lambda: _compare(reader, replaced), "routes")
+    finally:
+        random.setstate(state)
+
+
+def compare_apart(reader: Any, compare: Callable[[], Coroutine[Any, Any, None]], does: str) -> None:
+    """Run ``compare()``, which raises ``ProbeMismatch``, in a thread with an event loop of its own.
+
+    ``accelerate()`` may be called inside a running loop. What else is raised means that nothing can be compared, and
+    becomes ``Unproven``; ``does`` says what LiteLLM does otherwise then.
     """
     failures: list[Exception] = []
     logs = reader.log, reader.router_log
@@ -72,7 +84,7 @@ def probe(reader: Any, replaced: Mapping[str, Replaced]) -> None:
                 minute = time.time() // 60
                 try:
                     with quiet():
-                        asyncio.run(_compare(reader, replaced))
+                        asyncio.run(compare())
                     return
                 except ProbeMismatch:
                     if time.time() // 60 == minute:  # else the two sides may have counted in different minutes
@@ -80,19 +92,17 @@ def probe(reader: Any, replaced: Mapping[str, Replaced]) -> None:
         except Exception as error:
             failures.append(error)
 
-    state = random.getstate()
     reader.log = reader.router_log = mute()
     try:
         thread = threading.Thread(target=run, name="litellm-accel-probe")
         thread.start()
         thread.join()
     finally:
-        random.setstate(state)
         reader.log, reader.router_log = logs
     for error in failures:
         if isinstance(error, (ProbeMismatch, Unproven)):
             raise error
-        raise Unproven(f"the installed LiteLLM routes otherwise: {type(error).__name__}: {error}") from error
+        raise Unproven(f"the installed LiteLLM {does} otherwise: {type(error).__name__}: {error}") from error
 
 
 def mute() -> logging.Logger:
@@ -179,6 +189,7 @@ def _router(reader: Any, strategy: str) -> Any:
         background_health_check_model_groups=None,
         routing_plugins=[],
         routing_groups={},
+        _routing_groups={},
         auto_routers={},
         complexity_routers={},
         adaptive_routers={},

@@ -7,7 +7,9 @@ and numbers that were not compared is anybody's guess, see ``fastpath/plans/outl
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import importlib.util
+import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -24,6 +26,17 @@ def strange(modules: Iterable[str]) -> str | None:
         if f"{name}.".startswith(_HOST) and (found := digest(name)) is not None and found[:SIZE] not in _known():
             return name
     return None
+
+
+@cache
+def version(package: str) -> str:
+    """Return the installed version of ``package``. Raises ``PackageNotFoundError``.
+
+    ``importlib.metadata.version`` would parse the whole file, LiteLLM's long description included, for this one line.
+    """
+    text = importlib.metadata.distribution(package).read_text("METADATA") or ""
+    found = re.search(r"^Version:(.+)$", text, re.MULTILINE)
+    return found[1].strip() if found else importlib.metadata.version(package)
 
 
 @cache

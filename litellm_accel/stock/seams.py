@@ -372,6 +372,12 @@ def either(owner: Any, *names: str) -> Any:
     return next((getattr(owner, name) for name in names if hasattr(owner, name)), None)
 
 
+def name_of(owner: Any, public: str) -> str:
+    """Return ``public``, or the private name under which earlier releases have the same."""
+    private = f"_{public}"
+    return private if not hasattr(owner, public) and hasattr(owner, private) else public
+
+
 def module(name: str) -> ModuleType | None:
     """Return the module ``name``, None if the installed release has none."""
     try:

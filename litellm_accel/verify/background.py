@@ -114,13 +114,15 @@ def main(path: str, *components: str) -> None:
         os.nice(_NICENESS)
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     from litellm_accel.verify import comparison
+    from litellm_accel.verify.sides import fork_server
 
     ends = []
-    for component in components:
-        result = comparison.run(component, pairs=1)
-        if result.proves:
-            records.write(result)
-        ends.append(f"{component} is {'proven' if result.proves else 'not proven'}")
+    with fork_server() as server, comparison.Pairs(server) as kept:
+        for component in components:
+            result = comparison.run(component, pairs=1, kept=kept)
+            if result.proves:
+                records.write(result)
+            ends.append(f"{component} is {'proven' if result.proves else 'not proven'}")
     Path(path).write_text("; ".join(ends), encoding="utf-8")
 
 

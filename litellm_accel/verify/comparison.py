@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from typing import Any, Literal
 
@@ -121,6 +121,7 @@ def run(
     accelerator: str = ACCELERATED,
     pairs: int | None = None,
     forked: ForkServer | None = None,
+    kept: Pairs | None = None,
     progress: Callable[[Verdict, int], None] = lambda verdict, total: None,
 ) -> Result:
     """Play and compare the runs of a short proof of `component`, or with `thorough` all its runs.
@@ -128,7 +129,9 @@ def run(
     With `patterns` it is those of all runs whose id or scenario name matches one of them.
 
     `accelerator` names what accelerates LiteLLM (see ``worker``). `forked` is what the sides are forked from; without
-    it this call starts its own. `progress` is called with each verdict as it comes and with how many come in all.
+    it this call starts its own. `kept` are pairs of processes that play other components before or after, accelerated
+    as they were made; without them this call starts and ends its own. `progress` is called with each verdict as it
+    comes and with how many come in all.
     Raises ValueError when nothing matches and RuntimeError when a side cannot start.
     """
     begin = time.monotonic()
@@ -147,7 +150,7 @@ def run(
 
     def work(following: Callable[[], Run]) -> None:
         try:
-            with _Pair(component, accelerator, server) as pair:
+            with processes.of(component) as pair:
                 while pending and not failures:
                     try:
                         item = following()
@@ -166,7 +169,11 @@ def run(
         threading.Thread(target=work, args=(pending.pop if i % 3 else pending.popleft,), name=f"verify-{i}")
         for i in range(count)
     ]
-    with contextlib.nullcontext(forked) if forked else fork_server() as server:
+    with contextlib.ExitStack() as stack:
+        if kept is None:
+            server = forked or stack.enter_context(fork_server())
+            kept = stack.enter_context(Pairs(server, accelerator))
+        processes = kept
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -188,6 +195,37 @@ def matching(component: str, patterns: Sequence[str]) -> list[Run]:
 
 def _matches(name: str, exact: Sequence[str], globs: Sequence[str]) -> bool:
     return name in exact or any(fnmatch(name, pattern) for pattern in globs)
+
+
+class Pairs:
+    """Pairs of processes, each started when it is first wanted, and used again until the end of the block."""
+
+    def __init__(self, server: ForkServer | None, accelerator: str = ACCELERATED) -> None:
+        self._server = server
+        self._accelerator = accelerator
+        self._idle: list[_Pair] = []
+
+    def __enter__(self) -> Pairs:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pair in self._idle:
+            pair.__exit__()
+
+    @contextlib.contextmanager
+    def of(self, component: str) -> Iterator[_Pair]:
+        """Lend a pair that plays runs of ``component``. Raises RuntimeError if a side cannot."""
+        try:
+            pair = self._idle.pop()
+        except IndexError:
+            pair = _Pair(component, self._accelerator, self._server).__enter__()
+        try:
+            pair.turn_to(component)
+            yield pair
+        except BaseException:
+            pair.__exit__()
+            raise
+        self._idle.append(pair)
 
 
 class _Pair:
@@ -216,7 +254,20 @@ class _Pair:
             side.errors.close()
         self.provider.stop()
 
+    def turn_to(self, component: str) -> None:
+        """Play runs of ``component`` from now on. Raises RuntimeError if a side cannot."""
+        for side in (self.stock, self.accelerated):
+            if side.component != component:
+                side.turn_to(component)
+
     def compare(self, run: Run) -> Verdict:
+        """Play a run on both sides and compare; a brief one in full if the fast path has served none of its calls."""
+        verdict = self._compare(run)
+        if run.brief and run.scenario.repeats and verdict.ok and verdict.unserved:
+            return self._compare(replace(run, brief=False))
+        return verdict
+
+    def _compare(self, run: Run) -> Verdict:
         """Play a run on both sides and compare.
 
         What the accelerated side shows must be what stock shows: where stock's own threads race, stock is played
@@ -279,7 +330,7 @@ def _way(served: int, declined: dict[str, int]) -> WayTaken:
 
 
 def _way_differences(run: Run, served: int, declined: dict[str, int]) -> list[Difference]:
-    """What the fast path must not do, whatever comes of it: serve what is stock's, or fail inside."""
+    """What is a difference whatever the result: serving a call that is stock's, or failing inside."""
     found = []
     if run.scenario.way == "declined" and served:
         found.append(Difference("way", "must decline", f"{served} calls served"))

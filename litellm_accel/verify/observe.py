@@ -18,7 +18,7 @@ from pydantic_core import PydanticSerializationError
 from litellm_accel.verify import masks
 
 DEPTH = 14
-#: What describes itself.
+#: Types whose values are their own description.
 PLAIN = frozenset({type(None), bool, int, float, str})
 
 
@@ -428,20 +428,12 @@ class StreamEvents(BothLogger):
         return response_chunk
 
 
-class FailingLogger(SyncLogger, AsyncLogger):
-    """Raises in every event."""
+class FailingLogger(FailingSuccessLogger, BothLogger):
+    """Raises before a call and when told of a success."""
 
     def log_pre_api_call(self, model: Any, messages: Any, kwargs: Any) -> None:
         self.recorder.record("log_pre_api_call")
         raise ValueError("a callback fails before the call")
-
-    def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
-        self.recorder.record("log_success_event")
-        raise ValueError("a callback fails")
-
-    async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
-        self.recorder.record("async_log_success_event")
-        raise ValueError("an async callback fails")
 
 
 class SlowLogger(AsyncLogger):

@@ -8,7 +8,6 @@ release supports ship in the wheel; others live in the user's cache directory.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import os
 import sys
@@ -47,18 +46,13 @@ def key(component: str, modules: Iterable[str] | None = None) -> dict[str, Any]:
         of_package.get(name.partition(".")[0], []).append(name)
     return {
         **{
-            package: {_VERSION: _version(package), _CONTENTS: _digest(tuple(names))}
+            package: {_VERSION: releases.version(package), _CONTENTS: _digest(tuple(names))}
             for package, names in of_package.items()
         },
-        _COMPILED: ".".join(_version(_COMPILED).split(".")[:2]),
+        _COMPILED: ".".join(releases.version(_COMPILED).split(".")[:2]),
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "litellm-accel": litellm_accel.__version__,
     }
-
-
-@cache
-def _version(package: str) -> str:
-    return importlib.metadata.version(package)
 
 
 @cache

@@ -20,6 +20,8 @@ ROUTED: tuple[Via, ...] = ("router", "arouter")
 ALL: tuple[Via, ...] = (*DIRECT, *ROUTED)
 EMBEDDING: tuple[Via, ...] = ("embedding", "aembedding")
 
+#: How often a scenario makes its call unless it says otherwise: one is learned from, the others are served.
+USUAL_CALLS = 3
 KEY = "sk-verify"
 GROUP = "group"
 HELLO = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say hello to the world."})
@@ -50,7 +52,7 @@ class Scenario:
     answer: str = "plain"  # the provider's scenario
     profile: str = ""  # whose answers they are, over TLS where that is possible; default: plain ones over HTTP
     model: str = "openai/gpt-4o"
-    calls: int = 3  # the same call with other words; one more through a router
+    calls: int = USUAL_CALLS  # the same call with other words; one more through a router
     warm_up: int = 0  # calls before those, with ordinary messages
     settings: Mapping[str, Any] = field(default_factory=dict)  # litellm.<name> = value
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -65,13 +67,20 @@ class Scenario:
     script: Callable[[Any], Any] | None = None  # plays on the Stage instead of the plain calls; may be async
     crossing: bool = False  # others' subjects once more, together
 
+    @property
+    def repeats(self) -> bool:
+        """Whether the last call is like the one before: nothing counts, hears or answers calls by their number."""
+        varies = self.script or self.callbacks or self.router or self.deployments or "plain_first" in self.answer
+        return self.calls == USUAL_CALLS and not varies and "times" not in self.answer
+
 
 @dataclass(frozen=True)
 class Run:
-    """A scenario through one entry point."""
+    """A scenario through one entry point; with ``brief`` without a call that shows what the one before it has shown."""
 
     scenario: Scenario
     via: Via
+    brief: bool = False
 
     @property
     def id(self) -> str:
@@ -80,7 +89,7 @@ class Run:
     @property
     def calls(self) -> int:
         """How many calls are made. A fast path prepares itself on the first, and for a router on the second too."""
-        return self.scenario.calls + (self.via in ROUTED)
+        return self.scenario.calls + (self.via in ROUTED) - (self.brief and self.scenario.repeats)
 
 
 def deployment(

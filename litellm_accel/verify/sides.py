@@ -58,6 +58,13 @@ class Side:
         if error := self._receive(START_SECONDS):
             raise RuntimeError(error)
 
+    def turn_to(self, component: str) -> None:
+        """Have the process play runs of another component. Raises RuntimeError if it cannot."""
+        self.component = component
+        if self.process is not None:
+            self._send(component)
+            self.ready()
+
     def play(self, run: Run, seconds: float) -> tuple[str, tuple[int, dict[str, int]], str]:
         """The description of a run as JSON, what the fast path counted, and an error text instead of both.
 
@@ -66,7 +73,7 @@ class Side:
         if self.process is None:
             self.start()
             self.ready()
-        self._send(run.id)
+        self._send((run.id, run.brief))
         try:
             return self._receive(seconds)  # type: ignore[no-any-return]
         except RuntimeError as error:
@@ -206,6 +213,6 @@ def clean_environment() -> dict[str, str]:
 
 
 def _end(errors: IO[bytes]) -> str:
-    """The last that a process has said."""
+    """The end of what a process has written to its standard error."""
     errors.seek(0)
     return errors.read()[-2000:].decode(errors="replace")

@@ -1,8 +1,9 @@
 """What the processes of ``sides`` run: ``play COMPONENT ACCELERATOR``, or ``fork`` to fork such players.
 
-A player is stock, or has LiteLLM accelerated for its whole life. It reads pickled values from its standard input: the
-provider's address, which it answers with "" when it is warm, then ids of runs. Each of them it answers with (JSON
-of the masked description, (calls served, calls declined by reason), error text).
+A player is stock, or has LiteLLM accelerated for as long as it plays runs of one component. It reads pickled values
+from its standard input: the provider's address, which it answers with "" when it is warm, then (id of a run, whether
+it is brief), or the name of another component, which it answers with "" when it is ready for that. A run is answered
+with (JSON of the masked description, (calls served, calls declined by reason), error text).
 An accelerator is a context manager, named ``module:function``, that accelerates LiteLLM and yields a function that
 returns how many calls were served and how many were declined for which reason.
 """
@@ -22,6 +23,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from litellm_accel.report import AccelerationError
@@ -50,7 +52,7 @@ def accelerated(component: str) -> Iterator[Counters]:
     import litellm  # noqa: F401  # is accelerated at once then
 
     import litellm_accel
-    from litellm_accel import components
+    from litellm_accel import activation, components
     from litellm_accel.components.chat import COMPONENT
     from litellm_accel.verify import records, scenarios
     from litellm_accel.verify.comparison import FAULT
@@ -61,13 +63,12 @@ def accelerated(component: str) -> Iterator[Counters]:
         found = stack.enter_context(litellm_accel.accelerated(components.NAMES, config=False))[component]
         if found.state != "active":
             raise AccelerationError({component: found.reason})
+        gate = activation.activations()[component].gate
 
         def counters() -> tuple[int, dict[str, int]]:
             if COMPONENT.pipeline is not None:
                 COMPONENT.pipeline.fresh.clear()  # each run is a program of its own, whose kinds are new
-            status = litellm_accel.status()[component]
-            faults = {FAULT: status.faults} if status.faults else {}
-            return status.served, {**status.declined, **faults}
+            return gate.served, {**gate.declined, **({FAULT: gate.faults} if gate.faults else {})}
 
         yield counters
 
@@ -108,29 +109,37 @@ def _serve(
         answers.flush()
 
     gc.disable()  # garbage is collected between runs, and where a run asks for it
-    runs = {run.id: run for run in (scenarios.runs(component) if given is None else given)}
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     provider = Address(*pickle.load(orders))
     os.environ.update(provider.trust)
-    with accelerator(component) as counters:
-        for _ in _warm_up(provider, loop):
-            pass
-        gc.freeze()  # what is there to stay is not looked at again by the collections
-        answer("")
-        for number in itertools.count():
-            name = pickle.load(orders)
-            if number % RUNS_BETWEEN_COLLECTIONS == 0:
-                gc.collect()
-            served, declined = counters()
-            try:
-                description = json.dumps(masks.mask(played(runs[name], provider, loop)))
-            except Exception:
-                answer(("", (0, {}), traceback.format_exc()))
-                continue
-            served_after, declined_after = counters()
-            reasons = {r: n - declined.get(r, 0) for r, n in declined_after.items() if n > declined.get(r, 0)}
-            answer((description, (served_after - served, reasons), ""))
+    is_warm = False
+    while True:
+        runs = {run.id: run for run in (scenarios.runs(component) if given is None else given)}
+        with accelerator(component) as counters:
+            if not is_warm:
+                is_warm = True
+                for _ in _warm_up(provider, loop):
+                    pass
+                gc.freeze()  # what is there to stay is not looked at again by the collections
+            answer("")
+            for number in itertools.count():
+                order = pickle.load(orders)
+                if isinstance(order, str):
+                    component = order
+                    break
+                name, brief = order
+                if number % RUNS_BETWEEN_COLLECTIONS == 0:
+                    gc.collect()
+                served, declined = counters()
+                try:
+                    description = json.dumps(masks.mask(played(replace(runs[name], brief=brief), provider, loop)))
+                except Exception:
+                    answer(("", (0, {}), traceback.format_exc()))
+                    continue
+                served_after, declined_after = counters()
+                reasons = {r: n - declined.get(r, 0) for r, n in declined_after.items() if n > declined.get(r, 0)}
+                answer((description, (served_after - served, reasons), ""))
 
 
 def _warm_up(provider: Any, loop: asyncio.AbstractEventLoop) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import functools
 import threading
@@ -379,3 +380,11 @@ def test_objects_in_the_places_of_others_are_watched(monkeypatch: pytest.MonkeyP
         patched.setattr("litellm._service_logger.ServiceLogging", mock.Mock())
         assert str(environment.decline_reason()).startswith("patched ")
     assert environment.decline_reason() is None
+
+
+def test_settings_are_found_without_parsing_the_whole_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = module.defaults.__wrapped__
+    found = find(litellm)
+    assert len(found) > 200 and found["suppress_debug_info"] is False
+    monkeypatch.setattr(module, "_assignments", lambda source: ast.parse(source).body)
+    assert list(found.items()) == list(find(litellm).items())

@@ -144,7 +144,9 @@ LATER = {
 def test_every_word_of_this_release_is_known(restored: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setting_words, "KNOWN", frozenset())
     found = setting_words.unknown_settings(routing.around(), Router)
-    assert (found - KNOWN, KNOWN - found) in ((set(), set()), (LATER, {"custom_llm_provider"}))
+    assert found - KNOWN in (set(), LATER, {"cli"})  # the last is a word of earlier releases
+    if hasattr(Router, "get_all_deployments"):
+        assert KNOWN - found in (set(), {"custom_llm_provider"})
 
 
 def test_every_setting_of_this_release_is_known() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -118,7 +119,7 @@ def test_a_record_is_found_when_it_is_there(here: Path, monkeypatch: pytest.Monk
 
 
 def test_how_it_ended_is_written(here: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from litellm_accel.verify import comparison
+    from litellm_accel.verify import comparison, sides
 
     class Result:
         def __init__(self, component: str) -> None:
@@ -126,15 +127,19 @@ def test_how_it_ended_is_written(here: Path, monkeypatch: pytest.MonkeyPatch, tm
 
     asked, written, nice = [], [], []
 
-    def run(component: str, pairs: int) -> Result:
+    def run(component: str, pairs: int, kept: comparison.Pairs) -> Result:
         asked.append((component, pairs))
+        processes.add(id(kept))
         return Result(component)
 
+    processes: set[int] = set()
+    monkeypatch.setattr(sides, "fork_server", contextlib.nullcontext)
     monkeypatch.setattr(comparison, "run", run)
     monkeypatch.setattr(records, "write", written.append)
     monkeypatch.setattr(os, "nice", nice.append, raising=False)
     background.main(str(tmp_path / "lock"), *COMPONENTS)
     assert asked == [("chat", 1), ("streaming", 1)] and len(written) == 1 and nice == [19]
+    assert len(processes) == 1
     assert (tmp_path / "lock").read_text() == "chat is proven; streaming is not proven"
 
 

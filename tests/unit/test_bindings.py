@@ -83,9 +83,9 @@ def test_whole_content(bindings: Any) -> None:
 
 def test_points_are_limited(bindings: Any, module: ModuleType) -> None:
     assert not bindings([]).changed()
-    assert not bindings([(module, ("number",))] * 24).changed()
-    with pytest.raises(ValueError, match="at most 24 points can be watched, got 25"):
-        bindings([(module, ("number",))] * 25)
+    assert not bindings([(module, ("number",))] * 32).changed()
+    with pytest.raises(ValueError, match="at most 32 points can be watched, got 33"):
+        bindings([(module, ("number",))] * 33)
 
 
 def test_many_bindings_of_one_dict_are_independent(bindings: Any, module: Any) -> None:

@@ -90,26 +90,6 @@ def test_snapshot_keeps_its_dicts_alive_and_lets_go(routing: ModuleType) -> None
     assert sys.getrefcount(held) == before
 
 
-def test_bindings_compare_the_named_ones_only(routing: ModuleType) -> None:
-    class Owner:
-        watched = staticmethod(len)
-        other = 1
-
-    module = ModuleType("module")
-    module.name = len  # type: ignore[attr-defined]
-    bindings = routing.Bindings([(Owner, ("watched",)), (module, ("name", "missing"))])
-    Owner.other = 2
-    module.elsewhere = 1  # type: ignore[attr-defined]
-    assert not bindings.changed()
-    kept = Owner.__dict__["watched"]
-    Owner.watched = staticmethod(max)  # type: ignore[assignment]
-    assert bindings.changed()
-    Owner.watched = kept  # type: ignore[assignment]
-    assert not bindings.changed()
-    module.missing = 1  # type: ignore[attr-defined]
-    assert bindings.changed()
-
-
 def test_a_router_of_another_class_is_declined(routing: ModuleType, hot: Callable[[str], ModuleType]) -> None:
     gate_module = hot("gate")
     gate = gate_module.Gate("routing")

@@ -87,7 +87,7 @@ def test_contents_are_those_of_the_named_modules(monkeypatch, tmp_path):
     (package / "used.py").write_text("used = 1")
     (package / "inner" / "__init__.py").write_text("inner = 1")
     monkeypatch.setattr(releases, "_folders", lambda name: (str(tmp_path / name),))
-    monkeypatch.setattr(records, "_version", lambda name: "1.2.3")
+    monkeypatch.setattr(releases, "version", lambda name: "1.2.3")
 
     def contents(*modules: str) -> str:
         releases.digest.cache_clear()
@@ -170,7 +170,7 @@ def test_it_is_said_what_is_missing(monkeypatch):
 
 
 def run_command(monkeypatch: pytest.MonkeyPatch, result: Result, *arguments: str):
-    def play(component, *, patterns, thorough, forked, progress):
+    def play(component, *, patterns, thorough, kept, progress):
         assert thorough == ("--thorough" in arguments)
         for verdict in result.verdicts:
             progress(verdict, len(result.verdicts))

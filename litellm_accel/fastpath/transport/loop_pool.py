@@ -43,7 +43,7 @@ _TRACED = frozenset(
 
 
 class Unsuited(Exception):
-    """A session that does more with a request than to send it."""
+    """The session does more with a request than send it."""
 
 
 class _Opened:
@@ -68,13 +68,13 @@ class ReadDeadlines:
         self._next = 0.0  # when the timer looks, on the loop's clock
 
     def add(self, exchange: _Exchange) -> None:
-        """Look after ``exchange`` until it is given back."""
+        """Watch ``exchange`` until it is discarded."""
         self._exchanges.add(exchange)
         if self._timer is None or exchange.deadline < self._next:
             self._set(exchange.deadline)
 
     def discard(self, exchange: _Exchange) -> None:
-        """Look after ``exchange`` no longer. The timer stays, since another exchange is likely to come."""
+        """Stop watching ``exchange``. The timer stays, since another exchange is likely to follow."""
         self._exchanges.discard(exchange)
 
     def _set(self, moment: float) -> None:
@@ -182,7 +182,7 @@ class PreparedRequest:
     async def of(cls, session: aiohttp.ClientSession, pool: LoopPool, options: Mapping[str, Any]) -> PreparedRequest:
         """Return what ``session.request("POST", **options)`` would send, but for its body and its cookies.
 
-        aiohttp writes the head to a connection that only takes it down. Raises ``Unsuited``.
+        aiohttp writes the head to a stand-in for a connection, which keeps it. Raises ``Unsuited``.
         """
         more = session.trust_env or session._middlewares or session._default_proxy
         if (
@@ -220,7 +220,7 @@ class PreparedRequest:
         return self._send_traced(session, body, cookie) if self._is_traced(session) else self._send(body, cookie, [])
 
     def _is_traced(self, session: aiohttp.ClientSession) -> bool:
-        """Return whether a trace has something to tell of a request that is sent now."""
+        """Return whether a trace would report anything about a request that is sent now."""
         configs = session.trace_configs
         if len(configs) == 1 and configs[0] is self._tells_of_waiting:
             connector: Any = session.connector
@@ -247,7 +247,7 @@ class PreparedRequest:
         return reply
 
     def _told_headers(self, session: aiohttp.ClientSession, body: bytes, cookie: bytes) -> CIMultiDict[str]:
-        """Return the headers that traces are told of, in which nothing but the length and the cookies is new."""
+        """Return the headers for traces; only the length and the cookies change from request to request."""
         made = self._told.get(bool(cookie))
         if made is None:
             made = session._prepare_headers(CIMultiDict(self._headers.texts(body, cookie)))
@@ -289,7 +289,7 @@ class PreparedRequest:
             self._pool.give_back(self._host, connection, unfit)
 
     async def _read_again(self, exchange: _Exchange) -> Reply:
-        """Return what aiohttp makes of what has come and is still to come."""
+        """Return what aiohttp reads from the bytes that have arrived and those still to come."""
         protocol = exchange.protocol(**self._params)
         # aiohttp names the cause of an error to those only who are waiting when it comes.
         reading = asyncio.ensure_future(protocol.read())
@@ -324,7 +324,7 @@ class PreparedRequest:
 
 
 class _Exchange(asyncio.Protocol):
-    """One request and its response on a connection of aiohttp's, in the place of its protocol."""
+    """One request and its response on an aiohttp connection, in place of its protocol."""
 
     def __init__(self, connection: Any, deadlines: ReadDeadlines) -> None:
         self.response = http1.Response()
@@ -374,7 +374,7 @@ class _Exchange(asyncio.Protocol):
         return self._protocol
 
     def hand_back(self) -> None:
-        """Tell aiohttp's protocol of everything that has happened so far, and let it go on."""
+        """Pass all that has happened so far to aiohttp's protocol, and let it continue."""
         if self._parts:
             self._protocol.data_received(b"".join(self._parts))
         else:
@@ -384,7 +384,7 @@ class _Exchange(asyncio.Protocol):
             self._protocol._on_read_timeout()
 
     def data_received(self, data: bytes) -> None:
-        """Read on; where that goes wrong, aiohttp reads all that has come."""
+        """Read the next bytes; if that fails, aiohttp reads all that have arrived."""
         try:
             self._parts.append(data)
             state = self.response.feed(data)
@@ -414,7 +414,7 @@ class _Exchange(asyncio.Protocol):
 
 
 class _Taken:
-    """In the place of a connection, its protocol and its transport: takes down what is written to it."""
+    """Stands in for a connection, its protocol and its transport, and keeps what is written to them."""
 
     writing_paused = False
 
@@ -437,7 +437,7 @@ class _Taken:
 
 
 def _is_suited(config: aiohttp.TraceConfig) -> bool:
-    """Return whether a trace listens to nothing that an exchange of ours does not tell."""
+    """Return whether a trace listens only to events that our exchanges report."""
     signals = (name for name in dir(type(config)) if name.startswith("on_"))
     return type(config) is aiohttp.TraceConfig and not any(
         getattr(config, name) for name in signals if name not in _TRACED

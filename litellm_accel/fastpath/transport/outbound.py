@@ -171,7 +171,7 @@ class OutboundRequest:
 
 
 def lost(plan: chat.Plan) -> Reply:
-    """Return what stands for the reply to a request that has left, where a fault of ours has lost it."""
+    """Return what takes the place of a reply that a fault of ours has lost, after the request was sent."""
     if "head" in plan.request:  # of a thread
         return Reply(time.time(), error=httpx.RemoteProtocolError("Server disconnected without sending a response."))
     return Reply(time.time(), error=aiohttp.ServerDisconnectedError())
@@ -219,7 +219,7 @@ def _client(loop: asyncio.AbstractEventLoop | None, plan: chat.Plan) -> tuple[Cl
 
 
 def _closing(connector: Any, url: Any) -> bool:
-    """Return whether the idle connection that aiohttp takes next has something to read; others look themselves."""
+    """Return whether the idle connection that aiohttp would take next has something to read."""
     host, port = url.host, url.port
     for key, idle in connector._conns.items():
         if key.host == host and key.port == port:
@@ -230,6 +230,6 @@ def _closing(connector: Any, url: Any) -> bool:
 
 
 def _cancelled() -> bool:
-    """Return whether the running task is being cancelled; not so if only something it waited for was."""
+    """Return whether the running task itself is being cancelled, not just something it waits for."""
     task = asyncio.current_task()
     return task is None or not hasattr(task, "cancelling") or task.cancelling() > 0

@@ -1,4 +1,4 @@
-"""What is sent before a body again and again: all of it but the length of the body, and the cookies."""
+"""The head of a request that is sent repeatedly; only the length of the body and the cookies change."""
 
 from __future__ import annotations
 

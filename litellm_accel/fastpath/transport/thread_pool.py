@@ -1,6 +1,6 @@
-"""Connections that threads send on: opened and failing as httpcore's own, used without its bookkeeping.
+"""Connections for threads: httpcore opens them and names their errors, but its bookkeeping is bypassed.
 
-Whatever is not a plain response is read by httpcore: the bytes received so far are played to it once more. Its errors
+Whatever is not a plain response is read by httpcore: it is given the bytes received so far. Its errors
 and its judgement of odd responses are therefore those of LiteLLM's client.
 """
 
@@ -57,7 +57,7 @@ class _Connection:
         self._has_input = input_probe(-1 if self._socket is None else self._socket.fileno())
 
     def write(self, data: bytes, timeout: float | None, progress: passage.Progress) -> None:
-        """Send ``data``, which notes itself as ``left`` in the very statement; raises what httpcore raises."""
+        """Send ``data`` and set ``progress.left`` in the same statement; raises what httpcore raises."""
         if self._socket is None:
             progress.left = self.stream.write(data, timeout) is None  # type: ignore[func-returns-value]
             return
@@ -193,7 +193,7 @@ class ThreadPool:
 
 @contextlib.contextmanager
 def _errors() -> Iterator[None]:
-    """Turn httpcore's errors into httpx's, as LiteLLM's client does; its pool hides what is behind them."""
+    """Turn httpcore's errors into httpx's, as LiteLLM's client does; like its pool, drop their context."""
     with httpx._transports.default.map_httpcore_exceptions():
         try:
             yield
@@ -245,7 +245,7 @@ def _exchange(
 def _read_again(
     stream: _Replayed, head: Head, body: bytes, cookie: bytes, timeout: Mapping[str, float | None]
 ) -> Reply:
-    """Return what httpcore makes of what has come and is still to come."""
+    """Return what httpcore reads from the bytes that have arrived and those still to come."""
     connection = httpcore.HTTP11Connection(head.url.origin, stream)
     headers = head.headers.raw(body, cookie)
     request = httpcore.Request("POST", head.url, headers=headers, content=body, extensions={"timeout": timeout})
@@ -266,7 +266,7 @@ def _read_again(
 
 
 class _Replayed(httpcore.NetworkStream):
-    """A stream whose request is written and whose first bytes were read already."""
+    """A stream whose request has been written and whose first bytes have been read."""
 
     def __init__(self, stream: httpcore.NetworkStream, received: bytes, failure: Exception | None) -> None:
         self._stream = stream

@@ -41,7 +41,7 @@ def runs(component: str) -> list[Run]:
 def short(component: str) -> list[Run]:
     """The runs of a short proof: each scenario that is no crossing, through one of its entry points in turn."""
     subjects = [scenario for scenario in _scenarios(component) if not scenario.crossing]
-    return [Run(scenario, scenario.via[turn % len(scenario.via)]) for turn, scenario in enumerate(subjects)]
+    return [Run(scenario, scenario.via[turn % len(scenario.via)], brief=True) for turn, scenario in enumerate(subjects)]
 
 
 def _scenarios(component: str) -> list[Scenario]:

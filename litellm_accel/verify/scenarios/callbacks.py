@@ -290,14 +290,13 @@ SCENARIOS = themed(
     ),
     *(
         Scenario(
-            f"payload-{answer}-{via}",
+            f"payload-{answer}-elsewhere",
             callbacks={"callbacks": ("payload",)},
             answer=answer,
-            via=(via,),
+            via=("completion", *ROUTED),
             calls=PREPARED,
         )
         for answer in ("tools", "details", "gzip")
-        for via in ("completion", *ROUTED)
     ),
     Scenario(
         "prices",

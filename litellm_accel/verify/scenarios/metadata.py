@@ -304,8 +304,11 @@ _PLAIN = (
             answer=with_fields(answer, plain_first=6, times=1),
             callbacks={"callbacks": ("success",)} if heard else {},
             script=_calls(_plain, calls=9),
+            crossing=bool((row + heard + column) % 2),  # the others have every pair of answer, listener, entry point
         )
-        for answer, heard, via in itertools.product(("error-400", "error-500", "not-json"), (True, False), ALL)
+        for (row, answer), heard, (column, via) in itertools.product(
+            enumerate(("error-400", "error-500", "not-json")), (True, False), enumerate(ALL)
+        )
     ),
     Scenario(
         "router-retry",
@@ -394,7 +397,7 @@ def _streamed(*scenarios: Scenario) -> tuple[Scenario, ...]:
             scenario,
             name=f"streamed-{scenario.name}",
             arguments={**scenario.arguments, "stream": True},
-            crossing=scenario.name not in _STREAMED,
+            crossing=scenario.crossing or scenario.name not in _STREAMED,
         )
         for scenario in scenarios
         if scenario.name != "function"
