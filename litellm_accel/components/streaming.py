@@ -229,7 +229,7 @@ class Streams:
         if (self.gate.shadow is not None) is not self.is_shadowed:
             self.review()
         reader = streaming.Reader(self.learned[kind].templates, vars(self.package), seams.ends_lines_early())
-        found = stream._decoder = SSEEventSource(stream._decoder, reader)
+        found = stream._decoder = SSEEventSource(stream._decoder, reader, stream.response)
         return found
 
     def _unfit(self, wrapper: Any, stream: Any) -> Why | None:

@@ -287,6 +287,53 @@ class _Unset(BaseModel):
     default: int = 0
 
 
+class CheckedDispatch:
+    """How releases tell callbacks of a stream's end that first have pydantic check, with a checker made each time, that
+    what it has come to is an object."""
+
+    _NAMES: ClassVar[tuple[str, ...]] = (
+        "litellm.litellm_core_utils.thread_pool_executor",
+        "executor",
+        "_is_assembled_stream_success",
+        "TypeAdapter",
+        "object",
+        "validate_python",
+        "model_call_details",
+        "get",
+        "is_sync_litellm_request",
+        "call_type",
+        "CallTypes",
+        "pass_through",
+        "value",
+        "success_handler",
+        "async_success_handler",
+        "stream",
+        "_should_run_sync_callbacks_for_async_calls",
+        "submit",
+    )
+    # What the callbacks of the other kind are told of by a thread.
+    _GIVEN: ClassVar[tuple[str, ...]] = ("start_time", "end_time", "cache_hit", "for_async_request")
+
+    def __init__(self, logging_class: Any) -> None:
+        self._class = logging_class
+        self._code = None
+        self._threads: Any = importlib.import_module(self._NAMES[0])
+        found = vars(logging_class).get("dispatch_success_handlers")
+        code = getattr(found, "__code__", None)
+        if code is not None and code.co_names == self._NAMES and self._GIVEN in code.co_consts:
+            self._code = code
+
+    @property
+    def executor(self) -> Any:
+        """The threads that tell the callbacks of the other kind."""
+        return self._threads.executor
+
+    def is_known(self) -> bool:
+        """Return whether that is still how the installed release tells them."""
+        found = vars(self._class).get("dispatch_success_handlers")
+        return self._code is not None and getattr(found, "__code__", None) is self._code
+
+
 class StreamEnd:
     """How LiteLLM ends a stream: puts its chunks together, prices the whole, notes its usage, and lets go of it."""
 
@@ -352,7 +399,7 @@ class StreamEnd:
         wrapper._propagate_usage_cost_to_hidden_params(
             *(made, wrapper.custom_llm_provider, wrapper.chunks)[: self._propagated]
         )
-        if self._stamp_bill is not None:
+        if self._stamp_bill is not None and not _is_stamped(made):
             chunk = wrapper._new_usage_chunk()  # which nobody is given
             chunk.usage = made.usage
             self._stamp_bill(chunk, made)
@@ -366,6 +413,12 @@ class StreamEnd:
             await wrapper.aclose()
         else:
             wrapper._restore_consumer_correlation_context()
+
+
+def _is_stamped(made: Any) -> bool:
+    """Return whether the usage of what was put together says already what that costs."""
+    bill = made._hidden_params.get("response_cost")
+    return type(bill) is float and bill > 0 and getattr(made.usage, "cost", None) == bill
 
 
 def _known_parameters(function: Any, names: tuple[str, ...]) -> int:

@@ -9,12 +9,15 @@ import gc
 import itertools
 import json
 import pydoc
+import sys
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import litellm
 import pytest
 import wrapt
@@ -22,6 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from litellm.litellm_core_utils import streaming_handler
 from litellm.types import utils
+from openai import _streaming
 
 import litellm_accel
 import replayed
@@ -30,7 +34,7 @@ from litellm_accel.components import get, streaming
 from litellm_accel.fastpath.notify import payload
 from litellm_accel.fastpath.plans.proof import Proof
 from litellm_accel.fastpath.plans.templates import state
-from litellm_accel.fastpath.streams import builder, opener, pricer
+from litellm_accel.fastpath.streams import builder, opener, pricer, source
 from litellm_accel.fastpath.streams.builder import Assembler
 from litellm_accel.provider import Provider
 from litellm_accel.stock import seams
@@ -781,6 +785,36 @@ def test_an_internal_fault_while_opening_leaves_the_answer_to_stock(
         assert status.declined["reply left to stock"] == 1
 
 
+@pytest.mark.parametrize(
+    "names", [("Date", "Set-Cookie", "set-cookie", "X-a"), (b"Date", b"Set-Cookie", b"X-a", b"X-a")]
+)
+def test_headers_of_remembered_names_are_the_clients_own(names: tuple[Any, ...]) -> None:
+    normalized = opener._NormalizedNames()
+    for values in ([b"1", b"a=1", b"b=2", b""], [b"2", b"a=2", b"c=3", b"x"]):
+        expected = httpx.Headers([(name, value) for name, value in zip(names, values, strict=True)])
+        assert vars(normalized.headers(names, values)) == vars(expected)
+
+
+def test_what_an_answer_sets_twice_is_there_twice_in_a_stream_that_is_opened(opening: Any) -> None:
+    with Provider(profile="openai") as provider, opening():
+        for _ in range(4):
+            stream: Any = litellm.completion(**arguments(provider, "plain"))
+            list(stream)
+
+        async def play() -> list[int]:
+            counts = []
+            for _ in range(12):
+                stream: Any = await litellm.acompletion(**arguments(provider, "plain"))
+                counts.append(len(stream.completion_stream.response.headers.get_list("set-cookie")))
+                async for _ in stream:
+                    pass
+            return counts
+
+        assert max(asyncio.run(play())) > 1
+        assert opened() >= 4
+        assert litellm_accel.status()["chat"].faults == 0
+
+
 # --- ending -----------------------------------------------------------------------------------------------------------
 
 
@@ -800,6 +834,53 @@ async def ended(provider: Provider, change: Any = None) -> Any:
             break
         await asyncio.sleep(0.001)
     return stream.logging_obj
+
+
+def test_what_a_stream_reads_from_is_read_to_its_end_and_not_left_to_the_loop(provider: Provider, opening: Any) -> None:
+    async def play() -> list[str]:
+        left: list[str] = []
+        close = sys.get_asyncgen_hooks().finalizer
+        assert close is not None
+
+        def note(iterator: Any) -> None:
+            left.append(iterator.__name__)
+            close(iterator)
+
+        sys.set_asyncgen_hooks(finalizer=note)
+        for _ in range(4):
+            await ended(provider)
+        left.clear()
+        await ended(provider)
+        return left
+
+    assert asyncio.run(play())  # by stock
+    with opening():
+        assert not asyncio.run(play())
+
+
+@pytest.mark.parametrize("missing", ["an end", "plain text", "a transport that is known"])
+def test_what_has_not_come_is_not_waited_for_at_the_end_of_a_stream(missing: str) -> None:
+    content = SimpleNamespace(at_eof=lambda: missing != "an end", exception=lambda: None)
+    body = SimpleNamespace(_stream=SimpleNamespace(_aiohttp_response=SimpleNamespace(content=content)))
+    name = "GZipDecoder" if missing == "plain text" else "IdentityDecoder"
+    response: Any = SimpleNamespace(_decoder=type(name, (), {})(), stream=body)
+    if missing == "a transport that is known":
+        response.stream = object()
+
+    async def play() -> list[Any]:
+        packets = iter([b"data: [DONE]\n\n"])
+
+        async def come() -> AsyncIterator[bytes]:
+            for packet in packets:
+                yield packet
+            raise AssertionError("it was waited for")
+
+        reader = hot.streaming.Reader({}, {})
+        events = source.SSEEventSource(_streaming.SSEDecoder(), reader, response).aiter_bytes(come())
+        await anext(events)  # before the first
+        return [(await anext(events)).data]
+
+    assert asyncio.run(play()) == ["[DONE]"]
 
 
 def told(logging: Any) -> Any:
@@ -838,7 +919,12 @@ def test_a_price_that_changes_in_mid_stream_holds_at_its_end(
 
 @pytest.mark.parametrize(
     ("owner", "name", "component"),
-    [(pricer._Price, "told", "chat"), (builder.Text, "__init__", "streaming"), (payload.Payloads, "_build", "chat")],
+    [
+        (pricer._Price, "told", "chat"),
+        (pricer._Stamped, "told", "chat"),
+        (builder.Text, "__init__", "streaming"),
+        (payload.Payloads, "_build", "chat"),
+    ],
 )
 def test_an_internal_fault_at_the_end_leaves_it_to_stock(
     provider: Provider, opening: Any, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, component: str

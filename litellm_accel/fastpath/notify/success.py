@@ -38,6 +38,7 @@ from litellm_accel.fastpath.plans.snapshots import (
 )
 from litellm_accel.fastpath.plans.templates import HIDDEN, MILLISECONDS, Unrepeatable
 from litellm_accel.hot import chat, template
+from litellm_accel.stock import seams
 
 # Clocks, by the names LiteLLM gives them; the value is the slot they are made from.
 _CLOCKS = {
@@ -57,6 +58,8 @@ MESSAGES = ("input", "messages")
 _CACHE_KEY = "preset_cache_key"
 _CALL_ID, _TRACE_ID, _LOGGING = "litellm_call_id", "litellm_trace_id", "litellm_logging_obj"
 _FRESH_ID = "fresh identifier"
+# Notes that callbacks are told of the end of a stream.
+_DISPATCHED = "has_dispatched_final_stream_success"
 # Among the metadata: how a router's strategy chose the deployment.
 REPORT = "_latency_per_deployment"
 _MAX_TRIES = 32
@@ -912,10 +915,35 @@ def _fed_class(logging_class: Any, fault: Callable[[BaseException], None]) -> An
         if parameter.default is not parameter.empty
     }
 
+    dispatch = seams.CheckedDispatch(logging_class)
+
     class Fed(logging_class):  # type: ignore[misc]
         """A call's ``Logging`` object, made by the fast path."""
 
         __slots__ = ("ends", "is_own", "payloads", "routed")  # all else is in the dictionary, as stock has it
+
+        async def dispatch_success_handlers(
+            self,
+            result: Any = None,
+            start_time: Any = None,
+            end_time: Any = None,
+            cache_hit: Any = None,
+            prefer_async_handlers: bool = False,
+            **more: Any,
+        ) -> None:
+            times = {"start_time": start_time, "end_time": end_time, "cache_hit": cache_hit}
+            if self.ends is None or not prefer_async_handlers or more or not dispatch.is_known():
+                more["prefer_async_handlers"] = prefer_async_handlers
+                await super().dispatch_success_handlers(result, **times, **more)
+                return
+            # As in stock, whose check of what is given takes longer than all the rest and refuses nothing.
+            if self._is_assembled_stream_success(result):
+                if self.model_call_details.get(_DISPATCHED):
+                    return
+                self.model_call_details[_DISPATCHED] = True
+            await self.async_success_handler(result, **times)
+            if self.stream and self._should_run_sync_callbacks_for_async_calls():
+                dispatch.executor.submit(self.success_handler, result, **times, for_async_request=True)
 
         async def async_success_handler(
             self, result: Any = None, start_time: Any = None, end_time: Any = None, cache_hit: Any = None, **more: Any

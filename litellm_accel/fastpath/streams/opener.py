@@ -13,7 +13,7 @@ import copy
 import dataclasses
 import importlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import httpx
@@ -50,6 +50,8 @@ _MOMENTS = {
 _ADDITIONAL, _HEADERS = "additional_headers", "response_headers"
 # In the names of headers by which a price is stated.
 _PRICE = "response-cost"
+# So many sets of names are remembered of the answers of one kind of call.
+_MAX_NAMES = 64
 
 
 class ObservedStream(success.ObservedCall):
@@ -204,6 +206,33 @@ class OpenerFactory:
         return made
 
 
+class _NormalizedNames:
+    """The names of headers as an HTTP client normalizes them, remembered by the names that come together."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Any, ...], list[tuple[bytes, bytes]]] = {}
+        self._is_able = list(vars(httpx.Headers())) == ["_list", "_encoding"]
+
+    def headers(self, names: tuple[Any, ...], values: Sequence[bytes]) -> Any:
+        """Return the client's headers of these ``names``, texts or bytes, and ``values``."""
+        if not self._is_able:
+            return httpx.Headers([(_encoded(name), value) for name, value in zip(names, values, strict=True)])
+        known = self._known.get(names)
+        if known is None:
+            if len(self._known) >= _MAX_NAMES:
+                self._known.clear()
+            encoded = list(map(_encoded, names))
+            known = self._known[names] = [(name, name.lower()) for name in encoded]
+        made = object.__new__(httpx.Headers)
+        held = [(name, lower, value) for (name, lower), value in zip(known, values, strict=True)]
+        made.__dict__ = {"_list": held, "_encoding": None}
+        return made
+
+
+def _encoded(name: str | bytes) -> bytes:
+    return name.encode("ascii") if isinstance(name, str) else name
+
+
 class StreamOpener(success.LearnedCall):
     """Opens streams of one kind of call."""
 
@@ -236,6 +265,7 @@ class StreamOpener(success.LearnedCall):
         # What an SDK notes of a request besides, for its own hooks.
         self._extensions = {name: held for name, held in request.extensions.items() if type(held) in (str, tuple)}
         self._request_headers = pair.second.plan.request["headers"]
+        self._normalized = _NormalizedNames()
         self.content_type = response.headers.get("content-type")
         feeds = openings.notifiers
         self._ends = StreamPricer(are_current, openings.total, feeds.fault, Trial(feeds.proof, refuse))
@@ -345,16 +375,22 @@ class StreamOpener(success.LearnedCall):
 
     def request(self, body: bytes, cookie: bytes) -> httpx.Request:
         """Return the request as the SDK's HTTP client would have made it, with this ``cookie`` header."""
-        headers = self._request_headers.raw(body, cookie)
+        headers = self._normalized.headers(*zip(*self._request_headers.raw(body, cookie), strict=True))
         extensions = {"timeout": self._timeout.copy(), **self._extensions}
-        return httpx.Request("POST", self._url, headers=headers, content=body, extensions=extensions)
+        # Of a request made of a content, the client would look at the headers once more for those that are missing.
+        made = httpx.Request("POST", self._url, headers=headers, stream=httpx.ByteStream(body), extensions=extensions)
+        made.read()
+        return made
 
     def _stream(self, reply: Reply) -> Any:
         """Return the SDK's stream over the body of ``reply``, without its options."""
         live = reply.live
         if self._in_loop:
             body = self._openings.body(live)
-            live = httpx.Response(live.status, headers=live.headers, stream=body, request=reply.request)
+            held = live.headers.items()  # all of them; names alone come once each
+            values = [value.encode("ascii") for _, value in held]
+            headers = self._normalized.headers(tuple(name for name, _ in held), values)
+            live = httpx.Response(live.status, headers=headers, stream=body, request=reply.request)
         live.request = reply.request
         start = time.perf_counter() - (time.time() - reply.sent)
         live.stream = (BoundAsyncStream if self._in_loop else BoundSyncStream)(live.stream, response=live, start=start)

@@ -7,6 +7,7 @@ see ``success``) which asks here for the price. The payload is made as that of a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,8 @@ from litellm_accel.fastpath.plans.recorder import Recording
 # What pricing tells a ``Logging`` object, and its dictionary of details.
 _TOLD = frozenset(("billed_token_rates", "cost_breakdown"))
 _DIAGNOSTIC = "zero_cost_diagnostic"
+# What an earlier try to price left there.
+_FAILED = "response_cost_failure_debug_information"
 # Numbers of a usage, the last of which LiteLLM adds when it has priced a stream; and what tells more of two of them.
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens", "cost")
 _DETAILED = {"prompt_tokens_details": "prompt_tokens", "completion_tokens_details": "completion_tokens"}
@@ -44,13 +47,14 @@ class StreamPricer:
         self._total = total
         self._fault = fault
         self._tries = 0
-        self._prices: dict[Any, _Price] = {}
+        self._prices: dict[Any, _Price | _Stamped] = {}
 
     def price(self, logging: Any, result: Any, stock: Callable[..., Any]) -> Any:
         """Return what ``result`` costs and tell ``logging`` how that is made up, as ``stock`` does."""
         try:
-            shape = counted(result.usage) if self.are_current() else None
-            if shape is not None:
+            tokens = counted(result.usage) if self.are_current() else None
+            if tokens is not None:
+                shape = tokens, _stamped(result) is None
                 price = self._prices.get(shape)
                 if price is not None and self._trial.is_on:
                     return self._tried(price, logging, result, stock)
@@ -65,7 +69,7 @@ class StreamPricer:
             self._fault(error)
         return stock(result=result)
 
-    def _tried(self, price: _Price, logging: Any, result: Any, stock: Callable[..., Any]) -> Any:
+    def _tried(self, price: _Price | _Stamped, logging: Any, result: Any, stock: Callable[..., Any]) -> Any:
         """Return what stock says that ``result`` costs, to which ``price`` must come, too."""
         cost = stock(result=result)
         told = price.made_up(logging, result)
@@ -89,6 +93,11 @@ class StreamPricer:
         pricing = recording.pricing
         changed = {name for name, value in vars(logging).items() if value is not before.get(name, ...)}
         noted = {name for name, value in details.items() if value is not known.get(name, ...)}
+        if pricing is None and not changed and noted <= {_DIAGNOSTIC} and details.get(_DIAGNOSTIC) is None:
+            stamped = _Stamped(result)
+            told = stamped.made_up(logging, result)
+            if told is not None and told["total_cost"] == cost:
+                self._prices[shape] = stamped
         if pricing is not None and changed == _TOLD and noted <= {_DIAGNOSTIC} and details.get(_DIAGNOSTIC) is None:
             rates = Rates(logging.billed_token_rates, logging.cost_breakdown, pricing_facts(result))
             price = _Price(rates, self._total(pricing), result)
@@ -127,6 +136,30 @@ class _Price:
         return self._rates.made_up(result.usage, self._total(result))
 
 
+class _Stamped:
+    """The price of streams like one whose ``result`` LiteLLM has priced before: what it says that it costs."""
+
+    def __init__(self, result: Any) -> None:
+        self._facts = _facts(result)
+
+    def told(self, logging: Any, result: Any) -> Any:
+        """Return what ``result`` costs, of which ``logging`` has been told; None if LiteLLM must say."""
+        made_up = self.made_up(logging, result)
+        if made_up is None:
+            return None
+        logging.model_call_details.pop(_FAILED, None)
+        logging.model_call_details[_DIAGNOSTIC] = None
+        return made_up["total_cost"]
+
+    def made_up(self, logging: Any, result: Any) -> dict[str, Any] | None:
+        """Return how the price of ``result`` is made up; None if LiteLLM must say, as it does of what costs nothing."""
+        details, told, cost = logging.model_call_details, logging.cost_breakdown, _stamped(result)
+        if details.get("cache_hit") or type(cost) is not float or not 0.0 < cost < math.inf:
+            return None
+        is_known = type(told) is dict and told.get("total_cost") == cost and _facts(result) == self._facts
+        return told if is_known else None
+
+
 def counted(usage: Any) -> Any:
     """Return in what a usage that counts nothing but tokens of text differs from others; None for any other usage."""
     shape: list[Any] = []
@@ -147,5 +180,9 @@ def counted(usage: Any) -> Any:
 
 def _facts(result: Any) -> tuple[Any, ...]:
     """Return what LiteLLM goes by when it prices ``result``, its usage aside."""
-    hidden = result._hidden_params
-    return pricing_facts(result), type(result), hidden.get("model_id"), hidden.get("response_cost")
+    return pricing_facts(result), type(result), result._hidden_params.get("model_id")
+
+
+def _stamped(result: Any) -> Any:
+    """Return what ``result`` says that it costs, None if it has not been priced."""
+    return result._hidden_params.get("response_cost")

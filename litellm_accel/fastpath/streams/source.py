@@ -42,9 +42,11 @@ class SSEEventSource:
     error and the end included, is met by them when they are asked next.
     """
 
-    def __init__(self, decoder: Any, reader: streaming.Reader) -> None:
+    def __init__(self, decoder: Any, reader: streaming.Reader, response: Any) -> None:
+        """``response`` is the one that the SDK's stream reads."""
         self.decoder = decoder
         self.reader = reader
+        self._response = response
         self.packets: Any = None  # while there may be more
         self.packet: Any = None  # that has come, and that the splitter has not been given yet
         self.error: BaseException | None = None  # of reading a packet, for the SDK to raise
@@ -65,6 +67,13 @@ class SSEEventSource:
                 self.take()
                 self._decode()
                 if self._decoded:
+                    # After the last event the SDK drops what it reads from, and the loop closes each iterator of that
+                    # in a task. Where all has come, they are read to their end instead.
+                    if _is_last(self._decoded[-1]) and _has_ended(self._response):
+                        self.packet = await anext(packets, None)
+                        if self.packet is None:
+                            self.packets = None
+                            return
                     yield self._decoded.pop()
                 elif not splitter.odd:
                     self.packet = await anext(packets, None)
@@ -154,6 +163,25 @@ class _NoEvent:
 
 
 _NO_EVENT = _NoEvent()
+
+
+_LAST_EVENT = "[DONE]"
+_AS_IT_IS = "IdentityDecoder"  # of an HTTP client, by its name, since SDKs differ in whose client they use
+
+
+def _is_last(event: Any) -> bool:
+    """Return whether the SDK reads no event after this one."""
+    return type(event.data) is str and event.data.startswith(_LAST_EVENT)
+
+
+def _has_ended(response: Any) -> bool:
+    """Return whether all of a response has come and been taken, so that to read on neither waits nor fails."""
+    try:
+        content = response.stream._stream._aiohttp_response.content
+        is_plain = type(response._decoder).__name__ == _AS_IT_IS
+        return is_plain and content.at_eof() is True and content.exception() is None
+    except AttributeError:  # of another transport
+        return False
 
 
 class _Busy:
