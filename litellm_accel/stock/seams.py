@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
+#: As what a ``Logging`` object holds what asks the cache for its call; the second in earlier releases.
+CACHING_HANDLER = ("llm_caching_handler", "_llm_caching_handler")
 # How a call's ``Logging`` object is told of the first chunk of a stream.
 _FIRST_CHUNK = ("update_completion_start_time", "_update_completion_start_time")
 # What serving a router's calls takes of its module and of its class.

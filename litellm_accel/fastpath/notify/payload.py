@@ -17,6 +17,7 @@ from litellm_accel.fastpath.plans.proof import Trial
 from litellm_accel.fastpath.plans.snapshots import SnapshotNode, equivalent, take_snapshot, where, within
 from litellm_accel.fastpath.plans.templates import Unrepeatable
 from litellm_accel.hot import template
+from litellm_accel.stock import seams
 
 _OF_USAGE = ("total_tokens", "prompt_tokens", "completion_tokens")
 _USAGE = "usage_object"
@@ -36,6 +37,7 @@ class Sources:
     def __init__(self) -> None:
         logging = importlib.import_module("litellm.litellm_core_utils.litellm_logging")
         self._setup = logging.StandardLoggingPayloadSetup
+        self._tags: Any = getattr(self._setup, seams.name_of(self._setup, "get_request_tags"))
         self._truncate = logging.truncate_base64_in_messages
         helper = importlib.import_module("litellm.litellm_core_utils.model_param_helper").ModelParamHelper
         self._parameters = helper.get_standard_logging_model_parameters
@@ -113,7 +115,7 @@ class Sources:
         return {
             "metadata": clean,
             "end_user": clean["user_api_key_end_user_id"] or request.get("body", {}).get("user"),
-            "request_tags": setup.get_request_tags(litellm_params=params, proxy_server_request=request),
+            "request_tags": self._tags(litellm_params=params, proxy_server_request=request),
             "request_model_access_groups": self._access_groups(params),
             "requester_ip_address": clean.get("requester_ip_address"),
             "user_agent": clean.get("user_agent"),

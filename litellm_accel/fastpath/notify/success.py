@@ -39,6 +39,7 @@ from litellm_accel.fastpath.plans.snapshots import (
 from litellm_accel.fastpath.plans.templates import HIDDEN, MILLISECONDS, Unrepeatable
 from litellm_accel.hot import chat, template
 from litellm_accel.stock import seams
+from litellm_accel.stock.seams import CACHING_HANDLER
 
 # Clocks, by the names LiteLLM gives them; the value is the slot they are made from.
 _CLOCKS = {
@@ -124,7 +125,7 @@ class ObservedCall:
             _CALL_ID: self.known[_CALL_ID],
             _TRACE_ID: self.known[_TRACE_ID],
             _TEXT: self.details.get(_TEXT),
-            _CACHE_KEY: getattr(self.known.get("llm_caching_handler"), _CACHE_KEY, None),
+            _CACHE_KEY: getattr(next(filter(None, map(self.known.get, CACHING_HANDLER)), None), _CACHE_KEY, None),
         }
 
     def told_state(self) -> SnapshotNode:
@@ -574,7 +575,9 @@ class NotifierFactory:
             self.utils, "dispatch_success_logging", None
         )
         self._logging = importlib.import_module("litellm.litellm_core_utils.litellm_logging").Logging
-        self.fed = _fed_class(self._logging, fault)
+        #: The method of a ``Logging`` object that prices a result and notes how the price is made up.
+        self.calculator = seams.name_of(self._logging, "response_cost_calculator")
+        self.fed = _fed_class(self._logging, self.calculator, fault)
         metadata = importlib.import_module("litellm.litellm_core_utils.llm_response_utils.response_metadata")
         self.timing: Any = getattr(metadata, "response_timing_metrics", None)
         helpers = importlib.import_module("litellm.litellm_core_utils.core_helpers")
@@ -603,7 +606,7 @@ class NotifierFactory:
         ``total`` prices a result; ``earlier`` is what feeds those from which the second differs in too much;
         ``refuse`` is told of what is found to differ from stock later. Raises ``Unrepeatable``.
         """
-        if self.dispatch is None or self.timing is None or not hasattr(self._logging, "response_cost_calculator"):
+        if self.dispatch is None or self.timing is None or not hasattr(self._logging, self.calculator):
             raise Unrepeatable(decline.TOLD_OTHER_RELEASE)
         given = second.given.get(_LOGGING)
         if given is not None and type(given) is not self._logging:
@@ -829,9 +832,8 @@ class SuccessNotifier(LearnedCall):
             if total is not None and rates is not None and rates.apply(result):
                 made_up = rates.made_up(extra(result, "usage"), total(result))
             if made_up is None or rates is None:
-                return logging.response_cost_calculator(
-                    result=result, litellm_model_name=self._model, router_model_id=self._model_id
-                )
+                calculate = getattr(logging, self._feeds.calculator)
+                return calculate(result=result, litellm_model_name=self._model, router_model_id=self._model_id)
             logging.cost_breakdown = made_up
             logging.billed_token_rates = rates.billed
             logging.model_call_details["zero_cost_diagnostic"] = None
@@ -899,7 +901,7 @@ class Notification:
         self.is_told = self._feeds.utils.executor.submit(context.run, *success) is not None
 
 
-def _fed_class(logging_class: Any, fault: Callable[[BaseException], None]) -> Any:
+def _fed_class(logging_class: Any, calculator: str, fault: Callable[[BaseException], None]) -> Any:
     litellm = importlib.import_module("litellm")
     can_be_brief = "build_logging_payload" in inspect.signature(
         logging_class._success_handler_helper_fn
@@ -1008,8 +1010,8 @@ def _fed_class(logging_class: Any, fault: Callable[[BaseException], None]) -> An
                 fault(error)
                 return callbacks
 
-        def response_cost_calculator(self, *args: Any, **kwargs: Any) -> Any:
-            stock = super().response_cost_calculator
+        def _price(self, *args: Any, **kwargs: Any) -> Any:
+            stock = getattr(super(), calculator)
             if self.ends is None or args or kwargs.keys() != {"result"}:
                 return stock(*args, **kwargs)
             return self.ends.price(self, kwargs["result"], stock)
@@ -1028,6 +1030,7 @@ def _fed_class(logging_class: Any, fault: Callable[[BaseException], None]) -> An
                 fault(error)
                 return False
 
+    setattr(Fed, calculator, Fed._price)
     for name in ("__module__", "__name__", "__qualname__"):
         setattr(Fed, name, getattr(logging_class, name))  # it calls itself what stock's does
     return Fed

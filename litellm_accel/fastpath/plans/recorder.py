@@ -231,7 +231,7 @@ class Recording:
 
     def note(self, logging: Any, result: Any) -> None:
         """Keep what ``logging`` holds now that its call has succeeded."""
-        handler = getattr(logging, "llm_caching_handler", None)
+        handler = seams.either(logging, *seams.CACHING_HANDLER)
         if self.live and getattr(handler, "preset_cache_key", None) is not None:
             self.lookup = handler
         if self.live and self.pictures is not None and self.pictures.state is None:

@@ -10,10 +10,12 @@ from typing import Any
 from openai import NotGiven
 from pydantic import BaseModel
 
+from litellm_accel.stock.seams import CACHING_HANDLER, either
+
 # Of a ``Logging`` object: of stock's own doing, and read by nobody once a call has succeeded.
-UNREAD: dict[str, Any] = {"llm_caching_handler": None, "message_copy_duration_ms": 0.0}
+UNREAD: dict[str, Any] = {**dict.fromkeys(CACHING_HANDLER), "message_copy_duration_ms": 0.0}
 # Of a stream: the attributes that are objects of their own. No two parts have one of the same name.
-OBJECTS = ("completion_stream", "llm_caching_handler", "logging_loop", "logging_obj", "rules")
+OBJECTS = ("completion_stream", *CACHING_HANDLER, "logging_loop", "logging_obj", "rules")
 RAW = "original_response"
 
 
@@ -74,7 +76,7 @@ def take_stream_snapshot(stream: Any, again: Any, is_given: bool, seen: dict[int
     parts = {
         "stream": vars(stream),
         "logging": vars(logging),
-        "handler": vars(logging.llm_caching_handler),
+        "handler": vars(either(logging, *CACHING_HANDLER)),
         "options": vars(stream.completion_stream._options),
         "again": again,
     }

@@ -39,6 +39,7 @@ from litellm_accel.fastpath.plans.templates import Unrepeatable
 from litellm_accel.fastpath.streams.pricer import StreamPricer
 from litellm_accel.fastpath.transport.cookies import ClientCookies, NoCookies
 from litellm_accel.hot import chat, template
+from litellm_accel.stock import seams
 
 # What is another in each call, by attribute, and when or how it is made.
 _MOMENTS = {
@@ -78,7 +79,7 @@ class ObservedStream(success.ObservedCall):
         objects = {**self.known, **self.stream}
         return {
             **super().slots(),
-            **{name: objects[name] for name in OBJECTS},
+            **{name: objects[name] for name in OBJECTS if name in objects},
             "start": dict(self.parts["handler"].named())["start_time"],  # of the call, whenever its logging began
             "total": hidden["_response_ms"],
             "overhead": hidden.get("litellm_overhead_time_ms"),
@@ -236,7 +237,7 @@ def _encoded(name: str | bytes) -> bytes:
 class StreamOpener(success.LearnedCall):
     """Opens streams of one kind of call."""
 
-    early: ClassVar[tuple[str, ...]] = (*success.LearnedCall.early, "llm_caching_handler", "logging_loop", RAW)
+    early: ClassVar[tuple[str, ...]] = (*success.LearnedCall.early, *seams.CACHING_HANDLER, "logging_loop", RAW)
 
     def __init__(
         self,
@@ -248,7 +249,7 @@ class StreamOpener(success.LearnedCall):
     ) -> None:
         stream = made.completion_stream
         logging = made.logging_obj
-        parts = made, logging, logging.llm_caching_handler
+        parts = made, logging, seams.either(logging, *seams.CACHING_HANDLER)
         if tuple(map(type, parts)) != openings.classes or type(made.rules) is not openings.rules:
             raise Unrepeatable(decline.STREAM_CLASS.of(type(made).__name__))
         if type(stream) not in (openings.sdk.AsyncStream, openings.sdk.Stream):
@@ -355,13 +356,14 @@ class StreamOpener(success.LearnedCall):
         state = self._filled(heads, begun)
         options, fields_set = self._options
         stream._options = _model(options, state["options"], fields_set)
-        handler = begun.slots["llm_caching_handler"]
+        handler = begun.slots[seams.CACHING_HANDLER[0]]
         for held, part in ((made, "stream"), (logging, "logging"), (handler, "handler")):
             held.__dict__ = state[part]
         return made, state["again"]
 
     def _objects(self) -> dict[str, Any]:
-        made = {"llm_caching_handler": object.__new__(self._openings.classes[2]), "logging_loop": None}
+        handler = object.__new__(self._openings.classes[2])
+        made = {**dict.fromkeys(seams.CACHING_HANDLER, handler), "logging_loop": None}
         if self._in_loop:
             made.update({"logging_loop": asyncio.get_running_loop(), RAW: self._finished()})
         return made

@@ -11,6 +11,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+from litellm_accel.stock.seams import CACHING_HANDLER
 from litellm_accel.verify.scenario import ALL, DIRECT, ROUTED, Made, Scenario, Via, deployment, themed, with_fields
 
 # Two calls are watched, then another for what varies that did not before; two payloads are; then all is prepared.
@@ -238,7 +239,7 @@ def _proxied(user: Callable[[int], str | None] = lambda number: f"u{number % 3}"
 
 
 def _of(logging: Any) -> list[Any]:
-    unread = ("message_copy_duration_ms", "llm_caching_handler")
+    unread = ("message_copy_duration_ms", *CACHING_HANDLER)
     state = {name: None if name in unread else value for name, value in vars(logging).items()}
     return [state, laid_out(state)]
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from litellm_accel.provider import RATE_LIMIT_HEADERS
+from litellm_accel.stock.seams import CACHING_HANDLER, either
 from litellm_accel.verify.scenario import ALL, DIRECT, ROUTED, Made, Scenario, crossed, deployment, themed, with_fields
 from litellm_accel.verify.scenarios.errors import FAULTS
 from litellm_accel.verify.scenarios.parameters import WEATHER
@@ -154,7 +155,7 @@ async def _warm(stage: Any) -> Any:
 def _parts(stream: Any) -> dict[str, Any]:
     """What a stream is made of, as far as an application can get at it."""
     logging = stream.logging_obj
-    handler = getattr(logging, "llm_caching_handler", None)
+    handler = either(logging, *CACHING_HANDLER)
     found = {
         "types": [repr(type(part)) for part in (stream, logging, handler)],
         "logging": {name: value for name, value in vars(logging).items() if name not in _TIMED},
