@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import json
 from pathlib import Path
 
@@ -184,7 +185,7 @@ def run_command(monkeypatch: pytest.MonkeyPatch, result: Result, *arguments: str
 def test_the_command_records_what_is_equal(monkeypatch, here):
     outcome = run_command(monkeypatch, PROVEN)
     assert outcome.exit_code == 0, outcome.output
-    assert "chat: equal on LiteLLM 1.106.2" in outcome.output
+    assert f"chat: equal on LiteLLM {importlib.metadata.version('litellm')}" in outcome.output
     assert records.fitting("chat") is not None
 
 
