@@ -248,6 +248,8 @@ class CoreHandler:
 
 # Settings that are held by nothing that was learned: equal ones are the same.
 _WRITTEN_ANEW = {"core": ("_deleted", "_settings"), "endpoints": ("_search_tools",)}
+# What a cache makes anew of what it holds.
+_OF_CACHES = {"memory": ("expiration_heap",)}
 
 
 def _is_equal(one: Any, other: Any) -> bool:
@@ -282,7 +284,9 @@ class CoreState:
         self._attributes = vars(core)
         self._handle, self._version = core._handle, core._handle.registry_version()
         self._watch = watch.Watch()
-        for name, held in (("core", core), ("endpoints", core._endpoints), ("checks", core._checks)):
+        cache = core._cache
+        parts = {"core": core, "endpoints": core._endpoints, "checks": core._checks}
+        for name, held in {**parts, "cache": cache, "memory": cache.in_memory_cache}.items():
             self._watch.add(name, held)
         self._watch.add("settings", core._plain)
         self._watch.mark()
@@ -315,7 +319,8 @@ class CoreState:
             self._watch.mark()
         owners = {"core": core, "endpoints": core._endpoints}
         return not all(
-            key in _WRITTEN_ANEW.get(name, ()) and _is_equal(before, vars(owners[name]).get(key, _ABSENT))
+            key in _OF_CACHES.get(name, ())
+            or (key in _WRITTEN_ANEW.get(name, ()) and _is_equal(before, vars(owners[name]).get(key, _ABSENT)))
             for name, key, before in taken
         )
 

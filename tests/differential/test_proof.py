@@ -259,9 +259,8 @@ def test_one_difference_refuses_the_kind(
 
     def planting(*given: Any) -> PlanSlot:
         slot = placed(*given)
-        if not planted:
-            plant(slot.plan, monkeypatch)
-            planted.append(slot)
+        plant(slot.plan, monkeypatch)
+        planted.append(slot)
         return slot
 
     monkeypatch.setattr(Proof, "placed", planting)
@@ -271,9 +270,12 @@ def test_one_difference_refuses_the_kind(
     assert found == expected
     # What stock's router calls then comes by the other door, as another kind.
     assert switch.gate.served == 0 or mode == "sync router"
-    reasons = [reason for reason in switch.gate.declined if reason.startswith(f"differs from stock: {said}")]
+    refused = [f"differs from stock: {said}"]
+    if name == "hidden" and mode == "sync router" and seams.has_core_of_its_own():
+        refused.append("unlearnable: the fast path builds another result")  # shown while the router's kind is learned
+    reasons = [reason for reason in switch.gate.declined if reason.startswith(tuple(refused))]
     assert reasons, switch.gate.declined
-    assert sum(switch.gate.declined[reason] for reason in reasons) >= 3
+    assert sum(switch.gate.declined[reason] for reason in reasons) >= (2 if len(refused) > 1 else 3)
     assert bool(switch.gate.faults) == (name == "fault")
 
 

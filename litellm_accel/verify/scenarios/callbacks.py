@@ -334,7 +334,7 @@ SCENARIOS = themed(
         callbacks={"callbacks": ("success",)},
         settings={"turn_off_message_logging": True},
         via=ALL,
-        way="declined",
+        way="either",
     ),
     Scenario("no-log", {"no-log": True}, callbacks={"callbacks": ("success",)}, way="declined"),
     Scenario(
