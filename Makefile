@@ -39,11 +39,13 @@ redis:
 test-compiled: build redis
 	$(pytest) $(PYTEST_ARGS)
 
-# Without the tests of builds, the provider, the demo, the command line and the harness of verify: no hot module is in them; and
-# without its scenarios. Tests that run over both implementations (their ids say "pure") have done so above.
+# Without the tests of builds, pages, the provider, the demo, the command line, workers and the harness of verify: no hot module
+# is in them; and without its scenarios. Tests that run over both implementations (their ids say "pure") have done so above.
 test-pure: build redis
 	LITELLM_ACCEL_PURE=1 $(pytest) -k "not pure and not verify_finds_no_difference" $(PYTEST_ARGS) --ignore=tests/unit/test_packaging.py --ignore=tests/unit/test_types.py \
-		--ignore=tests/unit/test_provider.py --ignore=tests/unit/test_provider_profiles.py --ignore=tests/unit/test_demo.py \
+		--ignore=tests/unit/test_docs.py --ignore=tests/unit/test_operation_docs.py --ignore=tests/unit/test_operation_processes.py \
+		--ignore=tests/unit/test_verify_records.py --ignore=tests/unit/test_verify_proxy.py --ignore=tests/unit/test_background.py \
+		--ignore=tests/unit/test_decline.py --ignore=tests/unit/test_provider.py --ignore=tests/unit/test_provider_profiles.py --ignore=tests/unit/test_demo.py \
 		--ignore=tests/differential/test_cli.py --ignore=tests/differential/test_demo.py --ignore=tests/differential/test_verify_harness.py \
 		--ignore=tests/differential/test_verify_chat.py
 
@@ -66,10 +68,10 @@ docs: build
 bench: build
 	$(asv) run --show-stderr --launch-method=forkserver $(existing)
 
-# What takes turns by itself, and minutes, is left to `bench`.
+# What takes turns by itself, and minutes, is left to `bench`, as are the twins and what others offer.
 bench-quick: build
 	$(asv) check $(existing)
-	$(asv) run --quick --dry-run --show-stderr --launch-method=forkserver --bench '^(?!.*track_)' $(existing)
+	$(asv) run --quick --dry-run --show-stderr --launch-method=forkserver --bench '^(?!.*(track_|pure|gigatoken))' $(existing)
 
 # Measures anew what README and docs show, on a quiet machine, and fills it in.
 measure: build

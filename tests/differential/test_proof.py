@@ -718,7 +718,7 @@ def test_a_conversation_of_another_outline_is_compared_first(
         litellm.callbacks.append(Reader())
     steps = Steps(strange)
     with strange.on():
-        calls(provider, mode, 25, steps, messages=worded)
+        calls(provider, mode, 35, steps, messages=worded)
     assert not strange.gate.faults
     served = [after > before for before, after in zip([0, *steps.served], steps.served, strict=False)]
     assert not any(served[:4])

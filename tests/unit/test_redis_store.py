@@ -292,7 +292,7 @@ def test_the_lease_of_a_call_that_was_cancelled_is_renewed(own: RedisServer, clo
 
 def test_a_server_that_stands_still_holds_nobody_up(own: RedisServer):
     """A check waits as long as the deadline, a few times, then not at all; a server that goes on is asked again."""
-    store = RedisStore(own.url, on_failure="fail_closed")
+    store = RedisStore(own.url, deadline=0.5, on_failure="fail_closed")
     limiter = Limiter({"key": "10/hour"}, store=store)
     assert limiter.check("one").remaining == 9
     own.pause()
@@ -302,8 +302,8 @@ def test_a_server_that_stands_still_holds_nobody_up(own: RedisServer):
         began = time.monotonic()
         assert not limiter.check("one")
         waits.append(time.monotonic() - began)
-    assert time.monotonic() - begin < 1
-    assert 3 <= sum(wait > 0.04 for wait in waits) <= 4
+    assert time.monotonic() - begin < 10
+    assert 3 <= sum(wait > 0.4 for wait in waits) <= 4
     assert store.state.failures in (3, 4) and not store.state.available
     own.resume()
     end = time.monotonic() + 10
@@ -315,10 +315,10 @@ def test_a_server_that_stands_still_holds_nobody_up(own: RedisServer):
 
 async def test_a_slow_server_does_not_block_the_event_loop():
     with running("--enable-debug-command", "yes") as slow:
-        store = RedisStore(slow.url, on_failure="fail_open")
+        store = RedisStore(slow.url, deadline=0.5, on_failure="fail_open")
         limiter = Limiter({"key": "10/hour"}, store=store)
         assert (await limiter.check_async("one")).remaining == 9
-        thread = threading.Thread(target=lambda: slow.client.execute_command("DEBUG", "SLEEP", "1"))
+        thread = threading.Thread(target=lambda: slow.client.execute_command("DEBUG", "SLEEP", "4"))
         thread.start()
         await asyncio.sleep(0.1)
         longest, last = 0.0, time.monotonic()
@@ -332,9 +332,9 @@ async def test_a_slow_server_does_not_block_the_event_loop():
         heart = asyncio.ensure_future(beat())
         begin = time.monotonic()
         assert all(await asyncio.gather(*(limiter.check_async("one") for _ in range(50))))
-        assert time.monotonic() - begin < 0.6
+        assert time.monotonic() - begin < 3
         heart.cancel()
-        assert longest < 0.3
+        assert longest < 2
         assert store.state.failures >= 1
         thread.join()
         await store.aclose()
