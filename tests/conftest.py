@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 from collections.abc import Callable, Iterator
@@ -13,6 +14,12 @@ import pytest
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # LiteLLM must not look for prices on the network
 
 from litellm_accel import _backend, settings
+
+
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Close what hypothesis leaves: generators that would be closed in the midst of another test's call."""
+    if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+        gc.collect()
 
 
 def _compiled_is_missing(name: str) -> str | None:

@@ -203,7 +203,8 @@ def test_every_kind_of_callback_is_told_as_by_stock(provider: Provider, mode: st
     with switch.on():
         found = told(provider, mode, kind)
     assert found == expected
-    assert switch.gate.served >= CALLS - LEARNED, switch.gate.declined
+    # Garbage that is closed meanwhile may hide what one more call shows.
+    assert switch.gate.served >= CALLS - LEARNED - 1, switch.gate.declined
     assert not switch.gate.faults
 
 

@@ -244,7 +244,7 @@ def test_callbacks_are_told_the_same_messages(provider: Provider, switch: Switch
     with switch.on():
         assert told() == expected
     assert switch.gate.faults == 0, switch.gate.last_fault
-    assert switch.gate.served >= CALLS - 3, switch.gate.declined
+    assert switch.gate.served >= CALLS - 4, switch.gate.declined  # garbage that is closed meanwhile may hide one
 
 
 OWN_RULES = ("a dumped answer with calls", "an enumeration", "an answer", "a developer", "a cache")
