@@ -17,6 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from litellm_accel.verify.proxy.services import free_port
+
 ROOT = Path(__file__).parents[2]
 KEY = "sk-master-of-the-tests"
 #: An interpreter whose environment holds ``litellm[proxy]``; else this one, if its own does.
@@ -35,14 +37,6 @@ def missing(*modules: str) -> str | None:
         if subprocess.run([PYTHON, "-c", f"import {module}"], capture_output=True).returncode:
             return f"{PYTHON} has no {module}: pip install 'litellm[proxy]', or set PROXY_TESTS_PYTHON"
     return None
-
-
-def free_port() -> int:
-    """Return a port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Gateway:
