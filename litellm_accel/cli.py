@@ -265,7 +265,7 @@ def bench(names: tuple[str, ...], only_list: bool, seconds: float, as_json: bool
     """Measure stock and accelerated LiteLLM in turn on this machine: the work of the project's asv suites.
 
     \b
-    litellm-accel bench                               # all, in two or three minutes
+    litellm-accel bench                               # all, in about five minutes
     litellm-accel bench tokens 'routing.choose.*.1000'
     litellm-accel bench chat --json --html chat.html
 

@@ -11,8 +11,10 @@ from typing import Any, Literal
 
 from litellm_accel.bench import workloads
 from litellm_accel.bench.workloads import Work
+from litellm_accel.components import proxy_limiter
 from litellm_accel.demo import work
 from litellm_accel.demo.work import IN_FLIGHT, MODEL, OVER, Batch, Row
+from litellm_accel.stock import seams
 
 SIZES = (10, 1000)
 _CHOICES = 10
@@ -34,6 +36,7 @@ def _pricing(name: str, url: str) -> Batch:
 
 @functools.cache  # LiteLLM takes seconds to make one of a thousand deployments
 def _router(strategy: str, size: int, groups: int = 1) -> Any:
+    _require_python_routers()
     return workloads.router_of(strategy, size, groups)
 
 
@@ -46,6 +49,7 @@ def _writing(size: int, url: str) -> Batch:
 
 
 def _narrowing(demand: str, size: int, url: str) -> Batch:
+    _require_python_routers()
     return _awaited(workloads.narrowing(demand, size))
 
 
@@ -54,11 +58,23 @@ def _recording(strategy: str, failure: bool, url: str) -> Batch:
 
 
 def _limiting(url: str) -> Batch:
+    _require_python_routers()
     return _repeated(workloads.limiting(), _CHECKS)
 
 
+def _require_python_routers() -> None:
+    if seams.has_core_of_its_own():
+        raise NotImplementedError("the installed LiteLLM's routers choose and count in a core of their own")
+
+
+def _limiting_in_proxy(url: str) -> Batch:
+    if not proxy_limiter.can_be_there():
+        raise NotImplementedError("the extra litellm[proxy] is not installed")
+    return work.limits(url)
+
+
 def _calling(kind: str, is_told: bool, url: str) -> Batch:
-    """Whole calls; where they are told of, one logger reads the payload of each call in this process from now on."""
+    """Whole calls; where they are told of, one logger reads the payload of each call in this process."""
     import litellm
 
     if is_told:
@@ -160,7 +176,8 @@ _KINDS: tuple[tuple[str, str, Literal["tls", "http"]], ...] = (
 
 
 def _row(name: str, prepare: Callable[[str], Batch], **how: Any) -> Row:
-    return Row(name, name, (name.partition(".")[0],), prepare, **how)
+    component = name.partition(".")[0]
+    return Row(name, name, (component,), prepare, process=how.pop("process", component), **how)
 
 
 def _whole_calls(prefix: str, is_told: bool) -> list[Row]:
@@ -170,6 +187,7 @@ def _whole_calls(prefix: str, is_told: bool) -> list[Row]:
             functools.partial(_calling, kind, is_told),
             scenario=f'plain{{"profile": "{profile}"}}',
             over=over,
+            process=f"{prefix}.router" if kind == "router" else prefix,
         )
         for kind, profile, over in _KINDS
     ]
@@ -202,12 +220,12 @@ ROWS = (
         for outcome in ("success", "failure")
     ),
     _row("rate_limit.check-and-count", _limiting),
-    _row("rate_limit.proxy", work.limits),
+    _row("rate_limit.proxy", _limiting_in_proxy),
     *_whole_calls("chat", False),
     *map(_stream, ("completion", "acompletion", "router", "apart")),
     _row("embeddings.aembedding", work.aembedding, over="tls"),
     _row("embeddings.100-texts", work.embedding_batch, over="tls"),
-    *_whole_calls("chat.told", True),  # last, for the logger stays
+    *_whole_calls("chat.told", True),
 )
 
 

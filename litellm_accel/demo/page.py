@@ -6,7 +6,7 @@ from html import escape
 from string import Template
 
 from litellm_accel.demo.results import Outcome, Result
-from litellm_accel.demo.table import EXPLANATION, duration, ratio, reasons
+from litellm_accel.demo.table import EXPLANATION, duration, left_out, ratio, reasons
 
 PAGE = Template("""\
 <!DOCTYPE html>
@@ -90,7 +90,7 @@ $table
 
 def page(result: Result) -> str:
     """Return ``result`` as an HTML page."""
-    measured = [outcome for outcome in result.outcomes if outcome.error is None]
+    measured = [outcome for outcome in result.outcomes if outcome.is_measured]
     return PAGE.substitute(
         setting=escape(result.setting),
         explanation=escape(EXPLANATION),
@@ -99,6 +99,10 @@ def page(result: Result) -> str:
         reasons="".join(
             f'<p class="quiet">Left to stock: {escape("; ".join(titles))}: {escape(reason)}</p>\n'
             for reason, titles in reasons(result).items()
+        )
+        + "".join(
+            f'<p class="quiet">Left out: {escape("; ".join(titles))}: {escape(reason)}</p>\n'
+            for reason, titles in left_out(result).items()
         ),
         table="\n".join(map(_figures, measured)),
     )

@@ -32,7 +32,8 @@ class Outcome:
     """What came of one row. ``served`` of ``calls`` calls (or chunks) took the accelerated path, the others stock's.
 
     ``declined`` counts the reasons of those that a component left to stock, ``unavailable`` says why no component could
-    serve any. ``difference`` says where results differ first, ``error`` is the traceback of work that failed.
+    serve any. ``difference`` says where results differ first, ``error`` is the traceback of work that failed,
+    ``left_out`` says why LiteLLM cannot do the work.
     """
 
     row: Row
@@ -44,11 +45,17 @@ class Outcome:
     unavailable: str = ""
     difference: str | None = None
     error: str | None = None
+    left_out: str = ""
 
     @property
     def ok(self) -> bool:
         """Whether all of the work was done with equal results."""
         return self.error is None and self.difference is None
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether there are times to show."""
+        return self.error is None and not self.left_out
 
     @property
     def cpu_ratio(self) -> float:
@@ -76,7 +83,7 @@ class Outcome:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dicts, strings and numbers; times in seconds per unit."""
-        measured = self.error is None
+        measured = self.is_measured
         return {
             "name": self.row.name,
             "title": self.row.title,
@@ -94,6 +101,7 @@ class Outcome:
             "equal": self.difference is None if measured else None,
             "difference": self.difference,
             "error": self.error,
+            "left_out": self.left_out,
         }
 
 

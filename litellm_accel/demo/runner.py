@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -124,27 +124,35 @@ def run(*, seconds: float = SECONDS, rows: Sequence[Row] = ROWS) -> Result:
     """
     began = time.monotonic()
     end = began + seconds
-    with ExitStack() as stack:
-        progress = stack.enter_context(_progress())
-        task = progress.add_task("Starting LiteLLM, stock and accelerated", total=len(rows))
-        provider = stack.enter_context(Provider(record=0, profile=PROFILE, tls=OVER == "tls"))
-        stock = stack.enter_context(Worker("stock", provider.trust))
-        accelerated = stack.enter_context(Worker("accelerated", provider.trust))
-        stock.answer()
-        hello = accelerated.answer()
-        outcomes = []
-        for number, row in enumerate(rows):
-            progress.update(task, description=row.title)
-            outcome = Outcome(row, unavailable=_unavailable(row, hello["report"]["components"]))
-            url = (provider if row.over == "tls" else provider.plain).at(row.scenario)
-            _warm_up(outcome, stock, accelerated, url)
-            now = time.monotonic()
-            _measure(outcome, stock, accelerated, url, until=now + (end - now) / (len(rows) - number))
-            outcomes.append(outcome)
-            progress.advance(task)
+    outcomes: dict[str, Outcome] = {}
+    with _progress() as progress, Provider(record=0, profile=PROFILE, tls=OVER == "tls") as provider:
+        task = progress.add_task("", total=len(rows))
+        for together in _by_process(rows):
+            progress.update(task, description="Starting LiteLLM, stock and accelerated")
+            with Worker("stock", provider.trust) as stock, Worker("accelerated", provider.trust) as accelerated:
+                stock.answer()
+                hello = accelerated.answer()
+                for row in together:
+                    progress.update(task, description=row.title)
+                    outcome = Outcome(row, unavailable=_unavailable(row, hello["report"]["components"]))
+                    url = (provider if row.over == "tls" else provider.plain).at(row.scenario)
+                    _warm_up(outcome, stock, accelerated, url)
+                    now = time.monotonic()
+                    share = (end - now) / (len(rows) - len(outcomes))
+                    _measure(outcome, stock, accelerated, url, until=now + share)
+                    outcomes[row.name] = outcome
+                    progress.advance(task)
     versions = {"litellm-accel": litellm_accel.__version__, **hello["versions"]}
     answers = f"{PROFILE} over {'TLS' if provider.secure else 'plain HTTP'}"
-    return Result(machine(), versions, answers, hello["report"], outcomes, time.monotonic() - began)
+    in_order = [outcomes[row.name] for row in rows]
+    return Result(machine(), versions, answers, hello["report"], in_order, time.monotonic() - began)
+
+
+def _by_process(rows: Sequence[Row]) -> list[list[Row]]:
+    processes: dict[str, list[Row]] = {}
+    for row in rows:
+        processes.setdefault(row.process, []).append(row)
+    return list(processes.values())
 
 
 def _warm_up(outcome: Outcome, stock: Worker, accelerated: Worker, url: str) -> None:
@@ -157,23 +165,24 @@ def _warm_up(outcome: Outcome, stock: Worker, accelerated: Worker, url: str) -> 
 def _measure(outcome: Outcome, stock: Worker, accelerated: Worker, url: str, until: float) -> None:
     """Fill ``outcome`` with rounds of both workers in turn, stock first, ``until`` that time on the monotonic clock."""
     for number in range(MAX_ROUNDS):
-        if outcome.error is not None or (number >= MIN_ROUNDS and time.monotonic() > until):
+        if not outcome.is_measured or (number >= MIN_ROUNDS and time.monotonic() > until):
             return
         answers = []
         for worker in (stock, accelerated):
             worker.send(outcome.row, url)
             answers.append(worker.answer())
         _compare(outcome, *answers)
-        if outcome.error is None:
+        if outcome.is_measured:
             _add(outcome, *answers)
 
 
 def _compare(outcome: Outcome, stock: dict[str, Any], accelerated: dict[str, Any]) -> None:
     """Note in ``outcome`` what failed in a round or else where its results differ first."""
     for mode, answer in (("stock", stock), ("accelerated", accelerated)):
+        outcome.left_out = outcome.left_out or answer.get("left_out", "")
         if "error" in answer:
             outcome.error = outcome.error or f"In the {mode} worker:\n{answer['error']}".rstrip()
-    if outcome.error is None and outcome.difference is None:
+    if outcome.is_measured and outcome.difference is None:
         outcome.difference = difference(stock["results"], accelerated["results"])
 
 

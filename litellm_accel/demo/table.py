@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 from rich import box
 from rich.console import Console
@@ -32,10 +33,13 @@ def print_table(result: Result, console: Console | None = None) -> None:
     for heading in ("Stock", "Accelerated", "CPU", "Clock", "Served", "Equal"):
         table.add_column(heading, justify="right", no_wrap=True)
     for outcome in result.outcomes:
-        table.add_row(*_cells(outcome), style="" if outcome.served else "dim")
+        if not outcome.left_out:
+            table.add_row(*_cells(outcome), style="" if outcome.served else "dim")
     console.print(table)
     for reason, titles in reasons(result).items():
         console.print(Text.assemble(("Left to stock: ", "bold"), f"{'; '.join(titles)}: {reason}"))
+    for reason, titles in left_out(result).items():
+        console.print(Text.assemble(("Left out: ", "bold"), f"{'; '.join(titles)}: {reason}"))
     for outcome in result.outcomes:
         if not outcome.ok:
             console.print(Text(f"\n{outcome.row.title}", style="bold red"))
@@ -45,11 +49,20 @@ def print_table(result: Result, console: Console | None = None) -> None:
 
 def reasons(result: Result) -> dict[str, list[str]]:
     """Return for each reason why stock served calls the titles of the rows concerned."""
-    found: defaultdict[str, list[str]] = defaultdict(list)
-    for outcome in result.outcomes:
-        if outcome.left_to_stock:
-            found[outcome.left_to_stock].append(outcome.row.title)
-    return dict(found)
+    return _by_reason((outcome.left_to_stock, outcome) for outcome in result.outcomes)
+
+
+def left_out(result: Result) -> dict[str, list[str]]:
+    """Return for each reason why rows were not measured their titles."""
+    return _by_reason((outcome.left_out, outcome) for outcome in result.outcomes)
+
+
+def _by_reason(found: Iterable[tuple[str, Outcome]]) -> dict[str, list[str]]:
+    titles: defaultdict[str, list[str]] = defaultdict(list)
+    for reason, outcome in found:
+        if reason:
+            titles[reason].append(outcome.row.title)
+    return dict(titles)
 
 
 def duration(seconds: float) -> str:

@@ -31,7 +31,10 @@ class Row:
 
     ``prepare(url)`` makes everything ready, unmeasured, and returns the batch that is measured. Any of ``components``
     may serve its calls. ``url`` is the provider's, ``over`` TLS or plain HTTP, told to answer by ``scenario``. The cost
-    shown is per ``unit``: a batch's result is one call, or for ``"chunk"`` the list of a stream's chunks.
+    shown is per ``unit``: a batch's result is one call, or for ``"chunk"`` the list of a stream's chunks. Rows of one
+    ``process`` share their two child processes: routers and loggers that a row leaves behind are told of later calls.
+
+    ``prepare`` raises ``NotImplementedError``, with the reason, if the installed LiteLLM cannot do the work.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Row:
     unit: Literal["call", "chunk"] = "call"
     scenario: str = "plain"
     over: Literal["tls", "http"] = OVER
+    process: str = ""
 
     def units(self, results: list[Any]) -> int:
         """Return how many units ``results``, those of one batch, are."""
@@ -235,11 +239,11 @@ ROWS = (
     Row("count_long", "Count tokens, 100 kB", ("tokens",), count_long),
     Row("completion", "completion", ("chat",), completion),
     Row("acompletion", "acompletion, 20 in flight", ("chat",), acompletion),
-    Row("router", "Router.acompletion, 20", ("chat",), router),
+    Row("router", "Router.acompletion, 20", ("chat",), router, process="routers"),
     Row("aembedding", "aembedding, one text, 20", ("embeddings",), aembedding),
     Row("vectors", "embedding, 100 texts", ("embeddings",), embedding_batch),
     Row("stream", "A streamed chunk", ("streaming",), stream, unit="chunk", scenario='plain{"chunks": 100}'),
-    Row("choose", "Choose, 1000 deployments", ("routing",), choose),
+    Row("choose", "Choose, 1000 deployments", ("routing",), choose, process="routers"),
     Row("cost", "completion_cost", ("cost", "chat"), cost),
     Row("limits", "Decide on five rate limits", ("rate_limit",), limits),
     Row("http", "acompletion, plain HTTP", ("chat",), acompletion, scenario='plain{"profile": "plain"}', over="http"),

@@ -2,8 +2,8 @@
 
 ``python -m litellm_accel.demo.worker stock|accelerated`` reads a JSON object a line, ``{"row": name, "url": url}``, and
 answers each with one: ``{"cpu", "wall": seconds, "units": number, "served": number, "declined":
-{reason: number}, "results": [...]}``, or ``{"error": traceback}``. The first line it writes tells the ``versions`` and
-the components' ``report``. It ends with its input.
+{reason: number}, "results": [...]}``, or ``{"error": traceback}``, or ``{"left_out": reason}`` if LiteLLM cannot do the
+work. The first line it writes tells the ``versions`` and the components' ``report``. It ends with its input.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ def main() -> None:
     for line in sys.stdin:
         try:
             answer = bench.measure(**json.loads(line))
+        except NotImplementedError as reason:
+            answer = {"left_out": str(reason)}
         except Exception:
             answer = {"error": traceback.format_exc()}
         _send(answers, answer)
@@ -125,22 +127,23 @@ class Bench:
 
 
 async def _idle_since() -> float:
-    """Wait until no thread or task works; return the process's CPU clock as it was when the last work ended.
+    """Wait until no thread or task works; return the process's CPU clock now and the CPU time of that work.
 
     LiteLLM logs and counts after a call has returned, in tasks and threads; that work belongs to the call. A process
     that never rests is waited for no longer than ``PATIENCE`` seconds.
     """
-    since = last = time.process_time()
+    started = last = time.process_time()
+    worked = 0.0
     quiet, end = 0, time.monotonic() + PATIENCE
     while quiet < IDLE_TIMES and time.monotonic() < end:
         await asyncio.sleep(IDLE_INTERVAL)
         now = time.process_time()
-        if now - last < IDLE_SHARE * IDLE_INTERVAL:
+        spent, last = now - last, now
+        if spent < IDLE_SHARE * IDLE_INTERVAL:
             quiet += 1
         else:
-            quiet, since = 0, now
-        last = now
-    return since
+            quiet, worked = 0, worked + spent
+    return started + worked
 
 
 def _keep_stdout_for_answers() -> IO[str]:

@@ -63,6 +63,23 @@ def test_a_name_that_no_row_has_is_a_usage_error_and_names_can_be_listed(monkeyp
     assert ran.exit_code == 0 and ran.output.split() == [f"cost.{name}" for name in workloads.PRICED]
 
 
+@pytest.mark.parametrize("has_core", [True, False])
+def test_routers_rows_are_left_out_where_litellm_does_their_work_natively(
+    monkeypatch: pytest.MonkeyPatch, has_core: bool
+) -> None:
+    monkeypatch.setattr(rows.seams, "has_core_of_its_own", lambda: has_core)
+    monkeypatch.setattr(rows.workloads, "router_of", lambda *which: which)
+    monkeypatch.setattr(rows.workloads, "recording", lambda *which: lambda: None)
+    rows._router.cache_clear()
+    row = next(row for row in rows.ROWS if row.name == "routing.record.success.least-busy")
+    if has_core:
+        with pytest.raises(NotImplementedError, match="a core of their own"):
+            row.prepare("http://unused")
+    else:
+        row.prepare("http://unused")
+    rows._router.cache_clear()
+
+
 @pytest.mark.parametrize("suite", ["cost", "rate_limit", "routing", "token_counter"])
 def test_asv_measures_the_same_work(suite: str) -> None:
     shared = vars(importlib.import_module(f"benchmarks.{suite}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import io
 import itertools
 import json
@@ -186,6 +187,46 @@ def test_an_error_ends_the_row(number: int) -> None:
     assert outcome.error == "In the accelerated worker:\nTraceback: no"
     assert outcome.difference is None
     assert not outcome.ok
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_work_that_litellm_cannot_do_is_left_out_and_no_failure(number: int) -> None:
+    rounds = [answer() for _ in range(number)] + [{"left_out": "a core of their own"}]
+    outcome, _ = measure(list(rounds), list(rounds))
+    assert outcome.ok and not outcome.is_measured
+    shown = result(outcome)
+    assert f"Left out: {ROWS[0].title}: a core of their own" in table(shown)
+    assert f"Left out: {ROWS[0].title}: a core of their own" in demo.page(shown)
+    assert json.loads(json.dumps(shown.to_dict()))["rows"][0]["left_out"] == "a core of their own"
+
+
+def test_rows_share_processes_as_they_say_and_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+
+    class Started:
+        def __init__(self, mode: str, environment: Any) -> None:
+            self.rows: list[str] = []
+            started.append(self.rows)
+
+        def __enter__(self) -> Started:
+            return self
+
+        def __exit__(self, *exception: object) -> None:
+            pass
+
+        def send(self, row: Row, url: str) -> None:
+            if row.name not in self.rows:
+                self.rows.append(row.name)
+
+        def answer(self) -> dict[str, Any]:
+            return answer(versions={}, report={"components": []})
+
+    monkeypatch.setattr(runner, "Worker", Started)
+    rows = [dataclasses.replace(ROWS[n], process=process) for n, process in enumerate(["", "apart", ""])]
+    measured = runner.run(seconds=0, rows=rows)
+    first, second, third = (row.name for row in rows)
+    assert started == [[first, third]] * 2 + [[second]] * 2
+    assert [outcome.row.name for outcome in measured.outcomes] == [first, second, third]
 
 
 # --- the worker's bench ---
