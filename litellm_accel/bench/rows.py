@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
+from types import ModuleType
 from typing import Any, Literal
 
 from litellm_accel.bench import workloads
@@ -100,12 +102,44 @@ def _calling(kind: str, is_told: bool, url: str) -> Batch:
     return batches.get(kind, in_flight)
 
 
+def _varying(through: str, what: str, url: str) -> Batch:
+    """Whole calls with other tools and another temperature each, or other metadata, direct or through a router."""
+    import litellm
+
+    vary = workloads.VARYING[what]
+    router = work.gateway(url) if through == "router" else None
+    given = _deployment(through, url)
+
+    def one(number: int) -> Any:
+        if router is not None:
+            return router.acompletion("chat", work.question(number), **vary(number))
+        return litellm.acompletion(**given, messages=work.question(number), **vary(number))
+
+    return functools.partial(work.in_flight, call=one)
+
+
+def _choosing_and_calling(strategy: str, url: str) -> Batch:
+    """Whole calls through a router with a strategy of its own."""
+    return work.router(url, routing_strategy=strategy)
+
+
+def _cached(kind: str, url: str) -> Batch:
+    """Calls whose answers are in LiteLLM's cache in memory, once they have been asked for."""
+    import litellm
+
+    # LiteLLM imports it when it answers from its cache, and does not require it.
+    sys.modules.setdefault("soundfile", ModuleType("soundfile"))
+    litellm.cache = litellm.Cache(type="local")
+    return _calling(kind, False, url)
+
+
 def _streaming(kind: str, url: str) -> Batch:
     """Whole streams; a stream's result is the list of its chunks."""
     import litellm
 
     given = {**_deployment(kind, url), "stream": True}
-    router = litellm.Router(model_list=[{"model_name": "chat", "litellm_params": _deployment(kind, url)}])
+    model_list = [{"model_name": "chat", "litellm_params": _deployment(kind, url)}]
+    router = litellm.Router(model_list=model_list) if kind == "router" else None
 
     def in_turn(first: int) -> list[Any]:
         return [list(litellm.completion(**given, messages=work.question(first + n))) for n in range(_STREAMS)]
@@ -113,7 +147,7 @@ def _streaming(kind: str, url: str) -> Batch:
     async def read(number: int) -> list[Any]:
         messages = work.question(number)
         stream: Any
-        if kind == "router":
+        if router is not None:
             stream = await router.acompletion("chat", messages, stream=True)
         else:
             stream = await litellm.acompletion(**given, messages=messages)
@@ -195,7 +229,35 @@ def _whole_calls(prefix: str, is_told: bool) -> list[Row]:
 
 def _stream(kind: str) -> Row:
     scenario = f'plain{{"chunks": 100, "size": 800, "packet": {1 if kind == "apart" else 40}}}'
-    return _row(f"streaming.{kind}", functools.partial(_streaming, kind), unit="chunk", scenario=scenario)
+    process = "streaming.router" if kind == "router" else "streaming"
+    made = functools.partial(_streaming, kind)
+    return _row(f"streaming.{kind}", made, unit="chunk", scenario=scenario, process=process)
+
+
+def _varied() -> list[Row]:
+    return [
+        _row(
+            f"chat.{what}.{through}",
+            functools.partial(_varying, through, what),
+            scenario='plain{"profile": "openai"}',
+            process="chat.router" if through == "router" else "chat",
+        )
+        for what in workloads.VARYING
+        for through in ("acompletion", "router")
+    ]
+
+
+def _by_strategy() -> list[Row]:
+    scenario = 'plain{"profile": "openai"}'
+    return [
+        _row(
+            f"chat.router.{strategy}",
+            functools.partial(_choosing_and_calling, strategy),
+            scenario=scenario,
+            process=f"chat.router.{strategy}",
+        )
+        for strategy in ("least-busy", "latency-based-routing", "usage-based-routing-v2")
+    ]
 
 
 ROWS = (
@@ -222,6 +284,12 @@ ROWS = (
     _row("rate_limit.check-and-count", _limiting),
     _row("rate_limit.proxy", _limiting_in_proxy),
     *_whole_calls("chat", False),
+    *_varied(),
+    *_by_strategy(),
+    *(
+        _row(f"chat.cached.{kind}", functools.partial(_cached, kind), process="chat.cached")
+        for kind in ("completion", "acompletion")
+    ),
     *map(_stream, ("completion", "acompletion", "router", "apart")),
     _row("embeddings.aembedding", work.aembedding, over="tls"),
     _row("embeddings.100-texts", work.embedding_batch, over="tls"),

@@ -167,18 +167,18 @@ def stream(url: str) -> Batch:
     return batch
 
 
-def router(url: str) -> Batch:
-    gateway = _router(url, deployments=10)
+def router(url: str, **settings: Any) -> Batch:
+    asked = gateway(url, **settings)
 
     async def batch(first: int) -> list[Any]:
-        return await in_flight(first, lambda number: gateway.acompletion("chat", question(number)))
+        return await in_flight(first, lambda number: asked.acompletion("chat", question(number)))
 
     return batch
 
 
 def choose(url: str) -> Batch:
-    gateway = _router(url, deployments=1000)
-    return lambda first: [gateway.get_available_deployment("chat", question(number)) for number in range(10)]
+    asked = gateway(url, deployments=1000)
+    return lambda first: [asked.get_available_deployment("chat", question(number)) for number in range(10)]
 
 
 def limits(url: str) -> Batch:
@@ -256,10 +256,12 @@ async def in_flight(first: int, call: Callable[[int], Awaitable[Any]]) -> list[A
     return list(await asyncio.gather(*map(call, range(first, first + IN_FLIGHT))))
 
 
-def _router(url: str, deployments: int) -> Any:
+def gateway(url: str, deployments: int = 10, **settings: Any) -> Any:
+    """Return a router whose ``deployments`` of ``"chat"`` all reach the provider; ``settings`` are LiteLLM's."""
     import litellm
 
     return litellm.Router(
+        **settings,
         model_list=[
             {
                 "model_name": "chat",
