@@ -76,6 +76,7 @@ bench-quick: build
 # Measures anew what README and docs show, on a quiet machine, and fills it in.
 measure: build
 	$(bin)/litellm-accel demo --json >docs/figures/demo.json.new && mv docs/figures/demo.json.new docs/figures/demo.json
+	$(bin)/litellm-accel bench chat streaming embeddings --json >docs/figures/bench.json.new && mv docs/figures/bench.json.new docs/figures/bench.json
 	$(bin)/python -m benchmarks.table >docs/figures/counting.json.new && mv docs/figures/counting.json.new docs/figures/counting.json
 	$(bin)/python tools/figures.py
 

@@ -17,7 +17,7 @@ import litellm
 from litellm.integrations.custom_logger import CustomLogger
 
 from benchmarks import COMPILED, PURE, SHIPPED, STOCK, accelerate_all, close, hot, openai, prefer
-from benchmarks.cold import tools
+from litellm_accel.bench.workloads import VARYING
 
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say hello to the world."}]
 AZURE = {"model": "azure/gpt-4o", "api_version": "2024-10-21"}
@@ -76,11 +76,6 @@ class Calls:
         azure = {**call, **AZURE, "api_base": self.provider.at('plain{"profile": "azure"}')}
         numbers = itertools.count()
 
-        def varying() -> dict[str, Any]:
-            """Another temperature and other tools in each call."""
-            number = next(numbers) % 97
-            return {"temperature": 0.31 + number / 200, "tools": tools(number)}
-
         kinds: dict[str, Callable[[], Any]] = {
             "completion": lambda: [litellm.completion(**call) for _ in range(CALLS)],
             "completion_threads": lambda: _in_threads(lambda: litellm.completion(**call)),
@@ -89,7 +84,7 @@ class Calls:
             "hosted_vllm": lambda: self.loop.run_until_complete(_in_flight(lambda: litellm.acompletion(**vllm))),
             "azure": lambda: self.loop.run_until_complete(_in_flight(lambda: litellm.acompletion(**azure))),
             "varying": lambda: self.loop.run_until_complete(
-                _in_flight(lambda: litellm.acompletion(**call, **varying()))
+                _in_flight(lambda: litellm.acompletion(**call, **VARYING["tools"](next(numbers))))
             ),
             "router": lambda: self.loop.run_until_complete(
                 _in_flight(lambda: self.router.acompletion(model="g", messages=MESSAGES))

@@ -12,27 +12,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks import SHIPPED, STOCK, openai
+from litellm_accel.bench.workloads import tools
 
 KINDS = 40
-
-
-def tools(number: int) -> list[dict[str, Any]]:
-    """The functions of agent ``number``: one to three, each its own."""
-    return [
-        {
-            "type": "function",
-            "function": {
-                "name": f"tool_{number}_{place}",
-                "description": f"Looks up {number} by {place}.",
-                "parameters": {
-                    "type": "object",
-                    "properties": {f"field_{at}": {"type": "string", "description": "One of them."} for at in range(3)},
-                    "required": ["field_0"],
-                },
-            },
-        }
-        for place in range(1 + number % 3)
-    ]
 
 
 def agents(number: int) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Fill the figures of README.md, docs and the like from what is stored in docs/figures.
 
 A place is marked ``<!-- figure NAME -->…<!-- end -->``; what lies between is written by this program. ``make measure``
-stores new results of the demo and of counting; those of docs/figures/chat.json were taken as docs/chat.md tells.
+stores new results of the demo, the bench and of counting; the proxy's come from ``python -m benchmarks.proxy``.
 
     python tools/figures.py            # fill all marked places
     python tools/figures.py --check    # exit with 1 if a place is out of date
@@ -21,7 +21,43 @@ from litellm_accel.demo.table import duration, ratio
 from litellm_accel.verify import scenarios
 
 ROOT = Path(__file__).parent.parent
-PLACE = re.compile(r"(<!-- figure ([\w-]+) -->)(.*?)(<!-- end -->)", re.DOTALL)
+PLACE = re.compile(r"(<!-- figure ([\w.-]+) -->)(.*?)(<!-- end -->)", re.DOTALL)
+# The tables that docs make of the bench's rows, and what they call the rows.
+BENCH = {
+    "chat": {
+        "chat.completion": "`litellm.completion`, one thread",
+        "chat.threads": "`litellm.completion`, 8 threads",
+        "chat.acompletion": "`litellm.acompletion`, 20 in flight",
+        "chat.plain_http": "… over plain HTTP, with few headers",
+        "chat.hosted_vllm": "… on `hosted_vllm`",
+        "chat.azure": "… on `azure`",
+        "chat.tools.acompletion": "… with another temperature and other tools in each call",
+        "chat.metadata.acompletion": "… with other `metadata` in each call",
+        "chat.cached.acompletion": "… answered from `litellm.cache` in memory",
+        "chat.router": "`Router.acompletion`, 10 deployments with rpm and tpm",
+        "chat.tools.router": "… with another temperature and other tools in each call",
+        "chat.metadata.router": "… with other `metadata` in each call",
+        "chat.router.least-busy": "… with `least-busy`",
+        "chat.router.latency-based-routing": "… with `latency-based-routing`",
+        "chat.router.usage-based-routing-v2": "… with `usage-based-routing-v2`",
+    },
+    "chat-told": {
+        "chat.told.completion": "`litellm.completion`, one thread",
+        "chat.told.threads": "`litellm.completion`, 8 threads",
+        "chat.told.acompletion": "`litellm.acompletion`, 20 in flight",
+        "chat.told.router": "`Router.acompletion`, 10 deployments with rpm and tpm",
+    },
+    "streams": {
+        "streaming.acompletion": "`litellm.acompletion`, 40 events a packet",
+        "streaming.apart": "… ten at once, one event a packet",
+        "streaming.completion": "`litellm.completion`, 40 events a packet",
+        "streaming.router": "`Router.acompletion`, 40 events a packet",
+    },
+    "embeddings": {
+        "embeddings.aembedding": "`aembedding`, one text, 1536 numbers",
+        "embeddings.100-texts": "`embedding`, 100 texts",
+    },
+}
 SLOW = {"letter": "one letter", "blanks": "blanks", "digits": "digits", "bytes": "random bytes", "emoji": "one emoji"}
 
 
@@ -32,17 +68,19 @@ def pages() -> list[Path]:
 
 def figures() -> dict[str, str]:
     """Return the text of each figure by its name."""
-    demo, counting, chat = (stored(name) for name in ("demo", "counting", "chat"))
+    demo, counting, bench = (stored(name) for name in ("demo", "counting", "bench"))
     found = {"demo": times(demo["rows"], "CPU time of"), "demo-machine": setting(demo)}
     found |= {"counting": _counting(counting["rows"]), "slow": _slow(counting["slow"])}
     found |= {"counting-machine": setting(counting)}
-    later = [row["name"] for row in chat["rows"]].index("acompletion-metadata")
-    found |= {"chat": times(chat["rows"][:later]), "chat-later": times(chat["rows"][later:], "20 in flight")}
-    for row in chat["rows"]:
+    found["bench-machine"] = setting(bench)
+    by_name = {row["name"]: row for row in bench["rows"]}
+    for table_of, titles in BENCH.items():
+        found[table_of] = times({**by_name[name], "title": title} for name, title in titles.items())
+    for name, row in by_name.items():
         stock, accelerated = row["stock"]["cpu_min"], row["accelerated"]["cpu_min"]
-        found[f"{row['name']}-ratio"] = ratio(stock / accelerated)
-        found[f"{row['name']}-stock"] = duration(stock)
-        found[f"{row['name']}-accelerated"] = duration(accelerated)
+        found[f"{name}-ratio"] = ratio(stock / accelerated)
+        found[f"{name}-stock"] = duration(stock)
+        found[f"{name}-accelerated"] = duration(accelerated)
     found |= _matrix(stored("matrix"))
     for name in scenarios.THEMES:
         found[f"runs-{name}"] = f"{len(scenarios.short(name)):,}"

@@ -265,26 +265,28 @@ def recording(router: Any, strategy: str, failure: bool) -> Callable[[], Awaitab
 # --- what varies ----------------------------------------------------------------------------------------------------
 
 
-def _tools(number: int) -> dict[str, Any]:
-    functions = [
+def tools(number: int) -> list[dict[str, Any]]:
+    """Return the functions of agent ``number``: one to three, each its own."""
+    return [
         {
-            "name": f"tool_{number}_{place}",
-            "description": f"Looks up {number} by {place}.",
-            "parameters": {
-                "type": "object",
-                "properties": {f"field_{at}": {"type": "string", "description": "One of them."} for at in range(3)},
-                "required": ["field_0"],
+            "type": "function",
+            "function": {
+                "name": f"tool_{number}_{place}",
+                "description": f"Looks up {number} by {place}.",
+                "parameters": {
+                    "type": "object",
+                    "properties": {f"field_{at}": {"type": "string", "description": "One of them."} for at in range(3)},
+                    "required": ["field_0"],
+                },
             },
         }
         for place in range(1 + number % 3)
     ]
-    tools = [{"type": "function", "function": function} for function in functions]
-    return {"temperature": 0.31 + number % 97 / 200, "tools": tools}
 
 
 #: What is other in each call, by the number of the call.
 VARYING: dict[str, Callable[[int], dict[str, Any]]] = {
-    "tools": _tools,
+    "tools": lambda number: {"temperature": 0.31 + number % 97 / 200, "tools": tools(number)},
     "metadata": lambda number: {"metadata": {"session": f"s-{number}", "user": f"u-{number % 7}"}},
 }
 

@@ -275,5 +275,5 @@ def gateway(url: str, deployments: int = 10, **settings: Any) -> Any:
                 "model_info": {"id": f"deployment-{number}"},
             }
             for number in range(deployments)
-        ]
+        ],
     )

@@ -24,7 +24,7 @@ def test_marked_figures_are_those_that_are_stored() -> None:
     known = figures.figures()
     assert figures.outdated(known) == []
     shown = {name for page in figures.pages() for _, name, _, _ in figures.PLACE.findall(page.read_text("utf-8"))}
-    assert {"demo", "counting", "slow", "chat", "chat-later", "runs-all"} <= shown
+    assert {"demo", "counting", "slow", "chat", "chat-told", "streams", "embeddings", "runs-all"} <= shown
     assert figures.filled("<!-- figure runs-all -->1<!-- end -->", known) != "<!-- figure runs-all -->1<!-- end -->"
 
 
