@@ -33,6 +33,7 @@ from openai import _streaming
 
 import litellm_accel
 import replayed
+from fastpath_switch import without_callbacks
 from litellm_accel import hot
 from litellm_accel.components import get, streaming
 from litellm_accel.fastpath.notify import payload
@@ -937,33 +938,34 @@ def test_a_job_for_each_chunk_is_done_where_a_logger_hears_of_chunks(
         jobs.append(job)
         return run(job)
 
-    monkeypatch.setattr(asyncio, "run", note)  # each job of stock's does so
-
     told = logger()
-    monkeypatch.setattr(litellm, "callbacks", [told])
-    for name in ("success_callback", "_async_success_callback"):
-        monkeypatch.setattr(litellm, name, [])
 
     def play() -> list[Any]:
         shown = []
-        for _ in range(6):
+        for number in range(6):
             told.heard = []
-            jobs.clear()
+            if number == 5:  # nothing is learned any more
+                monkeypatch.setattr(asyncio, "run", note)  # each job of stock's does so
             stream: Any = litellm.completion(**arguments(provider, 'plain{"chunks": 9, "size": 90}'))
             chunks = list(stream)
             threads_settled()
             usage = type(chunks[-1]._hidden_params["usage"])
-            shown.append((len(jobs), sorted(map(str, told.heard)), left(stream), usage))
+            # Jobs that are done after that of the end tell nothing, so how often something is heard differs.
+            shown.append((len(jobs), set(map(str, told.heard)), left(stream), usage))
+        monkeypatch.setattr(asyncio, "run", run)
+        jobs.clear()
         return shown
 
-    stock = play()
-    with opening():
-        found = play()
-        assert opened() and served()
-        assert litellm_accel.status()["streaming"].faults == 0
+    with without_callbacks():
+        litellm.callbacks.append(told)
+        stock = play()
+        with opening():
+            found = play()
+            assert opened() and served(), litellm_accel.status()["chat"].declined
+            assert litellm_accel.status()["streaming"].faults == 0
     assert [each[1:] for each in found] == [each[1:] for each in stock]
     assert stock[-1][0] > 10
-    assert found[-1][0] == (0 if logger is Deaf else stock[-1][0])
+    assert found[-1][0] > 10 if logger is not Deaf else not found[-1][0]
 
 
 @pytest.mark.parametrize(
