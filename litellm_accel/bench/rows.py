@@ -25,6 +25,7 @@ _CHECKS = 200
 _THREADS = 8
 _STREAMS = 2
 _STREAMS_APART = 10
+_STREAMS_SHORT = 20
 _KEY = "sk-bench"
 
 
@@ -133,16 +134,24 @@ def _cached(kind: str, url: str) -> Batch:
     return _calling(kind, False, url)
 
 
-def _streaming(kind: str, url: str) -> Batch:
-    """Whole streams; a stream's result is the list of its chunks."""
+def _streaming(kind: str, streams: int, is_told: bool, url: str) -> Batch:
+    """Whole streams; a stream's result is the list of its chunks. ``is_told`` as in ``_calling``."""
     import litellm
 
+    if is_told:
+        _listen()
     given = {**_deployment(kind, url), "stream": True}
     model_list = [{"model_name": "chat", "litellm_params": _deployment(kind, url)}]
-    router = litellm.Router(model_list=model_list) if kind == "router" else None
+    router = litellm.Router(model_list=model_list) if kind.startswith("router") else None
+
+    def one(number: int) -> list[Any]:
+        messages = work.question(number)
+        if router is not None:
+            return list(router.completion("chat", messages, stream=True))
+        return list(litellm.completion(**given, messages=messages))
 
     def in_turn(first: int) -> list[Any]:
-        return [list(litellm.completion(**given, messages=work.question(first + n))) for n in range(_STREAMS)]
+        return list(map(one, range(first, first + streams)))
 
     async def read(number: int) -> list[Any]:
         messages = work.question(number)
@@ -154,10 +163,9 @@ def _streaming(kind: str, url: str) -> Batch:
         return [chunk async for chunk in stream]
 
     async def at_once(first: int) -> list[Any]:
-        streams = _STREAMS_APART if kind == "apart" else _STREAMS
         return list(await asyncio.gather(*map(read, range(first, first + streams))))
 
-    return in_turn if kind == "completion" else at_once
+    return in_turn if kind in _IN_THREADS else at_once
 
 
 def _repeated(call: Work, times: int) -> Batch:
@@ -227,11 +235,32 @@ def _whole_calls(prefix: str, is_told: bool) -> list[Row]:
     ]
 
 
+_IN_THREADS = ("completion", "router_completion")
+_STREAMED = ("acompletion", "router", *_IN_THREADS)
+
+
 def _stream(kind: str) -> Row:
-    scenario = f'plain{{"chunks": 100, "size": 800, "packet": {1 if kind == "apart" else 40}}}'
-    process = "streaming.router" if kind == "router" else "streaming"
-    made = functools.partial(_streaming, kind)
-    return _row(f"streaming.{kind}", made, unit="chunk", scenario=scenario, process=process)
+    streams, packet = (_STREAMS_APART, 1) if kind == "apart" else (_STREAMS, 40)
+    scenario = f'plain{{"chunks": 100, "size": 800, "packet": {packet}}}'
+    prepare = functools.partial(_streaming, kind, streams, False)
+    return _row(f"streaming.{kind}", prepare, unit="chunk", scenario=scenario, process=_of_streams(kind))
+
+
+def _streams(name: str, chunks: int, streams: int, *, is_told: bool = False) -> list[Row]:
+    """Return rows for the cost of a whole stream, whose events come one a packet."""
+    return [
+        _row(
+            f"streaming.{name}.{kind}",
+            functools.partial(_streaming, kind, streams, is_told),
+            scenario=f'plain{{"chunks": {chunks}, "size": {8 * chunks}}}',
+            process=f"{_of_streams(kind)}.told" if is_told else _of_streams(kind),
+        )
+        for kind in _STREAMED
+    ]
+
+
+def _of_streams(kind: str) -> str:
+    return "streaming.router" if kind.startswith("router") else "streaming"
 
 
 def _varied() -> list[Row]:
@@ -291,8 +320,11 @@ ROWS = (
         for kind in ("completion", "acompletion")
     ),
     *map(_stream, ("completion", "acompletion", "router", "apart")),
+    *_streams("short", 4, _STREAMS_SHORT),
+    *_streams("long", 200, _STREAMS),
     _row("embeddings.aembedding", work.aembedding, over="tls"),
     _row("embeddings.100-texts", work.embedding_batch, over="tls"),
+    *_streams("told", 200, _STREAMS, is_told=True),
     *_whole_calls("chat.told", True),
 )
 

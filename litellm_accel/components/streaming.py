@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import datetime
 import importlib
 import logging
@@ -40,6 +41,17 @@ _FINISH = f"{_HANDLER}:CustomStreamWrapper._finalize_completed_stream"
 _MAX_TEMPLATES = 1024
 _LITTLE = 512, 16384  # chunks, characters: put together in a millisecond
 _COUNTING = frozenset(("deployment_callback_on_success", "sync_deployment_callback_on_success"))
+# What a logger is asked about each chunk of a synchronous stream. LiteLLM's own methods do nothing.
+_ASKED_IN_STREAMS = (
+    "async_log_stream_event",
+    "async_logging_hook",
+    "exempt_from_message_redaction",
+    "log_stream_event",
+    "logging_hook",
+    "redact_standard_logging_payload_from_model_call_details",
+)
+
+_LOGGER = "litellm.integrations.custom_logger:CustomLogger"
 
 # What a served chunk passes by, and the settings read there. Functions and classes must be the packages' own, where the
 # installed releases have them. What the opening of a stream passes by besides, the fast path watches.
@@ -65,8 +77,9 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "openai._base_client:BaseClient": ("_process_response_data",),
     "openai._models": ("construct_type", "BaseModel"),
     "openai._models:BaseModel": ("construct",),
-    # What stock's job for each chunk begins with, where that is not begun.
+    # What stock's job for each chunk begins with, where that is not begun, and what it asks loggers.
     "litellm.litellm_core_utils.litellm_logging:Logging": ("success_handler",),
+    _LOGGER: _ASKED_IN_STREAMS,
 }
 
 # Modules and classes of which all is watched.
@@ -144,7 +157,10 @@ class Streams:
         self._chunk = importlib.import_module("openai.types.chat").ChatCompletionChunk
         self._executor = handler.executor
         self._router = importlib.import_module("litellm.router").Router
-        self._teller = importlib.import_module("litellm.integrations.custom_logger").CustomLogger()
+        self._custom_logger = importlib.import_module("litellm.integrations.custom_logger").CustomLogger
+        self._guardrail = importlib.import_module("litellm.integrations.custom_guardrail").CustomGuardrail
+        self._teller = self._custom_logger()
+        self._asked = tuple((name, getattr(self._custom_logger, name)) for name in _present(_NAMES)[_LOGGER])
         self._kinds = handler.ModelResponseStream, handler.StreamingChoices, handler.Delta
         self._redacts = importlib.import_module(
             "litellm.litellm_core_utils.redact_messages"
@@ -461,6 +477,8 @@ class Streams:
             if stream is not None and wrapper.completion_stream is not stream:
                 with _as_open(wrapper, stream):
                     return self.stock[_SYNC](wrapper)
+            if taken and wrapper.sent_last_chunk is True:
+                return self._after_last(wrapper)
             shadow = self.shadow(wrapper, taken)
             chunk = self.stock[_SYNC](wrapper)
             if shadow is not None:
@@ -510,16 +528,53 @@ class Streams:
             events.take()
             self.next(wrapper, events, taken)
 
+    def _after_last(self, wrapper: Any) -> Any:
+        """Return what stock makes of what comes after the last chunk, or end the stream as stock does, without the
+        copy that a cache would get if there were one."""
+        stream = wrapper.completion_stream
+        stock = self.stock[_SYNC]
+        if not self.ending.ends_in_threads or type(stream) is not self._sync:
+            return stock(wrapper)
+        try:
+            event = next(stream)
+        except StopIteration:
+            pass
+        except Exception as error:
+            with busy(stream, error):
+                return stock(wrapper)
+        else:
+            stream._iterator = again(event, stream._iterator)
+            return stock(wrapper)
+        is_told = False
+        try:
+            made = None if wrapper._should_fail_on_clean_eof() else self._whole(wrapper)
+            is_told = made is not None and self._finished_in_thread(wrapper, made)
+        except Exception as error:
+            self.gate.fault(error)
+        if not is_told:
+            return stock(wrapper)
+        wrapper.close()
+        raise StopIteration
+
+    def _finished_in_thread(self, wrapper: Any, made: Any) -> bool:
+        """Price what a stream has come to and have its callbacks told in a thread, in the end; true from then on."""
+        logged = wrapper.logging_obj
+        self.ending.price(made, logged, wrapper.chunks)
+        self.ending.note_whole(wrapper, made)
+        told = made.model_copy(deep=True)
+        return self._executor.submit(logged.success_handler, told, None, None, False) is not None
+
     def _tell(self, wrapper: Any, chunk: Any, begins: bool) -> None:
         """Tell callbacks of a synchronous stream's chunk, as stock does."""
         if self.package.disable_streaming_logging:
             return
-        is_counted = False
+        is_told = False
         try:
-            is_counted = not begins and self._counted(wrapper, chunk)
+            if self._is_unheard(wrapper):
+                is_told = self._note(wrapper, chunk) if begins else self._count(wrapper, chunk)
         except Exception as error:
             self.gate.fault(error)
-        if not is_counted:
+        if not is_told:
             self._executor.submit(wrapper.run_success_logging_and_cache_storage, chunk, False)
 
     def _guarded(self, function: Any, *args: Any) -> None:
@@ -654,12 +709,14 @@ class Streams:
             return None
         counter = self._counter(wrapper.messages, wrapper.logging_obj, getattr(wrapper, "count_prompt_tokens", None))
 
+        condensed = streaming.condensed(wrapper.chunks, self._kinds)
+
         def count(model: str, content: str) -> tuple[int, int]:
-            if not self._is_little(wrapper.chunks, wrapper.messages):
+            if not self._is_little(condensed, wrapper.messages):
                 raise Unrepeatable(decline.WHOLE_NOT_PLAIN)  # LiteLLM counts it in a thread
             return counter(model, content)
 
-        found = self._assembled(streaming.condensed(wrapper.chunks, self._kinds), wrapper.logging_obj, count)
+        found = self._assembled(condensed, wrapper.logging_obj, count)
         return None if found is None or found[1].is_on else found[0]
 
     def asyncified(self, function: Any, *, cancellable: Any = False, limiter: Any = None) -> Any:
@@ -724,25 +781,44 @@ class Streams:
         self.adds_up_fewer = False
         self.proof.refuse(self.adder, difference)
 
-    def _counted(self, wrapper: Any, chunk: Any) -> bool:
-        """Do what can be seen of stock's job for a chunk in the middle of a stream, if only routers hear of it.
+    def _is_unheard(self, wrapper: Any) -> bool:
+        """Return whether stock's job for a chunk tells nobody, or routers alone, of a chunk that is not the whole.
 
-        The job renews what the first chunk's job has noted, and then goes through the callbacks. Routers count; others
-        are told by the job itself, and so are all where messages are redacted.
+        Others are told by the job itself, and so are all where messages are redacted.
         """
         logged = wrapper.logging_obj
-        told = self.package.success_callback
-        if not hasattr(logged, "is_sync_litellm_request"):  # releases that decide it otherwise
-            return False
-        if (
-            logged.dynamic_success_callbacks
+        return not (
+            not hasattr(logged, "is_sync_litellm_request")  # releases that decide it otherwise
+            or logged.dynamic_success_callbacks
             or logged.dynamic_async_success_callbacks
             or logged.standard_callback_dynamic_params
-            or not all(map(self._is_router_s, told))
-            or not all(map(self._is_router_s, self.package._async_success_callback))
+            or not all(map(self._is_deaf, self.package.success_callback))
+            or not all(map(self._is_deaf, self.package._async_success_callback))
             or self._redacts(logged.model_call_details)
-        ):
+        )
+
+    def _note(self, wrapper: Any, chunk: Any) -> bool:
+        """Do stock's job for a stream's first chunk here and now, as far as nothing is to be awaited in it."""
+        if wrapper.logging_loop is not None:
             return False
+        logged, context = wrapper.logging_obj, contextvars.copy_context()  # what it sets there is not the caller's
+        job = logged.async_success_handler(chunk, None, None, False)
+        try:
+            context.run(job.send, None)
+        except StopIteration:
+            if logged.is_sync_litellm_request(logged.model_call_details.get("litellm_params", {})):
+                context.run(logged.success_handler, chunk, None, None, False)
+            return True
+        job.close()
+        return False
+
+    def _count(self, wrapper: Any, chunk: Any) -> bool:
+        """Do what can be seen of stock's job for a chunk in the middle of a stream.
+
+        The job renews what the first chunk's job has noted, and then goes through the callbacks. Routers count.
+        """
+        logged = wrapper.logging_obj
+        told = [callback for callback in self.package.success_callback if self._is_router_s(callback)]
         if told:
             details = logged.model_call_details
             parameters = details.get("litellm_params", {})
@@ -756,6 +832,20 @@ class Streams:
     def _is_router_s(self, callback: Any) -> bool:
         """Return whether a router counts successes by ``callback``; some count at the end of a stream only."""
         return type(getattr(callback, "__self__", None)) is self._router and callback.__name__ in _COUNTING
+
+    def _is_deaf(self, callback: Any) -> bool:
+        """Return whether ``callback`` is a router's, or a logger that hears nothing of a stream before its end."""
+        kind: Any = type(callback)
+        if not issubclass(kind, self._custom_logger):
+            return self._is_router_s(callback)
+        return (
+            not issubclass(kind, self._guardrail)
+            and kind.__eq__ is object.__eq__
+            and kind.__getattribute__ is object.__getattribute__
+            and not callable(callback)
+            and getattr(callback, "message_logging", True) is True
+            and all(getattr(kind, name) is held and name not in vars(callback) for name, held in self._asked)
+        )
 
 
 def _arguments(logging_obj: Any) -> dict[str, Any]:

@@ -353,6 +353,22 @@ class StreamEnd:
         ),
     }
 
+    # What the end of a stream that is read in a thread consists of besides.
+    _IN_THREADS: ClassVar[frozenset[str]] = frozenset(
+        (
+            "_build_complete_streaming_response",
+            "_new_usage_chunk",
+            "_propagate_usage_cost_to_hidden_params",
+            "_should_fail_on_clean_eof",
+            "cache_streaming_response",
+            "close",
+            "executor",
+            "model_copy",
+            "submit",
+            "success_handler",
+        )
+    )
+
     def __init__(self) -> None:
         self.handler = importlib.import_module("litellm.litellm_core_utils.streaming_handler")
         self._wrapper = self.handler.CustomStreamWrapper
@@ -371,6 +387,8 @@ class StreamEnd:
         self._notes_usage = getattr(self._wrapper, "_set_final_chunk_usage", None)
         finish = getattr(self._wrapper, "_finalize_completed_stream", None)
         self._closes = finish is not None and "aclose" in finish.__code__.co_names
+        #: Whether it is done by these steps where a stream is read in a thread, too.
+        self.ends_in_threads = self.is_known and self._IN_THREADS.issubset(self._wrapper.__next__.__code__.co_names)
         #: The name of the function that adds up the usages of a stream's chunks.
         names = ("_reported_total_usage", "calculate_total_usage")
         self.total = next((name for name in names if hasattr(self.handler, name)), "")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import datetime
 import gc
 import itertools
 import json
 import pydoc
+import socket
 import sys
 import threading
 import warnings
@@ -17,18 +19,21 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import h11
 import httpx
 import litellm
 import pytest
 import wrapt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils import streaming_handler
 from litellm.types import utils
 from openai import _streaming
 
 import litellm_accel
 import replayed
+from fastpath_switch import without_callbacks
 from litellm_accel import hot
 from litellm_accel.components import get, streaming
 from litellm_accel.fastpath.notify import payload
@@ -39,7 +44,7 @@ from litellm_accel.fastpath.streams.builder import Assembler
 from litellm_accel.provider import Provider
 from litellm_accel.stock import seams
 from litellm_accel.verify import comparison, masks, observe, records, scenarios
-from settling import settled
+from settling import settled, threads_settled
 
 HELLO = [{"role": "user", "content": "Hello"}]
 
@@ -886,6 +891,152 @@ def test_what_has_not_come_is_not_waited_for_at_the_end_of_a_stream(missing: str
 def told(logging: Any) -> Any:
     payload = logging.model_call_details["standard_logging_object"]
     return logging.cost_breakdown, payload["response_cost"], payload["total_tokens"], payload["model_map_information"]
+
+
+class Deaf(CustomLogger):
+    """Hears of ends alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[Any] = []
+
+    def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        payload = kwargs["standard_logging_object"]
+        text = response_obj.choices[0].message.content
+        self.heard.append((text, payload["total_tokens"], payload["response_cost"]))
+
+
+class Hearing(Deaf):
+    """Hears of chunks as well."""
+
+    def log_stream_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.heard.append(type(response_obj))
+
+
+class Hooked(Deaf):
+    """Is asked about each chunk."""
+
+    def logging_hook(self, kwargs: Any, result: Any, call_type: str) -> tuple[Any, Any]:
+        self.heard.append(type(result))
+        return kwargs, result
+
+
+def left(stream: Any) -> dict[str, Any]:
+    """Return what the ``Logging`` object of a stream holds at its end, with the kinds of what differs in each."""
+    details = {name: type(held) for name, held in stream.logging_obj.model_call_details.items()}
+    return {**{name: type(held) for name, held in vars(stream.logging_obj).items()}, "model_call_details": details}
+
+
+@pytest.mark.parametrize("logger", [Deaf, Hearing, Hooked])
+def test_a_job_for_each_chunk_is_done_where_a_logger_hears_of_chunks(
+    provider: Provider, opening: Any, monkeypatch: pytest.MonkeyPatch, logger: type[Deaf]
+) -> None:
+    jobs: list[Any] = []
+    run = asyncio.run
+
+    def note(job: Any) -> Any:
+        jobs.append(job)
+        return run(job)
+
+    told = logger()
+
+    def play() -> list[Any]:
+        shown = []
+        for number in range(6):
+            told.heard = []
+            if number == 5:  # nothing is learned any more
+                monkeypatch.setattr(asyncio, "run", note)  # each job of stock's does so
+            stream: Any = litellm.completion(**arguments(provider, 'plain{"chunks": 9, "size": 90}'))
+            chunks = list(stream)
+            threads_settled()
+            usage = type(chunks[-1]._hidden_params["usage"])
+            # Jobs that are done after that of the end tell nothing, so how often something is heard differs.
+            shown.append((len(jobs), set(map(str, told.heard)), left(stream), usage))
+        monkeypatch.setattr(asyncio, "run", run)
+        jobs.clear()
+        return shown
+
+    with without_callbacks():
+        litellm.callbacks.append(told)
+        stock = play()
+        with opening():
+            found = play()
+            assert opened() and served(), litellm_accel.status()["chat"].declined
+            assert litellm_accel.status()["streaming"].faults == 0
+    assert [each[1:] for each in found] == [each[1:] for each in stock]
+    assert stock[-1][0] > 10
+    assert found[-1][0] > 10 if logger is not Deaf else not found[-1][0]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "plain",
+        "no-done",
+        raw([event({"content": "Hi"}), event({}, "stop"), event({}, usage={"total_tokens": 3, "prompt_tokens": 2})]),
+        raw([event({"content": "Hi"}), event({}, "stop"), {"error": {"message": "late"}}]),
+        'plain{"chunks": 3, "cut": 5}',
+    ],
+)
+def test_a_synchronous_stream_ends_as_in_stock(provider: Provider, opening: Any, answer: str) -> None:
+    def play() -> list[Any]:
+        shown = []
+        for _ in range(6):
+            stream: Any = litellm.completion(**arguments(provider, answer))
+            chunks: list[Any] = []
+            with contextlib.suppress(litellm.exceptions.MidStreamFallbackError):
+                chunks.extend(stream)
+            try:
+                next(stream)
+            except (StopIteration, Exception) as error:
+                chunks.append(type(error))
+            threads_settled()
+            said = [chunk.model_dump(exclude={"id", "created"}) for chunk in chunks[:-1]]
+            shown.append((said, chunks[-1], left(stream), stream._closed, stream.completion_stream))
+        return shown
+
+    stock = play()
+    with opening():
+        assert play() == stock
+        assert opened() >= 3
+        assert litellm_accel.status()["streaming"].faults == 0
+
+
+def test_the_connection_of_a_synchronous_stream_is_kept_once_all_has_come(provider: Provider, opening: Any) -> None:
+    def play() -> int:
+        before = provider.stats()["connections"]
+        for _ in range(4):
+            collect_sync(provider, 'plain{"packet": 1000}')
+        return provider.stats()["connections"] - before
+
+    stock = play()
+    with opening():
+        play()  # is learned from
+        assert play() <= stock - 3
+
+
+@pytest.mark.parametrize("missing", ["an end", "plain text", "a transport that is known"])
+def test_what_has_not_come_is_not_waited_for_in_a_thread(missing: str) -> None:
+    near, far = socket.socketpair()
+    connection = h11.Connection(h11.CLIENT)
+    connection.send(h11.Request(method="GET", target="/", headers=[("host", "a")]))
+    connection.send(h11.EndOfMessage())
+    connection.receive_data(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nHi\r\n")
+    assert type(connection.next_event()) is h11.Response
+    assert type(connection.next_event()) is h11.Data
+    wire = SimpleNamespace(_sock=near if missing != "a transport that is known" else object())
+    held = SimpleNamespace(_h11_state=connection, _network_stream=wire, READ_NUM_BYTES=65536)
+    body = SimpleNamespace(_httpcore_stream=SimpleNamespace(_stream=SimpleNamespace(_connection=held)))
+    name = "GZipDecoder" if missing == "plain text" else "IdentityDecoder"
+    response: Any = SimpleNamespace(_decoder=type(name, (), {})(), stream=SimpleNamespace(_stream=body))
+    with near, far:
+        assert not source._has_come(response)
+        far.sendall(b"0\r\n" if missing == "an end" else b"0\r\n\r\n")
+        assert not source._has_come(response)
+        if missing == "an end":
+            far.sendall(b"\r\n")
+            assert source._has_come(response)
+            assert type(connection.next_event()) is h11.EndOfMessage
 
 
 @pytest.fixture

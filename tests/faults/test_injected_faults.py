@@ -44,7 +44,7 @@ DOORS = {
     *(("trace", door) for door in ("run", "arun", "_follow", "follow", "__await__", "on", "off", "_quietly")),
     *(("success", door) for door in ("async_success_handler", "success_handler", "_routers", "_is_current")),
     ("success", "_build_standard_logging_payload"),
-    *(("streaming", door) for door in ("anext", "snext", "finish", "build", "total", "asyncified")),
+    *(("streaming", door) for door in ("anext", "snext", "_after_last", "finish", "build", "total", "asyncified")),
 }
 # Lines that cannot fail, and are outside the block that they begin or end.
 EXEMPT = (

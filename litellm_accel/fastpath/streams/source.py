@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from types import FunctionType, MappingProxyType, SimpleNamespace
@@ -107,6 +109,12 @@ class SSEEventSource:
                 self.take()
                 self._decode()
                 if self._decoded:
+                    # As above; the SDK would close a connection of which the end of the answer has not been read.
+                    if _is_last(self._decoded[-1]) and _has_come(self._response):
+                        self.packet = next(packets, None)
+                        if self.packet is None:
+                            self.packets = None
+                            return
                     yield self._decoded.pop()
                 elif not splitter.odd:
                     self.packet = next(packets, None)
@@ -181,6 +189,27 @@ def _has_ended(response: Any) -> bool:
         is_plain = type(response._decoder).__name__ == _AS_IT_IS
         return is_plain and content.at_eof() is True and content.exception() is None
     except AttributeError:  # of another transport
+        return False
+
+
+# What is left of an answer in chunks once all that it says has been read; the first line ends the chunk before.
+_ENDINGS = (b"0\r\n\r\n", b"\r\n0\r\n\r\n")
+
+
+def _has_come(response: Any) -> bool:
+    """As ``_has_ended``, of a response that is read in a thread; what is there already is taken from its socket."""
+    try:
+        connection = response.stream._stream._httpcore_stream._stream._connection
+        received, wire = connection._h11_state, connection._network_stream._sock
+        if type(response._decoder).__name__ != _AS_IT_IS or type(wire) not in (ssl.SSLSocket, socket.socket):
+            return False
+        if received.trailing_data[0] not in _ENDINGS:
+            wire.settimeout(0)  # it is set before each read
+            received.receive_data(wire.recv(connection.READ_NUM_BYTES))
+        return received.trailing_data in ((ending, False) for ending in _ENDINGS)
+    except AttributeError:  # of another transport
+        return False
+    except OSError:  # nothing is there yet
         return False
 
 
