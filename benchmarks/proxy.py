@@ -44,7 +44,10 @@ _COMMAND = ("litellm", "--config", "config.yaml", "--host", "127.0.0.1", "--port
 _VIRTUAL = "sk-virtual-of-the-benchmark"
 _ROWS = ("key", "database", "redis", "stream-31", "stream-300", "embeddings", "cached")
 # What the provider answers, where it is not its plain answer.
-_ANSWERS = {"stream-31": "stream-31", "stream-300": 'stream-31{"chunks": 298}'}
+_ANSWERS = {
+    "stream-31": 'stream-31{"profile": "openai"}',
+    "stream-300": 'stream-31{"profile": "openai", "chunks": 298}',
+}
 
 
 @dataclass

@@ -680,11 +680,23 @@ def test_what_is_noted_in_a_stream_s_metadata_is_what_stock_notes(provider: Prov
         assert not litellm_accel.status()["chat"].faults
 
 
-def test_the_logging_object_of_a_proxy_s_stream_is_the_stream_s(provider: Provider, opening: Any) -> None:
+# What a proxy adds that asks for usage where its client did not.
+USAGE_OF_A_PROXY = {
+    "stream_options": {"include_usage": True},
+    "_litellm_strip_stream_usage": True,
+    "_litellm_stream_usage_injected": True,
+}
+
+
+@pytest.mark.parametrize("more", [{}, USAGE_OF_A_PROXY])
+def test_the_logging_object_of_a_proxy_s_stream_is_the_stream_s(
+    provider: Provider, opening: Any, more: dict[str, Any]
+) -> None:
     async def play() -> list[Any]:
         shown = []
         for number in range(9):
-            given = {**arguments(provider, "plain"), "metadata": {"number": number}, "litellm_call_id": f"id-{number}"}
+            given = {**arguments(provider, "plain", **more), "metadata": {"number": number}}
+            given["litellm_call_id"] = f"id-{number}"
             began = datetime.datetime.now()
             logging, given = litellm.utils.function_setup("acompletion", litellm.utils.Rules(), began, **given)
             stream: Any = await litellm.acompletion(**given, litellm_logging_obj=logging)
@@ -693,7 +705,8 @@ def test_the_logging_object_of_a_proxy_s_stream_is_the_stream_s(provider: Provid
             await asyncio.sleep(0.1)
             details = logging.model_call_details
             whole = details["async_complete_streaming_response"].choices[0].message.content
-            shown.append([chunks, logging.litellm_call_id, whole, details["response_cost"], sorted(details)])
+            asked = getattr(stream, "caller_requested_stream_usage", None), stream.send_stream_usage
+            shown.append([chunks, logging.litellm_call_id, whole, details["response_cost"], sorted(details), asked])
         return shown
 
     stock = asyncio.run(play())
