@@ -115,7 +115,7 @@ class Entry:
         self._routes: list[tuple[list[Any], list[Any]]] = []  # the lists of routes, each with what is in it
         self._request, self._response = Request, Response
         self._encoder = jsonable_encoder
-        self._handler_of = lambda call, kind: get_request_handler(get_dependant(path="", call=call), response_class=kind)
+        self._asked_by, self._handler_of = get_dependant, get_request_handler
         self._handling = wrap_app_handling_exceptions
 
     async def take(self, router: Any, scope: Scope, receive: Receive, send: Send) -> None:
@@ -235,13 +235,14 @@ class Entry:
         The requests that were watched may all have been answered by a stream, which the endpoint makes.
         """
 
-        async def endpoint(response):  # type: ignore[no-untyped-def]
+        async def endpoint(response: Any) -> Any:
             response.raw_headers.extend(carrier.raw_headers)
             response.status_code = carrier.status_code
             return result
 
         endpoint.__annotations__ = {"response": self._response}
-        answer = await self._handler_of(endpoint, answers)(request)
+        asked = self._asked_by(path="", call=endpoint)
+        answer = await self._handler_of(asked, response_class=answers)(request)
         own = self._answer(result, carrier, answers)
         if _messages_of(own) == _messages_of(answer):
             self._answers[answers] += 1

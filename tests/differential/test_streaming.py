@@ -6,6 +6,7 @@ import asyncio
 import copy
 import datetime
 import gc
+import importlib
 import itertools
 import json
 import pydoc
@@ -17,6 +18,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import anyio.to_thread
 import httpx
 import litellm
 import pytest
@@ -538,6 +540,34 @@ def test_a_builder_that_goes_by_the_number_of_chunks_is_given_all(provider: Prov
     assert found is not None
     fewer.compare(found[0], counting(chunks, HELLO), found[1], HELLO, None, None)
     assert fewer.of(chunks) is None
+
+
+@pytest.mark.parametrize(("kind", "is_at_once"), [("few", True), ("none", False), ("many", False), ("plain", False)])
+def test_texts_of_few_chunks_are_collected_at_once_and_not_in_a_thread(
+    provider: Provider, accelerated: Any, kind: str, is_at_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts: Any = pytest.importorskip("litellm.litellm_core_utils.served_output_texts")
+    made = chunks_of(provider, "plain")
+    chunks = {"few": made, "none": [], "many": made * 100, "plain": [chunk.model_dump() for chunk in made]}[kind]
+    in_threads: list[Any] = []
+    run_sync = anyio.to_thread.run_sync
+
+    async def noted(function: Any, *args: Any, abandon_on_cancel: bool = False, limiter: Any = None) -> Any:
+        in_threads.append(function)
+        return await run_sync(function, *args, abandon_on_cancel=abandon_on_cancel, limiter=limiter)
+
+    monkeypatch.setattr(anyio.to_thread, "run_sync", noted)
+
+    async def collected() -> Any:
+        asyncify = importlib.import_module("litellm.litellm_core_utils.asyncify").asyncify
+        return await asyncify(texts.served_stream_output_texts)(chunks)
+
+    stock = asyncio.run(collected())
+    assert len(in_threads) == 1
+    with accelerated():
+        assert asyncio.run(collected()) == stock
+        assert len(in_threads) == 1 + (not is_at_once)
+        assert not litellm_accel.status()["streaming"].faults
 
 
 def test_where_no_template_puts_a_text_together_stock_does_so_of_fewer_chunks(
