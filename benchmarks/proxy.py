@@ -1,7 +1,10 @@
-"""What a chat request through LiteLLM's proxy costs its worker, stock and accelerated in turn.
+"""What a request through LiteLLM's proxy costs its worker, stock and accelerated in turn.
 
-    python -m benchmarks.proxy --python ENVIRONMENT/bin/python [--of key,database,redis] [--set LITELLM_ACCEL_GC=freeze]
+    python -m benchmarks.proxy --python ENVIRONMENT/bin/python [--of key,stream-31] [--set LITELLM_ACCEL_GC=freeze]
         [--without proxy]
+
+Rows: chat with a master key (``key``), with a database and a virtual key, with Redis; streams of 31 and of 300 events;
+embeddings; and answers from a cache in memory (``cached``).
 
 With ``--without`` the first proxy is no stock one, but accelerated without that component: whether it pays.
 
@@ -39,7 +42,12 @@ _WARMING = 400  # requests after which ten deployments are learned and shown equ
 _TICKS = os.sysconf("SC_CLK_TCK")
 _COMMAND = ("litellm", "--config", "config.yaml", "--host", "127.0.0.1", "--port", "{port}")
 _VIRTUAL = "sk-virtual-of-the-benchmark"
-_ROWS = ("key", "database", "redis")
+_ROWS = ("key", "database", "redis", "stream-31", "stream-300", "embeddings", "cached")
+# What the provider answers, where it is not its plain answer.
+_ANSWERS = {
+    "stream-31": 'stream-31{"profile": "openai"}',
+    "stream-300": 'stream-31{"profile": "openai", "chunks": 298}',
+}
 
 
 @dataclass
@@ -65,9 +73,11 @@ class Row:
 
 def settings(kind: str, provider: Provider, redis: int, database: str) -> str:
     limits = ", rpm: 1000000, tpm: 1000000000" if kind == "redis" else ""
+    model = "text-embedding-3-small" if kind == "embeddings" else "gpt-4o-mini"
+    address = provider.at(_ANSWERS[kind]) if kind in _ANSWERS else provider.url
     lines = ["model_list:"]
     for number in range(_DEPLOYMENTS):
-        params = f"model: openai/gpt-4o-mini, api_base: '{provider.url}', api_key: sk-{number}{limits}"
+        params = f"model: openai/{model}, api_base: '{address}', api_key: sk-{number}{limits}"
         lines += ["  - model_name: gpt", f"    litellm_params: {{{params}}}", f"    model_info: {{id: d-{number}}}"]
     lines += ["general_settings:", f"  master_key: {gateways.KEY}"]
     if kind == "database":
@@ -76,6 +86,8 @@ def settings(kind: str, provider: Provider, redis: int, database: str) -> str:
         address = f"host: 127.0.0.1, port: {redis}"
         lines += [f"router_settings: {{redis_host: 127.0.0.1, redis_port: {redis}}}"]
         lines += [f"litellm_settings: {{cache: true, cache_params: {{type: redis, {address}}}}}"]
+    if kind == "cached":
+        lines += ["litellm_settings: {cache: true, cache_params: {type: local}}"]
     return "\n".join(lines)
 
 
@@ -115,25 +127,42 @@ def processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-async def load(gateway: Any, key: str, requests: int, salt: int) -> Round:
+def question(kind: str, salt: int, number: int) -> tuple[str, dict[str, Any]]:
+    """Return path and body of a request."""
+    if kind == "embeddings":
+        return "/v1/embeddings", {"model": "gpt", "input": f"text {salt} {number}"}
+    content = "the same question" if kind == "cached" else f"question {salt} {number}"
+    streamed = {"stream": True} if kind.startswith("stream") else {}
+    return "/v1/chat/completions", {"model": "gpt", "messages": [{"role": "user", "content": content}], **streamed}
+
+
+async def answer(reader: asyncio.StreamReader) -> None:
+    """Read one answer. Raises ``RuntimeError`` unless it is good."""
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    if not head.startswith(b"http/1.1 200"):
+        raise RuntimeError(head.decode("latin-1"))
+    if b"transfer-encoding: chunked" in head:
+        await reader.readuntil(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+    else:
+        await reader.readexactly(int(head.partition(b"content-length:")[2].partition(b"\r\n")[0]))
+
+
+async def load(gateway: Any, key: str, requests: int, salt: int, kind: str = "key") -> Round:
     """Ask a proxy so many times by ``_CONNECTIONS`` connections, each as soon as it has its answer."""
     left = iter(range(requests))
     latencies: list[float] = []
 
     async def client() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=2**24)
         for number in left:
-            content = f"question {salt} {number}"
-            body = json.dumps({"model": "gpt", "messages": [{"role": "user", "content": content}]}).encode()
-            head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: proxy\r\nAuthorization: Bearer {key}\r\n"
+            path, asked = question(kind, salt, number)
+            body = json.dumps(asked).encode()
+            head = f"POST {path} HTTP/1.1\r\nHost: proxy\r\nAuthorization: Bearer {key}\r\n"
             head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
             begun = time.perf_counter()
             writer.write(head.encode() + body)
-            answer = (await reader.readuntil(b"\r\n\r\n")).lower()
-            await reader.readexactly(int(answer.partition(b"content-length:")[2].partition(b"\r\n")[0]))
+            await answer(reader)
             latencies.append(time.perf_counter() - begun)
-            if not answer.startswith(b"http/1.1 200"):
-                raise RuntimeError(answer.decode("latin-1"))
         writer.close()
 
     used, begun = processor_seconds(gateway.pid), time.perf_counter()
@@ -152,11 +181,12 @@ async def measure(kind: str, rounds: int, requests: int, extra: Mapping[str, str
         found: dict[str, list[Round]] = {"stock": [], "accelerated": []}
         for number in range(rounds + 1):
             for name, gateway in (("stock", stock), ("accelerated", accelerated)):
-                measured = await load(gateway, key, requests if number else _WARMING, number)
+                measured = await load(gateway, key, requests if number else _WARMING, number, kind)
                 if number:
                     found[name].append(measured)
         one, two = (statistics.median(part.milliseconds for part in found[name]) for name in found)
-        served = {name: sum(report[name]["served"] for report in accelerated.reports()) for name in ("chat", "proxy")}
+        reports = accelerated.reports()
+        served = {name: sum(report[name]["served"] for report in reports) for name in ("chat", "streaming", "proxy")}
         if max(served.values()) < rounds * requests / 2:
             raise RuntimeError(f"served: {served}")
         return Row(kind, found["stock"], found["accelerated"], served["chat"], one / two)

@@ -14,6 +14,7 @@ import contextvars
 import datetime
 import importlib
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FunctionType
 from typing import Any, ClassVar
@@ -37,6 +38,8 @@ _ASYNC = f"{_HANDLER}:CustomStreamWrapper.__anext__"
 _SYNC = f"{_HANDLER}:CustomStreamWrapper.__next__"
 _BUILDER = "stream_chunk_builder"
 _ASYNCIFY = "litellm.litellm_core_utils.asyncify:asyncify"
+# What a proxy has a thread do at the end of each stream.
+_TEXTS = "litellm.litellm_core_utils.served_output_texts:served_stream_output_texts"
 _FINISH = f"{_HANDLER}:CustomStreamWrapper._finalize_completed_stream"
 _MAX_TEMPLATES = 1024
 _LITTLE = 512, 16384  # chunks, characters: put together in a millisecond
@@ -720,15 +723,23 @@ class Streams:
         return None if found is None or found[1].is_on else found[0]
 
     def asyncified(self, function: Any, *, cancellable: Any = False, limiter: Any = None) -> Any:
-        """Return ``function`` as one to await; little chunks are put together at once, not by a thread."""
+        """Return ``function`` as one to await; what does little with chunks does it at once, not in a thread."""
         stock = self.stock[_ASYNCIFY](function, cancellable=cancellable, limiter=limiter)
-        if function is not self.package.stream_chunk_builder or not self.gate.on or self.gate.shadow is not None:
+        if not self.gate.on or self.gate.shadow is not None:
+            return stock
+        module, _, texts = _TEXTS.partition(":")
+        has_little: Callable[..., bool]
+        if function is self.package.stream_chunk_builder:
+            has_little = self._has_little
+        elif function is getattr(sys.modules.get(module), texts, ...) and is_stock(function):
+            has_little = self._has_few
+        else:
             return stock
 
         async def build(*args: Any, **kwargs: Any) -> Any:
             is_little = False
             try:
-                is_little = self._is_little(kwargs.get("chunks"), kwargs.get("messages"))
+                is_little = has_little(*args, **kwargs)
             except Exception as error:
                 self.gate.fault(error)
             if not is_little:
@@ -739,6 +750,15 @@ class Streams:
             return function(*args, **kwargs)  # in a task, as in a thread, no exception is being handled
 
         return build
+
+    def _has_little(self, *args: Any, **kwargs: Any) -> bool:
+        """Return whether a call of the builder has little to put together."""
+        return self._is_little(kwargs.get("chunks"), kwargs.get("messages"))
+
+    def _has_few(self, chunks: Any) -> bool:
+        """Return whether there are few ``chunks``, all plain, to collect the texts of."""
+        kind = self._kinds[0]
+        return type(chunks) in (list, tuple) and 0 < len(chunks) <= _LITTLE[0] and all(type(c) is kind for c in chunks)
 
     def _is_little(self, chunks: Any, messages: Any) -> bool:
         """Return whether there is little to put together, and little to count the tokens of."""

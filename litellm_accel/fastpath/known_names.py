@@ -76,6 +76,9 @@ ARGUMENTS: Final = frozenset(
         "cache",
         "context_window_fallback_dict",
         "retry_strategy",
+        # A proxy's: usage was asked for on its own account, and is not its client's.
+        "_litellm_stream_usage_injected",
+        "_litellm_strip_stream_usage",
         # A router's: which deployment it has chosen, and by what.
         "model_info",
         "order",

@@ -29,7 +29,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-_WATCHED = 2  # requests of a kind that must agree, and JSON answers of any kind
+_WATCHED = 2  # requests of a kind that must agree, and answers of a class
 _MAX_KINDS = 256
 # What servers, the application and its outer parts put into a scope; the router reads nothing else of it.
 _KNOWN = frozenset(
@@ -95,7 +95,9 @@ class Entry:
         endpoints: Mapping[str, str],
         authenticate: FunctionType,
     ) -> None:
+        from fastapi.dependencies.utils import get_dependant
         from fastapi.encoders import jsonable_encoder
+        from fastapi.routing import get_request_handler
         from starlette._exception_handler import wrap_app_handling_exceptions
         from starlette.requests import Request
         from starlette.responses import Response
@@ -113,6 +115,7 @@ class Entry:
         self._routes: list[tuple[list[Any], list[Any]]] = []  # the lists of routes, each with what is in it
         self._request, self._response = Request, Response
         self._encoder = jsonable_encoder
+        self._asked_by, self._handler_of = get_dependant, get_request_handler
         self._handling = wrap_app_handling_exceptions
 
     async def take(self, router: Any, scope: Scope, receive: Receive, send: Send) -> None:
@@ -126,7 +129,7 @@ class Entry:
             if kind is not None and kind.reason is None and kind.facts is not None:
                 added = {name: _copied(value) for name, value in kind.facts.added.items()}
                 request = self._request(scope, receive, send)
-                serve = self._handling(self._served(request, self._carrier(), kind.endpoint, kind.facts), request)
+                serve = self._handling(self._served(request, self._carrier(), kind, kind.facts), request)
                 scope.update(added)
         except Exception as error:
             self._gate.fault(error)
@@ -186,9 +189,7 @@ class Entry:
             self._kinds.clear()
             self._routes = [(routes, list(routes)) for routes in _lists_of_routes(self._router)]
 
-    def _served(
-        self, request: Any, carrier: Any, endpoint: FunctionType, facts: Facts
-    ) -> Callable[..., Awaitable[None]]:
+    def _served(self, request: Any, carrier: Any, kind: Kind, facts: Facts) -> Callable[..., Awaitable[None]]:
         """Return what does for ``request`` what the framework would do; endpoints write headers onto ``carrier``."""
 
         async def serve(scope: Scope, receive: Receive, send: Send) -> None:
@@ -198,11 +199,15 @@ class Entry:
                     scope[_INNER] = inner
                     keys = {name: await ask(request) for name, ask in self._keys}
                     key = await self._authenticate(request=request, **keys)
-                    result = await endpoint(
+                    result = await kind.endpoint(
                         request=request, fastapi_response=carrier, user_api_key_dict=key, **facts.constants
                     )
-                    is_made = isinstance(result, self._response)
-                    answer = result if is_made else self._answer(result, carrier, facts.answer)
+                    if isinstance(result, self._response):
+                        answer = result
+                    elif self._answers[facts.answer] >= _WATCHED:
+                        answer = self._answer(result, carrier, facts.answer)
+                    else:
+                        answer = await self._shown_answer(request, result, carrier, kind, facts.answer)
                     self._gate.serve()
                 await answer(scope, receive, send)
 
@@ -223,6 +228,27 @@ class Entry:
             answer = self._made(self._encoder(result), carrier, kind)
             self._gate.fault(error)
             return answer
+
+    async def _shown_answer(self, request: Any, result: Any, carrier: Any, kind: Kind, answers: Any) -> Any:
+        """Return the answer that the framework itself makes of ``result``, and note whether ours is the same.
+
+        The requests that were watched may all have been answered by a stream, which the endpoint makes.
+        """
+
+        async def endpoint(response: Any) -> Any:
+            response.raw_headers.extend(carrier.raw_headers)
+            response.status_code = carrier.status_code
+            return result
+
+        endpoint.__annotations__ = {"response": self._response}
+        asked = self._asked_by(path="", call=endpoint)
+        answer = await self._handler_of(asked, response_class=answers)(request)
+        own = self._answer(result, carrier, answers)
+        if _messages_of(own) == _messages_of(answer):
+            self._answers[answers] += 1
+        else:
+            kind.reason = self._proof.refuse(request.scope["path"], "the answer")
+        return answer
 
     def _made(self, content: Any, carrier: Any, kind: Any) -> Any:
         answer = kind(content, carrier.status_code or 200)
@@ -270,7 +296,7 @@ class Entry:
         kind.saw(facts)
         if watch.expected is not None:
             self._answers[facts.answer] += 1
-        if kind.agreed >= _WATCHED and self._answers[facts.answer] >= _WATCHED:
+        if kind.agreed >= _WATCHED:
             kind.reason = None
 
 
@@ -309,10 +335,7 @@ class Watch:
         if not isinstance(result, self.entry._response):
             kind = _class_of_answers(self.scope["route"])
             answer = self.entry._answer(result, self.calls[name][-1]["fastapi_response"], kind)
-            self.expected = [
-                {"type": "http.response.start", "status": answer.status_code, "headers": list(answer.raw_headers)},
-                {"type": "http.response.body", "body": answer.body},
-            ]
+            self.expected = _messages_of(answer)
 
     def heard(self, message: Message) -> None:
         """Note what stock sends; others add to its headers once it is sent."""
@@ -448,6 +471,14 @@ def _is_same(one: Any, other: Any) -> bool:
     if type(one) is dict and type(other) is dict:
         return _same(one, other)
     return one is other or (type(one) is type(other) and type(one) in (str, list) and one == other)
+
+
+def _messages_of(answer: Any) -> list[dict[str, Any]]:
+    """Return what an answer that is whole sends."""
+    return [
+        {"type": "http.response.start", "status": answer.status_code, "headers": list(answer.raw_headers)},
+        {"type": "http.response.body", "body": answer.body},
+    ]
 
 
 def _held(carrier: Any) -> dict[str, Any]:

@@ -113,6 +113,7 @@ SERVED: dict[str, Callable[[], dict[str, Any]]] = {
     "the provider's": lambda: {"min_p": 0.1, "repetition_penalty": 1, "guided_json": {"a": [1, None]}, "think": True},
     "the provider's of common names": lambda: {"top_k": 4, "provider": {"order": ["a"]}, "extra_query": {"a": "b"}},
     "before the request": lambda: {"_skip_mcp_handler": True},
+    "a proxy's": lambda: {"_litellm_strip_stream_usage": False, "_litellm_stream_usage_injected": False},
     "no cache": lambda: {"cache": {"no-cache": True, "no-store": True}},
     "after a failure": lambda: {"retry_strategy": "exponential_backoff_retry", "num_retries": 0},
     "a member of an enumeration": lambda: {"user": Effort.LOW},

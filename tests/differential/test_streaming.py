@@ -7,6 +7,7 @@ import contextlib
 import copy
 import datetime
 import gc
+import importlib
 import itertools
 import json
 import pydoc
@@ -19,6 +20,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import anyio.to_thread
 import h11
 import httpx
 import litellm
@@ -545,6 +547,34 @@ def test_a_builder_that_goes_by_the_number_of_chunks_is_given_all(provider: Prov
     assert fewer.of(chunks) is None
 
 
+@pytest.mark.parametrize(("kind", "is_at_once"), [("few", True), ("none", False), ("many", False), ("plain", False)])
+def test_texts_of_few_chunks_are_collected_at_once_and_not_in_a_thread(
+    provider: Provider, accelerated: Any, kind: str, is_at_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts: Any = pytest.importorskip("litellm.litellm_core_utils.served_output_texts")
+    made = chunks_of(provider, "plain")
+    chunks = {"few": made, "none": [], "many": made * 100, "plain": [chunk.model_dump() for chunk in made]}[kind]
+    in_threads: list[Any] = []
+    run_sync = anyio.to_thread.run_sync
+
+    async def noted(function: Any, *args: Any, abandon_on_cancel: bool = False, limiter: Any = None) -> Any:
+        in_threads.append(function)
+        return await run_sync(function, *args, abandon_on_cancel=abandon_on_cancel, limiter=limiter)
+
+    monkeypatch.setattr(anyio.to_thread, "run_sync", noted)
+
+    async def collected() -> Any:
+        asyncify = importlib.import_module("litellm.litellm_core_utils.asyncify").asyncify
+        return await asyncify(texts.served_stream_output_texts)(chunks)
+
+    stock = asyncio.run(collected())
+    assert len(in_threads) == 1
+    with accelerated():
+        assert asyncio.run(collected()) == stock
+        assert len(in_threads) == 1 + (not is_at_once)
+        assert not litellm_accel.status()["streaming"].faults
+
+
 def test_where_no_template_puts_a_text_together_stock_does_so_of_fewer_chunks(
     provider: Provider, accelerated: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -685,11 +715,23 @@ def test_what_is_noted_in_a_stream_s_metadata_is_what_stock_notes(provider: Prov
         assert not litellm_accel.status()["chat"].faults
 
 
-def test_the_logging_object_of_a_proxy_s_stream_is_the_stream_s(provider: Provider, opening: Any) -> None:
+# What a proxy adds that asks for usage where its client did not.
+USAGE_OF_A_PROXY = {
+    "stream_options": {"include_usage": True},
+    "_litellm_strip_stream_usage": True,
+    "_litellm_stream_usage_injected": True,
+}
+
+
+@pytest.mark.parametrize("more", [{}, USAGE_OF_A_PROXY])
+def test_the_logging_object_of_a_proxy_s_stream_is_the_stream_s(
+    provider: Provider, opening: Any, more: dict[str, Any]
+) -> None:
     async def play() -> list[Any]:
         shown = []
         for number in range(9):
-            given = {**arguments(provider, "plain"), "metadata": {"number": number}, "litellm_call_id": f"id-{number}"}
+            given = {**arguments(provider, "plain", **more), "metadata": {"number": number}}
+            given["litellm_call_id"] = f"id-{number}"
             began = datetime.datetime.now()
             logging, given = litellm.utils.function_setup("acompletion", litellm.utils.Rules(), began, **given)
             stream: Any = await litellm.acompletion(**given, litellm_logging_obj=logging)
@@ -698,7 +740,8 @@ def test_the_logging_object_of_a_proxy_s_stream_is_the_stream_s(provider: Provid
             await asyncio.sleep(0.1)
             details = logging.model_call_details
             whole = details["async_complete_streaming_response"].choices[0].message.content
-            shown.append([chunks, logging.litellm_call_id, whole, details["response_cost"], sorted(details)])
+            asked = getattr(stream, "caller_requested_stream_usage", None), stream.send_stream_usage
+            shown.append([chunks, logging.litellm_call_id, whole, details["response_cost"], sorted(details), asked])
         return shown
 
     stock = asyncio.run(play())

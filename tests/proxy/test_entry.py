@@ -245,6 +245,7 @@ _SERVED = {
     "/v1/embeddings": {"model": "gpt", "input": "x"},
     "/v1/messages": chat(model="bridged", max_tokens=9),
     "/v1/responses": {"model": "bridged", "input": "x"},
+    "/engines/streaming/chat/completions": chat(model="streaming", stream=True),
 }
 
 

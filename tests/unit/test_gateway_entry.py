@@ -111,7 +111,7 @@ def ask(app: FastAPI, body: Any, path: str = _PATH, query: bytes = b"", **header
 
     scope = {
         "type": "http",
-        "asgi": {"version": "3.0"},
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": "1.1",
         "method": "POST" if path != "/other" else "GET",
         "scheme": "http",
@@ -206,6 +206,25 @@ def test_all_that_an_endpoint_may_do_is_as_in_stock(pair: Pair, body: Any) -> No
     pair.ask(body)
     pair.ask({"answer": "plain"})
     assert pair.gate.served >= 1 and pair.gate.faults == 0
+
+
+def test_a_path_that_only_streams_is_served(pair: Pair) -> None:
+    for _ in range(5):
+        assert [part.get("body") for part in pair.ask({"answer": "stream"})[1:]] == ["data: 1\n\n", "data: 2\n\n", ""]
+    assert (pair.gate.served, pair.gate.faults) == (3, 0)
+    for _ in range(3):
+        for body in ({"answer": "plain", "status": 201}, {"answer": "tuple"}, {"answer": "plain", "status": 204}):
+            pair.ask(body)
+    assert (pair.gate.served, pair.gate.faults) == (12, 0)
+
+
+def test_a_first_json_answer_that_differs_is_the_framework_s(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(3):
+        pair.ask({"answer": "stream"})
+    monkeypatch.setattr(pair.entry, "_encoder", lambda content: {"other": 1})
+    for _ in range(3):
+        pair.ask({"answer": "tuple"})
+    assert pair.gate.served == 2 and pair.gate.declined[str(decline.DIFFERS.of("the answer"))] == 3
 
 
 def test_keys_are_found_as_the_framework_finds_them(pair: Pair) -> None:

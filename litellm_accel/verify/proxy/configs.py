@@ -196,7 +196,11 @@ CONFIGS = (
             }
         ),
     ),
-    Config("cache", _file(litellm_settings={"cache": True, "callbacks": "told.told"}), _TOLD),
+    Config(
+        "cache",
+        _file(litellm_settings={"cache": True, "cache_params": {"type": "local"}, "callbacks": "told.told"}),
+        _TOLD,
+    ),
     Config(
         "redis-cache",
         _file(litellm_settings={"cache": True, "cache_params": {"type": "redis", "ttl": 600, **_REDIS}}),

@@ -31,6 +31,11 @@ def _timeout() -> Any:
 ARGUMENTS = (
     Scenario("plain", via=ALL),
     Scenario("usage", USAGE, via=ALL),
+    Scenario(
+        "usage-for-a-proxy",
+        {**USAGE, "_litellm_strip_stream_usage": True, "_litellm_stream_usage_injected": True},
+        via=ALL,
+    ),
     Scenario("no-usage", {"stream_options": {"include_usage": False}}),
     Scenario("sampling", {"temperature": 0.2, "top_p": 0.9, "seed": 7, "max_tokens": 50, "stop": ("a", "b")}),
     Scenario("tools", {"tools": (WEATHER,), "tool_choice": "auto"}, via=ALL),
