@@ -1,7 +1,7 @@
 """What a chat request through LiteLLM's proxy costs its worker, stock and accelerated in turn.
 
-    python -m benchmarks.proxy --python ENVIRONMENT/bin/python [--of key,database,redis] [--set LITELLM_ACCEL_GC=freeze]
-        [--without proxy]
+    python -m benchmarks.proxy --python ENVIRONMENT/bin/python [--of key,database,redis,prometheus,logger]
+        [--set LITELLM_ACCEL_GC=freeze] [--without proxy]
 
 With ``--without`` the first proxy is no stock one, but accelerated without that component: whether it pays.
 
@@ -39,7 +39,22 @@ _WARMING = 400  # requests after which ten deployments are learned and shown equ
 _TICKS = os.sysconf("SC_CLK_TCK")
 _COMMAND = ("litellm", "--config", "config.yaml", "--host", "127.0.0.1", "--port", "{port}")
 _VIRTUAL = "sk-virtual-of-the-benchmark"
-_ROWS = ("key", "database", "redis")
+_ROWS = ("key", "database", "redis", "prometheus", "logger")
+_LISTENING = {"prometheus": "[prometheus]", "logger": "listening.logger"}
+# A logger of the user's, beside the configuration.
+_LOGGER = """
+from litellm.integrations.custom_logger import CustomLogger
+
+
+class Logger(CustomLogger):
+    spent = 0.0
+
+    async def async_log_success_event(self, kwargs, response_obj, start_time, end_time):
+        self.spent += kwargs["standard_logging_object"]["response_cost"]
+
+
+logger = Logger()
+"""
 
 
 @dataclass
@@ -76,6 +91,8 @@ def settings(kind: str, provider: Provider, redis: int, database: str) -> str:
         address = f"host: 127.0.0.1, port: {redis}"
         lines += [f"router_settings: {{redis_host: 127.0.0.1, redis_port: {redis}}}"]
         lines += [f"litellm_settings: {{cache: true, cache_params: {{type: redis, {address}}}}}"]
+    if kind in _LISTENING:
+        lines += [f"litellm_settings: {{callbacks: {_LISTENING[kind]}}}"]
     return "\n".join(lines)
 
 
@@ -93,6 +110,7 @@ def pair(kind: str, folder: Path, extra: Mapping[str, str], without: str) -> Ite
             environment = {} if made is None else made.fresh(name)
             text = settings(kind, provider, redis, environment.get("DATABASE_URL", ""))
             (place / "config.yaml").write_text(text)
+            (place / "listening.py").write_text(_LOGGER)
             is_whole = name == "accelerated"
             more = {**environment, "PROXY_TESTS_REPORT_SECONDS": "0.9"}
             if is_whole or without:
