@@ -3,8 +3,8 @@
     python -m benchmarks.proxy --python ENVIRONMENT/bin/python [--of key,stream-31] [--set LITELLM_ACCEL_GC=freeze]
         [--without proxy]
 
-Rows: chat with a master key (``key``), with a database and a virtual key, with Redis; streams of 31 and of 300 events;
-embeddings; and answers from a cache in memory (``cached``).
+Rows: chat with a master key (``key``), with a database and a virtual key, with Redis, with Prometheus, or with a logger
+of the user's; streams of 31 and of 300 events; embeddings; and answers from a cache in memory (``cached``).
 
 With ``--without`` the first proxy is no stock one, but accelerated without that component: whether it pays.
 
@@ -42,12 +42,27 @@ _WARMING = 400  # requests after which ten deployments are learned and shown equ
 _TICKS = os.sysconf("SC_CLK_TCK")
 _COMMAND = ("litellm", "--config", "config.yaml", "--host", "127.0.0.1", "--port", "{port}")
 _VIRTUAL = "sk-virtual-of-the-benchmark"
-_ROWS = ("key", "database", "redis", "stream-31", "stream-300", "embeddings", "cached")
+_ROWS = ("key", "database", "redis", "prometheus", "logger", "stream-31", "stream-300", "embeddings", "cached")
 # What the provider answers, where it is not its plain answer.
 _ANSWERS = {
     "stream-31": 'stream-31{"profile": "openai"}',
     "stream-300": 'stream-31{"profile": "openai", "chunks": 298}',
 }
+_LISTENING = {"prometheus": "[prometheus]", "logger": "listening.logger"}
+# A logger of the user's, beside the configuration.
+_LOGGER = """
+from litellm.integrations.custom_logger import CustomLogger
+
+
+class Logger(CustomLogger):
+    spent = 0.0
+
+    async def async_log_success_event(self, kwargs, response_obj, start_time, end_time):
+        self.spent += kwargs["standard_logging_object"]["response_cost"]
+
+
+logger = Logger()
+"""
 
 
 @dataclass
@@ -88,6 +103,8 @@ def settings(kind: str, provider: Provider, redis: int, database: str) -> str:
         lines += [f"litellm_settings: {{cache: true, cache_params: {{type: redis, {address}}}}}"]
     if kind == "cached":
         lines += ["litellm_settings: {cache: true, cache_params: {type: local}}"]
+    if kind in _LISTENING:
+        lines += [f"litellm_settings: {{callbacks: {_LISTENING[kind]}}}"]
     return "\n".join(lines)
 
 
@@ -105,6 +122,7 @@ def pair(kind: str, folder: Path, extra: Mapping[str, str], without: str) -> Ite
             environment = {} if made is None else made.fresh(name)
             text = settings(kind, provider, redis, environment.get("DATABASE_URL", ""))
             (place / "config.yaml").write_text(text)
+            (place / "listening.py").write_text(_LOGGER)
             is_whole = name == "accelerated"
             more = {**environment, "PROXY_TESTS_REPORT_SECONDS": "0.9"}
             if is_whole or without:

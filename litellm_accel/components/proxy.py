@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from litellm_accel import components, hot, patching, settings
 from litellm_accel.components.base import Component, Replaced, Replacement, Unavailable, Unproven
 from litellm_accel.fastpath.plans.proof import Proof
+from litellm_accel.gateway import json_texts
 from litellm_accel.gateway.entry import Entry, is_plain_coroutine
 from litellm_accel.gateway.route_lists import RouteLists, is_closed
 
@@ -32,6 +33,7 @@ class Proxy(Component):
 
     name: ClassVar[str] = "proxy"
     summary: ClassVar[str] = "the proxy's endpoints past its web framework"
+    hot_modules: ClassVar[tuple[str, ...]] = ("plain_data",)
 
     def __init__(self) -> None:
         self._proof: Proof | None = None
@@ -42,7 +44,7 @@ class Proxy(Component):
         return self._proof
 
     def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
-        """Return the router's entry, and what remembers which lists of routes cover a path."""
+        """Return the router's entry, what remembers which lists of routes cover a path, and what writes JSON."""
         proxy: Any = importlib.import_module(components.HOSTS[self.name])
         from starlette.routing import Router
 
@@ -58,7 +60,7 @@ class Proxy(Component):
             entry.stock = stock
             return hot.gate.AsyncDoor(gate, entry.take, stock)
 
-        return [Replacement(_ROUTER, build), *_route_lists(gate)]
+        return [Replacement(_ROUTER, build), *_route_lists(gate), *_json_texts(gate)]
 
     def prove(self, replaced: Mapping[str, Replaced]) -> None:
         """Leave it to the requests that come, unless records are demanded, which there are none of."""
@@ -80,6 +82,18 @@ def _route_lists(gate: hot.gate.Gate) -> list[Replacement]:
     if list(inspect.signature(asked).parameters) != ["route", "allowed_routes"] or not is_closed(asked, owner):
         return []
     return [Replacement(_ROUTE_CHECK, lambda stock: RouteLists(gate, owner, stock).cover)]
+
+
+def _json_texts(gate: hot.gate.Gate) -> list[Replacement]:
+    """Return what writes the texts of spend logs, if LiteLLM writes them as is known here."""
+    try:
+        written = patching.resolve(json_texts.TARGET)
+    except patching.PatchError:
+        return []
+    stock = patching.stock_copy(written)
+    if not json_texts.is_known(stock) or not json_texts.agrees(json_texts.JsonTexts(gate, stock), stock):
+        return []
+    return [Replacement(json_texts.TARGET, lambda stock: json_texts.JsonTexts(gate, stock).dumps)]
 
 
 COMPONENT = Proxy()

@@ -493,7 +493,7 @@ class Bookkeeping:
         self._deployment = deployment
         self._is_async = is_async
         self._is_alone = running.alone()
-        self._minute = chat.minute()
+        self._period = routed.period(router)
         self._before = routed.counts(router)
 
     def __call__(self, routed: RoutedPlan | CorePlan, result: Any, lookup: Any) -> None:
@@ -503,7 +503,8 @@ class Bookkeeping:
             raise Differs("whether the cache is asked")
         if routed.cached is not None:
             routed.cached.require(lookup, self._call)
-        if not routed.is_of(self._deployment) or chat.minute() != self._minute:
+        is_over = self._period is not None and routed.period(self._router) != self._period
+        if is_over or not routed.is_of(self._deployment):
             raise InconclusiveRecording(decline.DEPLOYMENT_OR_MINUTE)
         is_alone = self._is_alone() and not self._known.shares
         now = routed.counts(self._router)

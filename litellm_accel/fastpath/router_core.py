@@ -248,8 +248,14 @@ class CoreHandler:
 
 # Settings that are held by nothing that was learned: equal ones are the same.
 _WRITTEN_ANEW = {"core": ("_deleted", "_settings"), "endpoints": ("_search_tools",)}
-# What a cache makes anew of what it holds.
-_OF_CACHES = {"memory": ("expiration_heap",)}
+# What is made anew of what is watched as well: when it is asked for again, or of what a cache holds.
+_DERIVED = {"core": ("_tag_filtering_models",), "memory": ("expiration_heap",)}
+
+
+# What a core makes of its settings and deployments, which are compared themselves.
+_MADE_OF_THESE = ("_handle", "_version")
+# So many states of a core are remembered: a proxy may write settings again and again, and others in between.
+_MAX_STATES = 4
 
 
 def _is_equal(one: Any, other: Any) -> bool:
@@ -266,14 +272,22 @@ class CoreStates:
     def state_of(self, core: Any) -> CoreState:
         """Return what is known of ``core``, looked up again if it has changed."""
         holder = core._prerouter  # which refers to the core
-        found: CoreState | None = self._known.get(holder)
-        if found is None or not found.holds(core):
-            found = self._known[holder] = CoreState(self.stock, core)
-        return found
+        known: list[CoreState] = self._known.get(holder, [])
+        if known and known[0].holds(core):
+            return known[0]
+        made = CoreState(self.stock, core)
+        like = next((state for state in known if made.is_like(state)), None)
+        if like is not None:
+            made.take_over(like)
+        self._known[holder] = [made, *(state for state in known if state is not like)][:_MAX_STATES]
+        return made
 
 
 class CoreState:
-    """One core as it was when last looked at; a change makes a new one."""
+    """One core as it was when last looked at; a change makes a new one.
+
+    That takes over what was learned when all settings and deployments were as they are now.
+    """
 
     #: Whether other processes count what it counts.
     shares = False
@@ -281,6 +295,8 @@ class CoreState:
     def __init__(self, stock: seams.CoreSteps, core: Any) -> None:
         self.plans: dict[tuple[Any, ...], PlanSlot] = {}
         self.forgotten = 0
+        with contextlib.suppress(Exception):
+            core.settings()  # or they would be made later, and be another
         self._attributes = vars(core)
         self._handle, self._version = core._handle, core._handle.registry_version()
         self._watch = watch.Watch()
@@ -290,6 +306,15 @@ class CoreState:
             self._watch.add(name, held)
         self._watch.add("settings", core._plain)
         self._watch.mark()
+        held = {**{name: vars(part) for name, part in parts.items()}, "settings": core._plain}
+        self._values = {
+            (name, key): value
+            for name, values in held.items()
+            for key, value in values.items()
+            if key not in _DERIVED.get(name, ()) and key not in _MADE_OF_THESE
+        }
+        self._caches = [cache, *(vars(core._cache).get(name) for name in ("in_memory_cache", "redis_cache"))]
+        self._deployments = core._handle.deployments()
         self.defaults = core._endpoints.default_litellm_params(core._resolved)
         self.stock = stock
         self._documents: dict[Any, tuple[int, Any]] = {}
@@ -297,6 +322,23 @@ class CoreState:
         self._increments: dict[tuple[str, ...], Any] = {}
         self._counters: dict[str, tuple[str, Any]] = {}
         self.reason = self._judge(stock, core)
+
+    def is_like(self, other: CoreState) -> bool:
+        """Return whether all settings and deployments of a core are now what they were in its ``other`` state."""
+        values = other._values
+        return (
+            self.reason is other.reason is None
+            and all(one is two for one, two in zip(self._caches, other._caches, strict=True))
+            and self._values.keys() == values.keys()
+            and all(value is values[key] or _is_equal(value, values[key]) for key, value in self._values.items())
+            and bool(self._deployments == other._deployments)
+        )
+
+    def take_over(self, other: CoreState) -> None:
+        """Go on with what is known of an ``other`` state; calls that are being learned from met both."""
+        slots = list(other.plans.items())
+        self.plans = {place: slot for place, slot in slots if slot.state is not State.RECORDING}
+        self.forgotten = other.forgotten
 
     def holds(self, core: Any) -> bool:
         """Return whether ``core`` is as it was."""
@@ -314,12 +356,15 @@ class CoreState:
         """
         if not self._watch.changed():
             return False
+        if core._settings is None:  # a core forgets them when they are written, and makes them when they are read
+            with contextlib.suppress(Exception):
+                core.settings()
         taken = self._watch.take()
         if not taken:
             self._watch.mark()
         owners = {"core": core, "endpoints": core._endpoints}
         return not all(
-            key in _OF_CACHES.get(name, ())
+            key in _DERIVED.get(name, ())
             or (key in _WRITTEN_ANEW.get(name, ()) and _is_equal(before, vars(owners[name]).get(key, _ABSENT)))
             for name, key, before in taken
         )
@@ -448,10 +493,16 @@ class CorePlan:
         """Return whether this is the plan of ``deployment``, of which the core gives out a copy each time."""
         return bool(deployment == self.deployment)
 
+    def period(self, core: Any) -> Any:
+        """Return until when ``core`` goes on counting its picks of this deployment; None if it begins anew."""
+        memory = core._cache.in_memory_cache
+        return None if memory._is_key_expired(self.model_id) else memory.ttl_dict.get(self.model_id)
+
     def counts(self, core: Any) -> dict[str, int]:
         """Return what ``core`` has counted of this deployment, by name."""
         counters = core._endpoints.counters
-        picks = core._cache.in_memory_cache.cache_dict.get(self.model_id)
+        goes_on = self.period(core) is not None
+        picks = core._cache.in_memory_cache.cache_dict.get(self.model_id) if goes_on else None
         calls, successes = counters.total_calls.get(self.model), counters.success_calls.get(self.model)
         return {"picks": picks or 0, "calls": calls or 0, "successes": successes or 0}
 

@@ -310,6 +310,10 @@ class RoutedPlan:
                 parent_otel_span=None,
             )
 
+    def period(self, router: Any) -> Any:
+        """Return the minute for which ``router`` counts now."""
+        return chat.minute()
+
     def counts(self, router: Any) -> dict[str, int]:
         """Return what ``router`` has counted of this deployment, by name."""
         memory = router.cache.in_memory_cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import importlib
 import json
@@ -24,6 +25,9 @@ from fastpath_switch import LISTS, Switch, without_callbacks
 from litellm_accel.fastpath import router_core
 from litellm_accel.fastpath.completion import at_once
 from litellm_accel.fastpath.plans.proof import CALLS
+from litellm_accel.fastpath.plans.slot import PlanSlot, State
+from litellm_accel.fastpath.plans.templates import InconclusiveRecording
+from litellm_accel.fastpath.router import Bookkeeping
 from litellm_accel.fastpath.router_core import Choice
 from litellm_accel.provider import Provider, scenarios
 from litellm_accel.stock import seams
@@ -214,6 +218,43 @@ def test_own_calls_prove(provider: Provider, way: str) -> None:
     switch = Switch(recorded=False)
     questions = [[*HELLO, {"role": "user", "content": f"Question {number}"}] for number in range(PROVING)]
     assert same(provider, switch, questions, way=way) >= 3
+
+
+def test_own_calls_prove_while_counts_of_picks_expire(provider: Provider) -> None:
+    """A core counts its picks of a deployment for a minute, then anew."""
+    switch = Switch(recorded=False)
+
+    def play() -> Any:
+        provider.clear()
+
+        async def calls() -> Any:
+            router = router_of(provider)
+            memory = router._core._cache.in_memory_cache
+            found = []
+            for number in range(PROVING):
+                if "d0" in memory.ttl_dict:
+                    memory.ttl_dict["d0"] = time.time() - 1
+                messages = [*HELLO, {"role": "user", "content": f"Question {number}"}]
+                found.append(await outcome(lambda: router.acompletion("g", messages)))  # noqa: B023
+            await settled()
+            return found, books(router)
+
+        return asyncio.run(calls()), sent(provider)
+
+    assert in_turn(switch, play) >= 3
+
+
+@pytest.mark.parametrize("ended, is_told", [(2.0, True), (None, True), (1.0, False)])
+def test_counts_that_begin_anew_while_a_call_is_compared_tell_nothing(ended: Any, is_told: bool) -> None:
+    now = [1.0, ended]
+    result = mock.Mock(_hidden_params={"additional_headers": {}})
+    routed = mock.Mock(cached=None)
+    routed.period.side_effect = lambda router: now.pop(0)
+    routed.counts.side_effect = [{"picks": 7}, {"picks": 1 if is_told else 8}]
+    routed.counted_for.return_value = {"picks": 1}
+    check = Bookkeeping(mock.Mock(), mock.Mock(shares=False), None, "g", mock.Mock(), routed, None, True)
+    with pytest.raises(InconclusiveRecording) if is_told else contextlib.nullcontext():
+        check(routed, result, None)
 
 
 # --- what stock must judge --------------------------------------------------------------------------------------------
@@ -437,6 +478,47 @@ def test_equal_settings_that_are_written_anew_change_nothing(provider: Provider,
     assert states.state_of(core) is known
     core._deleted = frozenset(("timeout",))
     assert states.state_of(core) is not known
+
+
+def test_settings_that_a_core_makes_when_they_are_read_change_nothing(provider: Provider) -> None:
+    """A proxy with a database writes them twice a minute; the core forgets them then."""
+    core = router_of(provider)._core
+    states = router_core.CoreStates()
+    known = states.state_of(core)
+    for name in ("_settings", "_tag_filtering_models"):
+        setattr(core, name, None)
+        assert states.state_of(core) is known
+        core.settings()
+        core._model_tag_filtering()
+        assert getattr(core, name) is not None
+        assert states.state_of(core) is known
+
+
+def test_what_was_learned_comes_back_with_the_settings(provider: Provider) -> None:
+    router = router_of(provider)
+    core = router._core
+    states = router_core.CoreStates()
+
+    def learned(**settings: Any) -> Any:
+        router.update_settings(**settings)
+        known = states.state_of(core)
+        assert states.state_of(core) is known
+        return known.plans
+
+    first = learned(timeout=33, fallbacks=[])
+    first["kept"], first["lost"] = PlanSlot(0), PlanSlot(0)
+    first["kept"].state = State.READY
+    assert not learned(timeout=34)
+    settings: dict[str, Any]
+    for settings in ({"timeout": 33}, {"timeout": 33, "fallbacks": []}):
+        assert list(learned(**settings)) == ["kept"]
+    assert not learned(timeout=35)
+    router.upsert_deployment(
+        litellm.types.router.Deployment(
+            model_name="g", litellm_params={"model": "openai/gpt-4o", "api_key": "sk-2"}, model_info={"id": "d0"}
+        )
+    )
+    assert not learned(timeout=33)
 
 
 def test_other_settings_that_are_written_change_what_is_known(provider: Provider) -> None:
