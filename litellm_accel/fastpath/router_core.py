@@ -145,6 +145,11 @@ class CoreHandler:
                     return await stock(choice)
             else:
                 result = told = None
+            if result is None and (error := pipeline.error(served.plan, post, reply, call)) is not None:
+                choice.take_back(pipeline.messages_as_sent(call))
+                choice.fail(error)
+                pipeline.gate.serve()
+                return await stock(choice)
             if result is None or (post.opening is None and _is_blocked(result)):
                 choice.take_back(pipeline.messages_as_sent(call))
                 with pipeline.handing_over(served.plan, post, reply, call) as replay:
@@ -248,6 +253,8 @@ class CoreHandler:
 
 # Settings that are held by nothing that was learned: equal ones are the same.
 _WRITTEN_ANEW = {"core": ("_deleted", "_settings"), "endpoints": ("_search_tools",)}
+# What a core makes of its settings when it is first needed, as when an attempt has failed.
+_MADE_LATE = frozenset(("_health_view", "_registry_view", "_settings", "_tag_filtering_models"))
 # What a cache makes anew of what it holds.
 _OF_CACHES = {"memory": ("expiration_heap",)}
 
@@ -320,6 +327,7 @@ class CoreState:
         owners = {"core": core, "endpoints": core._endpoints}
         return not all(
             key in _OF_CACHES.get(name, ())
+            or (name == "core" and key in _MADE_LATE and before is None)
             or (key in _WRITTEN_ANEW.get(name, ()) and _is_equal(before, vars(owners[name]).get(key, _ABSENT)))
             for name, key, before in taken
         )
@@ -544,6 +552,10 @@ class Choice:
             except Exception as error:
                 self.core = self._stock.answering(self.core, self._plan, stream, error)
         return None
+
+    def fail(self, error: Exception) -> None:
+        """Have LiteLLM's loop, which makes the attempt, meet ``error`` in it."""
+        self.core = self._stock.raising(self.core, self._plan, error)
 
     def release(self) -> None:
         """Give the deployment's slot back, if it is held."""
