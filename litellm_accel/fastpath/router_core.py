@@ -13,10 +13,10 @@ import time
 import weakref
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any
+from typing import Any, NoReturn
 
 from litellm_accel.fastpath import decline
-from litellm_accel.fastpath.completion import at_once
+from litellm_accel.fastpath.completion import at_once, raise_as_made
 from litellm_accel.fastpath.decline import Why
 from litellm_accel.fastpath.known_names import MESSAGE_KINDS, MUTATED_NAMES
 from litellm_accel.fastpath.owner_cache import OwnerCache
@@ -555,7 +555,11 @@ class Choice:
 
     def fail(self, error: Exception) -> None:
         """Have LiteLLM's loop, which makes the attempt, meet ``error`` in it."""
-        self.core = self._stock.raising(self.core, self._plan, error)
+
+        def raises(**arguments: Any) -> NoReturn:
+            raise_as_made(error)
+
+        self.core = self._stock.answered(self.core, self._plan, raises)
 
     def release(self) -> None:
         """Give the deployment's slot back, if it is held."""

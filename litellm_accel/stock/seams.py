@@ -166,13 +166,9 @@ class CoreSteps:
         failing = self._failing(stream, error)
         return self._answering(core, plan.host_op, lambda **arguments: failing)
 
-    def raising(self, core: Any, plan: Any, error: Exception) -> Any:
-        """Return ``core`` as one whose next call of LiteLLM's function raises ``error``."""
-
-        def failing(**arguments: Any) -> Any:
-            raise error
-
-        return self._answering(core, plan.host_op, failing)
+    def answered(self, core: Any, plan: Any, answer: Callable[..., Any]) -> Any:
+        """Return ``core`` as one whose next call of LiteLLM's function is ``answer``'s to serve."""
+        return self._answering(core, plan.host_op, answer)
 
     async def driven(self, core: Any, request: Any, call: Any) -> Any:
         """Return what comes of ``call``, driven by the core's own loop."""

@@ -15,7 +15,7 @@ import datetime
 import importlib
 import time
 from types import FunctionType
-from typing import Any, NoReturn
+from typing import Any
 
 import httpx
 
@@ -87,7 +87,7 @@ class ErrorMaker:
         self._code = self._mapping.__code__  # while calls are watched, it has another
         common = importlib.import_module("litellm.llms.openai.common_utils")
         self._handlers = common.OpenAIError
-        self._upstream = getattr(common, "upstream_error_response", None)  # other releases lack it
+        self._upstream: Any = getattr(common, "upstream_error_response", None)  # other releases lack it
         # By what plans share, and status: how many replies have agreed.
         self._agreed: dict[tuple[int, int], int] = {}
 
@@ -157,8 +157,9 @@ class ErrorMaker:
             self._raise(errors, sdk, call, _response(plan, body, cookie, reply), mapping)
         except Exception as error:
             return error.with_traceback(None)
+        return None
 
-    def _raise(self, errors: Any, sdk: Any, call: Any, response: httpx.Response, mapping: Any) -> NoReturn:
+    def _raise(self, errors: Any, sdk: Any, call: Any, response: httpx.Response, mapping: Any) -> None:
         """Raise what LiteLLM raises for an error ``response``, while its causes are being handled, as LiteLLM does."""
         try:
             try:
