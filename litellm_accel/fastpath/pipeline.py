@@ -600,7 +600,7 @@ class Pipeline:
         if client is None or failure is None or replay.differs or not self._may_raise(plan, post, call):
             return
         try:
-            self.errors.learn(plan, client, call, post.body, reply, failure)
+            self.errors.learn(plan, client, call, post.body, post.cookie, reply, failure)
         except Unrepeatable as error:
             self.gate.decline(decline.UNLEARNABLE.of(error.reason))
         except Exception as error:

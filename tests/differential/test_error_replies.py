@@ -155,6 +155,12 @@ def test_cookies_of_errors_are_kept(provider: Provider, switch: Switch, way: str
     assert same(provider, switch, way, [*said, HELLO]) == 3
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_cookies_that_are_sent(provider: Provider, switch: Switch, way: str) -> None:
+    said = [asked('plain{"headers": {"set-cookie": "a=b; Path=/"}}'), *[failing(429)] * 3]
+    assert same(provider, switch, way, said) == 3
+
+
 def test_callers_that_handle_an_exception(provider: Provider, switch: Switch) -> None:
     async def calls() -> Any:
         said = [HELLO, HELLO, *[failing(500)] * 3]

@@ -23,7 +23,9 @@ def _plain(value: Any) -> Any:
         parts = value.status_code, value.headers.raw, value.content, value.reason_phrase, value.http_version
         return "response", *parts, _plain(value._request), hasattr(value, "_elapsed")
     if isinstance(value, httpx.Request):
-        return "request", value.method, str(value.url), value.headers.raw, value.content
+        # Another call may have got other cookies since this request was sent.
+        headers = [item for item in value.headers.raw if item[0].lower() != b"cookie"]
+        return "request", value.method, str(value.url), headers, value.content
     if isinstance(value, httpx.Headers):
         return "headers", value.raw
     if isinstance(value, dict):

@@ -98,7 +98,9 @@ class ErrorMaker:
         agreed = self._agreed.get(_place(plan, reply), 0)
         return agreed != _REFUSED and agreed >= max(calls, 1)
 
-    def learn(self, plan: chat.Plan, client: ClientGuard, call: Any, body: bytes, reply: Reply, met: Failure) -> None:
+    def learn(
+        self, plan: chat.Plan, client: ClientGuard, call: Any, body: bytes, cookie: bytes, reply: Reply, met: Failure
+    ) -> None:
         """Learn from what LiteLLM has raised for a ``reply`` that it has ``met``.
 
         Raises ``Unrepeatable`` if another exception is made of it here; then it never is for such a reply.
@@ -112,7 +114,7 @@ class ErrorMaker:
         if met.mapped["extra_kwargs"].get("num_retries") is not None:  # LiteLLM tries again
             return
         errors = plan.errors or CallErrors(met.mapped, met.error)
-        made = self._made(errors, client, call, body, plan, reply, self._quiet())
+        made = self._made(errors, client, call, body, cookie, plan, reply, self._quiet())
         if made is None or error_state(made) != met.state:
             self._agreed[place] = _REFUSED
             raise Unrepeatable(decline.ERROR_DIFFERS)
@@ -124,7 +126,7 @@ class ErrorMaker:
     ) -> Exception | None:
         """Return what ``call``, which has sent ``body``, raises for a ``reply``; None if stock is to meet it."""
         errors: Any = plan.errors
-        error = self._made(errors, client, call, body, plan, reply, self._main.exception_type, cookie)
+        error = self._made(errors, client, call, body, cookie, plan, reply, self._main.exception_type)
         if error is not None:
             errors.finish(error)
         return error
@@ -143,10 +145,10 @@ class ErrorMaker:
         client: ClientGuard,
         call: Any,
         body: bytes,
+        cookie: bytes,
         plan: chat.Plan,
         reply: Reply,
         mapping: Any,
-        cookie: bytes = b"",
     ) -> Exception | None:
         sdk = client.sdk
         if not hasattr(sdk, "_make_status_error_from_response") or self._upstream is None:
