@@ -360,8 +360,10 @@ class Pipeline:
             with recorder.scripted(recording):
                 yield recording
         except BaseException as error:
-            self._leave(plans, place, begun, begun.recorded(), failed=True)
-            self.pauses.note_vain(place)
+            others = begun.recorded()
+            self._leave(plans, place, begun, others, failed=True)
+            if not others:
+                self.pauses.note_vain(place)
             if isinstance(error, Exception) and not recording.is_sending and found is begun:
                 self._pause(plans, place, begun.epoch, call)
             recording.forget()
@@ -450,7 +452,8 @@ class Pipeline:
         except InconclusiveRecording as error:
             self.gate.decline(decline.INCONCLUSIVE.of(error.reason))
             self._leave(plans, place, begun, others)
-            self.pauses.note_vain(place)
+            if not others:
+                self.pauses.note_vain(place)
         except NotWritable as error:
             self.gate.decline(error.reason)
             begun.refuse(error.reason)
