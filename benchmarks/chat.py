@@ -187,6 +187,31 @@ class LoggedCalls(Calls):
         assert self.reader.tokens > 0
 
 
+class FailedCalls(Calls):
+    """Calls that get 429, and are not tried again."""
+
+    kinds = ("acompletion",)
+    params = (list(kinds), list(SHIPPED))
+
+    def prepare(self) -> None:
+        litellm.suppress_debug_info = True  # which is printed for each
+        call = {"model": "openai/gpt-4o-mini", "api_base": self.provider.url, "api_key": "sk-bench", "max_retries": 0}
+        failing = [*MESSAGES[:1], {"role": "user", "content": "answer as: error-429"}]
+
+        async def fail() -> None:
+            with contextlib.suppress(litellm.RateLimitError):
+                await litellm.acompletion(**call, messages=failing)
+
+        for _ in range(5):  # they are learned from when they succeed
+            self.loop.run_until_complete(litellm.acompletion(**call, messages=MESSAGES))
+        self.work = lambda: self.loop.run_until_complete(_in_flight(fail))
+        super().prepare()
+
+    def teardown(self, kind: str, backend: str) -> None:
+        super().teardown(kind, backend)
+        litellm.suppress_debug_info = False
+
+
 class CachedCalls(Calls):
     """Calls whose answer is in LiteLLM's cache in memory."""
 

@@ -26,18 +26,18 @@ from litellm_accel._cy.template cimport Template
 from litellm_accel._cy.variables cimport sent_value
 
 # C globals: no dictionary look-up on the path of every call.
-cdef frozenset ARGUMENTS, MUTATED_DICTIONARIES, MUTATED_NAMES, ROLES, VARIABLE_ARGUMENTS
-cdef str CODE_EXECUTION, CONTEXT_STATE, PRICE
+cdef frozenset ARGUMENTS, MUTATED_DICTIONARIES, MUTATED_NAMES, ROLES, ROUTER_NOTES, VARIABLE_ARGUMENTS
+cdef str CODE_EXECUTION, PRICE
 
 from litellm_accel.fastpath.known_names import (
     ARGUMENTS,
     CODE_EXECUTION,
-    CONTEXT_STATE,
     MESSAGE_KINDS,
     MUTATED_DICTIONARIES,
     MUTATED_NAMES,
     PRICE,
     ROLES,
+    ROUTER_NOTES,
     VARIABLE_ARGUMENTS,
 )
 
@@ -101,7 +101,7 @@ def call_key(
             value = _session_number(value)
         elif value is None:
             pass
-        elif name == CONTEXT_STATE:
+        elif name in ROUTER_NOTES:
             value = None if others is None else others.state_of(value)
             if value is None:
                 return None
@@ -429,7 +429,7 @@ cdef class Plan:
     ``transports`` maps each event loop (None for threads) to LiteLLM's transport there and its cookies; ``request`` is
     what a transport needs besides a body. A plan holds for one ``epoch`` of the settings and until ``expires``
     (``time.time()``). ``notifier`` tells callbacks of its successes, ``opening`` opens its streams, ``log``
-    writes its log records: None if there are none.
+    writes its log records, ``errors`` makes what they raise: None if there are none.
 
     ``kinds`` is the sum of what messages may hold besides texts (of ``MESSAGE_KINDS``; -1 for anything). With
     ``spaced`` the request is written as the ``json`` module writes it, else as the provider SDK does. ``conversion`` is
@@ -460,6 +460,7 @@ cdef class Plan:
     cdef public object notifier
     cdef public object opening
     cdef public object log
+    cdef public object errors
     cdef public int kinds
     cdef public object conversion
     cdef public object rewriting
@@ -502,6 +503,7 @@ cdef class Plan:
         self.notifier = None
         self.opening = None
         self.log = None
+        self.errors = None
         self.kinds = -1
         self.conversion = None
         self.rewriting = None

@@ -21,12 +21,12 @@ from litellm_accel._py.variables import sent_value
 from litellm_accel.fastpath.known_names import (
     ARGUMENTS,
     CODE_EXECUTION,
-    CONTEXT_STATE,
     MESSAGE_KINDS,
     MUTATED_DICTIONARIES,
     MUTATED_NAMES,
     PRICE,
     ROLES,
+    ROUTER_NOTES,
     VARIABLE_ARGUMENTS,
 )
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from litellm_accel.fastpath.admission.conversations import Rewriting
     from litellm_accel.fastpath.notify.log_records import LogTemplate
     from litellm_accel.fastpath.notify.success import LearnedCall, SuccessNotifier
+    from litellm_accel.fastpath.plans.errors import CallErrors
     from litellm_accel.fastpath.plans.header_maps import HeaderMaps
     from litellm_accel.fastpath.plans.recorder import Conversion
     from litellm_accel.fastpath.streams.opener import StreamOpener
@@ -106,7 +107,7 @@ def call_key(
             value = _session_number(value)
         elif value is None:
             pass
-        elif name == CONTEXT_STATE:
+        elif name in ROUTER_NOTES:
             value = None if others is None else others.state_of(value)
             if value is None:
                 return None
@@ -430,7 +431,7 @@ class Plan:
     ``transports`` maps each event loop (None for threads) to LiteLLM's transport there and its cookies; ``request`` is
     what a transport needs besides a body. A plan holds for one ``epoch`` of the settings and until ``expires``
     (``time.time()``). ``notifier`` tells callbacks of its successes, ``opening`` opens its streams, ``log``
-    writes its log records: None if there are none.
+    writes its log records, ``errors`` makes what they raise: None if there are none.
 
     ``kinds`` is the sum of what messages may hold besides texts (of ``MESSAGE_KINDS``; -1 for anything). With
     ``spaced`` the request is written as the ``json`` module writes it, else as the provider SDK does. ``conversion`` is
@@ -451,6 +452,7 @@ class Plan:
         "conversion",
         "cost",
         "epoch",
+        "errors",
         "expires",
         "free",
         "header_maps",
@@ -505,6 +507,7 @@ class Plan:
         self.notifier: SuccessNotifier | None = None
         self.opening: StreamOpener | None = None
         self.log: LogTemplate | None = None
+        self.errors: CallErrors | None = None
         self.kinds = -1
         self.conversion: Conversion | None = None
         self.rewriting: Rewriting

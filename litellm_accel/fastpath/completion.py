@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Coroutine
 from types import FunctionType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from litellm_accel.fastpath.cache_hits import CacheHits, Hit
 from litellm_accel.fastpath.passage import Passage
@@ -93,6 +93,11 @@ class CompletionHandler:
         reply = await post.asend() if is_async else post.send()
         result, told = pipeline.result(plan, post, reply, call)
         if result is None:
+            error = pipeline.error(plan, post, reply, call)
+            if error is not None:
+                passage.raises(error)
+                pipeline.gate.serve()
+                raise_as_made(error)
             args, kwargs = _as_sent(args, kwargs, self.subject, pipeline.messages_as_sent(call))
             with pipeline.handing_over(plan, post, reply, call) as replay:
                 result = await passage.arun(*args, **kwargs) if is_async else passage.run(*args, **kwargs)
@@ -135,6 +140,16 @@ class CompletionHandler:
             self.pipeline.unheard.note_at_once()
         self.pipeline.gate.serve()
         return hit.result
+
+
+def raise_as_made(error: Exception) -> NoReturn:
+    """Raise ``error`` and leave what led to it as it is, even if the caller is handling another one."""
+    context = error.__context__
+    try:
+        raise error
+    except Exception:
+        error.__context__ = context
+        raise
 
 
 def at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -324,6 +324,12 @@ STREAMS_OFF = Reason(
 
 # --- calls: sending -------------------------------------------------------------------------------------------------
 
+ERROR_DIFFERS = Reason(
+    "exception of an error reply",
+    "The exception that LiteLLM raises for an error of the provider's is not the one that would be made here. Calls "
+    "that get such a reply are left to LiteLLM with it.",
+    "learning",
+)
 REPLY_LEFT = Reason(
     "reply left to stock",
     "The request was sent, and LiteLLM made the result of what came back: an error, or an answer of a new shape.",
@@ -471,6 +477,13 @@ DEPLOYMENT_OR_MINUTE = Reason(
     "another deployment or minute",
     "The router's counters of two minutes, or of two deployments, cannot be compared.",
     "learning",
+)
+SHOWS_NOTHING = Reason(
+    "calls like it show nothing",
+    "Calls of this kind were watched and nothing could be learned: the provider failed, or a router tried several "
+    "deployments. Watching costs time, so only few more of them are watched; the first of these that succeeds at once "
+    "is learned from. Nothing to do.",
+    "chat",
 )
 FAILS_UNSENT = Reason(
     "it fails before it is sent",

@@ -13,6 +13,8 @@ from typing import Any, Final
 # the call that was learned from; they do nothing else once a call succeeds.
 ARGUMENTS: Final = frozenset(
     [
+        "fallback_depth",
+        "max_fallbacks",
         "model",
         "messages",
         "timeout",
@@ -87,8 +89,8 @@ ARGUMENTS: Final = frozenset(
         "weight",
     ]
 )
-# In which a router keeps what becomes of one call's context.
-CONTEXT_STATE: Final = "_context_compaction_state"
+# In which a router notes what becomes of one call: of its context, and which fallbacks were tried.
+ROUTER_NOTES: Final = frozenset(("_context_compaction_state", "attempted_targets"))
 # Those whose values LiteLLM puts into the request as they are and that do nothing else: two watched calls must show it.
 # Texts and whole numbers, of which it treats none otherwise than others;
 VARIABLE_PLAIN: Final = frozenset(

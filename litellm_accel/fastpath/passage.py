@@ -100,6 +100,10 @@ class Passage:
         self._tell = tell
         self._made = result
 
+    def raises(self, error: Exception) -> None:
+        """Note that the call ends with ``error``, as it would in stock."""
+        self._error = error
+
     def passes(self, error: BaseException) -> bool:
         """Return whether the caller is to meet ``error``; if not, it is a fault, which is counted here."""
         if error is self._error or not isinstance(error, Exception):
@@ -145,19 +149,25 @@ class Passage:
         return self._made
 
 
-def around(stock: Callable[..., Any], before: Hook | None = None, after: Hook | None = None) -> Callable[..., Any]:
+def around(
+    stock: Callable[..., Any], before: Hook | None = None, after: Hook | None = None, failed: Hook | None = None
+) -> Callable[..., Any]:
     """Return a function that runs ``stock`` and lets us look on.
 
     ``before``, given its arguments, returns None, or a value and an exception, one of which is the outcome in stock's
-    place. ``after``, given its result and its arguments, returns what the result becomes. A fault in either changes
-    nothing.
+    place. ``after``, given its result and its arguments, returns what the result becomes. ``failed`` is told of an
+    exception that stock raises, and of its arguments. A fault in any of them changes nothing.
     """
 
     def looked_on(*args: Any, **kwargs: Any) -> Any:
         instead = _quietly(before, args, kwargs, None)
         if instead is not None:
             return _outcome(instead)
-        result = stock(*args, **kwargs)
+        try:
+            result = stock(*args, **kwargs)
+        except Exception as error:
+            _quietly(failed, (error, *args), kwargs, None)
+            raise
         return _quietly(after, (result, *args), kwargs, result)
 
     return looked_on

@@ -26,9 +26,11 @@ from litellm_accel.fastpath.notify import success
 from litellm_accel.fastpath.notify.log_records import LogTemplates, NotWritable
 from litellm_accel.fastpath.notify.unheard import UnheardCalls
 from litellm_accel.fastpath.plans import argument_writes, comparison, outlines, recorder
+from litellm_accel.fastpath.plans.errors import ErrorMaker
 from litellm_accel.fastpath.plans.families import Families
 from litellm_accel.fastpath.plans.generalization import Rewritten, generalize
 from litellm_accel.fastpath.plans.maker import PlanMaker
+from litellm_accel.fastpath.plans.pauses import Pauses
 from litellm_accel.fastpath.plans.proof import Proof
 from litellm_accel.fastpath.plans.recorder import Recording, Replay, Reply
 from litellm_accel.fastpath.plans.slot import PlanSlot, State
@@ -36,6 +38,7 @@ from litellm_accel.fastpath.plans.templates import InconclusiveRecording, Unrepe
 from litellm_accel.fastpath.response_cache import CONTROLS, Lookup, Miss
 from litellm_accel.fastpath.streams import opener, source
 from litellm_accel.fastpath.transport import outbound
+from litellm_accel.fastpath.transport.client_guard import ClientGuard
 from litellm_accel.fastpath.transport.outbound import OutboundRequest
 from litellm_accel.hot import chat, variables
 
@@ -88,6 +91,8 @@ class Pipeline:
         self._waited = 0  # how many calls had to wait
         self.bound: dict[bytes, frozenset[str]] = {}
         self.estranged: dict[bytes, str] = {}
+        self.pauses = Pauses()
+        self.errors = ErrorMaker()
         self._families = Families(self.arguments)
         self._differences = KeyDifferences()
         self._reader = ConversationReader()
@@ -192,7 +197,7 @@ class Pipeline:
         if slot is not None and slot.serving is not None:
             slot, widening = slot.serving, True
         if slot is None or slot.state is State.SEEN_ONCE or self.outdated(slot):
-            if not self.should_record(call):
+            if self._pauses_at(place) or not self.should_record(call):
                 return None
             if len(plans) >= _MAX_PLANS:
                 plans.clear()
@@ -240,16 +245,26 @@ class Pipeline:
                 call.slot, call.place = slot, (plans, place)
                 return slot.made
             self.gate.decline(decline.BEING_PROVEN)
-            return LEARN if not widening and slot.wants(call.encoded) else None
+            is_wanted = not widening and slot.wants(call.encoded) and not self.pauses.covers(place)
+            return LEARN if is_wanted else None
         if widening:
             self.gate.decline(decline.BEING_LEARNED)
             return None
         if learned is not None and not learned.may_widen():
             self.gate.decline(_difference(plan, call, read))
             return None
+        if self._pauses_at(place):
+            return None
         self.gate.decline(decline.LEARNED_FROM)
         plans[place] = PlanSlot(plan.epoch, None if learned is None else learned.shown, slot)
         return LEARN
+
+    def _pauses_at(self, place: Any) -> bool:
+        """Return whether a call that would be recorded is left alone, because others have shown nothing."""
+        if not self.pauses.covers(place):
+            return False
+        self.gate.decline(decline.SHOWS_NOTHING)
+        return True
 
     def should_record(self, call: Call) -> bool:
         """Return whether the key of ``call``, which has no plan, is worth one; calls that never come again are not."""
@@ -345,7 +360,10 @@ class Pipeline:
             with recorder.scripted(recording):
                 yield recording
         except BaseException as error:
-            self._leave(plans, place, begun, begun.recorded(), failed=True)
+            others = begun.recorded()
+            self._leave(plans, place, begun, others, failed=True)
+            if not others:
+                self.pauses.note_vain(place)
             if isinstance(error, Exception) and not recording.is_sending and found is begun:
                 self._pause(plans, place, begun.epoch, call)
             recording.forget()
@@ -408,6 +426,7 @@ class Pipeline:
                     begun.observed = shown
                     if not others:
                         plans[place] = PlanSlot.seen_once(begun.epoch, shown)
+                    self.pauses.end(place)
                     return
             refuse = functools.partial(self.refuse, plans, place, call.key)
             if streaming:
@@ -425,6 +444,7 @@ class Pipeline:
                 earlier = None if serving is None else serving.plan.notifier
                 plan.notifier = self.notifiers.notifier(begun.observed, shown, answer, total, earlier, refuse)
             slot = plans[place] = self.proof.placed(place, made, serving, is_familiar)
+            self.pauses.end(place)
             slot.proven = functools.partial(family.learn, plan, functions)
             if slot.state is State.READY:
                 slot.proven()
@@ -432,6 +452,8 @@ class Pipeline:
         except InconclusiveRecording as error:
             self.gate.decline(decline.INCONCLUSIVE.of(error.reason))
             self._leave(plans, place, begun, others)
+            if not others:
+                self.pauses.note_vain(place)
         except NotWritable as error:
             self.gate.decline(error.reason)
             begun.refuse(error.reason)
@@ -555,8 +577,10 @@ class Pipeline:
                     yield replay
             except Exception:
                 self._check(replay)
+                self._learn_error(plan, post, reply, call, replay)
                 raise
             self._check(replay)
+            self._learn_error(plan, post, reply, call, replay)
             if reply.status != 200 or reply.body_error is not None or self.environment.met() is not None:
                 return
             try:
@@ -572,6 +596,55 @@ class Pipeline:
                 self.gate.fault(error)
         finally:
             replay.forget()
+
+    def _learn_error(self, plan: chat.Plan, post: OutboundRequest, reply: Reply, call: Call, replay: Replay) -> None:
+        """Learn from what stock has raised for a ``reply``."""
+        client, failure = self._client_of(plan), replay.failure
+        if client is None or failure is None or replay.differs or not self._may_raise(plan, post, call):
+            return
+        try:
+            self.errors.learn(plan, client, call, post.body, post.cookie, reply, failure)
+        except Unrepeatable as error:
+            self.gate.decline(decline.UNLEARNABLE.of(error.reason))
+        except Exception as error:
+            self.gate.fault(error)
+
+    def error(self, plan: chat.Plan, post: OutboundRequest, reply: Reply, call: Call) -> Exception | None:
+        """Return what ``call`` raises for a ``reply`` that is an error, or None if stock must judge it."""
+        if reply.status == 200 or not self.errors.serves(plan, reply, self.proof.calls):
+            return None
+        try:
+            client = self._client_of(plan)
+            if client is None or not self.proof.is_known or not self._may_raise(plan, post, call):
+                return None
+            read = chat.read_headers(reply.headers)
+            if read is None:
+                return None
+            error = self.errors.error(plan, client, call, post.body, post.cookie, reply)
+            if error is not None and read[1]:
+                post.cookies.store(read[1], reply.headers)
+        except Exception as fault:
+            self.gate.fault(fault)
+            return None
+        return error
+
+    def _may_raise(self, plan: chat.Plan, post: OutboundRequest, call: Call) -> bool:
+        """Return whether nobody is told of a failure of ``call``, and LiteLLM does not try again by itself."""
+        return (
+            plan.notifier is None
+            and plan.opening is None
+            and plan.conversion is None
+            and post.log is None
+            and call.conversation is None
+            and not call.kwargs.get("num_retries")
+            and self.environment.litellm.num_retries is None
+            and not self.environment.listeners.hear_failures()
+        )
+
+    def _client_of(self, plan: chat.Plan) -> ClientGuard | None:
+        """Return LiteLLM's client by which calls of ``plan`` are sent here."""
+        found: ClientGuard | None = plan.transports.get(asyncio._get_running_loop())
+        return found
 
     def _agreed(self, plan: chat.Plan, reply: Reply, call: Call) -> None:
         """Note that stock has made of a ``reply`` to ``call`` what the fast path would have.

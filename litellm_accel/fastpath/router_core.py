@@ -13,10 +13,10 @@ import time
 import weakref
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any
+from typing import Any, NoReturn
 
 from litellm_accel.fastpath import decline
-from litellm_accel.fastpath.completion import at_once
+from litellm_accel.fastpath.completion import at_once, raise_as_made
 from litellm_accel.fastpath.decline import Why
 from litellm_accel.fastpath.known_names import MESSAGE_KINDS, MUTATED_NAMES
 from litellm_accel.fastpath.owner_cache import OwnerCache
@@ -145,6 +145,11 @@ class CoreHandler:
                     return await stock(choice)
             else:
                 result = told = None
+            if result is None and (error := pipeline.error(served.plan, post, reply, call)) is not None:
+                choice.take_back(pipeline.messages_as_sent(call))
+                choice.fail(error)
+                pipeline.gate.serve()
+                return await stock(choice)
             if result is None or (post.opening is None and _is_blocked(result)):
                 choice.take_back(pipeline.messages_as_sent(call))
                 with pipeline.handing_over(served.plan, post, reply, call) as replay:
@@ -250,8 +255,8 @@ class CoreHandler:
 _WRITTEN_ANEW = {"core": ("_deleted", "_settings"), "endpoints": ("_search_tools",)}
 # What is made anew of what is watched as well: when it is asked for again, or of what a cache holds.
 _DERIVED = {"core": ("_tag_filtering_models",), "memory": ("expiration_heap",)}
-
-
+# What a core makes when it is first needed, as when an attempt has failed.
+_MADE_LATE = frozenset((("core", "_health_view"), ("core", "_registry_view")))
 # What a core makes of its settings and deployments, which are compared themselves.
 _MADE_OF_THESE = ("_handle", "_version")
 # So many states of a core are remembered: a proxy may write settings again and again, and others in between.
@@ -330,7 +335,12 @@ class CoreState:
             self.reason is other.reason is None
             and all(one is two for one, two in zip(self._caches, other._caches, strict=True))
             and self._values.keys() == values.keys()
-            and all(value is values[key] or _is_equal(value, values[key]) for key, value in self._values.items())
+            and all(
+                value is values[place]
+                or _is_equal(value, values[place])
+                or (place in _MADE_LATE and None in (value, values[place]))
+                for place, value in self._values.items()
+            )
             and bool(self._deployments == other._deployments)
         )
 
@@ -365,6 +375,7 @@ class CoreState:
         owners = {"core": core, "endpoints": core._endpoints}
         return not all(
             key in _DERIVED.get(name, ())
+            or ((name, key) in _MADE_LATE and before is None)
             or (key in _WRITTEN_ANEW.get(name, ()) and _is_equal(before, vars(owners[name]).get(key, _ABSENT)))
             for name, key, before in taken
         )
@@ -595,6 +606,14 @@ class Choice:
             except Exception as error:
                 self.core = self._stock.answering(self.core, self._plan, stream, error)
         return None
+
+    def fail(self, error: Exception) -> None:
+        """Have LiteLLM's loop, which makes the attempt, meet ``error`` in it."""
+
+        def raises(**arguments: Any) -> NoReturn:
+            raise_as_made(error)
+
+        self.core = self._stock.answered(self.core, self._plan, raises)
 
     def release(self) -> None:
         """Give the deployment's slot back, if it is held."""

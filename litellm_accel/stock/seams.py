@@ -164,7 +164,11 @@ class CoreSteps:
     def answering(self, core: Any, plan: Any, stream: Any, error: Exception) -> Any:
         """Return ``core`` as one that is given ``stream`` next, whose first chunk has raised ``error``."""
         failing = self._failing(stream, error)
-        return self._answering(core, plan.host_op, failing)
+        return self._answering(core, plan.host_op, lambda **arguments: failing)
+
+    def answered(self, core: Any, plan: Any, answer: Callable[..., Any]) -> Any:
+        """Return ``core`` as one whose next call of LiteLLM's function is ``answer``'s to serve."""
+        return self._answering(core, plan.host_op, answer)
 
     async def driven(self, core: Any, request: Any, call: Any) -> Any:
         """Return what comes of ``call``, driven by the core's own loop."""
@@ -192,9 +196,9 @@ class CoreSteps:
 
 def _answering_class(core_class: Any) -> Any:
     class Host:
-        """A core's host that answers the next call of one function itself."""
+        """A core's host that has ``answer`` serve the next call of one function."""
 
-        def __init__(self, host: Any, function: str, answer: Any) -> None:
+        def __init__(self, host: Any, function: str, answer: Callable[..., Any]) -> None:
             self._host = host
             self._answers = {function: answer}
 
@@ -202,18 +206,15 @@ def _answering_class(core_class: Any) -> Any:
             return getattr(self._host, name)
 
         def invoke(self, op: str) -> Any:
-            """Return the function of LiteLLM's, or what returns the answer."""
-            if op in self._answers:
-                answer = self._answers.pop(op)
-                return lambda **arguments: answer
-            return self._host.invoke(op)
+            """Return the function of LiteLLM's, or what answers."""
+            return self._answers.pop(op) if op in self._answers else self._host.invoke(op)
 
     class Answering(core_class):  # type: ignore[misc]
         """A core with another host, and all else its own."""
 
         __slots__ = ("host",)
 
-        def __init__(self, core: Any, function: str, answer: Any) -> None:
+        def __init__(self, core: Any, function: str, answer: Callable[..., Any]) -> None:
             object.__setattr__(self, "__dict__", vars(core))
             object.__setattr__(self, "host", Host(core._host, function, answer))
 

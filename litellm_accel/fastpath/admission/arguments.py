@@ -81,8 +81,8 @@ class Arguments:
         kind = type(value)
         if kind.__module__.partition(".")[0] != "litellm" or not dataclasses.is_dataclass(value):
             return None
-        parts = [getattr(value, field.name) for field in dataclasses.fields(value)]
-        plain = all(part is None or type(part) in (str, int, bool) or part == () for part in parts)
+        parts = [_sorted(getattr(value, field.name)) for field in dataclasses.fields(value)]
+        plain = all(part is None or type(part) in (str, int, bool) or _holds_names(part) for part in parts)
         return (kind.__module__, kind.__qualname__, *parts) if plain else None
 
     def are_providers(self, name: str) -> bool:
@@ -213,3 +213,14 @@ class _Speller:
         if attributes:
             self.is_shared = True
         return self.spelled(attributes or {})
+
+
+def _sorted(part: Any) -> Any:
+    """Return the names in a set in their order, and nothing for a dictionary without any."""
+    if type(part) is frozenset and all(type(name) is str for name in part):
+        return tuple(sorted(part))
+    return () if type(part) is dict and not part else part
+
+
+def _holds_names(part: Any) -> bool:
+    return type(part) is tuple and all(type(name) is str for name in part)

@@ -52,6 +52,14 @@ _ELSEWHERE = frozenset(
         "log_success_fallback_event",
     ]
 )
+# What LiteLLM calls when a call has failed; other releases lack some.
+_OF_FAILURES = (
+    "async_log_failure_event",
+    "async_post_call_failure_deployment_hook",
+    "log_failure_event",
+    "log_model_group_rate_limit_error",
+    "__call__",
+)
 # LiteLLM's own loggers that measure calls: a router's strategies.
 _STRATEGIES = (
     ("litellm.router_strategy.base_routing_strategy", "BaseRoutingStrategy"),
@@ -223,6 +231,20 @@ class CallbackPolicy:
                 if name in (*SUCCESS, "callbacks") and not self._is_deaf(callback):
                     listening = True
         return None, listening
+
+    def hear_failures(self) -> bool:
+        """Return whether anybody in LiteLLM's lists may be told of a call that has failed."""
+        lists = (getattr(self.litellm, name) for name in (*FAILURE, "callbacks"))
+        return any(self._hears_failures(callback) for callbacks in lists for callback in callbacks)
+
+    def _hears_failures(self, callback: Any) -> bool:
+        if type(callback) is str or not self._is_logger(callback):
+            return callback != response_cache.NAME and (type(callback) is str or type(callback) not in self._unheard)
+        own = vars(callback)
+        return any(
+            name in own or getattr(type(callback), name, None) is not getattr(self._logger, name, None)
+            for name in _OF_FAILURES
+        )
 
     def place(self) -> None:
         """Have LiteLLM put callbacks where it wants them, as it does when a call begins; again while any is not there.

@@ -304,6 +304,10 @@ class _Verdict:
                 self._differ(self._difference)
             elif self.is_open and not pipeline.proof.is_known and self.comparison is not None:
                 slot.note({**self._call.outline(pipeline.proof.clues), **self.comparison.outline})
+            if self.is_open:
+                pipeline.pauses.end(self._place)
+            elif self._difference is None:
+                pipeline.pauses.note_vain(self._place)
             if self._shadow is not None and self._difference is None:
                 self._shadow.add("equal" if self.is_open else "skipped")
         finally:

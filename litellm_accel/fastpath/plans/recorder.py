@@ -32,6 +32,7 @@ from yarl import URL
 from litellm_accel.fastpath import passage
 from litellm_accel.fastpath.notify.log_records import AFTER, BEFORE, DURING, HeardRecord, site_of
 from litellm_accel.fastpath.plans.argument_writes import CallSnapshots
+from litellm_accel.fastpath.plans.error_states import error_state
 from litellm_accel.fastpath.plans.snapshots import anatomy
 from litellm_accel.patching import PatchError, Shared, resolve, shared
 from litellm_accel.stock import providers, seams
@@ -47,6 +48,8 @@ DISPATCHES = ("litellm.utils:_dispatch_success_logging", "litellm.utils:dispatch
 # The same for a call in a thread: LiteLLM's executor is given the handler.
 SUBMIT = "litellm.litellm_core_utils.thread_pool_executor:BoundedLoggingThreadPoolExecutor.submit"
 _HANDLER = "success_handler"
+# By which LiteLLM makes an exception of its own of any that a call raises.
+MAPPING = "litellm.litellm_core_utils.exception_mapping_utils:exception_type"
 # By which a router's strategy counts a call before it is sent.
 COUNTING = "litellm.router_strategy.least_busy:LeastBusyLoggingHandler.log_pre_api_call"
 # By which the core of a router takes a stream that LiteLLM has opened, in event loops and in threads.
@@ -262,13 +265,31 @@ class Recording:
                 self.pictures.open(stream, again)
 
 
+class Failure:
+    """The ``error`` that LiteLLM has made of a reply, and its ``state`` at that moment.
+
+    ``mapped`` is what its function was called with. By then so many requests had come ``later`` than the first, and so
+    many log records were ``heard``.
+    """
+
+    __slots__ = ("error", "heard", "later", "mapped", "state")
+
+    def __init__(self, error: Exception, mapped: dict[str, Any], later: int, heard: int) -> None:
+        self.error = error
+        self.state = error_state(error)
+        self.mapped = mapped
+        self.later = later
+        self.heard = heard
+
+
 class Replay:
     """Script: answer the first exchange with a reply that is already here; later ones pass.
 
     ``differs`` is set if stock sends another ``body`` to ``url``, or this one elsewhere: the reply is used all the
     same, since the request has been sent and must not be sent again, but the fast path has made a mistake. ``waited``
     is how many seconds the exchange took; ``result`` is what stock returned, put there by whoever runs it. ``written``
-    are the sites of log records that have been written already.
+    are the sites of log records that have been written already. Of a reply that is an error, ``failure`` is what
+    LiteLLM has made of it; ``later`` is how many requests have come since, ``heard`` how many log records.
     """
 
     def __init__(self, url: str, body: bytes, reply: Reply, written: Iterable[Any] = ()) -> None:
@@ -282,6 +303,14 @@ class Replay:
         self.text: Any = None
         self.written = list(written)
         self.waited = time.time() - reply.sent
+        self.failure: Failure | None = None
+        self.later = 0
+        self.heard = 0
+
+    @property
+    def hears(self) -> bool:
+        """Whether log records are of interest."""
+        return bool(self.written) or self.reply.status != 200
 
     def take(self, request: httpx.Request) -> Reply | None:
         is_there = str(request.url) == self.url
@@ -301,6 +330,7 @@ class Replay:
 
     def hear(self, logger: logging.Logger, record: logging.LogRecord) -> bool:
         """Return whether a log ``record`` is to be written: once."""
+        self.heard += 1
         if self.used or (site := site_of(record)) not in self.written:
             return True
         self.written.remove(site)
@@ -308,7 +338,7 @@ class Replay:
 
     def forget(self) -> None:
         """Let go of all, as a recording does; of a reply that was not used, someone may yet be in need."""
-        self.result = None
+        self.result = self.failure = None
         if self.used:
             self.reply.live = None
 
@@ -342,7 +372,7 @@ def scripted(script: Script) -> Iterator[Script]:
         for function in functions():
             held.enter_context(function)
         listening = hearing()
-        if listening is not None and (isinstance(script, Recording) or script.written):
+        if listening is not None and (isinstance(script, Recording) or script.hears):
             held.enter_context(listening)
         token = _script.set(script)
         try:
@@ -403,6 +433,8 @@ def _taken(request: httpx.Request) -> Reply | None:
     now = None
     try:
         now = _script.get()
+        if isinstance(now, Replay) and not now.live:
+            now.later += 1
         return now.take(request) if now is not None and now.live else None
     except Exception as error:
         return None if now is None else now.fail(error)
@@ -496,6 +528,17 @@ def _cost(stock: FunctionType) -> Callable[..., Any]:
     return passage.around(stock, _before(before))
 
 
+def _mapping(stock: FunctionType) -> Callable[..., Any]:
+    names = stock.__code__.co_varnames[: stock.__code__.co_argcount]
+
+    def failed(error: Exception, *arguments: Any) -> None:
+        now = _script.get()
+        if isinstance(now, Replay) and now.used and now.failure is None:
+            now.failure = Failure(error, dict(zip(names, arguments, strict=True)), now.later, now.heard)
+
+    return passage.around(stock, failed=failed)
+
+
 def _metadata(stock: FunctionType) -> Callable[..., Any]:
     places = [stock.__code__.co_varnames.index(name) for name in ("logging_obj", "result")]
 
@@ -536,7 +579,8 @@ def _conversion(stock: FunctionType) -> Callable[..., Any]:
 def _handling(stock: FunctionType) -> Callable[..., Any]:
     def before(logger: logging.Logger, record: logging.LogRecord) -> tuple[None, None] | None:
         now = _script.get()
-        return None if now is None or not now.live or now.hear(logger, record) else (None, None)
+        is_heard = now is not None and (now.live or (isinstance(now, Replay) and now.hears))
+        return None if now is None or not is_heard or now.hear(logger, record) else (None, None)
 
     return passage.around(stock, before)
 
@@ -620,6 +664,7 @@ def _present() -> Iterator[Shared]:
     """Yield the functions of other providers and of a strategy; what the installed LiteLLM lacks, no call runs into."""
     builders: dict[str, Callable[[FunctionType], Callable[..., Any]]] = {
         COUNTING: _counting,
+        MAPPING: _mapping,
         ASYNC_TAKING: _async_taking,
         SYNC_TAKING: _sync_taking,
         ASYNC_AZURE_TIMING: functools.partial(_async_timing, 2),

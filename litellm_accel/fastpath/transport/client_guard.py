@@ -63,6 +63,11 @@ class ClientGuard:
             self._watch.add("client", part)
         self._watch.mark()
 
+    @property
+    def sdk(self) -> Any:
+        """LiteLLM's client itself, of the provider's SDK or of its own."""
+        return self._client
+
     def is_gone(self) -> bool:
         """Return whether LiteLLM keeps the client no more, so that the next call begins with a new one's cookies."""
         return self._key not in self._kept and self.cookies.are_kept()
