@@ -383,8 +383,8 @@ DEPLOYMENT_SETTING = Reason(
 )
 COUNTED_BEFOREHAND = Reason(
     "a router counts calls before they are sent",
-    "The call comes from a router whose own calls are left to LiteLLM, while a router chooses by `least-busy`, which is "
-    "told of every call.",
+    "The call comes from a router whose own calls are left to LiteLLM, while a router chooses by `least-busy`, "
+    "which is told of every call.",
     "chat",
 )
 CHOICE_WRITES = Reason(

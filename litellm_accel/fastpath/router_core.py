@@ -722,6 +722,8 @@ class Choice:
 
     async def _filtered(self, step: dict[str, Any]) -> Any:
         """Return which candidates LiteLLM's checks leave, ``_ABSENT`` if one refuses the call."""
+        if not self._stock.may_filter(self.core):
+            return list(dict.fromkeys(step["candidates"])), None
         left, error = await self.core._answer_callback_filters(step, self._prepared, self._prepared.get("messages"))
         return left if error is None else _ABSENT
 

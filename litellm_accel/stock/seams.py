@@ -79,6 +79,7 @@ class CoreSteps:
         """Raise ``AttributeError`` or ``ImportError`` where the installed release has no such steps."""
         module = importlib.import_module("litellm.router_rust.core")
         endpoints = importlib.import_module("litellm.router_rust.invoke.endpoints")
+        self._litellm = importlib.import_module("litellm")
         #: The class of cores.
         self.core = module.RustCore
         for owner, methods in ((self.core, self._METHODS), (module._Driver, self._DRIVER)):
@@ -195,6 +196,11 @@ class CoreSteps:
             _checks=_Once(core._checks, "routing_callbacks", routing_callbacks),
             _endpoints=_Once(core._endpoints, "sync_pre_call_checks", sync_pre_call_checks),
         )
+
+    def may_filter(self, core: Any) -> bool:
+        """Return whether a callback may leave out deployments: there is one, or a router has its own."""
+        checks = vars(core)["_checks"]
+        return bool(self._litellm.callbacks or checks._request_scoped_selectors or checks._request_scoped_policies)
 
     async def check(self, core: Any, deployment: Any) -> None:
         """Let callbacks check a ``deployment`` that will be called; some count the call. Raises what they raise."""

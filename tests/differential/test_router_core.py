@@ -17,6 +17,7 @@ from unittest import mock
 import litellm
 import pytest
 from litellm import Router
+from litellm.integrations.custom_logger import CustomLogger
 
 import compared
 import litellm_accel
@@ -189,6 +190,55 @@ def test_a_loop_that_waits(provider: Provider, switch: Switch) -> None:
 @pytest.mark.parametrize("arguments", some([{}, {"metadata": {"mine": {"a": [1]}}}], {}))
 def test_callbacks(provider: Provider, switch: Switch, arguments: dict[str, Any], way: str) -> None:
     assert in_turn(switch, lambda: heard(provider, way=way, **arguments)) >= 3
+
+
+def test_who_is_told_follows_the_lists_and_the_loggers(provider: Provider, switch: Switch) -> None:
+    """LiteLLM finds out for each call whom to tell; what is remembered of that ends with any change."""
+
+    def play() -> Any:
+        provider.clear()
+        litellm.in_memory_llm_clients_cache.flush_cache()
+        told: list[Any] = []
+
+        class Silent(CustomLogger):
+            pass
+
+        class Speaking(CustomLogger):
+            async def async_log_success_event(
+                self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any
+            ) -> None:
+                told.append(("async", kwargs["standard_logging_object"]["total_tokens"]))
+
+        async def heard(self: Any, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+            told.append("put on later")
+
+        silent, speaking, last = Silent(), Speaking(), Speaking()
+        changes: list[Callable[[], Any]] = [
+            lambda: litellm.callbacks.append(speaking),
+            lambda: litellm._async_success_callback.remove(speaking),
+            lambda: litellm.callbacks.append(silent),
+            lambda: setattr(Silent, "async_log_success_event", heard),
+            lambda: litellm.callbacks.__setitem__(0, last),
+            lambda: delattr(Silent, "async_log_success_event"),
+        ]
+
+        async def calls() -> Any:
+            router = router_of(provider)
+            for change in changes:
+                change()
+                for _ in range(LEARNING + 3):
+                    await router.acompletion("g", copy.deepcopy(HELLO))
+                    await settled()
+                    told.append("settled")
+            return books(router)
+
+        try:
+            return asyncio.run(calls()), told, sent(provider)
+        finally:
+            for name in LISTS:
+                getattr(litellm, name).clear()
+
+    assert in_turn(switch, play) >= 10
 
 
 def test_each_deployment_has_a_plan(provider: Provider, switch: Switch) -> None:
