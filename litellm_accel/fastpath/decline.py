@@ -389,7 +389,8 @@ DEPLOYMENT_SETTING = Reason(
 )
 COUNTED_BEFOREHAND = Reason(
     "a router counts calls before they are sent",
-    "The router of this LiteLLM tells its strategy of each call (least-busy, usage-based-routing-v2), in its own core.",
+    "The call comes from a router whose own calls are left to LiteLLM, while a router chooses by `least-busy`, "
+    "which is told of every call.",
     "chat",
 )
 CHOICE_WRITES = Reason(

@@ -78,7 +78,7 @@ class Pipeline:
         self.environment = Environment()
         self.arguments = Arguments()
         self.maker = self.maker_class()
-        self.notifiers = self.notifiers_class(self.maker.texts, gate.fault, proof)
+        self.notifiers = self.notifiers_class(self.maker.texts, gate.fault, proof, self.environment.state)
         self.openings = opener.OpenerFactory(self.notifiers, self.maker.total)
         self.logs = LogTemplates(self.environment.levels, gate.fault)
         self.unheard = UnheardCalls(gate.fault)
@@ -564,13 +564,23 @@ class Pipeline:
         return orjson.loads(call.encoded)
 
     @contextmanager
-    def handing_over(self, plan: chat.Plan, post: OutboundRequest, reply: Reply, call: Call) -> Iterator[Replay]:
-        """Let the stock ``call`` in the block meet ``reply`` as its first exchange; learn from its ``result``."""
+    def handing_over(
+        self,
+        plan: chat.Plan,
+        post: OutboundRequest,
+        reply: Reply,
+        call: Call,
+        uncount: Callable[[Any], None] | None = None,
+    ) -> Iterator[Replay]:
+        """Let the stock ``call`` in the block meet ``reply`` as its first exchange; learn from its ``result``.
+
+        ``uncount`` is as in ``Replay``.
+        """
         self.gate.decline(decline.REPLY_LEFT)
         if post.begun is not None:
             post.begun.undo()
         written = () if post.log is None else post.log.sites
-        replay = Replay(str(plan.request["url"]), post.body, reply, written)
+        replay = Replay(str(plan.request["url"]), post.body, reply, written, uncount)
         try:
             try:
                 with recorder.scripted(replay):
@@ -639,6 +649,7 @@ class Pipeline:
             and not call.kwargs.get("num_retries")
             and self.environment.litellm.num_retries is None
             and not self.environment.listeners.hear_failures()
+            and not self.environment.listeners.counting  # strategies hear that an attempt has failed
         )
 
     def _client_of(self, plan: chat.Plan) -> ClientGuard | None:
@@ -664,7 +675,13 @@ class Pipeline:
         """Return what is told of an answer where LiteLLM is not known."""
         return outlines.of_reply(answer.text().encode(), self.proof.clues)
 
-    def meeting(self, plan: chat.Plan, post: OutboundRequest, reply: Reply | None) -> Any:
+    def meeting(
+        self,
+        plan: chat.Plan,
+        post: OutboundRequest,
+        reply: Reply | None,
+        uncount: Callable[[Any], None] | None = None,
+    ) -> Any:
         """Return a context in which stock meets ``reply`` as its first exchange; nothing is learned.
 
         What has been sent is not sent again: where the reply to it is lost, the connection is said to be.
@@ -672,7 +689,7 @@ class Pipeline:
         reply = reply or outbound.lost(plan)
         if post.begun is not None:
             post.begun.undo()
-        return recorder.scripted(Replay(str(plan.request["url"]), post.body, reply))
+        return recorder.scripted(Replay(str(plan.request["url"]), post.body, reply, uncount=uncount))
 
     def _check(self, replay: Replay) -> None:
         """Count a fault unless stock, which was not cancelled, has sent the very request that the fast path had

@@ -7,7 +7,9 @@ that is stock's to finish goes on in LiteLLM's loop, with the step that has come
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import contextvars
 import functools
 import time
 import weakref
@@ -19,6 +21,7 @@ from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.completion import at_once, raise_as_made
 from litellm_accel.fastpath.decline import Why
 from litellm_accel.fastpath.known_names import MESSAGE_KINDS, MUTATED_NAMES
+from litellm_accel.fastpath.notify.success import REPORT
 from litellm_accel.fastpath.owner_cache import OwnerCache
 from litellm_accel.fastpath.passage import Passage
 from litellm_accel.fastpath.pipeline import LEARN, Call, Pipeline
@@ -27,7 +30,7 @@ from litellm_accel.fastpath.plans.proof import CALLS
 from litellm_accel.fastpath.plans.slot import PlanSlot, State
 from litellm_accel.fastpath.plans.templates import Unrepeatable
 from litellm_accel.fastpath.router import BUCKETS, Bookkeeping, RunningCalls
-from litellm_accel.fastpath.router_state import CREDENTIALS, PARAMETERS, tokens_of
+from litellm_accel.fastpath.router_state import CREDENTIALS, PARAMETERS, STRATEGIES, tokens_of
 from litellm_accel.fastpath.transport import outbound
 from litellm_accel.hot import chat, watch
 from litellm_accel.stock import guard, seams
@@ -107,71 +110,100 @@ class CoreHandler:
             return await stock()
         known, call, request = admitted
         choice = (Choice if is_async else ChoiceInThread)(known, core, request, started)
-        is_chosen = False
-        with contextlib.suppress(Exception):  # stock meets the same error, words it and falls back
-            is_chosen = await choice.pick(call)
-        if not is_chosen:
-            pipeline.gate.decline(decline.NO_DEPLOYMENT)
-            return await stock()
-        served = self._plan(known, call, choice)
-        if served is LEARN:
-            with self._watching(known, call, choice) as recording:
-                if is_async:
-                    result = await recording.trace.arun(passage.arun(core, args, kwargs, choice))
-                else:
-                    result = recording.trace.run(passage.run, core, args, kwargs, choice)
-                recording.result = result
-            return result
-        post = None
-        if served is not None:
-            if choice.limit is not None and choice.limit.in_flight >= choice.limit.max_parallel_requests:
-                pipeline.gate.decline(decline.DEPLOYMENT_FULL)
-            else:
-                post = pipeline.ready(outbound.aprepare if is_async else outbound.prepare, served.plan, call)
-        if post is None:
-            is_new = served is not None and is_async
-            with pipeline.connecting(served.plan) if is_new else contextlib.nullcontext():
-                return await stock(choice)
-        choice.begin(served.model)
-        try:
-            passage.sends(functools.partial(self._again, core, args, kwargs, choice, served.plan, post, call))
-            reply = await post.asend() if is_async else post.send()
-            if post.opening is None:
-                result, told = pipeline.result(served.plan, post, reply, call)
-            elif (opened := pipeline.opened(served.plan, post, reply, call)) is not None:
-                result, told = await choice.opened(*opened), None
-                if result is None:
-                    choice.take_back(pipeline.messages_as_sent(call))
-                    return await stock(choice)
-            else:
-                result = told = None
-            if result is None and (error := pipeline.error(served.plan, post, reply, call)) is not None:
-                choice.take_back(pipeline.messages_as_sent(call))
-                choice.fail(error)
-                pipeline.gate.serve()
-                return await stock(choice)
-            if result is None or (post.opening is None and _is_blocked(result)):
-                choice.take_back(pipeline.messages_as_sent(call))
-                with pipeline.handing_over(served.plan, post, reply, call) as replay:
-                    result = replay.result = await stock(choice)
+        with choice.scope:
+            is_chosen = False
+            with contextlib.suppress(Exception):  # stock meets the same error, words it and falls back
+                is_chosen = await choice.pick(call)
+            if not is_chosen:
+                pipeline.gate.decline(decline.NO_DEPLOYMENT)
+                return await stock(choice if choice.has_begun else None)
+            served = self._plan(known, call, choice)
+            if served is LEARN:
+                with self._watching(known, call, choice) as recording:
+                    if is_async:
+                        result = await recording.trace.arun(passage.arun(core, args, kwargs, choice))
+                    else:
+                        result = recording.trace.run(passage.run, core, args, kwargs, choice)
+                    recording.result = result
                 return result
-        finally:
-            choice.release()
-        tell = None if told is None else told.adispatch if is_async else told.dispatch
-        passage.made(result, told, tell)
-        if post.log is not None:
-            post.log.after(post.body, reply)
-        if tell is not None:
-            tell()
-        elif is_async and post.opening is None:
-            pipeline.unheard.note()
+            post = None
+            if served is not None and await self._is_free(choice):
+                post = pipeline.ready(outbound.aprepare if is_async else outbound.prepare, served.plan, call)
+            if post is None:
+                is_new = served is not None and is_async
+                with pipeline.connecting(served.plan) if is_new else contextlib.nullcontext():
+                    return await stock(choice)
+            again = functools.partial(self._again, core, args, kwargs, choice, served.plan, post, call)
+            return await self._send(passage, known, call, choice, served, post, again, stock)
+
+    async def _send(
+        self,
+        passage: Passage,
+        known: CoreState,
+        call: Call,
+        choice: Choice,
+        served: CorePlan,
+        post: outbound.OutboundRequest,
+        again: Callable[[Any], tuple[Any, Any, Any]],
+        stock: Callable[[Choice], Any],
+    ) -> Any:
+        """Return the result of a call whose request, ``post``, is sent now."""
+        pipeline, is_async = self.pipeline, choice.is_async
+        choice.begin(served.model)
+        with choice.attempting(pipeline.environment.listeners.counting) as choice.attempt:
+            try:
+                choice.count(served.model, call, post)
+                passage.sends(again)
+                reply = await post.asend() if is_async else post.send()
+                if post.opening is None:
+                    result, told = pipeline.result(served.plan, post, reply, call)
+                elif (opened := pipeline.opened(served.plan, post, reply, call)) is not None:
+                    result, told = await choice.opened(*opened), None
+                    if result is None:
+                        choice.take_back(pipeline.messages_as_sent(call))
+                        return await stock(choice)
+                else:
+                    result = told = None
+                if result is None and (error := pipeline.error(served.plan, post, reply, call)) is not None:
+                    choice.take_back(pipeline.messages_as_sent(call))
+                    choice.fail(error)
+                    pipeline.gate.serve()
+                    return await stock(choice)
+                if result is None or (post.opening is None and _is_blocked(result)):
+                    choice.take_back(pipeline.messages_as_sent(call))
+                    with pipeline.handing_over(served.plan, post, reply, call, choice.uncount) as replay:
+                        result = replay.result = await stock(choice)
+                    return result
+            except asyncio.CancelledError:
+                await choice.cancel()
+                raise
+            finally:
+                choice.release()
+            tell = None if told is None else told.adispatch if is_async else told.dispatch
+            passage.made(result, told, tell)
+            if post.log is not None:
+                post.log.after(post.body, reply)
+            if tell is not None:
+                tell()
+            elif is_async and post.opening is None:
+                pipeline.unheard.note()
         choice.succeed(served.model)
         await choice.report(served, result)
         if post.log is not None:
             post.log.last(post.body, reply)
-        known.finish(core, choice.group, result)
+        known.finish(choice.core, choice.group, result)
         pipeline.gate.serve()
         return result
+
+    async def _is_free(self, choice: Choice) -> bool:
+        """Return whether the chosen deployment may be called; whoever counts calls by that has counted this one."""
+        if choice.limit is not None and choice.limit.in_flight >= choice.limit.max_parallel_requests:
+            self.pipeline.gate.decline(decline.DEPLOYMENT_FULL)
+            return False
+        if self.pipeline.environment.listeners.checking and not await choice.check():
+            self.pipeline.gate.decline(decline.DEPLOYMENT_FULL)
+            return False
+        return True
 
     def _admit(
         self, core: Any, args: tuple[Any, ...], kwargs: dict[str, Any], started: float, is_async: bool
@@ -188,7 +220,7 @@ class CoreHandler:
             passed = {name: value for name, value in kwargs.items() if name not in ("model", "messages")}
             if not CREDENTIALS.isdisjoint(passed) or any(passed.get(name, _ABSENT) is None for name in BUCKETS):
                 return None
-            if self.pipeline.environment.litellm.cache is not None or self.pipeline.environment.listeners.checking:
+            if self.pipeline.environment.litellm.cache is not None:
                 return None
             known = self.cores.state_of(core)
             if known.reason is not None:
@@ -248,7 +280,7 @@ class CoreHandler:
     ) -> tuple[Any, Any, Any]:
         """Return what stock is called with to meet the ``reply`` to ``call`` after a fault, and in which context."""
         choice.take_back(self.pipeline.messages_as_sent(call))
-        return (core, args, kwargs, choice), {}, self.pipeline.meeting(plan, post, reply)
+        return (core, args, kwargs, choice), {}, self.pipeline.meeting(plan, post, reply, choice.uncount)
 
 
 # Settings that are held by nothing that was learned: equal ones are the same.
@@ -296,6 +328,9 @@ class CoreState:
 
     #: Whether other processes count what it counts.
     shares = False
+    #: Whether something of LiteLLM's own, besides the core, measures calls and chooses deployments; and whether that
+    #: reads what deployments have used together with their cooldowns.
+    is_measured = reads_usage = False
 
     def __init__(self, stock: seams.CoreSteps, core: Any) -> None:
         self.plans: dict[tuple[Any, ...], PlanSlot] = {}
@@ -306,7 +341,7 @@ class CoreState:
         self._handle, self._version = core._handle, core._handle.registry_version()
         self._watch = watch.Watch()
         cache = core._cache
-        parts = {"core": core, "endpoints": core._endpoints, "checks": core._checks}
+        parts = {"core": core, "endpoints": core._endpoints, "checks": core._checks, "selectors": core._selectors}
         for name, held in {**parts, "cache": cache, "memory": cache.in_memory_cache}.items():
             self._watch.add(name, held)
         self._watch.add("settings", core._plain)
@@ -418,7 +453,7 @@ class CoreState:
     def answer(self, core: Any, step: dict[str, Any]) -> Any:
         """Return the core's answer to a ``step``, where that is in memory alone; ``_ABSENT`` where it must say."""
         op, stock = step["op"], self.stock
-        if op == "batch_get" and stock.read_before() is None:
+        if op == "batch_get" and stock.read_before() is None and stock.usage_read() is None:
             keys = tuple(step["keys"])
             ids = self._kept(self._ids, keys, stock.cooldown_ids)
             if ids is not None and not core._cooldowns.cooldown_store._handle.active_sync(ids):
@@ -458,9 +493,13 @@ class CoreState:
         if type(core) is not stock.core:
             return decline.ROUTER_CLASS
         resolved = core._resolved
-        if resolved.routing_strategy != "simple-shuffle":
-            return decline.ROUTING_STRATEGY.of(str(resolved.routing_strategy))
+        strategy = resolved.routing_strategy
+        if strategy not in STRATEGIES or {core._selectors._strategy, core._selectors._configured} != {strategy}:
+            return decline.ROUTING_STRATEGY.of(str(strategy))
+        self.is_measured = core._selectors.default is not None
+        self.reads_usage = strategy == "usage-based-routing-v2"
         settings = {
+            "request-scoped callbacks": self.is_measured and core._checks._request_scoped_selectors,
             "routing_groups": resolved.routing_groups,
             "routing_plugins": resolved.routing_plugins,
             "default_deployment": resolved.default_deployment,
@@ -474,7 +513,8 @@ class CoreState:
                 return decline.ROUTER_SETTING.of(setting)
         if core._cache.redis_cache is not None:
             return decline.ROUTER_CACHE
-        for held in (core, core._endpoints, core._checks, core._cache, core._cache.in_memory_cache):
+        parts = (core, core._endpoints, core._checks, core._cache, core._cache.in_memory_cache, core._selectors)
+        for held in (*parts, *((core._selectors.default,) if self.is_measured else ())):
             if (name := guard.put_onto(held)) is not None:
                 return decline.PATCHED.of(name)
         for deployment in core._handle.deployments():
@@ -543,12 +583,32 @@ class Choice:
         self._later: Any = _ABSENT
         self._holds = False
         self._is_counted = False
+        self._counting: list[Any] = []
+        self._counted: tuple[Any, Any, dict[str, Any]] = (None, None, {})
+        self._context: contextvars.Context | None = None
+        #: The attempt, where strategies know that it has not ended.
+        self.attempt: Any = None
+        #: A context in which what a strategy picks for the call is held.
+        self.scope: Any = self._stock.choosing(core, request) if known.is_measured else contextlib.nullcontext()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the core has begun with the call, which it can go on with."""
+        return self._step is not None
 
     async def pick(self, call: Call) -> bool:
         """Drive the core up to the attempt for ``call``; return whether it has come to one."""
         core, known, plan = self.core, self._known, self._plan
         self._call, self._prepared = known.begun(core, plan, self._request, call)
         self._stock.arm(core._port, plan, self._prepared)
+        with self._reading():
+            is_chosen = await self._picked()
+        if is_chosen and known.is_measured:
+            call.reported = _reported(self._prepared)
+        return is_chosen
+
+    async def _picked(self) -> bool:
+        core, known, plan = self.core, self._known, self._plan
         outcome = None
         while True:
             step = self._step = self._call.next(outcome)
@@ -566,6 +626,8 @@ class Choice:
                 outcome = await self._filtered(step)
                 if outcome is _ABSENT:
                     return False
+            elif step["kind"] == "select" and step["stage"] == "strategy":
+                outcome = await self._selected(step)
             else:
                 break
         if step["kind"] != "attempt":
@@ -590,6 +652,51 @@ class Choice:
             self.limit.acquire()
             self._holds = True
 
+    async def check(self) -> bool:
+        """Return whether callbacks let the deployment be called, having counted the call; stock meets what they did."""
+        refusal = None
+        try:
+            await self._check()
+        except Exception as error:
+            refusal = error
+        self.core = self._stock.checked(self.core, refusal)
+        return refusal is None
+
+    def attempting(self, counting: list[Any]) -> Any:
+        """Return a context of the attempt, of which strategies, ``counting``, know that it has not ended."""
+        self._counting = counting
+        return self._stock.named_attempt() if counting and self.is_async else contextlib.nullcontext()
+
+    def count(self, model: str, call: Call, post: Any) -> None:
+        """Let strategies count the ``call`` of ``model``, which is sent now in ``post``."""
+        if not self._counting:
+            return
+        buckets = {name: self._prepared[name] for name in BUCKETS if name in self._prepared}
+        told = {
+            "litellm_call_id": post.begun.slots["litellm_call_id"],
+            "litellm_params": {**buckets, "model_info": self.deployment["model_info"]},
+        }
+        self._counted = model, call.messages, told
+        for strategy in self._counting:
+            strategy.log_pre_api_call(*self._counted)
+        self._context = contextvars.copy_context()
+
+    def uncount(self, strategy: Any) -> None:
+        """Have a ``strategy`` take back that it has counted the call."""
+        if self._context is not None and any(strategy is counting for counting in self._counting):
+            self._context.run(strategy._settle, self._counted[2])
+
+    def _recount(self) -> None:
+        """Have strategies count the call anew, as one of the attempt that is made now."""
+        for strategy in self._counting:
+            self.uncount(strategy)
+            strategy.log_pre_api_call(*self._counted)
+
+    async def cancel(self) -> None:
+        """Let the core's strategy know that the attempt is cancelled."""
+        if self.attempt is not None:
+            await self._stock.release(self.core, self.attempt)
+
     async def opened(self, stream: Any, arguments: Any) -> Any:
         """Return what the router makes of a ``stream`` that LiteLLM has opened with ``arguments``.
 
@@ -604,7 +711,7 @@ class Choice:
             try:
                 return await self._wrapped(stream, attempt)
             except Exception as error:
-                self.core = self._stock.answering(self.core, self._plan, stream, error)
+                self.core = self._stock.answering(self.core, self._plan, stream, error, self._recount)
         return None
 
     def fail(self, error: Exception) -> None:
@@ -685,8 +792,24 @@ class Choice:
 
     async def _filtered(self, step: dict[str, Any]) -> Any:
         """Return which candidates LiteLLM's checks leave, ``_ABSENT`` if one refuses the call."""
+        if not self._stock.may_filter(self.core):
+            return list(dict.fromkeys(step["candidates"])), None
         left, error = await self.core._answer_callback_filters(step, self._prepared, self._prepared.get("messages"))
         return left if error is None else _ABSENT
+
+    async def _selected(self, step: dict[str, Any]) -> Any:
+        """Return which of the candidates a strategy picks."""
+        return await self.core._answer_select(step, self._prepared, *self._plan.pick_input(self._prepared))
+
+    async def _check(self) -> None:
+        """Let callbacks check the deployment. Raises what they raise."""
+        await self._stock.check(self.core, self.deployment)
+
+    def _reading(self) -> Any:
+        """Return a context in which the core reads what its pick needs."""
+        if not self._known.reads_usage:
+            return contextlib.nullcontext()
+        return self._stock.reading_usage(self.core, self._prepared)
 
     def _limit(self) -> Any:
         """Return what bounds how many requests the deployment answers at a time, None if nothing does."""
@@ -717,6 +840,15 @@ class ChoiceInThread(Choice):
     async def _filtered(self, step: dict[str, Any]) -> Any:
         return step["candidates"]
 
+    async def _selected(self, step: dict[str, Any]) -> Any:
+        return self.core._answer_select_sync(step, self._prepared, *self._plan.pick_input(self._prepared))
+
+    async def _check(self) -> None:
+        self._stock.check_in_thread(self.core, self.deployment, self._prepared)
+
+    def _reading(self) -> Any:
+        return contextlib.nullcontext()
+
     def _limit(self) -> Any:
         return None
 
@@ -726,7 +858,16 @@ _PICK_TIME = "pick_seconds"
 
 def _place(call: Call, choice: Choice) -> tuple[Any, ...]:
     """Return where the plan of the chosen deployment for calls like this one is kept."""
-    return call.key, choice.deployment["model_info"]["id"], None
+    return call.key, choice.deployment["model_info"]["id"], call.reported and call.reported[0]
+
+
+def _reported(request: dict[str, Any]) -> tuple[str, Any] | None:
+    """Return among which metadata the choice has said something of itself, and what."""
+    for name in reversed(BUCKETS):
+        held = request.get(name)
+        if type(held) is dict and REPORT in held:
+            return name, held[REPORT]
+    return None
 
 
 def _is_blocked(result: Any) -> bool:

@@ -52,7 +52,8 @@ PARAMETERS = frozenset(
         "drop_params",
     ]
 )
-_STRATEGIES = frozenset(
+#: Those that choose by nothing but what is known of a router and of its calls.
+STRATEGIES = frozenset(
     [
         "cost-based-routing",
         "latency-based-routing",
@@ -207,7 +208,7 @@ class RouterState:
     def _judge(self, routers: RouterStates, router: Any) -> Why | None:
         if type(router) is not routers.module.Router:
             return decline.ROUTER_CLASS
-        if router.routing_strategy not in _STRATEGIES:
+        if router.routing_strategy not in STRATEGIES:
             strategy = router.routing_strategy
             return decline.ROUTING_STRATEGY.of(strategy if type(strategy) is str else type(strategy).__name__)
         if router.default_priority is not None:

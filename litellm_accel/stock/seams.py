@@ -6,7 +6,7 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
@@ -56,6 +56,8 @@ class CoreSteps:
         "_answer_cache": ("self", "step"),
         "_answer_cache_sync": ("self", "step"),
         "_answer_callback_filters": ("self", "step", "request", "messages"),
+        "_answer_select": ("self", "step", "request", "messages", "input"),
+        "_answer_select_sync": ("self", "step", "request", "messages", "input"),
         "_pre_route": ("self", "step", "request", "messages", "input"),
         "_run": ("self", "plan", "call", "prepared"),
         "_run_sync": ("self", "plan", "call", "prepared"),
@@ -77,6 +79,7 @@ class CoreSteps:
         """Raise ``AttributeError`` or ``ImportError`` where the installed release has no such steps."""
         module = importlib.import_module("litellm.router_rust.core")
         endpoints = importlib.import_module("litellm.router_rust.invoke.endpoints")
+        self._litellm = importlib.import_module("litellm")
         #: The class of cores.
         self.core = module.RustCore
         for owner, methods in ((self.core, self._METHODS), (module._Driver, self._DRIVER)):
@@ -97,6 +100,13 @@ class CoreSteps:
         self._limit = limits.MaxParallelRequestsLimit
         self._owning_picks, self._picks_reserve = module.owning_picks, module.picks_reserve
         self._call_id_of = module.call_id_of
+        #: Names an attempt for strategies that count which calls have not ended; a context manager.
+        self.named_attempt = module.routed_attempt
+        self._release_attempt, self._released = module.release_started_attempt, module.released
+        self._grace = module.ATTEMPT_SETTLEMENT_GRACE_SECONDS
+        self._pre_call_checks = module.routing_pre_call_checks
+        #: Returns what is read of a group's usage together with its cooldowns, None if nothing is.
+        self.usage_read = module._USAGE_READ.get
         stores = importlib.import_module("litellm.router_rust.routing_stores")
         #: Returns the identifiers in keys of cooldowns, None if one is no such key.
         self.cooldown_ids = stores._cooldown_ids
@@ -113,6 +123,8 @@ class CoreSteps:
         self._first_chunk = streaming._FirstChunk
         self._wrapped, self._wrapped_in_thread = streaming.wrap_chat_stream, streaming.wrap_chat_stream_sync
         self._answering, self._failing = _answering_class(self.core), _failing_class(streaming.CustomStreamWrapper)
+        loggers = importlib.import_module("litellm.integrations.custom_logger")
+        self._refusing = _refusing_class(loggers.CustomLogger)
 
     def limit_of(self, core: Any, deployment: Any, request: Any) -> Any:
         """Return what bounds how many requests ``deployment`` answers at a time, None if nothing does."""
@@ -161,22 +173,74 @@ class CoreSteps:
         rest = iter(stream)
         return self._wrapped_in_thread(attempt, stream, self._first_chunk(chunk=next(rest, None), rest=rest))
 
-    def answering(self, core: Any, plan: Any, stream: Any, error: Exception) -> Any:
-        """Return ``core`` as one that is given ``stream`` next, whose first chunk has raised ``error``."""
+    def answering(self, core: Any, plan: Any, stream: Any, error: Exception, before: Callable[[], None]) -> Any:
+        """Return ``core`` as one that is given ``stream`` next, whose first chunk has raised ``error``.
+
+        ``before`` is called when it is given.
+        """
         failing = self._failing(stream, error)
-        return self._answering(core, plan.host_op, lambda **arguments: failing)
+
+        def again(**arguments: Any) -> Any:
+            before()
+            return failing
+
+        return self.answered(core, plan, again)
 
     def answered(self, core: Any, plan: Any, answer: Callable[..., Any]) -> Any:
         """Return ``core`` as one whose next call of LiteLLM's function is ``answer``'s to serve."""
-        return self._answering(core, plan.host_op, answer)
+        return self._answering(core, _host=_Host(core._host, plan.host_op, answer))
+
+    def checked(self, core: Any, error: Exception | None) -> Any:
+        """Return ``core`` as one that does not check the deployment of the next attempt: it has, and met ``error``."""
+
+        def routing_callbacks() -> tuple[Any, ...]:
+            return () if error is None else (self._refusing(error),)
+
+        def sync_pre_call_checks(*args: Any) -> None:
+            if error is not None:
+                raise error
+
+        return self._answering(
+            core,
+            _checks=_Once(core._checks, "routing_callbacks", routing_callbacks),
+            _endpoints=_Once(core._endpoints, "sync_pre_call_checks", sync_pre_call_checks),
+        )
+
+    def may_filter(self, core: Any) -> bool:
+        """Return whether a callback may leave out deployments: there is one, or a router has its own."""
+        checks = vars(core)["_checks"]
+        return bool(self._litellm.callbacks or checks._request_scoped_selectors or checks._request_scoped_policies)
+
+    async def check(self, core: Any, deployment: Any) -> None:
+        """Let callbacks check a ``deployment`` that will be called; some count the call. Raises what they raise."""
+        await self._pre_call_checks(core._checks.routing_callbacks(), deployment)
+
+    def check_in_thread(self, core: Any, deployment: Any, request: Any) -> None:
+        """As ``check``, of a call in a thread."""
+        core._endpoints.sync_pre_call_checks(self.plan_in_threads, deployment, request)
+
+    async def release(self, core: Any, attempt: Any) -> None:
+        """Let go of what an ``attempt`` still holds that is cancelled."""
+        release = self._release_attempt(core._selectors.reservations, core._cache, attempt.attempt_id)
+        if release is not None:
+            await self._released((release,), self._grace)
+
+    @contextmanager
+    def choosing(self, core: Any, request: Any) -> Iterator[None]:
+        """A context in which a strategy holds the deployments that it picks for a ``request``, until they are called.
+
+        What it has picked for nothing is given back when the context ends.
+        """
+        with self._owning_picks(core._selectors.reservations, self._call_id_of(request)), self._picks_reserve(True):
+            yield
+
+    def reading_usage(self, core: Any, request: Any) -> Any:
+        """Return a context in which a pick reads the usage of deployments together with their cooldowns."""
+        return core._usage_read_scope(str(request.get("model")), request)
 
     async def driven(self, core: Any, request: Any, call: Any) -> Any:
         """Return what comes of ``call``, driven by the core's own loop."""
-        with (
-            self._owning_picks(core._selectors.reservations, self._call_id_of(request)),
-            self._picks_reserve(True),
-            core._usage_read_scope(str(request.get("model")), request),
-        ):
+        with self.choosing(core, request), self.reading_usage(core, request):
             driver, step = await core._run(self.plan, call, request, fresh=True)
             if step["kind"] == "failed":
                 raise driver.failed(step)
@@ -184,45 +248,76 @@ class CoreSteps:
 
     def driven_in_thread(self, core: Any, request: Any, call: Any) -> Any:
         """As ``driven``, of a call in a thread."""
-        with (
-            self._owning_picks(core._selectors.reservations, self._call_id_of(request)),
-            self._picks_reserve(True),
-        ):
+        with self.choosing(core, request):
             driver, step = core._run_sync(self.plan_in_threads, call, request, fresh=True)
             if step["kind"] == "failed":
                 raise driver.failed(step)
             return driver.finish(step)
 
 
+class _Host:
+    """A core's host that has ``answer`` serve the next call of one function."""
+
+    def __init__(self, host: Any, function: str, answer: Callable[..., Any]) -> None:
+        self._host = host
+        self._answers = {function: answer}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._host, name)
+
+    def invoke(self, op: str) -> Any:
+        """Return the function of LiteLLM's, or what answers."""
+        return self._answers.pop(op) if op in self._answers else self._host.invoke(op)
+
+
+class _Once:
+    """An object with another method of one ``name``, which takes the next call alone."""
+
+    def __init__(self, held: Any, name: str, method: Callable[..., Any]) -> None:
+        self._held = held
+        self._methods = {name: method}
+
+    def __getattr__(self, name: str) -> Any:
+        return self._methods.pop(name, None) or getattr(self._held, name)
+
+
 def _answering_class(core_class: Any) -> Any:
-    class Host:
-        """A core's host that has ``answer`` serve the next call of one function."""
-
-        def __init__(self, host: Any, function: str, answer: Callable[..., Any]) -> None:
-            self._host = host
-            self._answers = {function: answer}
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._host, name)
-
-        def invoke(self, op: str) -> Any:
-            """Return the function of LiteLLM's, or what answers."""
-            return self._answers.pop(op) if op in self._answers else self._host.invoke(op)
-
     class Answering(core_class):  # type: ignore[misc]
-        """A core with another host, and all else its own."""
+        """A core with some other ``parts``, and all else its own."""
 
-        __slots__ = ("host",)
+        __slots__ = ("parts",)
 
-        def __init__(self, core: Any, function: str, answer: Callable[..., Any]) -> None:
+        def __init__(self, core: Any, **parts: Any) -> None:
             object.__setattr__(self, "__dict__", vars(core))
-            object.__setattr__(self, "host", Host(core._host, function, answer))
+            before = core.parts if type(core) is Answering else {}
+            object.__setattr__(self, "parts", {**before, **parts})
 
         @property
         def _host(self) -> Any:
-            return self.host
+            return self.parts.get("_host") or vars(self)["_host"]
+
+        @property
+        def _checks(self) -> Any:
+            return self.parts.get("_checks") or vars(self)["_checks"]
+
+        @property
+        def _endpoints(self) -> Any:
+            return self.parts.get("_endpoints") or vars(self)["_endpoints"]
 
     return Answering
+
+
+def _refusing_class(logger_class: Any) -> Any:
+    class Refusing(logger_class):  # type: ignore[misc]
+        """A callback that refuses the next deployment that it is asked about."""
+
+        def __init__(self, error: Exception) -> None:
+            self._error = error
+
+        async def async_pre_call_check(self, deployment: Any, parent_otel_span: Any) -> Any:
+            raise self._error
+
+    return Refusing
 
 
 def _failing_class(wrapper: Any) -> Any:

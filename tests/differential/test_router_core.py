@@ -7,6 +7,7 @@ import contextlib
 import copy
 import importlib
 import json
+import random
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -17,12 +18,13 @@ from unittest import mock
 import litellm
 import pytest
 from litellm import Router
+from litellm.integrations.custom_logger import CustomLogger
 
 import compared
 import litellm_accel
 from compared import HELLO, asked, outcome, sent
 from fastpath_switch import LISTS, Switch, without_callbacks
-from litellm_accel.fastpath import router_core
+from litellm_accel.fastpath import decline, router_core
 from litellm_accel.fastpath.completion import at_once
 from litellm_accel.fastpath.plans.proof import CALLS
 from litellm_accel.fastpath.plans.slot import PlanSlot, State
@@ -192,6 +194,55 @@ def test_a_loop_that_waits(provider: Provider, switch: Switch) -> None:
 @pytest.mark.parametrize("arguments", some([{}, {"metadata": {"mine": {"a": [1]}}}], {}))
 def test_callbacks(provider: Provider, switch: Switch, arguments: dict[str, Any], way: str) -> None:
     assert in_turn(switch, lambda: heard(provider, way=way, **arguments)) >= 3
+
+
+def test_who_is_told_follows_the_lists_and_the_loggers(provider: Provider, switch: Switch) -> None:
+    """LiteLLM finds out for each call whom to tell; what is remembered of that ends with any change."""
+
+    def play() -> Any:
+        provider.clear()
+        litellm.in_memory_llm_clients_cache.flush_cache()
+        told: list[Any] = []
+
+        class Silent(CustomLogger):
+            pass
+
+        class Speaking(CustomLogger):
+            async def async_log_success_event(
+                self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any
+            ) -> None:
+                told.append(("async", kwargs["standard_logging_object"]["total_tokens"]))
+
+        async def heard(self: Any, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+            told.append("put on later")
+
+        silent, speaking, last = Silent(), Speaking(), Speaking()
+        changes: list[Callable[[], Any]] = [
+            lambda: litellm.callbacks.append(speaking),
+            lambda: litellm._async_success_callback.remove(speaking),
+            lambda: litellm.callbacks.append(silent),
+            lambda: setattr(Silent, "async_log_success_event", heard),
+            lambda: litellm.callbacks.__setitem__(0, last),
+            lambda: delattr(Silent, "async_log_success_event"),
+        ]
+
+        async def calls() -> Any:
+            router = router_of(provider)
+            for change in changes:
+                change()
+                for _ in range(LEARNING + 3):
+                    await router.acompletion("g", copy.deepcopy(HELLO))
+                    await settled()
+                    told.append("settled")
+            return books(router)
+
+        try:
+            return asyncio.run(calls()), told, sent(provider)
+        finally:
+            for name in LISTS:
+                getattr(litellm, name).clear()
+
+    assert in_turn(switch, play) >= 10
 
 
 def test_each_deployment_has_a_plan(provider: Provider, switch: Switch) -> None:
@@ -426,6 +477,148 @@ def test_other_streams_are_stocks(provider: Provider, streaming: Callable[[], An
     make = lambda: router_of(provider, settings={"num_retries": 1})  # noqa: E731
     is_heard = way == LOOP  # a thread may tell while the router goes on to note in what is told
     assert same_streams(provider, streaming, [asked(scenario), HELLO], way, make=make, is_heard=is_heard) >= 1
+
+
+# --- strategies -------------------------------------------------------------------------------------------------------
+
+STRATEGIES = (
+    "least-busy",
+    "usage-based-routing-v2",
+    "usage-based-routing",
+    "latency-based-routing",
+    "cost-based-routing",
+)
+
+
+def measures(router: Any) -> Any:
+    """What a router's strategy has counted, and what it still holds; of latencies, how many of which."""
+    core = router._core
+    memory = core._cache.in_memory_cache.cache_dict
+    held = core._selectors.reservations.cache_dict
+    found = {key: copy.deepcopy(value) for key, value in memory.items() if type(value) is dict}
+    for deployments in (value for key, value in found.items() if key.endswith("_map")):
+        for measured in deployments.values():
+            measured.update({name: len(value) for name, value in measured.items() if type(value) is list})
+    return found, list(held.values())
+
+
+def measured(
+    provider: Provider,
+    strategy: str,
+    said: list[Any],
+    way: str = LOOP,
+    beside: bool = False,
+    settings: dict[str, Any] | None = None,
+    **params: Any,
+) -> Any:
+    """Call a new router of two deployments with each of ``said`` in turn, once all is counted of the one before."""
+    provider.clear()
+    litellm.in_memory_llm_clients_cache.flush_cache()
+    random.seed(7)
+
+    async def calls() -> Any:
+        router = router_of(
+            provider, 2, {**(settings or {}), **({} if beside else {"routing_strategy": strategy})}, **params
+        )
+        other = router_of(provider, 2, {"routing_strategy": strategy}) if beside else router
+        found = []
+        for messages in said:
+            found.append(await outcome(lambda: called(router, way, copy.deepcopy(messages), {})))  # noqa: B023
+            if way == LOOP:
+                await settled()
+            else:
+                threads_settled()
+            found.append((books(router), measures(router), measures(other)))
+        router.discard()
+        other.discard()
+        return found
+
+    try:
+        found = asyncio.run(calls()) if way != THREAD else at_once(calls())
+        return found, sent(provider)
+    finally:
+        for name in LISTS:
+            getattr(litellm, name).clear()
+
+
+@pytest.mark.parametrize("way", some(WAYS[:2], LOOP))
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_strategies_choose_and_count(provider: Provider, switch: Switch, strategy: str, way: str) -> None:
+    can_choose = strategy != "cost-based-routing" or way == LOOP
+    assert in_turn(switch, lambda: measured(provider, strategy, [HELLO] * 12, way)) >= (4 if can_choose else 0)
+
+
+@pytest.mark.parametrize("way", WAYS[:2])
+@pytest.mark.parametrize("strategy", STRATEGIES[:2])
+def test_a_router_beside_one_with_a_strategy(provider: Provider, switch: Switch, strategy: str, way: str) -> None:
+    """A strategy is told of the calls of all routers."""
+    assert in_turn(switch, lambda: measured(provider, strategy, [HELLO] * 12, way, beside=True)) >= 4
+
+
+@pytest.mark.parametrize("way", WAYS[:2])
+@pytest.mark.parametrize("scenario", some(REPLIES, REPLIES[1]))
+@pytest.mark.parametrize("strategy", STRATEGIES[:2])
+def test_strategies_count_what_stock_serves_in_the_end(
+    provider: Provider, switch: Switch, strategy: str, scenario: str, way: str
+) -> None:
+    """What has been sent is counted once, though it is stock that meets the answer and tries again."""
+    said = [*[asked("plain")] * 8, asked(scenario), asked("plain")]
+    assert in_turn(switch, lambda: measured(provider, strategy, said, way, settings={"num_retries": 1})) >= 2
+    assert switch.gate.declined[str(decline.REPLY_LEFT)] >= 1
+
+
+@pytest.mark.parametrize("way", WAYS[:2])
+def test_a_deployment_over_its_limit(provider: Provider, switch: Switch, way: str) -> None:
+    """A strategy refuses deployments that have been called too often; a router says so as stock does."""
+    strategy, settings = "usage-based-routing-v2", {"disable_cooldowns": True}  # which may end meanwhile
+    assert in_turn(switch, lambda: measured(provider, strategy, [HELLO] * 14, way, settings=settings, rpm=6)) >= 2
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES[:2])
+def test_strategies_while_calls_are_in_flight(provider: Provider, switch: Switch, strategy: str) -> None:
+    """Calls that wait for their answers are spread over the deployments; those that are cancelled count no more."""
+
+    def flood() -> Any:
+        provider.clear()
+
+        async def calls() -> Any:
+            random.seed(7)
+            router = router_of(provider, 3, {"routing_strategy": strategy})
+            for _ in range(12):
+                await router.acompletion("g", asked("plain"))
+                await settled()
+            waiting = [asyncio.create_task(router.acompletion("g", asked("delay-1"))) for _ in range(7)]
+            while len(provider.requests()) < 12 + len(waiting):
+                await asyncio.sleep(0.05)
+            while_waiting = books(router)[3]
+            waiting[0].cancel()
+            waiting[5].cancel()
+            results = await asyncio.gather(*waiting, return_exceptions=True)
+            await settled()
+            chosen = [getattr(one, "_hidden_params", {}).get("model_id") for one in results]
+            counted = chosen, while_waiting, books(router), measures(router)
+            router.discard()
+            return counted
+
+        try:
+            return asyncio.run(calls())
+        finally:
+            for name in LISTS:
+                getattr(litellm, name).clear()
+
+    assert in_turn(switch, flood) >= 5
+
+
+@pytest.mark.parametrize("way", WAYS[:2])
+@pytest.mark.parametrize("scenario", some((None, FAILS_FIRST, "error-500-then-ok"), FAILS_FIRST))
+@pytest.mark.parametrize("strategy", some(STRATEGIES[:2], STRATEGIES[0]))
+def test_streams_of_strategies(
+    provider: Provider, streaming: Callable[[], Any], strategy: str, scenario: str | None, way: str
+) -> None:
+    """A stream is counted when it is opened and when it has ended, also where stock opens another in its place."""
+    make = lambda: router_of(provider, settings={"num_retries": 1, "routing_strategy": strategy})  # noqa: E731
+    said = [*[asked("plain")] * 6, asked(scenario or "plain"), asked("plain")]
+    assert same_streams(provider, streaming, said, way, make=make, is_heard=False) >= 3
 
 
 # --- what changes ------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ FILES = {
 }
 # What applications call: a guard and nothing else.
 DOORS = {
-    *((name, door) for name in ("completion", "router") for door in ("acompletion", "completion")),
+    *((name, door) for name in ("completion", "router", "router_core") for door in ("acompletion", "completion")),
     *(("router", door) for door in ("_begun", "_guarded", "add", "discard")),
     *(("router_state", door) for door in ("__eq__", "__hash__")),  # of a router, which stock may look up
     *(("trace", door) for door in ("run", "arun", "_follow", "follow", "__await__", "on", "off", "_quietly")),

@@ -193,9 +193,12 @@ class CallbackPolicy:
         self._placing: Callable[[], Any] | None = None
         self._is_placing_known = False
         self._is_due = False
+        #: How often callbacks have been judged.
+        self.judgements = 0
 
     def judge(self) -> tuple[Why | None, bool]:
         """Return why calls are stock's to serve, or None; and whether anybody listens to those that are not."""
+        self.judgements += 1
         lists = {name: getattr(self.litellm, name) for name in (*SUCCESS, *EARLY, *FAILURE, "service_callback")}
         for name, callbacks in lists.items():
             if type(callbacks) is not list:

@@ -477,6 +477,12 @@ class Environment:
             return self.refresh()
         return self.reason
 
+    def state(self) -> tuple[int, int] | None:
+        """Return what stays equal while functions, settings and callbacks do; None before a change is looked at."""
+        if self.watch.changed() or self._looking is not None or self.listeners.moved() or self._is_broken:
+            return None
+        return self.changes, self.listeners.judgements
+
     def refresh(self) -> Why | None:
         """Look at what has changed; return why the fast path may not serve now, or None."""
         if self._looking == threading.get_ident() or not self._lock.acquire(timeout=_PATIENCE_SECONDS):

@@ -16,6 +16,8 @@ import inspect
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from logging import DEBUG
+from operator import is_not
 from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel
@@ -564,12 +566,19 @@ class NotifierFactory:
     What two calls show is read by ``diff_class``.
 
     ``texts`` maps each template of a response to what makes the text of an answer that LiteLLM keeps, or to None if it
-    keeps the response instead; ``fault`` is told of what goes wrong when nobody else is there to hear.
+    keeps the response instead; ``fault`` is told of what goes wrong when nobody else is there to hear. ``state``
+    returns what stays equal while functions, settings and callbacks do, or None.
     """
 
     diff_class: ClassVar[type[CallDiff]] = CallDiff
 
-    def __init__(self, texts: Mapping[Any, Any], fault: Callable[[BaseException], None], proof: Proof) -> None:
+    def __init__(
+        self,
+        texts: Mapping[Any, Any],
+        fault: Callable[[BaseException], None],
+        proof: Proof,
+        state: Callable[[], Any],
+    ) -> None:
         self.utils = importlib.import_module("litellm.utils")
         self.dispatch: Any = getattr(self.utils, "_dispatch_success_logging", None) or getattr(
             self.utils, "dispatch_success_logging", None
@@ -577,7 +586,7 @@ class NotifierFactory:
         self._logging = importlib.import_module("litellm.litellm_core_utils.litellm_logging").Logging
         #: The method of a ``Logging`` object that prices a result and notes how the price is made up.
         self.calculator = seams.name_of(self._logging, "response_cost_calculator")
-        self.fed = _fed_class(self._logging, self.calculator, fault)
+        self.fed = _fed_class(self._logging, self.calculator, fault, ToldCallbacks(state))
         metadata = importlib.import_module("litellm.litellm_core_utils.llm_response_utils.response_metadata")
         self.timing: Any = getattr(metadata, "response_timing_metrics", None)
         helpers = importlib.import_module("litellm.litellm_core_utils.core_helpers")
@@ -901,7 +910,40 @@ class Notification:
         self.is_told = self._feeds.utils.executor.submit(context.run, *success) is not None
 
 
-def _fed_class(logging_class: Any, calculator: str, fault: Callable[[BaseException], None]) -> Any:
+class ToldCallbacks:
+    """Which callbacks LiteLLM tells of a success, as it has found by their methods; it asks several times a call."""
+
+    def __init__(self, state: Callable[[], Any]) -> None:
+        self._litellm = importlib.import_module("litellm")
+        self._logger = importlib.import_module("litellm._logging").verbose_logger
+        self._state = state
+        self._found: dict[bool, tuple[Any, list[Any], tuple[Any, ...]]] = {}
+
+    def find(self, logging: Any, asynchronous: bool, stock: Callable[..., Any]) -> tuple[Any, ...]:
+        """Return the callbacks of a call that has the object ``logging``, as ``stock`` does."""
+        state = self._state()
+        has_own = logging.dynamic_success_callbacks or logging.dynamic_async_success_callbacks
+        if (
+            state is None
+            or has_own
+            or logging.replaced_global_callback_keys
+            or logging.routed is not None
+            or self._logger.isEnabledFor(DEBUG)  # stock writes down what it leaves out
+        ):
+            return stock(asynchronous=asynchronous)  # type: ignore[no-any-return]
+        callbacks = [*self._litellm.success_callback, None, *self._litellm._async_success_callback]
+        found = self._found.get(asynchronous)
+        if (
+            found is None
+            or found[0] != state
+            or len(found[1]) != len(callbacks)
+            or any(map(is_not, found[1], callbacks))
+        ):
+            found = self._found[asynchronous] = state, callbacks, stock(asynchronous=asynchronous)
+        return found[2]
+
+
+def _fed_class(logging_class: Any, calculator: str, fault: Callable[[BaseException], None], told: ToldCallbacks) -> Any:
     litellm = importlib.import_module("litellm")
     can_be_brief = "build_logging_payload" in inspect.signature(
         logging_class._success_handler_helper_fn
@@ -1010,6 +1052,9 @@ def _fed_class(logging_class: Any, calculator: str, fault: Callable[[BaseExcepti
                 fault(error)
                 return callbacks
 
+        def _get_completed_success_callbacks(self, *, asynchronous: bool) -> tuple[Any, ...]:
+            return told.find(self, asynchronous, super()._get_completed_success_callbacks)
+
         def _price(self, *args: Any, **kwargs: Any) -> Any:
             stock = getattr(super(), calculator)
             if self.ends is None or args or kwargs.keys() != {"result"}:
@@ -1030,6 +1075,8 @@ def _fed_class(logging_class: Any, calculator: str, fault: Callable[[BaseExcepti
                 fault(error)
                 return False
 
+    if completed is None or not hasattr(logging_class, "_without_replaced_global_callbacks"):
+        del Fed._get_completed_success_callbacks
     setattr(Fed, calculator, Fed._price)
     for name in ("__module__", "__name__", "__qualname__"):
         setattr(Fed, name, getattr(logging_class, name))  # it calls itself what stock's does

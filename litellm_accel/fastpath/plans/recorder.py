@@ -289,10 +289,19 @@ class Replay:
     same, since the request has been sent and must not be sent again, but the fast path has made a mistake. ``waited``
     is how many seconds the exchange took; ``result`` is what stock returned, put there by whoever runs it. ``written``
     are the sites of log records that have been written already. Of a reply that is an error, ``failure`` is what
-    LiteLLM has made of it; ``later`` is how many requests have come since, ``heard`` how many log records.
+    LiteLLM has made of it; ``later`` is how many requests have come since, ``heard`` how many log records. ``uncount``
+    makes a router's strategy take back that it has counted the call, which it counts again; without, stock's counting
+    is left out.
     """
 
-    def __init__(self, url: str, body: bytes, reply: Reply, written: Iterable[Any] = ()) -> None:
+    def __init__(
+        self,
+        url: str,
+        body: bytes,
+        reply: Reply,
+        written: Iterable[Any] = (),
+        uncount: Callable[[Any], None] | None = None,
+    ) -> None:
         self.live = True
         self.url = url
         self.body = body
@@ -302,6 +311,7 @@ class Replay:
         self.result: Any = None
         self.text: Any = None
         self.written = list(written)
+        self.uncount = uncount
         self.waited = time.time() - reply.sent
         self.failure: Failure | None = None
         self.later = 0
@@ -594,9 +604,14 @@ def _client(function: FunctionType, stock: FunctionType) -> Callable[..., Any]:
 
 
 def _counting(stock: FunctionType) -> Callable[..., Any]:
-    def before(*args: Any, **kwargs: Any) -> tuple[None, None] | None:
+    def before(strategy: Any, *args: Any, **kwargs: Any) -> tuple[None, None] | None:
         now = _script.get()
-        return (None, None) if isinstance(now, Replay) and now.live else None  # what is answered again has been counted
+        if not isinstance(now, Replay) or not now.live:
+            return None
+        if now.uncount is None:
+            return None, None  # what is answered again has been counted
+        now.uncount(strategy)
+        return None
 
     return passage.around(stock, before)
 
