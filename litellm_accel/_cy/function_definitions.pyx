@@ -20,7 +20,7 @@ cpdef str format_function_definitions(list tools):
     """Return the text of ``tools``. Raises ``UnusualToolError``, or what LiteLLM raises for a broken schema."""
     cdef list lines = ["namespace functions {", ""]
     for tool in tools:
-        _add_tool(lines, _plain(tool))
+        _add_function(lines, _plain(_plain(tool).get("function")))
     lines.append("} // namespace functions")
     return "\n".join(lines)
 
@@ -29,27 +29,6 @@ cdef dict _plain(object thing):
     if type(thing) is not dict:
         raise UnusualToolError
     return thing
-
-
-cdef int _add_tool(list lines, dict tool) except -1:
-    function = tool.get("function")
-    if function is not None:
-        _add_function(lines, _plain(function))
-        return 0
-    declarations = tool.get("function_declarations") or tool.get("functionDeclarations")
-    if type(declarations) is list:
-        for declaration in <list>declarations:
-            _add_function(lines, _plain(declaration))
-        return 0
-    if declarations:
-        raise UnusualToolError
-    if "input_schema" in tool:
-        raise UnusualToolError
-    parameters = tool.get("parameters")
-    _add_function(
-        lines, {"name": tool.get("name"), "description": tool.get("description"), "parameters": parameters}
-    )
-    return 0
 
 
 cdef int _add_function(list lines, dict function) except -1:

@@ -9,6 +9,10 @@ from typing import Any
 
 __all__ = ["Calls"]
 
+# Before 3.11 Python writes the variables of a function that it tells a Python function of into what ``locals()`` has
+# returned there. LiteLLM sends some of that.
+_CHANGES_LOCALS = sys.version_info < (3, 11)
+
 
 class Calls:
     """Calls ``began(frame, code)`` when a function begins for the first time in a thread where this is switched on.
@@ -24,7 +28,7 @@ class Calls:
 
     def on(self) -> bool:
         """Begin in this thread; return False, with nothing done, where a profiler has the place."""
-        if sys.getprofile() is not None:
+        if sys.getprofile() is not None or _CHANGES_LOCALS:
             return False
         self._within = None
         sys.setprofile(self._heard)

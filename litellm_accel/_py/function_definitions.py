@@ -20,7 +20,7 @@ def format_function_definitions(tools: list[Any]) -> str:
     """Return the text of ``tools``. Raises ``UnusualToolError``, or what LiteLLM raises for a broken schema."""
     lines = ["namespace functions {", ""]
     for tool in tools:
-        _add_tool(lines, _plain(tool))
+        _add_function(lines, _plain(_plain(tool).get("function")))
     lines.append("} // namespace functions")
     return "\n".join(lines)
 
@@ -29,24 +29,6 @@ def _plain(thing: Any) -> dict[Any, Any]:
     if type(thing) is not dict:
         raise UnusualToolError
     return thing
-
-
-def _add_tool(lines: list[str], tool: dict[Any, Any]) -> None:
-    function = tool.get("function")
-    if function is not None:
-        _add_function(lines, _plain(function))
-        return
-    declarations = tool.get("function_declarations") or tool.get("functionDeclarations")
-    if type(declarations) is list:
-        for declaration in declarations:
-            _add_function(lines, _plain(declaration))
-        return
-    if declarations:
-        raise UnusualToolError
-    if "input_schema" in tool:
-        raise UnusualToolError
-    parameters = tool.get("parameters")
-    _add_function(lines, {"name": tool.get("name"), "description": tool.get("description"), "parameters": parameters})
 
 
 def _add_function(lines: list[str], function: dict[Any, Any]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
@@ -262,7 +261,8 @@ class _Planner:
         inclusive = arithmetic._uses_inclusive_token_thresholds(provider)
         thresholds = sorted(
             {
-                arithmetic._parse_above_token_threshold(key)
+                # Early releases take a key's first "above" for the threshold, which may be that of a cache's lifetime.
+                arithmetic._parse_above_token_threshold(f"_above_{key.rsplit('_above_', 1)[1]}")
                 for key, price in info.items()
                 if price is not None and "_above_" in key and key.rsplit("_above_", 1)[1].partition("_tokens")[1]
             }
@@ -270,13 +270,11 @@ class _Planner:
         # In the first interval a prompt that is long enough for parts of it to be cached, written and heard.
         first = min([_LENGTH, *(int(threshold) // 2 for threshold in thresholds)])
         lengths = [first, *(int(threshold) + (not inclusive) for threshold in thresholds)]
-        now = arithmetic.current_billing_time()
-        modality = functools.partial(arithmetic._modality_token_cost, info)
-        by_length = "prompt_tokens" in inspect.signature(arithmetic._modality_token_cost).parameters
+        now = seams.billing_time(arithmetic)
         rates = []
         for length in lengths:
             usage = SimpleNamespace(prompt_tokens=length)
-            long = {"prompt_tokens": length, "threshold_is_inclusive": inclusive} if by_length else {}
+            long = {"prompt_tokens": length, "threshold_is_inclusive": inclusive}
             base, output, write, write_1h, read = _base_rates(
                 arithmetic._get_token_base_cost(
                     model_info=info,
@@ -295,8 +293,8 @@ class _Planner:
                     write,
                     write_1h,
                     read,
-                    modality("input_cost_per_audio_token", 1, base, tier, **long),
-                    modality("input_cost_per_image_token", 1, base, tier, **long),
+                    seams.modality_rate(arithmetic, info, "input_cost_per_audio_token", base, tier, long),
+                    seams.modality_rate(arithmetic, info, "input_cost_per_image_token", base, tier, long),
                     output if output_audio is None else output_audio,
                     output if output_image is None else output_image,
                     arithmetic._resolve_billed_reasoning_rate(

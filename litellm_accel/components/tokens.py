@@ -6,6 +6,7 @@ gain by it. Models with other tokenizers (Anthropic's packaged one, Hugging Face
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FunctionType, ModuleType
 from typing import Any
@@ -36,16 +37,11 @@ _BRIDGE = "litellm.rust_bridge"
 
 _COUNTED_HERE = ("token_counter", "messages_reach_token_count")
 _CLASSES = ("_MessageCountParams",)
-_ENCODING = "openai_tokenizer_encoding"
-# What is asked of LiteLLM by name.
+# What is asked of LiteLLM by name, besides what ``seams.Counting`` asks for.
 _ASKED = (
     *_CLASSES,
-    _ENCODING,
     "_count_messages",
-    "_evenly_spaced_samples",
     "_format_function_definitions",
-    "_get_extrapolating_count_function",
-    "_get_tiktoken_count_function",
     "token_counter",
 )
 _LEFT_TO_STOCK = frozenset(("_count_content_list",))  # images, documents and whatever else is no text
@@ -106,7 +102,8 @@ class _LiteLLM:
         found = {name: seams.module(name) for name in {_COUNTER: (), **_RELIED_ON, **_SETTINGS}}
         self.modules = {name: module for name, module in found.items() if module is not None}
         asked = [hasattr(self.modules.get(_COUNTER), name) for name in _ASKED]
-        if not all(asked) or seams.default_encoding(self.modules[_COUNTER]) is None:
+        self.counting = seams.Counting(self.modules.get(_COUNTER), self.modules[_UTILS])
+        if not all(asked) or not self.counting.is_known:
             raise Unavailable("the installed LiteLLM counts in other steps")
         counting = reached(self.modules[_COUNTER], _COUNTED_HERE, _CLASSES, _LEFT_TO_STOCK)
         self.watched = {
@@ -137,10 +134,9 @@ class _LiteLLM:
                 (self.tiktoken.Encoding, tuple(self.codec)),
             )
         )
-        limited = (self.counter._get_tiktoken_count_function, self.counter._get_extrapolating_count_function)
         return hot.token_counter.Snapshot(
             bindings,
-            {function: function.__defaults__ for function in limited},
+            {function: function.__defaults__ for function in self.counting.limited},
             self._refusal(),
             self.counter.verbose_logger.isEnabledFor,
             self.registries(),
@@ -162,13 +158,7 @@ class _LiteLLM:
         """Return why the tokenizer of ``model`` is not ours, or None."""
         if model is None or self.litellm.disable_hf_tokenizer_download is True:
             return None
-        return None if self.utils.huggingface_tokenizer_kind(model) is None else decline.HUGGINGFACE_TOKENIZER
-
-    def limits(self) -> tuple[Any, Any]:
-        """Return LiteLLM's piece length and exact limit in characters: constants bound as default arguments."""
-        (chunk_chars,) = self.counter._get_tiktoken_count_function.__defaults__
-        (max_exact_chars,) = self.counter._get_extrapolating_count_function.__defaults__
-        return chunk_chars, max_exact_chars
+        return decline.HUGGINGFACE_TOKENIZER if self.counting.is_huggingface(model) else None
 
     def _refusal(self) -> decline.Why | None:
         for module, names in self.own.items():
@@ -185,7 +175,7 @@ class _LiteLLM:
             rollout = self.modules[f"{_BRIDGE}.catalog"].rollout(bridge.TIKTOKEN_CONTEXT)
             if rollout.name != "PYTHON_ONLY":
                 return decline.NATIVE_TOKENIZER
-        if not all(type(limit) is int and limit > 0 for limit in self.limits()):
+        if not all(type(limit) is int and limit > 0 for limit in self.counting.limits()):
             return decline.LIMITS_UNUSUAL
         return None
 
@@ -199,7 +189,10 @@ class _LiteLLM:
         names["litellm"] = package
         try:
             params = _params(names, model, None if model is None else _ANY_TIKTOKEN)
-            stock = seams.default_encoding(self.counter)() if model is None else names[_ENCODING](model)
+            if model is None:
+                stock = self.counting.default_encoding()
+            else:
+                stock = self.counting.encoding_of(model, names, params.count_function)
         except Untold:
             return decline.MODEL_RESEMBLES, ()
         return self._compared(stock, params), tuple(package.found)
@@ -218,7 +211,7 @@ class _LiteLLM:
                 return decline.TOKENIZER_DIFFERS
             if encoding.decode(tokens) != stock.decode(tokens):
                 return decline.TOKENIZER_DIFFERS
-        counted = self.count_function(encoding, params, *self.limits())
+        counted = self.count_function(encoding, params, *self.counting.limits())
         return counted if counted(_LONG) == params.count_function(_LONG) else decline.TOKENIZER_DIFFERS
 
     def count_function(
@@ -228,7 +221,7 @@ class _LiteLLM:
         return hot.token_counter.CountFunction(
             encoding,
             params,
-            self.counter._evenly_spaced_samples,
+            self.counting.samples,
             chunk_chars,
             max_exact_chars,
             getattr(params, "tool_section", None) is None,  # earlier releases have none
@@ -310,14 +303,15 @@ class Tokens(Component):
         where text is cut, and the limits are small enough for short text to be cut and sampled.
         """
         litellm = self._litellm
-        stock = _rehearsal(litellm.counter)
+        stock = _rehearsal(litellm.counter, litellm.counting)
+        longest = sys.maxsize if litellm.counting.samples is None else _MAX_EXACT_CHARS
 
         def read() -> hot.token_counter.Snapshot:
             def count_function(
                 model: str | None,
             ) -> tuple[hot.token_counter.CountFunction | Why, hot.token_counter.Lookups]:
                 params = _params(stock, model, _ANY_TIKTOKEN)
-                return litellm.count_function(_Ruler(), params, _CHUNK_CHARS, _MAX_EXACT_CHARS), ()
+                return litellm.count_function(_Ruler(), params, _CHUNK_CHARS, longest), ()
 
             return hot.token_counter.Snapshot(
                 hot.bindings.Bindings(()),
@@ -386,7 +380,7 @@ class _Rulers:
         return ""
 
 
-def _rehearsal(module: ModuleType) -> dict[str, Any]:
+def _rehearsal(module: ModuleType, counting: seams.Counting) -> dict[str, Any]:
     """Return copies of the functions and classes of LiteLLM's ``module``, over names of their own."""
     limits = {
         "_get_tiktoken_count_function": (_CHUNK_CHARS,),
@@ -394,7 +388,7 @@ def _rehearsal(module: ModuleType) -> dict[str, Any]:
     }
     names = copied(module, _CLASSES, limits)
     names["get_encoding"] = lambda name: _Ruler()
-    names[seams.default_encoding(module).__name__] = _Ruler
+    counting.encode_by(names, _Ruler())
     names["tiktoken"] = _Rulers()
     return names
 
@@ -415,10 +409,7 @@ def _rehearsed_calls() -> Iterator[dict[str, Any]]:
             "search_results": [{"title": "t", "source": "s"}],
         },
         {"role": "assistant", "content": "", "function_call": {"name": "look", "arguments": "{}"}, "refusal": None},
-        {
-            "role": "user",
-            "content": [{"type": "thinking", "thinking": "hm"}, {"type": "file", "file": {"filename": "x"}}],
-        },
+        {"role": "user", "content": [{"type": "thinking", "thinking": "hm"}]},
     ]
     for model in ("gpt-4o", "gpt-3.5-turbo-0301", "azure/gpt-41", "o3-mini", "a model nobody knows"):
         yield {"messages": conversation, "model": model}
@@ -427,7 +418,8 @@ def _rehearsed_calls() -> Iterator[dict[str, Any]]:
     for choice in ("auto", "none", {"type": "function", "function": {"name": "look"}}):
         yield {"messages": conversation, "tools": [_TOOL, _TOOL], "tool_choice": choice}
     yield {"messages": conversation[1:], "tools": [_TOOL], "use_default_image_token_count": True}
-    yield {"messages": [{"role": "user", "content": [{"type": "unknown"}]}], "default_token_count": 11}
+    for part in ({"type": "unknown"}, {"type": "file", "file": {"filename": "x"}}):  # early releases know no files
+        yield {"messages": [{"role": "user", "content": [part]}], "default_token_count": 11}
 
 
 def _image(detail: str) -> dict[str, Any]:

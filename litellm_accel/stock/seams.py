@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from types import FunctionType, ModuleType, SimpleNamespace
@@ -572,9 +574,85 @@ def tells_of_waiting_alone(config: Any) -> bool:
     )
 
 
-def default_encoding(counter: ModuleType) -> Any:
-    """Return the function by which the module that counts tokens finds LiteLLM's default encoding, None without one."""
-    return either(counter, "get_default_encoding", "_get_default_encoding")
+class Counting:
+    """How the installed release counts tokens, in its module ``counter`` and in ``litellm.utils``."""
+
+    # A function that finds LiteLLM's default encoding; in early releases the encoding itself.
+    _DEFAULT_ENCODING = ("get_default_encoding", "_get_default_encoding", "default_encoding")
+
+    def __init__(self, counter: ModuleType | None, utils: ModuleType) -> None:
+        self._counter, self._utils = counter, utils
+        self._default = next((name for name in self._DEFAULT_ENCODING if hasattr(counter, name)), "")
+        #: Whether it has what is asked for here.
+        self.is_known = self._default != "" and hasattr(counter, "_get_tiktoken_count_function")
+        #: Chooses what of a long text is counted; None where all of it is, as in early releases.
+        self.samples: Any = getattr(counter, "_evenly_spaced_samples", None)
+
+    @property
+    def limited(self) -> tuple[Any, ...]:
+        """The functions that bind the limits of texts as default arguments."""
+        names = ("_get_tiktoken_count_function", "_get_extrapolating_count_function")
+        return tuple(getattr(self._counter, name) for name in names if hasattr(self._counter, name))
+
+    def limits(self) -> tuple[Any, Any]:
+        """Return the length of the pieces in which texts are counted, and of the longest text that is counted whole."""
+        pieces, *longest = (function.__defaults__[0] for function in self.limited)
+        return pieces, longest[0] if longest else sys.maxsize
+
+    def default_encoding(self) -> Any:
+        """Return LiteLLM's default encoding."""
+        found = getattr(self._counter, self._default)
+        return found() if callable(found) else found
+
+    def encode_by(self, names: dict[str, Any], encoding: Any) -> None:
+        """Make ``encoding`` the default one of functions over ``names``."""
+        names[self._default] = (lambda: encoding) if callable(getattr(self._counter, self._default)) else encoding
+
+    @staticmethod
+    def encoding_of(model: str, names: Mapping[str, Any], count: Any) -> Any:
+        """Return the encoding by which ``count``, made by functions over ``names``, counts texts of ``model``."""
+        find = names.get("openai_tokenizer_encoding")
+        if find is not None:
+            return find(model)
+        encode = inspect.getclosurevars(count).nonlocals["encode_length"]
+        return inspect.getclosurevars(encode).nonlocals["encoding"]
+
+    def is_huggingface(self, model: str) -> bool:
+        """Return whether texts of ``model`` are counted by a tokenizer of Hugging Face's, without loading it."""
+        kind = getattr(self._utils, "huggingface_tokenizer_kind", None)
+        if kind is not None:
+            return kind(model) is not None
+        # Early releases load it where they choose it.
+        choose = self._utils._return_huggingface_tokenizer
+        names = {**vars(self._utils), "Tokenizer": SimpleNamespace(from_pretrained=bool, from_str=bool)}
+        return FunctionType(choose.__code__, names)(model) is not None
+
+
+def billing_time(arithmetic: ModuleType) -> datetime.datetime:
+    """Return the time that a call is billed at, where it is priced now by LiteLLM's module ``arithmetic``."""
+    now = getattr(arithmetic, "current_billing_time", None)
+    found: datetime.datetime = datetime.datetime.now(datetime.timezone.utc) if now is None else now()
+    return found
+
+
+def modality_rate(
+    arithmetic: ModuleType, info: Mapping[str, Any], key: str, base: float, tier: str | None, length: Mapping[str, Any]
+) -> float:
+    """Return what a token of a prompt costs that is no text and is priced under ``key``; ``base`` is the price of text.
+
+    ``length`` is what a price may depend on besides.
+    """
+    cost = getattr(arithmetic, "_modality_token_cost", None)
+    if cost is not None:
+        rate: float = cost(info, key, 1, base, tier, **taken_by(cost, length))
+        return rate
+    # Early releases have prices by tier for sound, and the price of plain text where pictures have none.
+    if key == "input_cost_per_audio_token":
+        key = arithmetic._get_service_tier_cost_key(key, tier)
+    elif info.get(key) is None:
+        key = "input_cost_per_token"
+    rate = arithmetic.calculate_cost_component(info, key, 1)
+    return rate
 
 
 def either(owner: Any, *names: str) -> Any:

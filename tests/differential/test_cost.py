@@ -32,6 +32,7 @@ import litellm_accel
 from litellm_accel import _backend, patching
 from litellm_accel.components import cost
 from litellm_accel.components.base import Unavailable
+from litellm_accel.stock import seams
 from litellm_accel.stock.providers import PRICED_BY_LIST
 
 
@@ -476,7 +477,8 @@ def test_a_model_that_moves_to_another_provider(pair: Pair, monkeypatch: pytest.
 def test_whoever_replaces_what_we_bypass_wins(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     before = pair.completion(response(), served=True)
     with monkeypatch.context() as patched:
-        patched.setattr(cost_calculator, "select_model_name_for_cost_calc", lambda **keywords: "gpt-4")
+        name = seams.name_of(cost_calculator, "select_model_name_for_cost_calc")
+        patched.setattr(cost_calculator, name, lambda **keywords: "gpt-4")
         assert pair.completion(response(), served=False) != before
     own = cost._module(cost._ARITHMETIC)._get_token_base_cost
 
