@@ -613,6 +613,7 @@ class Choice:
         while True:
             step = self._step = self._call.next(outcome)
             self._events.extend(step["events"])
+            step["events"] = self._events  # of all steps, for LiteLLM's loop if it goes on from this one
             if step["kind"] == "cache":
                 found = known.answer(core, step)
                 outcome = await self._answered(step) if found is _ABSENT else found
@@ -740,6 +741,7 @@ class Choice:
             self._events = [
                 {name: held for name, held in event.items() if name != _PICK_TIME} for event in self._events
             ]
+            self._step["events"] = self._events
             self._is_counted = False
         self.release()
         if messages is not None:
@@ -759,7 +761,7 @@ class Choice:
         """Return the core's next step, as its own call does: at first the one that has come, with all events."""
         step, self._step = self._step, None
         if step is not None:
-            return {**step, "events": self._events}
+            return step
         if self._later is not _ABSENT:
             self._prepared["messages"], self._later = self._later, _ABSENT
         return self._call.next(outcome)
