@@ -364,7 +364,7 @@ class _Exchange(asyncio.Protocol):
 
     def reply(self) -> Reply | None:
         """Return the reply, which is complete, or None if it is for aiohttp to read."""
-        if self.response.status != 200:
+        if 200 != self.response.status < 400:
             return None
         reply = self.progress.reply = Reply(0.0, self.response.status, self.response.headers, self.response.body)
         return reply
