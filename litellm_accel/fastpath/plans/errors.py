@@ -38,6 +38,7 @@ _OF_ONE_CALL = frozenset(("litellm_call_id", "litellm_logging_obj"))
 _PLAIN = (str, int, float, bool, type(None))
 _METADATA = "metadata"
 _REFUSED = -1
+_MAX_KINDS = 1024
 
 
 class CallErrors:
@@ -88,14 +89,14 @@ class ErrorMaker:
         common = importlib.import_module("litellm.llms.openai.common_utils")
         self._handlers = common.OpenAIError
         self._upstream: Any = getattr(common, "upstream_error_response", None)  # other releases lack it
-        # By what plans share, and status: how many replies have agreed.
-        self._agreed: dict[tuple[int, int], int] = {}
+        # By the templates that plans share: these, which keeps their identity, and how many replies of a status agreed.
+        self._kinds: dict[int, tuple[Any, dict[int, int]]] = {}
 
     def serves(self, plan: chat.Plan, reply: Reply, calls: int) -> bool:
         """Return whether replies like this one to calls of ``plan`` become exceptions here."""
         if plan.errors is None or not _is_understood(reply):
             return False
-        agreed = self._agreed.get(_place(plan, reply), 0)
+        agreed = self._agreed(plan).get(reply.status, 0)
         return agreed != _REFUSED and agreed >= max(calls, 1)
 
     def learn(
@@ -107,19 +108,18 @@ class ErrorMaker:
         """
         if not _is_understood(reply) or met.later or met.heard:
             return
-        place = _place(plan, reply)
-        agreed = self._agreed.get(place, 0)
-        if agreed == _REFUSED:
+        agreed = self._agreed(plan)
+        if agreed.get(reply.status) == _REFUSED:
             return
         if met.mapped["extra_kwargs"].get("num_retries") is not None:  # LiteLLM tries again
             return
         errors = plan.errors or CallErrors(met.mapped, met.error)
         made = self._made(errors, client, call, body, cookie, plan, reply, self._quiet())
         if made is None or error_state(made) != met.state:
-            self._agreed[place] = _REFUSED
+            agreed[reply.status] = _REFUSED
             raise Unrepeatable(decline.ERROR_DIFFERS)
         plan.errors = errors
-        self._agreed[place] = agreed + 1
+        agreed[reply.status] = agreed.get(reply.status, 0) + 1
 
     def error(
         self, plan: chat.Plan, client: ClientGuard, call: Any, body: bytes, cookie: bytes, reply: Reply
@@ -130,6 +130,15 @@ class ErrorMaker:
         if error is not None:
             errors.finish(error)
         return error
+
+    def _agreed(self, plan: chat.Plan) -> dict[int, int]:
+        """Return, by status, how many replies have agreed where LiteLLM converts answers as it does for ``plan``."""
+        kind = id(plan.templates)
+        if kind not in self._kinds:
+            if len(self._kinds) >= _MAX_KINDS:
+                self._kinds.clear()
+            self._kinds[kind] = plan.templates, {}
+        return self._kinds[kind][1]
 
     def _quiet(self) -> Any:
         """Return LiteLLM's function as one that prints nothing: it has been called for this reply already."""
@@ -187,11 +196,6 @@ def _is_understood(reply: Reply) -> bool:
     if reply.error is not None or reply.body_error is not None or reply.live is not None:
         return False
     return (status in _STATUSES or status in _SERVER) and not any(words in reply.body for words in _SENT_ANEW)
-
-
-def _place(plan: chat.Plan, reply: Reply) -> tuple[int, int]:
-    """Return where is counted how many replies agreed: plans share it where LiteLLM converts answers alike."""
-    return id(plan.templates), reply.status
 
 
 def _response(plan: chat.Plan, body: bytes, cookie: bytes, reply: Reply) -> httpx.Response:
