@@ -20,7 +20,7 @@ class Level(enum.IntEnum):
 
 
 PLAIN: list[Any] = [None, True, 0, -(2**70), 1.5, "", "ä\ud800", [], (), {}, {"a": [1, (2, {"b": None})]}]
-OTHER: list[Any] = [Text("a"), Level.ONE, b"a", {1: 2}, {Text("a"): 1}, {None: 1}, OrderedDict(a=1), {1}, object()]
+OTHER: list[Any] = [Text("a"), Level.ONE, b"a", {1: 2}, {Text("a"): 1}, {None: 1}, OrderedDict(a=1), {1}, ...]
 
 
 @pytest.mark.parametrize("data", PLAIN, ids=repr)
