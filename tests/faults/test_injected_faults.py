@@ -40,7 +40,7 @@ FILES = {
 DOORS = {
     *((name, door) for name in ("completion", "router", "router_core") for door in ("acompletion", "completion")),
     *(("router", door) for door in ("_begun", "_guarded", "add", "discard")),
-    ("router_core", "next"),  # of a call that LiteLLM's loop drives
+    *(("router_core", door) for door in ("next", "_arun", "_run")),  # through which LiteLLM's loop drives a call
     *(("router_state", door) for door in ("__eq__", "__hash__")),  # of a router, which stock may look up
     *(("trace", door) for door in ("run", "arun", "_follow", "follow", "__await__", "on", "off", "_quietly")),
     *(("success", door) for door in ("async_success_handler", "success_handler", "_routers", "_is_current")),

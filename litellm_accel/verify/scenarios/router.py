@@ -575,7 +575,7 @@ SCENARIOS = themed(
         "mock-testing-fallbacks",
         {"mock_testing_fallbacks": True},
         via=ROUTED,
-        way="declined",
+        way="either",  # cores serve the attempt to fall back
         router={"fallbacks": [{GROUP: ["other"]}]},
         deployments=(deployment("plain"), OTHER),
     ),
