@@ -10,7 +10,7 @@ import operator
 import pkgutil
 import random
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 from unittest import mock
 
@@ -22,7 +22,7 @@ from litellm import Router
 from litellm.types.router import RoutingStrategy
 
 from compared import HELLO, asked, outcome, seen, sent
-from fastpath_switch import LISTS, Switch, without_callbacks
+from fastpath_switch import LISTS, Switch
 from litellm_accel import _backend
 from litellm_accel.fastpath.router_state import RouterStates
 from litellm_accel.provider import SCENARIOS, Provider
@@ -38,16 +38,7 @@ def some(values: Iterable[Any], *quick: Any, ids: Any = str) -> list[Any]:
     return [pytest.param(v, id=ids(v), marks=() if v in quick else pytest.mark.slow) for v in values]
 
 
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(litellm, "suppress_debug_info", True)
-    with without_callbacks():
-        yield
-
-
-@pytest.fixture
-def switch(quiet: None) -> Switch:
-    return Switch()
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 def play(provider: Provider, mode: str, arguments: dict[str, Any], messages: Any) -> tuple[list[Any], list[Any]]:

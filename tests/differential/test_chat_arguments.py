@@ -8,7 +8,7 @@ import enum
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import litellm
@@ -16,7 +16,7 @@ import pydantic
 import pytest
 from litellm import Router
 
-from fastpath_switch import Switch, without_callbacks
+from fastpath_switch import Switch
 from litellm_accel.provider import Provider
 from releases import routers_in_python
 
@@ -25,16 +25,7 @@ CALLS = 6
 MASKED = ("_response_ms", "litellm_overhead_time_ms", "litellm_call_id")
 
 
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(litellm, "suppress_debug_info", True)
-    with without_callbacks():
-        yield
-
-
-@pytest.fixture
-def switch(quiet: None) -> Switch:
-    return Switch()
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 class Effort(str, enum.Enum):

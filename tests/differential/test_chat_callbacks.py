@@ -15,7 +15,7 @@ from litellm import Router
 from litellm._service_logger import ServiceLogging
 from litellm.integrations.custom_logger import CustomLogger
 
-from fastpath_switch import LISTS, Switch, without_callbacks
+from fastpath_switch import LISTS, Switch
 from litellm_accel.fastpath.admission.callbacks import CallbackPolicy
 from litellm_accel.fastpath.notify import payload, success
 from litellm_accel.fastpath.plans import argument_writes, snapshots
@@ -31,11 +31,7 @@ PREPARING = 4  # calls before the first is served, at most
 MODES = ("completion", "acompletion", "router")
 
 
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(litellm, "suppress_debug_info", True)
-    with without_callbacks():
-        yield
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.fixture

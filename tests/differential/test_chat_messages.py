@@ -7,7 +7,7 @@ import copy
 import enum
 import re
 import warnings
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import litellm
@@ -43,16 +43,7 @@ def answered(**more: Any) -> Any:
     return litellm.Message(role="assistant", provider_specific_fields={"refusal": None}, **{"content": "Hi", **more})
 
 
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(litellm, "suppress_debug_info", True)
-    with without_callbacks():
-        yield
-
-
-@pytest.fixture
-def switch(quiet: None) -> Switch:
-    return Switch()
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 MESSAGES: dict[str, Callable[[], list[Any]]] = {

@@ -11,18 +11,14 @@ from unittest import mock
 import litellm
 import pytest
 
-from fastpath_switch import Switch, without_callbacks
+from fastpath_switch import Switch
 from litellm_accel.provider import Provider
 
 HELLO = [{"role": "user", "content": "Hello"}]
 Change = Callable[[Any], AbstractContextManager[Any]]
 
 
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(litellm, "suppress_debug_info", True)
-    with without_callbacks():
-        yield
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import gzip
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +17,7 @@ import openai
 import pytest
 from httpx._decoders import SUPPORTED_DECODERS
 
-from fastpath_switch import Switch, without_callbacks
+from fastpath_switch import Switch
 from litellm_accel.fastpath.streams import source
 from litellm_accel.stock import seams
 from releases import routers_in_python
@@ -38,11 +38,7 @@ OPENAI = (
 Step = Callable[[int, Any], Any]
 
 
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(litellm, "suppress_debug_info", True)
-    with without_callbacks():
-        yield
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 def numbered(headers: Headers, number: int) -> list[tuple[str, str]]:

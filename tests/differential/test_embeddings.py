@@ -8,7 +8,7 @@ import copy
 import json
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import litellm
@@ -125,11 +125,7 @@ def told_of(provider: Provider, mode: str, inputs: list[Any], arguments: dict[st
     return sorted(told.events)  # threads tell of them
 
 
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(litellm, "suppress_debug_info", True)
-    with without_callbacks():
-        yield
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.fixture

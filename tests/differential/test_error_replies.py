@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
@@ -26,23 +25,14 @@ from settling import settled
 has_cores = pytest.mark.skipif(
     not seams.has_core_steps(), reason="the installed LiteLLM's routers have no core of their own"
 )
-pytestmark = pytest.mark.skipif(
-    errors.ErrorMaker()._upstream is None, reason="the installed LiteLLM makes exceptions otherwise"
-)
+pytestmark = [
+    pytest.mark.usefixtures("quiet"),
+    pytest.mark.skipif(
+        errors.ErrorMaker()._upstream is None, reason="the installed LiteLLM makes exceptions otherwise"
+    ),
+]
 WAYS = ("async", "sync")
 STATUSES = (401, 403, 404, 408, 409, 429, 500, 503, 529)
-
-
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(litellm, "suppress_debug_info", True)
-    with without_callbacks():
-        yield
-
-
-@pytest.fixture
-def switch(quiet: None) -> Switch:
-    return Switch()
 
 
 def failing(status: int, message: str = "No.", **more: Any) -> list[dict[str, Any]]:

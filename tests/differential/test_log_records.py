@@ -17,7 +17,6 @@ from litellm import Router
 from litellm.integrations.custom_logger import CustomLogger
 
 import litellm_accel
-from fastpath_switch import without_callbacks
 from litellm_accel.fastpath.notify import log_records
 from litellm_accel.provider import Provider
 from litellm_accel.verify import records
@@ -55,11 +54,7 @@ class Kept(logging.Handler):
         self.lines.append((text, len(self.provider.requests())))
 
 
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(litellm, "suppress_debug_info", True)
-    with without_callbacks():
-        yield
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @contextmanager

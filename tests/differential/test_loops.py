@@ -21,7 +21,7 @@ import pytest
 from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
 import litellm_accel
-from fastpath_switch import Switch, without_callbacks
+from fastpath_switch import Switch
 from litellm_accel.fastpath.pipeline import Pipeline
 from litellm_accel.provider import Provider
 from litellm_accel.verify import records
@@ -36,11 +36,7 @@ MODELS: dict[str, dict[str, Any]] = {
 Run = Callable[[Any], Any]
 
 
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(litellm, "suppress_debug_info", True)
-    with without_callbacks():
-        yield
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from litellm.types.utils import ModelResponseStream
 
 import litellm_accel
-from fastpath_switch import LISTS, Switch, without_callbacks
+from fastpath_switch import LISTS, Switch
 from litellm_accel._backend import load
 from litellm_accel.fastpath.admission.environment import Environment
 from litellm_accel.fastpath.notify import payload
@@ -40,11 +40,7 @@ template = load("template")
 MODES = ("completion", "acompletion", "router", "sync router")
 
 
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(litellm, "suppress_debug_info", True)
-    with without_callbacks():
-        yield
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.fixture(scope="module", autouse=True)

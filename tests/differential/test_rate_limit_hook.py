@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +12,7 @@ from litellm import Router
 from litellm.caching.dual_cache import DualCache
 
 import litellm_accel
-from fastpath_switch import Switch, without_callbacks
+from fastpath_switch import Switch
 from litellm_accel.fastpath.admission.callbacks import CallbackPolicy
 from litellm_accel.provider import Provider
 from litellm_accel.ratelimit import Limiter, RateLimitHook
@@ -25,11 +24,7 @@ HELLO = [{"role": "user", "content": "Say hello to everybody, please."}]
 PREPARING = 4  # calls before the first is served, at most
 
 
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(litellm, "suppress_debug_info", True)
-    with without_callbacks():
-        yield
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from litellm.integrations.custom_logger import CustomLogger
 import compared
 import litellm_accel
 from compared import HELLO, asked, outcome, sent
-from fastpath_switch import LISTS, Switch, without_callbacks
+from fastpath_switch import LISTS, Switch
 from litellm_accel.fastpath import decline, router_core
 from litellm_accel.fastpath.completion import at_once
 from litellm_accel.fastpath.plans.proof import CALLS
@@ -37,9 +37,10 @@ from litellm_accel.verify import masks, records
 from litellm_accel.verify.observe import Recorder, SuccessLogger
 from settling import settled, threads_settled
 
-pytestmark = pytest.mark.skipif(
-    not seams.has_core_steps(), reason="the installed LiteLLM's routers have no core of their own"
-)
+pytestmark = [
+    pytest.mark.usefixtures("quiet"),
+    pytest.mark.skipif(not seams.has_core_steps(), reason="the installed LiteLLM's routers have no core of their own"),
+]
 
 LEARNING = 3  # calls, of which the last is served
 PROVING = 9
@@ -50,18 +51,6 @@ WAYS = LOOP, THREAD, BLOCKED = "loop", "thread", "blocked loop"
 def some(values: Iterable[Any], *quick: Any) -> list[Any]:
     """Return ``values`` as parameters; all but those in ``quick`` are slow, together."""
     return [pytest.param(v, id=str(v), marks=() if v in quick else pytest.mark.slow) for v in values]
-
-
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(litellm, "suppress_debug_info", True)
-    with without_callbacks():
-        yield
-
-
-@pytest.fixture
-def switch(quiet: None) -> Switch:
-    return Switch()
 
 
 def router_of(provider: Provider, count: int = 1, settings: dict[str, Any] | None = None, **params: Any) -> Router:

@@ -6,13 +6,13 @@ import asyncio
 import copy
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import litellm
 import pytest
 
-from fastpath_switch import LISTS, Switch, without_callbacks
+from fastpath_switch import LISTS, Switch
 from litellm_accel.fastpath import passage
 from litellm_accel.provider import Provider
 from litellm_accel.stock import seams
@@ -25,11 +25,7 @@ TOOL = {"type": "function", "function": {"name": "f", "description": "d", "param
 MODES = ("completion", "acompletion", "router")
 
 
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(litellm, "suppress_debug_info", True)
-    with without_callbacks():
-        yield
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 def calls(provider: Provider, mode: str, count: int, before: Callable[[int], None], **arguments: Any) -> list[Any]:

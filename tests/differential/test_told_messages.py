@@ -7,7 +7,7 @@ import copy
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import litellm
@@ -18,7 +18,7 @@ from openai.types.chat import ChatCompletionMessage
 from pydantic import BaseModel
 
 import litellm_accel
-from fastpath_switch import Switch, without_callbacks
+from fastpath_switch import Switch
 from litellm_accel.provider import Provider
 from litellm_accel.verify import records
 
@@ -72,11 +72,7 @@ MESSAGES: dict[str, Callable[[], list[Any]]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(litellm, "suppress_debug_info", True)
-    with without_callbacks():
-        yield
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 def plain(value: Any) -> Any:

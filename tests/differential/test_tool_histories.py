@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import litellm
 import pytest
 
 import litellm_accel
-from fastpath_switch import Switch, without_callbacks
+from fastpath_switch import Switch
 from litellm_accel.provider import Provider
 from litellm_accel.verify import records
 
@@ -34,11 +33,7 @@ HISTORIES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(litellm, "suppress_debug_info", True)
-    with without_callbacks():
-        yield
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 def shared(logging: Any, messages: list[Any]) -> list[Any]:

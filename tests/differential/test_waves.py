@@ -20,7 +20,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
 import litellm_accel
-from fastpath_switch import Switch, without_callbacks
+from fastpath_switch import Switch
 from litellm_accel.fastpath.pipeline import Pipeline
 from litellm_accel.provider import Provider
 from litellm_accel.verify import records
@@ -43,11 +43,7 @@ class Heard(CustomLogger):
         self.payloads.append((payload["response_cost"], payload["model"], payload["messages"]))
 
 
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(litellm, "suppress_debug_info", True)
-    with without_callbacks():
-        yield
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @contextmanager
