@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
 from litellm_accel.fastpath.notify.log_records import told_by_call
-from litellm_accel.fastpath.notify.success import note_time
+from litellm_accel.fastpath.notify.rates import note_time
 from litellm_accel.fastpath.plans import recorder, templates
 from litellm_accel.fastpath.plans.recorder import Recording
 from litellm_accel.fastpath.plans.templates import (

@@ -22,7 +22,7 @@ from litellm_accel.fastpath.admission.environment import Environment
 from litellm_accel.fastpath.admission.key_differences import KeyDifferences
 from litellm_accel.fastpath.admission.message_rules import ANYTHING, words
 from litellm_accel.fastpath.decline import Why
-from litellm_accel.fastpath.notify import success
+from litellm_accel.fastpath.notify import call_diff, message_copies, success
 from litellm_accel.fastpath.notify.log_records import LogTemplates, NotWritable
 from litellm_accel.fastpath.notify.unheard import UnheardCalls
 from litellm_accel.fastpath.plans import argument_writes, comparison, outlines, recorder
@@ -147,7 +147,7 @@ class Pipeline:
                 key, free = found
                 key = b"%d " % epoch + key + self.environment.levels.key
                 if is_told:
-                    key += success.nested(messages) if conversation is None else conversation.told_key
+                    key += message_copies.nested(messages) if conversation is None else conversation.told_key
                 call = Call(key, messages, encoded, free, kwargs, started, conversation)
                 if free and self.bound:
                     self._bind(call)
@@ -421,7 +421,7 @@ class Pipeline:
                 if streaming:
                     shown = opener.ObservedStream(recording, kwargs, plan, read)
                 else:
-                    shown = success.ObservedCall(recording.pictures, kwargs, recording.result, plan, read)
+                    shown = call_diff.ObservedCall(recording.pictures, kwargs, recording.result, plan, read)
                 if begun.observed is None:
                     begun.observed = shown
                     if not others:

@@ -18,7 +18,7 @@ from types import FunctionType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from litellm_accel.fastpath import decline
-from litellm_accel.fastpath.notify.success import REPORT
+from litellm_accel.fastpath.notify.call_diff import REPORT
 from litellm_accel.fastpath.passage import Passage
 from litellm_accel.fastpath.pipeline import LEARN, Call, Pipeline
 from litellm_accel.fastpath.plans.maker import without_routers
@@ -29,7 +29,7 @@ from litellm_accel.fastpath.transport import outbound
 from litellm_accel.hot import chat
 
 if TYPE_CHECKING:
-    from litellm_accel.fastpath.router_core import CorePlan, CoreState
+    from litellm_accel.fastpath.core_states import CorePlan, CoreState
 
 # Where LiteLLM keeps its notes of a call.
 BUCKETS = ("metadata", "litellm_metadata")

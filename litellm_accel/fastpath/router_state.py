@@ -14,7 +14,7 @@ from typing import Any
 
 from litellm_accel.fastpath import decline, passage
 from litellm_accel.fastpath.decline import Why
-from litellm_accel.fastpath.notify.success import REPORT
+from litellm_accel.fastpath.notify.call_diff import REPORT
 from litellm_accel.fastpath.owner_cache import OwnerCache
 from litellm_accel.fastpath.plans import recorder
 from litellm_accel.fastpath.plans.maker import FIRST_ATTEMPT

@@ -17,7 +17,7 @@ from litellm.integrations.custom_logger import CustomLogger
 
 from fastpath_switch import LISTS, Switch
 from litellm_accel.fastpath.admission.callbacks import CallbackPolicy
-from litellm_accel.fastpath.notify import payload, success
+from litellm_accel.fastpath.notify import call_diff, message_copies, payload, success
 from litellm_accel.fastpath.plans import argument_writes, snapshots
 from litellm_accel.fastpath.plans.templates import Unrepeatable
 from litellm_accel.provider import Provider
@@ -323,8 +323,8 @@ def test_nobody_pays_who_has_no_callbacks(
     def refuse(*args: Any, **kwargs: Any) -> Any:
         raise AssertionError("nobody listens")
 
-    monkeypatch.setattr(success, "take_snapshot", refuse)
-    monkeypatch.setattr(success, "nested", refuse)
+    monkeypatch.setattr(call_diff, "take_snapshot", refuse)
+    monkeypatch.setattr(message_copies, "nested", refuse)
     monkeypatch.setattr(success.SuccessNotifier, "told", refuse)
 
     async def run() -> None:
@@ -381,7 +381,7 @@ def test_a_fault_while_a_payload_is_built_leaves_it_to_stock(
 # --- learning ---------------------------------------------------------------------------------------------------------
 
 
-def shown(**differences: Any) -> success.ObservedCall:
+def shown(**differences: Any) -> call_diff.ObservedCall:
     said = [{"role": "user", "content": "Hello"}]
     headers = {"a": "b"}
     details = {
@@ -401,11 +401,11 @@ def shown(**differences: Any) -> success.ObservedCall:
     watched.succeed(SimpleNamespace(**state))
     answer = litellm.ModelResponse(model="m")
     answer._response_headers = headers
-    return success.ObservedCall(watched, {}, answer, None)
+    return call_diff.ObservedCall(watched, {}, answer, None)
 
 
-def learned(one: success.ObservedCall, two: success.ObservedCall) -> Any:
-    return success.CallDiff(one, two, None).node(one.state, two.state, None)
+def learned(one: call_diff.ObservedCall, two: call_diff.ObservedCall) -> Any:
+    return call_diff.CallDiff(one, two, None).node(one.state, two.state, None)
 
 
 def test_calls_that_differ_in_what_is_known_of_them_are_learned() -> None:
@@ -430,7 +430,7 @@ def test_what_stock_decides_by_the_call_is_not_learned(one: Any, two: Any) -> No
 
 def test_one_thing_at_two_places_stays_one_thing() -> None:
     held = [[1], [1]]
-    pair = success.CallDiff(
+    pair = call_diff.CallDiff(
         shown(call="c1", trace="t1", own=held[0], again=held[0]),
         shown(call="c2", trace="t2", own=held[1], again=held[1]),
         None,
@@ -458,4 +458,4 @@ def test_conversations_that_are_copied_differently_have_their_own_keys() -> None
     flat = [{"role": "user", "content": "a"}]
     parts = [{"role": "user", "content": [{"type": "text", "text": "a"}]}]
     nothing = [*parts, {"role": "assistant", "content": None}]
-    assert len({success.nested(said) for said in (flat, parts, nothing)}) == 3
+    assert len({message_copies.nested(said) for said in (flat, parts, nothing)}) == 3

@@ -24,13 +24,13 @@ import compared
 import litellm_accel
 from compared import HELLO, asked, outcome, sent
 from fastpath_switch import LISTS, Switch
-from litellm_accel.fastpath import decline, router_core
+from litellm_accel.fastpath import core_states, decline
 from litellm_accel.fastpath.completion import at_once
+from litellm_accel.fastpath.core_choice import Choice
 from litellm_accel.fastpath.plans.proof import CALLS
 from litellm_accel.fastpath.plans.slot import PlanSlot, State
 from litellm_accel.fastpath.plans.templates import InconclusiveRecording
 from litellm_accel.fastpath.router import Bookkeeping
-from litellm_accel.fastpath.router_core import Choice
 from litellm_accel.provider import Provider, scenarios
 from litellm_accel.stock import seams
 from litellm_accel.verify import masks, records
@@ -652,7 +652,7 @@ def test_equal_settings_that_are_written_anew_change_nothing(provider: Provider,
     core = router._core
     core._settings = {"timeout": 33}
     held = core if owner == "_core" else core._endpoints
-    states = router_core.CoreStates()
+    states = core_states.CoreStates()
     known = states.state_of(core)
     before = getattr(held, name)
     setattr(held, name, copy.deepcopy(before))
@@ -665,7 +665,7 @@ def test_equal_settings_that_are_written_anew_change_nothing(provider: Provider,
 def test_settings_that_a_core_makes_when_they_are_read_change_nothing(provider: Provider) -> None:
     """A proxy with a database writes them twice a minute; the core forgets them then."""
     core = router_of(provider)._core
-    states = router_core.CoreStates()
+    states = core_states.CoreStates()
     known = states.state_of(core)
     for name in ("_settings", "_tag_filtering_models"):
         setattr(core, name, None)
@@ -679,7 +679,7 @@ def test_settings_that_a_core_makes_when_they_are_read_change_nothing(provider: 
 def test_what_was_learned_comes_back_with_the_settings(provider: Provider) -> None:
     router = router_of(provider)
     core = router._core
-    states = router_core.CoreStates()
+    states = core_states.CoreStates()
 
     def learned(**settings: Any) -> Any:
         router.update_settings(**settings)
@@ -707,7 +707,7 @@ def test_other_settings_that_are_written_change_what_is_known(provider: Provider
     router = router_of(provider)
     core = router._core
     core._settings = {"timeout": 33}
-    states = router_core.CoreStates()
+    states = core_states.CoreStates()
     known = states.state_of(core)
     core._settings = {"timeout": 34}
     assert states.state_of(core) is not known
@@ -778,6 +778,7 @@ def test_spies_see_every_call(provider: Provider, switch: Switch, place: str) ->
 # --- faults -----------------------------------------------------------------------------------------------------------
 
 
+OWNERS = {"CoreStates": core_states.CoreStates, "CoreState": core_states.CoreState, "Choice": Choice}
 FAULTS = ("CoreStates.state_of", "Choice.pick", "Choice.begin", "Choice.report", "CoreState.finish")
 
 
@@ -785,7 +786,7 @@ FAULTS = ("CoreStates.state_of", "Choice.pick", "Choice.begin", "Choice.report",
 def test_faults_reach_nobody(provider: Provider, switch: Switch, place: str) -> None:
     """Each call has one answer and sends one request, whatever goes wrong in the door."""
     owner, _, name = place.partition(".")
-    broken = mock.patch.object(getattr(router_core, owner), name, side_effect=ValueError("a fault of ours"))
+    broken = mock.patch.object(OWNERS[owner], name, side_effect=ValueError("a fault of ours"))
 
     async def calls() -> list[Any]:
         router = router_of(provider)

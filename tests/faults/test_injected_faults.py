@@ -40,11 +40,11 @@ FILES = {
 DOORS = {
     *((name, door) for name in ("completion", "router", "router_core") for door in ("acompletion", "completion")),
     *(("router", door) for door in ("_begun", "_guarded", "add", "discard")),
-    *(("router_core", door) for door in ("next", "_arun", "_run")),  # through which LiteLLM's loop drives a call
+    *(("core_choice", "next"), ("router_core", "_arun"), ("router_core", "_run")),  # by which LiteLLM's loop drives
     *(("router_state", door) for door in ("__eq__", "__hash__")),  # of a router, which stock may look up
     *(("trace", door) for door in ("run", "arun", "_follow", "follow", "__await__", "on", "off", "_quietly")),
-    *(("success", door) for door in ("async_success_handler", "success_handler", "_routers", "_is_current")),
-    ("success", "_build_standard_logging_payload"),
+    *(("logging_object", door) for door in ("async_success_handler", "success_handler", "_routers", "_is_current")),
+    ("logging_object", "_build_standard_logging_payload"),
     *(("streaming", door) for door in ("anext", "snext", "_after_last", "finish", "build", "total", "asyncified")),
 }
 # Lines that cannot fail, and are outside the block that they begin or end.

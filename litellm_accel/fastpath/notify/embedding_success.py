@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from litellm_accel.fastpath import decline
-from litellm_accel.fastpath.notify.success import MESSAGES, CallDiff, NotifierFactory
+from litellm_accel.fastpath.notify.call_diff import MESSAGES, CallDiff
+from litellm_accel.fastpath.notify.success import NotifierFactory
 from litellm_accel.fastpath.plans.snapshots import SnapshotNode, without_nodes
 from litellm_accel.fastpath.plans.templates import InconclusiveRecording, Unrepeatable
 from litellm_accel.hot import template

@@ -15,7 +15,7 @@ import orjson
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
 from litellm_accel.fastpath.known_names import MUTATED_NAMES
-from litellm_accel.fastpath.notify import success
+from litellm_accel.fastpath.notify import call_diff
 from litellm_accel.fastpath.notify.log_records import told_by_call
 from litellm_accel.fastpath.plans import argument_writes, outlines, recorder
 from litellm_accel.fastpath.plans.maker import masked, way_of
@@ -191,7 +191,7 @@ class Comparison(Recording):
         self.outline = pipeline.outline_of(answer)
         shown = None
         if plan.notifier is not None:
-            shown = success.ObservedCall(self.pictures, self._call.kwargs, self.result, plan, self._read())  # type: ignore[arg-type]
+            shown = call_diff.ObservedCall(self.pictures, self._call.kwargs, self.result, plan, self._read())  # type: ignore[arg-type]
         kept = state(masked(self.result))
 
         def judge() -> None:
@@ -223,7 +223,7 @@ class Comparison(Recording):
         if not equivalent(now, kept, {}):
             raise Differs(f"stream, {where(now, kept)!r}")
 
-    def _require_told(self, made: SnapshotNode, shown: success.ObservedCall) -> None:
+    def _require_told(self, made: SnapshotNode, shown: call_diff.ObservedCall) -> None:
         """Raise ``Differs`` unless ``made`` is what the call has ``shown``, and what was handed on in the end."""
         argument_writes = shown.told_state()
         pairs = [(made.items[0], argument_writes.items[0]), (made, argument_writes)]
@@ -235,7 +235,7 @@ class Comparison(Recording):
             if not equivalent(one, two, {}):
                 raise Differs(f"what callbacks are told, {where(one, two)!r}")
 
-    def _read(self) -> success.ReadMessages:
+    def _read(self) -> call_diff.ReadMessages:
         return None if self._call.conversation is None else self._pipeline.told_by(self._plan.rewriting)
 
 

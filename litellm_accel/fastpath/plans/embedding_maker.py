@@ -16,7 +16,7 @@ from pydantic_core import PydanticSerializationError
 
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.admission.message_rules import ANYTHING, Rewrite
-from litellm_accel.fastpath.notify.success import is_plain, note_time, pricing_facts
+from litellm_accel.fastpath.notify.rates import is_plain, note_time, pricing_facts
 from litellm_accel.fastpath.plans import templates
 from litellm_accel.fastpath.plans.header_maps import HeaderMaps
 from litellm_accel.fastpath.plans.maker import PlanMaker, around, converted

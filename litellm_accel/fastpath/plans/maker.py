@@ -24,7 +24,7 @@ from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.admission.conversations import Conversation, Rewriting
 from litellm_accel.fastpath.admission.message_rules import ANYTHING, MessageRules, Rewrite
 from litellm_accel.fastpath.known_names import PRICE
-from litellm_accel.fastpath.notify.success import STATED_PRICE, extra, is_plain, note_time, pricing_facts, stated_price
+from litellm_accel.fastpath.notify.rates import STATED_PRICE, extra, is_plain, note_time, pricing_facts, stated_price
 from litellm_accel.fastpath.owner_cache import OwnerCache
 from litellm_accel.fastpath.plans import templates
 from litellm_accel.fastpath.plans.header_maps import HeaderMaps

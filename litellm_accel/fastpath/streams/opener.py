@@ -21,7 +21,7 @@ from httpx._client import BoundAsyncStream, BoundSyncStream
 from openai import NotGiven
 
 from litellm_accel.fastpath import decline
-from litellm_accel.fastpath.notify import success
+from litellm_accel.fastpath.notify import call_diff, success
 from litellm_accel.fastpath.notify.payload import Payloads
 from litellm_accel.fastpath.plans.header_maps import HeaderMaps
 from litellm_accel.fastpath.plans.proof import Trial
@@ -55,11 +55,11 @@ _PRICE = "response-cost"
 _MAX_NAMES = 64
 
 
-class ObservedStream(success.ObservedCall):
+class ObservedStream(call_diff.ObservedCall):
     """One stream as stock returned it: the state of all its parts before it was read, and what the call was given."""
 
     def __init__(
-        self, recording: Recording, arguments: Mapping[str, Any], plan: chat.Plan, read: success.ReadMessages
+        self, recording: Recording, arguments: Mapping[str, Any], plan: chat.Plan, read: call_diff.ReadMessages
     ) -> None:
         pictures = recording.pictures
         if pictures is None or pictures.state is None:
@@ -89,7 +89,7 @@ class ObservedStream(success.ObservedCall):
         }
 
 
-class _StreamDiff(success.CallDiff):
+class _StreamDiff(call_diff.CallDiff):
     """Two streams of one kind, walked together."""
 
     fixed: ClassVar[Mapping[str, Any]] = {"message_copy_duration_ms": 0.0}

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from litellm_accel.fastpath.notify.success import Rates, pricing_facts
+from litellm_accel.fastpath.notify.rates import Rates, pricing_facts
 from litellm_accel.fastpath.plans import recorder
 from litellm_accel.fastpath.plans.proof import Trial
 from litellm_accel.fastpath.plans.recorder import Recording

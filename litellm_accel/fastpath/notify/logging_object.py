@@ -1,0 +1,191 @@
+"""The ``Logging`` object of a served call: LiteLLM's own class, which does less where nobody would see the rest."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+from collections.abc import Callable
+from logging import DEBUG
+from operator import is_not
+from typing import Any
+
+from litellm_accel.stock import seams
+
+# Notes that callbacks are told of the end of a stream.
+_DISPATCHED = "has_dispatched_final_stream_success"
+# With this in the environment, LiteLLM prints payloads.
+_PRINTS = "LITELLM_PRINT_STANDARD_LOGGING_PAYLOAD"
+
+
+class ToldCallbacks:
+    """Which callbacks LiteLLM tells of a success, as it has found by their methods; it asks several times a call."""
+
+    def __init__(self, state: Callable[[], Any]) -> None:
+        self._litellm = importlib.import_module("litellm")
+        self._logger = importlib.import_module("litellm._logging").verbose_logger
+        self._state = state
+        self._found: dict[bool, tuple[Any, list[Any], tuple[Any, ...]]] = {}
+
+    def find(self, logging: Any, asynchronous: bool, stock: Callable[..., Any]) -> tuple[Any, ...]:
+        """Return the callbacks of a call that has the object ``logging``, as ``stock`` does."""
+        state = self._state()
+        has_own = logging.dynamic_success_callbacks or logging.dynamic_async_success_callbacks
+        if (
+            state is None
+            or has_own
+            or logging.replaced_global_callback_keys
+            or logging.routed is not None
+            or self._logger.isEnabledFor(DEBUG)  # stock writes down what it leaves out
+        ):
+            return stock(asynchronous=asynchronous)  # type: ignore[no-any-return]
+        callbacks = [*self._litellm.success_callback, None, *self._litellm._async_success_callback]
+        found = self._found.get(asynchronous)
+        if (
+            found is None
+            or found[0] != state
+            or len(found[1]) != len(callbacks)
+            or any(map(is_not, found[1], callbacks))
+        ):
+            found = self._found[asynchronous] = state, callbacks, stock(asynchronous=asynchronous)
+        return found[2]
+
+
+def fed_class(logging_class: Any, calculator: str, fault: Callable[[BaseException], None], told: ToldCallbacks) -> Any:
+    litellm = importlib.import_module("litellm")
+    can_be_brief = "build_logging_payload" in inspect.signature(
+        logging_class._success_handler_helper_fn
+    ).parameters and hasattr(logging_class, "_restore_correlation_context")
+
+    # By which later releases tell callbacks of the other kind, too.
+    completed = getattr(logging_class, "_get_completed_success_callbacks", None)
+
+    # Later releases name arguments that change nothing while they are these.
+    unset = {
+        name: parameter.default
+        for name, parameter in inspect.signature(logging_class._build_standard_logging_payload).parameters.items()
+        if parameter.default is not parameter.empty
+    }
+
+    dispatch = seams.CheckedDispatch(logging_class)
+
+    class Fed(logging_class):  # type: ignore[misc]
+        """A call's ``Logging`` object, made by the fast path."""
+
+        __slots__ = ("ends", "is_own", "payloads", "routed")  # all else is in the dictionary, as stock has it
+
+        async def dispatch_success_handlers(
+            self,
+            result: Any = None,
+            start_time: Any = None,
+            end_time: Any = None,
+            cache_hit: Any = None,
+            prefer_async_handlers: bool = False,
+            **more: Any,
+        ) -> None:
+            times = {"start_time": start_time, "end_time": end_time, "cache_hit": cache_hit}
+            if self.ends is None or not prefer_async_handlers or more or not dispatch.is_known():
+                more["prefer_async_handlers"] = prefer_async_handlers
+                await super().dispatch_success_handlers(result, **times, **more)
+                return
+            # As in stock, whose check of what is given takes longer than all the rest and refuses nothing.
+            if self._is_assembled_stream_success(result):
+                if self.model_call_details.get(_DISPATCHED):
+                    return
+                self.model_call_details[_DISPATCHED] = True
+            await self.async_success_handler(result, **times)
+            if self.stream and self._should_run_sync_callbacks_for_async_calls():
+                dispatch.executor.submit(self.success_handler, result, **times, for_async_request=True)
+
+        async def async_success_handler(
+            self, result: Any = None, start_time: Any = None, end_time: Any = None, cache_hit: Any = None, **more: Any
+        ) -> None:
+            callbacks = self.dynamic_async_success_callbacks, litellm._async_success_callback
+            routers = None if more else self._routers(*callbacks, result, "async_success_handler")
+            if routers is None:
+                await super().async_success_handler(result, start_time, end_time, cache_hit, **more)
+            else:
+                self._succeed("async_success", routers, result, start_time, end_time, cache_hit)
+
+        def success_handler(
+            self, result: Any = None, start_time: Any = None, end_time: Any = None, cache_hit: Any = None, **more: Any
+        ) -> None:
+            callbacks = self.dynamic_success_callbacks, litellm.success_callback
+            routers = None if more else self._routers(*callbacks, result, "success_handler")
+            if routers is None:
+                super().success_handler(result, start_time, end_time, cache_hit, **more)
+            else:
+                self._succeed("sync_success", routers, result, start_time, end_time, cache_hit)
+
+        def _routers(self, own: Any, common: list[Any], result: Any, hook: str) -> list[Any] | None:
+            """Return the callbacks to be told of a success, if these are routers that have counted it already.
+
+            None if somebody would see what LiteLLM makes of it, or if that cannot be told.
+            """
+            try:
+                return self._counting(own, common, result, hook)
+            except Exception as error:
+                fault(error)
+                return None
+
+        def _counting(self, own: Any, common: list[Any], result: Any, hook: str) -> list[Any] | None:
+            if not can_be_brief or self.ends is not None or not self.is_own or os.environ.get(_PRINTS):
+                return None
+            callbacks = super().get_combined_callback_list(own, common)
+            if completed is not None:
+                callbacks = [*callbacks, *completed(self, asynchronous=hook == "async_success_handler")]
+            if self.routed is None:
+                return None if callbacks else []
+            params = self.model_call_details["litellm_params"]
+            if not self.routed.has_counted(callbacks, params["metadata"], result):
+                return None
+            return [held for held in callbacks if self.should_run_callback(held, params, hook)]
+
+        def _succeed(self, event: str, routers: list[Any], result: Any, start: Any, end: Any, cache_hit: Any) -> None:
+            """Do what LiteLLM's success handlers do where nobody reads a payload."""
+            try:
+                if self.should_run_logging(event):
+                    self._success_handler_helper_fn(result, start, end, cache_hit, build_logging_payload=False)
+                    self.mark_logging_complete(event)
+                    if self.routed is not None:
+                        self.routed.succeed(routers)
+            finally:
+                self._restore_correlation_context()
+
+        def get_combined_callback_list(self, *args: Any, **kwargs: Any) -> list[Any]:
+            callbacks: list[Any] = super().get_combined_callback_list(*args, **kwargs)
+            try:
+                return callbacks if self.routed is None else [self.routed.shortened(callback) for callback in callbacks]
+            except Exception as error:
+                fault(error)
+                return callbacks
+
+        def _get_completed_success_callbacks(self, *, asynchronous: bool) -> tuple[Any, ...]:
+            return told.find(self, asynchronous, super()._get_completed_success_callbacks)
+
+        def _price(self, *args: Any, **kwargs: Any) -> Any:
+            stock = getattr(super(), calculator)
+            if self.ends is None or args or kwargs.keys() != {"result"}:
+                return stock(*args, **kwargs)
+            return self.ends.price(self, kwargs["result"], stock)
+
+        def _build_standard_logging_payload(self, *args: Any, **kwargs: Any) -> Any:
+            stock = super()._build_standard_logging_payload
+            is_plain = len(args) == 3 and kwargs.items() <= unset.items()
+            if not is_plain or not self._is_current():
+                return stock(*args, **kwargs)
+            return self.payloads.build(self, *args, stock)
+
+        def _is_current(self) -> bool:
+            try:
+                return self.ends is None or bool(self.ends.are_current())
+            except Exception as error:
+                fault(error)
+                return False
+
+    if completed is None or not hasattr(logging_class, "_without_replaced_global_callbacks"):
+        del Fed._get_completed_success_callbacks
+    setattr(Fed, calculator, Fed._price)
+    for name in ("__module__", "__name__", "__qualname__"):
+        setattr(Fed, name, getattr(logging_class, name))  # it calls itself what stock's does
+    return Fed

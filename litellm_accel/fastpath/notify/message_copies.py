@@ -1,0 +1,179 @@
+"""How LiteLLM copies a caller's messages, and other arguments, for those it tells of a call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.plans.argument_writes import same
+from litellm_accel.fastpath.plans.snapshots import SnapshotNode, without_nodes
+from litellm_accel.fastpath.plans.templates import Unrepeatable
+
+_ALL_LEVELS = 64
+
+
+class ToldMessages(Protocol):
+    """How LiteLLM copies the caller's messages for one use."""
+
+    def made(self, messages: Any, copies: dict[int, list[Any]], /) -> Any:
+        """Return the copy for a call; ``copies`` are those made for it before."""
+
+
+class MessageCopy:
+    """How LiteLLM copies the caller's list of messages for one use: down to which level, by the names of members.
+
+    ``group`` tells lists apart that hold other copies of the messages; the lists of one group hold the same. Where a
+    member of a message is None, ``is_bare`` copies have none. ``shared`` are members, by name, that are one object with
+    those of an ``earlier`` group's copies, and the number of that group.
+    """
+
+    def __init__(self, held: SnapshotNode, messages: SnapshotNode, group: int, earlier: Sequence[SnapshotNode]) -> None:
+        shown, given = without_nodes(held), without_nodes(messages)
+        self.is_bare = shown != given
+        if self.is_bare and shown != [_bare(message) for message in given]:
+            raise Unrepeatable(decline.TOLD_MESSAGES)
+        self.is_same = held.original is messages.original
+        self.group = group
+        self.levels: dict[str, int] = {}
+        pairs = list(zip(held.items, messages.items, strict=True))
+        shared = [item.original is message.original for item, message in pairs]
+        if any(shared) and not all(shared):
+            raise Unrepeatable(decline.TOLD_MESSAGE_PARTS)
+        self.is_shallow = self.is_same or all(shared)
+        if not self.is_shallow:
+            for item, message in pairs:
+                members = dict(message.named())
+                for name, value in item.named():
+                    if type(value) is SnapshotNode:
+                        level = _level(value, members[name])
+                        if self.levels.setdefault(name, level) != level:
+                            raise Unrepeatable(decline.TOLD_MESSAGE_PARTS)
+        self.shared = _shared(held, earlier, [name for name, level in self.levels.items() if level])
+
+    def __eq__(self, other: object) -> bool:
+        return vars(self) == vars(other)
+
+    def made(self, messages: list[dict[str, Any]], copies: dict[int, list[Any]]) -> list[Any]:
+        """Return the list for a call; ``copies`` are those made for it before, by group."""
+        if self.is_same:
+            return messages
+        if self.is_shallow:
+            return messages.copy()
+        found = copies.get(self.group)
+        if found is None:
+            found = copies[self.group] = [self._message(message) for message in messages]
+            for name, group in self.shared.items():
+                for message, other in zip(found, copies[group], strict=True):
+                    if name in message:
+                        message[name] = other[name]
+        return found.copy()
+
+    def _message(self, message: dict[str, Any]) -> dict[str, Any]:
+        if self.is_bare:
+            message = _bare(message)
+        if not self.levels:
+            return message.copy()
+        return {name: copied(value, self.levels.get(name, 0)) for name, value in message.items()}
+
+
+def has_same_parts(held: SnapshotNode, other: SnapshotNode) -> bool:
+    """Return whether ``held`` holds the very dictionaries and lists that ``other`` does, and nothing else."""
+    return (
+        held.keys == other.keys
+        and len(held.items) == len(other.items) > 0
+        and all(
+            type(item) is SnapshotNode and type(part) is SnapshotNode and item.original is part.original
+            for item, part in zip(held.items, other.items, strict=True)
+        )
+    )
+
+
+def is_copy(held: SnapshotNode, other: SnapshotNode) -> bool:
+    """Return whether ``held`` is equal to ``other``, to the last leaf and in the same order."""
+    return (
+        held.keys == other.keys
+        and len(held.items) == len(other.items)
+        and all(
+            is_copy(item, part) if type(item) is SnapshotNode is type(part) else same(item, part)
+            for item, part in zip(held.items, other.items, strict=True)
+        )
+    )
+
+
+def copied_levels(held: SnapshotNode, other: SnapshotNode) -> int:
+    """Return down to which level the dictionaries and lists in a copy are new ones. Raises ``Unrepeatable``."""
+    new, shared = {1}, {_ALL_LEVELS}
+
+    def walk(one: SnapshotNode, two: SnapshotNode, level: int) -> None:
+        for item, part in zip(one.items, two.items, strict=True):
+            if type(item) is SnapshotNode and item.original is part.original:
+                shared.add(level)
+            elif type(item) is SnapshotNode:
+                new.add(level + 1)
+                walk(item, part, level + 1)
+
+    walk(held, other, 1)
+    if len(shared) > 2 or max(new) > min(shared):
+        raise Unrepeatable(decline.TOLD_BY_VALUES)
+    return min(shared)
+
+
+def _shared(held: SnapshotNode, earlier: Sequence[SnapshotNode], names: Iterable[str]) -> dict[str, int]:
+    """Return in which of ``earlier`` copies the members ``names`` are the very same objects; absent if in none.
+
+    Raises ``Unrepeatable`` if that differs from message to message.
+    """
+    found: dict[str, int] = {}
+    for name in names:
+        for group, other in enumerate(earlier):
+            same_one = {
+                dict(item.named())[name].original is getattr(dict(again.named()).get(name), "original", None)
+                for item, again in zip(held.items, other.items, strict=True)
+                if type(dict(item.named()).get(name)) is SnapshotNode
+            }
+            if len(same_one) > 1:
+                raise Unrepeatable(decline.TOLD_MESSAGE_PARTS)
+            if same_one == {True}:
+                found.setdefault(name, group)
+    return found
+
+
+def _bare(message: dict[str, Any]) -> dict[str, Any]:
+    """Return ``message`` without its members that are None."""
+    return {name: value for name, value in message.items() if value is not None}
+
+
+def _level(copied: Any, given: Any) -> int:
+    """Return how many levels of containers are copies. Raises ``Unrepeatable`` if that differs from branch to
+    branch."""
+    if copied.original is given.original:
+        return 0
+    inner = {
+        _level(item, other) for item, other in zip(copied.items, given.items, strict=True) if type(item) is SnapshotNode
+    }
+    if len(inner) > 1:
+        raise Unrepeatable(decline.TOLD_MESSAGE_PARTS)
+    return 1 + (inner.pop() if inner else 0)
+
+
+def copied(value: Any, levels: int) -> Any:
+    if levels and type(value) is dict:
+        return {key: copied(item, levels - 1) for key, item in value.items()}
+    return [copied(item, levels - 1) for item in value] if levels and type(value) is list else value
+
+
+def nested(messages: list[dict[str, Any]]) -> bytes:
+    """Return what tells conversations apart that LiteLLM may copy differently, to be added to a call's key."""
+    marks = set()
+    for message in messages:
+        if message.get("role") == "assistant":
+            marks.add("assistant")
+        for name, value in message.items():
+            if value is None:
+                marks.add("no content" if name == "content" else "none")
+            elif type(value) is list:
+                marks.add(name)
+                if name == "content" and any(type(part) is dict and "image_url" in part for part in value):
+                    marks.add("image_url")
+    return ",".join(sorted(marks)).encode()

@@ -1,0 +1,103 @@
+"""What an answer's tokens cost, as calls have shown it, and what in an answer prices depend on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from litellm_accel.fastpath.plans.snapshots import SnapshotNode
+from litellm_accel.fastpath.plans.templates import HIDDEN, MILLISECONDS
+
+if TYPE_CHECKING:
+    from litellm_accel.fastpath.notify.call_diff import CallDiff
+
+_COSTS = ("input_cost", "output_cost", "total_cost", "original_cost")
+# The header that holds the price where the provider states one. LiteLLM believes it.
+STATED_PRICE = "llm_provider-x-litellm-response-cost"
+
+
+class Rates:
+    """What tokens cost, as a call has shown: the rates, LiteLLM's note of them, and what a breakdown looks like.
+
+    ``answered`` are the ``pricing_facts`` of the result that was priced.
+    """
+
+    def __init__(self, billed: Any, breakdown: dict[str, Any], answered: Any) -> None:
+        self.billed = billed
+        self._breakdown = dict(breakdown)  # a callback may write into this call's own
+        self._answered = answered
+
+    def apply(self, result: Any) -> bool:
+        """Return whether ``result`` comes from the same model and counts tokens of prompt and completion alone."""
+        return self._answered == pricing_facts(result) and is_plain(extra(result, "usage"))
+
+    def make_up(self, usage: Any, told: dict[str, Any]) -> bool:
+        """Return whether there is nothing in the breakdown ``told`` but tokens at these rates."""
+        if any(value for name, value in told.items() if name not in _COSTS):
+            return False
+        return self.made_up(usage, told["total_cost"]) == told
+
+    def made_up(self, usage: Any, total: Any) -> dict[str, Any] | None:
+        """Return the breakdown of the price ``total``; None if these rates do not make it up.
+
+        Tokens that cost nothing may be a mistake in the prices, which LiteLLM looks for and tells.
+        """
+        prompt = usage.prompt_tokens * self.billed.input_cost_per_token
+        completion = usage.completion_tokens * self.billed.output_cost_per_token
+        if prompt + completion != total or (not total and usage.total_tokens):
+            return None
+        made = self._breakdown.copy()
+        made["input_cost"], made["output_cost"] = prompt, completion
+        made["total_cost"] = made["original_cost"] = total
+        return made
+
+
+def rates_of(pair: CallDiff) -> Rates | None:
+    """Return the rates by which both calls were priced; None if there is more to their prices than tokens and rates."""
+    for shown in (pair.first, pair.second):
+        breakdown = shown.known["cost_breakdown"]
+        if shown.known.get("billed_token_rates") is None or type(breakdown) is not SnapshotNode:
+            return None
+        told = dict(breakdown.named())
+        rates = Rates(shown.known["billed_token_rates"], told, shown.answered)
+        if shown.answered != pair.second.answered or not is_plain(extra(shown.result, "usage")):
+            return None
+        if not rates.make_up(extra(shown.result, "usage"), told):
+            return None
+    return rates
+
+
+def pricing_facts(result: Any) -> tuple[Any, ...]:
+    """Return what an answer says about itself that prices depend on, its usage aside."""
+    return result.model, extra(result, "service_tier"), stated_price(result)
+
+
+def extra(result: Any, name: str) -> Any:
+    """Return what an answer has besides the fields of its class under ``name``, or None: sooner than pydantic does."""
+    held = result.__pydantic_extra__
+    return held.get(name) if held is not None and name in held else result.__dict__.get(name)
+
+
+def note_time(result: Any, milliseconds: float) -> None:
+    """Write how long a call took into its ``result``, where pydantic has LiteLLM's attribute for it."""
+    private = result.__pydantic_private__
+    (private if MILLISECONDS in private else result.__dict__)[MILLISECONDS] = milliseconds
+
+
+def stated_price(result: Any) -> Any:
+    """Return the price that an answer has come with, in its body or its headers, as LiteLLM keeps it; None without."""
+    return (result.__pydantic_private__[HIDDEN].get("additional_headers") or {}).get(STATED_PRICE)
+
+
+def is_plain(usage: Any) -> bool:
+    """Return whether a usage counts tokens of the prompt and the completion and nothing else."""
+    if usage is None:
+        return False
+    for held in (usage.__dict__, usage.__pydantic_extra__ or {}):
+        for name, value in held.items():
+            if not value or name in ("prompt_tokens", "completion_tokens", "total_tokens"):
+                continue
+            if not isinstance(value, BaseModel) or any(value.__dict__.values()) or value.__pydantic_extra__:
+                return False
+    return True
