@@ -286,6 +286,9 @@ class ChoiceInThread(Choice):
     def succeed(self, model: str) -> None:
         """Count nothing: LiteLLM does not."""
 
+    def _recount(self) -> None:
+        """Leave the call counted as it is: LiteLLM does not tell attempts apart, and one that failed may have ended."""
+
     @property
     def _plan(self) -> Any:
         return self._stock.plan_in_threads
