@@ -22,6 +22,14 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
         gc.collect()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_directory(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """An empty directory for caches: records of the user's own would change what is served."""
+    found = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    os.environ.setdefault("PIP_CACHE_DIR", os.path.join(found, "pip"))  # what is downloaded may stay where it is
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 def _compiled_is_missing(name: str) -> str | None:
     try:
         importlib.import_module(f"litellm_accel._cy.{name}")
