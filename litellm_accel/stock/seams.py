@@ -362,6 +362,13 @@ def note_first_chunk(logging_obj: Any) -> Callable[..., None]:
     return found
 
 
+@functools.cache
+def has_sync_clients_for_all_loops() -> bool:
+    """Return whether LiteLLM keeps a client that is not asynchronous for all event loops, and not for each."""
+    cache = importlib.import_module("litellm.caching.llm_caching_handler").LLMClientCache
+    return "loop_bound" in inspect.signature(cache.get_cache).parameters
+
+
 def leaves_out_unset() -> bool:
     """Return whether LiteLLM reads of an SDK's answer only what the provider has sent, and not the SDK's defaults."""
     dump = getattr(importlib.import_module("litellm.llms.openai.common_utils"), "model_dump_provider_response", None)

@@ -132,6 +132,23 @@ def test_a_kind_is_served_after_three_calls_that_agree(provider: Provider, mode:
     assert first[False] == first[True] + 3
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_cookies_are_kept_as_long_as_stocks_clients(provider: Provider, switch: Switch, mode: str) -> None:
+    """LiteLLM's releases differ in which calls share a client."""
+    messages = [{"role": "user", "content": 'answer as: plain{"headers": {"set-cookie": "a=b; Path=/"}}'}]
+    several = [
+        [*messages, {"role": "assistant", "content": "Yes?"}, *said(number)[1:], *messages] for number in range(9)
+    ]
+    litellm.in_memory_llm_clients_cache.flush_cache()
+    expected = observed(provider, mode, 9, listens=False, messages=several.__getitem__)
+    litellm.in_memory_llm_clients_cache.flush_cache()
+    with switch.on():
+        found = observed(provider, mode, 9, listens=False, messages=several.__getitem__)
+    assert found == expected
+    assert switch.gate.served >= 4, switch.gate.declined
+    assert not switch.gate.faults
+
+
 class Reader(CustomLogger):  # type: ignore[misc]
     """Keeps the payloads that it is told."""
 

@@ -152,7 +152,7 @@ class Comparison(Recording):
                 raise Differs(f"request {name}")
         if "ssl" in plan.request and "ssl" not in way:
             raise Differs("request ssl")
-        if sent.loop is self._loop:  # else stock has made a client for this call alone
+        if sent.is_by_client_of(self._loop):  # else stock has made a client for this call alone
             held = sent.transport._get_valid_client_session() if sent.options else sent.transport
             if post.transport is not held:
                 raise Differs("connection")

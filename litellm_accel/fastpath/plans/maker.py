@@ -179,9 +179,9 @@ class PlanMaker:
             raise Unrepeatable(decline.RESPONSE_HEADERS)
         hidden = () if recording.streams else self._hidden(result)
         kind = "sync" if not sent.options else "async"
-        # LiteLLM runs a router's call in a thread in a loop of its own, for which it has a client of its own; an HTTP
-        # client that the user has given it is in all of them.
-        is_shared = sent.loop is asyncio._get_running_loop()
+        # LiteLLM may run a router's call in a thread in a loop of its own, and have a client of its own for that; an
+        # HTTP client that the user has given it is in all of them.
+        is_shared = sent.is_by_client_of(asyncio._get_running_loop())
         held = getattr(self.litellm.client_session, "_transport", None)
         source, transport = None, sent.transport
         if is_shared:
