@@ -21,8 +21,9 @@ from typing import Any
 import pytest
 
 from litellm_accel.provider import Provider
+from litellm_accel.verify.proxy.services import Database
 from proxy import masks
-from proxy.gateways import KEY, Database, Gateway, database, database_is_missing, missing, redis_server
+from proxy.gateways import KEY, Gateway, database, database_is_missing, missing, redis_server
 
 pytestmark = pytest.mark.slow
 

@@ -23,7 +23,13 @@ from litellm_accel.verify.sides import clean_environment
 _EXTRA = ("fastapi", "uvicorn", "apscheduler", "backoff", "multipart")
 _START_SECONDS = 240.0
 _STOP_SECONDS = 60.0
-_LAUNCH = "import sys; from litellm_accel.cli import main; sys.argv[0] = 'litellm-accel'; main()"
+#: What runs a program of this interpreter's with LiteLLM accelerated, see ``litellm-accel run``.
+LAUNCH = (
+    sys.executable,
+    "-c",
+    "import sys; from litellm_accel.cli import main; sys.argv[0] = 'litellm-accel'; main()",
+    "run",
+)
 _ALIVE = "/health/liveliness"
 
 
@@ -47,27 +53,17 @@ def free_port() -> int:
         return port
 
 
-class Gateway:
-    """One running proxy, of this environment; ``options`` are those of the command ``litellm``."""
+class Process:
+    """A proxy that ``command`` starts in ``folder``, and all its processes; it answers at ``port``."""
 
-    def __init__(
-        self, folder: Path, options: Sequence[str], environment: Mapping[str, str], *, accelerated: bool
-    ) -> None:
-        self.port = free_port()
+    def __init__(self, folder: Path, command: Sequence[str], environment: Mapping[str, str], port: int) -> None:
+        self.port = port
         self._log = folder / "log"
-        self._stats = folder / "stats"
-        self._stats.mkdir()
-        script = str(Path(sys.executable).parent / "litellm")
-        command = [sys.executable, "-c", _LAUNCH, "run", script] if accelerated else [sys.executable, script]
-        fixed = ("--config", "config.yaml", "--host", "127.0.0.1", "--port", str(self.port))
-        inherited = clean_environment()
-        path = os.pathsep.join(filter(None, (environment.get("PYTHONPATH"), inherited["PYTHONPATH"])))
-        own = {"LITELLM_ACCEL_STATS": str(self._stats)} if accelerated else {}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [*command, *fixed, *options],
+                command,
                 cwd=folder,
-                env={**inherited, "LITELLM_MODE": "PRODUCTION", **environment, **own, "PYTHONPATH": path},
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -96,12 +92,6 @@ class Gateway:
         """Return what the proxy has printed."""
         return self._log.read_text(errors="replace")
 
-    def reports(self) -> list[dict[str, dict[str, Any]]]:
-        """Return, for each process of an accelerated proxy, its components by name, as they are now."""
-        answers, _ = server.ask_all(str(self._stats))
-        found = [{row["name"]: row for row in answer["report"]["components"]} for answer in answers]
-        return [report for report in found if any(row["state"] == "active" for row in report.values())]
-
     def stop(self) -> bool:
         """Have the proxy end as a container's does, and its processes with it. Return whether it did so by itself."""
         with contextlib.suppress(ProcessLookupError):
@@ -115,6 +105,31 @@ class Gateway:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         return is_good
+
+
+class Gateway(Process):
+    """One running proxy, of this environment; ``options`` are those of the command ``litellm``."""
+
+    def __init__(
+        self, folder: Path, options: Sequence[str], environment: Mapping[str, str], *, accelerated: bool
+    ) -> None:
+        port = free_port()
+        self._stats = folder / "stats"
+        self._stats.mkdir()
+        script = str(Path(sys.executable).parent / "litellm")
+        command = [*LAUNCH, script] if accelerated else [sys.executable, script]
+        fixed = ("--config", "config.yaml", "--host", "127.0.0.1", "--port", str(port))
+        inherited = clean_environment()
+        path = os.pathsep.join(filter(None, (environment.get("PYTHONPATH"), inherited["PYTHONPATH"])))
+        own = {"LITELLM_ACCEL_STATS": str(self._stats)} if accelerated else {}
+        held = {**inherited, "LITELLM_MODE": "PRODUCTION", **environment, **own, "PYTHONPATH": path}
+        super().__init__(folder, [*command, *fixed, *options], held, port)
+
+    def reports(self) -> list[dict[str, dict[str, Any]]]:
+        """Return, for each process of an accelerated proxy, its components by name, as they are now."""
+        answers, _ = server.ask_all(str(self._stats))
+        found = [{row["name"]: row for row in answer["report"]["components"]} for answer in answers]
+        return [report for report in found if any(row["state"] == "active" for row in report.values())]
 
 
 class Redis:
