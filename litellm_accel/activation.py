@@ -522,13 +522,19 @@ def _start(names: Iterable[str]) -> list[str]:
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """Keep Python's garbage collector from running: one look at all that LiteLLM holds takes longer than the block."""
+    """Keep Python's garbage collector from running: one look at all that LiteLLM holds takes longer than the block.
+
+    What the block makes lasts. It joins the oldest objects at once, or it would bring the next such look forward.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if was_enabled:
+            if not gc.get_freeze_count():  # else the application has frozen objects, which are to stay so
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

@@ -53,10 +53,18 @@ def some(values: Iterable[Any], *quick: Any) -> list[Any]:
     return [pytest.param(v, id=str(v), marks=() if v in quick else pytest.mark.slow) for v in values]
 
 
-def router_of(provider: Provider, count: int = 1, settings: dict[str, Any] | None = None, **params: Any) -> Router:
-    deployment = {"model": "openai/gpt-4o-mini", "api_base": provider.url, "rpm": 10**6, "tpm": 10**9, **params}
+def router_of(
+    provider: Provider, count: int = 1, settings: dict[str, Any] | None = None, answers: str = "", **params: Any
+) -> Router:
+    """A router of so many deployments, all but the first of which answer in the way of ``answers``."""
+    deployment = {"model": "openai/gpt-4o-mini", "rpm": 10**6, "tpm": 10**9, **params}
+    others = provider.at(answers) if answers else provider.url
     entries = [
-        {"model_name": "g", "litellm_params": {"api_key": f"sk-{n}", **deployment}, "model_info": {"id": f"d{n}"}}
+        {
+            "model_name": "g",
+            "litellm_params": {"api_base": others if n else provider.url, "api_key": f"sk-{n}", **deployment},
+            "model_info": {"id": f"d{n}"},
+        }
         for n in range(count)
     ]
     return Router(model_list=entries, **{"num_retries": 0, "retry_after": 0, **(settings or {})})
@@ -534,7 +542,9 @@ def measured(
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_strategies_choose_and_count(provider: Provider, switch: Switch, strategy: str, way: str) -> None:
     can_choose = strategy != "cost-based-routing" or way == LOOP
-    assert in_turn(switch, lambda: measured(provider, strategy, [HELLO] * 12, way)) >= (4 if can_choose else 0)
+    slow = 'plain{"delay": 0.3}' if "latency" in strategy else ""  # chance must not decide which is the faster one
+    served = in_turn(switch, lambda: measured(provider, strategy, [HELLO] * 12, way, answers=slow))
+    assert served >= (4 if can_choose else 0)
 
 
 @pytest.mark.parametrize("way", WAYS[:2])
