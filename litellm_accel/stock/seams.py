@@ -16,6 +16,8 @@ from pydantic import BaseModel
 
 #: As what a ``Logging`` object holds what asks the cache for its call; the second in earlier releases.
 CACHING_HANDLER = ("llm_caching_handler", "_llm_caching_handler")
+#: By which a ``Logging`` object notes that an event has been told; the second in releases before 1.106.
+MARK_COMPLETE = ("mark_logging_complete", "has_run_logging")
 # How a call's ``Logging`` object is told of the first chunk of a stream.
 _FIRST_CHUNK = ("update_completion_start_time", "_update_completion_start_time")
 # What serving a router's calls takes of its module and of its class.
