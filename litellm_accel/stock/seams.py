@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import functools
 import importlib
@@ -561,6 +562,20 @@ def hooks_of_the_sdk() -> tuple[Any, ...]:
     azure = importlib.import_module("openai.lib.azure")
     names = ("_strip_azure_api_key_on_redirect", "_async_strip_azure_api_key_on_redirect")
     return tuple(getattr(azure, name) for name in names if hasattr(azure, name))
+
+
+def end_of_keys(cache: Any, loop: Any) -> str:
+    """Return how the keys end under which LiteLLM's ``cache`` of clients keeps those for ``loop``, which may be closed.
+
+    Since 1.108 clients for threads are under keys without such an end.
+    """
+    running = asyncio._get_running_loop()
+    asyncio._set_running_loop(loop)
+    try:
+        end: str = cache.update_cache_key_with_event_loop("")
+    finally:
+        asyncio._set_running_loop(running)
+    return end
 
 
 def tells_of_waiting_alone(config: Any) -> bool:
