@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import functools
 import importlib
@@ -16,6 +17,8 @@ from pydantic import BaseModel
 
 #: As what a ``Logging`` object holds what asks the cache for its call; the second in earlier releases.
 CACHING_HANDLER = ("llm_caching_handler", "_llm_caching_handler")
+#: By which a ``Logging`` object notes that an event has been told; the second in releases before 1.106.
+MARK_COMPLETE = ("mark_logging_complete", "has_run_logging")
 # How a call's ``Logging`` object is told of the first chunk of a stream.
 _FIRST_CHUNK = ("update_completion_start_time", "_update_completion_start_time")
 # What serving a router's calls takes of its module and of its class.
@@ -362,13 +365,6 @@ def note_first_chunk(logging_obj: Any) -> Callable[..., None]:
     return found
 
 
-@functools.cache
-def has_sync_clients_for_all_loops() -> bool:
-    """Return whether LiteLLM keeps a client that is not asynchronous for all event loops, and not for each."""
-    cache = importlib.import_module("litellm.caching.llm_caching_handler").LLMClientCache
-    return "loop_bound" in inspect.signature(cache.get_cache).parameters
-
-
 def leaves_out_unset() -> bool:
     """Return whether LiteLLM reads of an SDK's answer only what the provider has sent, and not the SDK's defaults."""
     dump = getattr(importlib.import_module("litellm.llms.openai.common_utils"), "model_dump_provider_response", None)
@@ -566,6 +562,20 @@ def hooks_of_the_sdk() -> tuple[Any, ...]:
     azure = importlib.import_module("openai.lib.azure")
     names = ("_strip_azure_api_key_on_redirect", "_async_strip_azure_api_key_on_redirect")
     return tuple(getattr(azure, name) for name in names if hasattr(azure, name))
+
+
+def end_of_keys(cache: Any, loop: Any) -> str:
+    """Return how the keys end under which LiteLLM's ``cache`` of clients keeps those for ``loop``, which may be closed.
+
+    Since 1.108 clients for threads are under keys without such an end.
+    """
+    running = asyncio._get_running_loop()
+    asyncio._set_running_loop(loop)
+    try:
+        end: str = cache.update_cache_key_with_event_loop("")
+    finally:
+        asyncio._set_running_loop(running)
+    return end
 
 
 def tells_of_waiting_alone(config: Any) -> bool:

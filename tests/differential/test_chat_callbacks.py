@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import datetime
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from types import SimpleNamespace
@@ -14,13 +15,16 @@ import pytest
 from litellm import Router
 from litellm._service_logger import ServiceLogging
 from litellm.integrations.custom_logger import CustomLogger
+from litellm.litellm_core_utils.litellm_logging import Logging
 
 from fastpath_switch import LISTS, Switch
 from litellm_accel.fastpath.admission.callbacks import CallbackPolicy
 from litellm_accel.fastpath.notify import call_diff, message_copies, payload, success
+from litellm_accel.fastpath.notify.logging_object import ToldCallbacks, fed_class
 from litellm_accel.fastpath.plans import argument_writes, snapshots
 from litellm_accel.fastpath.plans.templates import Unrepeatable
 from litellm_accel.provider import Provider
+from litellm_accel.stock import seams
 from litellm_accel.verify import masks
 from litellm_accel.verify.observe import Recorder, SuccessLogger, describe
 from releases import routers_in_python
@@ -459,3 +463,24 @@ def test_conversations_that_are_copied_differently_have_their_own_keys() -> None
     parts = [{"role": "user", "content": [{"type": "text", "text": "a"}]}]
     nothing = [*parts, {"role": "assistant", "content": None}]
     assert len({message_copies.nested(said) for said in (flat, parts, nothing)}) == 3
+
+
+def test_releases_before_1_106_note_otherwise_that_a_success_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def helped(self: Any, *arguments: Any, build_logging_payload: bool = True) -> None:
+        assert not build_logging_payload
+
+    def noted(self: Any, event_type: str) -> None:
+        self.model_call_details[f"has_logged_{event_type}"] = True
+
+    later = ("mark_logging_complete", "_get_completed_success_callbacks", "__dict__", "__weakref__")
+    members = {name: value for name, value in vars(Logging).items() if name not in later}
+    members |= {"has_run_logging": noted, "_success_handler_helper_fn": helped}
+    calculator = seams.name_of(Logging, "response_cost_calculator")
+    faults: list[BaseException] = []
+    fed = fed_class(type("Logging", Logging.__bases__, members), calculator, faults.append, ToldCallbacks(lambda: None))
+    monkeypatch.setattr(litellm, "success_callback", [])
+    call = fed("gpt-4o", [], False, "completion", datetime.datetime.now(), "id", "function")
+    call.ends = call.routed = call.payloads = None
+    call.is_own = True
+    call.success_handler("result")
+    assert call.model_call_details["has_logged_sync_success"] and not faults

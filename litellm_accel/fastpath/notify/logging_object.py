@@ -53,9 +53,12 @@ class ToldCallbacks:
 
 def fed_class(logging_class: Any, calculator: str, fault: Callable[[BaseException], None], told: ToldCallbacks) -> Any:
     litellm = importlib.import_module("litellm")
-    can_be_brief = "build_logging_payload" in inspect.signature(
-        logging_class._success_handler_helper_fn
-    ).parameters and hasattr(logging_class, "_restore_correlation_context")
+    mark_complete = seams.either(logging_class, *seams.MARK_COMPLETE)
+    can_be_brief = (
+        "build_logging_payload" in inspect.signature(logging_class._success_handler_helper_fn).parameters
+        and hasattr(logging_class, "_restore_correlation_context")
+        and mark_complete is not None
+    )
 
     # By which later releases tell callbacks of the other kind, too.
     completed = getattr(logging_class, "_get_completed_success_callbacks", None)
@@ -146,7 +149,7 @@ def fed_class(logging_class: Any, calculator: str, fault: Callable[[BaseExceptio
             try:
                 if self.should_run_logging(event):
                     self._success_handler_helper_fn(result, start, end, cache_hit, build_logging_payload=False)
-                    self.mark_logging_complete(event)
+                    mark_complete(self, event)
                     if self.routed is not None:
                         self.routed.succeed(routers)
             finally:

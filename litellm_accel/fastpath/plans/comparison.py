@@ -32,6 +32,7 @@ from litellm_accel.fastpath.plans.snapshots import (
 from litellm_accel.fastpath.plans.templates import InconclusiveRecording, Unrepeatable, state
 from litellm_accel.fastpath.streams import opener
 from litellm_accel.fastpath.transport import outbound
+from litellm_accel.fastpath.transport.cookies import ClientCookies
 
 Check = Callable[[Any, Any, Any], None]
 
@@ -152,7 +153,8 @@ class Comparison(Recording):
                 raise Differs(f"request {name}")
         if "ssl" in plan.request and "ssl" not in way:
             raise Differs("request ssl")
-        if sent.is_by_client_of(self._loop):  # else stock has made a client for this call alone
+        # A client without cookies is one that stock has made for this call alone.
+        if sent.loop is self._loop or type(post.cookies) is ClientCookies:
             held = sent.transport._get_valid_client_session() if sent.options else sent.transport
             if post.transport is not held:
                 raise Differs("connection")

@@ -30,7 +30,7 @@ from litellm_accel.fastpath.plans import templates
 from litellm_accel.fastpath.plans.header_maps import HeaderMaps
 from litellm_accel.fastpath.plans.recorder import Conversion, Recording, Reply, Sent
 from litellm_accel.fastpath.plans.templates import InconclusiveRecording, Unrepeatable
-from litellm_accel.fastpath.transport.client_guard import ClientGuard
+from litellm_accel.fastpath.transport.client_guard import ClientGuard, transport_of
 from litellm_accel.fastpath.transport.loop_clients import ClientSource, Transports, source_of
 from litellm_accel.fastpath.transport.request_head import RequestHeaders
 from litellm_accel.hot import chat, template
@@ -179,9 +179,9 @@ class PlanMaker:
             raise Unrepeatable(decline.RESPONSE_HEADERS)
         hidden = () if recording.streams else self._hidden(result)
         kind = "sync" if not sent.options else "async"
-        # LiteLLM may run a router's call in a thread in a loop of its own, and have a client of its own for that; an
-        # HTTP client that the user has given it is in all of them.
-        is_shared = sent.is_by_client_of(asyncio._get_running_loop())
+        # LiteLLM runs a router's call in a thread in a loop of its own. Releases before 1.108 keep a client for each
+        # such loop; an HTTP client that the user has given is in all of them.
+        is_shared = sent.loop is asyncio._get_running_loop() or not self._is_kept_for(sent.loop, sent.transport)
         held = getattr(self.litellm.client_session, "_transport", None)
         source, transport = None, sent.transport
         if is_shared:
@@ -265,6 +265,12 @@ class PlanMaker:
     def client(self, transport: Any, url: httpx.URL, is_shared: bool = True) -> ClientGuard:
         """Return LiteLLM's client of ``transport``, for requests to ``url``. Raises ``Unrepeatable``."""
         return ClientGuard(self._kept(), transport, url, is_shared)
+
+    def _is_kept_for(self, loop: Any, transport: Any) -> bool:
+        """Return whether LiteLLM keeps its client of ``transport`` for ``loop`` alone, and no other call gets it."""
+        end = seams.end_of_keys(self.litellm.in_memory_llm_clients_cache, loop)
+        kept = list(self._kept().items())
+        return any(key.endswith(end) and transport_of(client) is transport for key, client in kept)
 
     def _kept(self) -> dict[str, Any]:
         """Return the clients that LiteLLM keeps."""

@@ -143,10 +143,6 @@ class Sent:
         self.reply = reply
         self.loop = asyncio._get_running_loop()
 
-    def is_by_client_of(self, loop: asyncio.AbstractEventLoop | None) -> bool:
-        """Return whether LiteLLM has the client that has sent this for calls in ``loop``, too."""
-        return self.loop is loop or (not self.options and seams.has_sync_clients_for_all_loops())
-
 
 class Conversion:
     """How LiteLLM turned the answer of one call into a response, for a provider that it calls without an SDK.

@@ -33,16 +33,14 @@ class ClientGuard:
     __slots__ = ("__weakref__", "_client", "_kept", "_key", "_watch", "cookies", "gives_cookie", "transport")
 
     def __init__(self, kept: dict[str, Any], transport: Any, url: httpx.URL, is_shared: bool = True) -> None:
-        clients: list[tuple[str, Any, Any]] = [
-            (key, client, getattr(client, "_client", None)) for key, client in list(kept.items())
-        ]
-        found = next((found for found in clients if getattr(found[2], "_transport", None) is transport), None)
+        found = next((pair for pair in list(kept.items()) if transport_of(pair[1]) is transport), None)
         if found is None:
             raise Unrepeatable(decline.CLIENT_UNKNOWN)
         self.transport = transport
         self._kept = kept
-        self._key, client, http = found
+        self._key, client = found
         self._client = client
+        http = client._client
         self.cookies: ClientCookies | NoCookies = ClientCookies(http, url) if is_shared else NoCookies()
         given = vars(client).get("_custom_headers") or ()
         self.gives_cookie = "cookie" in map(str.lower, given) or any(
@@ -77,3 +75,8 @@ class ClientGuard:
         if self._kept.get(self._key, self._client) is not self._client:  # one that is gone would be made alike
             return True
         return guard.differs(self._watch)
+
+
+def transport_of(client: Any) -> Any:
+    """Return what a ``client`` that LiteLLM keeps sends through, None if it has nothing of the kind."""
+    return getattr(getattr(client, "_client", None), "_transport", None)

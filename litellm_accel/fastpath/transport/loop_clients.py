@@ -19,7 +19,7 @@ import httpx
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.owner_cache import OwnerCache
 from litellm_accel.fastpath.plans.templates import Unrepeatable
-from litellm_accel.fastpath.transport.client_guard import RESOURCES, ClientGuard
+from litellm_accel.fastpath.transport.client_guard import RESOURCES, ClientGuard, transport_of
 
 _PLAIN = (str, bytes, int, float, bool, type(None))
 # What two clients are compared by, where their attributes are of these types.
@@ -130,7 +130,7 @@ def source_of(
     source, and the transport is the same, if none of them can be called again.
     """
     for function, arguments, client in reversed(found):
-        if getattr(getattr(client, "_client", None), "_transport", None) is transport:
+        if transport_of(client) is transport:
             try:
                 source = ClientSource(function, arguments, client)
                 return source, source.found_again(client, kept)._client._transport
