@@ -105,7 +105,7 @@ class CoreState:
         self._deployments = core._handle.deployments()
         self.defaults = core._endpoints.default_litellm_params(core._resolved)
         self.stock = stock
-        self._documents: dict[Any, tuple[int, Any]] = {}
+        self._told: dict[bytes, _Told] = {}
         self._ids: dict[tuple[str, ...], Any] = {}
         self._increments: dict[tuple[str, ...], Any] = {}
         self._counters: dict[str, tuple[str, Any]] = {}
@@ -179,23 +179,25 @@ class CoreState:
     def begun(self, core: Any, plan: Any, request: dict[str, Any], call: Call) -> tuple[Any, Any]:
         """Return the core's call for a ``request`` that is to go by ``plan``, and what LiteLLM has made of that.
 
-        What the core is told of a call depends on what that passes besides texts. Some calls of a kind have shown it.
+        What the core is told of a call is the same for all calls of a kind: texts and free arguments are nothing to it.
+        Some calls of the kind have shown that, and one more does whenever there have been twice as many.
         """
-        place = call.key, *call.free.values()
         is_plain = call.conversation is None and not chat.kinds_of(call.messages) & _TOLD_KINDS
         # Keys do not tell the values of arguments that LiteLLM writes to.
         if not is_plain or not MUTATED_NAMES.isdisjoint(request):
             return core._start(plan, request)  # type: ignore[no-any-return]
-        shown, document = self._documents.get(place, (0, None))
-        if shown >= CALLS:
+        told = self._told.get(call.key)
+        if told is None:
+            if len(self._told) >= _MAX_KEPT:
+                self._told.clear()
+            told = self._told[call.key] = _Told()
+        if told.serves():
             core._sync_routing_state()
             prepared = core._endpoints.prepare(plan, request, request["model"])
-            return core._handle.start(plan.endpoint, document), prepared
+            return core._handle.start(plan.endpoint, told.document), prepared
         started = core._start(plan, request)
-        made = core._routing_inputs(plan, request, started[1], request["model"], None)
-        if len(self._documents) >= _MAX_KEPT:
-            self._documents.clear()
-        self._documents[place] = (shown + 1 if shown and made == document else 1), made
+        if not told.differs:
+            told.compare(core._routing_inputs(plan, request, started[1], request["model"], None))
         return started  # type: ignore[no-any-return]
 
     def answer(self, core: Any, step: dict[str, Any]) -> Any:
@@ -272,6 +274,29 @@ class CoreState:
             if stock.has_io_limits(deployment):
                 return decline.DEPLOYMENT_SETTING.of("input or output limits")
         return None
+
+
+class _Told:
+    """What a core is told of the calls of one kind, the same ``document`` each time unless it ``differs``."""
+
+    __slots__ = ("agreed", "calls", "differs", "document")
+
+    def __init__(self) -> None:
+        self.calls = self.agreed = 0
+        self.differs = False
+        self.document: Any = None
+
+    def serves(self) -> bool:
+        """Return whether the document is what the core is told of the next call; else that is to be compared."""
+        self.calls += 1
+        return self.agreed >= CALLS and not self.differs and self.calls & (self.calls - 1) != 0
+
+    def compare(self, document: Any) -> None:
+        """Note what the core is told of a call by LiteLLM."""
+        if self.agreed and document != self.document:
+            self.differs = True
+        self.document = document
+        self.agreed += 1
 
 
 class CorePlan:

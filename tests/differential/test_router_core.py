@@ -27,6 +27,7 @@ from fastpath_switch import LISTS, Switch
 from litellm_accel.fastpath import core_states, decline
 from litellm_accel.fastpath.completion import at_once
 from litellm_accel.fastpath.core_choice import Choice
+from litellm_accel.fastpath.pipeline import Call
 from litellm_accel.fastpath.plans.proof import CALLS
 from litellm_accel.fastpath.plans.slot import PlanSlot, State
 from litellm_accel.fastpath.plans.templates import InconclusiveRecording
@@ -181,6 +182,26 @@ ARGUMENTS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("arguments", some(ARGUMENTS, *ARGUMENTS[1:3]))
 def test_arguments(provider: Provider, switch: Switch, arguments: dict[str, Any], way: str) -> None:
     assert same(provider, switch, [HELLO, HELLO], way=way, **arguments) >= 2
+
+
+def test_other_free_arguments_in_each_call(provider: Provider, switch: Switch) -> None:
+    def play() -> Any:
+        provider.clear()
+        litellm.in_memory_llm_clients_cache.flush_cache()
+
+        async def calls() -> Any:
+            router, found = router_of(provider, 2), []
+            for number in range(12):
+                function = {"name": f"f{number}", "parameters": {"type": "object", "properties": {}}}
+                given = {"temperature": 0.31 + number / 99, "tools": [{"type": "function", "function": function}]}
+                found.append(await outcome(lambda: router.acompletion("g", HELLO, **given)))  # noqa: B023
+            await settled()
+            return found, books(router)
+
+        random.seed(7)
+        return asyncio.run(calls()), sent(provider)
+
+    assert in_turn(switch, play) >= 6
 
 
 def test_a_loop_that_waits(provider: Provider, switch: Switch) -> None:
@@ -670,6 +691,25 @@ def test_equal_settings_that_are_written_anew_change_nothing(provider: Provider,
     assert states.state_of(core) is known
     core._deleted = frozenset(("timeout",))
     assert states.state_of(core) is not known
+
+
+def test_what_a_core_is_told_is_shown_by_a_few_calls_of_a_kind(provider: Provider) -> None:
+    core = router_of(provider)._core
+    known = core_states.CoreStates().state_of(core)
+    made = core._routing_inputs
+
+    def begin(number: int, **more: Any) -> Any:
+        """Return what LiteLLM has prepared for a call of one kind, and how often it has looked at that for the core."""
+        request = {"model": "g", "messages": HELLO, "temperature": 0.3 + number / 100, **more}
+        call = Call(b"kind", HELLO, b"", {"temperature": b"%d" % number}, request, time.time(), None)
+        with mock.patch.object(core, "_routing_inputs", mock.Mock(wraps=made)) as looked:
+            prepared = known.begun(core, known.stock.plan, request, call)[1]
+        return prepared["temperature"] == request["temperature"], looked.call_count
+
+    assert [begin(number) for number in range(1, 17)] == [(True, 2 * (n in (1, 2, 3, 4, 8, 16))) for n in range(1, 17)]
+    assert [begin(number) for number in range(17, 32)] == [(True, 0)] * 15
+    assert begin(32, disable_fallbacks=True) == (True, 2)
+    assert [begin(number) for number in range(33, 40)] == [(True, 1)] * 7
 
 
 def test_settings_that_a_core_makes_when_they_are_read_change_nothing(provider: Provider) -> None:
