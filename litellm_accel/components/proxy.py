@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from litellm_accel import components, hot, patching, settings
 from litellm_accel.components.base import Component, Replaced, Replacement, Unavailable, Unproven
 from litellm_accel.fastpath.plans.proof import Proof
-from litellm_accel.gateway import json_texts, stream_events
+from litellm_accel.gateway import json_texts, stream_events, stream_models
 from litellm_accel.gateway.entry import Entry, is_plain_coroutine
 from litellm_accel.gateway.route_lists import RouteLists, is_closed
 
@@ -97,7 +97,11 @@ def _json_texts(gate: hot.gate.Gate) -> list[Replacement]:
 
 
 def _stream_events(gate: hot.gate.Gate) -> list[Replacement]:
-    """Return what sees that chunks of streams hold a text, if LiteLLM looks at them as is known here."""
+    """Return what takes LiteLLM's questions about chunks of streams and copies them, if it does so as is known here."""
+    return [*_usage_artifacts(gate), *_chunk_models(gate)]
+
+
+def _usage_artifacts(gate: hot.gate.Gate) -> list[Replacement]:
     try:
         asked = patching.resolve(stream_events.TARGET)
     except patching.PatchError:
@@ -107,6 +111,18 @@ def _stream_events(gate: hot.gate.Gate) -> list[Replacement]:
     if not stream_events.is_known(stock) or not stream_events.agrees(made(gate, stock), stock):
         return []
     return [Replacement(stream_events.TARGET, lambda stock: made(gate, stock).is_artifact)]
+
+
+def _chunk_models(gate: hot.gate.Gate) -> list[Replacement]:
+    try:
+        asked = patching.resolve(stream_models.TARGET)
+    except patching.PatchError:
+        return []
+    stock, module = patching.stock_copy(asked), stream_models.module()
+    made = stream_models.ChunkModels
+    if not stream_models.is_known(stock) or not stream_models.agrees(made(gate, module, stock)):
+        return []
+    return [Replacement(stream_models.TARGET, lambda stock: made(gate, module, stock).restamp)]
 
 
 COMPONENT = Proxy()

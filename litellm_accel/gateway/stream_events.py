@@ -46,8 +46,11 @@ class UsageArtifacts:
 
     def is_artifact(self, chunk: Any) -> Any:
         """Return whether ``chunk`` holds nothing but an usage, as LiteLLM does."""
-        if type(chunk) is self._chunk and self._gate.on and self._has_text(chunk) and self._is_stock():
-            return False
+        try:
+            if type(chunk) is self._chunk and self._gate.on and self._has_text(chunk) and self._is_stock():
+                return False
+        except Exception as error:
+            self._gate.fault(error)
         return self._stock(chunk)
 
     def _has_text(self, chunk: Any) -> bool:
