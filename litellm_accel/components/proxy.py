@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from litellm_accel import components, hot, patching, settings
 from litellm_accel.components.base import Component, Replaced, Replacement, Unavailable, Unproven
 from litellm_accel.fastpath.plans.proof import Proof
-from litellm_accel.gateway import json_texts
+from litellm_accel.gateway import json_texts, stream_events, stream_models
 from litellm_accel.gateway.entry import Entry, is_plain_coroutine
 from litellm_accel.gateway.route_lists import RouteLists, is_closed
 
@@ -44,7 +44,7 @@ class Proxy(Component):
         return self._proof
 
     def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
-        """Return the router's entry, what remembers which lists of routes cover a path, and what writes JSON."""
+        """Return the router's entry, what remembers which lists of routes cover a path, and what helps with texts."""
         proxy: Any = importlib.import_module(components.HOSTS[self.name])
         from starlette.routing import Router
 
@@ -60,7 +60,7 @@ class Proxy(Component):
             entry.stock = stock
             return hot.gate.AsyncDoor(gate, entry.take, stock)
 
-        return [Replacement(_ROUTER, build), *_route_lists(gate), *_json_texts(gate)]
+        return [Replacement(_ROUTER, build), *_route_lists(gate), *_json_texts(gate), *_stream_events(gate)]
 
     def prove(self, replaced: Mapping[str, Replaced]) -> None:
         """Leave it to the requests that come, unless records are demanded, which there are none of."""
@@ -94,6 +94,35 @@ def _json_texts(gate: hot.gate.Gate) -> list[Replacement]:
     if not json_texts.is_known(stock) or not json_texts.agrees(json_texts.JsonTexts(gate, stock), stock):
         return []
     return [Replacement(json_texts.TARGET, lambda stock: json_texts.JsonTexts(gate, stock).dumps)]
+
+
+def _stream_events(gate: hot.gate.Gate) -> list[Replacement]:
+    """Return what takes LiteLLM's questions about chunks of streams and copies them, if it does so as is known here."""
+    return [*_usage_artifacts(gate), *_chunk_models(gate)]
+
+
+def _usage_artifacts(gate: hot.gate.Gate) -> list[Replacement]:
+    try:
+        asked = patching.resolve(stream_events.TARGET)
+    except patching.PatchError:
+        return []
+    stock = patching.stock_copy(asked)
+    made = stream_events.UsageArtifacts
+    if not stream_events.is_known(stock) or not stream_events.agrees(made(gate, stock), stock):
+        return []
+    return [Replacement(stream_events.TARGET, lambda stock: made(gate, stock).is_artifact)]
+
+
+def _chunk_models(gate: hot.gate.Gate) -> list[Replacement]:
+    try:
+        asked = patching.resolve(stream_models.TARGET)
+    except patching.PatchError:
+        return []
+    stock, module = patching.stock_copy(asked), stream_models.module()
+    made = stream_models.ChunkModels
+    if not stream_models.is_known(stock) or not stream_models.agrees(made(gate, module, stock)):
+        return []
+    return [Replacement(stream_models.TARGET, lambda stock: made(gate, module, stock).restamp)]
 
 
 COMPONENT = Proxy()
