@@ -1,4 +1,5 @@
 cdef class Template:
     cdef readonly tuple root
+    cdef object _made
 
     cpdef object build(self, list leaves, dict slots)

@@ -25,6 +25,9 @@ cdef extern from *:
     """
     object accel_new(object kind, tuple arguments)
 
+cdef extern from "Python.h":
+    void PyObject_GC_UnTrack(void *op)
+
 __all__ = [
     "CLOCK",
     "CONSTANT",
@@ -131,44 +134,95 @@ cdef class Template:
 
     def __init__(self, root: tuple[Any, ...]) -> None:
         self.root = root
+        self._made = _Node(root)
 
     cpdef object build(self, list leaves, dict slots):
         """Return the tree with ``leaves`` and ``slots`` in their places. Containers and objects are always new."""
-        return _make(self.root, leaves, slots)
+        return _make(<_Node>self._made, leaves, slots)
 
 
-cdef object _make(tuple node, list leaves, dict slots):
-    cdef int kind = <object>PyTuple_GET_ITEM(node, 0)
+cdef class _Node:
+    """A node, laid out for ``_make``.
+
+    ``example`` is a dictionary to copy: it has those members that come before any that another dictionary gives, in
+    their order, with constants in their places. ``keys`` and ``nodes`` are of the members that are then put in.
+    """
+
+    cdef int kind
+    cdef Py_ssize_t index
+    cdef object value  # a constant, a prefix, a class, or the name of a slot
+    cdef dict example
+    cdef tuple keys
+    cdef tuple nodes
+    cdef set fields_set
+    cdef bint has_names_alone
+
+    def __init__(self, tuple node):
+        cdef list varying = []
+        cdef bint is_spread = False
+        self.kind = node[0]
+        if self.kind == _LEAF:
+            self.index = node[1]
+        elif self.kind == _PREFIXED:
+            self.value, self.index = node[1:]
+        elif self.kind == _LIST_NODE:
+            self.nodes = tuple([_Node(part) for part in node[1]])
+        elif self.kind == _MODEL:
+            self.value = node[1]
+            self.fields_set = set(node[3])
+            self.has_names_alone = all([type(name) is str for name in self.fields_set])
+            self.nodes = _Node(node[2]), _Node(node[4]), _Node(node[5])
+        elif self.kind == _DICT_NODE:
+            self.example = {}
+            for key, item in zip(node[1], node[2]):
+                is_spread = is_spread or item[0] == _SPREAD
+                if not is_spread:
+                    self.example[key] = item[1] if item[0] == _CONSTANT else None
+                if is_spread or item[0] != _CONSTANT:
+                    varying.append((key, _Node(item)))
+            self.keys = tuple([key for key, _ in varying])
+            self.nodes = tuple([item for _, item in varying])
+        elif self.kind != _CLOCK:
+            self.value = node[1]
+
+
+cdef object _make(_Node node, list leaves, dict slots):
+    cdef int kind = node.kind
     cdef Py_ssize_t i
-    cdef tuple keys, nodes, item
+    cdef _Node item
     cdef dict held
+    cdef set names
     if kind == _CONSTANT:
-        return <object>PyTuple_GET_ITEM(node, 1)
+        return node.value
     if kind == _LEAF:
-        return leaves[<Py_ssize_t>node[1]]
+        return leaves[node.index]
     if kind == _MODEL:
-        model = node[1]
-        made = accel_new(model, ())
-        PyObject_GenericSetAttr(made, "__dict__", _make(node[2], leaves, slots))
-        PyObject_GenericSetAttr(made, "__pydantic_fields_set__", set(node[3]))
-        PyObject_GenericSetAttr(made, "__pydantic_extra__", _make(node[4], leaves, slots))
-        PyObject_GenericSetAttr(made, "__pydantic_private__", _make(node[5], leaves, slots))
+        made = accel_new(node.value, ())
+        names = set(node.fields_set)
+        if node.has_names_alone:  # no part of a cycle: of all that a chunk holds the collector has the less to look at
+            PyObject_GC_UnTrack(<void *>names)
+        PyObject_GenericSetAttr(made, "__dict__", _make(<_Node>PyTuple_GET_ITEM(node.nodes, 0), leaves, slots))
+        PyObject_GenericSetAttr(made, "__pydantic_fields_set__", names)
+        PyObject_GenericSetAttr(
+            made, "__pydantic_extra__", _make(<_Node>PyTuple_GET_ITEM(node.nodes, 1), leaves, slots)
+        )
+        PyObject_GenericSetAttr(
+            made, "__pydantic_private__", _make(<_Node>PyTuple_GET_ITEM(node.nodes, 2), leaves, slots)
+        )
         return made
     if kind == _DICT_NODE:
-        keys = node[1]
-        nodes = node[2]
-        held = {}
-        for i in range(PyTuple_GET_SIZE(keys)):
-            item = <tuple>PyTuple_GET_ITEM(nodes, i)
-            if <int>(<object>PyTuple_GET_ITEM(item, 0)) == _SPREAD:
-                held.update(slots[item[1]])
+        held = node.example.copy()
+        for i in range(PyTuple_GET_SIZE(node.keys)):
+            item = <_Node>PyTuple_GET_ITEM(node.nodes, i)
+            if item.kind == _SPREAD:
+                held.update(slots[item.value])
             else:
-                held[keys[i]] = _make(item, leaves, slots)
+                held[node.keys[i]] = _make(item, leaves, slots)
         return held
     if kind == _LIST_NODE:
-        return [_make(<tuple>part, leaves, slots) for part in <tuple>node[1]]
+        return [_make(<_Node>part, leaves, slots) for part in node.nodes]
     if kind == _PREFIXED:
-        return <str>node[1] + <str>leaves[<Py_ssize_t>node[2]]
+        return <str>node.value + <str>leaves[node.index]
     if kind == _CLOCK:
         return time.time()
-    return slots[node[1]]
+    return slots[node.value]

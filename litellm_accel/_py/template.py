@@ -96,42 +96,83 @@ class Template:
     members of the dictionary in that slot.
     """
 
-    __slots__ = ("root",)
+    __slots__ = ("_made", "root")
 
     def __init__(self, root: tuple[Any, ...]) -> None:
         self.root = root
+        self._made = _Node(root)
 
     def build(self, leaves: list[Any], slots: dict[str, Any]) -> Any:
         """Return the tree with ``leaves`` and ``slots`` in their places. Containers and objects are always new."""
-        return _make(self.root, leaves, slots)
+        return _make(self._made, leaves, slots)
 
 
-def _make(node: tuple[Any, ...], leaves: list[Any], slots: dict[str, Any]) -> Any:
-    kind = node[0]
+class _Node:
+    """A node, laid out for ``_make``.
+
+    ``example`` is a dictionary to copy: it has those members that come before any that another dictionary gives, in
+    their order, with constants in their places. ``keys`` and ``nodes`` are of the members that are then put in.
+    """
+
+    __slots__ = ("example", "fields_set", "index", "keys", "kind", "nodes", "value")
+
+    def __init__(self, node: tuple[Any, ...]) -> None:
+        self.kind: int = node[0]
+        self.index: int = 0
+        self.value: Any = None  # a constant, a prefix, a class, or the name of a slot
+        self.nodes: tuple[_Node, ...] = ()
+        if self.kind == LEAF:
+            self.index = node[1]
+        elif self.kind == PREFIXED:
+            self.value, self.index = node[1:]
+        elif self.kind == LIST:
+            self.nodes = tuple(_Node(part) for part in node[1])
+        elif self.kind == MODEL:
+            self.value = node[1]
+            self.fields_set: set[str] = set(node[3])
+            self.nodes = _Node(node[2]), _Node(node[4]), _Node(node[5])
+        elif self.kind == DICT:
+            varying: list[tuple[Any, _Node]] = []
+            is_spread = False
+            self.example: dict[Any, Any] = {}
+            for key, item in zip(node[1], node[2], strict=True):
+                is_spread = is_spread or item[0] == SPREAD
+                if not is_spread:
+                    self.example[key] = item[1] if item[0] == CONSTANT else None
+                if is_spread or item[0] != CONSTANT:
+                    varying.append((key, _Node(item)))
+            self.keys = tuple(key for key, _ in varying)
+            self.nodes = tuple(item for _, item in varying)
+        elif self.kind != CLOCK:
+            self.value = node[1]
+
+
+def _make(node: _Node, leaves: list[Any], slots: dict[str, Any]) -> Any:
+    kind = node.kind
     if kind == CONSTANT:
-        return node[1]
+        return node.value
     if kind == LEAF:
-        return leaves[node[1]]
+        return leaves[node.index]
     if kind == MODEL:
-        _, model, fields, fields_set, extra, private = node
-        made = model.__new__(model)
+        fields, extra, private = node.nodes
+        made = node.value.__new__(node.value)
         _set(made, "__dict__", _make(fields, leaves, slots))
-        _set(made, "__pydantic_fields_set__", set(fields_set))
+        _set(made, "__pydantic_fields_set__", node.fields_set.copy())
         _set(made, "__pydantic_extra__", _make(extra, leaves, slots))
         _set(made, "__pydantic_private__", _make(private, leaves, slots))
         return made
     if kind == DICT:
-        held: dict[Any, Any] = {}
-        for key, item in zip(node[1], node[2], strict=True):
-            if item[0] == SPREAD:
-                held.update(slots[item[1]])
+        held = node.example.copy()
+        for key, item in zip(node.keys, node.nodes, strict=True):
+            if item.kind == SPREAD:
+                held.update(slots[item.value])
             else:
                 held[key] = _make(item, leaves, slots)
         return held
     if kind == LIST:
-        return [_make(item, leaves, slots) for item in node[1]]
+        return [_make(part, leaves, slots) for part in node.nodes]
     if kind == PREFIXED:
-        return node[1] + leaves[node[2]]
+        return node.value + leaves[node.index]
     if kind == CLOCK:
         return time.time()
-    return slots[node[1]]
+    return slots[node.value]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
@@ -95,3 +96,18 @@ def test_build_makes_new_objects_in_the_state_described(hot: Any) -> None:
     assert one._hidden is hidden
     assert one.__dict__["more"] is not two.__dict__["more"]
     assert one.__pydantic_fields_set__ is not two.__pydantic_fields_set__
+    # A set of names is part of no cycle, and the collector need not know it. Other sets it must know.
+    is_compiled = "_cy" in t.__name__
+    assert gc.is_tracked(one.__pydantic_fields_set__) is not is_compiled
+    root = (*root[:3], frozenset(("name", 1)), *root[4:])
+    assert gc.is_tracked(t.Template(root).build(["x", "y", 3], {"hidden": {}}).__pydantic_fields_set__)
+
+
+def test_members_of_a_dictionary_come_in_the_order_of_its_nodes(hot: Any) -> None:
+    t = hot("template")
+    keys = ("first", "leaf", "more", "last", "slot")
+    nodes = ((t.CONSTANT, 1), (t.LEAF, 0), (t.SPREAD, "more"), (t.CONSTANT, 2), (t.SLOT, "slot"))
+    template = t.Template((t.DICT, keys, nodes))
+    made = template.build(["x"], {"more": {"a": 3, "first": 4, "last": 5}, "slot": 6})
+    assert list(made.items()) == [("first", 4), ("leaf", "x"), ("a", 3), ("last", 2), ("slot", 6)]
+    assert template.build(["y"], {"more": {}, "slot": 7}) == {"first": 1, "leaf": "y", "last": 2, "slot": 7}
