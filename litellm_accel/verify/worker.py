@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from litellm_accel.verify.scenario import Run
 
 RUNS_BETWEEN_COLLECTIONS = 10
+#: Which tiktoken reads once for all players: it takes as long as ten runs.
+VOCABULARIES = ("cl100k_base", "o200k_base")
 
 Counters = Callable[[], tuple[int, dict[str, int]]]
 Accelerator = Callable[[str], AbstractContextManager[Counters]]
@@ -166,6 +168,8 @@ def _warm_up(provider: Any, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
 
 def fork() -> None:
     """Fork a player for each component and accelerator that are named."""
+    import tiktoken
+
     from litellm_accel import components
     from litellm_accel.verify import scenarios
 
@@ -174,6 +178,9 @@ def fork() -> None:
         components.get(component)
         scenarios.runs(component)
     import_modules(what_is_used())
+    for vocabulary in VOCABULARIES:
+        with contextlib.suppress(Exception):  # where one is missing, the runs that need it tell
+            tiktoken.get_encoding(vocabulary)
     fork_when_asked(play)
 
 
