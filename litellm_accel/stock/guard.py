@@ -169,7 +169,7 @@ def _required() -> frozenset[str]:
             continue
         found.setdefault(name, set()).update(extras)
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            for line in importlib.metadata.requires(name) or ():
+            for line in _requirements(name):
                 optional = _EXTRA.search(line)
                 if optional is None or optional[1] in found[name]:
                     required, asked = _REQUIREMENT.match(line).groups()  # type: ignore[union-attr]
@@ -178,6 +178,16 @@ def _required() -> frozenset[str]:
     return frozenset(found) - _INSTRUMENTS
 
 
+def _requirements(name: str) -> list[str]:
+    """Return what a distribution requires. Its metadata hold a whole description, which takes long to parse."""
+    distribution = importlib.metadata.distribution(name)
+    head = (distribution.read_text("METADATA") or "").partition("\n\n")[0]
+    if not head:  # installed in another form
+        return distribution.requires or []
+    return [line.removeprefix(_REQUIRES) for line in head.splitlines() if line.startswith(_REQUIRES)]
+
+
+_REQUIRES = "Requires-Dist: "
 _REQUIREMENT, _EXTRA = re.compile(r"([\w.-]+)\s*(?:\[([^]]*)])?"), re.compile(r"extra == [\"'](.*?)[\"']")
 _MAKER = contextlib.contextmanager.__code__.co_filename
 
