@@ -27,6 +27,7 @@ from litellm_accel.fastpath.plans.templates import InconclusiveRecording
 from litellm_accel.fastpath.router_state import CREDENTIALS, RoutedPlan, RouterState, RouterStates
 from litellm_accel.fastpath.transport import outbound
 from litellm_accel.hot import chat
+from litellm_accel.stock import seams
 
 if TYPE_CHECKING:
     from litellm_accel.fastpath.core_states import CorePlan, CoreState
@@ -275,6 +276,8 @@ class RouterHandler:
         if not pipeline.proof.is_known:  # the router's attempts come by LiteLLM's functions
             return None
         try:
+            if kwargs.get("stream") and seams.routers_read_first_chunks():
+                return None  # as above: the router goes on with another deployment if that fails
             if not CREDENTIALS.isdisjoint(kwargs):
                 # With those of None as well LiteLLM builds a deployment for one call; who hears of it is not learned.
                 given = [name for name in CREDENTIALS.intersection(kwargs) if kwargs[name] is not None]

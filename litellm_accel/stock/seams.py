@@ -359,6 +359,13 @@ def has_core_steps() -> bool:
     return True
 
 
+@functools.cache
+def routers_read_first_chunks() -> bool:
+    """Return whether a router that chooses in Python reads a stream's first chunk before its caller gets the stream."""
+    router = importlib.import_module("litellm.router").Router
+    return "first_chunk" in inspect.signature(router._completion_streaming_iterator).parameters
+
+
 def note_first_chunk(logging_obj: Any) -> Callable[..., None]:
     """Return the method by which a call's ``Logging`` object is told when the first chunk has come."""
     found: Callable[..., None] = either(logging_obj, *_FIRST_CHUNK)

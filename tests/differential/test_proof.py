@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -147,6 +148,41 @@ def test_cookies_are_kept_as_long_as_stocks_clients(provider: Provider, switch: 
     assert found == expected
     assert switch.gate.served >= 4, switch.gate.declined
     assert not switch.gate.faults
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("mode", ["router", "sync router"])
+def test_a_routers_stream_fails_as_stocks(provider: Provider, mode: str, place: int) -> None:
+    """Some releases' routers read the first chunk themselves."""
+    event = json.dumps({"error": {"message": "slow down", "code": 429}})
+    fails = f"answer as: plain{json.dumps({'inject': {str(place): event}})}"
+
+    async def read(stream: Any) -> Any:
+        if mode == "router":
+            return [chunk.choices[0].delta.content async for chunk in stream]
+        return await asyncio.to_thread(lambda: [chunk.choices[0].delta.content for chunk in stream])
+
+    async def play() -> list[Any]:
+        call, found = caller(provider, mode, stream=True, num_retries=0), []
+        for text in (*(f"Question {number}" for number in range(6)), fails, fails):
+            try:
+                found.append(await read(await call([{"role": "user", "content": text}])))
+            except Exception as error:
+                found.append((type(error), str(error)))
+        return found
+
+    expected = asyncio.run(play())
+    with (
+        records.proving("chat"),
+        records.proving("streaming"),
+        litellm_accel.accelerated(["chat", "streaming"], strict=True),
+    ):
+        found = asyncio.run(play())
+        row = litellm_accel.status()["chat"]
+    assert found == expected
+    assert expected[-1][0] is not str, "it did not fail"
+    assert row.served >= 3, row.declined
+    assert not row.faults
 
 
 class Reader(CustomLogger):  # type: ignore[misc]
