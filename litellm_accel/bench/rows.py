@@ -119,6 +119,18 @@ def _varying(through: str, what: str, url: str) -> Batch:
     return functools.partial(work.in_flight, call=one)
 
 
+def _beginning(calls: int, url: str) -> Batch:
+    """The first calls of a program, of many kinds; what LiteLLM imports for the first of them is included."""
+    import litellm
+
+    def batch(first: int) -> list[Any]:
+        return [
+            litellm.completion(**workloads.of_many_kinds(number), api_base=url, api_key=_KEY) for number in range(calls)
+        ]
+
+    return batch
+
+
 def _choosing_and_calling(strategy: str, url: str) -> Batch:
     """Whole calls through a router with a strategy of its own."""
     return work.router(url, routing_strategy=strategy)
@@ -319,6 +331,17 @@ ROWS = (
     *(
         _row(f"chat.cached.{kind}", functools.partial(_cached, kind), process="chat.cached")
         for kind in ("completion", "acompletion")
+    ),
+    *(
+        _row(
+            f"chat.beginning.{calls}",
+            functools.partial(_beginning, calls),
+            scenario='plain{"profile": "openai"}',
+            over=_HTTP,
+            process="chat.beginning",
+            starts_cold=True,
+        )
+        for calls in workloads.BEGINNINGS
     ),
     *map(_stream, ("completion", "acompletion", "router", "apart")),
     *_streams("short", 4, _STREAMS_SHORT),

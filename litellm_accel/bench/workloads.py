@@ -291,6 +291,39 @@ VARYING: dict[str, Callable[[int], dict[str, Any]]] = {
 }
 
 
+# --- beginnings -----------------------------------------------------------------------------------------------------
+
+#: How many calls of a program are measured from its first on, and of how many kinds they are.
+BEGINNINGS = (10, 100, 1000)
+_KINDS, _SHAPES = 40, 10
+_MODELS = ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini")
+
+
+def of_many_kinds(number: int) -> dict[str, Any]:
+    """Return the arguments of call ``number`` of a program with 40 agents, which take turns.
+
+    Each has its own system prompt. They pass ten sets of arguments, with values of their own, to four models.
+    """
+    kind = number % _KINDS
+    shape = kind % _SHAPES
+    given: dict[str, Any] = {
+        "model": f"openai/{_MODELS[kind // _SHAPES]}",
+        "messages": [
+            {"role": "system", "content": f"You are agent {kind}. " * (1 + kind % 5)},
+            {"role": "user", "content": f"Question {number}: what does a language model cost to run?"},
+        ],
+    }
+    if shape & 1:
+        given["temperature"] = 0.31 + kind / 100
+    if shape & 2:
+        given["tools"] = tools(kind)
+    if shape & 4:
+        given["max_tokens"] = 100 + kind
+    if shape & 8:
+        given["top_p"] = 0.5 + kind / 100
+    return given
+
+
 # --- limits ---------------------------------------------------------------------------------------------------------
 
 

@@ -33,6 +33,7 @@ class Row:
     may serve its calls. ``url`` is the provider's, ``over`` TLS or plain HTTP, told to answer by ``scenario``. The cost
     shown is per ``unit``: a batch's result is one call, or for ``"chunk"`` the list of a stream's chunks. Rows of one
     ``process`` share their two child processes: routers and loggers that a row leaves behind are told of later calls.
+    A row that ``starts_cold`` has new ones for each round, and nothing is warmed up: it measures how they begin.
 
     ``prepare`` raises ``NotImplementedError``, with the reason, if the installed LiteLLM cannot do the work.
     """
@@ -45,6 +46,7 @@ class Row:
     scenario: str = "plain"
     over: Literal["tls", "http"] = OVER
     process: str = ""
+    starts_cold: bool = False
 
     def units(self, results: list[Any]) -> int:
         """Return how many units ``results``, those of one batch, are."""

@@ -77,7 +77,8 @@ class Bench:
         """Run one batch. CPU time is all threads' and includes what the calls leave behind; wall time does not."""
         if row not in self.prepared:
             self.prepared[row] = _rows[row].prepare(url)
-            self._warm_up(row)
+            if not _rows[row].starts_cold:
+                self._warm_up(row)
             gc.collect()
         self.loop.run_until_complete(_idle_since())
         before = self._counters(row)

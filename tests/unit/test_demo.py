@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import io
 import itertools
@@ -157,6 +158,22 @@ def test_workers_take_turns_after_the_warm_up() -> None:
     assert outcome.stock == Times([0.2, 0.1], [0.4, 0.2])
     assert outcome.accelerated == Times([0.05, 0.1], [0.1, 0.2])
     assert outcome.cpu_ratio == pytest.approx(2.0)
+
+
+def test_each_round_of_a_beginning_has_processes_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[str] = []
+    costs = iter((8, 9, 4, 3))  # stock and accelerated, in turn
+
+    def start(mode: str, trust: Any) -> Any:
+        turns.append(f"{mode} starts")
+        return contextlib.nullcontext(StubWorker(mode, turns, [{}, answer(next(costs))]))
+
+    monkeypatch.setattr(runner, "Worker", start)
+    outcome = Outcome(ROWS[0])
+    runner._measure_cold(outcome, {}, "http://unused", until=0.0)
+    assert [turn for turn in turns if "starts" in turn] == ["stock starts", "accelerated starts"] * runner.MIN_ROUNDS
+    assert outcome.stock == Times([0.4, 0.2], [0.8, 0.4])
+    assert outcome.accelerated == Times([0.45, 0.15], [0.9, 0.3])
 
 
 def test_rounds_have_a_limit() -> None:
