@@ -29,6 +29,14 @@ _ABOUT_COST = ("response_cost_failure_debug_information", "zero_cost_diagnostic"
 _DESCRIBED = frozenset(
     ("client_disconnected", "internal_call_origin", "routing_decision", "standard_logging_guardrail_information")
 )
+# Details of a call by which LiteLLM cleans its metadata.
+_OF_DETAILS = (
+    "prompt_integration",
+    "applied_guardrails",
+    "mcp_tool_call_metadata",
+    "vector_store_request_metadata",
+    "custom_llm_provider",
+)
 
 
 class Sources:
@@ -39,6 +47,9 @@ class Sources:
         self._setup = logging.StandardLoggingPayloadSetup
         self._tags: Any = getattr(self._setup, seams.name_of(self._setup, "get_request_tags"))
         self._truncate = logging.truncate_base64_in_messages
+        # What LiteLLM cleans metadata with besides the metadata; later releases look at more.
+        taken = seams.taken_by(self._setup.get_standard_logging_metadata, dict.fromkeys(_OF_DETAILS))
+        self._of_details = tuple(taken)
         helper = importlib.import_module("litellm.litellm_core_utils.model_param_helper").ModelParamHelper
         self._parameters = helper.get_standard_logging_model_parameters
         self._access_groups = getattr(logging, "request_model_access_groups_from_litellm_params", None)
@@ -102,15 +113,11 @@ class Sources:
         clean = setup.get_standard_logging_metadata(
             metadata=metadata,
             litellm_params=params,
-            prompt_integration=details.get("prompt_integration"),
-            applied_guardrails=details.get("applied_guardrails"),
-            mcp_tool_call_metadata=details.get("mcp_tool_call_metadata"),
-            vector_store_request_metadata=details.get("vector_store_request_metadata"),
             usage_object=slots[_USAGE],
             proxy_server_request=request,
             start_time=start,
             response_id=slots["response"].get("id", slots["litellm_call_id"]),
-            custom_llm_provider=details.get("custom_llm_provider"),
+            **{name: details.get(name) for name in self._of_details},
         )
         return {
             "metadata": clean,
