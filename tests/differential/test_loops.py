@@ -380,7 +380,8 @@ def test_a_sync_router_inside_a_running_loop(provider: Provider, clients: Any, l
         asyncio.run(calls())
         counted = sorted(len(key) for key in router.cache.in_memory_cache.cache_dict)
         router.discard()
-        return said, told.copy(), counted, [(r.headers, r.body) for r in provider.requests()]
+        # Whose context the first one is told in depends on who began LiteLLM's worker: this test, or one before it.
+        return said, told[1:], counted, [(r.headers, r.body) for r in provider.requests()]
 
     expected = play()
     with warm(provider) as pipeline:
