@@ -39,15 +39,16 @@ redis:
 test-compiled: build redis
 	$(pytest) $(PYTEST_ARGS)
 
-# Without the tests of builds, pages, the provider, the demo, the command line, workers and the harness of verify: no hot module
-# is in them; and without its scenarios. Tests that run over both implementations (their ids say "pure") have done so above.
+# Without the tests of builds, pages, the provider, the demo, the command line, workers, settings and operations, and the harness
+# of verify: no hot module is in them; and without its scenarios. Tests that run over both implementations (their ids say "pure")
+# have done so above.
+COMPILED_ONLY := $(addprefix tests/unit/test_,$(addsuffix .py,packaging types docs bench matrix programs listings verify_records \
+	verify_proxy background decline provider provider_profiles demo redis_store $(addprefix operation_,docs flags modes processes \
+	profiler route settings statistics))) $(addprefix tests/differential/test_,$(addsuffix .py,cli demo face modes settings shadow \
+	verify_harness verify_chat))
+
 test-pure: build redis
-	LITELLM_ACCEL_PURE=1 $(pytest) -k "not pure and not verify_finds_no_difference" $(PYTEST_ARGS) --ignore=tests/unit/test_packaging.py --ignore=tests/unit/test_types.py \
-		--ignore=tests/unit/test_docs.py --ignore=tests/unit/test_operation_docs.py --ignore=tests/unit/test_operation_processes.py \
-		--ignore=tests/unit/test_verify_records.py --ignore=tests/unit/test_verify_proxy.py --ignore=tests/unit/test_background.py \
-		--ignore=tests/unit/test_decline.py --ignore=tests/unit/test_provider.py --ignore=tests/unit/test_provider_profiles.py --ignore=tests/unit/test_demo.py \
-		--ignore=tests/differential/test_cli.py --ignore=tests/differential/test_demo.py --ignore=tests/differential/test_verify_harness.py \
-		--ignore=tests/differential/test_verify_chat.py
+	LITELLM_ACCEL_PURE=1 $(pytest) -k "not pure and not verify_finds_no_difference" $(PYTEST_ARGS) $(addprefix --ignore=,$(COMPILED_ONLY))
 
 test-slow: build redis
 	$(pytest) -m slow $(PYTEST_ARGS)

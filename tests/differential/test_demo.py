@@ -45,6 +45,7 @@ def test_quick_demo_measures_equal_work_and_tells_who_served_it(tmp_path: Path) 
     assert "<svg" in page.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(settings.pure(), reason="the bound is the compiled modules'")
 def test_accelerated_counting_is_several_times_faster() -> None:
     result = demo.run(seconds=demo.QUICK_SECONDS, rows=[row for row in ROWS if row.components == ("tokens",)])
