@@ -133,23 +133,6 @@ def test_a_kind_is_served_after_three_calls_that_agree(provider: Provider, mode:
     assert first[False] == first[True] + 3
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_cookies_are_kept_as_long_as_stocks_clients(provider: Provider, switch: Switch, mode: str) -> None:
-    """LiteLLM's releases differ in which calls share a client."""
-    messages = [{"role": "user", "content": 'answer as: plain{"headers": {"set-cookie": "a=b; Path=/"}}'}]
-    several = [
-        [*messages, {"role": "assistant", "content": "Yes?"}, *said(number)[1:], *messages] for number in range(9)
-    ]
-    litellm.in_memory_llm_clients_cache.flush_cache()
-    expected = observed(provider, mode, 9, listens=False, messages=several.__getitem__)
-    litellm.in_memory_llm_clients_cache.flush_cache()
-    with switch.on():
-        found = observed(provider, mode, 9, listens=False, messages=several.__getitem__)
-    assert found == expected
-    assert switch.gate.served >= 4, switch.gate.declined
-    assert not switch.gate.faults
-
-
 @pytest.mark.parametrize("place", [0, 1])
 @pytest.mark.parametrize("mode", ["router", "sync router"])
 def test_a_routers_stream_fails_as_stocks(provider: Provider, mode: str, place: int) -> None:
@@ -771,8 +754,8 @@ def test_a_conversation_of_another_outline_is_compared_first(
     assert not strange.gate.faults
     served = [after > before for before, after in zip([0, *steps.served], steps.served, strict=False)]
     assert not any(served[:4])
-    assert not served[4] and served[-1] and served[-2]
-    assert sum(served) >= 12
+    assert not served[4]
+    assert sum(served[-6:]) >= 4 and sum(served) >= 12  # one call is compared whenever twice as many were served
 
 
 def test_one_difference_at_another_outline_refuses_the_kind(
