@@ -72,11 +72,17 @@ class Proxy(Component):
         self._proof = None
 
 
+def _present(target: str) -> FunctionType | None:
+    """Return the function that is replaced, None where the installed release has none."""
+    try:
+        return patching.resolve(target)
+    except patching.PatchError:
+        return None
+
+
 def _route_lists(gate: hot.gate.Gate) -> list[Replacement]:
     """Return what takes LiteLLM's question whether a list of routes covers a path, if that can be taken here."""
-    try:
-        asked = patching.resolve(_ROUTE_CHECK)
-    except patching.PatchError:
+    if (asked := _present(_ROUTE_CHECK)) is None:
         return []
     owner = sys.modules[asked.__module__].RouteChecks
     if list(inspect.signature(asked).parameters) != ["route", "allowed_routes"] or not is_closed(asked, owner):
@@ -86,9 +92,7 @@ def _route_lists(gate: hot.gate.Gate) -> list[Replacement]:
 
 def _json_texts(gate: hot.gate.Gate) -> list[Replacement]:
     """Return what writes the texts of spend logs, if LiteLLM writes them as is known here."""
-    try:
-        written = patching.resolve(json_texts.TARGET)
-    except patching.PatchError:
+    if (written := _present(json_texts.TARGET)) is None:
         return []
     stock = patching.stock_copy(written)
     if not json_texts.is_known(stock) or not json_texts.agrees(json_texts.JsonTexts(gate, stock), stock):
@@ -102,9 +106,7 @@ def _stream_events(gate: hot.gate.Gate) -> list[Replacement]:
 
 
 def _usage_artifacts(gate: hot.gate.Gate) -> list[Replacement]:
-    try:
-        asked = patching.resolve(stream_events.TARGET)
-    except patching.PatchError:
+    if (asked := _present(stream_events.TARGET)) is None:
         return []
     stock = patching.stock_copy(asked)
     made = stream_events.UsageArtifacts
@@ -114,9 +116,7 @@ def _usage_artifacts(gate: hot.gate.Gate) -> list[Replacement]:
 
 
 def _chunk_models(gate: hot.gate.Gate) -> list[Replacement]:
-    try:
-        asked = patching.resolve(stream_models.TARGET)
-    except patching.PatchError:
+    if (asked := _present(stream_models.TARGET)) is None:
         return []
     stock, module = patching.stock_copy(asked), stream_models.module()
     made = stream_models.ChunkModels
