@@ -54,12 +54,13 @@ class StreamPricer:
         try:
             tokens = counted(result.usage) if self.are_current() else None
             if tokens is not None:
-                shape = tokens, _stamped(result) is None
+                shape = tokens, _stamped(result) is None, *result._hidden_params
                 price = self._prices.get(shape)
                 if price is not None and self._trial.is_on:
                     return self._tried(price, logging, result, stock)
                 found = None if price is None else price.told(logging, result)
-                if found is not None:
+                if price is not None and found is not None:
+                    price.notes.write(logging, result)
                     return found
                 if price is None and self._tries < _MAX_TRIES:
                     return self._learn(logging, result, shape, stock)
@@ -71,11 +72,13 @@ class StreamPricer:
 
     def _tried(self, price: _Price | _Stamped, logging: Any, result: Any, stock: Callable[..., Any]) -> Any:
         """Return what stock says that ``result`` costs, to which ``price`` must come, too."""
+        hidden = result._hidden_params.copy()
         cost = stock(result=result)
         told = price.made_up(logging, result)
         if told is None:
             return cost
-        if told["total_cost"] == cost and told == logging.cost_breakdown:
+        is_noted = _Notes.of(hidden, logging, result) == price.notes
+        if is_noted and told["total_cost"] == cost and told == logging.cost_breakdown:
             self._trial.agreed()
         else:
             self._tries = _MAX_TRIES
@@ -86,30 +89,55 @@ class StreamPricer:
     def _learn(self, logging: Any, result: Any, shape: Any, stock: Callable[..., Any]) -> Any:
         self._tries += 1
         details = logging.model_call_details
-        before, known = vars(logging).copy(), details.copy()
+        before, known, hidden = vars(logging).copy(), details.copy(), result._hidden_params.copy()
         recording = Recording()
         with recorder.scripted(recording):
             cost = stock(result=result)
         pricing = recording.pricing
         changed = {name for name, value in vars(logging).items() if value is not before.get(name, ...)}
         noted = {name for name, value in details.items() if value is not known.get(name, ...)}
+        notes = _Notes.of(hidden, logging, result)
+        if notes is None:
+            return cost
         if pricing is None and not changed and noted <= {_DIAGNOSTIC} and details.get(_DIAGNOSTIC) is None:
-            stamped = _Stamped(result)
+            stamped = _Stamped(result, notes)
             told = stamped.made_up(logging, result)
             if told is not None and told["total_cost"] == cost:
                 self._prices[shape] = stamped
         if pricing is not None and changed == _TOLD and noted <= {_DIAGNOSTIC} and details.get(_DIAGNOSTIC) is None:
             rates = Rates(logging.billed_token_rates, logging.cost_breakdown, pricing_facts(result))
-            price = _Price(rates, self._total(pricing), result)
+            price = _Price(rates, self._total(pricing), result, notes)
             if rates.billed is not None and price.makes_up(result, cost, logging.cost_breakdown):
                 self._prices[shape] = price
         return cost
 
 
+class _Notes(tuple[tuple[str, str], ...]):
+    """What LiteLLM notes with a result that it prices, 1.104 its ``optional_params``.
+
+    Pairs of a hidden parameter's name and that of the ``Logging`` object's attribute which it holds.
+    """
+
+    @classmethod
+    def of(cls, hidden: dict[str, Any], logging: Any, result: Any) -> _Notes | None:
+        """Return what has been noted with ``result`` whose parameters were ``hidden``; None if anything else was."""
+        attributes = {id(value): name for name, value in vars(logging).items() if value is not None}
+        now = result._hidden_params
+        noted = [(name, attributes.get(id(value))) for name, value in now.items() if value is not hidden.get(name, ...)]
+        names = cls((name, attribute) for name, attribute in noted if attribute is not None)
+        return names if len(names) == len(noted) and hidden.keys() <= now.keys() else None
+
+    def write(self, logging: Any, result: Any) -> None:
+        """Note with ``result`` what LiteLLM would."""
+        for name, attribute in self:
+            result._hidden_params[name] = getattr(logging, attribute)
+
+
 class _Price:
     """The price of streams like one whose ``result`` LiteLLM has priced."""
 
-    def __init__(self, rates: Rates, total: Callable[[Any], Any], result: Any) -> None:
+    def __init__(self, rates: Rates, total: Callable[[Any], Any], result: Any, notes: _Notes) -> None:
+        self.notes = notes
         self._rates = rates
         self._total = total
         self._facts = _facts(result)
@@ -139,7 +167,8 @@ class _Price:
 class _Stamped:
     """The price of streams like one whose ``result`` LiteLLM has priced before: what it says that it costs."""
 
-    def __init__(self, result: Any) -> None:
+    def __init__(self, result: Any, notes: _Notes) -> None:
+        self.notes = notes
         self._facts = _facts(result)
 
     def told(self, logging: Any, result: Any) -> Any:
