@@ -99,6 +99,13 @@ class ObservedCall:
         self.known = dict((logging or self.state).named())
         self.details = dict(self.known["model_call_details"].named())
 
+    @property
+    def kept_in_both(self) -> tuple[tuple[str, str], ...]:
+        """What the result holds as well as the ``Logging`` object: names of hidden parameters and of attributes."""
+        known = {id(held.original): name for name, held in self.known.items() if type(held) is SnapshotNode}
+        hidden = self.result._hidden_params
+        return tuple((name, known[id(value)]) for name, value in hidden.items() if id(value) in known)
+
     def slots(self) -> dict[str, Any]:
         """Return the clocks and identifiers of this call, by slot."""
         return {

@@ -279,6 +279,7 @@ class SuccessNotifier(LearnedCall):
         self._receives = pair.receives
         self._model = result._hidden_params.get("litellm_model_name")
         self._model_id = result._hidden_params.get("model_id")
+        self._kept_in_both = pair.second.kept_in_both
         self._rates = rates_of(pair)
         self._payloads = Payloads(
             feeds.sources, feeds.fault, bool(pair.first.pictures.given.keys), Trial(feeds.proof, refuse)
@@ -363,6 +364,8 @@ class SuccessNotifier(LearnedCall):
         end = start + datetime.timedelta(milliseconds=hidden["_response_ms"])
         hidden.update(self._feeds.timing(start, end, logging))
         note_time(result, hidden["_response_ms"])
+        for name, attribute in self._kept_in_both:
+            hidden[name] = getattr(logging, attribute)
         hidden[CALL_ID] = logging.litellm_call_id
         return end
 
