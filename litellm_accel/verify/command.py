@@ -112,6 +112,8 @@ def _show(result: comparison.Result, console: Console) -> None:
     console.print(table(result))
     for verdict in result.failed:
         console.print(escape(str(verdict)), style="red", highlight=False, soft_wrap=True)
+    for verdict in result.unplayed:
+        console.print(escape(f"not compared: {verdict}"), style="yellow", soft_wrap=True)
     for verdict in result.verdicts:
         if verdict.ok and verdict.unserved:
             reasons = ", ".join(verdict.reasons)
@@ -171,6 +173,7 @@ def table(result: comparison.Result) -> Table:
     shown.add_column("theme")
     for heading in ("runs", "served", "left to stock", "unexpectedly", "different"):
         shown.add_column(heading, justify="right")
+    failed = {verdict.run.id for verdict in result.failed}
     themes: dict[str, list[comparison.Verdict]] = {}
     for verdict in result.verdicts:
         themes.setdefault(verdict.run.scenario.name.partition("/")[0], []).append(verdict)
@@ -178,7 +181,7 @@ def table(result: comparison.Result) -> Table:
         served = sum(verdict.way in ("served", "mixed") for verdict in verdicts)
         declined = sum(verdict.way == "declined" for verdict in verdicts)
         unserved = sum(verdict.unserved for verdict in verdicts)
-        different = sum(not verdict.ok for verdict in verdicts)
+        different = sum(verdict.run.id in failed for verdict in verdicts)
         counts = (len(verdicts), served, declined, unserved, different)
         shown.add_row(theme, *(str(count) if count else "-" for count in counts))
     return shown

@@ -34,6 +34,10 @@ COLLISIONS = ("dictionary changed size during iteration", "is bound to a differe
 #: What a worker calls the calls that an accelerator left to stock because it failed.
 FAULT = "internal fault"
 SHOWN = 12
+#: Begins the error of a run that stock did not finish, before the accelerated side has played it.
+STOCK_ERROR = "stock: "
+#: The share of runs that stock may leave unfinished, as where a release of LiteLLM falls back without an end.
+MOST_UNPLAYED = 0.01
 #: Starting a pair takes about as long as these many runs.
 RUNS_WORTH_A_PAIR = 10
 
@@ -96,6 +100,11 @@ class Verdict:
         return not self.error and not self.differences
 
     @property
+    def unplayed(self) -> bool:
+        """Whether stock itself could not play it, which says nothing of the fast path."""
+        return self.error.startswith(STOCK_ERROR)
+
+    @property
     def unserved(self) -> bool:
         """Whether the fast path left a run to stock that it is made for: equal, and slow."""
         return self.run.scenario.way == "served" and self.way in ("declined", "unknown")
@@ -117,7 +126,7 @@ class Result:
 
     @property
     def ok(self) -> bool:
-        return bool(self.verdicts) and all(verdict.ok for verdict in self.verdicts)
+        return bool(self.verdicts) and not self.failed
 
     @property
     def proves(self) -> bool:
@@ -125,8 +134,15 @@ class Result:
         return self.ok and any(verdict.way in ("served", "mixed") for verdict in self.verdicts)
 
     @property
+    def unplayed(self) -> list[Verdict]:
+        """What stock itself could not play; if that is much, the fault is not stock's, and these have failed."""
+        found = [verdict for verdict in self.verdicts if verdict.unplayed]
+        return found if len(found) <= MOST_UNPLAYED * len(self.verdicts) else []
+
+    @property
     def failed(self) -> list[Verdict]:
-        return [verdict for verdict in self.verdicts if not verdict.ok]
+        unplayed = {verdict.run.id for verdict in self.unplayed}
+        return [verdict for verdict in self.verdicts if not verdict.ok and verdict.run.id not in unplayed]
 
     def count(self, way: str) -> int:
         """How many runs the fast path took so: served, declined, mixed, unknown."""
@@ -300,7 +316,7 @@ class _Pair:
         for _ in range(PLAYS):
             stock, _counted, error = self.stock.play(run, RUN_SECONDS)
             if error:
-                error = f"stock: {error}"
+                error = f"{STOCK_ERROR if accelerated is None else 'stock, played again: '}{error}"
                 break
             if accelerated is None or any(text in accelerated for text in COLLISIONS):
                 accelerated, (served, declined), error = self.accelerated.play(run, RUN_SECONDS)

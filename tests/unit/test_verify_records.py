@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -201,6 +202,15 @@ def test_the_command_fails_on_a_difference(monkeypatch):
     assert outcome.exit_code == 1
     assert "other/x@router" in outcome.output and "outcomes[0].n" in outcome.output
     assert records.fitting("chat") is None
+
+
+@pytest.mark.parametrize(("others", "ends"), [(100, 0), (1, 1)])
+def test_what_stock_does_not_finish_is_not_compared(monkeypatch, others, ends):
+    """But for many such runs something else is to blame."""
+    endless = replace(DIFFERENT, way="unknown", differences=(), error=f"{comparison.STOCK_ERROR}did not answer")
+    outcome = run_command(monkeypatch, Result("chat", (endless, *[EQUAL] * others), 1.0))
+    assert outcome.exit_code == ends and "other/x@router" in outcome.output
+    assert ("not compared" in outcome.output) == (records.fitting("chat") is not None) == (not ends)
 
 
 def test_nothing_served_proves_nothing(monkeypatch):
