@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.notify.rates import DIAGNOSTIC
 from litellm_accel.fastpath.plans.proof import Trial
 from litellm_accel.fastpath.plans.snapshots import SnapshotNode, equivalent, take_snapshot, where, within
 from litellm_accel.fastpath.plans.templates import Unrepeatable
@@ -24,7 +25,7 @@ _USAGE = "usage_object"
 _COUNTED = "combined_usage_object"  # the usage that a proxy has settled the price by
 _OVERHEAD = "litellm_overhead_time_ms"
 # What LiteLLM has found wrong with a price.
-_ABOUT_COST = ("response_cost_failure_debug_information", "zero_cost_diagnostic")
+_ABOUT_COST = ("response_cost_failure_debug_information", DIAGNOSTIC)
 # Metadata of which more of a payload is made.
 _DESCRIBED = frozenset(
     ("client_disconnected", "internal_call_origin", "routing_decision", "standard_logging_guardrail_information")

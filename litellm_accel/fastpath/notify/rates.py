@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from litellm_accel.fastpath.notify.call_diff import CallDiff
 
 _COSTS = ("input_cost", "output_cost", "total_cost", "original_cost")
+# What LiteLLM says, from 1.104 on, of a price that is nothing; None of any other.
+DIAGNOSTIC = "zero_cost_diagnostic"
 # The header that holds the price where the provider states one. LiteLLM believes it.
 STATED_PRICE = "llm_provider-x-litellm-response-cost"
 
@@ -77,6 +79,12 @@ def extra(result: Any, name: str) -> Any:
     """Return what an answer has besides the fields of its class under ``name``, or None: sooner than pydantic does."""
     held = result.__pydantic_extra__
     return held.get(name) if held is not None and name in held else result.__dict__.get(name)
+
+
+def note_found(logging: Any) -> None:
+    """Note with a call's ``Logging`` object that its price needs no explanation, where LiteLLM does."""
+    if hasattr(logging, "_record_zero_cost_diagnostic"):
+        logging.model_call_details[DIAGNOSTIC] = None
 
 
 def note_time(result: Any, milliseconds: float) -> None:

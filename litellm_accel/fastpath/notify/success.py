@@ -34,7 +34,7 @@ from litellm_accel.fastpath.notify.call_diff import (
 from litellm_accel.fastpath.notify.logging_object import ToldCallbacks, fed_class
 from litellm_accel.fastpath.notify.message_copies import copied
 from litellm_accel.fastpath.notify.payload import Payloads, Sources
-from litellm_accel.fastpath.notify.rates import extra, note_time, rates_of
+from litellm_accel.fastpath.notify.rates import extra, note_found, note_time, rates_of
 from litellm_accel.fastpath.plans.argument_writes import ArgumentWrites, Path, at, undo
 from litellm_accel.fastpath.plans.proof import Proof, Trial
 from litellm_accel.fastpath.plans.snapshots import (
@@ -292,7 +292,8 @@ class SuccessNotifier(LearnedCall):
         """
         begun = self._begun_as(shown)
         logging = self.open(answer, begun)
-        logging.zero_cost_warned = shown.known["zero_cost_warned"]  # stock has said so
+        if "zero_cost_warned" in shown.known:
+            logging.zero_cost_warned = shown.known["zero_cost_warned"]  # stock has said so
         return logging, lambda: take_snapshot([vars(logging), begun.objects[0]])
 
     def repeated(self, shown: ObservedCall, answer: Any) -> tuple[Any, SnapshotNode]:
@@ -335,7 +336,7 @@ class SuccessNotifier(LearnedCall):
                 return calculate(result=result, litellm_model_name=self._model, router_model_id=self._model_id)
             logging.cost_breakdown = made_up
             logging.billed_token_rates = rates.billed
-            logging.model_call_details["zero_cost_diagnostic"] = None
+            note_found(logging)
             return made_up["total_cost"]
 
         return price

@@ -11,14 +11,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from litellm_accel.fastpath.notify.rates import Rates, pricing_facts
+from litellm_accel.fastpath.notify.rates import DIAGNOSTIC, Rates, note_found, pricing_facts
 from litellm_accel.fastpath.plans import recorder
 from litellm_accel.fastpath.plans.proof import Trial
 from litellm_accel.fastpath.plans.recorder import Recording
 
 # What pricing tells a ``Logging`` object, and its dictionary of details.
 _TOLD = frozenset(("billed_token_rates", "cost_breakdown"))
-_DIAGNOSTIC = "zero_cost_diagnostic"
 # What an earlier try to price left there.
 _FAILED = "response_cost_failure_debug_information"
 # Numbers of a usage, the last of which LiteLLM adds when it has priced a stream; and what tells more of two of them.
@@ -99,12 +98,12 @@ class StreamPricer:
         notes = _Notes.of(hidden, logging, result)
         if notes is None:
             return cost
-        if pricing is None and not changed and noted <= {_DIAGNOSTIC} and details.get(_DIAGNOSTIC) is None:
+        if pricing is None and not changed and noted <= {DIAGNOSTIC} and details.get(DIAGNOSTIC) is None:
             stamped = _Stamped(result, notes)
             told = stamped.made_up(logging, result)
             if told is not None and told["total_cost"] == cost:
                 self._prices[shape] = stamped
-        if pricing is not None and changed == _TOLD and noted <= {_DIAGNOSTIC} and details.get(_DIAGNOSTIC) is None:
+        if pricing is not None and changed == _TOLD and noted <= {DIAGNOSTIC} and details.get(DIAGNOSTIC) is None:
             rates = Rates(logging.billed_token_rates, logging.cost_breakdown, pricing_facts(result))
             price = _Price(rates, self._total(pricing), result, notes)
             if rates.billed is not None and price.makes_up(result, cost, logging.cost_breakdown):
@@ -153,7 +152,7 @@ class _Price:
             return None
         logging.cost_breakdown = made_up
         logging.billed_token_rates = self._rates.billed
-        logging.model_call_details[_DIAGNOSTIC] = None
+        note_found(logging)
         return made_up["total_cost"]
 
     def made_up(self, logging: Any, result: Any) -> dict[str, Any] | None:
@@ -177,7 +176,7 @@ class _Stamped:
         if made_up is None:
             return None
         logging.model_call_details.pop(_FAILED, None)
-        logging.model_call_details[_DIAGNOSTIC] = None
+        note_found(logging)
         return made_up["total_cost"]
 
     def made_up(self, logging: Any, result: Any) -> dict[str, Any] | None:
