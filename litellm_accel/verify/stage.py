@@ -294,8 +294,9 @@ class Stage:
         _note_settings()
         environment = dict(os.environ)
         try:
-            if self.scenario.profile:
-                litellm.in_memory_llm_clients_cache.flush_cache()  # a client keeps the cookies of runs before this one
+            if self.scenario.profile or self.scenario.levels:
+                # A client keeps cookies of runs before this one, and connections, whose end is logged.
+                litellm.in_memory_llm_clients_cache.flush_cache()
             os.environ.update(self.resolve(self.scenario.environment))
             for name, value in self.scenario.settings.items():
                 setattr(litellm, name, self.resolve(value))
