@@ -12,7 +12,15 @@ from typing import Any, ClassVar
 from litellm_accel import components, hot, patching, settings
 from litellm_accel.components.base import Component, Replaced, Replacement, Unavailable, Unproven
 from litellm_accel.fastpath.plans.proof import Proof
-from litellm_accel.gateway import hidden_params, json_texts, served_texts, stream_events, stream_models, stream_texts
+from litellm_accel.gateway import (
+    hidden_params,
+    json_texts,
+    log_arguments,
+    served_texts,
+    stream_events,
+    stream_models,
+    stream_texts,
+)
 from litellm_accel.gateway.entry import Entry, is_plain_coroutine
 from litellm_accel.gateway.route_lists import RouteLists, is_closed
 
@@ -60,7 +68,8 @@ class Proxy(Component):
             entry.stock = stock
             return hot.gate.AsyncDoor(gate, entry.take, stock)
 
-        return [Replacement(_ROUTER, build), *_route_lists(gate), *_json_texts(gate), *_stream_events(gate)]
+        texts = [*_json_texts(gate), *_log_arguments(gate)]
+        return [Replacement(_ROUTER, build), *_route_lists(gate), *texts, *_stream_events(gate)]
 
     def prove(self, replaced: Mapping[str, Replaced]) -> None:
         """Leave it to the requests that come, unless records are demanded, which there are none of."""
@@ -98,6 +107,14 @@ def _json_texts(gate: hot.gate.Gate) -> list[Replacement]:
     if not json_texts.is_known(stock) or not json_texts.agrees(json_texts.JsonTexts(gate, stock), stock):
         return []
     return [Replacement(json_texts.TARGET, lambda stock: json_texts.JsonTexts(gate, stock).dumps)]
+
+
+def _log_arguments(gate: hot.gate.Gate) -> list[Replacement]:
+    """Return what remembers which texts of the access log hold no credentials, if LiteLLM looks as is known here."""
+    asked = _present(log_arguments.TARGET)
+    if asked is None or not log_arguments.is_known(patching.stock_copy(asked)):
+        return []
+    return [Replacement(log_arguments.TARGET, lambda stock: log_arguments.LogArguments(gate, stock).scrub)]
 
 
 def _stream_events(gate: hot.gate.Gate) -> list[Replacement]:
