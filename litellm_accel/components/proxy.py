@@ -12,7 +12,15 @@ from typing import Any, ClassVar
 from litellm_accel import components, hot, patching, settings
 from litellm_accel.components.base import Component, Replaced, Replacement, Unavailable, Unproven
 from litellm_accel.fastpath.plans.proof import Proof
-from litellm_accel.gateway import json_texts, stream_events, stream_models
+from litellm_accel.gateway import (
+    hidden_params,
+    json_texts,
+    log_arguments,
+    served_texts,
+    stream_events,
+    stream_models,
+    stream_texts,
+)
 from litellm_accel.gateway.entry import Entry, is_plain_coroutine
 from litellm_accel.gateway.route_lists import RouteLists, is_closed
 
@@ -60,7 +68,8 @@ class Proxy(Component):
             entry.stock = stock
             return hot.gate.AsyncDoor(gate, entry.take, stock)
 
-        return [Replacement(_ROUTER, build), *_route_lists(gate), *_json_texts(gate), *_stream_events(gate)]
+        texts = [*_json_texts(gate), *_log_arguments(gate)]
+        return [Replacement(_ROUTER, build), *_route_lists(gate), *texts, *_stream_events(gate)]
 
     def prove(self, replaced: Mapping[str, Replaced]) -> None:
         """Leave it to the requests that come, unless records are demanded, which there are none of."""
@@ -100,9 +109,18 @@ def _json_texts(gate: hot.gate.Gate) -> list[Replacement]:
     return [Replacement(json_texts.TARGET, lambda stock: json_texts.JsonTexts(gate, stock).dumps)]
 
 
+def _log_arguments(gate: hot.gate.Gate) -> list[Replacement]:
+    """Return what remembers which texts of the access log hold no credentials, if LiteLLM looks as is known here."""
+    asked = _present(log_arguments.TARGET)
+    if asked is None or not log_arguments.is_known(patching.stock_copy(asked)):
+        return []
+    return [Replacement(log_arguments.TARGET, lambda stock: log_arguments.LogArguments(gate, stock).scrub)]
+
+
 def _stream_events(gate: hot.gate.Gate) -> list[Replacement]:
-    """Return what takes LiteLLM's questions about chunks of streams and copies them, if it does so as is known here."""
-    return [*_usage_artifacts(gate), *_chunk_models(gate)]
+    """Return what takes LiteLLM's questions about chunks of streams, copies and writes them, where these are known."""
+    asked = [*_usage_artifacts(gate), *_hidden_params(gate), *_served_texts(gate)]
+    return [*asked, *_chunk_models(gate), *_chunk_texts(gate)]
 
 
 def _usage_artifacts(gate: hot.gate.Gate) -> list[Replacement]:
@@ -123,6 +141,37 @@ def _chunk_models(gate: hot.gate.Gate) -> list[Replacement]:
     if not stream_models.is_known(stock) or not stream_models.agrees(made(gate, module, stock)):
         return []
     return [Replacement(stream_models.TARGET, lambda stock: made(gate, module, stock).restamp)]
+
+
+def _hidden_params(gate: hot.gate.Gate) -> list[Replacement]:
+    target = next((held for held in hidden_params.TARGETS if _present(held) is not None), None)
+    if target is None:
+        return []
+    stock, module = patching.stock_copy(patching.resolve(target)), target.partition(":")[0]
+    made = hidden_params.HiddenParams
+    if not hidden_params.is_known(stock, module) or not hidden_params.agrees(made(gate, module, stock), stock):
+        return []
+    return [Replacement(target, lambda stock: made(gate, module, stock).find)]
+
+
+def _served_texts(gate: hot.gate.Gate) -> list[Replacement]:
+    if (asked := _present(served_texts.TARGET)) is None:
+        return []
+    stock = patching.stock_copy(asked)
+    made = served_texts.ServedTexts
+    if not served_texts.is_known(stock) or not served_texts.agrees(made(gate, stock), stock):
+        return []
+    return [Replacement(served_texts.TARGET, lambda stock: made(gate, stock).texts)]
+
+
+def _chunk_texts(gate: hot.gate.Gate) -> list[Replacement]:
+    if (asked := _present(stream_texts.TARGET)) is None:
+        return []
+    stock, module = patching.stock_copy(asked), stream_texts.module()
+    made = stream_texts.ChunkTexts
+    if not stream_texts.is_known(stock, module) or not stream_texts.agrees(made(gate, module, stock), stock):
+        return []
+    return [Replacement(stream_texts.TARGET, lambda stock: made(gate, module, stock).write)]
 
 
 COMPONENT = Proxy()

@@ -18,6 +18,8 @@ from litellm_accel.stock import guard
 
 _ASKED = 2  # times LiteLLM answers before its answer is remembered
 _MAX_KNOWN = 1024
+_KINDS = (list, tuple)  # of what LiteLLM's lists of routes are
+_Routes = list[Any] | tuple[Any, ...]
 _HELPERS = ("route_matches_wildcard_pattern", "is_wildcard_pattern", "_route_matches_pattern")
 
 
@@ -49,7 +51,7 @@ class RouteLists:
 
     def cover(self, route: str, allowed_routes: Any) -> Any:
         """Return whether one of ``allowed_routes`` covers ``route``, as LiteLLM does."""
-        if type(allowed_routes) is not list or type(route) is not str or not self._gate.on or not self._is_open:
+        if type(allowed_routes) not in _KINDS or type(route) is not str or not self._gate.on or not self._is_open:
             return self._stock(route, allowed_routes)
         if guard.differs(self._helpers):
             self._is_open = False
@@ -60,7 +62,7 @@ class RouteLists:
             return known.answer
         return self._ask(route, allowed_routes, known)
 
-    def _ask(self, route: str, routes: list[Any], known: _Known | None) -> Any:
+    def _ask(self, route: str, routes: _Routes, known: _Known | None) -> Any:
         """Return LiteLLM's answer, and note it."""
         answer = self._stock(route, routes)
         if known is not None and known.holds(routes) and known.answer is answer:
@@ -77,13 +79,13 @@ class _Known:
 
     __slots__ = ("_held", "_routes", "answer", "answers")
 
-    def __init__(self, routes: list[str], answer: bool) -> None:
+    def __init__(self, routes: _Routes, answer: bool) -> None:
         self._routes = routes
-        self._held = routes.copy()
+        self._held = routes[:]
         self.answer = answer
         self.answers = 1
 
-    def holds(self, routes: list[Any]) -> bool:
+    def holds(self, routes: _Routes) -> bool:
         """Return whether it was this list, and has not changed."""
         return routes is self._routes and routes == self._held
 

@@ -32,6 +32,11 @@ _OTHERS = ("_restamp_nested_response_model", "_nested_response_of", "as_str_mapp
 # What it does with chunks, and what makes a copy of one.
 _READ = ("model", "model_copy", "__copy__", "__new__", "__getattribute__", "__getattr__", "model_config")
 _set: Any = object.__setattr__
+# What LiteLLM asks about the name that the client has given, which depends on that name alone; where that is found.
+_ROUTER_ASKED = "is_azure_model_router_request"
+_ROUTER_MODULE, _ROUTER_CLASS = "litellm.llms.azure_ai.common_utils", "AzureFoundryModelInfo"
+_ROUTER_SOURCES = ("litellm.proxy.common_request_processing", _ROUTER_MODULE)
+_ROUTER_READ = ("is_model_router_call", "get_model_router_selected_model", "get_azure_ai_route")
 
 
 class ChunkModels:
@@ -49,6 +54,7 @@ class ChunkModels:
         self._classes = hot.watch.Classes((self._chunk,), _READ)
         called = [*self._others, *(getattr(self._chunk, name, None) for name in _READ)]
         self._is_open = all(guard.is_stock(held) for held in called if type(held) is FunctionType)
+        self._routers = RouterNames()
 
     def restamp(
         self,
@@ -87,7 +93,9 @@ class ChunkModels:
         module = self._module
         if module.should_return_raw_model_name(request_data) or not model:
             return chunk
-        if module.is_azure_model_router_request(model) or request_data.get("fastest_response", False):
+        if self._routers.ask(module.is_azure_model_router_request, model) or request_data.get(
+            "fastest_response", False
+        ):
             return chunk
         if getattr(chunk, "model", None) == model:
             return chunk
@@ -114,6 +122,47 @@ class ChunkModels:
         if self._is_open and (self._classes.changed() or self._find(vars(self._module)) != self._others):
             self._is_open = False
         return self._is_open
+
+
+class RouterNames:
+    """Whether LiteLLM takes a name for that of a router of Azure's: its own answer for the last name.
+
+    LiteLLM looks at nothing but the name, as long as its function and those that this calls are of a known release.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[Any, Any, str, Any] = None, None, "", None
+        self._kind: Any = None
+        self._classes: Any = None
+
+    def ask(self, asked: Any, model: str) -> Any:
+        """Return what ``asked``, LiteLLM's function, says of the name ``model``."""
+        function, code, name, answer = self._last
+        if function is asked and name == model and asked.__code__ is code and self._is_stock():
+            return answer
+        answer = asked(model)
+        self._last = None, None, "", None
+        if type(asked) is FunctionType and guard.is_defined_at(asked, _ROUTER_SOURCES[0], _ROUTER_ASKED):
+            self._note(asked, model, answer)
+        return answer
+
+    def _note(self, asked: FunctionType, model: str, answer: Any) -> None:
+        """Remember an answer, if all that LiteLLM's function calls is its own."""
+        kind: Any = getattr(sys.modules.get(_ROUTER_MODULE), _ROUTER_CLASS, None)
+        if self._classes is None or kind is not self._kind:
+            self._kind, self._classes = kind, hot.watch.Classes((kind,), _ROUTER_READ)
+        called = [getattr(kind, name, None) for name in _ROUTER_READ]
+        if releases.strange(_ROUTER_SOURCES) is None and all(
+            type(function) is FunctionType and guard.is_defined_at(function, _ROUTER_MODULE, f"{_ROUTER_CLASS}.{name}")
+            for name, function in zip(_ROUTER_READ, called, strict=True)
+        ):
+            self._last = asked, asked.__code__, model, answer
+
+    def _is_stock(self) -> bool:
+        """Return whether nobody has replaced what LiteLLM's function calls."""
+        return (
+            getattr(sys.modules.get(_ROUTER_MODULE), _ROUTER_CLASS, None) is self._kind and not self._classes.changed()
+        )
 
 
 def is_known(stock: FunctionType) -> bool:
