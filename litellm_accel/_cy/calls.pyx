@@ -45,7 +45,7 @@ cdef extern from *:
     #define accel_code_in(frame) NULL
     #define accel_makes(frame) 0
     #define accel_depth(state) 0
-    #define accel_default(state, frame, thrown) NULL
+    static PyObject *accel_default(PyThreadState *state, accel_Begun *frame, int thrown) { return NULL; }
     #define accel_is_default() 0
     #define accel_is_set(function) 0
     #define accel_set(function) ((void)(function))

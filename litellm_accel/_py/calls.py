@@ -24,11 +24,12 @@ class Calls:
     functions as well, which takes as long as the call itself. It has the place only while a function begins.
     """
 
+    is_lost = False
+
     def __init__(self, began: Callable[[FrameType, CodeType], None], aside: CodeType) -> None:
         self._began = began
         self._aside = aside
         self._within: FrameType | None = None  # the frame of what is passed over now
-        self.is_lost = False
         self._seen: dict[int, CodeType] = {}  # kept, so that no other gets the address of one that is gone
 
     def on(self) -> bool:

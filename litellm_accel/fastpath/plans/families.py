@@ -33,6 +33,7 @@ _MAX_FAMILIES = 512
 _MAX_FUNCTIONS = 16384
 _MAX_MARKS = 64
 _MAX_SIGHTED = 4096
+_SEVERAL = 0  # kinds have shown it
 
 
 class Relatives:
@@ -177,9 +178,12 @@ class Families:
             return False
         if len(self._sighted) >= _MAX_SIGHTED:
             self._sighted.clear()
-        mark, sighted = hash(call.key), hash(("by", by))
-        is_expected = self._sighted.setdefault(hash(("like", like)), mark) != mark and sighted in self._sighted
-        self._sighted.setdefault(sighted, mark)
+        mark, shape, caller = hash(call.key), hash(("like", like)), hash(("by", by))
+        is_expected = self._sighted.setdefault(shape, mark) != mark
+        if is_expected:
+            self._sighted[shape] = _SEVERAL
+        is_expected = is_expected and caller in self._sighted
+        self._sighted.setdefault(caller, mark)
         return is_expected
 
     def of(self, call: Any, made: Any, is_told: bool) -> Family:
