@@ -31,7 +31,7 @@ from litellm_accel.fastpath.plans.families import Families
 from litellm_accel.fastpath.plans.generalization import Rewritten, generalize
 from litellm_accel.fastpath.plans.maker import PlanMaker
 from litellm_accel.fastpath.plans.pauses import Pauses
-from litellm_accel.fastpath.plans.proof import Proof
+from litellm_accel.fastpath.plans.proof import CALLS, Proof
 from litellm_accel.fastpath.plans.recorder import Recording, Replay, Reply
 from litellm_accel.fastpath.plans.slot import PlanSlot, State
 from litellm_accel.fastpath.plans.templates import InconclusiveRecording, Unrepeatable
@@ -93,7 +93,7 @@ class Pipeline:
         self.estranged: dict[bytes, str] = {}
         self.pauses = Pauses()
         self.errors = ErrorMaker()
-        self._families = Families(self.arguments)
+        self._families = Families(self.arguments, CALLS)
         self._differences = KeyDifferences()
         self._reader = ConversationReader()
         self._internal = importlib.import_module("litellm._internal_context").is_internal_call
@@ -239,7 +239,7 @@ class Pipeline:
             if slot.difference is not None:
                 self.refuse(plans, place, call.key, slot.difference)
                 return None
-            if slot.state is State.READY or self.proof.is_recorded:
+            if slot.state is State.READY or self.proof.is_recorded or self._is_settled(slot, place):
                 return slot.made
             if not self.proof.is_known and slot.serves(call.outline(self.proof.clues)):
                 call.slot, call.place = slot, (plans, place)
@@ -259,6 +259,15 @@ class Pipeline:
         plans[place] = PlanSlot(plan.epoch, None if learned is None else learned.shown, slot)
         return LEARN
 
+    def _is_settled(self, slot: PlanSlot, place: Any) -> bool:
+        """Return whether a plan that is being proven is ready, by what other kinds of its family have shown."""
+        if not slot.settle(self.proof.is_known):
+            return False
+        self.proof.note(place)
+        if slot.proven is not None:
+            slot.proven()
+        return True
+
     def _pauses_at(self, place: Any) -> bool:
         """Return whether a call that would be recorded is left alone, because others have shown nothing."""
         if not self.pauses.covers(place):
@@ -275,7 +284,7 @@ class Pipeline:
                 if len(self.sighted) >= _MAX_SIGHTED:
                     self.sighted.clear()
                 self.sighted.add(key)
-            if len(self.fresh) < most:
+            if len(self.fresh) < (_MAX_FRESH if self._families.expects(call) else most):
                 self.fresh.add(key)
             elif is_new or most < _MAX_FRESH:
                 self._waited += 1
@@ -405,9 +414,10 @@ class Pipeline:
                 plan.rewriting.take(before.rewriting)
             made: Any = plan if routed is None else routed(plan)
             family = self._families.of(call, made, recording.pictures is not None)
-            functions = frozenset(code for code, _ in ran)
-            is_familiar = serving is None and family.knows(functions)
-            if before is None and is_familiar:
+            functions = frozenset(ran)
+            family.observe(functions)
+            is_admitted = serving is None and self.proof.is_known and family.admits(functions)
+            if before is None and is_admitted and family.is_proven:
                 family.teach(plan)
             if isinstance(call.lookup, Miss):
                 call.lookup.require(recording.lookup)
@@ -443,7 +453,14 @@ class Pipeline:
                 total = self.maker.total(recording.pricing)
                 earlier = None if serving is None else serving.plan.notifier
                 plan.notifier = self.notifiers.notifier(begun.observed, shown, answer, total, earlier, refuse)
-            slot = plans[place] = self.proof.placed(place, made, serving, is_familiar)
+            if is_admitted:
+                is_foretold = made is plan and self._is_foretold(call, recording)
+                family.note(plan, functions, hash(call.encoded), is_foretold=is_foretold)
+            slot = self.proof.placed(place, made, serving, family.evidence if is_admitted else None)
+            slot.family = family
+            if is_admitted:
+                family.join(slot)
+            plans[place] = slot
             self.pauses.end(place)
             slot.proven = functools.partial(family.learn, plan, functions)
             if slot.state is State.READY:
@@ -468,6 +485,14 @@ class Pipeline:
         finally:
             recording.forget()
         self.fresh.discard(call.key)
+
+    def _is_foretold(self, call: Call, recording: Recording) -> bool:
+        """Return whether earlier calls have foretold all that can be seen of a recorded ``call`` but its request.
+
+        Where others see more of it than its request and its result, that is left to comparisons.
+        """
+        is_plain = recording.pictures is None and call.conversation is None and self.environment.litellm.cache is None
+        return recording.is_foretold and is_plain
 
     def look_for_strangers(self, stranger: str | None, key: bytes) -> None:
         """Raise ``Unrepeatable`` where somebody else's function stands among LiteLLM's, in a second call as well.
@@ -506,6 +531,10 @@ class Pipeline:
     def refuse(self, plans: dict[Any, PlanSlot], place: Any, key: bytes, difference: str) -> None:
         """Leave calls with this ``key``, whose plan at ``place`` does something otherwise than stock, to stock."""
         epoch, _, kind = key.partition(b" ")
+        slot = plans.get(place)
+        for one in (slot, slot and slot.serving):
+            if one is not None and one.family is not None:
+                one.family.spoil()
         plans[place] = PlanSlot.refused(int(epoch), self.proof.refuse(kind, difference))
 
     def _widen(self, plan: chat.Plan, other: chat.Plan, key: bytes) -> None:

@@ -1,7 +1,8 @@
 """Which functions of the packages relied on run in a watched call: whose they are, and who stands among them.
 
-Python itself tells which functions begin: to a monitoring tool where there is such a thing (3.12), else to a profile
-function, which is there only while the call has its thread. Where others have taken these places, nothing is traced.
+Python itself tells which functions begin: to a monitoring tool where there is such a thing (3.12), to what evaluates
+frames (3.11), else to a profile function, which is there only while the call has its thread. Where others have taken
+these places, nothing is traced.
 What runs in tasks and threads of their own is not the call's, but for the thread in which LiteLLM runs the first part
 of an asynchronous call: that runs by ``follow``.
 """
@@ -31,9 +32,23 @@ _IMPORTING: CodeType = importlib._bootstrap._find_and_load.__code__  # type: ign
 _DECORATING = frozenset(("contextlib", "functools"))
 _SELVES = ("self", "cls")  # what methods call their first argument; to look at others costs more than all else here
 _IS_FUNCTION = 0x2  # of a code's flags; modules and bodies of classes lack it
-# A function's code, the module of its package if that is relied on, and by which name it has itself, if by any.
-_Known = tuple[CodeType, str | None, str | None]
-_known: dict[int, _Known] = {}  # by the code's address, which no other can have while it is here
+
+
+class Function:
+    """A function that has begun in some traced call: its ``code``, and its ``module`` if that is relied on.
+
+    ``first`` is by which name a method has itself. Each is only equal to itself: codes are compared by all they hold.
+    """
+
+    __slots__ = ("code", "first", "module")
+
+    def __init__(self, code: CodeType, module: str | None, first: str | None = None) -> None:
+        self.code = code
+        self.module = module
+        self.first = first
+
+
+_known: dict[int, Function] = {}  # by the code's address, which no other can have while it is here
 _MAX_KNOWN = 16384
 
 
@@ -50,7 +65,7 @@ class Trace:
         self.fault: Exception | None = None
         self.calls = calls.Calls(self.began, _IMPORTING)
         self.seen: dict[int, CodeType] = {}  # by a monitoring tool; kept, as in ``calls``
-        self._met: list[tuple[CodeType, str, Any]] = []
+        self._met: list[tuple[Function, Any]] = []
         self._looks_below = False  # since something else than stock has run
         self._is_over = False
 
@@ -103,11 +118,11 @@ class Trace:
         self.seen.clear()
         self._met.clear()
 
-    def functions(self) -> list[tuple[CodeType, str]]:
-        """Return the functions that have run, each with the name of its module."""
-        return [(code, module) for code, module, _ in self._met]
+    def functions(self) -> list[Function]:
+        """Return the functions that have run."""
+        return [function for function, _ in self._met]
 
-    def owners(self, known: set[tuple[str, str, int, str]]) -> set[str]:
+    def owners(self, known: set[tuple[Function, str]]) -> set[str]:
         """Return whose functions have run: modules ``"module"``, classes and objects ``"module:name"``.
 
         Functions that have run for the same class before are ``known``; the others are added there.
@@ -115,14 +130,15 @@ class Trace:
         found: set[str] = set()
         kinds: set[type] = set()
         selves = set()
-        for code, name, first in self._met:
+        for function, first in self._met:
             kind = first if isinstance(first, type) else type(first)
-            run = name, code.co_name, code.co_firstlineno, kind.__qualname__
+            run = function, kind.__qualname__
             if run in known:
                 continue
             known.add(run)
+            name = str(function.module)
             found.add(name)
-            kinds.update(kind.__mro__, _classes(code, sys.modules.get(name, _NOTHING)))
+            kinds.update(kind.__mro__, _classes(function.code, sys.modules.get(name, _NOTHING)))
             selves.add(id(first))
         for module in [sys.modules.get(name, _NOTHING) for name in found]:
             for name, held in list(vars(module).items()):
@@ -137,9 +153,10 @@ class Trace:
     def began(self, frame: FrameType, code: CodeType) -> None:
         """Note a function that begins for the first time, in ``frame``."""
         try:
-            _, module, first = _known.get(id(code)) or self._meet(frame, code)
-            if module is not None and (not self._looks_below or self._is_called_by_call(frame)):
-                self._met.append((code, module, None if first is None else frame.f_locals.get(first)))
+            function = _known.get(id(code)) or self._meet(frame, code)
+            if function.module is not None and (not self._looks_below or self._is_called_by_call(frame)):
+                first = function.first
+                self._met.append((function, None if first is None else frame.f_locals.get(first)))
         except Exception as error:
             self.fault = error
 
@@ -151,7 +168,7 @@ class Trace:
             if is_on:
                 self.off()
 
-    def _meet(self, frame: FrameType, code: CodeType) -> _Known:
+    def _meet(self, frame: FrameType, code: CodeType) -> Function:
         """Return what is to be known of a function, which is met for the first time; look at who calls a stranger."""
         module, name = frame.f_globals.get("__name__"), code.co_name
         whose, is_function = origin(code.co_filename, module), code.co_flags & _IS_FUNCTION
@@ -161,13 +178,13 @@ class Trace:
             is_called = is_function and not is_special and not _is_collectors(code)
             if whose is Origin.STRANGER and is_called and _is_called_by_stock(frame):
                 self._note_stranger(frame)
-            return code, None, None
+            return Function(code, None)
         if len(_known) >= _MAX_KNOWN:
             _known.clear()
         first = code.co_varnames[0] if code.co_argcount else None
         is_stock = whose is Origin.STOCK and is_function
-        _known[id(code)] = known = code, str(module) if is_stock else None, first if first in _SELVES else None
-        return known
+        known = Function(code, str(module) if is_stock else None, first if first in _SELVES else None)
+        return _known.setdefault(id(code), known)
 
     def _is_called_by_call(self, frame: FrameType) -> bool:
         """Return whether the way of the call has led to ``frame``; note a stranger on it."""
@@ -290,6 +307,8 @@ class _ByProfile:
     def off(self, trace: Trace) -> None:
         """Stop that."""
         trace.calls.off()
+        if trace.calls.is_lost:
+            trace.fault = RuntimeError("not all functions of a call were heard of")
 
 
 if sys.version_info >= (3, 12):

@@ -11,6 +11,7 @@ import pytest
 
 from fastpath_switch import Switch
 from litellm_accel.fastpath import pipeline
+from litellm_accel.fastpath.plans.slot import State
 from litellm_accel.provider import Provider
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -111,6 +112,40 @@ def test_a_family_is_known_when_one_of_its_kinds_is_proven(provider: Provider) -
     assert served(provider, switch, [{}, {}, {}]) == 0
     assert served(provider, switch, [{"model": "openai/gpt-4.1"}] * 2) == 0
     assert served(provider, switch, [{}, {"model": "openai/gpt-4.1-mini"}, {"model": "openai/gpt-4.1-mini"}]) == 1
+
+
+MODELS = ("gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano")
+
+
+def test_kinds_of_one_family_are_proven_together(provider: Provider) -> None:
+    """The second model's recorded call shows what the first one's has foretold; one call is compared in all."""
+    calls = [{"model": f"openai/{MODELS[number % 4]}", "temperature": 0.31 + number % 4 / 10} for number in range(12)]
+    switch = Switch(recorded=False)
+    # A kind is proven by itself if LiteLLM's executor has ended a job in the middle of its recorded call.
+    assert served(provider, switch, calls) >= 12 - 4 - 1 - 2 * 2
+    assert switch.gate.declined["learned from"] == 4
+    other = {"model": "openai/gpt-5-mini", "temperature": 1}  # for which LiteLLM has other functions
+    assert served(provider, switch, [other] * 3) == 0
+
+
+def test_one_difference_ends_what_a_family_shares(provider: Provider) -> None:
+    calls = [{"model": f"openai/{MODELS[number % 4]}"} for number in range(8)]
+    switch = Switch(recorded=False)
+    assert served(provider, switch, calls) >= 1
+    slots = switch.pipeline.plans
+    place = next(place for place, slot in slots.items() if slot.state is State.READY)
+    switch.pipeline.refuse(slots, place, place, "something")
+    assert {slot.state for slot in slots.values()} == {State.REFUSED, State.PROVING}
+    assert served(provider, switch, calls) == 0
+
+
+def test_a_kind_of_a_known_structure_does_not_wait(provider: Provider) -> None:
+    switch = Switch()
+    shapes = [{"n": number} for number in range(1, 7)]
+    more = [{"model": "openai/gpt-4.1", **shape} for shape in shapes]
+    keys = [{"n": 1, "api_key": f"sk-{number}"} for number in range(6)]  # of many users, who may not come again
+    assert served(provider, switch, [*shapes, *more, *keys, *more]) == 6
+    assert switch.gate.declined["learned from"] == pipeline._FIRST_FRESH + len(more)
 
 
 def test_few_kinds_are_learned_while_none_has_come_again(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:

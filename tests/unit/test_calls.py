@@ -116,3 +116,63 @@ def test_what_a_function_keeps_of_its_variables_stays_as_it_is(hot: Callable[[st
         told = kept()
         made.off()
         assert told == alone
+
+
+def test_it_may_be_on_in_several_threads(hot: Callable[[str], ModuleType]) -> None:
+    told: list[str] = []
+    made = heard_by(hot).Calls(lambda frame, code: told.append(code.co_name), four.__code__)
+    begun, ended = threading.Event(), threading.Event()
+
+    def run() -> None:
+        made.on()
+        begun.set()
+        ended.wait()
+        one()
+        made.off()
+        three()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    begun.wait()
+    assert made.on()
+    made.off()
+    five()
+    ended.set()
+    thread.join()
+    assert "two" in told and not {"three", "five"} & set(told)
+    assert not made.is_lost
+
+
+def test_coroutines_are_told_of_when_they_begin(hot: Callable[[str], ModuleType]) -> None:
+    told: list[str] = []
+
+    async def awaited() -> None:
+        two()
+
+    made = heard_by(hot).Calls(lambda frame, code: told.append(code.co_name), four.__code__)
+    made.on()
+    coroutine = awaited()
+    assert "awaited" not in told
+    with contextlib.suppress(StopIteration):
+        coroutine.send(None)
+    made.off()
+    assert [name for name in told if name in ("awaited", "two")] == ["awaited", "two"]
+
+
+def test_deep_recursion_is_left_to_python(hot: Callable[[str], ModuleType]) -> None:
+    """Where frames are evaluated one inside another, that ends before the stack does, and it is said."""
+    made = heard_by(hot).Calls(lambda frame, code: None, four.__code__)
+    limit = sys.getrecursionlimit()
+
+    def down(depth: int) -> int:
+        return down(depth - 1) if depth else 0
+
+    sys.setrecursionlimit(30_000)
+    try:
+        made.on()
+        assert down(20_000 if sys.version_info >= (3, 11) else 1000) == 0
+        made.off()
+    finally:
+        sys.setrecursionlimit(limit)
+    evaluates = made.__class__.__module__.endswith("_cy.calls") and sys.version_info[:2] == (3, 11)
+    assert made.is_lost is evaluates

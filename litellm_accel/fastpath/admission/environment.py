@@ -33,7 +33,7 @@ from litellm_accel.import_watch import is_being_imported
 from litellm_accel.stock.guard import is_stock
 from litellm_accel.stock.late_loads import is_late_load
 from litellm_accel.stock.surface import BYPASSED, CLASSES, HANDLERS, MODULES, OBJECTS, UNTRACED
-from litellm_accel.stock.trace import Trace
+from litellm_accel.stock.trace import Function, Trace
 
 # Settings whose effect on a call is the same every time and shown by the call that was learned from, or that matter
 # only once a call has failed, which stock then handles. What LiteLLM's own success handlers read when they tell
@@ -413,7 +413,7 @@ class Environment:
         self._absent = dict.fromkeys((*MODULES, *BYPASSED, *CLASSES, *UNTRACED, *HANDLERS, *OBJECTS, *loggers))
         self._within: set[str] = set()
         # What is not listed, but watched calls ran through: to be watched, and with what was there before it changed.
-        self._known: set[tuple[str, str, int, str]] = set()
+        self._known: set[tuple[Function, str]] = set()
         self._ran: dict[str, None] = {}
         self._traced: dict[str, dict[Any, Any]] = {}
         self._meet()

@@ -165,7 +165,7 @@ class EmbeddingPlanMaker(PlanMaker):
 
         return priced
 
-    def extend(self, plan: chat.Plan, reply: Reply, result: Any, text: Any = None) -> None:
+    def extend(self, plan: chat.Plan, reply: Reply, result: Any, text: Any = None) -> bool:
         """Learn from a reply and stock's ``result`` for it what ``plan`` lacks to serve such replies."""
         assert isinstance(plan, EmbeddingPlan)
         read = chat.read_headers(reply.headers)
@@ -173,7 +173,7 @@ class EmbeddingPlanMaker(PlanMaker):
             plan.kept_headers = self._azures
         if plan.decodes is None:
             plan.decodes = self._decodes(reply, result)
-        super().extend(plan, reply, result, text)
+        return super().extend(plan, reply, result, text)
 
     def _decodes(self, reply: Reply, result: Any) -> bool | None:
         """Return whether texts among a ``reply``'s vectors are numbers in its ``result``, None if there are none."""

@@ -215,7 +215,7 @@ class PlanMaker:
         plan.sums = providers.spec_of(provider).sums_tokens
         if not recording.streams:
             plan.tells_headers = result._response_headers is not None
-            self.extend(plan, sent.reply, result, recording.text)
+            recording.is_foretold = self.extend(plan, sent.reply, result, recording.text)
         return plan
 
     def _rules_of(
@@ -283,11 +283,11 @@ class PlanMaker:
         reply: Reply,
         result: Any,
         text: Any = None,
-    ) -> None:
+    ) -> bool:
         """Learn from a reply and stock's ``result`` for it what ``plan`` lacks to serve such replies.
 
         ``text`` is the answer as stock tells it to callbacks, None if nobody listens. Raises ``Unrepeatable``; then the
-        plan is as it was.
+        plan is as it was. Returns whether what earlier replies have shown foretold the result.
         """
         _require_hidden(result)
         read = chat.read_headers(reply.headers)
@@ -316,6 +316,7 @@ class PlanMaker:
             if isinstance(error, RecursionError):
                 raise Unrepeatable(decline.ANSWER_TOO_DEEP) from None
             raise
+        return not new_shape
 
     def _value_of(self, body: bytes, encoding: str | None) -> Any:
         """Return the part of an answer that has a shape, or None."""

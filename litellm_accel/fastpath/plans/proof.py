@@ -16,15 +16,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from litellm_accel import settings
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
 from litellm_accel.fastpath.plans.outlines import Clues
-from litellm_accel.fastpath.plans.slot import PlanSlot
+from litellm_accel.fastpath.plans.slot import Evidence, PlanSlot
 from litellm_accel.stock import releases
+from litellm_accel.stock.trace import Function
 
 # So many calls of a kind must agree; and so many refused kinds refuse the component.
 CALLS = 3
@@ -58,7 +59,7 @@ class Proof:
     def __init__(self, gate: Any, relies_on: Iterable[str] = (), runs: Iterable[str] = ()) -> None:
         self.gate = gate
         self._relied = frozenset(relies_on)
-        self._ran: set[CodeType] = set()
+        self._ran: set[Function] = set()
         self.is_strange = releases.strange(self._relied) is not None
         self._is_strange_elsewhere = False
         self._unproven: str | None = None  # where records are demanded
@@ -87,16 +88,17 @@ class Proof:
         """Whether LiteLLM is a known release, or a record proves what it is."""
         return self.is_recorded or not (self.is_strange or self._is_strange_elsewhere)
 
-    def ran(self, functions: Iterable[tuple[CodeType, str]]) -> None:
-        """Look at the source of ``functions`` that a call has run through, each with the name of its module."""
+    def ran(self, functions: Iterable[Function]) -> None:
+        """Look at the source of ``functions`` that a call has run through."""
         if len(self._ran) >= _MAX_RAN:
             self._ran.clear()
-        for code, module in functions:
-            if code in self._ran:
+        for function in functions:
+            if function in self._ran:
                 continue
-            self._ran.add(code)
+            self._ran.add(function)
+            module = str(function.module)
             if releases.strange((module,)) is not None:
-                self.clues.read(code, vars(sys.modules.get(module, _NOTHING)))
+                self.clues.read(function.code, vars(sys.modules.get(module, _NOTHING)))
                 if module not in self._relied and not self._is_strange_elsewhere:
                     self._is_strange_elsewhere = True
                     if settings.demands_records():
@@ -120,14 +122,16 @@ class Proof:
             return self._unproven
         return f"not equal on your own calls: {'; '.join(sorted({str(reason) for reason in self.refused.values()}))}"
 
-    def placed(self, place: Any, made: Any, earlier: PlanSlot | None, is_familiar: bool = False) -> PlanSlot:
+    def placed(self, place: Any, made: Any, earlier: PlanSlot | None, shared: Evidence | None = None) -> PlanSlot:
         """Return the slot that is put at ``place`` for what was ``made`` of recorded calls, after an ``earlier`` one.
 
-        What was proven there need not be shown again, but one more call is compared. Where a kind ``is_familiar``, its
-        family has shown all that calls of a known LiteLLM need to.
+        What was proven there need not be shown again, but one more call is compared. Where evidence is ``shared``, a
+        family's kinds are proven together.
         """
-        if self.is_recorded or (is_familiar and self.is_known):
+        if self.is_recorded:
             return PlanSlot.holding(made)
+        if shared is not None:
+            return PlanSlot.holding(made, shared=shared)
         if earlier is None:
             has_expired = hash(place) in self._proven
             return PlanSlot.holding(made, 1 if has_expired else CALLS)

@@ -184,7 +184,8 @@ class Recording:
     if the provider's SDK had a hand in it. ``client_guard`` are what LiteLLM's functions for them were called with and
     returned. ``is_sending`` tells whether a request has been about to leave. ``heard`` are the log records of the call,
     ``listens`` whether they are all.
-    ``trace`` is whose functions have run, ``lookup`` LiteLLM's handler of its cache, if that was asked.
+    ``trace`` is whose functions have run, ``lookup`` LiteLLM's handler of its cache, if that was asked. The result
+    ``is_foretold`` if the answer was of a shape that earlier ones had.
     If successes are told of, also ``pictures``: of what LiteLLM's ``Logging`` object holds for them and of what the
     call was given. Of a call that ``streams``, the body is left to stock, and ``stream`` is LiteLLM's stream, whose
     parts the pictures show; ``anatomy`` is what the SDK's was made of before anybody read it.
@@ -209,6 +210,7 @@ class Recording:
         self.clients: list[tuple[FunctionType, tuple[Any, ...], Any]] = []
         self.fault: Exception | None = None
         self.lookup: Any = None
+        self.is_foretold = False
 
     def take(self, request: httpx.Request) -> Reply | None:
         if self.pictures is not None and not self.sent:

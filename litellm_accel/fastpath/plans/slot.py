@@ -43,12 +43,50 @@ class State(enum.Enum):
     REFUSED = "calls are left to stock"
 
 
+class Evidence:
+    """How many calls must still agree with stock, and which have: of one kind, or of all kinds of a family.
+
+    ``agreed`` are hashes of messages that have, ``compared`` of those that are being compared; one call of each.
+    """
+
+    __slots__ = ("_missing", "agreed", "compared")
+
+    def __init__(self, missing: int, agreed: frozenset[int] = frozenset()) -> None:
+        self._missing = missing
+        self.agreed = agreed
+        self.compared: frozenset[int] = frozenset()
+
+    @property
+    def missing(self) -> int:
+        """How many calls must still agree."""
+        return self._missing
+
+    def wants(self, mark: int) -> bool:
+        """Return whether a call with messages of this ``mark`` would show what is not being shown already."""
+        if self.missing <= 0:
+            return not self.compared
+        return mark not in self.agreed and mark not in self.compared and len(self.compared) < self.missing
+
+    def agree(self, mark: int) -> None:
+        """Note that a call with messages of this ``mark`` has agreed."""
+        if self._missing > 0:
+            if mark in self.agreed:
+                return
+            self.agreed |= {mark}
+            self._missing -= 1
+
+    def complete(self) -> None:
+        """Note that no more calls must agree."""
+        self._missing = 0
+
+
 class PlanSlot:
     """What stands at a plan's place; it begins with the recording of one call.
 
     ``observed`` is what an earlier recorded call has shown, ``serving`` the slot whose plan shall cover more. ``plan``
     is the plan that is proven or ready, and ``made`` what holds it: itself, or a router's plan. ``proven`` is called
-    once it is ready. A slot must be made anew after ``expires`` (``time.time()``), or when its plan expires.
+    once it is ready. A slot must be made anew after ``expires`` (``time.time()``), or when its plan expires. The
+    ``evidence`` for a plan may be shared with others of its family.
     """
 
     _lock = threading.Lock()
@@ -66,9 +104,8 @@ class PlanSlot:
         self.is_paired = False  # two calls were recorded at the same time
         self.difference: str | None = None  # that a shadow has found, which goes on comparing
         self._recording = 1
-        self._missing = 0  # so many calls must still agree
-        self._agreed: frozenset[int] = frozenset()  # hashes of their messages
-        self._compared: frozenset[int] = frozenset()  # of the calls that are being compared
+        self.evidence = Evidence(0)
+        self.family: Any = None  # which knows of a difference, if the plan is one's
         self._outlines = Outlines()
         self._served = 0
         self._is_asked = False  # to have the next call compared
@@ -81,18 +118,21 @@ class PlanSlot:
         return slot
 
     @classmethod
-    def holding(cls, made: Any, missing: int = 0, earlier: PlanSlot | None = None) -> PlanSlot:
+    def holding(
+        cls, made: Any, missing: int = 0, earlier: PlanSlot | None = None, shared: Evidence | None = None
+    ) -> PlanSlot:
         """Return a slot for the plan that was ``made``, which serves once ``missing`` calls have agreed with it.
 
-        Calls whose messages have agreed with the plan of an ``earlier`` slot show nothing new.
+        Calls whose messages have agreed with the plan of an ``earlier`` slot show nothing new. Evidence that is
+        ``shared`` with other kinds takes the place of its own.
         """
         plan: chat.Plan = getattr(made, "plan", made)
         slot = cls(plan.epoch)
         slot.plan, slot.made = plan, made
-        slot.state = State.PROVING if missing else State.READY
-        slot._missing = missing
+        slot.evidence = shared or Evidence(missing, frozenset() if earlier is None else earlier.evidence.agreed)
+        slot.state = State.PROVING if slot.evidence.missing > 0 else State.READY
         if earlier is not None:
-            slot._agreed, slot.difference = earlier._agreed, earlier.difference
+            slot.difference = earlier.difference
         return slot
 
     @classmethod
@@ -106,7 +146,7 @@ class PlanSlot:
     @property
     def missing(self) -> int:
         """How many calls must still agree with the plan."""
-        return self._missing
+        return max(self.evidence.missing, 0)
 
     # --- recording
 
@@ -139,10 +179,7 @@ class PlanSlot:
 
     def wants(self, messages: bytes) -> bool:
         """Return whether a call with these ``messages`` would show something that is not being shown already."""
-        mark = hash(messages)
-        if self._missing <= 0:
-            return not self._compared
-        return mark not in self._agreed and mark not in self._compared and len(self._compared) < self._missing
+        return self.evidence.wants(hash(messages))
 
     def begin_comparison(self, messages: bytes, is_wanted: bool = False) -> bool:
         """Return whether a call with these ``messages`` shall be compared, and note that it is.
@@ -152,7 +189,7 @@ class PlanSlot:
         with self._lock:
             wanted = is_wanted or self.wants(messages)
             if wanted:
-                self._compared |= {hash(messages)}
+                self.evidence.compared |= {hash(messages)}
             return wanted
 
     def end_comparison(self, messages: bytes, agreed: bool, is_known: bool = True) -> bool:
@@ -162,15 +199,28 @@ class PlanSlot:
         """
         with self._lock:
             mark = hash(messages)
-            self._compared -= {mark}
-            if agreed and not (self._missing > 0 and mark in self._agreed):
-                if self._missing > 0:
-                    self._agreed |= {mark}
-                self._missing -= 1
+            self.evidence.compared -= {mark}
+            if agreed:
+                self.evidence.agree(mark)
                 self._is_asked = False
-            if self._missing <= 0 and is_known:
-                self.state = State.READY
-            return self.state is State.READY
+            return self._settle(is_known)
+
+    def settle(self, is_known: bool) -> bool:
+        """Return whether a plan that is being proven is ready by now: other kinds may share its evidence."""
+        with self._lock:
+            return self._settle(is_known)
+
+    def _settle(self, is_known: bool) -> bool:
+        if self.evidence.missing <= 0 and is_known and self.state is State.PROVING:
+            self.state = State.READY
+        return self.state is State.READY
+
+    def doubt(self, missing: int) -> None:
+        """Serve no more until ``missing`` calls of this very kind have agreed."""
+        with self._lock:
+            self.evidence = Evidence(missing)
+            if self.state is State.READY:
+                self.state = State.PROVING
 
     # --- a LiteLLM that nobody knows
 
@@ -179,7 +229,7 @@ class PlanSlot:
 
         Now and then one is not, so that it is compared.
         """
-        if self._missing > 0 or self._is_asked or not self._outlines.cover(outline):
+        if self.evidence.missing > 0 or self._is_asked or not self._outlines.cover(outline):
             return False
         self._served += 1
         return self._served < _FIRST_SAMPLE or self._served & (self._served - 1) != 0
