@@ -241,6 +241,8 @@ class Pipeline:
                 return None
             if slot.state is State.READY or self.proof.is_recorded or self._is_settled(slot, place):
                 return slot.made
+            if self.proof.is_known and slot.has_shown(call.encoded):
+                return slot.made
             if not self.proof.is_known and slot.serves(call.outline(self.proof.clues)):
                 call.slot, call.place = slot, (plans, place)
                 return slot.made

@@ -53,11 +53,30 @@ def test_calls_with_different_messages_make_a_plan_ready() -> None:
     assert slot.begin_comparison(b"one")
     assert not slot.begin_comparison(b"one")  # it is being compared
     assert not slot.end_comparison(b"one", True)
-    assert not slot.begin_comparison(b"one")  # it has agreed
+    assert slot.missing == 1
     assert slot.begin_comparison(b"two")
     assert not slot.wants(b"three")  # one is missing, and one is being compared
     assert slot.end_comparison(b"two", True)
     assert slot.state is State.READY
+
+
+def test_calls_with_the_same_messages_make_it_serve_those() -> None:
+    slot = PlanSlot.holding(made(), 3)
+    for _ in range(3):
+        assert not slot.has_shown(b"one")
+        assert slot.begin_comparison(b"one")
+        assert not slot.end_comparison(b"one", True)
+    assert slot.has_shown(b"one") and not slot.wants(b"one")
+    assert slot.wants(b"two") and not slot.has_shown(b"two")
+    assert slot.missing == 2
+
+
+def test_repeated_messages_are_counted_within_bounds() -> None:
+    slot = PlanSlot.holding(made(), 100)
+    for number in range(100):
+        assert slot.begin_comparison(b"%d" % number)
+        slot.end_comparison(b"%d" % number, True)
+    assert len(slot._shown) == 16
 
 
 def test_a_call_that_shows_nothing_does_not_count() -> None:
@@ -74,7 +93,9 @@ def test_what_has_agreed_earlier_shows_nothing_new() -> None:
     earlier.end_comparison(b"one", True)
     slot = PlanSlot.holding(made(), earlier.missing, earlier)
     assert slot.missing == 2
-    assert not slot.wants(b"one")
+    assert slot.begin_comparison(b"one")
+    assert not slot.end_comparison(b"one", True)
+    assert slot.missing == 2
     assert slot.wants(b"two")
 
 

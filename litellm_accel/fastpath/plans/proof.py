@@ -2,8 +2,9 @@
 
 Where no record of ``verify`` fits, a plan that was learned serves nobody yet. Its slot is ``PROVING``, and stock serves
 the next calls of its kind, watched. What the plan would have sent, returned and told must be what stock has. After some
-such calls, with different messages, the slot is ``READY``. One difference refuses the kind, several refused kinds the
-component. Nothing is sent for it, and nothing of the caller's is touched.
+such calls, with different messages, the slot is ``READY``; a program that sends the same again, as a load test does, is
+served those. One difference refuses the kind, several refused kinds the component. Nothing is sent for it, and nothing
+of the caller's is touched.
 
 What is made after a call has returned, like payloads and the prices of streams, is made by stock as well for as many
 served calls (``Trial``), and stock's is used.

@@ -31,6 +31,10 @@ from litellm_accel.hot import chat
 FOREVER = float("inf")
 # Of a LiteLLM that nobody knows: from so many served calls on, one is compared whenever their number has doubled.
 _FIRST_SAMPLE = 8
+# So many calls with the same messages must agree before such calls are served, if no others come.
+_ALIKE = 3
+# Programs that repeat themselves have few messages.
+_MOST_REPEATED = 16
 
 
 class State(enum.Enum):
@@ -109,6 +113,7 @@ class PlanSlot:
         self._outlines = Outlines()
         self._served = 0
         self._is_asked = False  # to have the next call compared
+        self._shown: dict[int, int] = {}  # how many calls have agreed, by the hash of their messages
 
     @classmethod
     def seen_once(cls, epoch: int, observed: Any) -> PlanSlot:
@@ -179,7 +184,18 @@ class PlanSlot:
 
     def wants(self, messages: bytes) -> bool:
         """Return whether a call with these ``messages`` would show something that is not being shown already."""
-        return self.evidence.wants(hash(messages))
+        mark = hash(messages)
+        if self.evidence.wants(mark):
+            return True
+        is_repeated = mark in self.evidence.agreed and mark not in self.evidence.compared
+        return is_repeated and self._counts(mark) and self._shown.get(mark, 0) < _ALIKE
+
+    def has_shown(self, messages: bytes) -> bool:
+        """Return whether calls with these very ``messages`` have agreed often enough, whatever others would show."""
+        return self._shown.get(hash(messages), 0) >= _ALIKE
+
+    def _counts(self, mark: int) -> bool:
+        return mark in self._shown or len(self._shown) < _MOST_REPEATED
 
     def begin_comparison(self, messages: bytes, is_wanted: bool = False) -> bool:
         """Return whether a call with these ``messages`` shall be compared, and note that it is.
@@ -203,6 +219,8 @@ class PlanSlot:
             if agreed:
                 self.evidence.agree(mark)
                 self._is_asked = False
+                if self._counts(mark):
+                    self._shown[mark] = self._shown.get(mark, 0) + 1
             return self._settle(is_known)
 
     def settle(self, is_known: bool) -> bool:
