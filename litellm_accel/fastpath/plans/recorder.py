@@ -367,7 +367,8 @@ class Replay:
 
     def hear(self, logger: logging.Logger, record: logging.LogRecord) -> bool:
         """Return whether a log ``record`` is to be written: once."""
-        self.heard += 1
+        with suppress(Exception):
+            self.heard += not HeardRecord(logger, record, AFTER, False).is_others
         if self.used or (site := site_of(record)) not in self.written:
             return True
         self.written.remove(site)

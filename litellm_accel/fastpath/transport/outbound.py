@@ -98,8 +98,8 @@ class OutboundRequest:
         options = self.retried(len(self.earlier) + 1)
         assert options is not None
         self.transport, self.cookie, self.options = other.transport, other.cookie, options
-        self.earlier = (*self.earlier, reply)
         passage.sending().again()
+        self.earlier = (*self.earlier, reply)
 
     async def asend(self) -> Reply:
         """Send in an event loop and return what comes of it. Cancellation of the caller's own task passes.
