@@ -699,7 +699,7 @@ class Pipeline:
     def _may_raise(self, plan: chat.Plan, post: OutboundRequest, call: Call) -> bool:
         """Return whether nobody is told of a failure of ``call``, and LiteLLM does not try again by itself."""
         return (
-            plan.notifier is None
+            (plan.notifier is None or not argument_writes.are_in(call.kwargs))
             and plan.opening is None
             and plan.conversion is None
             and post.log is None

@@ -316,6 +316,44 @@ def test_who_hears_of_failures_is_told_by_stock(provider: Provider, switch: Swit
     assert switch.gate.declined[str(decline.REPLY_LEFT)] == 3
 
 
+class Successes(CustomLogger):
+    """Is told of successes alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[Any] = []
+
+    async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.told.append(kwargs["standard_logging_object"]["total_tokens"])
+
+    def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.told.append(-kwargs["standard_logging_object"]["total_tokens"])
+
+
+@pytest.mark.parametrize("given", [{}, {"metadata": {"a": 1}}], ids=["alone", "metadata"])
+@pytest.mark.parametrize("way", WAYS)
+def test_who_hears_of_successes_alone(provider: Provider, switch: Switch, way: str, given: dict[str, Any]) -> None:
+    """Where LiteLLM notes nothing in what the caller has passed, no trace of a failed call is left."""
+    notes = []
+
+    def heard() -> Any:
+        logger = Successes()
+        metadata = copy.deepcopy(given)
+        with without_callbacks():
+            litellm.callbacks.append(logger)
+            found = play(provider, way, [*[asked("plain")] * 7, *[failing(500)] * 3, HELLO], **metadata)
+        notes.append({name: sorted(held) for name, held in metadata.items()})
+        return found, logger.told
+
+    expected = heard()
+    with switch.on():
+        found = heard()
+    assert found == expected
+    assert notes[0] == notes[1]
+    assert switch.gate.faults == 0, switch.gate.last_fault
+    assert given or switch.gate.declined[str(decline.REPLY_LEFT)] == 1
+
+
 def test_another_exception_is_never_made_here(provider: Provider, switch: Switch) -> None:
     """What differs from stock's in the least refuses replies of this status."""
     with mock.patch.object(errors.CallErrors, "arguments", _other_arguments(errors.CallErrors.arguments)):
@@ -413,6 +451,23 @@ def test_fallbacks(provider: Provider, switch: Switch, way: str, status: int) ->
     same_routed(provider, switch, said, way, **FALLBACKS)
     assert switch.gate.declined[str(decline.REPLY_LEFT)] == 1
     assert switch.gate.served > len(said), switch.gate.declined
+
+
+@has_cores
+def test_fallbacks_where_successes_are_heard(provider: Provider, switch: Switch) -> None:
+    def heard() -> Any:
+        logger = Successes()
+        with without_callbacks():
+            litellm.callbacks.append(logger)
+            found = routed(provider, [*[asked("plain")] * 8, *[asked("error-500")] * 12], "async", **FALLBACKS)
+        return found, logger.told
+
+    expected = heard()
+    with switch.on():
+        found = heard()
+    assert found == expected
+    assert switch.gate.faults == 0, switch.gate.last_fault
+    assert switch.gate.declined[str(decline.REPLY_LEFT)] == 1, switch.gate.declined
 
 
 @has_cores
