@@ -94,7 +94,7 @@ class CompletionHandler:
         reply = await post.asend() if is_async else post.send()
         while reply.status != 200 and (wait := pipeline.waiting(plan, post, reply, call)) is not None:
             if is_async:
-                await post.awaited(wait())
+                await post.awaited(wait(), reply.sent)
             else:
                 wait()
             if not pipeline.next_post(prepare, plan, post, reply):

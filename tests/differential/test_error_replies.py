@@ -231,6 +231,35 @@ def test_attempts_of_litellm(fickle: Provider, switch: Switch, monkeypatch: pyte
     assert same_retried(fickle, switch, way, said, monkeypatch, num_retries=1) == 2
 
 
+def test_cancelled_while_it_waits_to_try_again(fickle: Provider, switch: Switch) -> None:
+    async def cancelled() -> Any:
+        given = {"model": "openai/gpt-4o", "api_key": "sk", "api_base": fickle.url}
+        noted: list[dict[str, Any]] = [{} for _ in range(6)]
+        for metadata in noted[:4]:
+            await litellm.acompletion(**given, messages=asked("plain"), metadata=metadata)
+        said = turns(error(500, retry_after_ms="1"), "plain")
+        await litellm.acompletion(**given, messages=said, metadata=noted[4])  # from which is learned
+        said = turns(error(500, retry_after="9"))
+        task = asyncio.create_task(litellm.acompletion(**given, messages=said, metadata=noted[5]))
+        await asyncio.sleep(0.3)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return [sorted(metadata) for metadata in noted]
+
+    def counted() -> Any:
+        fickle.clear()
+        litellm.in_memory_llm_clients_cache.flush_cache()
+        return asyncio.run(cancelled()), len(fickle.requests())
+
+    expected = counted()
+    with switch.on():
+        found = counted()
+    assert found == expected
+    assert switch.gate.faults == 0, switch.gate.last_fault
+    assert switch.gate.declined[str(decline.REPLY_LEFT)] == 1, switch.gate.declined
+
+
 @pytest.mark.parametrize("name", ["x-stainless-retry-count", "X-Stainless-Retry-Count"])
 def test_who_counts_attempts_itself(
     fickle: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch, name: str

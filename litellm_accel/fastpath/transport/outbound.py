@@ -78,14 +78,13 @@ class OutboundRequest:
         self.waited = 0
         self._first = options
 
-    async def awaited(self, waiting: Awaitable[None]) -> None:
-        """Wait for what comes before the same request is sent once more."""
-        began = time.time()
+    async def awaited(self, waiting: Awaitable[None], sent: float) -> None:
+        """Wait for what comes before the same request, which was ``sent`` first then, is sent once more."""
         try:
             await waiting
         except asyncio.CancelledError:
             if self.begun is not None:
-                self.begun.cancel(self.earlier[0].sent if self.earlier else began)
+                self.begun.cancel(sent)
             raise
 
     def retried(self, count: int) -> dict[str, Any] | None:
@@ -108,7 +107,7 @@ class OutboundRequest:
         """
         if self.begun is None and self.log is None:
             return await self._asend()
-        sent = time.time()
+        sent = self.earlier[0].sent if self.earlier else time.time()
         try:
             if self.log is not None:
                 await self.log.abefore(self.body)
