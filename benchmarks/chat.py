@@ -9,7 +9,7 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -17,7 +17,7 @@ import litellm
 from litellm.integrations.custom_logger import CustomLogger
 
 from benchmarks import COMPILED, PURE, SHIPPED, STOCK, accelerate_all, close, hot, openai, prefer
-from litellm_accel.bench.workloads import VARYING
+from litellm_accel.bench.workloads import RETRIED, VARYING, retried
 
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say hello to the world."}]
 AZURE = {"model": "azure/gpt-4o", "api_version": "2024-10-21"}
@@ -205,6 +205,39 @@ class FailedCalls(Calls):
         for _ in range(5):  # they are learned from when they succeed
             self.loop.run_until_complete(litellm.acompletion(**call, messages=MESSAGES))
         self.work = lambda: self.loop.run_until_complete(_in_flight(fail))
+        super().prepare()
+
+    def teardown(self, kind: str, backend: str) -> None:
+        super().teardown(kind, backend)
+        litellm.suppress_debug_info = False
+
+
+class RetriedCalls(Calls):
+    """Calls that get 429 first, and are tried again at once: by the SDK, or by a router with another deployment."""
+
+    kinds = RETRIED
+    params = (list(RETRIED), list(SHIPPED))
+
+    def setup(self, kind: str, backend: str) -> None:
+        self.kind = kind
+        super().setup(kind, backend)
+
+    def prepare(self) -> None:
+        litellm.suppress_debug_info = True  # which is printed for each failed attempt
+        one, first = retried(self.kind, self.provider.url), itertools.count()
+
+        def call(numbers: Iterator[int]) -> Any:
+            return one(next(numbers))
+
+        def work(numbers: Iterator[int]) -> None:
+            if self.kind == "completion":
+                for _ in range(CALLS):
+                    call(numbers)
+            else:
+                self.loop.run_until_complete(_in_flight(lambda: call(numbers)))
+
+        work(itertools.count(-CALLS))  # they are learned from when they succeed
+        self.work = lambda: work(first)
         super().prepare()
 
     def teardown(self, kind: str, backend: str) -> None:

@@ -23,6 +23,7 @@ _CHOICES = 10
 _PRICES = 200
 _CHECKS = 200
 _THREADS = 8
+_LEARNED = 20  # calls that succeed at once, with each of a router's deployments
 _STREAMS = 2
 _STREAMS_APART = 10
 _STREAMS_SHORT = 20
@@ -145,6 +146,31 @@ def _cached(kind: str, url: str) -> Batch:
     litellm.cache = litellm.Cache(type="local")
     batch: Callable[[int], Any] = _calling(kind, False, url)
     return lambda first: batch(0)  # the same questions each time, while warming up as well
+
+
+def _retrying(kind: str, url: str) -> Batch:
+    """Calls that get 429 first; they are learned from when they succeed at once."""
+    import litellm
+
+    litellm.suppress_debug_info = True  # which is printed for each failed attempt
+    one = workloads.retried(kind, url)
+    is_learned = False
+
+    def one_by_one(first: int) -> list[Any]:
+        nonlocal is_learned
+        before = [] if is_learned else range(-_LEARNED, 0)
+        is_learned = True
+        return [one(number) for number in (*before, *range(first, first + IN_FLIGHT))][-IN_FLIGHT:]
+
+    async def in_flight(first: int) -> list[Any]:
+        nonlocal is_learned
+        if not is_learned:
+            for number in range(-_LEARNED, 0):
+                await one(number)
+            is_learned = True
+        return await work.in_flight(first, one)
+
+    return one_by_one if kind == "completion" else in_flight
 
 
 def _streaming(kind: str, streams: int, is_told: bool, url: str) -> Batch:
@@ -342,6 +368,10 @@ ROWS = (
             starts_cold=True,
         )
         for calls in workloads.BEGINNINGS
+    ),
+    *(
+        _row(f"chat.retry.{kind}", functools.partial(_retrying, kind), process="chat.retry")
+        for kind in workloads.RETRIED
     ),
     *map(_stream, ("completion", "acompletion", "router", "apart")),
     *_streams("short", 4, _STREAMS_SHORT),

@@ -5,6 +5,7 @@ The asv suites in ``benchmarks/`` and ``litellm-accel bench`` take their work fr
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta, timezone
@@ -347,3 +348,31 @@ def limiting() -> Work:
         logger.log_success_event(kwargs, None, None, None)
 
     return check_and_count
+
+
+# --- attempts -------------------------------------------------------------------------------------------------------
+
+RETRIED = ("completion", "acompletion", "router")
+_LIMITED = 'answer as: error-429{"times": 1, "by_body": true, "headers": {"retry-after-ms": "1"}}'
+
+
+def retried(kind: str, url: str) -> Callable[[int], Any]:
+    """Return what makes the call with a number, which gets 429 first and is tried again at once.
+
+    By the SDK, or by a router with another of its deployments. Calls with numbers below 0 get an answer at once.
+    """
+    import litellm
+
+    # The provider counts for each key: not together with other processes.
+    given = {"model": "openai/gpt-4o-mini", "api_base": url, "api_key": f"sk-{os.getpid()}"}
+    entries = [{"model_name": "g", "litellm_params": given, "model_info": {"id": f"d{index}"}} for index in range(3)]
+    router = litellm.Router(model_list=entries, num_retries=2, retry_after=0, disable_cooldowns=True)
+
+    def one(number: int) -> Any:
+        said = [{"role": "user", "content": f"Question {number}"}, {"role": "assistant", "content": "Yes?"}]
+        messages = [*said, {"role": "user", "content": "Go on." if number < 0 else _LIMITED}]
+        if kind == "router":
+            return router.acompletion("g", messages)
+        return (litellm.completion if kind == "completion" else litellm.acompletion)(**given, messages=messages)
+
+    return one

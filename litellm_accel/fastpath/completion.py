@@ -80,7 +80,8 @@ class CompletionHandler:
                     result = recording.trace.run(passage.run, *args, **kwargs)
                 recording.result = result
             return result
-        post = pipeline.ready(outbound.aprepare if is_async else outbound.prepare, plan, call)
+        prepare = outbound.aprepare if is_async else outbound.prepare
+        post = pipeline.ready(prepare, plan, call)
         if post is None:
             with pipeline.connecting(plan) if is_async else contextlib.nullcontext():
                 return await passage.arun(*args, **kwargs) if is_async else passage.run(*args, **kwargs)
@@ -91,6 +92,15 @@ class CompletionHandler:
             )
         )
         reply = await post.asend() if is_async else post.send()
+        while reply.status != 200 and (wait := pipeline.waiting(plan, post, reply, call)) is not None:
+            if is_async:
+                await post.awaited(wait(), reply.sent)
+            else:
+                wait()
+            if not pipeline.next_post(prepare, plan, post, reply):
+                break
+            reply = await post.asend() if is_async else post.send()
+            reply.sent = post.earlier[0].sent
         result, told = pipeline.result(plan, post, reply, call)
         if result is None:
             error = pipeline.error(plan, post, reply, call)

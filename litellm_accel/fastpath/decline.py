@@ -330,6 +330,12 @@ ERROR_DIFFERS = Reason(
     "that get such a reply are left to LiteLLM with it.",
     "learning",
 )
+RETRY_DIFFERS = Reason(
+    "request that is sent again",
+    "The request that the provider's SDK sends after an error is not the one that would be sent here. Calls that get "
+    "an error are left to LiteLLM with it.",
+    "learning",
+)
 REPLY_LEFT = Reason(
     "reply left to stock",
     "The request was sent, and LiteLLM made the result of what came back: an error, or an answer of a new shape.",

@@ -26,14 +26,18 @@ _PACKAGE = Path(__file__).parents[1].name
 class Progress:
     """How far the sending of a request has got: whether it has ``left``, and the ``reply`` as soon as there is one.
 
-    Each is set by the statement that makes it true.
+    Each is set by the statement that makes it true. With ``is_next`` the same request was sent and answered before.
     """
 
-    __slots__ = ("left", "reply")
+    __slots__ = ("is_next", "left", "reply")
 
     def __init__(self) -> None:
-        self.left = False
+        self.left = self.is_next = False
         self.reply: Any = None
+
+    def again(self) -> None:
+        """Note that the request, which was answered, will be sent once more."""
+        self.is_next, self.left, self.reply = True, False, None
 
 
 _progress: ContextVar[Progress | None] = ContextVar("litellm_accel_progress", default=None)
@@ -116,7 +120,7 @@ class Passage:
         """Return what the call comes to after a fault; with these arguments if stock has not run for it."""
         if self._is_over():
             return self._outcome()
-        if self._again is None or not self._progress.left:
+        if self._again is None or not (self._progress.left or self._progress.is_next):
             return self._stock(*args, **kwargs)
         args, kwargs, meeting = self._again(self._progress.reply)
         with meeting:
@@ -126,7 +130,7 @@ class Passage:
         """As ``resume``, for a coroutine function."""
         if self._is_over():
             return self._outcome()
-        if self._again is None or not self._progress.left:
+        if self._again is None or not (self._progress.left or self._progress.is_next):
             return await self._stock(*args, **kwargs)
         args, kwargs, meeting = self._again(self._progress.reply)
         with meeting:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import orjson
 
 from litellm_accel import hot
-from litellm_accel.fastpath import decline
+from litellm_accel.fastpath import decline, passage
 from litellm_accel.fastpath.admission import token_limits
 from litellm_accel.fastpath.admission.arguments import SHARED, Arguments
 from litellm_accel.fastpath.admission.conversations import Conversation, ConversationReader, Rewriting
@@ -33,6 +33,7 @@ from litellm_accel.fastpath.plans.maker import PlanMaker
 from litellm_accel.fastpath.plans.pauses import Pauses
 from litellm_accel.fastpath.plans.proof import CALLS, Proof
 from litellm_accel.fastpath.plans.recorder import Recording, Replay, Reply
+from litellm_accel.fastpath.plans.retries import Retries
 from litellm_accel.fastpath.plans.slot import PlanSlot, State
 from litellm_accel.fastpath.plans.templates import InconclusiveRecording, Unrepeatable
 from litellm_accel.fastpath.response_cache import CONTROLS, Lookup, Miss
@@ -93,6 +94,7 @@ class Pipeline:
         self.estranged: dict[bytes, str] = {}
         self.pauses = Pauses()
         self.errors = ErrorMaker()
+        self.retries = Retries()
         self._families = Families(self.arguments, CALLS)
         self._differences = KeyDifferences()
         self._reader = ConversationReader()
@@ -611,17 +613,17 @@ class Pipeline:
         if post.begun is not None:
             post.begun.undo()
         written = () if post.log is None else post.log.sites
-        replay = Replay(str(plan.request["url"]), post.body, reply, written, uncount)
+        replay = Replay(str(plan.request["url"]), post.body, reply, written, uncount, post.earlier, post.waited)
         try:
             try:
                 with recorder.scripted(replay):
                     yield replay
             except Exception:
                 self._check(replay)
-                self._learn_error(plan, post, reply, call, replay)
+                self._learn_failure(plan, post, reply, call, replay)
                 raise
             self._check(replay)
-            self._learn_error(plan, post, reply, call, replay)
+            self._learn_failure(plan, post, reply, call, replay)
             if reply.status != 200 or reply.body_error is not None or self.environment.met() is not None:
                 return
             try:
@@ -638,17 +640,71 @@ class Pipeline:
         finally:
             replay.forget()
 
-    def _learn_error(self, plan: chat.Plan, post: OutboundRequest, reply: Reply, call: Call, replay: Replay) -> None:
-        """Learn from what stock has raised for a ``reply``."""
+    def _learn_failure(self, plan: chat.Plan, post: OutboundRequest, reply: Reply, call: Call, replay: Replay) -> None:
+        """Learn from what stock has raised for a ``reply``, or sent next."""
         client, failure = self._client_of(plan), replay.failure
-        if client is None or failure is None or replay.differs or not self._may_raise(plan, post, call):
+        if client is None or replay.differs or reply.status == 200:
             return
         try:
-            self.errors.learn(plan, client, call, post.body, post.cookie, reply, failure)
+            if replay.following is not None and self._may_retry(plan, post, reply):
+                if self.retries.is_due(client, post, reply):
+                    self.retries.learn(plan, client, post, replay)
+            elif failure is not None and self._may_raise(plan, post, call):
+                self.errors.learn(plan, client, call, post, reply, failure)
         except Unrepeatable as error:
             self.gate.decline(decline.UNLEARNABLE.of(error.reason))
         except Exception as error:
             self.gate.fault(error)
+
+    def waiting(self, plan: chat.Plan, post: OutboundRequest, reply: Reply, call: Call) -> Callable[[], Any] | None:
+        """Return what waits as long as the SDK would before it sends once more what was answered with ``reply``.
+
+        None if it would not, or stock is to.
+        """
+        if not self._may_retry(plan, post, reply):
+            return None
+        try:
+            client = self._client_of(plan)
+            if client is None or not self.retries.serves(plan, client, post, call, self.proof.calls):
+                return None
+            if not self.retries.is_due(client, post, reply) or chat.read_headers(reply.headers) is None:
+                return None
+        except Exception as fault:
+            self.gate.fault(fault)
+            return None
+        return functools.partial(self.retries.wait, client, post, reply)
+
+    def next_post(
+        self,
+        prepare: Callable[[chat.Plan, bytes], OutboundRequest | Why],
+        plan: chat.Plan,
+        post: OutboundRequest,
+        reply: Reply,
+    ) -> bool:
+        """Make ``post``, which was answered with ``reply``, the next request, which ``prepare`` makes ready.
+
+        False leaves it to stock, which need not wait.
+        """
+        post.waited += 1
+        try:
+            read = chat.read_headers(reply.headers)
+            if read is None:
+                return False
+            if read[1]:
+                post.cookies.store(read[1], reply.headers)
+            made = prepare(plan, post.body)
+            if isinstance(made, Why):
+                return False
+            post.send_again(made, reply)
+        except Exception as fault:
+            self.gate.fault(fault)
+            return False
+        return True
+
+    def _may_retry(self, plan: chat.Plan, post: OutboundRequest, reply: Reply) -> bool:
+        """Return whether what was answered with ``reply`` may be sent once more here, if the SDK would."""
+        is_plain = reply.error is None and reply.body_error is None and reply.live is None
+        return is_plain and self.proof.is_known and plan.opening is None and post.log is None
 
     def error(self, plan: chat.Plan, post: OutboundRequest, reply: Reply, call: Call) -> Exception | None:
         """Return what ``call`` raises for a ``reply`` that is an error, or None if stock must judge it."""
@@ -658,10 +714,12 @@ class Pipeline:
             client = self._client_of(plan)
             if client is None or not self.proof.is_known or not self._may_raise(plan, post, call):
                 return None
+            if self.retries.is_due(client, post, reply):  # which stock is to do
+                return None
             read = chat.read_headers(reply.headers)
             if read is None:
                 return None
-            error = self.errors.error(plan, client, call, post.body, post.cookie, reply)
+            error = self.errors.error(plan, client, call, post, reply)
             if error is not None and read[1]:
                 post.cookies.store(read[1], reply.headers)
         except Exception as fault:
@@ -672,7 +730,7 @@ class Pipeline:
     def _may_raise(self, plan: chat.Plan, post: OutboundRequest, call: Call) -> bool:
         """Return whether nobody is told of a failure of ``call``, and LiteLLM does not try again by itself."""
         return (
-            plan.notifier is None
+            (plan.notifier is None or not argument_writes.are_in(call.kwargs))
             and plan.opening is None
             and plan.conversion is None
             and post.log is None
@@ -717,10 +775,15 @@ class Pipeline:
 
         What has been sent is not sent again: where the reply to it is lost, the connection is said to be.
         """
+        earlier, waited = post.earlier, post.waited
+        if reply is None and earlier and not passage.sending().left:
+            earlier, reply = earlier[:-1], earlier[-1]
         reply = reply or outbound.lost(plan)
         if post.begun is not None:
             post.begun.undo()
-        return recorder.scripted(Replay(str(plan.request["url"]), post.body, reply, uncount=uncount))
+        return recorder.scripted(
+            Replay(str(plan.request["url"]), post.body, reply, uncount=uncount, earlier=earlier, waited_for=waited)
+        )
 
     def _check(self, replay: Replay) -> None:
         """Count a fault unless stock, which was not cancelled, has sent the very request that the fast path had

@@ -42,7 +42,8 @@ Where a program's own words decide, a script does: ``Provider(script=(path, argu
 ``script(argument)`` returns a function from a chat request to a scenario, or to ``""`` where the above shall hold.
 
 ``error-STATUS[-retry-after-SECONDS][-then-ok[-TIMES]]`` answers with an error, for ever or the first TIMES (1) requests
-of one path, key and model. ``delay-SECONDS`` answers plainly after a while.
+of one path, key and model; with the field ``"by_body": true`` those of one key and body, and anew after one
+plain answer. ``delay-SECONDS`` answers plainly after a while.
 """
 
 from __future__ import annotations

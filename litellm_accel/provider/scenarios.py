@@ -24,9 +24,10 @@ class Scenario:
     """How one request is answered. The defaults are a plain answer. Compared by identity: `scenario()` caches."""
 
     # When it is played: after `plain_first` plain answers, `times` times (None: always), then plain answers follow.
-    # Counted for each path, key and model.
+    # Counted for each path, key and model; or for each key and body, and anew after one plain answer.
     plain_first: int = 0
     times: int | None = None
+    by_body: bool = False
 
     # The fault.
     status: int = 200

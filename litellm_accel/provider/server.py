@@ -312,7 +312,10 @@ class Connection(asyncio.Protocol):
             return
         if plan.times is not None or plan.plain_first:
             key = next((v for k, v in headers if k.lower() in ("authorization", "api-key")), "")
-            played = self.server.count(path, key, model) - plan.plain_first
+            asked_for = (key, hash(body)) if plan.by_body else (path, key, model)
+            played = self.server.count(*asked_for) - plan.plain_first
+            if plan.by_body and plan.times is not None and played >= 0:
+                played %= plan.times + 1
             if played < 0 or (plan.times is not None and played >= plan.times):
                 plan = SCENARIOS["plain"]
         each = self.server.requests_each or profile.requests

@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import random
+import time
+from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
+import anyio
 import httpx
 import litellm
 import pytest
 from litellm import Router
 from litellm.integrations.custom_logger import CustomLogger
 
+import turned
 from compared import HELLO, asked, seen, sent
 from fastpath_switch import Switch, without_callbacks
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.plans import errors, recorder
+from litellm_accel.fastpath.transport import outbound, request_head
 from litellm_accel.provider import Provider
 from litellm_accel.stock import seams
 from settling import settled
@@ -25,12 +31,7 @@ from settling import settled
 has_cores = pytest.mark.skipif(
     not seams.has_core_steps(), reason="the installed LiteLLM's routers have no core of their own"
 )
-pytestmark = [
-    pytest.mark.usefixtures("quiet"),
-    pytest.mark.skipif(
-        errors.ErrorMaker()._upstream is None, reason="the installed LiteLLM makes exceptions otherwise"
-    ),
-]
+pytestmark = pytest.mark.usefixtures("quiet")
 WAYS = ("async", "sync")
 STATUSES = (401, 403, 404, 408, 409, 429, 500, 503, 529)
 
@@ -127,16 +128,153 @@ def test_what_handlers_look_for_is_stocks(provider: Provider, switch: Switch, wa
     assert same(provider, switch, way, said) == 0
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_other_ways_to_try_again_are_stocks(provider: Provider, switch: Switch, way: str) -> None:
-    assert same(provider, switch, way, [failing(500)] * 3, num_retries=1) == 0
+def turns(*scenarios: str) -> list[dict[str, Any]]:
+    """A conversation that gets one answer after the other, and then begins anew."""
+    return asked(" | ".join(scenarios))
+
+
+def error(status: int, **headers: str) -> str:
+    return f"error-{status}{json.dumps({'headers': {name.replace('_', '-'): held for name, held in headers.items()}})}"
+
+
+@pytest.fixture(scope="module")
+def fickle() -> Iterator[Provider]:
+    """A provider that answers the same request differently each time."""
+    with Provider(script=(turned.__file__, "")) as provider:
+        yield provider
+
+
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What the SDK and others wait for from now on, which takes no time."""
+    waited: list[float] = []
+    sleeps = anyio.sleep
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        await sleeps(0)
+
+    monkeypatch.setattr(anyio, "sleep", sleep)
+    monkeypatch.setattr(time, "sleep", waited.append)
+    return waited
+
+
+def same_retried(
+    provider: Provider, switch: Switch, way: str, said: list[Any], monkeypatch: pytest.MonkeyPatch, **given: Any
+) -> int:
+    """As ``same``, in how long is waited as well."""
+
+    def paced() -> Any:
+        waited.clear()
+        random.seed(7)
+        return play(provider, way, said, **given), list(waited), random.random()
+
+    waited = waits(monkeypatch)
+    given = {"max_retries": None, **given}
+    expected = paced()
+    with switch.on():
+        found = paced()
+    assert found == expected
+    assert expected[1]
+    assert switch.gate.faults == 0, switch.gate.last_fault
+    return int(switch.gate.served) - 1
+
+
+RETRIED = (
+    turns(error(429, retry_after_ms="40"), "plain"),
+    turns(error(500), "plain"),
+    turns(error(503, retry_after="3"), "plain"),
+    turns(error(408), error(409), "plain"),
+    turns(error(400, x_should_retry="true"), "plain"),
+    turns(error(429, set_cookie="a=1; Path=/"), "plain"),
+    turns(error(500), error(500), "plain"),
+)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_the_sdk_tries_again_is_stocks(provider: Provider, switch: Switch, way: str) -> None:
-    said = asked('error-500-then-ok{"headers": {"retry-after-ms": "1"}}')
-    assert same(provider, switch, way, [said, failing(500, headers={"retry-after-ms": "1"})], max_retries=1) == 0
-    assert switch.gate.declined[str(decline.REPLY_LEFT)] == 2
+def test_the_sdk_tries_again(fickle: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """The first of these calls is stock's; of the others all attempts are served."""
+    assert same_retried(fickle, switch, way, [*RETRIED, HELLO], monkeypatch) == len(RETRIED)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_sdk_tries_in_vain(fickle: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    said = [
+        turns(error(500), "plain"),  # from which is learned
+        *[turns(error(500)), turns(error(429, x_should_retry="false")), turns(error(429, retry_after="1000"))] * 2,
+        turns(error(401)),
+        turns(error(401)),
+    ]
+    assert same_retried(fickle, switch, way, said, monkeypatch) == 5
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_comes_of_another_attempt_is_stocks(
+    fickle: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Stock is given all replies, and waits for none of them again."""
+    said = [
+        turns(error(500), "plain"),
+        turns(error(500), error(400)),
+        turns(error(500), "tools"),
+        turns(error(500), "drop-request", "plain"),
+        turns(error(500), error(503), "drop-request"),
+        turns(error(500), "drop-headers", "plain"),
+        turns(error(500), "plain"),
+    ]
+    assert same_retried(fickle, switch, way, said, monkeypatch) == 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_attempts_of_litellm(fickle: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """``num_retries`` is the SDK's, too; when it has given up, LiteLLM decides."""
+    said = [*[turns(error(500), "plain")] * 3, *[turns(error(500), error(500))] * 2]
+    assert same_retried(fickle, switch, way, said, monkeypatch, num_retries=1) == 2
+
+
+def test_cancelled_while_it_waits_to_try_again(fickle: Provider, switch: Switch) -> None:
+    async def cancelled() -> Any:
+        given = {"model": "openai/gpt-4o", "api_key": "sk", "api_base": fickle.url}
+        noted: list[dict[str, Any]] = [{} for _ in range(6)]
+        for metadata in noted[:4]:
+            await litellm.acompletion(**given, messages=asked("plain"), metadata=metadata)
+        said = turns(error(500, retry_after_ms="1"), "plain")
+        await litellm.acompletion(**given, messages=said, metadata=noted[4])  # from which is learned
+        said = turns(error(500, retry_after="9"))
+        task = asyncio.create_task(litellm.acompletion(**given, messages=said, metadata=noted[5]))
+        await asyncio.sleep(0.3)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return [sorted(metadata) for metadata in noted]
+
+    def counted() -> Any:
+        fickle.clear()
+        litellm.in_memory_llm_clients_cache.flush_cache()
+        return asyncio.run(cancelled()), len(fickle.requests())
+
+    expected = counted()
+    with switch.on():
+        found = counted()
+    assert found == expected
+    assert switch.gate.faults == 0, switch.gate.last_fault
+    assert switch.gate.declined[str(decline.REPLY_LEFT)] == 1, switch.gate.declined
+
+
+@pytest.mark.parametrize("name", ["x-stainless-retry-count", "X-Stainless-Retry-Count"])
+def test_who_counts_attempts_itself(
+    fickle: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    said = [turns(error(500), "plain")] * 3
+    assert same_retried(fickle, switch, "async", said, monkeypatch, extra_headers={name: "0"}) == 0
+
+
+def test_another_request_is_never_sent_again_here(
+    fickle: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbound, "_COUNT", b"x-stainless-lang")
+    monkeypatch.setattr(request_head.RequestHeaders, "with_value", lambda headers, *values: headers)
+    assert same_retried(fickle, switch, "async", [turns(error(500), "plain")] * 3, monkeypatch) == 0
+    assert switch.gate.declined[str(decline.UNLEARNABLE.of(decline.RETRY_DIFFERS))] == 1
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -205,6 +343,44 @@ def test_who_hears_of_failures_is_told_by_stock(provider: Provider, switch: Swit
     assert found == expected
     assert len(found) == 3
     assert switch.gate.declined[str(decline.REPLY_LEFT)] == 3
+
+
+class Successes(CustomLogger):
+    """Is told of successes alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[Any] = []
+
+    async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.told.append(kwargs["standard_logging_object"]["total_tokens"])
+
+    def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.told.append(-kwargs["standard_logging_object"]["total_tokens"])
+
+
+@pytest.mark.parametrize("given", [{}, {"metadata": {"a": 1}}], ids=["alone", "metadata"])
+@pytest.mark.parametrize("way", WAYS)
+def test_who_hears_of_successes_alone(provider: Provider, switch: Switch, way: str, given: dict[str, Any]) -> None:
+    """Where LiteLLM notes nothing in what the caller has passed, no trace of a failed call is left."""
+    notes = []
+
+    def heard() -> Any:
+        logger = Successes()
+        metadata = copy.deepcopy(given)
+        with without_callbacks():
+            litellm.callbacks.append(logger)
+            found = play(provider, way, [*[asked("plain")] * 7, *[failing(500)] * 3, HELLO], **metadata)
+        notes.append({name: sorted(held) for name, held in metadata.items()})
+        return found, logger.told
+
+    expected = heard()
+    with switch.on():
+        found = heard()
+    assert found == expected
+    assert notes[0] == notes[1]
+    assert switch.gate.faults == 0, switch.gate.last_fault
+    assert given or switch.gate.declined[str(decline.REPLY_LEFT)] == 1
 
 
 def test_another_exception_is_never_made_here(provider: Provider, switch: Switch) -> None:
@@ -304,6 +480,23 @@ def test_fallbacks(provider: Provider, switch: Switch, way: str, status: int) ->
     same_routed(provider, switch, said, way, **FALLBACKS)
     assert switch.gate.declined[str(decline.REPLY_LEFT)] == 1
     assert switch.gate.served > len(said), switch.gate.declined
+
+
+@has_cores
+def test_fallbacks_where_successes_are_heard(provider: Provider, switch: Switch) -> None:
+    def heard() -> Any:
+        logger = Successes()
+        with without_callbacks():
+            litellm.callbacks.append(logger)
+            found = routed(provider, [*[asked("plain")] * 8, *[asked("error-500")] * 12], "async", **FALLBACKS)
+        return found, logger.told
+
+    expected = heard()
+    with switch.on():
+        found = heard()
+    assert found == expected
+    assert switch.gate.faults == 0, switch.gate.last_fault
+    assert switch.gate.declined[str(decline.REPLY_LEFT)] == 1, switch.gate.declined
 
 
 @has_cores

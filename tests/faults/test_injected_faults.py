@@ -131,6 +131,7 @@ class World:
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     routers: dict[str, Any] = field(default_factory=dict)
     expected: int = 0  # how many events stock tells of
+    retries: int = 0  # of the SDK
 
     def forget(self) -> None:
         """Learn anew."""
@@ -187,7 +188,8 @@ class World:
             target, given["model"] = self.router(answer), "group"
         else:
             target = litellm
-            given.update(model="openai/gpt-4o-mini", api_key="sk-1", api_base=self.provider.at(answer), max_retries=0)
+            given.update(model="openai/gpt-4o-mini", api_key="sk-1", api_base=self.provider.at(answer))
+            given["max_retries"] = self.retries
         if scenario.entry.startswith("a"):
             return self.loop.run_until_complete(self._aplay(target.acompletion, given, scenario.stream))
         response = target.completion(**given)
@@ -220,6 +222,7 @@ class Scenario:
         return f"{self.entry}{' stream' * self.stream}{' listener' * self.listening}"
 
 
+FAILS_ONCE = 'answer as: error-500{"times": 1, "headers": {"retry-after-ms": "1"}}'
 STREAM = 'plain{"chunks": 4, "size": 40}'
 SCENARIOS = [
     *(Scenario(entry) for entry in ("acompletion", "completion", "arouter", "router")),
@@ -268,14 +271,14 @@ def places(world: World, play: Callable[[], Any]) -> list[Place]:
     return found
 
 
-def stock(world: World, scenario: Scenario, answer: str) -> Any:
+def stock(world: World, scenario: Scenario, answer: str, words: str = "Hello") -> Any:
     pipeline = world.made[CompletionHandler].pipeline
     pipeline.gate.switch(False)
     world.made[Streams].gate.switch(False)
     try:
         world.expected = 9
-        world.call(scenario, answer)
-        seen = world.call(scenario, answer)
+        world.call(scenario, answer, words)
+        seen = world.call(scenario, answer, words)
         world.expected = len(seen[2])
         return seen
     finally:
@@ -299,7 +302,9 @@ def run(world: World, scenario: Scenario, phase: str, step: int, first: int) -> 
     """Inject at every ``step``-th place that ``phase`` reaches; return how many, and what the application saw of it."""
     litellm.callbacks = [world.listener] if scenario.listening else []
     answer = "error-429" if phase == "hand over" else scenario.answer
-    expected = stock(world, scenario, answer)
+    words = FAILS_ONCE if phase == "send again" else "Hello"
+    world.retries = int(phase == "send again")
+    expected = stock(world, scenario, answer, words)
     calls = 3 if phase == "watch" else 1
 
     def prepare() -> None:
@@ -313,17 +318,22 @@ def run(world: World, scenario: Scenario, phase: str, step: int, first: int) -> 
         litellm_accel.reset_errors()
         if any(proof.refused for proof in world.proofs):  # a fault within a comparison refuses the kind
             world.forget()
-        for number in range(16):
-            world.call(scenario, words=("Hallo", "Hullo", "Hillo", "Hello")[number % 4])
-            before = served(world)
-            world.call(scenario)
-            if served(world) > before:
-                return
+        for said in dict.fromkeys(("Hello", words)):
+            for number in range(16):
+                world.call(scenario, words=("Hallo", "Hullo", "Hillo", "Hello")[number % 4])
+                before = served(world)
+                world.call(scenario, words=said)
+                if served(world) > before:
+                    break
+            else:
+                break
+        else:
+            return
         declined = {component.name: component.declined for component in litellm_accel.status().components}
         raise AssertionError(f"{scenario.name} is not served: {declined}")
 
     def play() -> list[Any]:
-        return [world.call(scenario, answer) for _ in range(calls)]
+        return [world.call(scenario, answer, words) for _ in range(calls)]
 
     for proof in world.proofs:
         proof.is_recorded = phase not in ("compare", "serve unknown")
@@ -347,18 +357,20 @@ def run(world: World, scenario: Scenario, phase: str, step: int, first: int) -> 
             text = Path(code.co_filename).read_text().splitlines()[line - 1].strip()
             wrong.append(f"{Path(code.co_filename).name}:{line} {text!r}: {str(shown)[:300]}")
     litellm.callbacks = []
+    world.retries = 0
     for proof in world.proofs:
         proof.is_recorded, proof.is_strange = True, False
     return tried, wrong
 
 
-PHASES = ("watch", "compare", "serve", "hand over", "serve unknown")
-# Routers' doors are closed where LiteLLM is not known.
+PHASES = ("watch", "compare", "serve", "hand over", "serve unknown", "send again")
+# Routers' doors are closed where LiteLLM is not known, and their attempts and streams are not sent again.
 CASES = [
     pytest.param(scenario, phase, id=f"{scenario.name}-{phase}")
     for scenario in SCENARIOS
     for phase in PHASES
-    if phase != "serve unknown" or "router" not in scenario.entry
+    if phase not in ("serve unknown", "send again") or "router" not in scenario.entry
+    if phase != "send again" or not scenario.stream
 ]
 
 

@@ -192,6 +192,8 @@ def test_faults_are_counted_by_path_key_and_model(provider):
 def test_plain_answers_may_come_first():
     """Asked of a provider of its own, whose count begins with the test."""
     with Provider() as fresh:
+        again = [ask(fresh, 'error-503{"times": 1, "by_body": true}')[0] for _ in range(4)]
+        assert again == [503, 200, 503, 200]
         statuses = [ask(fresh, 'error-503{"plain_first": 2, "times": 1}')[0] for _ in range(4)]
     assert statuses == [200, 200, 503, 200]
 

@@ -58,7 +58,6 @@ _OF_FAILURES = (
     "async_post_call_failure_deployment_hook",
     "log_failure_event",
     "log_model_group_rate_limit_error",
-    "__call__",
 )
 # LiteLLM's own loggers that measure calls: a router's strategies.
 _STRATEGIES = (
@@ -243,10 +242,11 @@ class CallbackPolicy:
     def _hears_failures(self, callback: Any) -> bool:
         if type(callback) is str or not self._is_logger(callback):
             return callback != response_cache.NAME and (type(callback) is str or type(callback) not in self._unheard)
-        own = vars(callback)
+        own, kind = vars(callback), type(callback)
+        if any("__call__" in vars(base) for base in kind.__mro__):  # else a class has its metaclass's
+            return True
         return any(
-            name in own or getattr(type(callback), name, None) is not getattr(self._logger, name, None)
-            for name in _OF_FAILURES
+            name in own or getattr(kind, name, None) is not getattr(self._logger, name, None) for name in _OF_FAILURES
         )
 
     def place(self) -> None:

@@ -24,6 +24,7 @@ from litellm_accel.fastpath.plans.error_states import error_state
 from litellm_accel.fastpath.plans.recorder import Failure, Reply
 from litellm_accel.fastpath.plans.templates import Unrepeatable
 from litellm_accel.fastpath.transport.client_guard import ClientGuard
+from litellm_accel.fastpath.transport.outbound import OutboundRequest
 from litellm_accel.hot import chat
 
 # What LiteLLM's handlers and the SDK treat like any error; for other statuses they may change the request or answer.
@@ -100,7 +101,7 @@ class ErrorMaker:
         return agreed != _REFUSED and agreed >= max(calls, 1)
 
     def learn(
-        self, plan: chat.Plan, client: ClientGuard, call: Any, body: bytes, cookie: bytes, reply: Reply, met: Failure
+        self, plan: chat.Plan, client: ClientGuard, call: Any, post: OutboundRequest, reply: Reply, met: Failure
     ) -> None:
         """Learn from what LiteLLM has raised for a ``reply`` that it has ``met``.
 
@@ -114,7 +115,7 @@ class ErrorMaker:
         if met.mapped["extra_kwargs"].get("num_retries") is not None:  # LiteLLM tries again
             return
         errors = plan.errors or CallErrors(met.mapped, met.error)
-        made = self._made(errors, client, call, body, cookie, plan, reply, self._quiet())
+        made = self._made(errors, client, call, post, reply, self._quiet())
         if made is None or error_state(made) != met.state:
             agreed[reply.status] = _REFUSED
             raise Unrepeatable(decline.ERROR_DIFFERS)
@@ -122,11 +123,11 @@ class ErrorMaker:
         agreed[reply.status] = agreed.get(reply.status, 0) + 1
 
     def error(
-        self, plan: chat.Plan, client: ClientGuard, call: Any, body: bytes, cookie: bytes, reply: Reply
+        self, plan: chat.Plan, client: ClientGuard, call: Any, post: OutboundRequest, reply: Reply
     ) -> Exception | None:
-        """Return what ``call``, which has sent ``body``, raises for a ``reply``; None if stock is to meet it."""
+        """Return what ``call``, which has sent ``post``, raises for a ``reply``; None if stock is to meet it."""
         errors: Any = plan.errors
-        error = self._made(errors, client, call, body, cookie, plan, reply, self._main.exception_type)
+        error = self._made(errors, client, call, post, reply, self._main.exception_type)
         if error is not None:
             errors.finish(error)
         return error
@@ -153,19 +154,15 @@ class ErrorMaker:
         errors: Any,
         client: ClientGuard,
         call: Any,
-        body: bytes,
-        cookie: bytes,
-        plan: chat.Plan,
+        post: OutboundRequest,
         reply: Reply,
         mapping: Any,
     ) -> Exception | None:
         sdk = client.sdk
-        if not hasattr(sdk, "_make_status_error_from_response") or self._upstream is None:
-            return None
-        if sdk.max_retries > 0:  # the SDK may send it once more
+        if not hasattr(sdk, "_make_status_error_from_response"):
             return None
         try:
-            self._raise(errors, sdk, call, _response(plan, body, cookie, reply), mapping)
+            self._raise(errors, sdk, call, _response(post, reply), mapping)
         except Exception as error:
             return error.with_traceback(None)
         return None
@@ -180,10 +177,11 @@ class ErrorMaker:
                     raise sdk._make_status_error_from_response(error.response) from None
             except Exception as error:
                 about: Any = error
+                upstream = {} if self._upstream is None else {"response": self._upstream(about)}
                 raise self._handlers(  # noqa: B904  # the cause is told as LiteLLM tells it
                     status_code=about.status_code,
                     message=about.message,
-                    response=self._upstream(about),
+                    **upstream,
                     headers=about.response.headers,
                     body=about.body,
                 )
@@ -198,10 +196,10 @@ def _is_understood(reply: Reply) -> bool:
     return (status in _STATUSES or status in _SERVER) and not any(words in reply.body for words in _SENT_ANEW)
 
 
-def _response(plan: chat.Plan, body: bytes, cookie: bytes, reply: Reply) -> httpx.Response:
+def _response(post: OutboundRequest, reply: Reply) -> httpx.Response:
     """Return ``reply`` as the client shows it, with the request that it answers."""
-    headers = plan.request["headers"].raw(body, cookie)
-    request = httpx.Request("POST", str(plan.request["url"]), headers=headers, content=body)
+    headers = post.options["headers"].raw(post.body, post.cookie)
+    request = httpx.Request("POST", str(post.options["url"]), headers=headers, content=post.body)
     held = reply.headers if type(reply.headers) is list else list(reply.headers.items())
     stream = httpx.ByteStream(reply.body)
     response = httpx.Response(reply.status, headers=held, stream=stream, request=request, extensions=reply.extensions)

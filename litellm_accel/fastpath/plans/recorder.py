@@ -16,7 +16,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from types import FunctionType, SimpleNamespace
@@ -55,6 +55,9 @@ COUNTING = "litellm.router_strategy.least_busy:LeastBusyLoggingHandler.log_pre_a
 # By which the core of a router takes a stream that LiteLLM has opened, in event loops and in threads.
 ASYNC_TAKING = "litellm.router_rust.invoke.streaming:open_attempt_stream"
 SYNC_TAKING = "litellm.router_rust.invoke.streaming:open_attempt_stream_sync"
+# By which the provider's SDK waits before it sends a request again, in event loops and in threads.
+ASYNC_WAITING = "openai._base_client:AsyncAPIClient._sleep_for_retry"
+SYNC_WAITING = "openai._base_client:SyncAPIClient._sleep_for_retry"
 # Functions that word a timeout with the seconds it took: of handlers that use an SDK, and of LiteLLM's own client.
 ASYNC_TIMING = "litellm.llms.openai.openai:OpenAIChatCompletion.make_openai_chat_completion_request"
 ASYNC_AZURE_TIMING = "litellm.llms.azure.azure:AzureChatCompletion.make_azure_openai_chat_completion_request"
@@ -285,7 +288,11 @@ class Failure:
 
 
 class Replay:
-    """Script: answer the first exchange with a reply that is already here; later ones pass.
+    """Script: answer the first exchanges with replies that are already here; later ones pass.
+
+    There is more than one where the provider's SDK has sent the request again after ``earlier`` replies, having
+    ``waited_for`` so many; it does not wait for these again. ``reply`` is the last, ``following`` the next request that
+    stock sends afterwards.
 
     ``differs`` is set if stock sends another ``body`` to ``url``, or this one elsewhere: the reply is used all the
     same, since the request has been sent and must not be sent again, but the fast path has made a mistake. ``waited``
@@ -303,8 +310,13 @@ class Replay:
         reply: Reply,
         written: Iterable[Any] = (),
         uncount: Callable[[Any], None] | None = None,
+        earlier: Sequence[Reply] = (),
+        waited_for: int = 0,
     ) -> None:
         self.live = True
+        self._replies = [*earlier, reply]
+        self._waited_for = waited_for
+        self.following: httpx.Request | None = None
         self.url = url
         self.body = body
         self.reply = reply
@@ -314,7 +326,7 @@ class Replay:
         self.text: Any = None
         self.written = list(written)
         self.uncount = uncount
-        self.waited = time.time() - reply.sent
+        self.waited = time.time() - self._replies[0].sent
         self.failure: Failure | None = None
         self.later = 0
         self.heard = 0
@@ -329,10 +341,25 @@ class Replay:
         is_this = getattr(request, "_content", None) == self.body  # a body that is yet to be read is another's
         if self.used or not (is_there or is_this):
             return None
-        self.used = True
-        self.live = False
-        self.differs = not (is_there and is_this)
-        return self.reply
+        self.differs = self.differs or not (is_there and is_this)
+        found = self._replies.pop(0)
+        if not self._replies:
+            self.used = True
+            self.live = False
+        return found
+
+    def waits(self) -> bool:
+        """Return whether the SDK is to wait now before it sends a request again."""
+        if self._waited_for == 0:
+            return True
+        self._waited_for -= 1
+        return False
+
+    def follow(self, request: httpx.Request) -> None:
+        """Note a ``request`` that stock sends after it has met the reply."""
+        self.later += 1
+        if self.following is None:
+            self.following = request
 
     def fail(self, error: Exception) -> Reply:
         """Return the reply all the same: what it answers has been sent."""
@@ -342,7 +369,8 @@ class Replay:
 
     def hear(self, logger: logging.Logger, record: logging.LogRecord) -> bool:
         """Return whether a log ``record`` is to be written: once."""
-        self.heard += 1
+        with suppress(Exception):
+            self.heard += not HeardRecord(logger, record, AFTER, False).is_others
         if self.used or (site := site_of(record)) not in self.written:
             return True
         self.written.remove(site)
@@ -350,7 +378,7 @@ class Replay:
 
     def forget(self) -> None:
         """Let go of all, as a recording does; of a reply that was not used, someone may yet be in need."""
-        self.result = self.failure = None
+        self.result = self.failure = self.following = None
         if self.used:
             self.reply.live = None
 
@@ -446,7 +474,7 @@ def _taken(request: httpx.Request) -> Reply | None:
     try:
         now = _script.get()
         if isinstance(now, Replay) and not now.live:
-            now.later += 1
+            now.follow(request)
         return now.take(request) if now is not None and now.live else None
     except Exception as error:
         return None if now is None else now.fail(error)
@@ -529,6 +557,19 @@ def _sync_transport(stock: FunctionType) -> Callable[..., Any]:
                 response.stream = passage.OverheardStream(response.stream, reply.note, reply.fail)
 
     return passage.around(stock, before, _after(after))
+
+
+def _is_waited_for(*args: Any, **options: Any) -> tuple[None, None] | None:
+    now = _script.get()
+    return None if not isinstance(now, Replay) or now.waits() else (None, None)
+
+
+def _async_waiting(stock: FunctionType) -> Callable[..., Any]:
+    return passage.aaround(stock, _is_waited_for)
+
+
+def _sync_waiting(stock: FunctionType) -> Callable[..., Any]:
+    return passage.around(stock, _is_waited_for)
 
 
 def _cost(stock: FunctionType) -> Callable[..., Any]:
@@ -657,6 +698,15 @@ def functions() -> tuple[Shared, ...]:
 
 
 @functools.cache
+def sees_waiting() -> bool:
+    """Return whether the provider's SDK need not wait once more for what it has waited for."""
+    try:
+        return resolve(ASYNC_WAITING) is not None and resolve(SYNC_WAITING) is not None
+    except PatchError:
+        return False
+
+
+@functools.cache
 def sees_submission() -> bool:
     """Return whether it is seen how LiteLLM tells of a call in a thread."""
     try:
@@ -682,6 +732,8 @@ def _present() -> Iterator[Shared]:
     builders: dict[str, Callable[[FunctionType], Callable[..., Any]]] = {
         COUNTING: _counting,
         MAPPING: _mapping,
+        ASYNC_WAITING: _async_waiting,
+        SYNC_WAITING: _sync_waiting,
         ASYNC_TAKING: _async_taking,
         SYNC_TAKING: _sync_taking,
         ASYNC_AZURE_TIMING: functools.partial(_async_timing, 2),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from typing import Any
 
 import aiohttp
@@ -18,6 +19,7 @@ from multidict import CIMultiDict
 
 from litellm_accel.fastpath import decline, passage
 from litellm_accel.fastpath.decline import Why
+from litellm_accel.fastpath.owner_cache import OwnerCache
 from litellm_accel.fastpath.plans.recorder import Reply
 from litellm_accel.fastpath.transport import pools
 from litellm_accel.fastpath.transport.client_guard import ClientGuard
@@ -25,6 +27,9 @@ from litellm_accel.fastpath.transport.cookies import ClientCookies, NoCookies
 from litellm_accel.fastpath.transport.sockets import has_input
 from litellm_accel.hot import chat
 
+# The header by which the SDK counts how often it has sent a request before.
+_COUNT = b"x-stainless-retry-count"
+_KEPT_RETRIES = 4
 _map_errors = httpx._transports.default.map_httpcore_exceptions
 
 
@@ -33,10 +38,23 @@ class OutboundRequest:
 
     ``begun`` is what is known of its call for callbacks, None if nobody listens; ``opening`` opens the stream that is
     asked for, None for a plain answer. ``cookies`` are those of the client that it is sent for, ``cookie`` is its
-    header of them. ``log`` writes the log records of its call, None if there are none.
+    header of them. ``log`` writes the log records of its call, None if there are none. ``earlier`` are the replies to
+    the same request after which it was sent once more, ``waited`` is how often that was waited for.
     """
 
-    __slots__ = ("begun", "body", "cookie", "cookies", "log", "opening", "options", "transport")
+    __slots__ = (
+        "_first",
+        "begun",
+        "body",
+        "cookie",
+        "cookies",
+        "earlier",
+        "log",
+        "opening",
+        "options",
+        "transport",
+        "waited",
+    )
 
     def __init__(
         self,
@@ -56,6 +74,31 @@ class OutboundRequest:
         self.opening = opening
         self.log = log
         self.begun: Any = None
+        self.earlier: tuple[Reply, ...] = ()
+        self.waited = 0
+        self._first = options
+
+    async def awaited(self, waiting: Awaitable[None], sent: float) -> None:
+        """Wait for what comes before the same request, which was ``sent`` first then, is sent once more."""
+        try:
+            await waiting
+        except asyncio.CancelledError:
+            if self.begun is not None:
+                self.begun.cancel(sent)
+            raise
+
+    def retried(self, count: int) -> dict[str, Any] | None:
+        """Return the options of the same request as the SDK sends it after ``count`` others; None if not known."""
+        return retried(self._first, count)
+
+    def send_again(self, other: OutboundRequest, reply: Reply) -> None:
+        """Become the request that is sent after this one was answered with ``reply``, by the connections of an
+        ``other`` one."""
+        options = self.retried(len(self.earlier) + 1)
+        assert options is not None
+        self.transport, self.cookie, self.options = other.transport, other.cookie, options
+        passage.sending().again()
+        self.earlier = (*self.earlier, reply)
 
     async def asend(self) -> Reply:
         """Send in an event loop and return what comes of it. Cancellation of the caller's own task passes.
@@ -64,7 +107,7 @@ class OutboundRequest:
         """
         if self.begun is None and self.log is None:
             return await self._asend()
-        sent = time.time()
+        sent = self.earlier[0].sent if self.earlier else time.time()
         try:
             if self.log is not None:
                 await self.log.abefore(self.body)
@@ -168,6 +211,26 @@ class OutboundRequest:
         else:
             reply.live = reply.read(response)  # type: ignore[func-returns-value]  # both in one statement
         return reply
+
+
+def retried(options: dict[str, Any], count: int) -> dict[str, Any] | None:
+    """Return the ``options`` of a request as the SDK sends it after ``count`` others, None if they do not count."""
+    made: dict[str, Any] | None = options["headers"].retried.get(count)
+    if made is not None:
+        return made
+    headers = options["headers"].with_value(_COUNT, b"0", b"%d" % count)
+    if headers is None:
+        return None
+    made = {**options, "headers": headers}
+    if "head" in options:
+        from litellm_accel.fastpath.transport.thread_pool import Head
+
+        made["head"] = Head(options["url"], headers)
+    else:
+        made["prepared"] = OwnerCache()
+    if count <= _KEPT_RETRIES:
+        options["headers"].retried[count] = made
+    return made
 
 
 def lost(plan: chat.Plan) -> Reply:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import re
+from typing import Any
 
 import httpx
 
@@ -38,10 +40,31 @@ class RequestHeaders:
         self.own_cookie = own_cookie
         self._name = raw[place][0]
         self._before, self._after = raw[:place], raw[place + 1 :]
-        self._texts = [
-            [(name.lower().decode(headers.encoding), value.decode(headers.encoding)) for name, value in part]
+        self._encoding = headers.encoding
+        #: The options of requests like it that are sent after others, by how many these are, see ``outbound``.
+        self.retried: dict[int, Any] = {}
+        self._texts = self._as_texts()
+
+    def _as_texts(self) -> list[list[tuple[str, str]]]:
+        encoding = self._encoding
+        return [
+            [(name.lower().decode(encoding), value.decode(encoding)) for name, value in part]
             for part in (self._before, self._after)
         ]
+
+    def with_value(self, name: bytes, value: bytes, other: bytes) -> RequestHeaders | None:
+        """Return headers like these, in which ``name``, which is ``value`` here, is the ``other``; None without."""
+        found = [held for key, held in self.fixed if key.lower() == name]
+        if found != [value]:
+            return None
+        made = copy.copy(self)
+        made.fixed, made._before, made._after = (
+            [(key, other if key.lower() == name else held) for key, held in part]
+            for part in (self.fixed, self._before, self._after)
+        )
+        made._texts = made._as_texts()
+        made.retried = {}
+        return made
 
     def raw(self, body: bytes, cookie: bytes) -> list[tuple[bytes, bytes]]:
         """Return the headers as httpx keeps them, for a request with ``body`` and, unless empty, ``cookie``."""

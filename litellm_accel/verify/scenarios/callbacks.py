@@ -345,6 +345,13 @@ SCENARIOS = themed(
         way="either",
     ),
     Scenario(
+        "retry-known",
+        {"max_retries": 1},
+        callbacks={"callbacks": ("payload",)},
+        answer='error-500{"plain_first": 7, "times": 3, "headers": {"retry-after-ms": "20"}}',
+        calls=PREPARED + 3,
+    ),
+    Scenario(
         "router-fallback",
         callbacks={"callbacks": ("fallbacks",)},
         via=("arouter",),

@@ -71,6 +71,12 @@ _ANSWERS = (
     Scenario("gzip", answer="gzip"),
     Scenario("chunked", answer="chunked"),
     *(Scenario(name, {"max_retries": 0}, answer=name, way="declined") for name in ("error-400", "error-429")),
+    Scenario(
+        "retry-known",
+        {"max_retries": 1},
+        answer='error-500{"plain_first": 2, "times": 3, "headers": {"retry-after-ms": "20"}}',
+        calls=5,
+    ),
     *(Scenario(name, {"max_retries": 0}, answer=name, way="declined") for name in ("broken-json", "drop-body")),
 )
 _LISTENED = (

@@ -69,6 +69,11 @@ SCENARIOS = themed(
         Scenario(f"retry-{status}", {"max_retries": 2}, answer=error(status, then_ok=1))
         for status in (408, 409, 429, 500, 503)
     ),
+    # The first of these calls fails, and shows what the SDK sends; the next is sent again by what was learned of it.
+    *(
+        Scenario(f"retry-known-{status}", {"max_retries": 1}, answer=error(status, then_ok=3), calls=5)
+        for status in (429, 500)
+    ),
     Scenario("retry-400-not", {"max_retries": 2}, answer=error(400, then_ok=1)),
     Scenario("retry-default", answer=error(500, then_ok=2)),
     Scenario("retry-exhausted", {"max_retries": 2}, answer=error(500, then_ok=3)),
