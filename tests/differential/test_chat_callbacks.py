@@ -21,6 +21,7 @@ from fastpath_switch import LISTS, Switch
 from litellm_accel.fastpath.admission.callbacks import CallbackPolicy
 from litellm_accel.fastpath.notify import call_diff, message_copies, payload, success
 from litellm_accel.fastpath.notify.logging_object import ToldCallbacks, fed_class
+from litellm_accel.fastpath.notify.rates import UnknownPrice
 from litellm_accel.fastpath.plans import argument_writes, snapshots
 from litellm_accel.fastpath.plans.templates import Unrepeatable
 from litellm_accel.provider import Provider
@@ -64,7 +65,8 @@ def judged() -> tuple[str | None, bool]:
 
 def caller(provider: Provider, mode: str, **arguments: Any) -> Callable[[Any], Awaitable[Any]]:
     """Return what makes one call with given messages."""
-    deployment = {"model": "openai/gpt-4o-mini", "api_key": "sk-1", "api_base": provider.url}
+    model = arguments.pop("model", "openai/gpt-4o-mini")
+    deployment = {"model": model, "api_key": "sk-1", "api_base": provider.url}
     if mode == "router":
         entry = {"model_name": "g", "litellm_params": {**deployment, "rpm": 10**6, "tpm": 10**9}}
         router = Router(model_list=[{**entry, "model_info": {"id": "one"}}])
@@ -235,6 +237,43 @@ def test_a_changed_price_is_told(provider: Provider, switch: Switch, monkeypatch
     finally:
         litellm.register_model({"gpt-4o-mini": entry})
     assert switch.gate.served >= 8
+
+
+def test_a_missing_price_is_told(provider: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one that has been added since."""
+    monkeypatch.setattr(litellm, "suppress_debug_info", True)
+    monkeypatch.setattr(litellm, "model_cost", dict(litellm.model_cost))
+    model, entry = "hosted_vllm/without-price", litellm.model_cost["gpt-4o-mini"]
+    known, made = [], []
+    tell, build = UnknownPrice.tell, payload.Payloads._build
+
+    def telling(self: Any, *args: Any) -> bool:
+        known.append(tell(self, *args))
+        return known[-1]
+
+    def building(self: Any, *args: Any) -> Any:
+        made.append(build(self, *args))
+        return made[-1]
+
+    monkeypatch.setattr(UnknownPrice, "tell", telling)
+    monkeypatch.setattr(payload.Payloads, "_build", building)
+
+    def before_and_after() -> list[Any]:
+        before = recorded(provider, "acompletion", model=model)
+        assert "isn't mapped yet" in str(before)
+        litellm.register_model({model: {**entry, "litellm_provider": "hosted_vllm"}})
+        after = recorded(provider, "acompletion", model=model)
+        assert "isn't mapped yet" not in str(after)
+        litellm.model_cost.pop(model)
+        litellm.utils._invalidate_model_cost_lowercase_map()
+        return [before, after]
+
+    expected = before_and_after()
+    with switch.on():
+        found = before_and_after()
+    assert found == expected
+    assert sum(known) >= 3 and any(made)
+    assert not switch.gate.faults
 
 
 # --- who is fed -------------------------------------------------------------------------------------------------------

@@ -11,16 +11,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from litellm_accel.fastpath.notify.rates import Rates, pricing_facts
+from litellm_accel.fastpath.notify.rates import DIAGNOSTIC, FAILED, Rates, pricing_facts
 from litellm_accel.fastpath.plans import recorder
 from litellm_accel.fastpath.plans.proof import Trial
 from litellm_accel.fastpath.plans.recorder import Recording
 
 # What pricing tells a ``Logging`` object, and its dictionary of details.
 _TOLD = frozenset(("billed_token_rates", "cost_breakdown"))
-_DIAGNOSTIC = "zero_cost_diagnostic"
-# What an earlier try to price left there.
-_FAILED = "response_cost_failure_debug_information"
 # Numbers of a usage, the last of which LiteLLM adds when it has priced a stream; and what tells more of two of them.
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens", "cost")
 _DETAILED = {"prompt_tokens_details": "prompt_tokens", "completion_tokens_details": "completion_tokens"}
@@ -93,12 +90,12 @@ class StreamPricer:
         pricing = recording.pricing
         changed = {name for name, value in vars(logging).items() if value is not before.get(name, ...)}
         noted = {name for name, value in details.items() if value is not known.get(name, ...)}
-        if pricing is None and not changed and noted <= {_DIAGNOSTIC} and details.get(_DIAGNOSTIC) is None:
+        if pricing is None and not changed and noted <= {DIAGNOSTIC} and details.get(DIAGNOSTIC) is None:
             stamped = _Stamped(result)
             told = stamped.made_up(logging, result)
             if told is not None and told["total_cost"] == cost:
                 self._prices[shape] = stamped
-        if pricing is not None and changed == _TOLD and noted <= {_DIAGNOSTIC} and details.get(_DIAGNOSTIC) is None:
+        if pricing is not None and changed == _TOLD and noted <= {DIAGNOSTIC} and details.get(DIAGNOSTIC) is None:
             rates = Rates(logging.billed_token_rates, logging.cost_breakdown, pricing_facts(result))
             price = _Price(rates, self._total(pricing), result)
             if rates.billed is not None and price.makes_up(result, cost, logging.cost_breakdown):
@@ -125,7 +122,7 @@ class _Price:
             return None
         logging.cost_breakdown = made_up
         logging.billed_token_rates = self._rates.billed
-        logging.model_call_details[_DIAGNOSTIC] = None
+        logging.model_call_details[DIAGNOSTIC] = None
         return made_up["total_cost"]
 
     def made_up(self, logging: Any, result: Any) -> dict[str, Any] | None:
@@ -147,8 +144,8 @@ class _Stamped:
         made_up = self.made_up(logging, result)
         if made_up is None:
             return None
-        logging.model_call_details.pop(_FAILED, None)
-        logging.model_call_details[_DIAGNOSTIC] = None
+        logging.model_call_details.pop(FAILED, None)  # what an earlier try to price left there
+        logging.model_call_details[DIAGNOSTIC] = None
         return made_up["total_cost"]
 
     def made_up(self, logging: Any, result: Any) -> dict[str, Any] | None:
