@@ -19,6 +19,8 @@ from pydantic import BaseModel
 CACHING_HANDLER = ("llm_caching_handler", "_llm_caching_handler")
 #: By which a ``Logging`` object notes that an event has been told; the second in releases before 1.106.
 MARK_COMPLETE = ("mark_logging_complete", "has_run_logging")
+#: By which a ``Logging`` object's handlers note a success before they tell anybody; the later ones in earlier releases.
+NOTES_SUCCESS = ("prepare_success_logging", "_prepare_success_logging", "_success_handler_helper_fn")
 # How a call's ``Logging`` object is told of the first chunk of a stream.
 _FIRST_CHUNK = ("update_completion_start_time", "_update_completion_start_time")
 # What serving a router's calls takes of its module and of its class.

@@ -19,7 +19,7 @@ from litellm.litellm_core_utils.litellm_logging import Logging
 
 from fastpath_switch import LISTS, Switch
 from litellm_accel.fastpath.admission.callbacks import CallbackPolicy
-from litellm_accel.fastpath.notify import call_diff, message_copies, payload, success
+from litellm_accel.fastpath.notify import call_diff, message_copies, payload, success, success_notes
 from litellm_accel.fastpath.notify.logging_object import ToldCallbacks, fed_class
 from litellm_accel.fastpath.notify.rates import UnknownPrice
 from litellm_accel.fastpath.plans import argument_writes, snapshots
@@ -214,6 +214,38 @@ def test_every_payload_is_the_one_that_stock_builds(
     assert len(made) >= 4
     for found, stock in made:
         assert found == stock
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_success_is_noted_as_by_stock(
+    provider: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    noted = []
+    write = success_notes._Shown.write
+
+    def both(self: Any, logging: Any, given: Any, build: Any) -> Any:
+        details = logging.model_call_details
+        places = [vars(logging), details, details["litellm_params"], details["litellm_params"].get("metadata") or {}]
+        before = [place.copy() for place in places]
+        returned = write(self, logging, given, build)
+        found = snapshots.take_snapshot(copy.copy(vars(logging)))
+        for place, held in zip(places, before, strict=True):
+            place.clear()
+            place.update(held)
+        stock = getattr(Logging, next(name for name in seams.NOTES_SUCCESS if hasattr(Logging, name)))
+        again = stock(logging, **given)
+        logging.callback_duration_ms = before[0]["callback_duration_ms"]
+        same = snapshots.equivalent(found, snapshots.take_snapshot(copy.copy(vars(logging))), {})
+        noted.append(same and len(again) == len(returned) and again[:3] == returned[:3])
+        return again
+
+    monkeypatch.setattr(success_notes._Shown, "write", both)
+    logger = Seen()
+    with switch.on():
+        calls(provider, mode, logger, lambda: len(logger.told), PREPARING + 10)
+    assert len(noted) >= 3
+    assert all(noted)
+    assert not switch.gate.faults
 
 
 def test_a_changed_price_is_told(provider: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -519,7 +551,7 @@ def test_releases_before_1_106_note_otherwise_that_a_success_was_told(monkeypatc
     fed = fed_class(type("Logging", Logging.__bases__, members), calculator, faults.append, ToldCallbacks(lambda: None))
     monkeypatch.setattr(litellm, "success_callback", [])
     call = fed("gpt-4o", [], False, "completion", datetime.datetime.now(), "id", "function")
-    call.ends = call.routed = call.payloads = None
+    call.ends = call.routed = call.payloads = call.notes = None
     call.is_own = True
     call.success_handler("result")
     assert call.model_call_details["has_logged_sync_success"] and not faults

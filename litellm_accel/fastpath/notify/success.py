@@ -35,6 +35,7 @@ from litellm_accel.fastpath.notify.logging_object import ToldCallbacks, fed_clas
 from litellm_accel.fastpath.notify.message_copies import copied
 from litellm_accel.fastpath.notify.payload import Payloads, Sources
 from litellm_accel.fastpath.notify.rates import DIAGNOSTIC, UnknownPrice, extra, note_time, rates_of
+from litellm_accel.fastpath.notify.success_notes import SuccessNotes
 from litellm_accel.fastpath.plans.argument_writes import ArgumentWrites, Path, at, undo
 from litellm_accel.fastpath.plans.proof import Proof, Trial
 from litellm_accel.fastpath.plans.snapshots import (
@@ -284,6 +285,7 @@ class SuccessNotifier(LearnedCall):
         self._payloads = Payloads(
             feeds.sources, feeds.fault, bool(pair.first.pictures.given.keys), Trial(feeds.proof, refuse)
         )
+        self._notes = SuccessNotes(Trial(feeds.proof, refuse), feeds.fault)
 
     def again(self, shown: ObservedCall, answer: Any) -> tuple[Any, Callable[[], SnapshotNode]]:
         """Return the ``Logging`` object of a call as ``shown``, not yet priced, and what makes a picture of all it did.
@@ -315,6 +317,7 @@ class SuccessNotifier(LearnedCall):
         slots.setdefault(LOGGING, logging)
         logging.__dict__ = self._end(begun)
         logging.payloads, logging.routed, logging.ends = self._payloads, None, None
+        logging.notes = self._notes
         logging.is_own = slots[LOGGING] is logging
         return logging
 
