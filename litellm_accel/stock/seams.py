@@ -97,6 +97,9 @@ class CoreSteps:
         self.plan, self.plan_in_threads = endpoints.PLANS["acompletion"], endpoints.PLANS["completion"]
         #: Notes in a request that its conversation may be made shorter.
         self.arm = endpoints.arm_compaction_state
+        fallbacks = importlib.import_module("litellm.router_utils.fallback_event_handlers")
+        #: Takes out of a request's metadata what another has chosen for it.
+        self.clear_selection = fallbacks.clear_pre_routing_selection
         #: Returns a deployment as it serves a name; the same one unless it is a wildcard's.
         self.filled_in = importlib.import_module("litellm.router_attempt").for_requested_model
         checks = importlib.import_module("litellm.router_utils.pre_call_checks.io_token_rate_limit_check")
