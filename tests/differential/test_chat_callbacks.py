@@ -9,13 +9,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import litellm
 import pytest
 from litellm import Router
 from litellm._service_logger import ServiceLogging
 from litellm.integrations.custom_logger import CustomLogger
-from litellm.litellm_core_utils.litellm_logging import Logging
+from litellm.litellm_core_utils.litellm_logging import Logging, StandardLoggingPayloadSetup
 
 from fastpath_switch import LISTS, Switch
 from litellm_accel.fastpath.admission.callbacks import CallbackPolicy
@@ -23,6 +24,7 @@ from litellm_accel.fastpath.notify import call_diff, message_copies, payload, su
 from litellm_accel.fastpath.notify.logging_object import ToldCallbacks, fed_class
 from litellm_accel.fastpath.notify.rates import UnknownPrice
 from litellm_accel.fastpath.plans import argument_writes, snapshots
+from litellm_accel.fastpath.plans.header_maps import NumberedHeaders
 from litellm_accel.fastpath.plans.templates import Unrepeatable
 from litellm_accel.provider import Provider
 from litellm_accel.stock import seams
@@ -246,6 +248,19 @@ def test_every_success_is_noted_as_by_stock(
     assert len(noted) >= 3
     assert all(noted)
     assert not switch.gate.faults
+
+
+def test_additional_headers_are_told_as_by_stock() -> None:
+    stock = mock.Mock(wraps=StandardLoggingPayloadSetup.get_additional_headers)
+    maps = NumberedHeaders(stock)
+    names = ("x-ratelimit-limit-requests", "X-RateLimit-Limit-Tokens", "llm_provider-date", "x-ratelimit-reset-tokens")
+    for values in (("10", "9", "now", "6ms"), ("", "8", 7, "3"), (None, 2.5, True, 1.5)):
+        headers: Any = dict(zip(names, values, strict=True))
+        made = maps.made(headers)
+        assert list(made.items()) == list(StandardLoggingPayloadSetup.get_additional_headers(headers).items())
+        assert made is not headers
+    assert stock.call_count == 2
+    assert maps.made(None) is None
 
 
 def test_a_changed_price_is_told(provider: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,6 +137,8 @@ def fed_class(logging_class: Any, calculator: str, fault: Callable[[BaseExceptio
             if not can_be_brief or self.ends is not None or not self.is_own or os.environ.get(PRINTS):
                 return None
             callbacks = super().get_combined_callback_list(own, common)
+            if callbacks and self.routed is None:
+                return None
             if completed is not None:
                 callbacks = [*callbacks, *completed(self, asynchronous=hook == "async_success_handler")]
             if self.routed is None:

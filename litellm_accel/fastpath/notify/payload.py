@@ -14,6 +14,7 @@ from typing import Any
 
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.notify.rates import DIAGNOSTIC, FAILED
+from litellm_accel.fastpath.plans.header_maps import NumberedHeaders
 from litellm_accel.fastpath.plans.proof import Trial
 from litellm_accel.fastpath.plans.snapshots import SnapshotNode, equivalent, take_snapshot, where, within
 from litellm_accel.fastpath.plans.templates import Unrepeatable
@@ -23,6 +24,7 @@ from litellm_accel.stock import seams
 _OF_USAGE = ("total_tokens", "prompt_tokens", "completion_tokens")
 _USAGE = "usage_object"
 _COUNTED = "combined_usage_object"  # the usage that a proxy has settled the price by
+_HEADERS = "additional_headers"
 _OVERHEAD = "litellm_overhead_time_ms"
 # Metadata of which more of a payload is made.
 _DESCRIBED = frozenset(
@@ -45,6 +47,7 @@ class Sources:
         logging = importlib.import_module("litellm.litellm_core_utils.litellm_logging")
         self._setup = logging.StandardLoggingPayloadSetup
         self._tags: Any = getattr(self._setup, seams.name_of(self._setup, "get_request_tags"))
+        self._headers = NumberedHeaders(self._setup.get_additional_headers)
         self._truncate = logging.truncate_base64_in_messages
         # What LiteLLM cleans metadata with besides the metadata; later releases look at more.
         taken = seams.taken_by(self._setup.get_standard_logging_metadata, dict.fromkeys(_OF_DETAILS))
@@ -62,7 +65,7 @@ class Sources:
         response = result.model_dump()
         counted = details.get(_COUNTED)
         usage = self._setup.get_usage_as_dict(response, counted)
-        hidden = self._setup.get_hidden_params(result._hidden_params)
+        hidden = self._hidden(result._hidden_params)
         cost = details.get("response_cost")
         if details.get("cache_hit") or (counted is None and usage is not response.get("usage")):
             return None
@@ -98,6 +101,13 @@ class Sources:
             "response": response,
             "hidden_params": hidden,
         }
+
+    def _hidden(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Return what LiteLLM makes of a result's hidden parameters, the headers among them by their names."""
+        made: dict[str, Any] = self._setup.get_hidden_params({**params, _HEADERS: None})
+        if params.get(_HEADERS) is not None and _HEADERS in made:
+            made[_HEADERS] = self._headers.made(params[_HEADERS])
+        return made
 
     def noted(self, logging: Any, slots: dict[str, Any], start: Any) -> dict[str, Any] | None:
         """Return what is taken from noted arguments, by its name in the payload; None for what only LiteLLM describes.
