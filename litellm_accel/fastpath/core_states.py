@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.core_documents import LEARN, Documents
 from litellm_accel.fastpath.decline import Why
-from litellm_accel.fastpath.known_names import MESSAGE_KINDS, MUTATED_NAMES
+from litellm_accel.fastpath.known_names import MESSAGE_KINDS
 from litellm_accel.fastpath.owner_cache import OwnerCache
 from litellm_accel.fastpath.pipeline import Call
 from litellm_accel.fastpath.plans.maker import FIRST_ATTEMPT
-from litellm_accel.fastpath.plans.proof import CALLS
 from litellm_accel.fastpath.plans.slot import PlanSlot, State
 from litellm_accel.fastpath.plans.templates import Unrepeatable
 from litellm_accel.fastpath.router import BUCKETS
@@ -105,7 +105,7 @@ class CoreState:
         self._deployments = core._handle.deployments()
         self.defaults = core._endpoints.default_litellm_params(core._resolved)
         self.stock = stock
-        self._told: dict[bytes, _Told] = {}
+        self._documents = Documents()
         self._ids: dict[tuple[str, ...], Any] = {}
         self._increments: dict[tuple[str, ...], Any] = {}
         self._counters: dict[str, tuple[str, Any]] = {}
@@ -179,25 +179,22 @@ class CoreState:
     def begun(self, core: Any, plan: Any, request: dict[str, Any], call: Call) -> tuple[Any, Any]:
         """Return the core's call for a ``request`` that is to go by ``plan``, and what LiteLLM has made of that.
 
-        What the core is told of a call is the same for all calls of a kind: texts and free arguments are nothing to it.
-        Some calls of the kind have shown that, and one more does whenever there have been twice as many.
+        What the core is told of it is what it was told of calls like it, see ``core_documents``.
         """
         is_plain = call.conversation is None and not chat.kinds_of(call.messages) & _TOLD_KINDS
-        # Keys do not tell the values of arguments that LiteLLM writes to.
-        if not is_plain or not MUTATED_NAMES.isdisjoint(request):
-            return core._start(plan, request)  # type: ignore[no-any-return]
-        told = self._told.get(call.key)
-        if told is None:
-            if len(self._told) >= _MAX_KEPT:
-                self._told.clear()
-            told = self._told[call.key] = _Told()
-        if told.serves():
+        told = self._documents.find(call.key, request) if is_plain else None
+        if told is not None and told is not LEARN:
             core._sync_routing_state()
             prepared = core._endpoints.prepare(plan, request, request["model"])
-            return core._handle.start(plan.endpoint, told.document), prepared
+            self.stock.clear_selection(prepared)
+            return core._handle.start(plan.endpoint, told), prepared
         started = core._start(plan, request)
-        if not told.differs:
-            told.compare(core._routing_inputs(plan, request, started[1], request["model"], None))
+        if told is LEARN:
+
+            def make(request: Any, prepared: Any) -> Any:
+                return core._routing_inputs(plan, request, prepared, request["model"], None)
+
+            self._documents.learn(call.key, request, started[1], make)
         return started  # type: ignore[no-any-return]
 
     def answer(self, core: Any, step: dict[str, Any]) -> Any:
@@ -274,29 +271,6 @@ class CoreState:
             if stock.has_io_limits(deployment):
                 return decline.DEPLOYMENT_SETTING.of("input or output limits")
         return None
-
-
-class _Told:
-    """What a core is told of the calls of one kind, the same ``document`` each time unless it ``differs``."""
-
-    __slots__ = ("agreed", "calls", "differs", "document")
-
-    def __init__(self) -> None:
-        self.calls = self.agreed = 0
-        self.differs = False
-        self.document: Any = None
-
-    def serves(self) -> bool:
-        """Return whether the document is what the core is told of the next call; else that is to be compared."""
-        self.calls += 1
-        return self.agreed >= CALLS and not self.differs and self.calls & (self.calls - 1) != 0
-
-    def compare(self, document: Any) -> None:
-        """Note what the core is told of a call by LiteLLM."""
-        if self.agreed and document != self.document:
-            self.differs = True
-        self.document = document
-        self.agreed += 1
 
 
 class CorePlan:

@@ -19,6 +19,8 @@ from pydantic import BaseModel
 CACHING_HANDLER = ("llm_caching_handler", "_llm_caching_handler")
 #: By which a ``Logging`` object notes that an event has been told; the second in releases before 1.106.
 MARK_COMPLETE = ("mark_logging_complete", "has_run_logging")
+#: By which a ``Logging`` object's handlers note a success before they tell anybody; the later ones in earlier releases.
+NOTES_SUCCESS = ("prepare_success_logging", "_prepare_success_logging", "_success_handler_helper_fn")
 # How a call's ``Logging`` object is told of the first chunk of a stream.
 _FIRST_CHUNK = ("update_completion_start_time", "_update_completion_start_time")
 # What serving a router's calls takes of its module and of its class.
@@ -95,6 +97,9 @@ class CoreSteps:
         self.plan, self.plan_in_threads = endpoints.PLANS["acompletion"], endpoints.PLANS["completion"]
         #: Notes in a request that its conversation may be made shorter.
         self.arm = endpoints.arm_compaction_state
+        fallbacks = importlib.import_module("litellm.router_utils.fallback_event_handlers")
+        #: Takes out of a request's metadata what another has chosen for it.
+        self.clear_selection = fallbacks.clear_pre_routing_selection
         #: Returns a deployment as it serves a name; the same one unless it is a wildcard's.
         self.filled_in = importlib.import_module("litellm.router_attempt").for_requested_model
         checks = importlib.import_module("litellm.router_utils.pre_call_checks.io_token_rate_limit_check")

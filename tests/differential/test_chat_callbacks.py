@@ -9,19 +9,22 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import litellm
 import pytest
 from litellm import Router
 from litellm._service_logger import ServiceLogging
 from litellm.integrations.custom_logger import CustomLogger
-from litellm.litellm_core_utils.litellm_logging import Logging
+from litellm.litellm_core_utils.litellm_logging import Logging, StandardLoggingPayloadSetup
 
 from fastpath_switch import LISTS, Switch
 from litellm_accel.fastpath.admission.callbacks import CallbackPolicy
-from litellm_accel.fastpath.notify import call_diff, message_copies, payload, success
+from litellm_accel.fastpath.notify import call_diff, message_copies, payload, success, success_notes
 from litellm_accel.fastpath.notify.logging_object import ToldCallbacks, fed_class
+from litellm_accel.fastpath.notify.rates import UnknownPrice
 from litellm_accel.fastpath.plans import argument_writes, snapshots
+from litellm_accel.fastpath.plans.header_maps import NumberedHeaders
 from litellm_accel.fastpath.plans.templates import Unrepeatable
 from litellm_accel.provider import Provider
 from litellm_accel.stock import seams
@@ -64,7 +67,8 @@ def judged() -> tuple[str | None, bool]:
 
 def caller(provider: Provider, mode: str, **arguments: Any) -> Callable[[Any], Awaitable[Any]]:
     """Return what makes one call with given messages."""
-    deployment = {"model": "openai/gpt-4o-mini", "api_key": "sk-1", "api_base": provider.url}
+    model = arguments.pop("model", "openai/gpt-4o-mini")
+    deployment = {"model": model, "api_key": "sk-1", "api_base": provider.url}
     if mode == "router":
         entry = {"model_name": "g", "litellm_params": {**deployment, "rpm": 10**6, "tpm": 10**9}}
         router = Router(model_list=[{**entry, "model_info": {"id": "one"}}])
@@ -214,6 +218,51 @@ def test_every_payload_is_the_one_that_stock_builds(
         assert found == stock
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_every_success_is_noted_as_by_stock(
+    provider: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    noted = []
+    write = success_notes._Shown.write
+
+    def both(self: Any, logging: Any, given: Any, build: Any) -> Any:
+        details = logging.model_call_details
+        places = [vars(logging), details, details["litellm_params"], details["litellm_params"].get("metadata") or {}]
+        before = [place.copy() for place in places]
+        returned = write(self, logging, given, build)
+        found = snapshots.take_snapshot(copy.copy(vars(logging)))
+        for place, held in zip(places, before, strict=True):
+            place.clear()
+            place.update(held)
+        stock = getattr(Logging, next(name for name in seams.NOTES_SUCCESS if hasattr(Logging, name)))
+        again = stock(logging, **given)
+        logging.callback_duration_ms = before[0]["callback_duration_ms"]
+        same = snapshots.equivalent(found, snapshots.take_snapshot(copy.copy(vars(logging))), {})
+        noted.append(same and len(again) == len(returned) and again[:3] == returned[:3])
+        return again
+
+    monkeypatch.setattr(success_notes._Shown, "write", both)
+    logger = Seen()
+    with switch.on():
+        calls(provider, mode, logger, lambda: len(logger.told), PREPARING + 10)
+    assert len(noted) >= 3
+    assert all(noted)
+    assert not switch.gate.faults
+
+
+def test_additional_headers_are_told_as_by_stock() -> None:
+    stock = mock.Mock(wraps=StandardLoggingPayloadSetup.get_additional_headers)
+    maps = NumberedHeaders(stock)
+    names = ("x-ratelimit-limit-requests", "X-RateLimit-Limit-Tokens", "llm_provider-date", "x-ratelimit-reset-tokens")
+    for values in (("10", "9", "now", "6ms"), ("", "8", 7, "3"), (None, 2.5, True, 1.5)):
+        headers: Any = dict(zip(names, values, strict=True))
+        made = maps.made(headers)
+        assert list(made.items()) == list(StandardLoggingPayloadSetup.get_additional_headers(headers).items())
+        assert made is not headers
+    assert stock.call_count == 2
+    assert maps.made(None) is None
+
+
 def test_a_changed_price_is_told(provider: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = copy.deepcopy(litellm.model_cost["gpt-4o-mini"])
     logger = Seen()
@@ -235,6 +284,43 @@ def test_a_changed_price_is_told(provider: Provider, switch: Switch, monkeypatch
     finally:
         litellm.register_model({"gpt-4o-mini": entry})
     assert switch.gate.served >= 8
+
+
+def test_a_missing_price_is_told(provider: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one that has been added since."""
+    monkeypatch.setattr(litellm, "suppress_debug_info", True)
+    monkeypatch.setattr(litellm, "model_cost", dict(litellm.model_cost))
+    model, entry = "hosted_vllm/without-price", litellm.model_cost["gpt-4o-mini"]
+    known, made = [], []
+    tell, build = UnknownPrice.tell, payload.Payloads._build
+
+    def telling(self: Any, *args: Any) -> bool:
+        known.append(tell(self, *args))
+        return known[-1]
+
+    def building(self: Any, *args: Any) -> Any:
+        made.append(build(self, *args))
+        return made[-1]
+
+    monkeypatch.setattr(UnknownPrice, "tell", telling)
+    monkeypatch.setattr(payload.Payloads, "_build", building)
+
+    def before_and_after() -> list[Any]:
+        before = recorded(provider, "acompletion", model=model)
+        assert "isn't mapped yet" in str(before)
+        litellm.register_model({model: {**entry, "litellm_provider": "hosted_vllm"}})
+        after = recorded(provider, "acompletion", model=model)
+        assert "isn't mapped yet" not in str(after)
+        litellm.model_cost.pop(model)
+        litellm.utils._invalidate_model_cost_lowercase_map()
+        return [before, after]
+
+    expected = before_and_after()
+    with switch.on():
+        found = before_and_after()
+    assert found == expected
+    assert sum(known) >= 3 and any(made)
+    assert not switch.gate.faults
 
 
 # --- who is fed -------------------------------------------------------------------------------------------------------
@@ -480,7 +566,7 @@ def test_releases_before_1_106_note_otherwise_that_a_success_was_told(monkeypatc
     fed = fed_class(type("Logging", Logging.__bases__, members), calculator, faults.append, ToldCallbacks(lambda: None))
     monkeypatch.setattr(litellm, "success_callback", [])
     call = fed("gpt-4o", [], False, "completion", datetime.datetime.now(), "id", "function")
-    call.ends = call.routed = call.payloads = None
+    call.ends = call.routed = call.payloads = call.notes = None
     call.is_own = True
     call.success_handler("result")
     assert call.model_call_details["has_logged_sync_success"] and not faults

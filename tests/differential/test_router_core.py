@@ -701,7 +701,8 @@ def test_what_a_core_is_told_is_shown_by_a_few_calls_of_a_kind(provider: Provide
     def begin(number: int, **more: Any) -> Any:
         """Return what LiteLLM has prepared for a call of one kind, and how often it has looked at that for the core."""
         request = {"model": "g", "messages": HELLO, "temperature": 0.3 + number / 100, **more}
-        call = Call(b"kind", HELLO, b"", {"temperature": b"%d" % number}, request, time.time(), None)
+        key = b"kind" if "metadata" not in more else b"told"
+        call = Call(key, HELLO, b"", {"temperature": b"%d" % number}, request, time.time(), None)
         with mock.patch.object(core, "_routing_inputs", mock.Mock(wraps=made)) as looked:
             prepared = known.begun(core, known.stock.plan, request, call)[1]
         return prepared["temperature"] == request["temperature"], looked.call_count
@@ -710,6 +711,17 @@ def test_what_a_core_is_told_is_shown_by_a_few_calls_of_a_kind(provider: Provide
     assert [begin(number) for number in range(17, 32)] == [(True, 0)] * 15
     assert begin(32, disable_fallbacks=True) == (True, 2)
     assert [begin(number) for number in range(33, 40)] == [(True, 1)] * 7
+
+    def told(number: int, team: str | None = None) -> int:
+        """Return the same of a call with metadata."""
+        return int(begin(number, metadata={"user_api_key_team_id": team, "session": number})[1])
+
+    assert [told(number) for number in range(8)] == [2, 2, 2, 0, 2, 0, 0, 0]
+    with mock.patch.object(core, "_handle", mock.Mock(wraps=core._handle)) as handle:
+        found = [told(number, f"team-{number % 2}") for number in range(12)]
+        started = [call.args[1] for call in handle.start.call_args_list]
+    assert found == [2, 2, 2, 2, 2, 2, 2, 2, 0, 0, 0, 0]
+    assert [document.get("team_id") for document in started] == [f"team-{number % 2}" for number in range(12)]
 
 
 def test_settings_that_a_core_makes_when_they_are_read_change_nothing(provider: Provider) -> None:

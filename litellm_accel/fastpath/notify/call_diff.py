@@ -20,7 +20,7 @@ from litellm_accel.fastpath.notify.message_copies import (
     has_same_parts,
     is_copy,
 )
-from litellm_accel.fastpath.notify.rates import DIAGNOSTIC, pricing_facts
+from litellm_accel.fastpath.notify.rates import DIAGNOSTIC, FAILED, pricing_facts
 from litellm_accel.fastpath.plans.argument_writes import ArgumentWrites, CallSnapshots, Path, mark, same
 from litellm_accel.fastpath.plans.snapshots import (
     UNREAD,
@@ -48,7 +48,7 @@ CLOCKS = {
 }
 # What pricing an answer leaves behind, and what is there before.
 _PRICED: dict[str, Any] = {"cost_breakdown": None, "billed_token_rates": None, "zero_cost_warned": False}
-_PRICED_LATER = frozenset((DIAGNOSTIC, "response_cost_failure_debug_information"))
+_PRICED_LATER = frozenset((DIAGNOSTIC, FAILED))
 MESSAGES = ("input", "messages")
 # Under which key LiteLLM has looked for the answer in its cache.
 CACHE_KEY = "preset_cache_key"

@@ -10,12 +10,11 @@ from logging import DEBUG
 from operator import is_not
 from typing import Any
 
+from litellm_accel.fastpath.notify.success_notes import PRINTS
 from litellm_accel.stock import seams
 
 # Notes that callbacks are told of the end of a stream.
 _DISPATCHED = "has_dispatched_final_stream_success"
-# With this in the environment, LiteLLM prints payloads.
-_PRINTS = "LITELLM_PRINT_STANDARD_LOGGING_PAYLOAD"
 
 
 class ToldCallbacks:
@@ -71,11 +70,14 @@ def fed_class(logging_class: Any, calculator: str, fault: Callable[[BaseExceptio
     }
 
     dispatch = seams.CheckedDispatch(logging_class)
+    logger = importlib.import_module("litellm._logging").verbose_logger
+    # The method that notes a success for the handlers.
+    noting = next(name for name in seams.NOTES_SUCCESS if hasattr(logging_class, name))
 
     class Fed(logging_class):  # type: ignore[misc]
         """A call's ``Logging`` object, made by the fast path."""
 
-        __slots__ = ("ends", "is_own", "payloads", "routed")  # all else is in the dictionary, as stock has it
+        __slots__ = ("ends", "is_own", "notes", "payloads", "routed")  # all else is in the dictionary, as stock has it
 
         async def dispatch_success_handlers(
             self,
@@ -132,9 +134,11 @@ def fed_class(logging_class: Any, calculator: str, fault: Callable[[BaseExceptio
                 return None
 
         def _counting(self, own: Any, common: list[Any], result: Any, hook: str) -> list[Any] | None:
-            if not can_be_brief or self.ends is not None or not self.is_own or os.environ.get(_PRINTS):
+            if not can_be_brief or self.ends is not None or not self.is_own or os.environ.get(PRINTS):
                 return None
             callbacks = super().get_combined_callback_list(own, common)
+            if callbacks and self.routed is None:
+                return None
             if completed is not None:
                 callbacks = [*callbacks, *completed(self, asynchronous=hook == "async_success_handler")]
             if self.routed is None:
@@ -179,6 +183,12 @@ def fed_class(logging_class: Any, calculator: str, fault: Callable[[BaseExceptio
                 return stock(*args, **kwargs)
             return self.payloads.build(self, *args, stock)
 
+        def _note_success(self, *args: Any, **given: Any) -> Any:
+            stock = getattr(super(), noting)
+            if self.notes is None or args or logger.isEnabledFor(DEBUG):
+                return stock(*args, **given)
+            return self.notes.write(self, given, stock, self._build_standard_logging_payload)
+
         def _is_current(self) -> bool:
             try:
                 return self.ends is None or bool(self.ends.are_current())
@@ -189,6 +199,7 @@ def fed_class(logging_class: Any, calculator: str, fault: Callable[[BaseExceptio
     if completed is None or not hasattr(logging_class, "_without_replaced_global_callbacks"):
         del Fed._get_completed_success_callbacks
     setattr(Fed, calculator, Fed._price)
+    setattr(Fed, noting, Fed._note_success)
     for name in ("__module__", "__name__", "__qualname__"):
         setattr(Fed, name, getattr(logging_class, name))  # it calls itself what stock's does
     return Fed

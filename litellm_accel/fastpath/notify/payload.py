@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 from litellm_accel.fastpath import decline
-from litellm_accel.fastpath.notify.rates import DIAGNOSTIC
+from litellm_accel.fastpath.notify.rates import DIAGNOSTIC, FAILED
+from litellm_accel.fastpath.plans.header_maps import NumberedHeaders
 from litellm_accel.fastpath.plans.proof import Trial
 from litellm_accel.fastpath.plans.snapshots import SnapshotNode, equivalent, take_snapshot, where, within
 from litellm_accel.fastpath.plans.templates import Unrepeatable
@@ -23,9 +24,8 @@ from litellm_accel.stock import seams
 _OF_USAGE = ("total_tokens", "prompt_tokens", "completion_tokens")
 _USAGE = "usage_object"
 _COUNTED = "combined_usage_object"  # the usage that a proxy has settled the price by
+_HEADERS = "additional_headers"
 _OVERHEAD = "litellm_overhead_time_ms"
-# What LiteLLM has found wrong with a price.
-_ABOUT_COST = ("response_cost_failure_debug_information", DIAGNOSTIC)
 # Metadata of which more of a payload is made.
 _DESCRIBED = frozenset(
     ("client_disconnected", "internal_call_origin", "routing_decision", "standard_logging_guardrail_information")
@@ -47,6 +47,7 @@ class Sources:
         logging = importlib.import_module("litellm.litellm_core_utils.litellm_logging")
         self._setup = logging.StandardLoggingPayloadSetup
         self._tags: Any = getattr(self._setup, seams.name_of(self._setup, "get_request_tags"))
+        self._headers = NumberedHeaders(self._setup.get_additional_headers)
         self._truncate = logging.truncate_base64_in_messages
         # What LiteLLM cleans metadata with besides the metadata; later releases look at more.
         taken = seams.taken_by(self._setup.get_standard_logging_metadata, dict.fromkeys(_OF_DETAILS))
@@ -64,11 +65,12 @@ class Sources:
         response = result.model_dump()
         counted = details.get(_COUNTED)
         usage = self._setup.get_usage_as_dict(response, counted)
-        hidden = self._setup.get_hidden_params(result._hidden_params)
+        hidden = self._hidden(result._hidden_params)
         cost = details.get("response_cost")
-        if cost is None or details.get("cache_hit") or (counted is None and usage is not response.get("usage")):
+        if details.get("cache_hit") or (counted is None and usage is not response.get("usage")):
             return None
-        if any(details.get(name) is not None for name in _ABOUT_COST):
+        # Either there is a price, or LiteLLM has said why not, see ``facts``.
+        if (cost is None) != (details.get(FAILED) is not None) or details.get(DIAGNOSTIC) is not None:
             return None
         if hidden["response_cost"] is None:
             hidden["response_cost"] = cost
@@ -90,7 +92,7 @@ class Sources:
             "response_time": self._setup.get_response_time(started, ended, begun, details.get("stream", False)),
             "cache_hit": details["cache_hit"],
             "cost_finalized": settled is not None,
-            "response_cost": cost if settled is None else settled.amount,
+            "response_cost": (0.0 if cost is None else cost) if settled is None else settled.amount,
             # There is none where the answer states its price.
             "cost_breakdown": logging.cost_breakdown if settled is None else settled.logging_breakdown(),
             **{name: usage.get(name, 0) for name in _OF_USAGE},
@@ -99,6 +101,13 @@ class Sources:
             "response": response,
             "hidden_params": hidden,
         }
+
+    def _hidden(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Return what LiteLLM makes of a result's hidden parameters, the headers among them by their names."""
+        made: dict[str, Any] = self._setup.get_hidden_params({**params, _HEADERS: None})
+        if params.get(_HEADERS) is not None and _HEADERS in made:
+            made[_HEADERS] = self._headers.made(params[_HEADERS])
+        return made
 
     def noted(self, logging: Any, slots: dict[str, Any], start: Any) -> dict[str, Any] | None:
         """Return what is taken from noted arguments, by its name in the payload; None for what only LiteLLM describes.
@@ -140,7 +149,8 @@ class Sources:
         deployed = metadata.get("deployment"), metadata.get("model_info")
         hidden = result._hidden_params  # a stream's response is of the model that was asked for, whichever answered
         answered = result.model, hidden.get("provider_response_model")
-        return answered, prices.get(key), prices.get(hidden.get("model_id")), deployed
+        is_priced = logging.model_call_details.get(FAILED) is None
+        return answered, prices.get(key), prices.get(hidden.get("model_id")), deployed, is_priced
 
 
 class Payloads:
@@ -211,7 +221,8 @@ class Payloads:
             self._first = shown
             return
         information = payload.get("model_map_information") or {}
-        key = (information.get("model_map_value") or {}).get("key")
+        known = information.get("model_map_value")
+        key = information.get("model_map_key") if known is None else known.get("key")
         try:
             made = _Made(
                 self._first, shown, frozenset(slots), key, copy.deepcopy(self._sources.facts(logging, result, key))

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from litellm_accel.fastpath.notify.call_diff import CallDiff
 
 _COSTS = ("input_cost", "output_cost", "total_cost", "original_cost")
-# What LiteLLM says, from 1.104 on, of a price that is nothing; None of any other.
-DIAGNOSTIC = "zero_cost_diagnostic"
+#: So LiteLLM says that it has no price.
+UNKNOWN_MODEL = "This model isn't mapped yet"
+#: Among the details of a call: what LiteLLM has found wrong with a price.
+FAILED, DIAGNOSTIC = "response_cost_failure_debug_information", "zero_cost_diagnostic"
 # The header that holds the price where the provider states one. LiteLLM believes it.
 STATED_PRICE = "llm_provider-x-litellm-response-cost"
 
@@ -55,6 +57,46 @@ class Rates:
         return made
 
 
+class UnknownPrice:
+    """What LiteLLM says of calls to a model that it has no price for, once it has said so of a call.
+
+    It looks under many names before it gives up, and words an error each time. The price list is watched.
+    """
+
+    def __init__(self) -> None:
+        self._facts: tuple[Any, ...] | None = None
+        self._failure: dict[str, Any] = {}
+
+    def learn(self, logging: Any, result: Any) -> None:
+        """Keep what LiteLLM has told ``logging`` when it found no price for ``result``."""
+        if not explains_costs(logging):
+            return
+        failure = logging.model_call_details.get(FAILED)
+        if type(failure) is not dict or UNKNOWN_MODEL not in (failure.get("error_str") or ""):
+            return
+        is_plain_data = all(value is None or type(value) in (str, bool) for value in failure.values())
+        if is_plain_data and not logging.zero_cost_warned and logging.model_call_details.get(DIAGNOSTIC) is None:
+            self._facts, self._failure = self._facts_of(logging, result), failure.copy()
+
+    def tell(self, logging: Any, result: Any) -> bool:
+        """Tell ``logging`` that there is no price for ``result``, as LiteLLM does; return whether that is known."""
+        if self._facts is None or self._facts_of(logging, result) != self._facts:
+            return False
+        details = logging.model_call_details
+        details.pop(FAILED, None)
+        details[FAILED], details[DIAGNOSTIC] = self._failure.copy(), None
+        return True
+
+    def _facts_of(self, logging: Any, result: Any) -> tuple[Any, ...] | None:
+        """Return by what LiteLLM looks for a price; None if it looks at the usage, too."""
+        if not is_plain(extra(result, "usage")):
+            return None
+        details = logging.model_call_details
+        params = details["litellm_params"]
+        described = [(params.get(name) or {}).get("model_info") for name in ("metadata", "litellm_metadata")]
+        return pricing_facts(result), details.get("cache_hit"), details.get("additional_response_cost"), described
+
+
 def rates_of(pair: CallDiff) -> Rates | None:
     """Return the rates by which both calls were priced; None if there is more to their prices than tokens and rates."""
     for shown in (pair.first, pair.second):
@@ -81,9 +123,14 @@ def extra(result: Any, name: str) -> Any:
     return held.get(name) if held is not None and name in held else result.__dict__.get(name)
 
 
+def explains_costs(logging: Any) -> bool:
+    """Return whether LiteLLM notes why a call costs nothing, as from 1.104 on. Before that it prints what it tries."""
+    return hasattr(logging, "_record_zero_cost_diagnostic")
+
+
 def note_found(logging: Any) -> None:
     """Note with a call's ``Logging`` object that its price needs no explanation, where LiteLLM does."""
-    if hasattr(logging, "_record_zero_cost_diagnostic"):
+    if explains_costs(logging):
         logging.model_call_details[DIAGNOSTIC] = None
 
 

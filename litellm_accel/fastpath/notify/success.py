@@ -34,7 +34,8 @@ from litellm_accel.fastpath.notify.call_diff import (
 from litellm_accel.fastpath.notify.logging_object import ToldCallbacks, fed_class
 from litellm_accel.fastpath.notify.message_copies import copied
 from litellm_accel.fastpath.notify.payload import Payloads, Sources
-from litellm_accel.fastpath.notify.rates import extra, note_found, note_time, rates_of
+from litellm_accel.fastpath.notify.rates import UnknownPrice, extra, note_found, note_time, rates_of
+from litellm_accel.fastpath.notify.success_notes import SuccessNotes
 from litellm_accel.fastpath.plans.argument_writes import ArgumentWrites, Path, at, undo
 from litellm_accel.fastpath.plans.proof import Proof, Trial
 from litellm_accel.fastpath.plans.snapshots import (
@@ -281,9 +282,11 @@ class SuccessNotifier(LearnedCall):
         self._model_id = result._hidden_params.get("model_id")
         self._kept_in_both = pair.second.kept_in_both
         self._rates = rates_of(pair)
+        self._unknown = UnknownPrice()
         self._payloads = Payloads(
             feeds.sources, feeds.fault, bool(pair.first.pictures.given.keys), Trial(feeds.proof, refuse)
         )
+        self._notes = SuccessNotes(Trial(feeds.proof, refuse), feeds.fault)
 
     def again(self, shown: ObservedCall, answer: Any) -> tuple[Any, Callable[[], SnapshotNode]]:
         """Return the ``Logging`` object of a call as ``shown``, not yet priced, and what makes a picture of all it did.
@@ -316,13 +319,17 @@ class SuccessNotifier(LearnedCall):
         slots.setdefault(LOGGING, logging)
         logging.__dict__ = self._end(begun)
         logging.payloads, logging.routed, logging.ends = self._payloads, None, None
+        logging.notes = self._notes
         logging.is_own = slots[LOGGING] is logging
         return logging
 
-    def pricer(self, logging: Any, total: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
+    def pricer(
+        self, logging: Any, total: Callable[[Any], Any] | None, unknown: UnknownPrice | None = None
+    ) -> Callable[[Any], Any]:
         """Return what prices a result and tells ``logging`` how the price is made up.
 
         ``total`` prices without telling: where tokens at the known rates come to the very same price, they make it up.
+        ``unknown`` keeps what LiteLLM says where it has no price.
         """
 
         rates = self._rates
@@ -332,8 +339,13 @@ class SuccessNotifier(LearnedCall):
             if total is not None and rates is not None and rates.apply(result):
                 made_up = rates.made_up(extra(result, "usage"), total(result))
             if made_up is None or rates is None:
+                if unknown is not None and unknown.tell(logging, result):
+                    return None
                 calculate = getattr(logging, self._feeds.calculator)
-                return calculate(result=result, litellm_model_name=self._model, router_model_id=self._model_id)
+                cost = calculate(result=result, litellm_model_name=self._model, router_model_id=self._model_id)
+                if unknown is not None and cost is None:
+                    unknown.learn(logging, result)
+                return cost
             logging.cost_breakdown = made_up
             logging.billed_token_rates = rates.billed
             note_found(logging)
@@ -353,7 +365,8 @@ class SuccessNotifier(LearnedCall):
         slots, start = begun.slots, begun.slots["start"]
         begun.end(sent, ended)
         logging = self.open(answer, begun)
-        result = answer.result(started, slots["provider_ms"], self.pricer(logging, self._total))
+        pricer = self.pricer(logging, self._total, self._unknown)
+        result = answer.result(started, slots["provider_ms"], pricer)
         end = self._timed(logging, result, start)
         if self._feeds.texts[answer.template] is None:
             logging.model_call_details[TEXT] = result

@@ -36,3 +36,44 @@ class HeaderMaps:
             self._known.clear()
         self._known[names] = found
         return found
+
+
+class NumberedHeaders:
+    """What ``convert`` makes of additional headers: which it keeps, under which names, and which of them as numbers."""
+
+    def __init__(self, convert: Callable[[dict[str, Any]], Any]) -> None:
+        self._convert = convert
+        self._known: dict[tuple[Any, ...], tuple[tuple[Any, Any, bool], ...] | None] = {}
+
+    def made(self, headers: Any) -> Any:
+        """Return what ``convert`` returns for ``headers``."""
+        if type(headers) is not dict:
+            return self._convert(headers)
+        names = tuple(headers)
+        if names not in self._known:
+            if len(self._known) >= _MAX_MAPS:
+                self._known.clear()
+            self._known[names] = self._learned(names)
+        known = self._known[names]
+        if known is None:
+            return self._convert(headers)
+        return {kept: _number(headers[name]) if counts else headers[name] for kept, name, counts in known}
+
+    def _learned(self, names: tuple[Any, ...]) -> tuple[tuple[Any, Any, bool], ...] | None:
+        """Return ``((name in the result, name of the header, whether it is a number), ...)``; None if there is more."""
+        texts = {name: f"text {place}" for place, name in enumerate(names)}
+        numbers = {name: str(place) for place, name in enumerate(names)}
+        try:
+            told, counted = self._convert(texts.copy()), self._convert(numbers.copy())
+            found = tuple((kept, names[int(value)], type(value) is int) for kept, value in counted.items())
+        except Exception:
+            return None
+        again = {kept: texts[name] for kept, name, _ in found}
+        return found if type(counted) is dict and again == told and list(again) == list(told) else None
+
+
+def _number(value: Any) -> Any:
+    try:
+        return int(value)
+    except (ValueError, TypeError):
+        return value

@@ -24,7 +24,17 @@ from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.admission.conversations import Conversation, Rewriting
 from litellm_accel.fastpath.admission.message_rules import ANYTHING, MessageRules, Rewrite
 from litellm_accel.fastpath.known_names import PRICE
-from litellm_accel.fastpath.notify.rates import STATED_PRICE, extra, is_plain, note_time, pricing_facts, stated_price
+from litellm_accel.fastpath.notify.rates import (
+    FAILED,
+    STATED_PRICE,
+    UNKNOWN_MODEL,
+    explains_costs,
+    extra,
+    is_plain,
+    note_time,
+    pricing_facts,
+    stated_price,
+)
 from litellm_accel.fastpath.owner_cache import OwnerCache
 from litellm_accel.fastpath.plans import templates
 from litellm_accel.fastpath.plans.header_maps import HeaderMaps
@@ -84,7 +94,6 @@ _HIDDEN_CONSTANTS = frozenset(
 _VOLATILE = {"_response_ms": 0.0, "litellm_overhead_time_ms": 0.0, "litellm_call_id": ""}
 _SECONDS = 3000.0  # LiteLLM drops a client after an hour; plans do not outlive theirs
 _NOT_PASSED = frozenset(("response_object", "litellm_logging_obj", "cache_hit"))
-_UNKNOWN_MODEL = "This model isn't mapped yet"  # so LiteLLM says that it has no price
 _JSON_TOOL = b'"json_tool_call"'  # by which LiteLLM asks for JSON, to take it from the answer's calls
 _GROUP = "x-litellm-model-group"  # the first header a router adds
 _LIMITS = "x-ratelimit-"
@@ -525,9 +534,9 @@ class _Coster:
         logging = self._logging
         logging.zero_cost_warned = quiet  # stock warns once a call, and this is another call
         found = logging._response_cost_calculator(result=result, **self._names)
-        if found is None and not logging.zero_cost_warned:
-            failure = logging.model_call_details.get("response_cost_failure_debug_information") or {}
-            if _UNKNOWN_MODEL in failure.get("error_str", ""):
+        if found is None and not logging.zero_cost_warned and explains_costs(logging):
+            failure = logging.model_call_details.get(FAILED) or {}
+            if UNKNOWN_MODEL in failure.get("error_str", ""):
                 self._unknown = self._facts(result)
         return found
 

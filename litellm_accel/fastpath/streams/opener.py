@@ -337,6 +337,7 @@ class StreamOpener(success.LearnedCall):
         duration, total = (now - reply.sent) * 1000, (now - started) * 1000
         made, logging = object.__new__(openings.classes[0]), object.__new__(openings.notifiers.fed)
         logging.payloads, logging.routed, logging.ends = self._payloads, None, self._ends
+        logging.notes = None
         stream = self._stream(reply)
         begun.end(reply.sent, now)
         begun.slots.update(

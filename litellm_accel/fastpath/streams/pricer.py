@@ -11,15 +11,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from litellm_accel.fastpath.notify.rates import DIAGNOSTIC, Rates, note_found, pricing_facts
+from litellm_accel.fastpath.notify.rates import DIAGNOSTIC, FAILED, Rates, note_found, pricing_facts
 from litellm_accel.fastpath.plans import recorder
 from litellm_accel.fastpath.plans.proof import Trial
 from litellm_accel.fastpath.plans.recorder import Recording
 
 # What pricing tells a ``Logging`` object, and its dictionary of details.
 _TOLD = frozenset(("billed_token_rates", "cost_breakdown"))
-# What an earlier try to price left there.
-_FAILED = "response_cost_failure_debug_information"
 # Numbers of a usage, the last of which LiteLLM adds when it has priced a stream; and what tells more of two of them.
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens", "cost")
 _DETAILED = {"prompt_tokens_details": "prompt_tokens", "completion_tokens_details": "completion_tokens"}
@@ -175,7 +173,7 @@ class _Stamped:
         made_up = self.made_up(logging, result)
         if made_up is None:
             return None
-        logging.model_call_details.pop(_FAILED, None)
+        logging.model_call_details.pop(FAILED, None)  # what an earlier try to price left there
         note_found(logging)
         return made_up["total_cost"]
 
