@@ -17,14 +17,8 @@ _CHANGES_LOCALS = sys.version_info < (3, 11)
 class Calls:
     """Calls ``began(frame, code)`` when a function begins for the first time in a thread where this is switched on.
 
-    What runs below the function of the code ``aside`` is passed over. ``began`` must not raise. It ``is_lost`` if not
-    all were heard of.
-
-    In CPython 3.11 frames are heard of as they are evaluated: a profiler would be told of every call and return, of C
-    functions as well, which takes as long as the call itself. It has the place only while a function begins.
+    What runs below the function of the code ``aside`` is passed over. ``began`` must not raise.
     """
-
-    is_lost = False
 
     def __init__(self, began: Callable[[FrameType, CodeType], None], aside: CodeType) -> None:
         self._began = began

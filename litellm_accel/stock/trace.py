@@ -1,8 +1,7 @@
 """Which functions of the packages relied on run in a watched call: whose they are, and who stands among them.
 
-Python itself tells which functions begin: to a monitoring tool where there is such a thing (3.12), to what evaluates
-frames (3.11), else to a profile function, which is there only while the call has its thread. Where others have taken
-these places, nothing is traced.
+Python itself tells which functions begin: to a monitoring tool where there is such a thing (3.12), else to a profile
+function, which is there only while the call has its thread. Where others have taken these places, nothing is traced.
 What runs in tasks and threads of their own is not the call's, but for the thread in which LiteLLM runs the first part
 of an asynchronous call: that runs by ``follow``.
 """
@@ -307,8 +306,6 @@ class _ByProfile:
     def off(self, trace: Trace) -> None:
         """Stop that."""
         trace.calls.off()
-        if trace.calls.is_lost:
-            trace.fault = RuntimeError("not all functions of a call were heard of")
 
 
 if sys.version_info >= (3, 12):
