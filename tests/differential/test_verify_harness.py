@@ -316,10 +316,10 @@ def test_an_accelerator_that_cannot_start_is_reported(forked):
 
 def test_stock_equals_stock(forked):
     """A few of each theme; all of them in the slow test below."""
-    patterns = ("parameters/t*", "errors/status-4*", "callbacks/both*", "router/fallback-error*", "caching/hit*")
+    patterns = ("parameters/top*", "errors/status-42*", "callbacks/both*", "router/fallback-error*", "caching/hit*")
     result = comparison.run("chat", patterns=patterns, accelerator=STOCK, forked=forked)
     assert "\n".join(map(str, result.failed)) == ""
-    assert len(result.verdicts) > 50
+    assert len(result.verdicts) > 15
 
 
 @pytest.mark.slow
