@@ -40,12 +40,12 @@ test-compiled: build redis
 	$(pytest) $(PYTEST_ARGS)
 
 # Without the tests of builds, pages, the provider, the demo, the command line, workers, settings and operations, and the harness
-# of verify: no hot module is in them; and without its scenarios. Cookies, loops, log records and what comes after a fault are the
-# same whichever implementation is in use. Tests that run over both implementations (their ids say "pure") have done so above.
+# of verify: no hot module is in them; and without its scenarios. Tests that run over both implementations (their ids say "pure")
+# have done so above.
 COMPILED_ONLY := $(addprefix tests/unit/test_,$(addsuffix .py,packaging types docs bench matrix programs listings verify_records \
 	verify_proxy background decline provider provider_profiles demo redis_store $(addprefix operation_,docs flags modes processes \
-	profiler route settings statistics))) $(addprefix tests/differential/test_,$(addsuffix .py,cli cookies demo face log_records loops \
-	modes settings shadow verify_harness verify_chat)) $(addprefix tests/faults/test_,injected_faults.py release.py)
+	profiler route settings statistics))) $(addprefix tests/differential/test_,$(addsuffix .py,cli demo face modes settings shadow \
+	verify_harness verify_chat))
 
 test-pure: build redis
 	LITELLM_ACCEL_PURE=1 $(pytest) -k "not pure and not verify_finds_no_difference" $(PYTEST_ARGS) $(addprefix --ignore=,$(COMPILED_ONLY))
@@ -69,10 +69,10 @@ docs: build
 bench: build
 	$(asv) run --show-stderr --launch-method=forkserver $(existing)
 
-# What takes turns by itself, and minutes, is left to `bench`, as are the twins, what others offer, and a thousand deployments.
+# What takes turns by itself, and minutes, is left to `bench`, as are stock, the twins, what others offer, and a thousand deployments.
 bench-quick: build
 	$(asv) check $(existing)
-	$(asv) run --quick --dry-run --show-stderr --launch-method=forkserver --bench '^(?!.*(track_|pure|gigatoken|, 1000))' $(existing)
+	$(asv) run --quick --dry-run --show-stderr --launch-method=forkserver --bench '^(?!.*(track_|pure|stock|gigatoken|, 1000))' $(existing)
 
 # Measures anew what README and docs show, on a quiet machine, and fills it in.
 measure: build

@@ -44,7 +44,8 @@ DOORS = {
     *(("router_state", door) for door in ("__eq__", "__hash__")),  # of a router, which stock may look up
     *(("trace", door) for door in ("run", "arun", "_follow", "follow", "__await__", "on", "off", "_quietly")),
     *(("logging_object", door) for door in ("async_success_handler", "success_handler", "_routers", "_is_current")),
-    ("logging_object", "_build_standard_logging_payload"),
+    *(("logging_object", door) for door in ("_build_standard_logging_payload", "_note_success")),
+    ("logging_object", "get_combined_callback_list"),
     *(("streaming", door) for door in ("anext", "snext", "_after_last", "finish", "build", "total", "asyncified")),
 }
 # Lines that cannot fail, and are outside the block that they begin or end.

@@ -168,7 +168,12 @@ def fed_class(logging_class: Any, calculator: str, fault: Callable[[BaseExceptio
                 return callbacks
 
         def _get_completed_success_callbacks(self, *, asynchronous: bool) -> tuple[Any, ...]:
-            return told.find(self, asynchronous, super()._get_completed_success_callbacks)
+            try:
+                return told.find(self, asynchronous, super()._get_completed_success_callbacks)
+            except Exception as error:
+                fault(error)
+                found: tuple[Any, ...] = super()._get_completed_success_callbacks(asynchronous=asynchronous)
+                return found
 
         def _price(self, *args: Any, **kwargs: Any) -> Any:
             stock = getattr(super(), calculator)
@@ -181,13 +186,19 @@ def fed_class(logging_class: Any, calculator: str, fault: Callable[[BaseExceptio
             is_plain = len(args) == 3 and kwargs.items() <= unset.items()
             if not is_plain or not self._is_current():
                 return stock(*args, **kwargs)
-            return self.payloads.build(self, *args, stock)
+            payload = self.payloads.build(self, *args, stock)
+            return stock(*args) if payload is None else payload
 
         def _note_success(self, *args: Any, **given: Any) -> Any:
             stock = getattr(super(), noting)
             if self.notes is None or args or logger.isEnabledFor(DEBUG):
                 return stock(*args, **given)
-            return self.notes.write(self, given, stock, self._build_standard_logging_payload)
+            noted, watched = self.notes.begin(self, given, self._build_standard_logging_payload)
+            if noted is not None:
+                return noted
+            returned = stock(**given)
+            self.notes.end(watched, self, given, returned)
+            return returned
 
         def _is_current(self) -> bool:
             try:

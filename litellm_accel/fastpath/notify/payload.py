@@ -170,23 +170,26 @@ class Payloads:
         self._is_noted = is_noted
 
     def build(self, logging: Any, result: Any, start: Any, end: Any, stock: Callable[..., Any]) -> Any:
-        """Return the payload of a call; ``stock`` builds one, too."""
-        # A second payload for one call is built when callbacks may have changed what the first was built from.
-        if self._refused or "standard_logging_object" in logging.model_call_details:
-            return stock(result, start, end)
-        payload = None
+        """Return the payload of a call; None if LiteLLM is to build it, as ``stock`` does."""
         try:
-            if self._made is not None:
-                payload = self._build(self._made, logging, result, start, end)
-                if payload is not None and self._trial.is_on:
-                    payload = self._tried(payload, logging, stock(result, start, end))
-            else:
-                payload = stock(result, start, end)
-                self._learn(logging, result, start, end, payload)
+            return self._payload(logging, result, start, end, stock)
         except Exception as error:
             self._refused = True
             self._fault(error)
-        return stock(result, start, end) if payload is None else payload
+            return None
+
+    def _payload(self, logging: Any, result: Any, start: Any, end: Any, stock: Callable[..., Any]) -> Any:
+        # A second payload for one call is built when callbacks may have changed what the first was built from.
+        if self._refused or "standard_logging_object" in logging.model_call_details:
+            return None
+        if self._made is None:
+            payload = stock(result, start, end)
+            self._learn(logging, result, start, end, payload)
+            return payload
+        payload = self._build(self._made, logging, result, start, end)
+        if payload is not None and self._trial.is_on:
+            payload = self._tried(payload, logging, stock(result, start, end))
+        return payload
 
     def _tried(self, made: Any, logging: Any, payload: Any) -> Any:
         """Return the ``payload`` that LiteLLM has built, to which ``made`` must be equal."""

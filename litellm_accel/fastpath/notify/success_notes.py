@@ -54,27 +54,30 @@ class SuccessNotes:
         self._watched = 0
         self._shown: dict[tuple[Any, ...], _Shown] = {}
 
-    def write(
-        self, logging: Any, given: Mapping[str, Any], stock: Callable[..., Any], build: Callable[..., Any]
-    ) -> Any:
-        """Return what ``stock`` returns for what it is ``given``, and note what it notes; ``build`` makes payloads."""
-        before = None
+    def begin(self, logging: Any, given: Mapping[str, Any], build: Callable[..., Any]) -> tuple[Any, Any]:
+        """Note what LiteLLM would of a call for what it is ``given``; ``build`` makes payloads.
+
+        Returns what LiteLLM would. Where LiteLLM is to note it, None, and what ``end`` is to be told.
+        """
         try:
             facts = _facts(logging, given)
             shown = None if facts is None else self._shown.get(facts)
             if shown is not None and shown.is_confirmed and not self._trial.is_on:
-                return shown.write(logging, given, build)
-            if facts is not None and self._watched < _MAX_WATCHED:
-                before = take_snapshot(vars(logging))
+                return shown.write(logging, given, build), None
+            is_watched = facts is not None and self._watched < _MAX_WATCHED
+            return None, (facts, take_snapshot(vars(logging))) if is_watched else None
         except Exception as error:
             self._refuse(error)
-        returned = stock(**given)
-        if before is not None:
-            try:
+            return None, None
+
+    def end(self, watched: Any, logging: Any, given: Mapping[str, Any], returned: Any) -> None:
+        """Learn from what LiteLLM has noted and ``returned``, of a call that is ``watched``."""
+        try:
+            if watched is not None:
+                facts, before = watched
                 self._watch(facts, before, logging, given, returned)
-            except Exception as error:
-                self._refuse(error)
-        return returned
+        except Exception as error:
+            self._refuse(error)
 
     def _refuse(self, error: Exception) -> None:
         self._watched, self._shown = _MAX_WATCHED, {}
