@@ -165,7 +165,9 @@ def test_threads_choose_while_another_changes_the_list(
                         found = loop.run_until_complete(router.async_get_available_deployment("chat", {}, MESSAGES))
                     else:
                         found = router.get_available_deployment("chat", MESSAGES)
-                except IndexError:  # LiteLLM's own, of a list that is being shortened; one of ours would be a fault
+                # LiteLLM's own, of a list that is being shortened and a map that is being filled; ours would be faults.
+                except (IndexError, RuntimeError) as error:
+                    assert isinstance(error, IndexError) or "changed size during iteration" in str(error)
                     continue
                 assert found["model_info"]["id"] not in gone
         except BaseException as error:
