@@ -99,79 +99,83 @@ def _route_lists(gate: hot.gate.Gate) -> list[Replacement]:
     return [Replacement(_ROUTE_CHECK, lambda stock: RouteLists(gate, owner, stock).cover)]
 
 
-def _json_texts(gate: hot.gate.Gate) -> list[Replacement]:
-    """Return what writes the texts of spend logs, if LiteLLM writes them as is known here."""
-    if (written := _present(json_texts.TARGET)) is None:
-        return []
-    stock = patching.stock_copy(written)
-    if not json_texts.is_known(stock) or not json_texts.agrees(json_texts.JsonTexts(gate, stock), stock):
-        return []
-    return [Replacement(json_texts.TARGET, lambda stock: json_texts.JsonTexts(gate, stock).dumps)]
-
-
 def _log_arguments(gate: hot.gate.Gate) -> list[Replacement]:
     """Return what remembers which texts of the access log hold no credentials, if LiteLLM looks as is known here."""
-    asked = _present(log_arguments.TARGET)
-    if asked is None or not log_arguments.is_known(patching.stock_copy(asked)):
-        return []
-    return [Replacement(log_arguments.TARGET, lambda stock: log_arguments.LogArguments(gate, stock).scrub)]
+    return _answered(gate, log_arguments.TARGET, log_arguments.is_known, log_arguments.LogArguments, "scrub")
+
+
+def _json_texts(gate: hot.gate.Gate) -> list[Replacement]:
+    """Return what writes the texts of spend logs, if LiteLLM writes them as is known here."""
+    texts = json_texts
+    return _answered(gate, texts.TARGET, texts.is_known, texts.JsonTexts, "dumps", texts.agrees)
 
 
 def _stream_events(gate: hot.gate.Gate) -> list[Replacement]:
     """Return what takes LiteLLM's questions about chunks of streams, copies and writes them, where these are known."""
-    asked = [*_usage_artifacts(gate), *_hidden_params(gate), *_served_texts(gate)]
-    return [*asked, *_chunk_models(gate), *_chunk_texts(gate)]
-
-
-def _usage_artifacts(gate: hot.gate.Gate) -> list[Replacement]:
-    if (asked := _present(stream_events.TARGET)) is None:
-        return []
-    stock = patching.stock_copy(asked)
-    made = stream_events.UsageArtifacts
-    if not stream_events.is_known(stock) or not stream_events.agrees(made(gate, stock), stock):
-        return []
-    return [Replacement(stream_events.TARGET, lambda stock: made(gate, stock).is_artifact)]
-
-
-def _chunk_models(gate: hot.gate.Gate) -> list[Replacement]:
-    if (asked := _present(stream_models.TARGET)) is None:
-        return []
-    stock, module = patching.stock_copy(asked), stream_models.module()
-    made = stream_models.ChunkModels
-    if not stream_models.is_known(stock) or not stream_models.agrees(made(gate, module, stock)):
-        return []
-    return [Replacement(stream_models.TARGET, lambda stock: made(gate, module, stock).restamp)]
+    events, served = stream_events, served_texts
+    return [
+        *_answered(gate, events.TARGET, events.is_known, events.UsageArtifacts, "is_artifact", events.agrees),
+        *_hidden_params(gate),
+        *_answered(gate, served.TARGET, served.is_known, served.ServedTexts, "texts", served.agrees),
+        *_chunk_models(gate),
+        *_chunk_texts(gate),
+    ]
 
 
 def _hidden_params(gate: hot.gate.Gate) -> list[Replacement]:
-    target = next((held for held in hidden_params.TARGETS if _present(held) is not None), None)
-    if target is None:
-        return []
-    stock, module = patching.stock_copy(patching.resolve(target)), target.partition(":")[0]
-    made = hidden_params.HiddenParams
-    if not hidden_params.is_known(stock, module) or not hidden_params.agrees(made(gate, module, stock), stock):
-        return []
-    return [Replacement(target, lambda stock: made(gate, module, stock).find)]
+    target = next((held for held in hidden_params.TARGETS if _present(held) is not None), hidden_params.TARGETS[0])
+    module = target.partition(":")[0]
+    return _answered(
+        gate,
+        target,
+        lambda stock: hidden_params.is_known(stock, module),
+        lambda gate, stock: hidden_params.HiddenParams(gate, module, stock),
+        "find",
+        hidden_params.agrees,
+    )
 
 
-def _served_texts(gate: hot.gate.Gate) -> list[Replacement]:
-    if (asked := _present(served_texts.TARGET)) is None:
-        return []
-    stock = patching.stock_copy(asked)
-    made = served_texts.ServedTexts
-    if not served_texts.is_known(stock) or not served_texts.agrees(made(gate, stock), stock):
-        return []
-    return [Replacement(served_texts.TARGET, lambda stock: made(gate, stock).texts)]
+def _chunk_models(gate: hot.gate.Gate) -> list[Replacement]:
+    return _answered(
+        gate,
+        stream_models.TARGET,
+        stream_models.is_known,
+        lambda gate, stock: stream_models.ChunkModels(gate, stream_models.module(), stock),
+        "restamp",
+        lambda models, stock: stream_models.agrees(models),
+    )
 
 
 def _chunk_texts(gate: hot.gate.Gate) -> list[Replacement]:
-    if (asked := _present(stream_texts.TARGET)) is None:
+    return _answered(
+        gate,
+        stream_texts.TARGET,
+        lambda stock: stream_texts.is_known(stock, stream_texts.module()),
+        lambda gate, stock: stream_texts.ChunkTexts(gate, stream_texts.module(), stock),
+        "write",
+        stream_texts.agrees,
+    )
+
+
+def _answered(
+    gate: hot.gate.Gate,
+    target: str,
+    is_known: Callable[[FunctionType], bool],
+    make: Callable[[hot.gate.Gate, FunctionType], Any],
+    door: str,
+    agrees: Callable[[Any, FunctionType], bool] = lambda made, stock: True,
+) -> list[Replacement]:
+    """Return what takes the calls of LiteLLM's function at ``target``: the method ``door`` of what ``make`` makes.
+
+    Nothing where the installed release has no such function, or it is not as ``is_known``, or what is made does not
+    do the same as ``agrees`` finds.
+    """
+    if (asked := _present(target)) is None:
         return []
-    stock, module = patching.stock_copy(asked), stream_texts.module()
-    made = stream_texts.ChunkTexts
-    if not stream_texts.is_known(stock, module) or not stream_texts.agrees(made(gate, module, stock), stock):
+    stock = patching.stock_copy(asked)
+    if not is_known(stock) or not agrees(make(gate, stock), stock):
         return []
-    return [Replacement(stream_texts.TARGET, lambda stock: made(gate, module, stock).write)]
+    return [Replacement(target, lambda stock: getattr(make(gate, stock), door))]
 
 
 COMPONENT = Proxy()

@@ -8,7 +8,6 @@ private attributes. Anything else is LiteLLM's to look at.
 from __future__ import annotations
 
 import importlib
-import inspect
 from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any
@@ -72,7 +71,7 @@ class HiddenParams:
 
 def is_known(stock: FunctionType, module: str) -> bool:
     """Return whether LiteLLM's function is that of a known release, and takes what is known here."""
-    return releases.strange([module, _TYPES]) is None and list(inspect.signature(stock).parameters) == _PARAMETERS
+    return releases.knows(stock, _PARAMETERS, [module, _TYPES])
 
 
 def agrees(hidden: HiddenParams, stock: Callable[..., Any]) -> bool:

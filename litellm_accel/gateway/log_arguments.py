@@ -7,7 +7,6 @@ LiteLLM has found nothing to hide are kept.
 
 from __future__ import annotations
 
-import inspect
 from types import FunctionType
 from typing import Any
 
@@ -74,8 +73,6 @@ def looked_up(stock: FunctionType) -> list[tuple[dict[str, Any], str]]:
 
 def is_known(stock: FunctionType) -> bool:
     """Return whether LiteLLM's function is that of a known release, and takes and looks up what is known here."""
-    return (
-        releases.strange([_MODULE, _PATTERNS]) is None
-        and list(inspect.signature(stock).parameters) == _PARAMETERS
-        and any(name == _SEARCHED_BY for _, name in looked_up(stock))
+    return releases.knows(stock, _PARAMETERS, [_MODULE, _PATTERNS]) and any(
+        name == _SEARCHED_BY for _, name in looked_up(stock)
     )

@@ -7,7 +7,6 @@ chunk that LiteLLM has made they are among the values beside the declared fields
 from __future__ import annotations
 
 import importlib
-import inspect
 from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any
@@ -83,7 +82,7 @@ class ServedTexts:
 
 def is_known(stock: FunctionType) -> bool:
     """Return whether LiteLLM's function is that of a known release, and takes what is known here."""
-    return releases.strange([_MODULE, _TYPES]) is None and list(inspect.signature(stock).parameters) == _PARAMETERS
+    return releases.knows(stock, _PARAMETERS, [_MODULE, _TYPES])
 
 
 def agrees(served: ServedTexts, stock: Callable[[Any], Any]) -> bool:

@@ -8,7 +8,6 @@ to look at.
 from __future__ import annotations
 
 import importlib
-import inspect
 from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any
@@ -80,7 +79,7 @@ class UsageArtifacts:
 
 def is_known(stock: FunctionType) -> bool:
     """Return whether LiteLLM's function is that of a known release, and takes what is known here."""
-    return releases.strange([_MODULE, _TYPES]) is None and list(inspect.signature(stock).parameters) == _PARAMETERS
+    return releases.knows(stock, _PARAMETERS, [_MODULE, _TYPES])
 
 
 def agrees(artifacts: UsageArtifacts, stock: Callable[[Any], Any]) -> bool:

@@ -8,7 +8,6 @@ asked of LiteLLM's own functions.
 from __future__ import annotations
 
 import importlib
-import inspect
 import sys
 from collections.abc import Callable
 from operator import itemgetter
@@ -167,11 +166,8 @@ class RouterNames:
 
 def is_known(stock: FunctionType) -> bool:
     """Return whether LiteLLM's function is that of a known release, and takes and asks what is known here."""
-    return (
-        releases.strange([_MODULE, _TYPES]) is None
-        and list(inspect.signature(stock).parameters) == _PARAMETERS
-        and {*_ASKED, "model_copy", "client_facing_stream_model"} <= set(stock.__code__.co_names)
-    )
+    named = {*_ASKED, "model_copy", "client_facing_stream_model"}
+    return releases.knows(stock, _PARAMETERS, [_MODULE, _TYPES]) and named <= set(stock.__code__.co_names)
 
 
 def agrees(models: ChunkModels) -> bool:

@@ -8,7 +8,6 @@ that LiteLLM writes them by. Anything else is LiteLLM's to look at.
 from __future__ import annotations
 
 import importlib
-import inspect
 import sys
 from collections.abc import Callable, Iterator
 from operator import itemgetter
@@ -83,8 +82,7 @@ class ChunkTexts:
 def is_known(stock: FunctionType, module: Any) -> bool:
     """Return whether LiteLLM's function is that of a known release, and takes and asks what is known here."""
     return (
-        releases.strange([_MODULE, _TYPES]) is None
-        and list(inspect.signature(stock).parameters) == _PARAMETERS
+        releases.knows(stock, _PARAMETERS, [_MODULE, _TYPES])
         and {_CALLED[0], _WRITE} <= set(stock.__code__.co_names)
         and {_WRITE, *_HELD} <= vars(module).keys()
     )

@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import inspect
 import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from types import FunctionType
 
 #: Digests of all source files of all known releases, ``SIZE`` bytes each; ``tools/generate_releases.py`` writes it.
 KNOWN = Path(__file__).with_name("releases.bin")
@@ -26,6 +28,11 @@ def strange(modules: Iterable[str]) -> str | None:
         if f"{name}.".startswith(_HOST) and (found := digest(name)) is not None and found[:SIZE] not in _known():
             return name
     return None
+
+
+def knows(function: FunctionType, parameters: list[str], modules: Iterable[str]) -> bool:
+    """Return whether a ``function`` takes these ``parameters``, and the ``modules`` it needs are a known release's."""
+    return strange(modules) is None and list(inspect.signature(function).parameters) == parameters
 
 
 @cache
