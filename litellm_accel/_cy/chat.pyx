@@ -26,12 +26,13 @@ from litellm_accel._cy.template cimport Template
 from litellm_accel._cy.variables cimport sent_value
 
 # C globals: no dictionary look-up on the path of every call.
-cdef frozenset ARGUMENTS, MUTATED_DICTIONARIES, MUTATED_NAMES, ROLES, ROUTER_NOTES, VARIABLE_ARGUMENTS
-cdef str CODE_EXECUTION, PRICE
+cdef frozenset ARGUMENTS, MUTATED_DICTIONARIES, MUTATED_NAMES, ROLES, ROUTER_NOTES, VARIABLE_ARGUMENTS, VARIABLE_HEADERS
+cdef str CODE_EXECUTION, EXTRA_BODY, PRICE
 
 from litellm_accel.fastpath.known_names import (
     ARGUMENTS,
     CODE_EXECUTION,
+    EXTRA_BODY,
     MESSAGE_KINDS,
     MUTATED_DICTIONARIES,
     MUTATED_NAMES,
@@ -39,6 +40,7 @@ from litellm_accel.fastpath.known_names import (
     ROLES,
     ROUTER_NOTES,
     VARIABLE_ARGUMENTS,
+    VARIABLE_HEADERS,
 )
 
 __all__ = [
@@ -107,9 +109,12 @@ def call_key(
                 return None
         elif name not in ARGUMENTS and (others is None or not others.are_admitted(name, value)):
             return None
-        elif name in VARIABLE_ARGUMENTS and (sent := sent_value(name, value)) is not None:
+        elif (sent := _free_value(name, value, others)) is not None:
             free[name] = sent[0]
             value = ..., "free", sent[1]
+        elif name == EXTRA_BODY and (members := _members(value, kwargs, others)) is not None:
+            free.update(members[0])
+            value = ..., "free", members[1]
         elif type(value) is Timeout:
             value = ..., "timeout", value.as_dict()
         elif name == "response_format" and isinstance(value, type):
@@ -123,6 +128,34 @@ def call_key(
     except ValueError:
         key = None if others is None else others.key(passed)
     return (key, free) if key is not None and len(key) <= _MAX_KEY else None
+
+
+cdef tuple _free_value(str name, object value, object others):
+    """Return the ``value`` of a free argument as it is sent, in JSON, and its kind; None if it is not free."""
+    if name not in VARIABLE_ARGUMENTS and (name in ARGUMENTS or others is None or not others.are_providers(name)):
+        return None
+    sent = sent_value(name, value)
+    if name in VARIABLE_HEADERS and sent is not None and (others is None or not others.are_unread(value)):
+        return None
+    return sent
+
+
+cdef tuple _members(object value, dict kwargs, object others):
+    """Return the members of ``extra_body`` as free arguments, and their names and kinds; None unless all are the
+    provider's own, and none is an argument by itself."""
+    if type(value) is not dict or len(<dict>value) == 0 or others is None:
+        return None
+    cdef dict free = {}
+    cdef list kinds = []
+    for name, held in (<dict>value).items():
+        if type(name) is not str or name in kwargs or not others.are_providers(name):
+            return None
+        sent = sent_value(name, held)
+        if sent is None:
+            return None
+        free[name] = sent[0]
+        kinds.append((name, sent[1]))
+    return free, kinds
 
 
 cdef object _kind(object value):

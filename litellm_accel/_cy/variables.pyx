@@ -15,18 +15,23 @@ import orjson
 from orjson import dumps as _dumps
 
 # C globals: no dictionary look-up on the path of every call.
-cdef frozenset FUNCTION_WORDS, REMOVED_MEMBERS, SCHEMA_WORDS, VARIABLE_NUMBERS, VARIABLE_PLAIN
+cdef frozenset FUNCTION_WORDS, REMOVED_MEMBERS, SCHEMA_WORDS, VARIABLE_HEADERS, VARIABLE_NUMBERS, VARIABLE_PLAIN, VARIABLE_STRUCTURES
 cdef Py_ssize_t MAX_STOPS
+cdef object HEADER_NAME, HEADER_VALUE
 cdef tuple NUMBER_LIMITS
 
 from litellm_accel.fastpath.known_names import (
     FUNCTION_WORDS,
+    HEADER_NAME,
+    HEADER_VALUE,
     MAX_STOPS,
     NUMBER_LIMITS,
     REMOVED_MEMBERS,
     SCHEMA_WORDS,
+    VARIABLE_HEADERS,
     VARIABLE_NUMBERS,
     VARIABLE_PLAIN,
+    VARIABLE_STRUCTURES,
 )
 
 __all__ = ["sent_value"]
@@ -37,7 +42,10 @@ cdef object _GREATEST = 2**64 - 1
 
 
 cpdef tuple sent_value(str name, object value):
-    """Return the ``value`` of variable argument ``name`` as it is sent, in JSON, and its kind; None if it has none."""
+    """Return the ``value`` of variable argument ``name`` as it is sent, in JSON, and its kind; None if it has none.
+
+    Of an argument that is not known here nothing is known: it is the provider's own.
+    """
     cdef set marks
     if name in VARIABLE_PLAIN:
         if not value or (type(value) is not str and type(value) is not int):
@@ -49,9 +57,18 @@ cpdef tuple sent_value(str name, object value):
         if type(value) is not int:
             return None
         kind = 0, _cell(value)
+    elif name in VARIABLE_HEADERS:
+        if type(value) is not dict or len(<dict>value) == 0 or not _are_headers(<dict>value):
+            return None
+        kind = tuple(<dict>value)
     else:
         marks = set()
-        kind = _kind(name, value, marks)
+        if name in VARIABLE_STRUCTURES:
+            kind = _kind(name, value, marks)
+        elif _is_plain(value, marks, 0):
+            kind = type(value).__name__, not value, "floats" in marks
+        else:
+            kind = None
         if kind is None:
             return None
         if "floats" in marks:  # which are spelled in more ways than one
@@ -63,6 +80,16 @@ cpdef tuple sent_value(str name, object value):
         return _dumps(value), kind
     except orjson.JSONEncodeError:
         return None
+
+
+cdef bint _are_headers(dict headers) except -1:
+    """Return whether ``headers`` are texts that go over the wire as they are."""
+    for name, value in headers.items():
+        if type(name) is not str or HEADER_NAME.fullmatch(name) is None:
+            return False
+        if type(value) is not str or HEADER_VALUE.fullmatch(value) is None:
+            return False
+    return True
 
 
 cdef object _cell(object value):
@@ -202,6 +229,23 @@ cdef bint _is_schema(object schema, bint is_functions, set marks, int depth) exc
         elif not _is_leaf(value, marks):
             return False
     return True
+
+
+cdef bint _is_plain(object value, set marks, int depth) except -1:
+    """Return whether ``value`` is of dictionaries, lists, texts and numbers that JSON has, None and truths."""
+    if depth > _MAX_DEPTH:
+        return False
+    if type(value) is dict:
+        for name, held in (<dict>value).items():
+            if type(name) is not str or not _is_plain(held, marks, depth + 1):
+                return False
+        return True
+    if type(value) is list:
+        for held in <list>value:
+            if not _is_plain(held, marks, depth + 1):
+                return False
+        return True
+    return _is_leaf(value, marks)
 
 
 cdef bint _is_leaf(object value, set marks) except -1:

@@ -21,6 +21,7 @@ from litellm_accel._py.variables import sent_value
 from litellm_accel.fastpath.known_names import (
     ARGUMENTS,
     CODE_EXECUTION,
+    EXTRA_BODY,
     MESSAGE_KINDS,
     MUTATED_DICTIONARIES,
     MUTATED_NAMES,
@@ -28,6 +29,7 @@ from litellm_accel.fastpath.known_names import (
     ROLES,
     ROUTER_NOTES,
     VARIABLE_ARGUMENTS,
+    VARIABLE_HEADERS,
 )
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
         """Arguments that ``call_key`` does not know by itself."""
 
         def are_admitted(self, name: str, value: Any, /) -> bool: ...
+        def are_providers(self, name: str, /) -> bool: ...
+        def are_unread(self, headers: dict[str, str], /) -> bool: ...
         def state_of(self, value: Any, /) -> Any: ...
         def key(self, passed: list[Any], /) -> bytes | None: ...
 
@@ -113,9 +117,12 @@ def call_key(
                 return None
         elif name not in ARGUMENTS and (others is None or not others.are_admitted(name, value)):
             return None
-        elif name in VARIABLE_ARGUMENTS and (sent := sent_value(name, value)) is not None:
+        elif (sent := _free_value(name, value, others)) is not None:
             free[name] = sent[0]
             value = ..., "free", sent[1]
+        elif name == EXTRA_BODY and (members := _members(value, kwargs, others)) is not None:
+            free.update(members[0])
+            value = ..., "free", members[1]
         elif type(value) is Timeout:
             value = ..., "timeout", value.as_dict()
         elif name == "response_format" and isinstance(value, type):
@@ -129,6 +136,34 @@ def call_key(
     except ValueError:
         key = None if others is None else others.key(passed)
     return (key, free) if key is not None and len(key) <= _MAX_KEY else None
+
+
+def _free_value(name: str, value: Any, others: Others | None) -> tuple[bytes, Any] | None:
+    """Return the ``value`` of a free argument as it is sent, in JSON, and its kind; None if it is not free."""
+    if name not in VARIABLE_ARGUMENTS and (name in ARGUMENTS or others is None or not others.are_providers(name)):
+        return None
+    sent = sent_value(name, value)
+    if name in VARIABLE_HEADERS and sent is not None and (others is None or not others.are_unread(value)):
+        return None
+    return sent
+
+
+def _members(value: Any, kwargs: dict[str, Any], others: Others | None) -> tuple[dict[str, bytes], list[Any]] | None:
+    """Return the members of ``extra_body`` as free arguments, and their names and kinds; None unless all are the
+    provider's own, and none is an argument by itself."""
+    if type(value) is not dict or not value or others is None:
+        return None
+    free: dict[str, bytes] = {}
+    kinds: list[Any] = []
+    for name, held in value.items():
+        if type(name) is not str or name in kwargs or not others.are_providers(name):
+            return None
+        sent = sent_value(name, held)
+        if sent is None:
+            return None
+        free[name] = sent[0]
+        kinds.append((name, sent[1]))
+    return free, kinds
 
 
 def _kind(value: Any) -> Any:

@@ -16,12 +16,16 @@ import orjson
 
 from litellm_accel.fastpath.known_names import (
     FUNCTION_WORDS,
+    HEADER_NAME,
+    HEADER_VALUE,
     MAX_STOPS,
     NUMBER_LIMITS,
     REMOVED_MEMBERS,
     SCHEMA_WORDS,
+    VARIABLE_HEADERS,
     VARIABLE_NUMBERS,
     VARIABLE_PLAIN,
+    VARIABLE_STRUCTURES,
 )
 
 __all__ = ["sent_value"]
@@ -31,7 +35,10 @@ _LEAST, _GREATEST = -(2**63), 2**64 - 1  # of the whole numbers that all readers
 
 
 def sent_value(name: str, value: Any) -> tuple[bytes, Any] | None:
-    """Return the ``value`` of variable argument ``name`` as it is sent, in JSON, and its kind; None if it has none."""
+    """Return the ``value`` of variable argument ``name`` as it is sent, in JSON, and its kind; None if it has none.
+
+    Of an argument that is not known here nothing is known: it is the provider's own.
+    """
     kind: Any
     if name in VARIABLE_PLAIN:
         if not value or (type(value) is not str and type(value) is not int):
@@ -43,9 +50,18 @@ def sent_value(name: str, value: Any) -> tuple[bytes, Any] | None:
         if type(value) is not int:
             return None
         kind = 0, _cell(value)
+    elif name in VARIABLE_HEADERS:
+        if type(value) is not dict or not value or not _are_headers(value):
+            return None
+        kind = tuple(value)
     else:
         marks: set[str] = set()
-        kind = _kind(name, value, marks)
+        if name in VARIABLE_STRUCTURES:
+            kind = _kind(name, value, marks)
+        elif _is_plain(value, marks, 0):
+            kind = type(value).__name__, not value, "floats" in marks
+        else:
+            kind = None
         if kind is None:
             return None
         if "floats" in marks:  # which are spelled in more ways than one
@@ -57,6 +73,16 @@ def sent_value(name: str, value: Any) -> tuple[bytes, Any] | None:
         return orjson.dumps(value), kind
     except orjson.JSONEncodeError:
         return None
+
+
+def _are_headers(headers: dict[Any, Any]) -> bool:
+    """Return whether ``headers`` are texts that go over the wire as they are."""
+    for name, value in headers.items():
+        if type(name) is not str or HEADER_NAME.fullmatch(name) is None:
+            return False
+        if type(value) is not str or HEADER_VALUE.fullmatch(value) is None:
+            return False
+    return True
 
 
 def _cell(value: float) -> int:
@@ -181,6 +207,17 @@ def _is_schema(schema: Any, is_functions: bool, marks: set[str], depth: int) -> 
         elif not _is_leaf(value, marks):
             return False
     return True
+
+
+def _is_plain(value: Any, marks: set[str], depth: int) -> bool:
+    """Return whether ``value`` is of dictionaries, lists, texts and numbers that JSON has, None and truths."""
+    if depth > _MAX_DEPTH:
+        return False
+    if type(value) is dict:
+        return all(type(name) is str and _is_plain(held, marks, depth + 1) for name, held in value.items())
+    if type(value) is list:
+        return all(_is_plain(held, marks, depth + 1) for held in value)
+    return _is_leaf(value, marks)
 
 
 def _is_leaf(value: Any, marks: set[str]) -> bool:

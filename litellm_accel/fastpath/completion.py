@@ -97,7 +97,7 @@ class CompletionHandler:
                 await post.awaited(wait(), reply.sent)
             else:
                 wait()
-            if not pipeline.next_post(prepare, plan, post, reply):
+            if not pipeline.next_post(prepare, plan, post, reply, call):
                 break
             reply = await post.asend() if is_async else post.send()
             reply.sent = post.earlier[0].sent

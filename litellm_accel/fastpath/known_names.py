@@ -5,6 +5,7 @@ Whatever is not listed is left to stock, or is for others to judge.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 # --- arguments
@@ -99,9 +100,47 @@ VARIABLE_PLAIN: Final = frozenset(
 # numbers, of which it treats some otherwise that lie beyond one of the limits, or upon it;
 VARIABLE_NUMBERS: Final = frozenset(("frequency_penalty", "presence_penalty", "temperature", "top_p"))
 NUMBER_LIMITS: Final = (-2.0, 0.0, 0.3, 1.0, 1.99, 2.0)
-# and more than that, see the kernel ``variables``.
+# more than that, see the kernel ``variables``;
 VARIABLE_STRUCTURES: Final = frozenset(("logit_bias", "response_format", "stop", "tool_choice", "tools"))
-VARIABLE_ARGUMENTS: Final = VARIABLE_PLAIN | VARIABLE_NUMBERS | VARIABLE_STRUCTURES
+# and headers, which do not go into the request's body.
+VARIABLE_HEADERS: Final = frozenset(("extra_headers", "headers"))
+VARIABLE_ARGUMENTS: Final = VARIABLE_PLAIN | VARIABLE_NUMBERS | VARIABLE_STRUCTURES | VARIABLE_HEADERS
+# Holds arguments of the provider's own by name, besides those that are passed by themselves.
+EXTRA_BODY: Final = "extra_body"
+# What goes over the wire as it is: no HTTP client strips or refuses such a value, or encodes it in another way.
+HEADER_NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
+HEADER_VALUE: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+# Request headers the provider SDK and its HTTP client write; users may add what they like, instrumentation may not.
+SENT_HEADERS: Final = frozenset(
+    [
+        "host",
+        "accept",
+        "accept-encoding",
+        "api-key",
+        "connection",
+        "authorization",
+        "content-type",
+        "content-length",
+        "user-agent",
+        "x-stainless-lang",
+        "x-stainless-package-version",
+        "x-stainless-os",
+        "x-stainless-arch",
+        "x-stainless-runtime",
+        "x-stainless-runtime-version",
+        "x-stainless-async",
+        "x-stainless-raw-response",
+        "x-stainless-retry-count",
+        "x-stainless-read-timeout",
+        "http-referer",
+        "openai-organization",
+        "openai-project",
+        "x-novita-source",
+        "x-pplx-integration",
+        "x-title",
+        "cookie",
+    ]
+)
 # LiteLLM cuts a list of more stop sequences.
 MAX_STOPS: Final = 4
 # What the schema of a function's arguments may say, and of one of them: all that no provider's rules look at.

@@ -22,6 +22,7 @@ from litellm_accel.fastpath.admission.environment import Environment
 from litellm_accel.fastpath.admission.key_differences import KeyDifferences
 from litellm_accel.fastpath.admission.message_rules import ANYTHING, words
 from litellm_accel.fastpath.decline import Why
+from litellm_accel.fastpath.known_names import EXTRA_BODY
 from litellm_accel.fastpath.notify import call_diff, message_copies, success
 from litellm_accel.fastpath.notify.log_records import LogTemplates, NotWritable
 from litellm_accel.fastpath.notify.unheard import UnheardCalls
@@ -676,10 +677,11 @@ class Pipeline:
 
     def next_post(
         self,
-        prepare: Callable[[chat.Plan, bytes], OutboundRequest | Why],
+        prepare: Callable[[chat.Plan, bytes, dict[str, bytes]], OutboundRequest | Why],
         plan: chat.Plan,
         post: OutboundRequest,
         reply: Reply,
+        call: Call,
     ) -> bool:
         """Make ``post``, which was answered with ``reply``, the next request, which ``prepare`` makes ready.
 
@@ -692,7 +694,7 @@ class Pipeline:
                 return False
             if read[1]:
                 post.cookies.store(read[1], reply.headers)
-            made = prepare(plan, post.body)
+            made = prepare(plan, post.body, call.free)
             if isinstance(made, Why):
                 return False
             post.send_again(made, reply)
@@ -811,14 +813,14 @@ class Pipeline:
     # --- serving
 
     def ready(
-        self, post: Callable[[chat.Plan, bytes], OutboundRequest | Why], plan: chat.Plan, call: Call
+        self, post: Callable[[chat.Plan, bytes, dict[str, bytes]], OutboundRequest | Why], plan: chat.Plan, call: Call
     ) -> OutboundRequest | None:
         """Return the request to send, or None to leave the call to stock; ``post`` makes it or says why not.
 
         What LiteLLM writes into the arguments before it sends is written.
         """
         try:
-            made = post(plan, plan.body(self._written(plan, call), call.free))
+            made = post(plan, plan.body(self._written(plan, call), call.free), call.free)
             if not isinstance(made, Why):
                 self.environment.listeners.place()
                 if plan.learned is not None:
@@ -945,7 +947,8 @@ class Call:
     def changed(self) -> str | None:
         """Return the name of a free argument that is not any more as it was when the call began; None without."""
         for name, value in self.free.items():
-            found = variables.sent_value(name, self.kwargs[name])
+            given = self.kwargs if name in self.kwargs else self.kwargs.get(EXTRA_BODY) or {}
+            found = variables.sent_value(name, given.get(name))
             if found is None or found[0] != value:
                 return name
         return None
@@ -968,7 +971,10 @@ def _difference(plan: chat.Plan, call: Call, read: Any) -> Why:
 
 def _fixed(call: Call) -> dict[str, Any]:
     """Return what a call passes by name that is the same in all calls of its key."""
-    return {name: value for name, value in call.kwargs.items() if value is not call.messages and name not in call.free}
+    fixed = {name: value for name, value in call.kwargs.items() if value is not call.messages and name not in call.free}
+    if not call.free.keys().isdisjoint(fixed.get(EXTRA_BODY) or ()):
+        del fixed[EXTRA_BODY]
+    return fixed
 
 
 LEARN = object()

@@ -662,6 +662,22 @@ def test_the_lane_opens_the_third_stream_of_a_key(provider: Provider, opening: A
         assert not litellm_accel.status()["chat"].faults
 
 
+def test_streams_with_other_headers_in_each_are_opened(provider: Provider, opening: Any) -> None:
+    async def play() -> list[Any]:
+        provider.clear()
+        for number in range(5):
+            headers = {"X-Request-Id": f"call {number}"}
+            assert collect_sync(provider, "plain", extra_headers=headers)
+            assert await collect(provider, "plain", headers=headers)
+        return [(sent.headers, sent.body) for sent in provider.requests()]
+
+    stock = asyncio.run(play())
+    with opening():
+        assert asyncio.run(play()) == stock
+        assert opened() == 2 * (5 - 2)
+        assert not litellm_accel.status()["chat"].faults
+
+
 @pytest.mark.parametrize("kind", ["completion", "acompletion"])
 def test_streams_of_azure_are_opened_and_equal(provider: Provider, opening: Any, kind: str) -> None:
     answer = 'plain{"chunks": 5, "size": 50}'

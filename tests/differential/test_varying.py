@@ -8,6 +8,7 @@ from typing import Any
 
 import litellm
 import pytest
+from litellm.integrations.custom_logger import CustomLogger
 
 from fastpath_switch import Switch
 from litellm_accel.fastpath import pipeline
@@ -45,7 +46,8 @@ def play(provider: Provider, calls: list[dict[str, Any]]) -> list[Any]:
         except Exception as error:
             outcomes.append((type(error), str(error)))
         else:
-            outcomes.append(result.model_dump(exclude={"id", "created"}))
+            chunks = list(result) if arguments.get("stream") else [result]
+            outcomes.extend(chunk.model_dump(exclude={"id", "created"}) for chunk in chunks)
         outcomes.append({name: value for name, value in given.items() if name != "messages"})
     return [*outcomes, *((sent.headers, sent.body) for sent in provider.requests())]
 
@@ -63,6 +65,53 @@ def served(provider: Provider, switch: Switch, calls: list[dict[str, Any]]) -> i
 @pytest.mark.parametrize(("recorded", "watched"), [(True, 2), (False, 5)])
 def test_other_values_in_each_call_are_served(provider: Provider, recorded: bool, watched: int) -> None:
     assert served(provider, Switch(recorded=recorded), [both(number) for number in range(9)]) == 9 - watched
+
+
+def given(number: int) -> dict[str, Any]:
+    """Other headers and other arguments of the provider's own in each call."""
+    return {
+        "extra_headers": {"X-Request-Id": f"call {number}", "traceparent": f"00-{number}"},
+        "min_p": 0.1 + number,
+        "extra_body": {"guided": {"number": number, "said": ["é", None]}, "fraction": 1e-7 * (1 + number)},
+    }
+
+
+@pytest.mark.parametrize("model", ["openai/gpt-4o-mini", "hosted_vllm/qwen"])
+@pytest.mark.parametrize("is_told", [False, True], ids=["plain", "told"])
+def test_other_headers_and_arguments_of_the_providers_in_each_call(
+    provider: Provider, model: str, is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    if is_told:
+        monkeypatch.setattr(litellm, "callbacks", [Told(told)])
+    calls = [{"model": model, **given(number)} for number in range(7)]
+    assert served(provider, Switch(), calls) == 5
+    assert told[:7] == told[7:14]
+
+
+class Told(CustomLogger):
+    """Keeps what it is told of the arguments of calls."""
+
+    def __init__(self, told: list[Any]) -> None:
+        super().__init__()
+        self._told = told
+
+    def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        payload = kwargs["standard_logging_object"]
+        self._told.append(copy.deepcopy((kwargs["optional_params"], kwargs["headers"], payload["model_parameters"])))
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        pytest.param([{"extra_headers": {"OpenAI-Beta": str(n)}} for n in range(5)], id="a header that LiteLLM knows"),
+        pytest.param([{"extra_headers": {"Expect": str(n)}} for n in range(5)], id="a header that clients go by"),
+        pytest.param([{"extra_headers": {"x-a": "é" * n}} for n in range(5)], id="no plain text"),
+        pytest.param([{"extra_body": {"temperature": n / 9}} for n in range(5)], id="an argument of LiteLLM's"),
+    ],
+)
+def test_what_somebody_may_go_by_is_told_apart(provider: Provider, calls: list[dict[str, Any]]) -> None:
+    assert served(provider, Switch(), calls) == 0
 
 
 def test_values_that_are_treated_otherwise_are_told_apart(provider: Provider) -> None:

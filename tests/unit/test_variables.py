@@ -78,6 +78,10 @@ SCHEMA = (0, "function", "parameters")
         ("response_format", FORMAT, changed(FORMAT, "json_schema", "name", to="other")),
         ("logit_bias", {"1": 2}, {"99": -100, "3": 4}),
         ("logit_bias", {"1": 0.5}, {"1": 1, "2": 1e-07}),
+        ("extra_headers", {"X-Request-Id": "1", "b": "2"}, {"X-Request-Id": "a b", "b": "~"}),
+        ("min_p", 0.5, 1e-07),
+        ("guided_json", {"a": [None, {"é": 1}]}, {"b": "c"}),
+        ("priority", 1, -7),
     ],
 )
 def test_values_of_one_kind(hot: Any, name: str, one: Any, two: Any) -> None:
@@ -119,6 +123,8 @@ NUMBERS = [-3, -2, -1.0, 0, 0.0, 0.2, 0.3, 0.5, 1, 1.0, 1.5, 1.99, 1.995, 2, 2.0
             "tool_choice",
             [{"type": "function", "function": {"name": "a"}}, {"function": {"name": "a"}, "type": "function"}],
         ),
+        ("headers", [{"a": "1", "b": "1"}, {"b": "1", "a": "1"}, {"a": "1"}, {"A": "1"}]),
+        ("min_p", [0.5, 0.0, 1, 0, "a", "", True, False, [1], [0.5], [], {"a": 1}, {}]),
     ],
 )
 def test_values_of_different_kinds(hot: Any, name: str, values: list[Any]) -> None:
@@ -158,6 +164,13 @@ CYCLE["properties"] = {"again": CYCLE}
         ("response_format", changed(FORMAT, "json_schema", to={"name": "a"})),
         ("response_format", changed(FORMAT, "more", to=1)),
         *(("tool_choice", value) for value in ("auto", {"type": "auto"}, {"type": "function", "function": {}})),
+        *(
+            ("headers", value)
+            for value in ({}, {"a": ""}, {"a": " b"}, {"a": "b\r\n"}, {"a": "é"}, {"a": 1}, {"a:": "b"})
+        ),
+        *(("headers", value) for value in ({}, [("a", "b")], {1: "b"}, {Text("a"): "b"}, {"a:": "b"})),
+        *(("min_p", value) for value in (float("nan"), 2**70, (1,), {1: 2}, [Text("a")], Color.RED, "\ud800")),
+        ("min_p", CYCLE),
         *(("logit_bias", value) for value in ({}, {1: 2}, {"1": True}, {"1": "2"}, {"1": float("nan")})),
     ],
 )

@@ -22,6 +22,7 @@ from pydantic import BaseModel
 
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
+from litellm_accel.fastpath.known_names import SENT_HEADERS
 from litellm_accel.hot import chat
 from litellm_accel.stock import seams
 
@@ -45,6 +46,15 @@ _CODE = (
 _READ_INTO = ("litellm.types.litellm_params", "litellm.types.router")
 _PACKAGES = ("litellm.caching.", "litellm.litellm_core_utils.", "litellm.router_strategy.", "litellm.router_utils.")
 _PRIVATE = "_"
+# Headers that LiteLLM reads from answers alone.
+_ANSWERED = frozenset(("x-request-id",))
+# Headers by which an HTTP client goes when it sends a request.
+_FRAMING = frozenset(
+    (
+        *("content-encoding", "expect", "keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer"),
+        *("transfer-encoding", "upgrade"),
+    )
+)
 _LEAVES = frozenset((str, int, float, bool, bytes, type(None)))
 
 
@@ -67,6 +77,11 @@ class Arguments:
         return frozenset(names.union(*map(_texts, modules.values())))
 
     @functools.cached_property
+    def _read(self) -> frozenset[str]:
+        """Names of headers that somebody may go by before a request is sent."""
+        return SENT_HEADERS | _FRAMING | (self._heard_of - _ANSWERED)
+
+    @functools.cached_property
     def _switches(self) -> frozenset[str]:
         """Arguments of LiteLLM's that switch something on; a router passes them on, and most are off."""
         fields = importlib.import_module("litellm.types.router").GenericLiteLLMParams.model_fields
@@ -75,6 +90,11 @@ class Arguments:
     def are_admitted(self, name: str, value: Any) -> bool:
         """Return whether an argument that the fast path does not know is the provider's, or a switch that is off."""
         return self.are_providers(name) or (value is False and name in self._switches)
+
+    def are_unread(self, headers: dict[str, str]) -> bool:
+        """Return whether neither LiteLLM nor a client goes by any of these ``headers``, which a call gives."""
+        names = set(map(str.lower, headers))
+        return len(names) == len(headers) and names.isdisjoint(self._read)
 
     def state_of(self, value: Any) -> Any:
         """Return what a router's note for one call says, None if that is more than names and numbers."""

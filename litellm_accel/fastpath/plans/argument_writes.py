@@ -12,7 +12,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from litellm_accel.fastpath import decline
-from litellm_accel.fastpath.known_names import MUTATED_ARGUMENTS, MUTATED_NAMES, VARIABLE_ARGUMENTS
+from litellm_accel.fastpath.known_names import (
+    ARGUMENTS,
+    EXTRA_BODY,
+    MUTATED_ARGUMENTS,
+    MUTATED_NAMES,
+    VARIABLE_ARGUMENTS,
+    VARIABLE_HEADERS,
+)
 from litellm_accel.fastpath.plans.snapshots import (
     SnapshotNode,
     conceal_objects,
@@ -24,7 +31,10 @@ from litellm_accel.fastpath.plans.templates import Unrepeatable
 from litellm_accel.hot import template
 
 _LOGGING = "litellm_logging_obj"
-_HELD = (*MUTATED_ARGUMENTS, *sorted(VARIABLE_ARGUMENTS))
+_HELD = (*MUTATED_ARGUMENTS, *sorted(VARIABLE_ARGUMENTS), EXTRA_BODY)
+# Schemas are told as they are; LiteLLM makes new dictionaries of headers and of what goes into a request.
+_UNPARTED = VARIABLE_ARGUMENTS - VARIABLE_HEADERS
+_KNOWN = ARGUMENTS | MUTATED_NAMES | {"input"}
 # Written when an exchange ends, however it does.
 _TIMES = frozenset(("llm_api_duration_ms", "llm_api_timing_windows"))
 # Metadata by which LiteLLM tells what a call is and what it costs, unless it writes them itself.
@@ -48,11 +58,13 @@ def are_in(arguments: Mapping[str, Any]) -> bool:
 
 
 def held_by(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return these arguments and free texts and numbers by name; of a ``Logging`` object its attributes."""
+    """Return these arguments, free texts and numbers, headers, and the provider's own arguments by name; of a
+    ``Logging`` object its attributes."""
+    others = [name for name in arguments if name not in _KNOWN]
     return {
         name: vars(value) if name == _LOGGING else value
-        for name in _HELD
-        if (value := arguments.get(name)) is not None and (type(value) not in _PARTED or name in MUTATED_NAMES)
+        for name in (*_HELD, *others)
+        if (value := arguments.get(name)) is not None and (type(value) not in _PARTED or name not in _UNPARTED)
     }
 
 

@@ -84,9 +84,9 @@ class Comparison(Recording):
             self._messages = take_snapshot(own)  # as they are left
         self._body = plan.body(messages, call.free)
         if "head" in plan.request:
-            self._post = outbound.post_in(self._loop, plan, self._body)
+            self._post = outbound.post_in(self._loop, plan, self._body, call.free)
         else:
-            self._post = outbound.aprepare(plan, self._body)
+            self._post = outbound.aprepare(plan, self._body, call.free)
 
     def note(self, logging: Any, result: Any) -> None:
         """Keep what the call has come to, as it is before callbacks may change it."""
@@ -161,7 +161,7 @@ class Comparison(Recording):
         if request.content != self._body:
             what = f"request body {_member(request.content, self._body)!r}"
             raise Differs(what, _read_body(request.content), _read_body(self._body))
-        headers = plan.request["headers"].raw(self._body, post.cookie)
+        headers = post.options["headers"].raw(self._body, post.cookie)
         header = next((name for name, *_ in _unequal(headers, request.headers.raw)), None)
         if header is not None:
             if header.lower() == b"cookie" and post.cookies.header() != post.cookie:
@@ -216,7 +216,7 @@ class Comparison(Recording):
 
     def _judge_stream(self) -> None:
         shown = opener.ObservedStream(self, self._call.kwargs, self._plan, self._read())
-        self._plan.opening.prove(shown, self, self._body)
+        self._plan.opening.prove(shown, self, self._post.options["headers"], self._body)
         if self._is_routed:
             return
         kept = shown.told_state()

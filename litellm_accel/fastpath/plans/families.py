@@ -16,8 +16,10 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
+from litellm_accel.fastpath.known_names import VARIABLE_HEADERS
 from litellm_accel.fastpath.plans.generalization import adopt
 from litellm_accel.fastpath.plans.slot import Evidence, PlanSlot
+from litellm_accel.fastpath.transport.request_head import values_of
 from litellm_accel.hot import chat
 from litellm_accel.stock.trace import Function
 
@@ -230,7 +232,13 @@ def _requests(plan: chat.Plan) -> tuple[Any, ...] | None:
         return None
     hidden = [(key, source, None if key in _OWN_HIDDEN else value) for key, source, value in plan.hidden]
     way = {name: None if name in _HELD else value for name, value in plan.request.items()}
-    headers = [(name, None if name.lower() in _OWN_HEADERS else value) for name, value in plan.request["headers"].fixed]
+    given: dict[bytes, bytes] = {}
+    for argument in VARIABLE_HEADERS & plan.free.keys():
+        given.update(values_of(plan.free[argument]))
+    headers = [
+        (name, None if name.lower() in _OWN_HEADERS or given.get(name.lower()) == value else value)
+        for name, value in plan.request["headers"].fixed
+    ]
     members = [
         (name, _text(plan, name, value)) for name, value in json.loads(plan.prefix + b"null" + plan.suffix).items()
     ]

@@ -12,7 +12,9 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.known_names import VARIABLE_HEADERS
 from litellm_accel.fastpath.plans.templates import Unrepeatable
+from litellm_accel.fastpath.transport.request_head import values_of
 from litellm_accel.hot import chat
 
 
@@ -30,7 +32,8 @@ def generalize(plan: chat.Plan, other: chat.Plan) -> None:
     Both were learned from calls with one key. What ``other`` holds for stays. Raises ``Unrepeatable``.
     """
     first, second = ({name: plan.spelled(value) for name, value in one.free.items()} for one in (other, plan))
-    if _around(plan) != _around(other):
+    headed = {name for name in VARIABLE_HEADERS & plan.free.keys() if plan.free[name] != other.free[name]}
+    if _around(plan, headed) != _around(other, headed):
         raise Unrepeatable(decline.ARGUMENT_SHAPES_REQUEST)
     one, two = _members(other), _members(plan)
     if list(one) != list(two):
@@ -90,6 +93,19 @@ def _place(name: str, first: bytes, second: bytes, one: dict[str, bytes], two: d
     return held[0] if held else None
 
 
+def _given(plan: chat.Plan, headed: Set[str]) -> dict[bytes, bytes]:
+    """Return nothing for the name of each header in the arguments ``headed``. Raises ``Rewritten`` if one is not sent
+    as it came."""
+    sent = [(name.lower(), value) for name, value in plan.request["headers"].fixed]
+    given: dict[bytes, bytes] = {}
+    for argument in headed:
+        for name, value in values_of(plan.free[argument]).items():
+            if [held for key, held in sent if key == name] != [value]:
+                raise Rewritten({argument})
+            given[name] = b""
+    return given
+
+
 def _members(plan: chat.Plan) -> dict[str, bytes]:
     """Return the members after the messages of the body that the plan was learned from, in JSON."""
     members: dict[str, Any] = json.loads(b"{" + plan.suffix.removeprefix(b","))
@@ -103,8 +119,8 @@ def _separators(plan: chat.Plan) -> tuple[str, str]:
     return (", ", ": ") if plan.spaced else (",", ":")
 
 
-def _around(plan: chat.Plan) -> tuple[Any, ...]:
-    """Return everything that a plan repeats around its bodies."""
+def _around(plan: chat.Plan, headed: Set[str]) -> tuple[Any, ...]:
+    """Return everything that a plan repeats around its bodies, but for the headers in the arguments ``headed``."""
     request = {name: value for name, value in plan.request.items() if name not in ("head", "prepared")}
-    request["headers"] = request["headers"].fixed
+    request["headers"] = plan.request["headers"].with_values(_given(plan, headed)).fixed
     return plan.prefix, plan.spaced, plan.hidden, plan.kinds, request

@@ -23,7 +23,7 @@ from yarl import URL
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.admission.conversations import Conversation, Rewriting
 from litellm_accel.fastpath.admission.message_rules import ANYTHING, MessageRules, Rewrite
-from litellm_accel.fastpath.known_names import PRICE
+from litellm_accel.fastpath.known_names import PRICE, SENT_HEADERS
 from litellm_accel.fastpath.notify.rates import (
     FAILED,
     STATED_PRICE,
@@ -46,37 +46,6 @@ from litellm_accel.fastpath.transport.request_head import RequestHeaders
 from litellm_accel.hot import chat, template
 from litellm_accel.stock import providers, seams
 
-# Request headers the provider SDK and its HTTP client write; users may add what they like, instrumentation may not.
-_HEADERS = frozenset(
-    [
-        "host",
-        "accept",
-        "accept-encoding",
-        "api-key",
-        "connection",
-        "authorization",
-        "content-type",
-        "content-length",
-        "user-agent",
-        "x-stainless-lang",
-        "x-stainless-package-version",
-        "x-stainless-os",
-        "x-stainless-arch",
-        "x-stainless-runtime",
-        "x-stainless-runtime-version",
-        "x-stainless-async",
-        "x-stainless-raw-response",
-        "x-stainless-retry-count",
-        "x-stainless-read-timeout",
-        "http-referer",
-        "openai-organization",
-        "openai-project",
-        "x-novita-source",
-        "x-pplx-integration",
-        "x-title",
-        "cookie",
-    ]
-)
 _ANSWERING = "provider_response_model"
 _HIDDEN_SOURCES = {
     "headers": "headers",
@@ -175,7 +144,7 @@ class PlanMaker:
         elif kinds != ANYTHING and chat.kinds_of(orjson.loads(messages)) & ~kinds:
             raise InconclusiveRecording(decline.PROVIDER_MESSAGES.of(provider))
         prefix, suffix, spaced = self._around(sent.request.content, messages, conversion)
-        if unknown := names - _HEADERS - added_headers:
+        if unknown := names - SENT_HEADERS - added_headers:
             raise Unrepeatable(decline.REQUEST_HEADER.of(min(unknown)))
         if "content-length" in added_headers:
             raise Unrepeatable(decline.REQUEST_HEADERS)

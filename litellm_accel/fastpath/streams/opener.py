@@ -38,6 +38,7 @@ from litellm_accel.fastpath.plans.snapshots import (
 from litellm_accel.fastpath.plans.templates import Unrepeatable
 from litellm_accel.fastpath.streams.pricer import StreamPricer
 from litellm_accel.fastpath.transport.cookies import ClientCookies, NoCookies
+from litellm_accel.fastpath.transport.request_head import RequestHeaders
 from litellm_accel.hot import chat, template
 from litellm_accel.stock import seams
 
@@ -203,7 +204,7 @@ class OpenerFactory:
         """
         pair = _StreamDiff(first, second, earlier, self.conversions)
         made = StreamOpener(self, pair, recording.stream, are_current, refuse)
-        made.prove(second, recording, body)
+        made.prove(second, recording, second.plan.request["headers"], body)
         return made
 
 
@@ -265,7 +266,6 @@ class StreamOpener(success.LearnedCall):
         self._url, self._timeout = request.url, dict(request.extensions["timeout"])
         # What an SDK notes of a request besides, for its own hooks.
         self._extensions = {name: held for name, held in request.extensions.items() if type(held) in (str, tuple)}
-        self._request_headers = pair.second.plan.request["headers"]
         self._normalized = _NormalizedNames()
         self.content_type = response.headers.get("content-type")
         feeds = openings.notifiers
@@ -279,8 +279,8 @@ class StreamOpener(success.LearnedCall):
             raise Unrepeatable(decline.STREAM_RAW)
         self._header_maps = [(slot, openings.header_maps[slot]) for slot in pair.given]
 
-    def prove(self, shown: ObservedStream, recording: Recording, body: bytes) -> None:
-        """Open the stream that was ``shown`` again, for a request with this ``body``; nobody reads it.
+    def prove(self, shown: ObservedStream, recording: Recording, given: RequestHeaders, body: bytes) -> None:
+        """Open the stream that was ``shown`` again, for a request with headers ``given`` and ``body``; nobody reads it.
 
         Raises ``Unrepeatable`` if it is another one than stock's.
         """
@@ -292,7 +292,7 @@ class StreamOpener(success.LearnedCall):
         opened, told = take_snapshot([self._filled(heads, begun), begun.objects[0]]), shown.told_state()
         if not equivalent(opened, told, {}):
             raise Unrepeatable(decline.STREAM_OPENED_OTHERWISE.of(where(opened, told).partition(".")[2]))
-        if anatomy(self.over(reply.live, stream, body)) != recording.anatomy:
+        if anatomy(self.over(reply.live, stream, given, body)) != recording.anatomy:
             raise Unrepeatable(decline.STREAM_READ_OTHERWISE)
 
     # --- the answer's head
@@ -376,9 +376,9 @@ class StreamOpener(success.LearnedCall):
             begun.slots[slot] = copy.copy(example)
         return self._end(begun)
 
-    def request(self, body: bytes, cookie: bytes) -> httpx.Request:
-        """Return the request as the SDK's HTTP client would have made it, with this ``cookie`` header."""
-        headers = self._normalized.headers(*zip(*self._request_headers.raw(body, cookie), strict=True))
+    def request(self, given: RequestHeaders, body: bytes, cookie: bytes) -> httpx.Request:
+        """Return the request as the SDK's HTTP client would have made it, with these headers and this ``cookie``."""
+        headers = self._normalized.headers(*zip(*given.raw(body, cookie), strict=True))
         extensions = {"timeout": self._timeout.copy(), **self._extensions}
         # Of a request made of a content, the client would look at the headers once more for those that are missing.
         made = httpx.Request("POST", self._url, headers=headers, stream=httpx.ByteStream(body), extensions=extensions)
@@ -410,15 +410,16 @@ class StreamOpener(success.LearnedCall):
         coroutine.close()
         return coroutine
 
-    def over(self, live: Any, stream: Any, body: bytes) -> Any:
-        """Return what would be made for ``live``, the response that the SDK's ``stream`` reads; not to be read."""
+    def over(self, live: Any, stream: Any, given: RequestHeaders, body: bytes) -> Any:
+        """Return what would be made for ``live``, the response to a request with the headers ``given`` and ``body``
+        that the SDK's ``stream`` reads; not to be read."""
         if not self._in_loop:
             body_stream = stream.response.stream._stream
             live = httpx.Response(
                 live.status_code, headers=live.headers.raw, stream=body_stream, extensions=live.extensions
             )
         cookie = stream.response.request.headers.get("cookie", "").encode()
-        return self._stream(Reply(0.0, live=live, request=self.request(body, cookie)))
+        return self._stream(Reply(0.0, live=live, request=self.request(given, body, cookie)))
 
 
 def _model(kind: Any, fields: dict[str, Any], fields_set: frozenset[str]) -> Any:

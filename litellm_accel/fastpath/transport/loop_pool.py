@@ -9,6 +9,7 @@ of LiteLLM's client.
 from __future__ import annotations
 
 import asyncio
+import copy
 import time
 import weakref
 from collections import Counter
@@ -24,7 +25,7 @@ from yarl import URL
 from litellm_accel.fastpath import passage
 from litellm_accel.fastpath.plans.recorder import Reply
 from litellm_accel.fastpath.transport.host_stats import MAX_AGE, StatsByHost
-from litellm_accel.fastpath.transport.request_head import COOKIE, RequestHeadTemplate
+from litellm_accel.fastpath.transport.request_head import COOKIE, RequestHeaders, RequestHeadTemplate
 from litellm_accel.fastpath.transport.sockets import input_probe
 from litellm_accel.hot import http1
 from litellm_accel.stock import seams
@@ -157,6 +158,7 @@ class PreparedRequest:
     ) -> None:
         self._head = head
         self._headers = options["headers"]
+        self._given: Mapping[bytes, bytes] = {}
         self._told: dict[bool, CIMultiDict[str]] = {}  # by whether there are cookies
         # Not the pool's, which is found by its connector and would keep it alive by way of the loop.
         self._deadlines = ReadDeadlines(asyncio.get_running_loop())
@@ -214,6 +216,12 @@ class PreparedRequest:
         except ValueError as error:
             raise Unsuited(str(error)) from None
         return cls(session, pool, request, options, head)
+
+    def with_headers(self, headers: RequestHeaders, values: Mapping[bytes, bytes]) -> PreparedRequest:
+        """Return a request like this with ``headers``, which differ from its own in these ``values``."""
+        made = copy.copy(self)
+        made._head, made._headers, made._given, made._told = self._head.with_values(values), headers, values, {}
+        return made
 
     def send(self, session: aiohttp.ClientSession, body: bytes, cookie: bytes) -> Coroutine[Any, Any, Reply]:
         """Send one request and return what came of it. Cancellation passes, and closes the connection."""
@@ -293,6 +301,7 @@ class PreparedRequest:
         made = self._request.request_info
         headers = CIMultiDict(made.headers)
         headers["content-length"] = str(len(body))
+        headers.update({name.decode(): value.decode() for name, value in self._given.items()})
         if cookie and not self._headers.own_cookie:
             headers["cookie"] = cookie.decode()
         elif not self._headers.own_cookie:

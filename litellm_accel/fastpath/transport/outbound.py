@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 import aiohttp
@@ -19,17 +19,20 @@ from multidict import CIMultiDict
 
 from litellm_accel.fastpath import decline, passage
 from litellm_accel.fastpath.decline import Why
+from litellm_accel.fastpath.known_names import VARIABLE_HEADERS
 from litellm_accel.fastpath.owner_cache import OwnerCache
 from litellm_accel.fastpath.plans.recorder import Reply
 from litellm_accel.fastpath.transport import pools
 from litellm_accel.fastpath.transport.client_guard import ClientGuard
 from litellm_accel.fastpath.transport.cookies import ClientCookies, NoCookies
+from litellm_accel.fastpath.transport.request_head import values_of
 from litellm_accel.fastpath.transport.sockets import has_input
 from litellm_accel.hot import chat
 
 # The header by which the SDK counts how often it has sent a request before.
 _COUNT = b"x-stainless-retry-count"
 _KEPT_RETRIES = 4
+_OWN_OPTIONS = frozenset(("given", "prepared"))  # which aiohttp does not know
 _map_errors = httpx._transports.default.map_httpcore_exceptions
 
 
@@ -128,7 +131,7 @@ class OutboundRequest:
                 if reply is not None:
                     return reply
             headers = CIMultiDict(options["headers"].texts(self.body, self.cookie))
-            given = {name: value for name, value in options.items() if name != "prepared"}
+            given = {name: value for name, value in options.items() if name not in _OWN_OPTIONS}
             given["headers"] = headers
             given.update(data=self.body, allow_redirects=False, auto_decompress=False)
             reply = progress.reply = Reply(sent)
@@ -144,7 +147,7 @@ class OutboundRequest:
         response = reply.live  # which stock may read as well, until it has been read
         reply.status, reply.headers = response.status, response.headers
         if self.opening is not None and response.status == 200:
-            reply.request = self.opening.request(self.body, self.cookie)
+            reply.request = self.opening.request(self.options["headers"], self.body, self.cookie)
             return reply
         try:
             reply.body, reply.live = await response.read(), None
@@ -195,7 +198,7 @@ class OutboundRequest:
 
     def _open(self) -> Reply:
         sent = time.time()
-        request = self.opening.request(self.body, self.cookie)
+        request = self.opening.request(self.options["headers"], self.body, self.cookie)
         progress = passage.sending()
         reply = progress.reply = Reply(sent)
         try:
@@ -240,13 +243,27 @@ def lost(plan: chat.Plan) -> Reply:
     return Reply(time.time(), error=aiohttp.ServerDisconnectedError())
 
 
-def aprepare(plan: chat.Plan, body: bytes) -> OutboundRequest | Why:
-    """Return the request of ``plan`` with ``body`` for the running event loop, or why stock must send it."""
+def _options(plan: chat.Plan, free: Mapping[str, bytes]) -> dict[str, Any]:
+    """Return how a request of ``plan`` is sent, with the headers that its call gives in ``free`` arguments."""
+    if VARIABLE_HEADERS.isdisjoint(plan.places):
+        return plan.request
+    values: dict[bytes, bytes] = {}
+    for name in VARIABLE_HEADERS & plan.places.keys():
+        values.update(values_of(free[name]))
+    headers = plan.request["headers"].with_values(values)
+    if "head" in plan.request:
+        return {**plan.request, "headers": headers, "head": plan.request["head"].with_headers(headers, values)}
+    return {**plan.request, "headers": headers, "given": values}
+
+
+def aprepare(plan: chat.Plan, body: bytes, free: Mapping[str, bytes]) -> OutboundRequest | Why:
+    """Return the request of ``plan`` with ``body`` and ``free`` arguments for the running event loop, or why stock must
+    send it."""
     found = _client(asyncio.get_running_loop(), plan)
     if isinstance(found, Why):
         return found
     client, cookie = found
-    options = plan.request
+    options = _options(plan, free)
     session = client.transport._get_valid_client_session()  # the name that every release has
     pooled = plan.opening is None and pools.current() is not None and options["prepared"].get(session) is not None
     if not pooled and _closing(session.connector, options["url"]):
@@ -254,18 +271,22 @@ def aprepare(plan: chat.Plan, body: bytes) -> OutboundRequest | Why:
     return OutboundRequest(session, options, body, plan.opening, client.cookies, cookie, plan.log)
 
 
-def prepare(plan: chat.Plan, body: bytes) -> OutboundRequest | Why:
-    """Return the request of ``plan`` with ``body`` for this thread, or why stock must send it."""
-    return post_in(asyncio._get_running_loop(), plan, body)
+def prepare(plan: chat.Plan, body: bytes, free: Mapping[str, bytes]) -> OutboundRequest | Why:
+    """Return the request of ``plan`` with ``body`` and ``free`` arguments for this thread, or why stock must send
+    it."""
+    return post_in(asyncio._get_running_loop(), plan, body, free)
 
 
-def post_in(loop: asyncio.AbstractEventLoop | None, plan: Any, body: bytes) -> OutboundRequest | Why:
+def post_in(
+    loop: asyncio.AbstractEventLoop | None, plan: Any, body: bytes, free: Mapping[str, bytes]
+) -> OutboundRequest | Why:
     """As ``prepare``, for a thread in which ``loop`` is running when the call begins."""
     found = _client(loop, plan)
     if isinstance(found, Why):
         return found
     client, cookie = found
-    return OutboundRequest(client.transport, plan.request, body, plan.opening, client.cookies, cookie, plan.log)
+    options = _options(plan, free)
+    return OutboundRequest(client.transport, options, body, plan.opening, client.cookies, cookie, plan.log)
 
 
 def _client(loop: asyncio.AbstractEventLoop | None, plan: chat.Plan) -> tuple[ClientGuard, bytes] | Why:

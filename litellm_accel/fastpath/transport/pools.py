@@ -65,7 +65,8 @@ class Pools:
     ) -> Reply | None:
         """Send one request as ``session.request("POST", **options)`` would.
 
-        In ``options["prepared"]`` (``OwnerCache``) sessions are mapped to what has been prepared for the other options.
+        In ``options["prepared"]`` (``OwnerCache``) sessions are mapped to what has been prepared for the other options;
+        the values of headers that are ``given`` are those of this request alone.
         """
         if not self._gate.on:
             return None
@@ -76,6 +77,8 @@ class Pools:
         if request is None:
             self._gate.decline(decline.POOL_LOOP_UNSUITED)
             return None
+        if "given" in options:
+            request = request.with_headers(options["headers"], options["given"])
         reply = await request.send(session, body, cookie)
         self._gate.serve()
         return reply

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import copy
+import functools
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import httpx
+import orjson
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _LENGTH = re.compile(rb"(\r\ncontent-length: )\d+(\r\n)", re.IGNORECASE)
 # Stands for the cookies while a client's library writes a head.
@@ -55,11 +61,13 @@ class RequestHeaders:
     def with_value(self, name: bytes, value: bytes, other: bytes) -> RequestHeaders | None:
         """Return headers like these, in which ``name``, which is ``value`` here, is the ``other``; None without."""
         found = [held for key, held in self.fixed if key.lower() == name]
-        if found != [value]:
-            return None
+        return self.with_values({name: other}) if found == [value] else None
+
+    def with_values(self, values: Mapping[bytes, bytes]) -> RequestHeaders:
+        """Return headers like these with other ``values``, by names in lower case."""
         made = copy.copy(self)
         made.fixed, made._before, made._after = (
-            [(key, other if key.lower() == name else held) for key, held in part]
+            [(key, values.get(key.lower(), held)) for key, held in part]
             for part in (self.fixed, self._before, self._after)
         )
         made._texts = made._as_texts()
@@ -101,9 +109,35 @@ class RequestHeadTemplate:
         if self._with_cookie is not None:
             self._before = found[0] + found[2]
 
+    def with_values(self, values: Mapping[bytes, bytes]) -> Self:
+        """Return a head like this with other ``values`` of headers before its length, by names in lower case."""
+        made = copy.copy(self)
+        made._before = _replaced(self._before, values)
+        if self._with_cookie is not None:
+            before, after = self._with_cookie
+            made._with_cookie = _replaced(before, values), _replaced(after, values)
+        return made
+
     def around(self, body: bytes, cookie: bytes) -> bytes:
         """Return the whole request, as it goes over the wire; it has no ``Cookie`` header if ``cookie`` is empty."""
         if not cookie or self._with_cookie is None:
             return b"%b%d%b%b" % (self._before, len(body), self._after, body)
         before, after = self._with_cookie
         return b"%b%b%b%d%b%b" % (before, cookie, after, len(body), self._after, body)
+
+
+def values_of(argument: bytes) -> dict[bytes, bytes]:
+    """Return the values of the headers in an ``argument``, which is in JSON, by names in lower case."""
+    return {name.lower().encode(): value.encode() for name, value in orjson.loads(argument).items()}
+
+
+def _replaced(written: bytes, values: Mapping[bytes, bytes]) -> bytes:
+    for name, value in values.items():
+        if (found := _line(name).search(written)) is not None:
+            written = written[: found.end(1)] + value + written[found.end() :]
+    return written
+
+
+@functools.lru_cache(maxsize=1024)
+def _line(name: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"(\r\n" + re.escape(name) + rb": )[^\r\n]*", re.IGNORECASE)

@@ -43,6 +43,12 @@ class Head(RequestHeadTemplate):
         request = h11.Request(method=b"POST", target=url.raw_path, headers=headers.raw(b"", COOKIE))
         super().__init__(h11.Connection(h11.CLIENT).send(request) or b"")
 
+    def with_headers(self, headers: RequestHeaders, values: Mapping[bytes, bytes]) -> Head:
+        """Return a head like this of ``headers``, which differ from its own in these ``values``."""
+        made = self.with_values(values)
+        made.headers = headers
+        return made
+
 
 class _Connection:
     """One connection, and when it was opened and last used (monotonic seconds)."""

@@ -107,6 +107,40 @@ _STOPS: tuple[Any, ...] = (
 )
 
 
+def _given(calls: int) -> Callable[[Any], Any]:
+    """A script: other headers and other arguments of the provider's own in each call."""
+    values = (
+        {
+            "extra_headers": {"X-Request-Id": f"call {number}", "traceparent": f"00-{number}"},
+            "min_p": 0.1 + number,
+            "extra_body": {"guided": {"number": number, "said": ["é", None]}, "fraction": 1e-7 * (1 + number)},
+        }
+        for number in range(calls)
+    )
+    script: Callable[[Any], Any] = one_after_the_other(*values)
+    return script
+
+
+_ODD_HEADERS: tuple[Any, ...] = (
+    {"x-a": "1"},
+    {"x-a": "2"},
+    {"x-a": "3"},
+    {"X-A": "4"},
+    {"x-a": "é"},
+    {"x-a": ""},
+    {"x-a": " 5"},
+    {"x-a": "5", "X-A": "6"},
+    {"x-a": 7},
+    {"x-stainless-retry-count": "3"},
+    {"user-agent": "mine"},
+    {"Authorization": "Bearer other"},
+    {"content-type": "text/plain"},
+    {"cookie": "a=b"},
+    {},
+    {"x-a": "8"},
+)
+
+
 def _both(calls: int) -> Callable[[Any], Any]:
     """A script: another temperature and other tools in each call."""
     values = ({"temperature": 0.31 + number / 50, "tools": tools(number)} for number in range(calls))
@@ -167,6 +201,9 @@ _PLAIN = (
             ({"1": 2}, {"5": -100, "7": 1.5}, {"9": 3}, {"11": 4}, {"2": 0.5}, {"13": 5}, {"14": 6}, {"4": 1.5}),
         ),
     ),
+    Scenario("given", via=ALL, script=_given(8)),
+    Scenario("headers-odd", via=ALL, script=_each("extra_headers", _ODD_HEADERS), way="either"),
+    Scenario("headers-twice", script=_each("extra_headers", ({"x-a": str(n)} for n in range(6)), headers={"x-a": "b"})),
     Scenario("all-equal", script=one_after_the_other(*({"temperature": n / 9, "top_p": n / 9} for n in range(3, 8)))),
     Scenario("overridden", script=_each("temperature", (0.4, 0.5, 0.6, 0.7), extra_body={"temperature": 0.9})),
     Scenario("dropped", script=_each("temperature", (0.4, 0.5, 0.6, 0.7), additional_drop_params=["temperature"])),
@@ -198,6 +235,7 @@ _PLAIN = (
         for kind in ("success", "payload")
         for name, script in (
             ("both", _both(9)),
+            ("given", _given(9)),
             ("tools", _each("tools", map(tools, range(9)))),
             ("stops", _each("stop", (["a"], ["b"], ["c"], ["d"], ["e"], ["f"], ["g"]))),
             ("formats", _each("response_format", map(_format, range(7)))),
@@ -220,7 +258,11 @@ _PLAIN = (
             crossing=bool(kinds),
         )
         for kinds in ((), ("payload",))
-        for name, script in (("both", _both(8)), ("formats", _each("response_format", map(_format, range(6)))))
+        for name, script in (
+            ("both", _both(8)),
+            ("given", _given(8)),
+            ("formats", _each("response_format", map(_format, range(6)))),
+        )
     ),
     Scenario(
         "deployments-temperatures",
