@@ -29,7 +29,7 @@ from litellm_accel.fastpath.admission.callbacks import CallbackPolicy
 from litellm_accel.fastpath.notify import call_diff, handler_bodies, message_copies, payload, success, success_notes
 from litellm_accel.fastpath.notify.logging_object import fed_class
 from litellm_accel.fastpath.notify.rates import UnknownPrice
-from litellm_accel.fastpath.notify.told_callbacks import ToldCallbacks
+from litellm_accel.fastpath.notify.told_callbacks import WAYS, ToldCallbacks
 from litellm_accel.fastpath.plans import argument_writes, maker, snapshots
 from litellm_accel.fastpath.plans.header_maps import NumberedHeaders
 from litellm_accel.fastpath.plans.templates import Unrepeatable
@@ -212,13 +212,14 @@ def test_what_is_logged_of_a_logger_that_raises_names_litellms_own_lines(
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="code does not tell its columns")
 def test_a_handler_whose_source_is_not_what_runs_is_left_as_it_is() -> None:
     handler = vars(Logging)["_success_handler_body"]
-    short = handler_bodies.shortened(handler)
+    short = handler_bodies.shortened(handler, "way")
     assert short is not None and len(short.__code__.co_code) < len(handler.__code__.co_code) / 2
     assert set(short.__code__.co_names) <= {*handler.__code__.co_names, *handler_bodies.Way.__slots__, "way"}
+    assert len(set(WAYS.values())) == len(WAYS)  # one call may be told in a loop and in a thread at a time
     code = handler.__code__
     for other in (code.replace(co_consts=(*code.co_consts[:-1], "other")), code.replace(co_filename="nowhere.py")):
-        assert handler_bodies.shortened(FunctionType(other, handler.__globals__)) is None
-    assert handler_bodies.shortened(None) is None
+        assert handler_bodies.shortened(FunctionType(other, handler.__globals__), "way") is None
+    assert handler_bodies.shortened(None, "way") is None
 
 
 def test_the_method_that_a_worker_names_is_litellms() -> None:

@@ -17,8 +17,6 @@ from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
-# Where a shortened handler finds what it is to use instead of looking it up: an attribute of its ``Logging`` object.
-WAY = "way"
 # What holds for the calls that take this way, by LiteLLM's expressions.
 _KNOWN = {
     "self.stream is True": "False",
@@ -37,12 +35,12 @@ _KNOWN = {
     "callable(callback)": "False",
     "callable(callback) is True": "False",
 }
-# Calls that come to something known, by the names of their functions.
+# Calls whose result is part of the way, by the names of their functions.
 _CALLS = {
-    "_get_assembled_streaming_response": "None",
-    "get_combined_callback_list": f"self.{WAY}.callbacks",
-    "_get_completed_success_callbacks": f"self.{WAY}.delivery",
+    "get_combined_callback_list": "callbacks",
+    "_get_completed_success_callbacks": "delivery",
 }
+_ASSEMBLE = "_get_assembled_streaming_response"
 _TRUNCATE = "truncate_base64_in_messages_async"
 _HOOKS = ("async_logging_hook", "logging_hook")
 _EXCLUDE = "redact_standard_logging_payload_from_model_call_details"
@@ -50,10 +48,10 @@ _EXCLUDE = "redact_standard_logging_payload_from_model_call_details"
 _ANY = "_REDACTED_RESULT"
 
 
-def shortened(function: Any) -> FunctionType | None:
+def shortened(function: Any, way: str) -> FunctionType | None:
     """Return what ``function``, a method of LiteLLM's ``Logging``, does for such a call; None if that is not known.
 
-    The ``Logging`` object must have a ``Way`` in its attribute ``WAY``.
+    The ``Logging`` object must have a ``Way`` in its attribute of the name ``way``.
     """
     code: Any = getattr(function, "__code__", None)
     if type(function) is not FunctionType or code.co_freevars or sys.version_info < (3, 11):
@@ -65,7 +63,7 @@ def shortened(function: Any) -> FunctionType | None:
             tree.body.insert(0, ast.fix_missing_locations(ast.Import([ast.alias(name)])))
         if _compiled(tree, code) != code:
             return None
-        made = _compiled(ast.fix_missing_locations(_Shortening().visit(tree)), code)
+        made = _compiled(ast.fix_missing_locations(_Shortening(way).visit(tree)), code)
     except (OSError, SyntaxError, ValueError, IndexError, StopIteration):
         return None
     brief = FunctionType(made, function.__globals__, function.__name__, function.__defaults__)
@@ -117,7 +115,8 @@ def _expression(text: str) -> ast.expr:
 class _Shortening(ast.NodeTransformer):
     """Puts what is known in the places of expressions, and takes out what nobody gets to."""
 
-    def __init__(self) -> None:
+    def __init__(self, way: str) -> None:
+        self._way = f"self.{way}"
         self._known: dict[type, list[tuple[str, str]]] = {}
         for text, value in _KNOWN.items():
             self._known.setdefault(type(_expression(text)), []).append((ast.dump(_expression(text)), value))
@@ -131,10 +130,10 @@ class _Shortening(ast.NodeTransformer):
         return super().visit(node)
 
     def _value(self, node: ast.expr) -> str | None:
-        if isinstance(node, ast.Call) and (name := _called(node)) in _CALLS:
-            return _CALLS[name]
+        if isinstance(node, ast.Call) and (name := _called(node)) in (_ASSEMBLE, *_CALLS):
+            return "None" if name == _ASSEMBLE else f"{self._way}.{_CALLS[name]}"
         if isinstance(node, ast.Await) and isinstance(node.value, ast.Call) and _called(node.value) == _TRUNCATE:
-            return f"self.{WAY}.messages"
+            return f"{self._way}.messages"
         if isinstance(node, ast.Compare) and _is_of_callback(node):
             return "False"
         patterns = self._known.get(type(node))
@@ -152,7 +151,7 @@ class _Shortening(ast.NodeTransformer):
                 return node.args[0]
             given = [*node.args, *(keyword.value for keyword in node.keywords)]
             if function.attr == _EXCLUDE and function.value.id == "callback" and len(given) == 1:
-                test = _placed(f"self.{WAY}.is_bare(callback)", node)
+                test = _placed(f"{self._way}.is_bare(callback)", node)
                 return ast.copy_location(ast.IfExp(test, given[0], node), node)
         return node
 
@@ -161,7 +160,7 @@ class _Shortening(ast.NodeTransformer):
         is_hooking = any(isinstance(held, ast.Call) and _called(held) in _HOOKS for held in ast.walk(node))
         self.generic_visit(node)
         if is_hooking:
-            node.iter = _placed(f"self.{WAY}.hooks", node.iter)
+            node.iter = _placed(f"{self._way}.hooks", node.iter)
         return node
 
     def visit_If(self, node: ast.If) -> Any:

@@ -10,7 +10,7 @@ from types import FunctionType
 from typing import Any
 
 from litellm_accel.fastpath.notify.success_notes import prints_payloads
-from litellm_accel.fastpath.notify.told_callbacks import ToldCallbacks
+from litellm_accel.fastpath.notify.told_callbacks import WAYS, ToldCallbacks
 from litellm_accel.stock import seams
 
 # Notes that callbacks are told of the end of a stream.
@@ -46,14 +46,8 @@ def fed_class(logging_class: Any, calculator: str, fault: Callable[[BaseExceptio
     class Fed(logging_class):  # type: ignore[misc]
         """A call's ``Logging`` object, made by the fast path."""
 
-        __slots__ = (
-            "ends",
-            "is_own",
-            "notes",
-            "payloads",
-            "routed",
-            "way",
-        )  # all else is in the dictionary, as stock has it
+        # All else is in the dictionary, as stock has it.
+        __slots__ = ("ends", "is_own", "notes", "payloads", "routed", *WAYS.values())
 
         async def dispatch_success_handlers(
             self,

@@ -16,7 +16,7 @@ from litellm_accel.stock import releases
 _ASKED = ("exempt_from_message_redaction", "redact_standard_logging_payload_from_model_call_details")
 _HOOKS = ("async_logging_hook", "logging_hook")
 # By which a logger is told from others.
-_TOLD_APART = ("__eq__", "__ne__", "__getattribute__")
+_TOLD_APART = ("__eq__", "__ne__", "__hash__", "__getattribute__")
 # The modules on the short way.
 _MODULES = (
     "litellm.integrations.custom_guardrail",
@@ -27,8 +27,9 @@ _MODULES = (
     "litellm.litellm_core_utils.redact_messages",
 )
 _CALL_TYPES = frozenset(("completion", "acompletion", "embedding", "aembedding"))
-#: The methods of ``Logging`` that are shortened, and whether they are for calls in event loops.
-BODIES = {"_async_success_handler_body": True, "_success_handler_body": False}
+_IN_LOOPS = "_async_success_handler_body"
+#: The methods of ``Logging`` that are shortened, and the attributes in which their ways are: both may run at a time.
+WAYS = {_IN_LOOPS: "way", "_success_handler_body": "way_in_thread"}
 
 
 class ToldCallbacks:
@@ -79,14 +80,14 @@ class ToldCallbacks:
         code, body = self._bodies.get(name, (None, None))
         if code is not stock.__code__:
             self._bodies[name] = stock.__code__, None  # what fails once is not tried for each call
-            body = shortened(stock) if releases.strange(_MODULES) is None else None
+            body = shortened(stock, WAYS[name]) if releases.strange(_MODULES) is None else None
             self._bodies[name] = stock.__code__, body
         if body is None:
             return None
-        asynchronous = BODIES[name]
+        asynchronous = name == _IN_LOOPS
         own = logging.dynamic_async_success_callbacks if asynchronous else logging.dynamic_success_callbacks
-        common = self._litellm._async_success_callback if asynchronous else self._litellm.success_callback
-        callbacks = list(common if own is None else dict.fromkeys(common))
+        common = found.callbacks[found.here + 1 :] if asynchronous else found.callbacks[: found.here]
+        callbacks = common if own is None else list(dict.fromkeys(common))
         messages = None
         if asynchronous:
             details = logging.model_call_details
@@ -94,10 +95,12 @@ class ToldCallbacks:
             if messages is None:
                 return None
         delivery = None if completed is None else found.told.get(asynchronous) or completed(asynchronous=asynchronous)
+        if self._found is not found:  # another thread has changed the lists
+            return None
         hooks: tuple[Any, ...] = ()
         if found.is_hooked or _hides_messages(found.loggers):
             hooks = tuple(dict.fromkeys((*callbacks, *(delivery or ()))))
-        logging.way = Way(callbacks, delivery, hooks, messages, self._is_bare)
+        setattr(logging, WAYS[name], Way(callbacks, delivery, hooks, messages, self._is_bare))
         return body
 
     def _now(self, logging: Any) -> _Found | None:
@@ -112,21 +115,23 @@ class ToldCallbacks:
             or self._logger.isEnabledFor(DEBUG)  # stock writes down what it leaves out
         ):
             return None
-        callbacks = [*self._litellm.success_callback, None, *self._litellm._async_success_callback]
+        here = [*self._litellm.success_callback]
+        callbacks = [*here, None, *self._litellm._async_success_callback]
         found = self._found
         if (
             found is None
             or found.state != state
+            or found.here != len(here)
             or len(found.callbacks) != len(callbacks)
             or any(map(is_not, found.callbacks, callbacks))
         ):
-            found = self._found = _Found(state, callbacks)
+            found = self._found = _Found(state, callbacks, len(here))
         return found
 
     def _is_plain(self, found: _Found) -> bool:
         """Return whether all callbacks are loggers that LiteLLM asks nothing but what every logger answers alike."""
         if found.is_plain is None:
-            loggers = [held for held in dict.fromkeys(found.callbacks) if held is not None]
+            loggers = list({id(held): held for held in found.callbacks if held is not None}.values())
             found.is_plain = all(map(self._is_plain_logger, loggers))
             found.is_hooked = not all(self._has_own(held, name) for held in loggers for name in _HOOKS)
             found.loggers = loggers
@@ -171,12 +176,16 @@ def _hides_messages(loggers: list[Any]) -> bool:
 
 
 class _Found:
-    """What is known of LiteLLM's lists as they were in one ``state``: ``callbacks`` are the members of both."""
+    """What is known of LiteLLM's lists as they were in one ``state``.
 
-    __slots__ = ("callbacks", "is_hooked", "is_plain", "loggers", "state", "told")
+    ``callbacks`` are the members of both, with None between: of the first as many as ``here`` says.
+    """
 
-    def __init__(self, state: Any, callbacks: list[Any]) -> None:
+    __slots__ = ("callbacks", "here", "is_hooked", "is_plain", "loggers", "state", "told")
+
+    def __init__(self, state: Any, callbacks: list[Any], here: int) -> None:
         self.state = state
+        self.here = here
         self.callbacks = callbacks
         self.told: dict[bool, tuple[Any, ...]] = {}
         self.is_plain: bool | None = None
