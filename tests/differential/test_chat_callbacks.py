@@ -5,27 +5,35 @@ from __future__ import annotations
 import asyncio
 import copy
 import datetime
+import json
+import logging
+import sys
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Iterator
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import litellm
 import pytest
 from litellm import Router
+from litellm._logging import verbose_logger
 from litellm._service_logger import ServiceLogging
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils.litellm_logging import Logging, StandardLoggingPayloadSetup
+from litellm.litellm_core_utils.logging_utils import truncate_base64_in_messages_async
 
 from fastpath_switch import LISTS, Switch
 from litellm_accel.fastpath.admission.callbacks import CallbackPolicy
-from litellm_accel.fastpath.notify import call_diff, message_copies, payload, success, success_notes
-from litellm_accel.fastpath.notify.logging_object import ToldCallbacks, fed_class
+from litellm_accel.fastpath.notify import call_diff, handler_bodies, message_copies, payload, success, success_notes
+from litellm_accel.fastpath.notify.logging_object import fed_class
 from litellm_accel.fastpath.notify.rates import UnknownPrice
-from litellm_accel.fastpath.plans import argument_writes, snapshots
+from litellm_accel.fastpath.notify.told_callbacks import WAYS, ToldCallbacks
+from litellm_accel.fastpath.plans import argument_writes, maker, snapshots
 from litellm_accel.fastpath.plans.header_maps import NumberedHeaders
 from litellm_accel.fastpath.plans.templates import Unrepeatable
+from litellm_accel.hot import template
 from litellm_accel.provider import Provider
 from litellm_accel.stock import seams
 from litellm_accel.verify import masks
@@ -130,6 +138,125 @@ def test_callbacks_are_told_what_stock_tells_them(provider: Provider, switch: Sw
     assert found == expected
     assert switch.gate.served >= 4
     assert not switch.gate.faults
+
+
+class Raising(Seen):
+    """Keeps that it was told, and raises."""
+
+    def __init__(self, raises_in_hook: bool) -> None:
+        super().__init__()
+        self.raises_in_hook = raises_in_hook
+
+    def _raise(self, is_hook: bool) -> None:
+        if is_hook is self.raises_in_hook:
+            self.told.append(is_hook)
+            raise RuntimeError("the logger's own")
+
+    def logging_hook(self, kwargs: Any, result: Any, call_type: str) -> Any:
+        self._raise(True)
+        return kwargs, result
+
+    async def async_logging_hook(self, kwargs: Any, result: Any, call_type: str) -> Any:
+        return self.logging_hook(kwargs, result, call_type)
+
+    def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self._raise(False)
+
+
+@pytest.fixture
+def short_ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Of which of LiteLLM's handlers a short one was used."""
+    taken = []
+    body = ToldCallbacks.body
+
+    def noting(self: Any, name: str, *args: Any) -> Any:
+        found = body(self, name, *args)
+        if found is not None:
+            taken.append(name)
+        return found
+
+    monkeypatch.setattr(ToldCallbacks, "body", noting)
+    return taken
+
+
+@pytest.mark.parametrize("mode", ["completion", "acompletion"])
+@pytest.mark.parametrize("raises_in_hook", [False, True])
+def test_what_is_logged_of_a_logger_that_raises_names_litellms_own_lines(
+    provider: Provider, switch: Switch, short_ways: list[str], mode: str, raises_in_hook: bool
+) -> None:
+    records: list[Any] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            exception = record.exc_info and traceback.format_exception(*record.exc_info)
+            records.append((record.getMessage(), exception, record.pathname, record.lineno, record.funcName))
+
+    def logged() -> list[Any]:
+        logger = Raising(raises_in_hook)
+        calls(provider, mode, logger, lambda: len(logger.told), PREPARING + 6)
+        return [records.pop() for _ in records[:]]
+
+    handler = Handler(logging.ERROR)
+    verbose_logger.addHandler(handler)
+    try:
+        expected = logged()
+        with switch.on():
+            assert logged() == expected
+    finally:
+        verbose_logger.removeHandler(handler)
+    assert bool(expected) is (raises_in_hook or mode == "acompletion")  # else it is printed where that is asked for
+    assert not switch.gate.faults
+    assert len(short_ways) >= 4 or sys.version_info < (3, 11)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="code does not tell its columns")
+def test_a_handler_whose_source_is_not_what_runs_is_left_as_it_is() -> None:
+    handler = vars(Logging)["_success_handler_body"]
+    short = handler_bodies.shortened(handler, "way")
+    assert short is not None and len(short.__code__.co_code) < len(handler.__code__.co_code) / 2
+    assert set(short.__code__.co_names) <= {*handler.__code__.co_names, *handler_bodies.Way.__slots__, "way"}
+    assert len(set(WAYS.values())) == len(WAYS)  # one call may be told in a loop and in a thread at a time
+    code = handler.__code__
+    for other in (code.replace(co_consts=(*code.co_consts[:-1], "other")), code.replace(co_filename="nowhere.py")):
+        assert handler_bodies.shortened(FunctionType(other, handler.__globals__), "way") is None
+    assert handler_bodies.shortened(None, "way") is None
+
+
+def test_the_method_that_a_worker_names_is_litellms() -> None:
+    fed = fed_class(Logging, seams.name_of(Logging, "response_cost_calculator"), print, ToldCallbacks(lambda: None))
+    assert fed.async_success_handler.__qualname__ == Logging.async_success_handler.__qualname__
+
+
+@pytest.mark.parametrize(
+    ("content", "is_made"),
+    [
+        ("Hello", True),
+        (None, True),
+        ("data:image/png;base64,AAAA", False),
+        ([{"type": "text"}], False),
+        ("x" * 10**6, False),
+    ],
+)
+def test_messages_are_logged_as_by_stock(content: Any, is_made: bool) -> None:
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": content}]
+    made = message_copies.LoggedMessages().made(messages)
+    assert (made is not None) is is_made
+    if made is not None:
+        expected: Any = asyncio.run(truncate_base64_in_messages_async(messages))
+        assert made == expected
+        assert not any(one is two for one, two in zip(messages, made, strict=True))
+
+
+def test_an_answer_is_written_as_json_writes_it() -> None:
+    value = {"id": 'ünï\n"', "n": [1, -2.5, 10**30, {"a": [], "b": {}}], "none": None, "yes": True, "float": 1e100}
+    leaf = {"text": "ö", "many": [7, 0.1]}
+    constant, slot = template.CONSTANT, template.LEAF
+    nodes = ((constant, value), (template.DICT, ("text", "many"), ((slot, 0), (template.LIST, ((slot, 1), (slot, 2))))))
+    made = template.Template((template.LIST, nodes))
+    answer = SimpleNamespace(leaves=["ö", 7, 0.1])
+    assert maker._as_said(made)(answer) == json.dumps([value, leaf])
+    prefixed = template.Template((template.DICT, ("a",), ((template.PREFIXED, "p", 0),)))
+    assert maker._as_said(prefixed)(answer) == json.dumps({"a": "pö"})
 
 
 @pytest.mark.slow

@@ -45,6 +45,7 @@ DOORS = {
     *(("trace", door) for door in ("run", "arun", "_follow", "follow", "__await__", "on", "off", "_quietly")),
     *(("logging_object", door) for door in ("async_success_handler", "success_handler", "_routers", "_is_current")),
     *(("logging_object", door) for door in ("_build_standard_logging_payload", "_note_success")),
+    *(("logging_object", door) for door in ("_async_success_handler_body", "_success_handler_body")),
     ("logging_object", "get_combined_callback_list"),
     *(("streaming", door) for door in ("anext", "snext", "_after_last", "finish", "build", "total", "asyncified")),
 }

@@ -4,50 +4,19 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import os
 from collections.abc import Callable
 from logging import DEBUG
-from operator import is_not
+from types import FunctionType
 from typing import Any
 
-from litellm_accel.fastpath.notify.success_notes import PRINTS
+from litellm_accel.fastpath.notify.success_notes import prints_payloads
+from litellm_accel.fastpath.notify.told_callbacks import WAYS, ToldCallbacks
 from litellm_accel.stock import seams
 
 # Notes that callbacks are told of the end of a stream.
 _DISPATCHED = "has_dispatched_final_stream_success"
-
-
-class ToldCallbacks:
-    """Which callbacks LiteLLM tells of a success, as it has found by their methods; it asks several times a call."""
-
-    def __init__(self, state: Callable[[], Any]) -> None:
-        self._litellm = importlib.import_module("litellm")
-        self._logger = importlib.import_module("litellm._logging").verbose_logger
-        self._state = state
-        self._found: dict[bool, tuple[Any, list[Any], tuple[Any, ...]]] = {}
-
-    def find(self, logging: Any, asynchronous: bool, stock: Callable[..., Any]) -> tuple[Any, ...]:
-        """Return the callbacks of a call that has the object ``logging``, as ``stock`` does."""
-        state = self._state()
-        has_own = logging.dynamic_success_callbacks or logging.dynamic_async_success_callbacks
-        if (
-            state is None
-            or has_own
-            or logging.replaced_global_callback_keys
-            or logging.routed is not None
-            or self._logger.isEnabledFor(DEBUG)  # stock writes down what it leaves out
-        ):
-            return stock(asynchronous=asynchronous)  # type: ignore[no-any-return]
-        callbacks = [*self._litellm.success_callback, None, *self._litellm._async_success_callback]
-        found = self._found.get(asynchronous)
-        if (
-            found is None
-            or found[0] != state
-            or len(found[1]) != len(callbacks)
-            or any(map(is_not, found[1], callbacks))
-        ):
-            found = self._found[asynchronous] = state, callbacks, stock(asynchronous=asynchronous)
-        return found[2]
+# Names callbacks in LiteLLM's lists that a call has others in the place of.
+_REPLACED = "replaced_global_callback_keys"
 
 
 def fed_class(logging_class: Any, calculator: str, fault: Callable[[BaseException], None], told: ToldCallbacks) -> Any:
@@ -77,7 +46,8 @@ def fed_class(logging_class: Any, calculator: str, fault: Callable[[BaseExceptio
     class Fed(logging_class):  # type: ignore[misc]
         """A call's ``Logging`` object, made by the fast path."""
 
-        __slots__ = ("ends", "is_own", "notes", "payloads", "routed")  # all else is in the dictionary, as stock has it
+        # All else is in the dictionary, as stock has it.
+        __slots__ = ("ends", "is_own", "notes", "payloads", "routed", *WAYS.values())
 
         async def dispatch_success_handlers(
             self,
@@ -122,19 +92,39 @@ def fed_class(logging_class: Any, calculator: str, fault: Callable[[BaseExceptio
             else:
                 self._succeed("sync_success", routers, result, start_time, end_time, cache_hit)
 
+        def _async_success_handler_body(self, *args: Any, **given: Any) -> Any:
+            stock = super()._async_success_handler_body
+            body = self._shortened("_async_success_handler_body", args, given)
+            return stock(*args, **given) if body is None else body(self, **given)
+
+        def _success_handler_body(self, *args: Any, **given: Any) -> Any:
+            stock = super()._success_handler_body
+            body = self._shortened("_success_handler_body", args, given)
+            return stock(*args, **given) if body is None else body(self, **given)
+
+        def _shortened(self, name: str, args: tuple[Any, ...], given: dict[str, Any]) -> Any:
+            try:
+                find = None if completed is None else self._get_completed_success_callbacks
+                return None if args else told.body(name, self, given, vars(logging_class)[name], find)
+            except Exception as error:
+                fault(error)
+                return None
+
         def _routers(self, own: Any, common: list[Any], result: Any, hook: str) -> list[Any] | None:
             """Return the callbacks to be told of a success, if these are routers that have counted it already.
 
             None if somebody would see what LiteLLM makes of it, or if that cannot be told.
             """
             try:
+                if self.routed is None and common and not getattr(self, _REPLACED, None):
+                    return None
                 return self._counting(own, common, result, hook)
             except Exception as error:
                 fault(error)
                 return None
 
         def _counting(self, own: Any, common: list[Any], result: Any, hook: str) -> list[Any] | None:
-            if not can_be_brief or self.ends is not None or not self.is_own or os.environ.get(PRINTS):
+            if not can_be_brief or self.ends is not None or not self.is_own or prints_payloads():
                 return None
             callbacks = super().get_combined_callback_list(own, common)
             if callbacks and self.routed is None:
@@ -213,4 +203,7 @@ def fed_class(logging_class: Any, calculator: str, fault: Callable[[BaseExceptio
     setattr(Fed, noting, Fed._note_success)
     for name in ("__module__", "__name__", "__qualname__"):
         setattr(Fed, name, getattr(logging_class, name))  # it calls itself what stock's does
+    for name, member in vars(Fed).items():
+        if type(member) is FunctionType:  # LiteLLM's worker says of which it has waited too long
+            member.__qualname__ = f"{Fed.__qualname__}.{name}"
     return Fed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
@@ -11,6 +12,35 @@ from litellm_accel.fastpath.plans.snapshots import SnapshotNode, without_nodes
 from litellm_accel.fastpath.plans.templates import Unrepeatable
 
 _ALL_LEVELS = 64
+# In texts with data that LiteLLM may cut.
+_DATA = ";base64,"
+
+
+class LoggedMessages:
+    """Messages as LiteLLM logs them: copies, in which long data are cut."""
+
+    def __init__(self) -> None:
+        self._limits = importlib.import_module("litellm.litellm_core_utils.logging_utils")
+
+    def made(self, messages: Any) -> list[dict[str, Any]] | None:
+        """Return what LiteLLM makes of a few short texts in an instant; None of others, which it may do in a thread."""
+        limits = self._limits
+        if type(messages) is not list or limits.MAX_BASE64_LENGTH_FOR_LOGGING <= 0:
+            return None
+        characters = 0
+        made = []
+        for message in messages:
+            if type(message) is not dict:
+                return None
+            for value in message.values():
+                if type(value) is str:
+                    if _DATA in value:
+                        return None
+                    characters += len(value)
+                elif value is not None:
+                    return None
+            made.append(message.copy())
+        return made if characters < limits.BASE64_TRUNCATION_OFFLOAD_THRESHOLD_CHARS else None
 
 
 class ToldMessages(Protocol):

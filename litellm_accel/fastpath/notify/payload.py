@@ -17,7 +17,7 @@ from litellm_accel.fastpath.notify.rates import DIAGNOSTIC, FAILED
 from litellm_accel.fastpath.plans.header_maps import NumberedHeaders
 from litellm_accel.fastpath.plans.proof import Trial
 from litellm_accel.fastpath.plans.snapshots import SnapshotNode, equivalent, take_snapshot, where, within
-from litellm_accel.fastpath.plans.templates import Unrepeatable
+from litellm_accel.fastpath.plans.templates import HIDDEN, Unrepeatable
 from litellm_accel.hot import template
 from litellm_accel.stock import seams
 
@@ -65,7 +65,7 @@ class Sources:
         response = result.model_dump()
         counted = details.get(_COUNTED)
         usage = self._setup.get_usage_as_dict(response, counted)
-        hidden = self._hidden(result._hidden_params)
+        hidden = self._hidden(result.__pydantic_private__[HIDDEN])
         cost = details.get("response_cost")
         if details.get("cache_hit") or (counted is None and usage is not response.get("usage")):
             return None
@@ -147,7 +147,9 @@ class Sources:
         prices = self.litellm.model_cost
         metadata = logging.model_call_details["litellm_params"].get("metadata") or {}
         deployed = metadata.get("deployment"), metadata.get("model_info")
-        hidden = result._hidden_params  # a stream's response is of the model that was asked for, whichever answered
+        hidden = result.__pydantic_private__[
+            HIDDEN
+        ]  # a stream's response is of the model that was asked for, whichever answered
         answered = result.model, hidden.get("provider_response_model")
         is_priced = logging.model_call_details.get(FAILED) is None
         return answered, prices.get(key), prices.get(hidden.get("model_id")), deployed, is_priced

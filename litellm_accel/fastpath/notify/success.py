@@ -31,11 +31,12 @@ from litellm_accel.fastpath.notify.call_diff import (
     CallDiff,
     ObservedCall,
 )
-from litellm_accel.fastpath.notify.logging_object import ToldCallbacks, fed_class
+from litellm_accel.fastpath.notify.logging_object import fed_class
 from litellm_accel.fastpath.notify.message_copies import copied
 from litellm_accel.fastpath.notify.payload import Payloads, Sources
 from litellm_accel.fastpath.notify.rates import UnknownPrice, extra, note_found, note_time, rates_of
 from litellm_accel.fastpath.notify.success_notes import SuccessNotes
+from litellm_accel.fastpath.notify.told_callbacks import ToldCallbacks
 from litellm_accel.fastpath.plans.argument_writes import ArgumentWrites, Path, at, undo
 from litellm_accel.fastpath.plans.proof import Proof, Trial
 from litellm_accel.fastpath.plans.snapshots import (

@@ -21,6 +21,7 @@ from litellm_accel.fastpath.plans.templates import HIDDEN, Unrepeatable
 
 #: With this in the environment, LiteLLM prints payloads.
 PRINTS = "LITELLM_PRINT_STANDARD_LOGGING_PAYLOAD"
+_PRINTS_KEY = getattr(os.environ, "encodekey", str)(PRINTS)
 _PAYLOAD, _COST, _BUILDS, _PUBLISHES = (
     "standard_logging_object",
     "response_cost",
@@ -40,6 +41,12 @@ _CONSTANT, _RESULT, _START, _END, _HIDDEN, _PRICE, _BUILT, _NEW = range(8)
 
 # A dictionary by its path in a ``Logging`` object's own, and what is written there: key, source, constant.
 _Writes = list[tuple[tuple[Any, ...], list[tuple[Any, int, Any]]]]
+
+
+def prints_payloads() -> bool:
+    """Return whether LiteLLM prints what it tells of calls."""
+    held = getattr(os.environ, "_data", None)  # without decoding what is there
+    return bool(os.environ.get(PRINTS) if held is None else held.get(_PRINTS_KEY))
 
 
 class SuccessNotes:
@@ -109,7 +116,7 @@ def _facts(logging: Any, given: Mapping[str, Any]) -> tuple[Any, ...] | None:
         return None
     result, state = given["result"], logging.__dict__
     details = state["model_call_details"]
-    if not (logging.is_own and given.get(_PUBLISHES, True)) or any(map(state.get, _STATE)) or os.environ.get(PRINTS):
+    if not (logging.is_own and given.get(_PUBLISHES, True)) or any(map(state.get, _STATE)) or prints_payloads():
         return None
     hidden = result.__pydantic_private__[HIDDEN]
     cost = hidden.get(_COST, "")

@@ -57,7 +57,10 @@ class NumberedHeaders:
         known = self._known[names]
         if known is None:
             return self._convert(headers)
-        return {kept: _number(headers[name]) if counts else headers[name] for kept, name, counts in known}
+        try:
+            return {kept: int(headers[name]) if counts else headers[name] for kept, name, counts in known}
+        except (ValueError, TypeError):
+            return {kept: _number(headers[name]) if counts else headers[name] for kept, name, counts in known}
 
     def _learned(self, names: tuple[Any, ...]) -> tuple[tuple[Any, Any, bool], ...] | None:
         """Return ``((name in the result, name of the header, whether it is a number), ...)``; None if there is more."""

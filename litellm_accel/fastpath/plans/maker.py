@@ -11,7 +11,8 @@ import itertools
 import json
 import marshal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from json.encoder import encode_basestring_ascii
 from typing import Any, ClassVar
 
 import httpx
@@ -432,7 +433,49 @@ def _conversion_key(conversion: Conversion) -> tuple[Any, ...]:
 
 
 def _as_said(made: Any) -> Callable[[Any], str]:
-    return lambda answer: json.dumps(made.build(answer.leaves, {}))
+    """Return what writes an answer as JSON, in the form in which ``made`` is a template of it."""
+    found = list(_texts(made.root))
+    if any(type(text) is tuple for text in found):
+        return lambda answer: json.dumps(made.build(answer.leaves, {}))
+    runs = itertools.groupby(found, key=type)
+    texts = list(itertools.chain.from_iterable(["".join(held)] if kind is str else held for kind, held in runs))
+    places = [(place, index) for place, index in enumerate(texts) if type(index) is int]
+
+    def say(answer: Any) -> str:
+        leaves, said = answer.leaves, texts.copy()
+        for place, index in places:
+            value = leaves[index]
+            said[place] = _WRITES.get(type(value), json.dumps)(value)
+        return "".join(said)
+
+    return say
+
+
+# How leaves are written most quickly.
+_WRITES: dict[type, Callable[[Any], str]] = {str: encode_basestring_ascii, int: repr}
+
+
+def _texts(node: tuple[Any, ...]) -> Iterator[Any]:
+    """Yield the JSON of a template's ``node``: texts, the indices of leaves, and nodes that are neither."""
+    kind, *held = node
+    if kind == template.CONSTANT:
+        yield json.dumps(held[0])
+    elif kind == template.LEAF:
+        yield held[0]
+    elif kind == template.LIST:
+        yield "["
+        for number, part in enumerate(held[0]):
+            yield ", " if number else ""
+            yield from _texts(part)
+        yield "]"
+    elif kind == template.DICT and all(type(key) is str for key in held[0]):
+        yield "{"
+        for number, (key, part) in enumerate(zip(*held, strict=True)):
+            yield f"{', ' if number else ''}{json.dumps(key)}: "
+            yield from _texts(part)
+        yield "}"
+    else:
+        yield node
 
 
 def _as_it_came(answer: Any) -> str:
