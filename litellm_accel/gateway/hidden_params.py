@@ -13,7 +13,8 @@ from types import FunctionType
 from typing import Any
 
 from litellm_accel import hot
-from litellm_accel.stock import guard, releases
+from litellm_accel.gateway.untouched import Untouched
+from litellm_accel.stock import releases
 
 _TYPES = "litellm.types.utils"
 #: LiteLLM's function, by releases: it has moved.
@@ -35,14 +36,12 @@ class HiddenParams:
         self._stock = stock
         chunk: Any = importlib.import_module(_TYPES).ModelResponseStream
         self._chunk = chunk
-        self._classes = hot.watch.Classes((chunk,), (_NAME, *_BY))
-        self._held = vars(importlib.import_module(module))
-        self._normalize = self._held.get(_NORMALIZE)
-        called = [self._normalize, *(getattr(chunk, name, None) for name in _BY)]
-        self._is_open = (
-            not any(_NAME in vars(base) for base in chunk.__mro__)
-            and self._normalize is not None
-            and all(guard.is_stock(function) for function in called if type(function) is FunctionType)
+        held = vars(importlib.import_module(module))
+        self._untouched = Untouched(
+            (chunk,),
+            (_NAME, *_BY),
+            [(held, name) for name in (_NORMALIZE,) if name in held],
+            given=_NORMALIZE in held and not any(_NAME in vars(base) for base in chunk.__mro__),
         )
 
     def find(self, response: Any, *, create: Any = False) -> Any:
@@ -50,7 +49,7 @@ class HiddenParams:
         if type(response) is self._chunk and self._gate.on:
             try:
                 found = self.noted(response)
-                if found is not None and self._is_stock():
+                if found is not None and self._untouched.holds():
                     return found
             except Exception as error:
                 self._gate.fault(error)
@@ -61,12 +60,6 @@ class HiddenParams:
         private = chunk.__pydantic_private__
         found = None if private is None or _NAME in chunk.__dict__ else private.get(_NAME)
         return found if type(found) is dict else None
-
-    def _is_stock(self) -> bool:
-        """Return whether nobody has replaced what LiteLLM's function finds attributes by."""
-        if self._is_open and (self._classes.changed() or self._held.get(_NORMALIZE) is not self._normalize):
-            self._is_open = False
-        return self._is_open
 
 
 def is_known(stock: FunctionType, module: str) -> bool:

@@ -12,7 +12,8 @@ from types import FunctionType
 from typing import Any
 
 from litellm_accel import hot
-from litellm_accel.stock import guard, releases
+from litellm_accel.gateway.untouched import Untouched
+from litellm_accel.stock import releases
 
 _MODULE = "litellm.litellm_core_utils.served_output_texts"
 _TYPES = "litellm.types.utils"
@@ -33,20 +34,17 @@ class ServedTexts:
         types: Any = importlib.import_module(_TYPES)
         self._chunk, self._choice, self._delta = types.ModelResponseStream, types.StreamingChoices, types.Delta
         kinds = self._chunk, self._choice, self._delta
-        self._classes = hot.watch.Classes(kinds, (*_READ, *_BY))
-        called = (getattr(kind, name, None) for kind in kinds for name in _BY)
-        self._is_open = all(guard.is_stock(function) for function in called if type(function) is FunctionType)
         # Which values would be found before those that are read here.
         names = {name for kind in kinds for base in kind.__mro__ for name in vars(base)}
         private = {name for kind in kinds for name in kind.__private_attributes__}
-        self._is_open = self._is_open and (names | private).isdisjoint(_READ)
+        self._untouched = Untouched(kinds, (*_READ, *_BY), given=(names | private).isdisjoint(_READ))
 
     def texts(self, chunk: Any) -> Any:
         """Return index and text of each choice of ``chunk``, as LiteLLM does."""
         if type(chunk) is self._chunk and self._gate.on:
             try:
                 found = self.read(chunk)
-                if found is not None and self._is_stock():
+                if found is not None and self._untouched.holds():
                     return found
             except Exception as error:
                 self._gate.fault(error)
@@ -72,12 +70,6 @@ class ServedTexts:
                 return None
             found.append((index, content))
         return tuple(found)
-
-    def _is_stock(self) -> bool:
-        """Return whether nobody has replaced what LiteLLM's function finds values by."""
-        if self._is_open and self._classes.changed():
-            self._is_open = False
-        return self._is_open
 
 
 def is_known(stock: FunctionType) -> bool:

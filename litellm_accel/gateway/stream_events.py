@@ -13,7 +13,8 @@ from types import FunctionType
 from typing import Any
 
 from litellm_accel import hot
-from litellm_accel.stock import guard, releases
+from litellm_accel.gateway.untouched import Untouched
+from litellm_accel.stock import releases
 
 _MODULE = "litellm.litellm_core_utils.stream_usage_chunks"
 _TYPES = "litellm.types.utils"
@@ -35,18 +36,12 @@ class UsageArtifacts:
         types: Any = importlib.import_module(_TYPES)
         self._chunk, self._choice, self._delta = types.ModelResponseStream, types.StreamingChoices, types.Delta
         kinds = self._chunk, self._choice, self._delta
-        self._classes = hot.watch.Classes(kinds, (*_READ, *_BY))
-        module = importlib.import_module(_MODULE)
-        self._module = hot.watch.Watch()
-        self._module.add("module", module)
-        self._module.mark()
-        called = [*vars(module).values(), *(getattr(kind, name, None) for kind in kinds for name in _BY)]
-        self._is_open = all(guard.is_stock(function) for function in called if type(function) is FunctionType)
+        self._untouched = Untouched(kinds, (*_READ, *_BY), modules=[importlib.import_module(_MODULE)])
 
     def is_artifact(self, chunk: Any) -> Any:
         """Return whether ``chunk`` holds nothing but an usage, as LiteLLM does."""
         try:
-            if type(chunk) is self._chunk and self._gate.on and self._has_text(chunk) and self._is_stock():
+            if type(chunk) is self._chunk and self._gate.on and self._has_text(chunk) and self._untouched.holds():
                 return False
         except Exception as error:
             self._gate.fault(error)
@@ -69,12 +64,6 @@ class UsageArtifacts:
         if type(told) is not dict or type(told.get("content")) is not str:
             return False
         return _PLAIN.issuperset(map(type, told.values())) and not any(map(_is_set, delta.__dict__.values()))
-
-    def _is_stock(self) -> bool:
-        """Return whether nobody has replaced what LiteLLM's function calls."""
-        if self._is_open and (self._classes.changed() or guard.differs(self._module)):
-            self._is_open = False
-        return self._is_open
 
 
 def is_known(stock: FunctionType) -> bool:

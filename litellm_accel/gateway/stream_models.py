@@ -10,11 +10,11 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable
-from operator import itemgetter
 from types import FunctionType
 from typing import Any
 
 from litellm_accel import hot
+from litellm_accel.gateway.untouched import Untouched
 from litellm_accel.stock import guard, releases
 
 _MODULE = "litellm.proxy.proxy_server"
@@ -48,11 +48,7 @@ class ChunkModels:
         self._chunk: Any = importlib.import_module(_TYPES).ModelResponseStream
         self._undefined: Any = importlib.import_module("pydantic_core").PydanticUndefined
         held = vars(module)
-        self._find = itemgetter(*(name for name in _OTHERS if name in held))
-        self._others = self._find(held)
-        self._classes = hot.watch.Classes((self._chunk,), _READ)
-        called = [*self._others, *(getattr(self._chunk, name, None) for name in _READ)]
-        self._is_open = all(guard.is_stock(held) for held in called if type(held) is FunctionType)
+        self._untouched = Untouched((self._chunk,), _READ, [(held, name) for name in _OTHERS if name in held])
         self._routers = RouterNames()
 
     def restamp(
@@ -73,7 +69,7 @@ class ChunkModels:
             and fallback_was_attempted is False
             and type(requested_model_from_client) is str
             and type(request_data) is dict
-            and self._is_stock()
+            and self._untouched.holds()
         ):
             try:
                 return self._restamped(chunk, requested_model_from_client, request_data), True
@@ -115,12 +111,6 @@ class ChunkModels:
         _set(copy, "__pydantic_fields_set__", chunk.__pydantic_fields_set__ | {"model"})
         _set(copy, "__pydantic_private__", private)
         return copy
-
-    def _is_stock(self) -> bool:
-        """Return whether nobody has replaced what LiteLLM's function does with chunks."""
-        if self._is_open and (self._classes.changed() or self._find(vars(self._module)) != self._others):
-            self._is_open = False
-        return self._is_open
 
 
 class RouterNames:

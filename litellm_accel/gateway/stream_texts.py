@@ -10,12 +10,12 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Iterator
-from operator import itemgetter
 from types import FunctionType
 from typing import Any
 
 from litellm_accel import hot
-from litellm_accel.stock import guard, releases
+from litellm_accel.gateway.untouched import Untouched
+from litellm_accel.stock import releases
 
 _MODULE = "litellm.proxy.proxy_server"
 _TYPES = "litellm.types.utils"
@@ -40,23 +40,21 @@ class ChunkTexts:
         types: Any = importlib.import_module(_TYPES)
         self._chunk, self._choice = types.ModelResponseStream, types.StreamingChoices
         kinds = self._chunk, self._choice
-        self._find = itemgetter(*_HELD)
-        self._held = self._find(vars(module))
-        fields = vars(module)[_FIELDS]
+        held = vars(module)
+        fields = held[_FIELDS]
         self._fields = frozenset(fields)
-        self._classes = hot.watch.Classes(kinds, _READ)
-        called = [*self._held, *(getattr(kind, name, None) for kind in kinds for name in _READ)]
-        self._is_open = (
-            type(fields) is tuple
-            and vars(module)["ModelResponseStream"] is self._chunk
-            and all(guard.is_stock(function) for function in called if type(function) is FunctionType)
+        self._untouched = Untouched(
+            kinds,
+            _READ,
+            [(held, name) for name in _HELD],
+            given=type(fields) is tuple and held["ModelResponseStream"] is self._chunk,
         )
 
     def write(self, chunk: Any) -> Any:
         """Return the text of ``chunk``, as LiteLLM does."""
         is_plain = False
         try:
-            is_plain = type(chunk) is self._chunk and self._gate.on and self.is_plain(chunk) and self._is_stock()
+            is_plain = type(chunk) is self._chunk and self._gate.on and self.is_plain(chunk) and self._untouched.holds()
         except Exception as error:
             self._gate.fault(error)
         return getattr(self._module, _WRITE)(chunk) if is_plain else self._stock(chunk)
@@ -71,12 +69,6 @@ class ChunkTexts:
             if type(extra) is not dict or not self._fields.isdisjoint(extra):
                 return False
         return True
-
-    def _is_stock(self) -> bool:
-        """Return whether nobody has replaced what LiteLLM's function looks at chunks by."""
-        if self._is_open and (self._classes.changed() or self._find(vars(self._module)) != self._held):
-            self._is_open = False
-        return self._is_open
 
 
 def is_known(stock: FunctionType, module: Any) -> bool:

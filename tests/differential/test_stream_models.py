@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from litellm_accel import hot, patching
 from litellm_accel.gateway import stream_models
 from litellm_accel.gateway.stream_models import ChunkModels
+from litellm_accel.stock import guard
 
 _NAME = stream_models.TARGET.partition(":")[2]
 
@@ -54,7 +55,7 @@ def asked() -> list[Any]:
 
 @pytest.fixture
 def models(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> ChunkModels:
-    monkeypatch.setattr(stream_models.guard, "is_stock", lambda value: True)  # the function's names are the test's
+    monkeypatch.setattr(guard, "is_stock", lambda value: True)  # the function's names are the test's
     gate = hot.gate.Gate("proxy")
     gate.switch(True)
 

@@ -18,6 +18,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from litellm_accel import hot, patching
 from litellm_accel.gateway import hidden_params, served_texts, stream_models, stream_texts
+from litellm_accel.stock import guard
 
 _WRITE = "_serialize_streaming_chunk"
 
@@ -144,11 +145,9 @@ def made(name: str, switched: bool = True) -> tuple[Any, Any, list[Any]]:
 
 @pytest.fixture(autouse=True)
 def _functions_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    is_stock = stream_texts.guard.is_stock
+    is_stock = guard.is_stock
     own = () if MODULE is None else tuple(vars(MODULE).values())
-    monkeypatch.setattr(
-        stream_texts.guard, "is_stock", lambda value: any(value is held for held in own) or is_stock(value)
-    )
+    monkeypatch.setattr(guard, "is_stock", lambda value: any(value is held for held in own) or is_stock(value))
 
 
 def outcome(function: Any, given: Any) -> Any:
