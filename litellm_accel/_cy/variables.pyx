@@ -15,7 +15,8 @@ import orjson
 from orjson import dumps as _dumps
 
 # C globals: no dictionary look-up on the path of every call.
-cdef frozenset FUNCTION_WORDS, REMOVED_MEMBERS, SCHEMA_WORDS, VARIABLE_HEADERS, VARIABLE_NUMBERS, VARIABLE_PLAIN, VARIABLE_STRUCTURES
+cdef frozenset FUNCTION_WORDS, REMOVED_MEMBERS, SCHEMA_WORDS
+cdef frozenset VARIABLE_HEADERS, VARIABLE_NUMBERS, VARIABLE_PLAIN, VARIABLE_STRUCTURES
 cdef Py_ssize_t MAX_STOPS
 cdef object HEADER_NAME, HEADER_VALUE
 cdef tuple NUMBER_LIMITS

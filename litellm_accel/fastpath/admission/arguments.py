@@ -51,7 +51,7 @@ _ANSWERED = frozenset(("x-request-id",))
 # Headers by which an HTTP client goes when it sends a request.
 _FRAMING = frozenset(
     (
-        *("content-encoding", "expect", "keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer"),
+        *("content-encoding", "expect", "keep-alive", "proxy-authorization", "proxy-connection", "trailer"),
         *("transfer-encoding", "upgrade"),
     )
 )
