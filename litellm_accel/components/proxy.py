@@ -13,9 +13,11 @@ from litellm_accel import components, hot, patching, settings
 from litellm_accel.components.base import Component, Replaced, Replacement, Unavailable, Unproven
 from litellm_accel.fastpath.plans.proof import Proof
 from litellm_accel.gateway import (
+    guardrail_entries,
     hidden_params,
     json_texts,
     log_arguments,
+    model_guardrails,
     served_texts,
     stream_events,
     stream_models,
@@ -69,7 +71,7 @@ class Proxy(Component):
             return hot.gate.AsyncDoor(gate, entry.take, stock)
 
         texts = [*_json_texts(gate), *_log_arguments(gate)]
-        return [Replacement(_ROUTER, build), *_route_lists(gate), *texts, *_stream_events(gate)]
+        return [Replacement(_ROUTER, build), *_route_lists(gate), *texts, *_stream_events(gate), *_after_calls(gate)]
 
     def prove(self, replaced: Mapping[str, Replaced]) -> None:
         """Leave it to the requests that come, unless records are demanded, which there are none of."""
@@ -119,6 +121,15 @@ def _stream_events(gate: hot.gate.Gate) -> list[Replacement]:
         *_answered(gate, served.TARGET, served.is_known, served.ServedTexts, "texts", served.agrees),
         *_chunk_models(gate),
         *_chunk_texts(gate),
+    ]
+
+
+def _after_calls(gate: hot.gate.Gate) -> list[Replacement]:
+    """Return what looks for guardrails after a call, where LiteLLM does as is known here."""
+    entries, of_models = guardrail_entries, model_guardrails
+    return [
+        *_answered(gate, entries.TARGET, entries.is_known, entries.GuardrailEntries, "find", entries.agrees),
+        *_answered(gate, of_models.TARGET, of_models.is_known, of_models.ModelGuardrails, "merge"),
     ]
 
 
