@@ -19,6 +19,7 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from litellm_accel import import_watch
+from litellm_accel.stock import syntax
 
 _HOST = "litellm."
 _MAX_ASKED = 4096
@@ -178,7 +179,7 @@ def _is_among_first_imports(place: tuple[str, str, int]) -> bool:
     file, function, line = place
     if function != "<module>":
         return False
-    for statement in ast.parse(Path(file).read_bytes()).body:
+    for statement in syntax.module(Path(file).read_bytes()).body:
         is_text = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
         if not is_text and not isinstance(statement, ast.Import | ast.ImportFrom):
             return False

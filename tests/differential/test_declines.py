@@ -73,7 +73,7 @@ def test_metadata_that_differ_once_too_often_are_named(
 def test_why_a_kind_of_calls_is_refused_is_said_each_time(
     call: Any, switch: Switch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(maker, "_HEADERS", maker._HEADERS - {"user-agent"})
+    monkeypatch.setattr(maker, "SENT_HEADERS", maker.SENT_HEADERS - {"user-agent"})
     for _ in range(4):
         call(temperature=0.3)
     assert switch.gate.declined == {

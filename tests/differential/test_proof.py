@@ -34,6 +34,7 @@ from litellm_accel.stock.trace import Trace
 from litellm_accel.verify import background, masks, records
 from litellm_accel.verify.observe import Recorder, Streamed, SuccessLogger, outcome
 from releases import routers_in_python
+from settling import settled
 
 streaming = load("streaming")
 template = load("template")
@@ -105,7 +106,7 @@ def calls(
         for number in range(count):
             results.append(await call(messages(number)))
             each()
-            await asyncio.sleep(0.01)
+            await settled()  # what has been compared is known by the next call
         return results
 
     return asyncio.run(run())

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
+from litellm_accel.stock import syntax
+
 # The first thing that ``function_setup`` defines when it has looked at LiteLLM's lists: a call's own callbacks.
 _END = "dynamic_success_callbacks"
 _LISTS = {"callbacks", "input_callback", "success_callback", "failure_callback"}
@@ -26,7 +28,7 @@ def placing(setup: Any) -> Callable[[], Any] | None:
     if type(setup) is not FunctionType:
         return None
     try:
-        definition = ast.parse(textwrap.dedent(inspect.getsource(setup))).body[0]
+        definition = syntax.module(textwrap.dedent(inspect.getsource(setup))).body[0]
         assert isinstance(definition, ast.FunctionDef)
         body = next(node.body for node in ast.walk(definition) if isinstance(node, ast.Try))
         end = next(number for number, statement in enumerate(body) if _END in _names(statement))
@@ -39,7 +41,7 @@ def placing(setup: Any) -> Callable[[], Any] | None:
     definition.args = ast.arguments([], [], None, [], [], ast.arg("kwargs"), [])
     module = ast.fix_missing_locations(ast.Module([definition], type_ignores=[]))
     made: dict[str, Callable[[], Any]] = {}
-    exec(compile(module, setup.__code__.co_filename, "exec"), setup.__globals__, made)  # LiteLLM's own statements
+    exec(syntax.code(module, setup.__code__.co_filename), setup.__globals__, made)  # LiteLLM's own statements
     return made["placing"]
 
 

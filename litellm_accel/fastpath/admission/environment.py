@@ -30,6 +30,7 @@ from litellm_accel.fastpath.notify.log_records import LoggerLevels
 from litellm_accel.fastpath.response_cache import ResponseCaches
 from litellm_accel.hot import watch
 from litellm_accel.import_watch import is_being_imported
+from litellm_accel.stock import syntax
 from litellm_accel.stock.guard import is_stock
 from litellm_accel.stock.late_loads import is_late_load
 from litellm_accel.stock.surface import BYPASSED, CLASSES, HANDLERS, MODULES, OBJECTS, UNTRACED
@@ -288,9 +289,9 @@ _ASSIGNMENT = re.compile(r"\w+\s*(?::[^=]*)?=\s*(?:None|True|False|['\"(\d-]|[\[
 def _assignments(source: str) -> list[ast.stmt]:
     """Return the assignments of literals at the top level of ``source``; parsing all of LiteLLM's takes 8 ms more."""
     try:
-        return ast.parse("".join(filter(_ASSIGNMENT.match, _STATEMENT.split(source)))).body
+        return syntax.module("".join(filter(_ASSIGNMENT.match, _STATEMENT.split(source)))).body
     except SyntaxError:  # statements that cannot be told apart like this
-        return ast.parse(source).body
+        return syntax.module(source).body
 
 
 @functools.cache

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
+from litellm_accel.stock import syntax
+
 # What holds for the calls that take this way, by LiteLLM's expressions.
 _KNOWN = {
     "self.stream is True": "False",
@@ -78,13 +80,13 @@ def _source(code: Any) -> ast.Module:
     first = code.co_firstlineno
     owner = code.co_qualname.partition(".")[0]
     before = "\n" * (first - 2)
-    return ast.parse(f"{before}class {owner}:\n{''.join(lines[first - 1 : last])}")
+    return syntax.module(f"{before}class {owner}:\n{''.join(lines[first - 1 : last])}")
 
 
 def _compiled(tree: ast.Module, code: Any) -> CodeType:
     """Return the code of the method in ``tree``, as the file of ``code`` has been compiled."""
     futures = code.co_flags & _FUTURES
-    whole = compile(tree, code.co_filename, "exec", flags=futures, dont_inherit=True)
+    whole = syntax.code(tree, code.co_filename, futures)
     owner = next(_codes(whole))
     return next(held for held in _codes(owner) if held.co_name == code.co_name)
 
@@ -108,10 +110,6 @@ def _with_methods(code: CodeType) -> set[str]:
 _FUTURES = 0x1FF0000
 
 
-def _expression(text: str) -> ast.expr:
-    return ast.parse(text, mode="eval").body
-
-
 class _Shortening(ast.NodeTransformer):
     """Puts what is known in the places of expressions, and takes out what nobody gets to."""
 
@@ -119,7 +117,7 @@ class _Shortening(ast.NodeTransformer):
         self._way = f"self.{way}"
         self._known: dict[type, list[tuple[str, str]]] = {}
         for text, value in _KNOWN.items():
-            self._known.setdefault(type(_expression(text)), []).append((ast.dump(_expression(text)), value))
+            self._known.setdefault(type(syntax.expression(text)), []).append((ast.dump(syntax.expression(text)), value))
 
     def visit(self, node: ast.AST) -> Any:
         """Return ``node`` as it is to be, None if it is to be left out."""
@@ -217,7 +215,7 @@ class _Shortening(ast.NodeTransformer):
 
 def _placed(text: str, node: ast.expr) -> ast.expr:
     """Return the expression ``text`` in the place of ``node``."""
-    made = _expression(text)
+    made = syntax.expression(text)
     for held in ast.walk(made):
         ast.copy_location(held, node)
     return made

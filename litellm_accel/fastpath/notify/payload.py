@@ -147,9 +147,8 @@ class Sources:
         prices = self.litellm.model_cost
         metadata = logging.model_call_details["litellm_params"].get("metadata") or {}
         deployed = metadata.get("deployment"), metadata.get("model_info")
-        hidden = result.__pydantic_private__[
-            HIDDEN
-        ]  # a stream's response is of the model that was asked for, whichever answered
+        # A stream's response is of the model that was asked for, whichever answered.
+        hidden = result.__pydantic_private__[HIDDEN]
         answered = result.model, hidden.get("provider_response_model")
         is_priced = logging.model_call_details.get(FAILED) is None
         return answered, prices.get(key), prices.get(hidden.get("model_id")), deployed, is_priced
