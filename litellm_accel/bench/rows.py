@@ -105,7 +105,7 @@ def _calling(kind: str, is_told: bool, url: str) -> Batch:
 
 
 def _varying(through: str, what: str, url: str) -> Batch:
-    """Whole calls with other tools and another temperature each, or other metadata, direct or through a router."""
+    """Whole calls with other tools and another temperature each, other headers, or other metadata, direct or routed."""
     import litellm
 
     vary = workloads.VARYING[what]

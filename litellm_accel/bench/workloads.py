@@ -288,6 +288,7 @@ def tools(number: int) -> list[dict[str, Any]]:
 #: What is other in each call, by the number of the call.
 VARYING: dict[str, Callable[[int], dict[str, Any]]] = {
     "tools": lambda number: {"temperature": 0.31 + number % 97 / 200, "tools": tools(number)},
+    "headers": lambda number: {"extra_headers": {"x-request-id": f"r-{number}"}, "extra_body": {"seed_of": number}},
     "metadata": lambda number: {"metadata": {"session": f"s-{number}", "user": f"u-{number % 7}"}},
 }
 
