@@ -503,6 +503,11 @@ STRANGER = Reason(
     "LiteLLM requires: a mock, a wrapper, an instrument.",
     "learning",
 )
+CONTEXT = Reason(
+    "the context variable {} is another afterwards",
+    "LiteLLM changed this context variable and left it so for what follows the call.",
+    "learning",
+)
 LOG_RECORDS_SEEN_ONCE = Reason(
     "log records seen once",
     "Loggers wrote something that a second call must confirm.",

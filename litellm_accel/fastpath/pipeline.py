@@ -92,7 +92,7 @@ class Pipeline:
         self._repeated = 0  # how many of these have come again
         self._waited = 0  # how many calls had to wait
         self.bound: dict[bytes, frozenset[str]] = {}
-        self.estranged: dict[bytes, str] = {}
+        self.doubted: dict[bytes, str] = {}
         self.pauses = Pauses()
         self.errors = ErrorMaker()
         self.retries = Retries()
@@ -398,6 +398,8 @@ class Pipeline:
             if begun.state is State.REFUSED:
                 return
             self.look_for_strangers(recording.trace.stranger, call.key)
+            if recording.changed is not None and not streaming:
+                self.doubt(decline.CONTEXT, recording.changed, call.key)
             if (changed := call.changed()) is not None:
                 raise Unrepeatable(decline.ARGUMENT_REWRITTEN.of(changed))
             given = (headers, kwargs.get("headers"), kwargs.get("extra_headers"), self.maker.litellm.headers)
@@ -500,18 +502,21 @@ class Pipeline:
         return recording.is_foretold and is_plain
 
     def look_for_strangers(self, stranger: str | None, key: bytes) -> None:
-        """Raise ``Unrepeatable`` where somebody else's function stands among LiteLLM's, in a second call as well.
+        """Refuse calls with this ``key`` where somebody else's function stands among LiteLLM's, see ``doubt``."""
+        if stranger is not None:
+            self.doubt(decline.STRANGER, stranger, key)
+
+    def doubt(self, reason: decline.Reason, about: str, key: bytes) -> None:
+        """Raise ``InconclusiveRecording`` at the first call with this ``key`` that shows this, then ``Unrepeatable``.
 
         In the first it may have had to do with what is made once, like a client.
         """
-        if stranger is None:
-            return
-        if self.estranged.get(key) == stranger:
-            raise Unrepeatable(decline.STRANGER.of(stranger))
-        if len(self.estranged) >= _MAX_PLANS:
-            self.estranged.clear()
-        self.estranged[key] = stranger
-        raise InconclusiveRecording(decline.STRANGER.of(stranger))
+        if self.doubted.get(key) == about:
+            raise Unrepeatable(reason.of(about))
+        if len(self.doubted) >= _MAX_PLANS:
+            self.doubted.clear()
+        self.doubted[key] = about
+        raise InconclusiveRecording(reason.of(about))
 
     def _told(self, rewriting: Rewriting, messages: Any) -> Conversation:
         """Return a conversation of which callbacks are told, as it is when it has been sent. Raises

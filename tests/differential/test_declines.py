@@ -12,7 +12,7 @@ from fastpath_switch import Switch, without_callbacks
 from litellm_accel.fastpath import pipeline
 from litellm_accel.fastpath.admission import conversations
 from litellm_accel.fastpath.notify import success
-from litellm_accel.fastpath.plans import maker
+from litellm_accel.fastpath.plans import maker, recorder
 from litellm_accel.provider import Provider
 
 ASKED = [{"role": "user", "content": "Hello"}]
@@ -80,6 +80,19 @@ def test_why_a_kind_of_calls_is_refused_is_said_each_time(
         "learned from": 1,
         "unlearnable: request header 'user-agent'": 1,
         "not learned: request header 'user-agent'": 3,
+    }
+
+
+def test_a_context_that_is_left_changed_is_stocks(call: Any, switch: Switch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "_changed", lambda before: "asked")
+    for _ in range(4):
+        call(temperature=0.4)
+    why = "the context variable asked is another afterwards"
+    assert switch.gate.declined == {
+        "learned from": 2,
+        f"nothing learned: {why}": 1,
+        f"unlearnable: {why}": 1,
+        f"not learned: {why}": 2,
     }
 
 

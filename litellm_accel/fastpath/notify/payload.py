@@ -76,7 +76,7 @@ class Sources:
             hidden["response_cost"] = cost
         if hidden[_OVERHEAD] is None:
             hidden[_OVERHEAD] = (getattr(logging, "response_timing_metrics", None) or {}).get(_OVERHEAD)
-        messages = logging.truncated_messages_for_logging
+        messages = getattr(logging, "truncated_messages_for_logging", None)  # not of every release
         if messages is None:
             messages = details.get("messages")
             messages = self._truncate(self._setup.append_system_prompt_messages(kwargs=details, messages=messages))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 from logging import DEBUG
 from operator import is_not
@@ -32,6 +33,19 @@ _IN_LOOPS = "_async_success_handler_body"
 WAYS = {_IN_LOOPS: "way", "_success_handler_body": "way_in_thread"}
 
 
+# Loggers that LiteLLM tells in another way.
+_OTHERS = (
+    ("litellm.integrations.custom_guardrail", "CustomGuardrail"),
+    ("litellm.integrations.shadow_eval_logger", "ShadowEvalLogger"),
+)
+
+
+def _others() -> tuple[type, ...]:
+    """Return those loggers' classes; of a module that nobody has imported there is no logger."""
+    modules = ((sys.modules.get(module), name) for module, name in _OTHERS)
+    return tuple(getattr(module, name) for module, name in modules if module is not None)
+
+
 class ToldCallbacks:
     """Finds which callbacks are told of a success; LiteLLM does so by their methods, several times a call.
 
@@ -45,7 +59,6 @@ class ToldCallbacks:
         self._found: _Found | None = None
         self._messages = LoggedMessages()
         self._base = importlib.import_module("litellm.integrations.custom_logger").CustomLogger
-        self._others: tuple[Any, ...] | None = None
         self._bodies: dict[str, tuple[Any, Any]] = {}
         self._results = (self._litellm.ModelResponse, self._litellm.EmbeddingResponse)
 
@@ -139,13 +152,9 @@ class ToldCallbacks:
 
     def _is_plain_logger(self, callback: Any) -> bool:
         kind = type(callback)
-        if self._others is None:
-            guardrail = importlib.import_module("litellm.integrations.custom_guardrail").CustomGuardrail
-            shadow = importlib.import_module("litellm.integrations.shadow_eval_logger").ShadowEvalLogger
-            self._others = guardrail, shadow
         return (
             issubclass(kind, self._base)
-            and not issubclass(kind, self._others)
+            and not issubclass(kind, _others())
             and all(getattr(kind, name) is getattr(object, name) for name in _TOLD_APART)
             and not any({"__call__", "__getattr__", "__class__"} & vars(owner).keys() for owner in kind.__mro__[:-1])
             and all(self._has_own(callback, name) for name in _ASKED)

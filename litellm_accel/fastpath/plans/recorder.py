@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from types import FunctionType, SimpleNamespace
 from typing import Any, TypeVar
 
@@ -31,7 +31,7 @@ from yarl import URL
 
 from litellm_accel.fastpath import passage
 from litellm_accel.fastpath.notify.log_records import AFTER, BEFORE, DURING, HeardRecord, site_of
-from litellm_accel.fastpath.plans.argument_writes import CallSnapshots
+from litellm_accel.fastpath.plans.argument_writes import CallSnapshots, same
 from litellm_accel.fastpath.plans.error_states import error_state
 from litellm_accel.fastpath.plans.snapshots import anatomy
 from litellm_accel.patching import PatchError, Shared, resolve, shared
@@ -75,6 +75,7 @@ CLIENTS = (
     "litellm.llms.custom_httpx.http_handler:get_async_httpx_client",
     "litellm.llms.custom_httpx.http_handler:get_httpx_client",
 )
+_UNSET: Any = object()
 _DECODING = ("utf-8", "surrogateescape")  # aiohttp's, of headers
 _TIME_TAKEN = re.compile(r"(?<=time taken=)[\d.]+(?= seconds$)")
 
@@ -188,7 +189,8 @@ class Recording:
     returned. ``is_sending`` tells whether a request has been about to leave. ``heard`` are the log records of the call,
     ``listens`` whether they are all.
     ``trace`` is whose functions have run, ``lookup`` LiteLLM's handler of its cache, if that was asked. The result
-    ``is_foretold`` if the answer was of a shape that earlier ones had.
+    ``is_foretold`` if the answer was of a shape that earlier ones had. ``changed`` is the name of a context variable
+    that the caller finds with another value afterwards.
     If successes are told of, also ``pictures``: of what LiteLLM's ``Logging`` object holds for them and of what the
     call was given. Of a call that ``streams``, the body is left to stock, and ``stream`` is LiteLLM's stream, whose
     parts the pictures show; ``anatomy`` is what the SDK's was made of before anybody read it.
@@ -214,6 +216,7 @@ class Recording:
         self.fault: Exception | None = None
         self.lookup: Any = None
         self.is_foretold = False
+        self.changed: str | None = None
 
     def take(self, request: httpx.Request) -> Reply | None:
         if self.pictures is not None and not self.sent:
@@ -414,12 +417,32 @@ def scripted(script: Script) -> Iterator[Script]:
         listening = hearing()
         if listening is not None and (isinstance(script, Recording) or script.hears):
             held.enter_context(listening)
+        before = copy_context()
         token = _script.set(script)
         try:
             yield script
         finally:
             script.live = False
             _script.reset(token)
+            if isinstance(script, Recording):
+                script.changed = _changed(before)
+
+
+def _changed(before: Context) -> str | None:
+    """Return the name of a context variable that has another value than ``before``, None if there is none."""
+    now = copy_context()
+    for variable in {**before, **now}:
+        was, value = before.get(variable, _UNSET), now.get(variable, _UNSET)
+        if value is not was and not same(*(_default(variable) if one is _UNSET else one for one in (was, value))):
+            return variable.name
+    return None
+
+
+def _default(variable: ContextVar[Any]) -> Any:
+    try:
+        return Context().run(variable.get)
+    except LookupError:
+        return _UNSET
 
 
 def _answered(reply: Reply, request: httpx.Request) -> aiohttp.ClientResponse:
