@@ -445,6 +445,11 @@ SETTINGS_CHANGED = Reason(
     "A setting changed while the call was running, or hundreds of other kinds were learned.",
     "learning",
 )
+IMPORTED = Reason(
+    "LiteLLM was still being imported",
+    "LiteLLM imported a part of itself in this call that had to be watched.",
+    "learning",
+)
 SEVERAL_REQUESTS = Reason(
     "not exactly one request",
     "LiteLLM sent several requests for the call, or none: a retry, a fallback, a cached answer.",

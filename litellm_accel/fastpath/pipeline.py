@@ -370,6 +370,7 @@ class Pipeline:
         streaming = bool(kwargs.get("stream"))
         pictures = argument_writes.CallSnapshots(call.messages, kwargs) if self.is_told(kwargs) else None
         recording = Recording(pictures, streaming)
+        recorder.load(self.maker.conversions.get(str(kwargs.get("model")).partition("/")[0]))
         try:
             with recorder.scripted(recording):
                 yield recording

@@ -183,13 +183,14 @@ MAPPED: Final = frozenset(spec.name for spec in PROVIDERS if spec.is_mapped)
 PRICED_BY_LIST: Final = frozenset(spec.name for spec in PROVIDERS if spec.is_priced_by_list)
 LAST_STEPS: Final = {spec.last_step: spec.name for spec in PROVIDERS if spec.last_step is not None}
 JUDGED: Final = frozenset(member for spec in PROVIDERS for member in spec.judged)
-#: Methods that turn answers into responses, where LiteLLM uses no SDK.
-CONVERSIONS: Final = tuple(f"{spec.config}.transform_response" for spec in PROVIDERS if spec.converts)
+#: Methods that turn answers into responses, where LiteLLM uses no SDK, by provider.
+CONVERSIONS: Final = {spec.name: f"{spec.config}.transform_response" for spec in PROVIDERS if spec.converts}
 
 #: The same for embeddings. What else such calls run through is seen when they are watched.
-EMBEDDING_CONVERSIONS: Final = (
-    "litellm.llms.hosted_vllm.embedding.transformation:HostedVLLMEmbeddingConfig.transform_embedding_response",
-)
+EMBEDDING_CONVERSIONS: Final = {
+    "hosted_vllm": "litellm.llms.hosted_vllm.embedding.transformation:"
+    "HostedVLLMEmbeddingConfig.transform_embedding_response",
+}
 
 _BYPASSED: Final = tuple(target for spec in PROVIDERS for target in (spec.config, *spec.bypassed) if target is not None)
 CLASSES: Final = tuple(target for target in _BYPASSED if ":" in target)

@@ -23,7 +23,7 @@ def test_what_is_gone_around_for_a_provider_is_watched() -> None:
 
 
 def test_an_answer_is_converted_by_the_class_of_its_provider() -> None:
-    assert "litellm.llms.groq.chat.transformation:GroqChatConfig.transform_response" in providers.CONVERSIONS
+    assert "litellm.llms.groq.chat.transformation:GroqChatConfig.transform_response" in providers.CONVERSIONS.values()
     assert all(spec.config is not None for spec in PROVIDERS if spec.converts)
 
 

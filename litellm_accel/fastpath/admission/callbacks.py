@@ -9,6 +9,7 @@ serve. LiteLLM's own loggers, which it might treat otherwise, are admitted by na
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 from types import MethodType
 from typing import Any
@@ -178,7 +179,6 @@ class CallbackPolicy:
         self._hidden: list[frozenset[str]] = []
         self._router = importlib.import_module("litellm.router").Router
         self._logger = importlib.import_module("litellm.integrations.custom_logger").CustomLogger
-        self._strategies = {getattr(importlib.import_module(module), name) for module, name in _STRATEGIES}
         members = (name for name in vars(self._logger) if not name.startswith("__"))
         # What makes a logger another one, in its class or in itself.
         self._hooks = _HOOKED.union(members) - _ELSEWHERE - _PROXY
@@ -372,10 +372,10 @@ class CallbackPolicy:
         for owner in kind.__mro__:
             if owner is self._logger:
                 break
-            is_known = owner in self._strategies or _path(owner) in _BASES
+            is_known = _is_strategy(owner) or _path(owner) in _BASES
             if not is_known and owner.__module__.partition(".")[0] == "litellm":
                 return owner.__name__
-            acting = hooks - _BEFORE if owner in self._strategies or _path(owner) in _CHECKERS else hooks
+            acting = hooks - _BEFORE if _is_strategy(owner) or _path(owner) in _CHECKERS else hooks
             for member in vars(owner):
                 if member in _DYNAMIC or member in acting:
                     return member
@@ -400,6 +400,11 @@ def _name(callback: Any) -> str:
     """Return what a callback is called: its own name if it is a function or a class, else its class's."""
     name = getattr(callback, "__qualname__", None) if callable(callback) else None
     return callback if isinstance(callback, str) else name if type(name) is str else type(callback).__name__
+
+
+def _is_strategy(kind: type) -> bool:
+    place = kind.__module__, kind.__qualname__
+    return place in _STRATEGIES and getattr(sys.modules.get(place[0]), place[1], None) is kind
 
 
 def _path(kind: type) -> str:

@@ -23,6 +23,7 @@ from litellm_accel.fastpath.plans.maker import PlanMaker, around, converted
 from litellm_accel.fastpath.plans.recorder import Conversion, Recording, Reply
 from litellm_accel.fastpath.plans.templates import HEADERS, Unrepeatable
 from litellm_accel.hot import chat, embeddings, template
+from litellm_accel.stock import providers
 
 _MAX_PRICES = 1024
 
@@ -108,6 +109,7 @@ class EmbeddingPlanMaker(PlanMaker):
 
     plan_class: ClassVar[type[chat.Plan]] = EmbeddingPlan
     subject: ClassVar[str] = "input"
+    conversions: ClassVar[dict[str, str]] = providers.EMBEDDING_CONVERSIONS
 
     def __init__(self) -> None:
         super().__init__()

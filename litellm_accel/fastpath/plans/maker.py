@@ -74,11 +74,13 @@ FIRST_ATTEMPT = {"x-litellm-attempted-retries": 0, "x-litellm-attempted-fallback
 class PlanMaker:
     """Makes plans and templates with the installed LiteLLM's own conversion functions.
 
-    A plan is of ``plan_class``; ``subject`` is the member of a request that holds what comes with each call.
+    A plan is of ``plan_class``; ``subject`` is the member of a request that holds what comes with each call. By
+    ``conversions``, providers that LiteLLM calls without an SDK have their answers turned into responses.
     """
 
     plan_class: ClassVar[type[chat.Plan]] = chat.Plan
     subject: ClassVar[str] = "messages"
+    conversions: ClassVar[dict[str, str]] = providers.CONVERSIONS
 
     def __init__(self) -> None:
         self.litellm = importlib.import_module("litellm")

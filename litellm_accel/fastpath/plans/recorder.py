@@ -14,9 +14,10 @@ import functools
 import itertools
 import logging
 import re
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import Context, ContextVar, copy_context
 from types import FunctionType, SimpleNamespace
@@ -29,11 +30,13 @@ from aiohttp.base_protocol import BaseProtocol
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from litellm_accel.fastpath import passage
+from litellm_accel.fastpath import decline, passage
 from litellm_accel.fastpath.notify.log_records import AFTER, BEFORE, DURING, HeardRecord, site_of
 from litellm_accel.fastpath.plans.argument_writes import CallSnapshots, same
 from litellm_accel.fastpath.plans.error_states import error_state
 from litellm_accel.fastpath.plans.snapshots import anatomy
+from litellm_accel.fastpath.plans.templates import InconclusiveRecording
+from litellm_accel.import_watch import is_being_imported
 from litellm_accel.patching import PatchError, Shared, resolve, shared
 from litellm_accel.stock import providers, seams
 from litellm_accel.stock.trace import Trace
@@ -65,8 +68,8 @@ ASYNC_HTTP_TIMING = "litellm.llms.custom_httpx.http_handler:AsyncHTTPHandler.pos
 # How providers that LiteLLM calls without an SDK turn an answer into a response.
 CONVERSIONS = (
     "litellm.llms.openai.chat.gpt_transformation:OpenAIGPTConfig.transform_response",
-    *providers.CONVERSIONS,
-    *providers.EMBEDDING_CONVERSIONS,
+    *providers.CONVERSIONS.values(),
+    *providers.EMBEDDING_CONVERSIONS.values(),
 )
 # Functions by which LiteLLM finds or makes the client for the running event loop.
 CLIENTS = (
@@ -412,7 +415,8 @@ def playing() -> bool:
 def scripted(script: Script) -> Iterator[Script]:
     """Let ``script`` say what becomes of the exchanges in the block."""
     with ExitStack() as held:
-        for function in functions():
+        heeding = functions()
+        for function in heeding:
             held.enter_context(function)
         listening = hearing()
         if listening is not None and (isinstance(script, Recording) or script.hears):
@@ -426,6 +430,8 @@ def scripted(script: Script) -> Iterator[Script]:
             _script.reset(token)
             if isinstance(script, Recording):
                 script.changed = _changed(before)
+                if functions() is not heeding:
+                    script.fail(InconclusiveRecording(decline.IMPORTED))
 
 
 def _changed(before: Context) -> str | None:
@@ -714,10 +720,28 @@ def hearing() -> Shared | None:
         return None
 
 
-@functools.cache
 def functions() -> tuple[Shared, ...]:
-    """Return stock's functions that heed scripts. Raises ``PatchError`` if one is missing or not LiteLLM's own."""
-    return (*required(), *_present())
+    """Return stock's functions that heed scripts, as far as their modules have been imported.
+
+    Raises ``PatchError`` if one is missing or not LiteLLM's own.
+    """
+    return _functions(frozenset(filter(_is_imported, _MODULES)))
+
+
+@functools.lru_cache(16)
+def _functions(modules: frozenset[str]) -> tuple[Shared, ...]:
+    return (*required(), *_present(modules))
+
+
+def _is_imported(module: str) -> bool:
+    return module in sys.modules and not is_being_imported(module)
+
+
+def load(target: str | None) -> None:
+    """Import the module of ``target``, which LiteLLM is about to import for a call, so that it is seen at work."""
+    if target is not None:
+        with suppress(PatchError):
+            resolve(target)
 
 
 @functools.cache
@@ -750,25 +774,29 @@ def required() -> Iterator[Shared]:
         yield shared(resolve(target), build)
 
 
-def _present() -> Iterator[Shared]:
-    """Yield the functions of other providers and of a strategy; what the installed LiteLLM lacks, no call runs into."""
-    builders: dict[str, Callable[[FunctionType], Callable[..., Any]]] = {
-        COUNTING: _counting,
-        MAPPING: _mapping,
-        ASYNC_WAITING: _async_waiting,
-        SYNC_WAITING: _sync_waiting,
-        ASYNC_TAKING: _async_taking,
-        SYNC_TAKING: _sync_taking,
-        ASYNC_AZURE_TIMING: functools.partial(_async_timing, 2),
-        ASYNC_HTTP_TIMING: functools.partial(_async_timing, 3),
-        **dict.fromkeys(CONVERSIONS, _conversion),
-        **dict.fromkeys(DISPATCHES, _dispatch),
-        SUBMIT: _submit,
-    }
-    for target, build in builders.items():
-        with suppress(PatchError):
-            yield shared(resolve(target), build)
-    for target in CLIENTS:
-        with suppress(PatchError):
-            function = resolve(target)
-            yield shared(function, functools.partial(_client, function))
+_BUILDERS: dict[str, Callable[[FunctionType], Callable[..., Any]]] = {
+    COUNTING: _counting,
+    MAPPING: _mapping,
+    ASYNC_WAITING: _async_waiting,
+    SYNC_WAITING: _sync_waiting,
+    ASYNC_TAKING: _async_taking,
+    SYNC_TAKING: _sync_taking,
+    ASYNC_AZURE_TIMING: functools.partial(_async_timing, 2),
+    ASYNC_HTTP_TIMING: functools.partial(_async_timing, 3),
+    **dict.fromkeys(CONVERSIONS, _conversion),
+    **dict.fromkeys(DISPATCHES, _dispatch),
+    SUBMIT: _submit,
+    **dict.fromkeys(CLIENTS, lambda function: _client(function, function)),
+}
+_MODULES = frozenset(target.partition(":")[0] for target in _BUILDERS)
+
+
+def _present(modules: Container[str]) -> Iterator[Shared]:
+    """Yield the functions of other providers and of a strategy in these ``modules``.
+
+    What the installed LiteLLM lacks, or has not imported, no call has run into.
+    """
+    for target, build in _BUILDERS.items():
+        if target.partition(":")[0] in modules:
+            with suppress(PatchError):
+                yield shared(resolve(target), build)

@@ -1,12 +1,15 @@
-"""What a watched call does to the context variables of who makes it."""
+"""What is seen around a watched call: context variables, and what LiteLLM imports."""
 
 import contextvars
+import importlib
+import sys
 from collections.abc import Callable
 
 import pytest
 
 from litellm_accel.fastpath.plans import recorder
 from litellm_accel.fastpath.plans.recorder import Recording
+from litellm_accel.stock import providers
 
 PLAIN = contextvars.ContextVar("PLAIN", default="")
 BARE: contextvars.ContextVar[object] = contextvars.ContextVar("BARE")
@@ -45,3 +48,19 @@ def test_a_variable_that_is_taken_back_is_found() -> None:
         return recording.changed
 
     assert contextvars.Context().run(play) == "BARE"
+
+
+def test_nothing_is_imported_to_be_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = providers.CONVERSIONS["compactifai"]
+    module = target.partition(":")[0]
+    importlib.import_module(module)
+    monkeypatch.delitem(sys.modules, module)
+    recording = Recording()
+    with recorder.scripted(recording):
+        assert module not in sys.modules
+        recorder.load(target)  # as LiteLLM might, within a call
+    assert "imported" in str(recording.fault)
+    recording = Recording()
+    with recorder.scripted(recording):
+        pass
+    assert recording.fault is None
