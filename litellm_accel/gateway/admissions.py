@@ -31,9 +31,9 @@ from litellm_accel.stock import releases
 # The authentication that is known: digests of the module's source.
 _KNOWN = frozenset(("09dd54fd6e63",))
 _MASTER, _MODEL, _USER = "api_key", "model", "user"
-_MAX_REMEMBERED, _MAX_SEEN = 256, 1024
+_MAX_REMEMBERED = _MAX_SEEN = 256
 _MAX_CHANGES = 64  # of settings without _SETTLED requests between them, after which requests are LiteLLM's
-_SETTLED = 1000
+_SETTLED = 20  # which pay for another look at everything
 _CREDIT = 64  # requests that are watched without any that is served; each one that is gives one back
 _WAITED = 2  # requests before anything is looked at: LiteLLM imports some of its modules with the first
 # Headers that LiteLLM's authentication does not read where there are no settings for networks, teams and agents.
