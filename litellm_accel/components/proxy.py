@@ -13,6 +13,7 @@ from litellm_accel import components, hot, patching, settings
 from litellm_accel.components.base import Component, Replaced, Replacement, Unavailable, Unproven
 from litellm_accel.fastpath.plans.proof import Proof
 from litellm_accel.gateway import (
+    admissions,
     guardrail_entries,
     hidden_params,
     json_texts,
@@ -65,6 +66,8 @@ class Proxy(Component):
             raise Unavailable("the proxy's authentication is no plain function")
         self._proof = Proof(gate)
         entry = Entry(gate, self._proof, proxy.app, _ENDPOINTS, authenticate)
+        if admissions.is_known(authenticate):
+            entry.admit = admissions.Admissions(gate, authenticate).admit
 
         def build(stock: FunctionType) -> Callable[..., Any]:
             entry.stock = stock

@@ -109,6 +109,8 @@ class Entry:
         self._endpoints = endpoints
         self._ends = tuple(endpoints)
         self._authenticate = authenticate
+        #: What is asked for the key of a request that is served.
+        self.admit: Callable[..., Awaitable[Any]] = authenticate
         self._keys = _keys_of(authenticate)
         self._kinds: dict[tuple[str, Any], Kind] = {}
         self._answers: Counter[Any] = Counter()  # answers that came out as stock's, by class
@@ -198,7 +200,7 @@ class Entry:
                 async with AsyncExitStack() as inner:
                     scope[_INNER] = inner
                     keys = {name: await ask(request) for name, ask in self._keys}
-                    key = await self._authenticate(request=request, **keys)
+                    key = await self.admit(request=request, **keys)
                     result = await kind.endpoint(
                         request=request, fastapi_response=carrier, user_api_key_dict=key, **facts.constants
                     )

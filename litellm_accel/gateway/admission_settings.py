@@ -1,0 +1,225 @@
+"""What LiteLLM's answer to a request with the master key depends on, besides the request.
+
+Where there is no database, no budget and no authentication of the user's own, that is a known set of modules, classes
+and settings. They are watched; anything else that may be set makes requests LiteLLM's own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+from litellm_accel import hot
+from litellm_accel.stock import guard, releases
+
+#: LiteLLM's module for authentication.
+MODULE = "litellm.proxy.auth.user_api_key_auth"
+_PROXY = "litellm.proxy.proxy_server"
+# Names in a body whose values LiteLLM's authentication does not read where there are no budgets.
+FREE = frozenset(
+    (
+        *("messages", "stream", "temperature", "top_p", "n", "max_tokens", "max_completion_tokens", "stop", "seed"),
+        *("presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs", "response_format"),
+        *("stream_options", "parallel_tool_calls", "reasoning_effort", "input", "encoding_format", "dimensions"),
+        *("prompt", "tools", "tool_choice", "functions", "function_call"),
+    )
+)
+# Settings that say nothing about who may do what.
+_SETTINGS = frozenset(
+    (
+        *("master_key", "completion_model", "disable_spend_logs", "store_prompts_in_spend_logs"),
+        *("background_health_checks", "health_check_interval", "proxy_batch_write_at", "disable_reset_budget"),
+        *("alerting_threshold", "maximum_spend_logs_retention_period"),
+    )
+)
+# Modules whose functions are gone around, classes among them, and what is read of each request there.
+_MODULES = (
+    *("litellm", "litellm._internal_context", "litellm._logging", "litellm.caching.dual_cache"),
+    *("litellm.caching.in_memory_cache", "litellm.integrations.otel.runtime"),
+    *("litellm.litellm_core_utils.api_route_to_call_types", "litellm.litellm_core_utils.core_helpers"),
+    *("litellm.litellm_core_utils.dd_tracing", "litellm.litellm_core_utils.routing_common_utils"),
+    *("litellm.models.user", "litellm.proxy._types", "litellm.proxy.agent_endpoints.auth.agent_caller"),
+    *("litellm.proxy.agent_endpoints.auth.managed_authorization", "litellm.proxy.auth.auth_checks"),
+    *("litellm.proxy.auth.auth_checks_organization", "litellm.proxy.auth.auth_utils", "litellm.proxy.auth.network"),
+    *("litellm.proxy.auth.resolvers.exceptions", "litellm.proxy.auth.resolvers.models"),
+    *("litellm.proxy.auth.resolvers.store", "litellm.proxy.auth.roles", "litellm.proxy.auth.route_checks"),
+    *("litellm.proxy.auth.trusted_proxy_utils", "litellm.proxy.auth.user_api_key_auth"),
+    *("litellm.proxy.common_utils.http_parsing_utils", "litellm.proxy.common_utils.user_api_key_cache"),
+    *("litellm.proxy.config_resolvers.settings_rules", "litellm.proxy.config_resolvers.settings_store"),
+    *("litellm.proxy.db.log_db_metrics", "litellm.proxy.litellm_pre_call_utils", "litellm.proxy.proxy_server"),
+    *("litellm.proxy.spend_tracking.budget_reservation", "litellm.proxy.spend_tracking.carried_budget_state"),
+    *("litellm.proxy.spend_tracking.spend_counter_batch", "litellm.proxy.utils"),
+    *("litellm.redis.stores.spend_counters", "litellm.redis.stores.spend_counters.types", "litellm.router"),
+    *("litellm.router_api", "litellm.router_rust.core", "litellm.router_rust.surface.indexes"),
+    *("litellm.router_rust.surface.registry", "litellm.router_strategy.complexity_router.context_compaction"),
+    *("litellm.secret_managers.main", "litellm.types.llms.base_model"),
+    *("litellm.types.proxy.auth.user_api_key_auth", "litellm.types.router"),
+    *("litellm_enterprise.proxy.auth.route_checks", "litellm_enterprise.proxy.auth.user_api_key_auth"),
+)
+_CLASSES = (
+    *("litellm.caching.dual_cache:DualCache", "litellm.caching.in_memory_cache:InMemoryCache"),
+    *("litellm.models.user:LiteLLM_UserTable", "litellm.proxy.auth.network:NetworkContext"),
+    *("litellm.proxy.auth.resolvers.models:Principal", "litellm.proxy.auth.resolvers.models:UserIdentity"),
+    *("litellm.proxy.auth.resolvers.store:IdentityStore", "litellm.proxy.auth.route_checks:RouteChecks"),
+    "litellm.proxy.common_utils.user_api_key_cache:UserApiKeyCache",
+    "litellm.proxy.config_resolvers.settings_store:SettingsStore",
+    *("litellm.proxy.litellm_pre_call_utils:LiteLLMProxyRequestSetup", "litellm.proxy.proxy_server:ProxyConfig"),
+    "litellm.proxy.spend_tracking.spend_counter_batch:spend_counter_batch_scope",
+    *("litellm.redis.stores.spend_counters:SpendCounterStore", "litellm.router:Router"),
+    *("litellm.router_api:RouterRegistry", "litellm.router_rust.core:RustCore"),
+    *("litellm.router_rust.surface.indexes:HostedIndexes", "litellm.router_rust.surface.registry:HostRegistry"),
+    "litellm.types.proxy.auth.user_api_key_auth:LiteLLM_VerificationTokenView",
+    "litellm.types.proxy.auth.user_api_key_auth:UserAPIKeyAuth",
+    "litellm_enterprise.proxy.auth.route_checks:EnterpriseRouteChecks",
+)
+_COLLECTIONS = (
+    *("litellm:model_alias_map", "litellm.proxy.auth.auth_utils:STANDARD_CUSTOMER_ID_HEADERS"),
+    "litellm.proxy.auth.roles:_ROLE_MAP",
+    "litellm.litellm_core_utils.api_route_to_call_types:API_ROUTE_TO_CALL_TYPES",
+)
+# LiteLLM's functions that run with each request that is admitted.
+_CALLED = (
+    *("_ensure_parent_otel_span_on_request_state", "_seed_request_destinations", "cache_key_object"),
+    *("get_request_route", "hash_token", "safe_get_request_headers", "service_target"),
+    *("user_api_key_service_logger_obj", "AUTH_OBJECTS_TARGET", "ServiceTypes"),
+)
+# The enterprise package has releases of its own: digests of its modules' sources.
+_ENTERPRISE = {
+    "litellm_enterprise.proxy.auth.route_checks": "86f4fd3b6e66",
+    "litellm_enterprise.proxy.auth.user_api_key_auth": "d8eb24472f39",
+}
+# Packages of which the proxy is made, besides those that all of LiteLLM is.
+_ROOTS = frozenset(("fastapi", "starlette", "apscheduler", "_native"))
+_DEBUG = 10
+
+
+class Strange(Exception):
+    """Something is set that is not known here; the text says what."""
+
+
+class Settings:
+    """All this as it is now. Raises ``Strange``."""
+
+    def __init__(self) -> None:
+        proxy: Any = sys.modules[_PROXY]
+        module = sys.modules[MODULE]
+        self.watch = hot.watch.Watch()
+        for name, held in _watched(proxy):
+            self.watch.add(name, held)
+        self.watch.mark()
+        _demand_usual(proxy, module)
+        #: LiteLLM's functions by their names.
+        self.stock = SimpleNamespace(**{name: getattr(module, name) for name in _CALLED})
+        self.master_key: str = proxy.master_key
+        #: The header of a request that has it.
+        self.bearer = f"Bearer {self.master_key}".encode()
+        self.key_cache = proxy.user_api_key_cache
+        self.logging = proxy.proxy_logging_obj
+        self._admin = proxy.litellm_proxy_admin_name
+        self._loggers: Any = (vars(module)["verbose_logger"], vars(module)["verbose_proxy_logger"])
+        self._runtime: Any = sys.modules["litellm.integrations.otel.runtime"]
+        #: Whether OpenTelemetry is installed. Nothing listens, but LiteLLM notes of each request where its spans go.
+        self.has_telemetry = self._runtime._otel_runtime() is not None
+        self._hosted = proxy.llm_router._core._hosted
+        self._aliases = self._hosted._core_model_group_alias
+        self._handle = proxy.llm_router._core._handle
+
+    @property
+    def version(self) -> Any:
+        """The version of the router's deployments, another one after each change."""
+        return self._handle.registry_version()
+
+    def hold(self) -> bool:
+        """Return whether nothing has changed but deployments."""
+        return (
+            not guard.differs(self.watch)
+            and self._hosted._core_model_group_alias is self._aliases
+            and not self._hosted._core_routing_groups
+            and (self._runtime._otel_runtime() is not None) is self.has_telemetry
+        )
+
+    def are_quiet(self) -> bool:
+        """Return whether there is no row of the administrator's, and nobody reads every step of LiteLLM's."""
+        users = self.key_cache.in_memory_cache.cache_dict
+        return self._admin not in users and not any(held.isEnabledFor(_DEBUG) for held in self._loggers)
+
+    def has_model(self, model: str) -> bool:
+        """Return whether the router has a deployment or an alias of that name."""
+        return model in self._aliases or model in self._hosted._core_model_names
+
+
+def _watched(proxy: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what is watched, each with a name."""
+    for name in _MODULES:
+        if name in sys.modules:
+            yield name, sys.modules[name]
+    for place in (*_CLASSES, *_COLLECTIONS):
+        if (held := _found(place)) is not None:
+            yield place, held
+    for routes in proxy.LiteLLMRoutes:
+        if isinstance(routes.value, list):
+            yield routes.name, routes.value
+    yield "environment", vars(os.environ)["_data"]
+    yield "general settings", proxy.general_settings
+    for name in ("user_api_key_cache", "spend_counter_store", "proxy_config"):
+        yield name, getattr(proxy, name)
+    yield "memory", proxy.user_api_key_cache.in_memory_cache
+    core = None if proxy.llm_router is None else vars(proxy.llm_router).get("_core")
+    if core is None or getattr(core, "_handle", None) is None:
+        raise Strange("llm_router")
+    yield "router", proxy.llm_router
+    yield "core", core
+    yield "aliases", core._hosted._core_model_group_alias
+
+
+def _demand_usual(proxy: Any, module: Any) -> None:
+    """Raise ``Strange`` unless what is going to be gone around is LiteLLM's own, and has no effect."""
+    general = dict(proxy.general_settings)
+    if not general.keys() <= _SETTINGS:
+        raise Strange(f"setting {min(map(str, general.keys() - _SETTINGS))}")
+    if any(type(value) not in (str, int, float, bool, type(None)) for value in general.values()):
+        raise Strange("settings that may change in place")
+    for name in ("prisma_client", "user_custom_auth", "open_telemetry_logger"):
+        if getattr(proxy, name) is not None:
+            raise Strange(name)
+    if type(proxy.master_key) is not str or not proxy.master_key or proxy.master_key.startswith("Bearer"):
+        raise Strange("master_key")
+    if proxy.spend_counter_store.has_redis or proxy.user_api_key_cache.has_redis:
+        raise Strange("redis")
+    if proxy.user_api_key_cache.redis_cache is not None:
+        raise Strange("redis")
+    hosted = proxy.llm_router._core._hosted
+    if hosted._core_routing_groups or not all(type(held) is str for held in hosted._core_model_group_alias.values()):
+        raise Strange("routing groups or aliases with options")
+    if proxy.litellm.max_budget > 0 or proxy.litellm.set_verbose or _found("litellm._logging:set_verbose"):
+        raise Strange("max_budget or set_verbose")
+    if module.is_otel_v2_enabled() or type(module.tracer).__name__ != "NullTracer":
+        raise Strange("tracing")
+    if not FREE.isdisjoint(sys.modules["litellm.proxy.auth.auth_utils"]._SECRET_RESOLVING_PARAMS):
+        raise Strange("arguments that hold secrets")
+    if (strange := releases.strange(name for name in _MODULES if name not in _ENTERPRISE)) is not None:
+        raise Strange(strange)
+    for name, digest in _ENTERPRISE.items():
+        found = releases.digest(name) if name in sys.modules else None
+        if found is not None and found.hex()[:12] != digest:
+            raise Strange(name)
+    for place in (*_MODULES, *_CLASSES):
+        held = _found(place)
+        for name, value in () if held is None else list(vars(held).items()):
+            if not _is_packages(value):
+                raise Strange(f"{place}.{name}")
+
+
+def _found(place: str) -> Any:
+    """Return the module, or what is in it, that is called so (``"module:name"``); None if there is none."""
+    module, _, name = place.partition(":")
+    held: ModuleType | None = sys.modules.get(module)
+    return getattr(held, name, None) if name else held
+
+
+def _is_packages(value: Any) -> bool:
+    """Return whether something comes from LiteLLM or from what its proxy is made with."""
+    return guard.is_stock(value) or str(getattr(value, "__module__", None)).partition(".")[0] in _ROOTS
