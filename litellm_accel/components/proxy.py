@@ -19,6 +19,8 @@ from litellm_accel.gateway import (
     json_texts,
     log_arguments,
     model_guardrails,
+    owned_limits,
+    prepared_costs,
     served_texts,
     stream_events,
     stream_models,
@@ -128,11 +130,13 @@ def _stream_events(gate: hot.gate.Gate) -> list[Replacement]:
 
 
 def _after_calls(gate: hot.gate.Gate) -> list[Replacement]:
-    """Return what looks for guardrails after a call, where LiteLLM does as is known here."""
-    entries, of_models = guardrail_entries, model_guardrails
+    """Return what settles prices and looks for guardrails and limits after a call, where these are known."""
+    entries, of_models, costs, limits = guardrail_entries, model_guardrails, prepared_costs, owned_limits
     return [
         *_answered(gate, entries.TARGET, entries.is_known, entries.GuardrailEntries, "find", entries.agrees),
         *_answered(gate, of_models.TARGET, of_models.is_known, of_models.ModelGuardrails, "merge"),
+        *_answered(gate, costs.TARGET, costs.is_known, costs.PreparedCosts, "prepare"),
+        *_answered(gate, limits.TARGET, limits.is_known, limits.OwnedLimits, "owns", limits.agrees),
     ]
 
 

@@ -114,7 +114,8 @@ class Entry:
         self._keys = _keys_of(authenticate)
         self._kinds: dict[tuple[str, Any], Kind] = {}
         self._answers: Counter[Any] = Counter()  # answers that came out as stock's, by class
-        self._routes: list[tuple[list[Any], list[Any]]] = []  # the lists of routes, each with what is in it
+        self._routes: list[list[Any]] = []
+        self._watched: hot.watch.Watch | None = None  # the lists of routes
         self._request, self._response = Request, Response
         self._encoder = jsonable_encoder
         self._asked_by, self._handler_of = get_dependant, get_request_handler
@@ -169,7 +170,7 @@ class Entry:
                 self._gate.decline(decline.OTHER_ENDPOINT)
                 return None
             kind = self._kinds[place] = Kind(endpoint)
-            if not all(_is_usual(route, path) for _, routes in self._routes for route in routes):
+            if not all(_is_usual(route, path) for routes in self._routes for route in routes):
                 kind.reason = decline.ROUTES_UNUSUAL
         if kind.reason is None:
             return kind
@@ -187,9 +188,13 @@ class Entry:
 
     def _follow_routes(self) -> None:
         """Forget what was learned where the application has other routes than before."""
-        if not self._routes or any(routes != known for routes, known in self._routes):
+        if self._watched is None or (self._watched.changed() and self._watched.take()):
             self._kinds.clear()
-            self._routes = [(routes, list(routes)) for routes in _lists_of_routes(self._router)]
+            self._routes = list(_lists_of_routes(self._router))
+            self._watched = hot.watch.Watch()
+            for number, routes in enumerate(self._routes):
+                self._watched.add(str(number), routes)
+            self._watched.mark()
 
     def _served(self, request: Any, carrier: Any, kind: Kind, facts: Facts) -> Callable[..., Awaitable[None]]:
         """Return what does for ``request`` what the framework would do; endpoints write headers onto ``carrier``."""
