@@ -55,7 +55,7 @@ def test_integrations_are_called_as_litellm_calls_them(name: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "litellm.integrations.opentelemetry.OpenTelemetry",
+        "litellm.integrations.otel.logger.OpenTelemetryV2",
         "litellm.integrations.newrelic.newrelic.NewRelicLogger",
         "litellm.integrations.anthropic_cache_control_hook.AnthropicCacheControlHook",
     ],
@@ -98,8 +98,8 @@ async def test_a_name_is_admitted_when_litellm_has_made_its_logger(monkeypatch: 
 
 def test_names_of_other_integrations_are_left_to_stock() -> None:
     environment = Environment()
-    litellm.callbacks.append("otel")
-    assert str(environment.decline_reason()) == "callback otel"
+    litellm.callbacks.append("newrelic")
+    assert str(environment.decline_reason()) == "callback newrelic"
 
 
 class Silent(CustomLogger):  # type: ignore[misc]

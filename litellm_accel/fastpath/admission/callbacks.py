@@ -88,9 +88,14 @@ _PROXY = frozenset(
         "async_pre_call_hook",
     ]
 )
+# Several are this one with other settings.
+_OTEL = "litellm.integrations.opentelemetry.OpenTelemetry"
 # LiteLLM's integrations that hear of a call's end and take no other part in it, by what they are called in its lists.
 _INTEGRATIONS = {
+    "agentops": "litellm.integrations.agentops.agentops.AgentOps",
     "argilla": "litellm.integrations.argilla.ArgillaLogger",
+    "arize": "litellm.integrations.arize.arize.ArizeLogger",
+    "arize_phoenix": "litellm.integrations.arize.arize_phoenix.ArizePhoenixLogger",
     "aws_sqs": "litellm.integrations.sqs.SQSLogger",
     "azure_sentinel": "litellm.integrations.azure_sentinel.azure_sentinel.AzureSentinelLogger",
     "azure_storage": "litellm.integrations.azure_storage.azure_storage.AzureBlobStorageLogger",
@@ -104,13 +109,21 @@ _INTEGRATIONS = {
     "generic_api": "litellm.integrations.generic_api.generic_api_callback.GenericAPILogger",
     "lago": "litellm.integrations.lago.LagoLogger",
     "langfuse": "litellm.integrations.langfuse.langfuse_prompt_management.LangfusePromptManagement",
+    "langfuse_otel": "litellm.integrations.langfuse.langfuse_otel.LangfuseOtelLogger",
     "langsmith": "litellm.integrations.langsmith.LangsmithLogger",
+    "langtrace": _OTEL,
+    "levo": "litellm.integrations.levo.levo.LevoLogger",
     "literalai": "litellm.integrations.literal_ai.LiteralAILogger",
+    "logfire": _OTEL,
+    "mlflow": "litellm.integrations.mlflow.MlflowLogger",
     "openmeter": "litellm.integrations.openmeter.OpenMeterLogger",
     "opik": "litellm.integrations.opik.opik.OpikLogger",
+    "otel": _OTEL,
     "posthog": "litellm.integrations.posthog.PostHogLogger",
     "prometheus": "litellm.integrations.prometheus.PrometheusLogger",
     "s3_v2": "litellm.integrations.s3_v2.S3Logger",
+    "signoz": _OTEL,
+    "weave_otel": "litellm.integrations.weave.weave_otel.WeaveOtelLogger",
 }
 # What others build their loggers on.
 _BASES = frozenset(
