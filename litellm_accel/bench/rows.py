@@ -104,6 +104,15 @@ def _calling(kind: str, is_told: bool, url: str) -> Batch:
     return batches.get(kind, in_flight)
 
 
+def _tracing(kind: str, url: str) -> Batch:
+    """Whole calls of which LiteLLM's OpenTelemetry logger makes spans, with the SDK's exporter in memory."""
+    import litellm
+
+    if not any(type(callback).__name__ == "OpenTelemetry" for callback in litellm.callbacks):
+        litellm.callbacks.append(workloads.tracer())
+    return _calling(kind, False, url)
+
+
 def _varying(through: str, what: str, url: str) -> Batch:
     """Whole calls with other tools and another temperature each, other headers, or other metadata, direct or routed."""
     import litellm
@@ -380,6 +389,16 @@ ROWS = (
     _row("embeddings.100-texts", work.embedding_batch, over="tls"),
     *_streams("told", 200, _STREAMS, is_told=True),
     *_whole_calls("chat.told", True),
+    *(
+        _row(
+            f"chat.traced.{kind}",
+            functools.partial(_tracing, kind),
+            scenario='plain{"profile": "openai"}',
+            over=OVER,
+            process=f"chat.traced.{kind}",
+        )
+        for kind in ("completion", "acompletion", "router")
+    ),
 )
 
 

@@ -285,6 +285,16 @@ def tools(number: int) -> list[dict[str, Any]]:
     ]
 
 
+def tracer() -> Any:
+    """Return LiteLLM's OpenTelemetry logger, whose spans go into memory. Raises ``NotImplementedError``."""
+    try:
+        from litellm.integrations.opentelemetry import OpenTelemetry, OpenTelemetryConfig
+        from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+    except ImportError as error:
+        raise NotImplementedError("opentelemetry-sdk is not installed") from error
+    return OpenTelemetry(config=OpenTelemetryConfig(exporter=InMemorySpanExporter()))
+
+
 #: What is other in each call, by the number of the call.
 VARYING: dict[str, Callable[[int], dict[str, Any]]] = {
     "tools": lambda number: {"temperature": 0.31 + number % 97 / 200, "tools": tools(number)},
