@@ -590,7 +590,8 @@ PROVIDER_MESSAGES = Reason(
 )
 PRINTS_EACH_CALL = Reason(
     "LiteLLM prints something on each such call",
-    "It has no price for the model. Set `litellm.suppress_debug_info = True`, or add a price.",
+    "It does not know the model, or has no price for it. Set `litellm.suppress_debug_info = True`, or "
+    "add the model with a price.",
     "learning",
 )
 ANSWER_BY_CONTENT = Reason(

@@ -383,6 +383,12 @@ def leaves_out_unset() -> bool:
     return dump is not None and not dump(_Unset())
 
 
+def looks_models_up(config: Any) -> bool:
+    """Return whether a provider's ``config`` asks for each call what the model can do, whichever provider has it."""
+    asks = getattr(type(config), "get_supported_openai_params", None)
+    return "supports_reasoning" in getattr(getattr(asks, "__code__", None), "co_names", ())
+
+
 @functools.cache
 def ends_lines_early() -> bool:
     """Return whether the SDK takes an event of which only the last line feed is still to come."""

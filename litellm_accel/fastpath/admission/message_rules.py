@@ -128,6 +128,11 @@ class MessageRules:
             raise Unrepeatable(decline.PROVIDER_MESSAGES.of(provider))
         return _tried(provider, transform), rewrite
 
+    def _is_strange(self, model: str) -> bool:
+        """Return whether LiteLLM knows neither a ``model`` of this name nor a provider that it begins with."""
+        litellm = self._litellm
+        return model not in litellm.model_cost and model.partition("/")[0] not in litellm.provider_list
+
     def http(self, provider: str, conversion: Conversion, price: float | None) -> tuple[int, Rewrite]:
         """Return the kinds of messages that reach a provider as they are which LiteLLM calls without an SDK.
 
@@ -142,8 +147,11 @@ class MessageRules:
         given = conversion.given
         if spec.calls_in_texts and given["optional_params"].get("tools"):
             raise Unrepeatable(decline.ANSWER_BY_CONTENT)
-        if spec.looks_for_prices and not price and not self._litellm.suppress_debug_info:
-            raise Unrepeatable(decline.PRINTS_EACH_CALL)
+        if not self._litellm.suppress_debug_info:
+            if spec.looks_for_prices and not price:
+                raise Unrepeatable(decline.PRINTS_EACH_CALL)
+            if seams.looks_models_up(conversion.config) and self._is_strange(given["model"]):
+                raise Unrepeatable(decline.PRINTS_EACH_CALL)
         rest = {name: value for name, value in given["request_data"].items() if name != "messages"}
 
         def transform(messages: list[Any]) -> Any:
