@@ -39,6 +39,7 @@ from litellm_accel.stock import seams
 from litellm_accel.verify import masks
 from litellm_accel.verify.observe import Recorder, SuccessLogger, describe
 from releases import routers_in_python
+from settling import threads_settled
 
 HELLO = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
 TOOL = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
@@ -194,6 +195,7 @@ def test_what_is_logged_of_a_logger_that_raises_names_litellms_own_lines(
     def logged() -> list[Any]:
         logger = Raising(raises_in_hook)
         calls(provider, mode, logger, lambda: len(logger.told), PREPARING + 6)
+        threads_settled()  # they log what they have told of
         return [records.pop() for _ in records[:]]
 
     handler = Handler(logging.ERROR)
