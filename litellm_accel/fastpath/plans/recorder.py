@@ -415,8 +415,8 @@ def playing() -> bool:
 def scripted(script: Script) -> Iterator[Script]:
     """Let ``script`` say what becomes of the exchanges in the block."""
     with ExitStack() as held:
-        heeding = functions()
-        for function in heeding:
+        modules = _imported()
+        for function in _functions(modules):
             held.enter_context(function)
         listening = hearing()
         if listening is not None and (isinstance(script, Recording) or script.hears):
@@ -430,7 +430,7 @@ def scripted(script: Script) -> Iterator[Script]:
             _script.reset(token)
             if isinstance(script, Recording):
                 script.changed = _changed(before)
-                if functions() is not heeding:
+                if _imported() != modules:
                     script.fail(InconclusiveRecording(decline.IMPORTED))
 
 
@@ -725,7 +725,7 @@ def functions() -> tuple[Shared, ...]:
 
     Raises ``PatchError`` if one is missing or not LiteLLM's own.
     """
-    return _functions(frozenset(filter(_is_imported, _MODULES)))
+    return _functions(_imported())
 
 
 @functools.lru_cache(16)
@@ -733,8 +733,8 @@ def _functions(modules: frozenset[str]) -> tuple[Shared, ...]:
     return (*required(), *_present(modules))
 
 
-def _is_imported(module: str) -> bool:
-    return module in sys.modules and not is_being_imported(module)
+def _imported() -> frozenset[str]:
+    return frozenset(module for module in _MODULES if module in sys.modules and not is_being_imported(module))
 
 
 def load(target: str | None) -> None:
