@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import litellm
 
@@ -71,6 +72,18 @@ class Switch:
     def _uninstall(self) -> None:
         pools.use(None)
         patching.uninstall(self.patches)
+
+
+def assert_served_as_by_stock(play: Callable[[], Any], at_least: int) -> None:
+    """Let ``play`` make calls, by stock twice: what it returns is the same with the fast path, which serves them."""
+    switch = Switch(pooled=False)
+    play()  # what LiteLLM does once
+    expected = play()
+    with switch.on():
+        found = play()
+    assert found == expected
+    assert switch.gate.served >= at_least, switch.gate.declined
+    assert not switch.gate.faults
 
 
 @contextmanager
