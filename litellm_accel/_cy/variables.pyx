@@ -16,7 +16,7 @@ from orjson import dumps as _dumps
 
 # C globals: no dictionary look-up on the path of every call.
 cdef frozenset FUNCTION_WORDS, REMOVED_MEMBERS, SCHEMA_WORDS
-cdef frozenset VARIABLE_HEADERS, VARIABLE_NUMBERS, VARIABLE_PLAIN, VARIABLE_STRUCTURES
+cdef frozenset VARIABLE_HEADERS, VARIABLE_NUMBERS, VARIABLE_PLAIN, VARIABLE_STRUCTURES, VARIABLE_TIMES
 cdef Py_ssize_t MAX_STOPS
 cdef object HEADER_NAME, HEADER_VALUE
 cdef tuple NUMBER_LIMITS
@@ -33,6 +33,7 @@ from litellm_accel.fastpath.known_names import (
     VARIABLE_NUMBERS,
     VARIABLE_PLAIN,
     VARIABLE_STRUCTURES,
+    VARIABLE_TIMES,
 )
 
 __all__ = ["sent_value"]
@@ -58,6 +59,10 @@ cpdef tuple sent_value(str name, object value):
         if type(value) is not int:
             return None
         kind = 0, _cell(value)
+    elif name in VARIABLE_TIMES:
+        if type(value) is not float or not 0 < value < math.inf:
+            return None
+        return repr(value).encode(), None
     elif name in VARIABLE_HEADERS:
         if type(value) is not dict or len(<dict>value) == 0 or not _are_headers(<dict>value):
             return None

@@ -26,6 +26,7 @@ from litellm_accel.fastpath.known_names import (
     VARIABLE_NUMBERS,
     VARIABLE_PLAIN,
     VARIABLE_STRUCTURES,
+    VARIABLE_TIMES,
 )
 
 __all__ = ["sent_value"]
@@ -50,6 +51,10 @@ def sent_value(name: str, value: Any) -> tuple[bytes, Any] | None:
         if type(value) is not int:
             return None
         kind = 0, _cell(value)
+    elif name in VARIABLE_TIMES:
+        if type(value) is not float or not 0 < value < math.inf:
+            return None
+        return repr(value).encode(), None
     elif name in VARIABLE_HEADERS:
         if type(value) is not dict or not value or not _are_headers(value):
             return None

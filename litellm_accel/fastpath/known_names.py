@@ -102,9 +102,10 @@ VARIABLE_NUMBERS: Final = frozenset(("frequency_penalty", "presence_penalty", "t
 NUMBER_LIMITS: Final = (-2.0, 0.0, 0.3, 1.0, 1.99, 2.0)
 # more than that, see the kernel ``variables``;
 VARIABLE_STRUCTURES: Final = frozenset(("logit_bias", "response_format", "stop", "tool_choice", "tools"))
-# and headers, which do not go into the request's body.
+# and headers and time limits, which do not go into the request's body.
 VARIABLE_HEADERS: Final = frozenset(("extra_headers", "headers"))
-VARIABLE_ARGUMENTS: Final = VARIABLE_PLAIN | VARIABLE_NUMBERS | VARIABLE_STRUCTURES | VARIABLE_HEADERS
+VARIABLE_TIMES: Final = frozenset(("timeout",))
+VARIABLE_ARGUMENTS: Final = VARIABLE_PLAIN | VARIABLE_NUMBERS | VARIABLE_STRUCTURES | VARIABLE_HEADERS | VARIABLE_TIMES
 # Holds arguments of the provider's own by name, besides those that are passed by themselves.
 EXTRA_BODY: Final = "extra_body"
 # What goes over the wire as it is: no HTTP client strips or refuses such a value, or encodes it in another way.

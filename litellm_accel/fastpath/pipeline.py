@@ -889,7 +889,7 @@ class Pipeline:
             if plan.log is not None and not plan.log.fits(reply):
                 return None
             opened: tuple[Any, Any] | None
-            opened = plan.opening.open(reply, post.begun, call.started, post.cookies)
+            opened = plan.opening.open(reply, post.begun, call.started, post.cookies, post.client)
         except Exception as error:
             self.gate.fault(error)
             return None

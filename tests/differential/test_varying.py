@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
+import re
 from typing import Any
 
 import litellm
 import pytest
 from litellm.integrations.custom_logger import CustomLogger
 
+from compared import outcome
 from fastpath_switch import Switch
 from litellm_accel.fastpath import pipeline
 from litellm_accel.fastpath.plans.slot import State
@@ -87,6 +90,66 @@ def test_other_headers_and_arguments_of_the_providers_in_each_call(
     calls = [{"model": model, **given(number)} for number in range(7)]
     assert served(provider, Switch(), calls) == 5
     assert told[:7] == told[7:14]
+
+
+def cookies_and_limits(provider: Provider) -> list[dict[str, Any]]:
+    """Another time limit in each call, at last one that is met again, with the cookies of its own client, and one that
+    is too short."""
+    base = provider.at('plain{"headers": {"set-cookie": "a=b; Path=/"}}')
+    calls = [{"timeout": 30 - number / 7, "api_base": base} for number in range(6)]
+    return [*calls, calls[3], {"timeout": 0.15, "max_retries": 0, "api_base": provider.at("delay-1")}]
+
+
+@pytest.mark.parametrize("model", ["openai/gpt-4o-mini", "hosted_vllm/qwen"])
+@pytest.mark.parametrize("is_told", [False, True], ids=["plain", "told"])
+def test_other_time_limits_in_each_call(
+    provider: Provider, model: str, is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    if is_told:
+        monkeypatch.setattr(litellm, "callbacks", [Told(told)])
+    calls = [{"model": model, **call} for call in cookies_and_limits(provider)]
+    litellm.in_memory_llm_clients_cache.flush_cache()
+    expected = play(provider, calls)
+    litellm.in_memory_llm_clients_cache.flush_cache()
+    switch = Switch()
+    with switch.on():
+        assert masked(play(provider, calls)) == masked(expected)
+    assert switch.gate.faults == 0, switch.gate.last_fault
+    assert switch.gate.served == 5
+    assert told[:7] == told[7:14]
+
+
+def masked(seen: list[Any]) -> str:
+    """What was seen, but for how long a call has waited."""
+    return re.sub(r"time taken=[\d.]+", "", repr(seen))
+
+
+@pytest.mark.parametrize("ends", ["answered", "timed out"])
+def test_a_call_that_is_served_ends_at_its_own_time_limit(provider: Provider, ends: str) -> None:
+    """In an event loop; the limits before were long."""
+    base = provider.at('delay-0.4{"plain_first": 3}')
+    limits = [30.5, 31.5, 32.5, 5.0 if ends == "answered" else 0.1]
+    calls = [{"timeout": limit, "max_retries": 0, "api_base": base} for limit in limits]
+
+    async def ask() -> list[Any]:
+        provider.clear()
+        given = {"model": "openai/gpt-4o-mini", "api_key": "sk-test"}
+        return [
+            await outcome(
+                lambda call=call, text=str(number): litellm.acompletion(  # type: ignore[misc]
+                    messages=[{"role": "user", "content": text}], **given, **call
+                )
+            )
+            for number, call in enumerate(calls)
+        ]
+
+    expected = masked(asyncio.run(ask()))
+    switch = Switch()
+    with switch.on():
+        assert masked(asyncio.run(ask())) == expected
+    assert ("timeout value=0.1" in expected) == (ends == "timed out")
+    assert switch.gate.served == (2 if ends == "answered" else 1)
 
 
 class Told(CustomLogger):

@@ -149,7 +149,7 @@ class Comparison(Recording):
             raise Differs("request method")
         way = way_of(sent)
         for name, value in way.items():
-            if name not in plan.request or plan.request[name] != value:
+            if name not in post.options or post.options[name] != value:
                 raise Differs(f"request {name}")
         if "ssl" in plan.request and "ssl" not in way:
             raise Differs("request ssl")
@@ -216,7 +216,7 @@ class Comparison(Recording):
 
     def _judge_stream(self) -> None:
         shown = opener.ObservedStream(self, self._call.kwargs, self._plan, self._read())
-        self._plan.opening.prove(shown, self, self._post.options["headers"], self._body)
+        self._plan.opening.prove(shown, self, self._post.options, self._body, self._post.client)
         if self._is_routed:
             return
         kept = shown.told_state()

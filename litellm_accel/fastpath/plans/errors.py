@@ -45,10 +45,10 @@ _MAX_KINDS = 1024
 class CallErrors:
     """What LiteLLM is told of the calls of one plan when it makes an exception; one ``error`` has shown it.
 
-    ``mapped`` are the arguments of LiteLLM's function that makes it.
+    ``mapped`` are the arguments of LiteLLM's function that makes it, ``call`` is the one that it was raised in.
     """
 
-    def __init__(self, mapped: dict[str, Any], error: Exception) -> None:
+    def __init__(self, mapped: dict[str, Any], error: Exception, call: Any) -> None:
         self._model = mapped["model"]
         self._provider = mapped["custom_llm_provider"]
         given = mapped["extra_kwargs"]
@@ -59,6 +59,9 @@ class CallErrors:
         if type(metadata) is dict:
             self._given[_METADATA] = {name: value for name, value in metadata.items() if type(value) in _PLAIN}
         self._later = {name: vars(error)[name] for name in _SET_LATER if name in vars(error)}
+        self._own = [
+            name for name, value in self._later.items() if value is not None and value == call.kwargs.get(name)
+        ]
 
     def arguments(self, call: Any, original: Exception) -> dict[str, Any]:
         """Return what LiteLLM's function is called with, of an exception that is its handler's."""
@@ -71,10 +74,10 @@ class CallErrors:
             "extra_kwargs": {**self._given, **passed},
         }
 
-    def finish(self, error: Exception) -> None:
-        """Set what LiteLLM sets later."""
+    def finish(self, error: Exception, call: Any) -> None:
+        """Set what LiteLLM sets later on an ``error`` of ``call``."""
         for name, value in self._later.items():
-            setattr(error, name, value)
+            setattr(error, name, call.kwargs.get(name, value) if name in self._own else value)
 
 
 class ErrorMaker:
@@ -114,7 +117,7 @@ class ErrorMaker:
             return
         if met.mapped["extra_kwargs"].get("num_retries") is not None:  # LiteLLM tries again
             return
-        errors = plan.errors or CallErrors(met.mapped, met.error)
+        errors = plan.errors or CallErrors(met.mapped, met.error, call)
         made = self._made(errors, client, call, post, reply, self._quiet())
         if made is None or error_state(made) != met.state:
             agreed[reply.status] = _REFUSED
@@ -129,7 +132,7 @@ class ErrorMaker:
         errors: Any = plan.errors
         error = self._made(errors, client, call, post, reply, self._main.exception_type)
         if error is not None:
-            errors.finish(error)
+            errors.finish(error, call)
         return error
 
     def _agreed(self, plan: chat.Plan) -> dict[int, int]:

@@ -16,9 +16,10 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
-from litellm_accel.fastpath.known_names import VARIABLE_HEADERS
+from litellm_accel.fastpath.known_names import VARIABLE_HEADERS, VARIABLE_TIMES
 from litellm_accel.fastpath.plans.generalization import adopt
 from litellm_accel.fastpath.plans.slot import Evidence, PlanSlot
+from litellm_accel.fastpath.transport import time_limits
 from litellm_accel.fastpath.transport.request_head import values_of
 from litellm_accel.hot import chat
 from litellm_accel.stock.trace import Function
@@ -30,7 +31,9 @@ _CALLERS = _OWN - {"messages", "model"}
 _OWN_MEMBERS = frozenset(("model",))
 _OWN_HEADERS = frozenset((b"api-key", b"authorization", b"openai-organization"))
 _OWN_HIDDEN = frozenset(("litellm_model_name",))
-_HELD = frozenset(("head", "headers", "prepared"))  # what a plan holds of a request besides how it is sent
+_HELD = frozenset(
+    ("head", "headers", "prepared", time_limits.TIMED)
+)  # what a plan holds of a request besides how it is sent
 _MAX_FAMILIES = 512
 _MAX_FUNCTIONS = 16384
 _MAX_MARKS = 64
@@ -235,6 +238,10 @@ def _requests(plan: chat.Plan) -> tuple[Any, ...] | None:
     given: dict[bytes, bytes] = {}
     for argument in VARIABLE_HEADERS & plan.free.keys():
         given.update(values_of(plan.free[argument]))
+    for argument in VARIABLE_TIMES & plan.free.keys():
+        if time_limits.are_of(plan.request, time_limits.seconds_of(plan.free[argument])):
+            given.update(time_limits.told_in(plan.request, plan.free[argument]))
+            way["timeout"] = None
     headers = [
         (name, None if name.lower() in _OWN_HEADERS or given.get(name.lower()) == value else value)
         for name, value in plan.request["headers"].fixed

@@ -12,10 +12,14 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from litellm_accel.fastpath import decline
-from litellm_accel.fastpath.known_names import VARIABLE_HEADERS
+from litellm_accel.fastpath.known_names import VARIABLE_HEADERS, VARIABLE_TIMES
 from litellm_accel.fastpath.plans.templates import Unrepeatable
+from litellm_accel.fastpath.transport import time_limits
 from litellm_accel.fastpath.transport.request_head import values_of
 from litellm_accel.hot import chat
+
+# Which each plan has by itself.
+_OWN_OPTIONS = frozenset(("head", "prepared", time_limits.TIMED))
 
 
 class Rewritten(Unrepeatable):
@@ -33,7 +37,8 @@ def generalize(plan: chat.Plan, other: chat.Plan) -> None:
     """
     first, second = ({name: plan.spelled(value) for name, value in one.free.items()} for one in (other, plan))
     headed = {name for name in VARIABLE_HEADERS & plan.free.keys() if plan.free[name] != other.free[name]}
-    if _around(plan, headed) != _around(other, headed):
+    timed = _timed(plan, other)
+    if _around(plan, headed, timed) != _around(other, headed, timed):
         raise Unrepeatable(decline.ARGUMENT_SHAPES_REQUEST)
     one, two = _members(other), _members(plan)
     if list(one) != list(two):
@@ -48,6 +53,8 @@ def generalize(plan: chat.Plan, other: chat.Plan) -> None:
     if odd:
         raise Rewritten(odd) if odd <= places.keys() else Unrepeatable(decline.ARGUMENT_SHAPES_REQUEST)
     _open(plan, places, two)
+    if timed is not None:
+        plan.request[time_limits.TIMED] = timed
 
 
 def adopt(plan: chat.Plan, places: Mapping[str, str | None]) -> None:
@@ -85,6 +92,8 @@ def _open(plan: chat.Plan, places: Mapping[str, str | None], members: dict[str, 
 
 def _place(name: str, first: bytes, second: bytes, one: dict[str, bytes], two: dict[str, bytes]) -> str | None:
     """Return the member that holds ``first`` in body ``one`` and ``second`` in ``two``: of that name, or alone."""
+    if name in VARIABLE_TIMES:
+        return None
     held = [member for member, value in two.items() if value == second != one[member] == first]
     if name in held:
         return name
@@ -93,15 +102,38 @@ def _place(name: str, first: bytes, second: bytes, one: dict[str, bytes], two: d
     return held[0] if held else None
 
 
-def _given(plan: chat.Plan, headed: Set[str]) -> dict[bytes, bytes]:
-    """Return nothing for the name of each header in the arguments ``headed``. Raises ``Rewritten`` if one is not sent
-    as it came."""
+def _timed(plan: chat.Plan, other: chat.Plan) -> str | None:
+    """Return the argument that the requests of both plans have their time limit from, None if from none that differs.
+
+    Raises ``Rewritten`` if their limits, or their clients, are others than that one's.
+    """
+    known = other.request.get(time_limits.TIMED)
+    names = {name for name in VARIABLE_TIMES & plan.free.keys() if name == known or plan.free[name] != other.free[name]}
+    for name in names:
+        limits = [(one.request, time_limits.seconds_of(one.free[name])) for one in (plan, other)]
+        is_sent = len(names) == 1 and all(time_limits.are_of(*limit) for limit in limits)
+        if not is_sent or not plan.transports.serve_limits(other.transports, limits[1][1]):
+            raise Rewritten(names)
+        return name
+    return None
+
+
+def _given(plan: chat.Plan, headed: Set[str], timed: str | None) -> dict[bytes, bytes]:
+    """Return nothing for the name of each header in the arguments ``headed``, and of what tells of the time limit.
+
+    Raises ``Rewritten`` if one is not sent as it came.
+    """
     sent = [(name.lower(), value) for name, value in plan.request["headers"].fixed]
     given: dict[bytes, bytes] = {}
     for argument in headed:
         for name, value in values_of(plan.free[argument]).items():
             if [held for key, held in sent if key == name] != [value]:
                 raise Rewritten({argument})
+            given[name] = b""
+    if timed is not None:
+        for name, value in time_limits.told_in(plan.request, plan.free[timed]).items():
+            if [held for key, held in sent if key == name] != [value]:
+                raise Rewritten({timed})
             given[name] = b""
     return given
 
@@ -119,8 +151,11 @@ def _separators(plan: chat.Plan) -> tuple[str, str]:
     return (", ", ": ") if plan.spaced else (",", ":")
 
 
-def _around(plan: chat.Plan, headed: Set[str]) -> tuple[Any, ...]:
-    """Return everything that a plan repeats around its bodies, but for the headers in the arguments ``headed``."""
-    request = {name: value for name, value in plan.request.items() if name not in ("head", "prepared")}
-    request["headers"] = plan.request["headers"].with_values(_given(plan, headed)).fixed
+def _around(plan: chat.Plan, headed: Set[str], timed: str | None) -> tuple[Any, ...]:
+    """Return everything that a plan repeats around its bodies, but for the headers in the arguments ``headed`` and the
+    time limit in the one that is ``timed``."""
+    request = {name: value for name, value in plan.request.items() if name not in _OWN_OPTIONS}
+    if timed is not None:
+        del request["timeout"]
+    request["headers"] = plan.request["headers"].with_values(_given(plan, headed, timed)).fixed
     return plan.prefix, plan.spaced, plan.hidden, plan.kinds, request

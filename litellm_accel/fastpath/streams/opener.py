@@ -37,8 +37,8 @@ from litellm_accel.fastpath.plans.snapshots import (
 )
 from litellm_accel.fastpath.plans.templates import Unrepeatable
 from litellm_accel.fastpath.streams.pricer import StreamPricer
+from litellm_accel.fastpath.transport import time_limits
 from litellm_accel.fastpath.transport.cookies import ClientCookies, NoCookies
-from litellm_accel.fastpath.transport.request_head import RequestHeaders
 from litellm_accel.hot import chat, template
 from litellm_accel.stock import seams
 
@@ -204,7 +204,7 @@ class OpenerFactory:
         """
         pair = _StreamDiff(first, second, earlier, self.conversions)
         made = StreamOpener(self, pair, recording.stream, are_current, refuse)
-        made.prove(second, recording, second.plan.request["headers"], body)
+        made.prove(second, recording, second.plan.request, body)
         return made
 
 
@@ -279,8 +279,11 @@ class StreamOpener(success.LearnedCall):
             raise Unrepeatable(decline.STREAM_RAW)
         self._header_maps = [(slot, openings.header_maps[slot]) for slot in pair.given]
 
-    def prove(self, shown: ObservedStream, recording: Recording, given: RequestHeaders, body: bytes) -> None:
-        """Open the stream that was ``shown`` again, for a request with headers ``given`` and ``body``; nobody reads it.
+    def prove(
+        self, shown: ObservedStream, recording: Recording, options: Mapping[str, Any], body: bytes, client: Any = None
+    ) -> None:
+        """Open the stream that was ``shown`` again, for a request with these ``options`` and ``body`` of the SDK's
+        ``client``, None for that of all calls; nobody reads it.
 
         Raises ``Unrepeatable`` if it is another one than stock's.
         """
@@ -292,7 +295,7 @@ class StreamOpener(success.LearnedCall):
         opened, told = take_snapshot([self._filled(heads, begun), begun.objects[0]]), shown.told_state()
         if not equivalent(opened, told, {}):
             raise Unrepeatable(decline.STREAM_OPENED_OTHERWISE.of(where(opened, told).partition(".")[2]))
-        if anatomy(self.over(reply.live, stream, given, body)) != recording.anatomy:
+        if anatomy(self.over(reply.live, stream, options, body, client)) != recording.anatomy:
             raise Unrepeatable(decline.STREAM_READ_OTHERWISE)
 
     # --- the answer's head
@@ -319,12 +322,18 @@ class StreamOpener(success.LearnedCall):
     # --- opening
 
     def open(
-        self, reply: Reply, begun: success.Begun, started: float, cookies: ClientCookies | NoCookies
+        self,
+        reply: Reply,
+        begun: success.Begun,
+        started: float,
+        cookies: ClientCookies | NoCookies,
+        client: Any = None,
     ) -> tuple[Any, Any] | None:
         """Return LiteLLM's stream over the body of ``reply``, and what a router would call again with.
 
         Returns None if stock must judge the reply. ``begun`` is the call that was sent, which began at ``started``
-        (``time.time()``). What the reply sets is kept in ``cookies``.
+        (``time.time()``). What the reply sets is kept in ``cookies``. The SDK's ``client`` is None if it is that of all
+        calls.
         """
         read = chat.read_headers(reply.headers)
         heads = self.mapped(read)
@@ -338,7 +347,7 @@ class StreamOpener(success.LearnedCall):
         made, logging = object.__new__(openings.classes[0]), object.__new__(openings.notifiers.fed)
         logging.payloads, logging.routed, logging.ends = self._payloads, None, self._ends
         logging.notes = None
-        stream = self._stream(reply)
+        stream = self._stream(reply, client)
         begun.end(reply.sent, now)
         begun.slots.update(
             {
@@ -376,16 +385,19 @@ class StreamOpener(success.LearnedCall):
             begun.slots[slot] = copy.copy(example)
         return self._end(begun)
 
-    def request(self, given: RequestHeaders, body: bytes, cookie: bytes) -> httpx.Request:
-        """Return the request as the SDK's HTTP client would have made it, with these headers and this ``cookie``."""
-        headers = self._normalized.headers(*zip(*given.raw(body, cookie), strict=True))
-        extensions = {"timeout": self._timeout.copy(), **self._extensions}
+    def request(self, options: Mapping[str, Any], body: bytes, cookie: bytes) -> httpx.Request:
+        """Return the request as the SDK's HTTP client would have made it, with these ``options`` and this
+        ``cookie``."""
+        headers = self._normalized.headers(*zip(*options["headers"].raw(body, cookie), strict=True))
+        is_timed = time_limits.TIMED in options
+        limits = time_limits.of_request(time_limits.read_by(options)) if is_timed else self._timeout.copy()
+        extensions = {"timeout": limits, **self._extensions}
         # Of a request made of a content, the client would look at the headers once more for those that are missing.
         made = httpx.Request("POST", self._url, headers=headers, stream=httpx.ByteStream(body), extensions=extensions)
         made.read()
         return made
 
-    def _stream(self, reply: Reply) -> Any:
+    def _stream(self, reply: Reply, client: Any) -> Any:
         """Return the SDK's stream over the body of ``reply``, without its options."""
         live = reply.live
         if self._in_loop:
@@ -399,7 +411,7 @@ class StreamOpener(success.LearnedCall):
         live.stream = (BoundAsyncStream if self._in_loop else BoundSyncStream)(live.stream, response=live, start=start)
         live.default_encoding = self._encoding
         kind = self._openings.sdk.AsyncStream if self._in_loop else self._openings.sdk.Stream
-        stream = kind(cast_to=self._cast_to, response=live, client=self._client)
+        stream = kind(cast_to=self._cast_to, response=live, client=client or self._client)
         stream.__orig_class__ = self._alias
         return stream
 
@@ -410,16 +422,16 @@ class StreamOpener(success.LearnedCall):
         coroutine.close()
         return coroutine
 
-    def over(self, live: Any, stream: Any, given: RequestHeaders, body: bytes) -> Any:
-        """Return what would be made for ``live``, the response to a request with the headers ``given`` and ``body``
-        that the SDK's ``stream`` reads; not to be read."""
+    def over(self, live: Any, stream: Any, options: Mapping[str, Any], body: bytes, client: Any) -> Any:
+        """Return what would be made for ``live``, the response to a request of ``client`` with these ``options`` and
+        ``body`` that the SDK's ``stream`` reads; not to be read."""
         if not self._in_loop:
             body_stream = stream.response.stream._stream
             live = httpx.Response(
                 live.status_code, headers=live.headers.raw, stream=body_stream, extensions=live.extensions
             )
         cookie = stream.response.request.headers.get("cookie", "").encode()
-        return self._stream(Reply(0.0, live=live, request=self.request(given, body, cookie)))
+        return self._stream(Reply(0.0, live=live, request=self.request(options, body, cookie)), client)
 
 
 def _model(kind: Any, fields: dict[str, Any], fields_set: frozenset[str]) -> Any:

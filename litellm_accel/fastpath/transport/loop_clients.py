@@ -27,6 +27,7 @@ _COMPARED = (*_PLAIN, httpx.URL, httpx.Timeout, httpx.Headers, httpx.QueryParams
 # Attributes that a client's first call fills in: the platform for the request headers, and that it has been used.
 _FILLED_IN = ("_platform", "_state")
 _LOOKED_UP = "proxy_cache"  # by a transport's first call, in the environment
+_LIMIT = "timeout"
 _SECONDS = 60.0  # after which it is seen whether a client is still a plan's
 
 
@@ -39,6 +40,8 @@ class ClientSource:
         self._facts = [_facts(part) for part in _parts(client)]
         self._filled_in = [{name: vars(part).get(name) for name in _FILLED_IN} for part in _parts(client)]
         self._resources = sum(name in vars(part) for name, part in zip(RESOURCES, _resources(client), strict=False))
+        #: Whether LiteLLM keeps one client for each time limit.
+        self.is_timed = _with_limit(function, self._arguments, 0.0) != self._arguments
 
     def found_again(self, client: Any, kept: Mapping[str, Any]) -> Any:
         """Return what LiteLLM's function finds where it has found ``client``: that, or one like it among ``kept``.
@@ -52,10 +55,17 @@ class ClientSource:
             raise Unrepeatable(decline.CLIENT_PER_CALL)
         return found
 
-    def client(self) -> Any:
-        """Return the client for the running loop, or None if it is not like the one that was watched."""
-        client = self._function(*self._arguments)
-        for part, facts, filled_in in zip(_parts(client), self._facts, self._filled_in, strict=True):
+    def client(self, seconds: float | None = None) -> Any:
+        """Return the client for the running loop, or None if it is not like the one that was watched.
+
+        With ``seconds``, the client of calls with that time limit.
+        """
+        arguments, first = self._arguments, self._facts[0]
+        if seconds is not None:
+            arguments, first = _with_limit(self._function, arguments, seconds), _limited(first, seconds)
+        client = self._function(*arguments)
+        watched = first, *self._facts[1:]
+        for part, facts, filled_in in zip(_parts(client), watched, self._filled_in, strict=True):
             if _facts(part) != facts:
                 return None
             for name, value in filled_in.items():
@@ -113,6 +123,33 @@ class Transports(OwnerCache):
             return None
         return held
 
+    def are_timed(self) -> bool:
+        """Return whether LiteLLM keeps one client for each time limit."""
+        return self._source is not None and self._source.is_timed
+
+    def timed(self, seconds: float) -> ClientGuard | None:
+        """Let LiteLLM find or make its client for calls with this time limit, as it does for each; None if it is of
+        another kind.
+
+        Nobody holds it here but the call: LiteLLM lets go of such clients as of any.
+        """
+        if self._source is None:
+            return None
+        try:
+            client = self._source.client(seconds)
+            return None if client is None else self._guard(client._client._transport)
+        except Exception:  # stock's call will meet the same
+            return None
+
+    def serve_limits(self, other: Transports, seconds: float) -> bool:
+        """Return whether calls with any time limit get their clients here: those like ``other``, with ``seconds``,
+        do."""
+        if self.are_timed():
+            return other.are_timed() and self.timed(seconds) is not None
+        loop = asyncio._get_running_loop()
+        mine, others = self.get(loop), other.get(loop)
+        return mine is not None and others is not None and mine.transport is others.transport
+
 
 def _hold(loop: Any, transports: weakref.ref[Transports], client: ClientGuard) -> None:
     """Hold ``client``, and nothing of the call that met it, for as long as a plan has it for ``loop``."""
@@ -144,6 +181,25 @@ def _lasting(argument: Any) -> Any:
     if isinstance(argument, Mapping):
         return {name: value for name, value in argument.items() if type(value) in _PLAIN}
     return argument
+
+
+def _with_limit(function: FunctionType, arguments: tuple[Any, ...], seconds: float) -> tuple[Any, ...]:
+    """Return ``arguments`` of a ``function`` with another time limit where they have one."""
+    names = function.__code__.co_varnames
+    made = []
+    for name, argument in zip(names, arguments, strict=False):
+        if name == _LIMIT and type(argument) is float:
+            argument = seconds
+        elif isinstance(argument, Mapping) and type(argument.get(_LIMIT)) is float:
+            argument = {**argument, _LIMIT: seconds}
+        made.append(argument)
+    return *made, *arguments[len(made) :]
+
+
+def _limited(facts: tuple[Any, ...], seconds: float) -> tuple[Any, ...]:
+    """Return the ``facts`` of a client that has a time limit with another one."""
+    kind, held = facts
+    return kind, ({**held, _LIMIT: seconds} if type(held.get(_LIMIT)) is float else held)
 
 
 def _parts(client: Any) -> tuple[Any, ...]:

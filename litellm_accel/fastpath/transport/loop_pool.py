@@ -25,7 +25,7 @@ from yarl import URL
 from litellm_accel.fastpath import passage
 from litellm_accel.fastpath.plans.recorder import Reply
 from litellm_accel.fastpath.transport.host_stats import MAX_AGE, StatsByHost
-from litellm_accel.fastpath.transport.request_head import COOKIE, RequestHeaders, RequestHeadTemplate
+from litellm_accel.fastpath.transport.request_head import COOKIE, RequestHeadTemplate
 from litellm_accel.fastpath.transport.sockets import input_probe
 from litellm_accel.hot import http1
 from litellm_accel.stock import seams
@@ -217,10 +217,15 @@ class PreparedRequest:
             raise Unsuited(str(error)) from None
         return cls(session, pool, request, options, head)
 
-    def with_headers(self, headers: RequestHeaders, values: Mapping[bytes, bytes]) -> PreparedRequest:
-        """Return a request like this with ``headers``, which differ from its own in these ``values``."""
-        made = copy.copy(self)
-        made._head, made._headers, made._given, made._told = self._head.with_values(values), headers, values, {}
+    def with_options(self, options: Mapping[str, Any]) -> PreparedRequest:
+        """Return a request like this, of whose ``options`` the headers differ in the values that are ``given``, and
+        perhaps the time limit."""
+        made, given = copy.copy(self), options["given"]
+        made._headers, made._given, made._told, made._timeout = options["headers"], given, {}, options["timeout"]
+        if given:
+            made._head = self._head.with_values(given)
+        if made._timeout is not self._timeout:
+            made._params = {**self._params, "read_timeout": made._timeout.sock_read}
         return made
 
     def send(self, session: aiohttp.ClientSession, body: bytes, cookie: bytes) -> Coroutine[Any, Any, Reply]:

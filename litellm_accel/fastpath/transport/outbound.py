@@ -22,7 +22,7 @@ from litellm_accel.fastpath.decline import Why
 from litellm_accel.fastpath.known_names import VARIABLE_HEADERS
 from litellm_accel.fastpath.owner_cache import OwnerCache
 from litellm_accel.fastpath.plans.recorder import Reply
-from litellm_accel.fastpath.transport import pools
+from litellm_accel.fastpath.transport import pools, time_limits
 from litellm_accel.fastpath.transport.client_guard import ClientGuard
 from litellm_accel.fastpath.transport.cookies import ClientCookies, NoCookies
 from litellm_accel.fastpath.transport.request_head import values_of
@@ -32,7 +32,7 @@ from litellm_accel.hot import chat
 # The header by which the SDK counts how often it has sent a request before.
 _COUNT = b"x-stainless-retry-count"
 _KEPT_RETRIES = 4
-_OWN_OPTIONS = frozenset(("given", "prepared"))  # which aiohttp does not know
+_OWN_OPTIONS = frozenset(("given", "prepared", time_limits.TIMED))  # which aiohttp does not know
 _map_errors = httpx._transports.default.map_httpcore_exceptions
 
 
@@ -42,13 +42,15 @@ class OutboundRequest:
     ``begun`` is what is known of its call for callbacks, None if nobody listens; ``opening`` opens the stream that is
     asked for, None for a plain answer. ``cookies`` are those of the client that it is sent for, ``cookie`` is its
     header of them. ``log`` writes the log records of its call, None if there are none. ``earlier`` are the replies to
-    the same request after which it was sent once more, ``waited`` is how often that was waited for.
+    the same request after which it was sent once more, ``waited`` is how often that was waited for. ``client`` is the
+    SDK's client of calls with this time limit, None if it is that of all calls.
     """
 
     __slots__ = (
         "_first",
         "begun",
         "body",
+        "client",
         "cookie",
         "cookies",
         "earlier",
@@ -68,6 +70,7 @@ class OutboundRequest:
         cookies: ClientCookies | NoCookies,
         cookie: bytes,
         log: Any,
+        client: Any = None,
     ) -> None:
         self.transport = transport
         self.options = options
@@ -76,6 +79,7 @@ class OutboundRequest:
         self.cookie = cookie
         self.opening = opening
         self.log = log
+        self.client = client
         self.begun: Any = None
         self.earlier: tuple[Reply, ...] = ()
         self.waited = 0
@@ -147,7 +151,7 @@ class OutboundRequest:
         response = reply.live  # which stock may read as well, until it has been read
         reply.status, reply.headers = response.status, response.headers
         if self.opening is not None and response.status == 200:
-            reply.request = self.opening.request(self.options["headers"], self.body, self.cookie)
+            reply.request = self.opening.request(self.options, self.body, self.cookie)
             return reply
         try:
             reply.body, reply.live = await response.read(), None
@@ -198,7 +202,7 @@ class OutboundRequest:
 
     def _open(self) -> Reply:
         sent = time.time()
-        request = self.opening.request(self.options["headers"], self.body, self.cookie)
+        request = self.opening.request(self.options, self.body, self.cookie)
         progress = passage.sending()
         reply = progress.reply = Reply(sent)
         try:
@@ -244,31 +248,39 @@ def lost(plan: chat.Plan) -> Reply:
 
 
 def _options(plan: chat.Plan, free: Mapping[str, bytes]) -> dict[str, Any]:
-    """Return how a request of ``plan`` is sent, with the headers that its call gives in ``free`` arguments."""
-    if VARIABLE_HEADERS.isdisjoint(plan.places):
+    """Return how a request of ``plan`` is sent, with the headers and the time limit that its call gives in ``free``
+    arguments."""
+    timed = plan.request.get(time_limits.TIMED)
+    if timed is None and VARIABLE_HEADERS.isdisjoint(plan.places):
         return plan.request
     values: dict[bytes, bytes] = {}
     for name in VARIABLE_HEADERS & plan.places.keys():
         values.update(values_of(free[name]))
-    headers = plan.request["headers"].with_values(values)
-    if "head" in plan.request:
-        return {**plan.request, "headers": headers, "head": plan.request["head"].with_headers(headers, values)}
-    return {**plan.request, "headers": headers, "given": values}
+    options: dict[str, Any] = plan.request.copy()
+    if timed is not None:
+        values.update(time_limits.told_in(options, free[timed]))
+        options["timeout"] = time_limits.of_transport(options, time_limits.seconds_of(free[timed]))
+    headers = options["headers"] = options["headers"].with_values(values)
+    if "head" in options:
+        options["head"] = options["head"].with_headers(headers, values)
+    else:
+        options["given"] = values
+    return options
 
 
 def aprepare(plan: chat.Plan, body: bytes, free: Mapping[str, bytes]) -> OutboundRequest | Why:
     """Return the request of ``plan`` with ``body`` and ``free`` arguments for the running event loop, or why stock must
     send it."""
-    found = _client(asyncio.get_running_loop(), plan)
+    found = _client(asyncio.get_running_loop(), plan, free)
     if isinstance(found, Why):
         return found
-    client, cookie = found
+    client, cookie, sdk = found
     options = _options(plan, free)
     session = client.transport._get_valid_client_session()  # the name that every release has
     pooled = plan.opening is None and pools.current() is not None and options["prepared"].get(session) is not None
     if not pooled and _closing(session.connector, options["url"]):
         return decline.CLOSED_CONNECTION
-    return OutboundRequest(session, options, body, plan.opening, client.cookies, cookie, plan.log)
+    return OutboundRequest(session, options, body, plan.opening, client.cookies, cookie, plan.log, sdk)
 
 
 def prepare(plan: chat.Plan, body: bytes, free: Mapping[str, bytes]) -> OutboundRequest | Why:
@@ -281,16 +293,28 @@ def post_in(
     loop: asyncio.AbstractEventLoop | None, plan: Any, body: bytes, free: Mapping[str, bytes]
 ) -> OutboundRequest | Why:
     """As ``prepare``, for a thread in which ``loop`` is running when the call begins."""
-    found = _client(loop, plan)
+    found = _client(loop, plan, free)
     if isinstance(found, Why):
         return found
-    client, cookie = found
+    client, cookie, sdk = found
     options = _options(plan, free)
-    return OutboundRequest(client.transport, options, body, plan.opening, client.cookies, cookie, plan.log)
+    return OutboundRequest(client.transport, options, body, plan.opening, client.cookies, cookie, plan.log, sdk)
 
 
-def _client(loop: asyncio.AbstractEventLoop | None, plan: chat.Plan) -> tuple[ClientGuard, bytes] | Why:
-    """Return LiteLLM's client of ``plan`` for ``loop`` and its cookies, or why stock must send."""
+def _client(
+    loop: asyncio.AbstractEventLoop | None, plan: chat.Plan, free: Mapping[str, bytes]
+) -> tuple[ClientGuard, bytes, Any] | Why:
+    """Return LiteLLM's client of ``plan`` for ``loop`` and its cookies, or why stock must send.
+
+    And the SDK's client itself, if that is one for the time limit in the ``free`` arguments alone.
+    """
+    timed = plan.request.get(time_limits.TIMED)
+    if timed is not None and free[timed] != plan.free[timed] and plan.transports.are_timed():
+        own = plan.transports.timed(time_limits.seconds_of(free[timed]))
+        if own is None:
+            return decline.CHANGED_CLIENT
+        cookie = own.cookies.header()
+        return decline.COOKIES if cookie is None else (own, cookie, own.sdk)
     held = plan.transports.get(loop) or plan.transports.obtain(loop)
     if held is None:
         return decline.NEW_LOOP
@@ -299,7 +323,7 @@ def _client(loop: asyncio.AbstractEventLoop | None, plan: chat.Plan) -> tuple[Cl
         plan.expires = 0.0
         return decline.CHANGED_CLIENT
     cookie = client.cookies.header()
-    return decline.COOKIES if cookie is None else (client, cookie)
+    return decline.COOKIES if cookie is None else (client, cookie, None)
 
 
 def _closing(connector: Any, url: Any) -> bool:

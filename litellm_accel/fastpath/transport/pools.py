@@ -66,7 +66,7 @@ class Pools:
         """Send one request as ``session.request("POST", **options)`` would.
 
         In ``options["prepared"]`` (``OwnerCache``) sessions are mapped to what has been prepared for the other options;
-        the values of headers that are ``given`` are those of this request alone.
+        the values of headers that are ``given``, and the time limit then, are those of this request alone.
         """
         if not self._gate.on:
             return None
@@ -78,7 +78,7 @@ class Pools:
             self._gate.decline(decline.POOL_LOOP_UNSUITED)
             return None
         if "given" in options:
-            request = request.with_headers(options["headers"], options["given"])
+            request = request.with_options(options)
         reply = await request.send(session, body, cookie)
         self._gate.serve()
         return reply

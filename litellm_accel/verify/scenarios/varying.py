@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from litellm_accel.verify.scenario import ALL, DIRECT, Made, Scenario, crossed, deployment, themed
+from litellm_accel.verify.scenario import ALL, DIRECT, Made, Scenario, Way, crossed, deployment, themed
 from litellm_accel.verify.scenarios.parameters import PERSON_ANSWER, one_after_the_other, person
 from litellm_accel.verify.scenarios.providers import MODELS, more
 
@@ -148,6 +148,8 @@ def _both(calls: int) -> Callable[[Any], Any]:
     return script
 
 
+# Before 1.108, LiteLLM makes a client for each call of a router in a thread, and time limits are told apart there.
+_WAYS: dict[str, Way] = {"limits": "either"}
 _PLAIN = (
     Scenario("temperatures", via=ALL, script=_each("temperature", _TEMPERATURES)),
     Scenario(
@@ -202,6 +204,9 @@ _PLAIN = (
         ),
     ),
     Scenario("given", via=ALL, script=_given(8)),
+    Scenario(
+        "limits", via=ALL, script=_each("timeout", (30.5, 29.25, 28.125, 27.5, 1e-3 + 26, 30, 28.125, None, 25.5))
+    ),
     Scenario("headers-odd", via=ALL, script=_each("extra_headers", _ODD_HEADERS), way="either"),
     Scenario("headers-twice", script=_each("extra_headers", ({"x-a": str(n)} for n in range(6)), headers={"x-a": "b"})),
     Scenario("all-equal", script=one_after_the_other(*({"temperature": n / 9, "top_p": n / 9} for n in range(3, 8)))),
@@ -230,12 +235,14 @@ _PLAIN = (
             via=ALL,
             callbacks={"callbacks": (kind,)},
             script=script,
+            way=_WAYS.get(name, "served"),
             crossing=kind == "success",
         )
         for kind in ("success", "payload")
         for name, script in (
             ("both", _both(9)),
             ("given", _given(9)),
+            ("limits", _each("timeout", (30 - n / 7 for n in range(1, 10)))),
             ("tools", _each("tools", map(tools, range(9)))),
             ("stops", _each("stop", (["a"], ["b"], ["c"], ["d"], ["e"], ["f"], ["g"]))),
             ("formats", _each("response_format", map(_format, range(7)))),
@@ -255,12 +262,14 @@ _PLAIN = (
             via=ALL,
             callbacks={"callbacks": kinds},
             script=script,
+            way=_WAYS.get(name, "served"),
             crossing=bool(kinds),
         )
         for kinds in ((), ("payload",))
         for name, script in (
             ("both", _both(8)),
             ("given", _given(8)),
+            ("limits", _each("timeout", (30 - n / 7 for n in range(1, 9)))),
             ("formats", _each("response_format", map(_format, range(6)))),
         )
     ),
