@@ -267,6 +267,12 @@ def test_served_answers(provider: Provider, switch: Switch, mode: str, answer: s
     assert same(provider, switch, mode, [f"answer as: {answer}"] * 3, {"model": model}) == 2
 
 
+def test_a_first_answer_without_a_model(provider: Provider, switch: Switch) -> None:
+    """What is learned from an answer that names no model holds for those that name one."""
+    inputs = ['answer as: plain{"merge": {"model": null}}', "a", "b"]
+    assert same(provider, switch, MODES[0], inputs, {}) >= 1
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     "value", some(("", [], [""], [[]], ["a", 1], [True], {"a": 1}, None, ("a",), [[1], "a"], 7), "")
