@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import dis
 import functools
 import importlib
 import inspect
@@ -402,9 +403,23 @@ def leaves_out_unset() -> bool:
 
 
 def looks_models_up(config: Any) -> bool:
-    """Return whether a provider's ``config`` asks for each call what the model can do, whichever provider has it."""
-    asks = getattr(type(config), "get_supported_openai_params", None)
-    return "supports_reasoning" in getattr(getattr(asks, "__code__", None), "co_names", ())
+    """Return whether a provider's ``config`` asks for each call what the model can do, whichever provider has it.
+
+    That is to ask by the model's name alone, without the provider's.
+    """
+    asks = getattr(getattr(type(config), "get_supported_openai_params", None), "__code__", None)
+    if asks is None:
+        return False
+    is_asking = False
+    for step in dis.get_instructions(asks):
+        held = asks.co_consts[step.arg] if step.opname == "KW_NAMES" else step.argval  # of which 3.11 tells the number
+        if held == "supports_reasoning":
+            is_asking = True
+        elif is_asking and type(held) is tuple:  # by which arguments
+            if held == ("model",):
+                return True
+            is_asking = False
+    return False
 
 
 @functools.cache
