@@ -30,7 +30,8 @@ def seen(result: Any, error: BaseException | None) -> Any:
     hidden = result._hidden_params
     for name in ("_response_ms", "litellm_overhead_time_ms", "litellm_call_id"):
         hidden[name] = type(hidden[name])()
-    result.__dict__["_response_ms"] = 0.0
+    private = result.__pydantic_private__  # where an embedding has its time
+    (private if "_response_ms" in private else vars(result))["_response_ms"] = 0.0
     text = repr((templates.state(result), result.model_dump(), result.model_dump_json()))
     text = re.sub(r"chatcmpl-[0-9a-f-]{36}", "chatcmpl", text)
     return re.sub(r"\b\d{10}\b", lambda found: "now" if abs(int(found[0]) - time.time()) < 3600 else found[0], text)

@@ -387,6 +387,7 @@ ROWS = (
     *_streams("long", 200, _STREAMS),
     _row("embeddings.aembedding", work.aembedding, over="tls"),
     _row("embeddings.100-texts", work.embedding_batch, over="tls"),
+    _row("embeddings.router", work.embedding_router, over="tls", process="embeddings.router"),
     *_streams("told", 200, _STREAMS, is_told=True),
     *_whole_calls("chat.told", True),
     *(

@@ -70,7 +70,7 @@ class Chat(Component):
             serving("litellm.main:completion", direct, "stock", direct.completion, gate),
         ]
         if seams.has_core_steps():
-            cored = CoreHandler(pipeline)
+            cored = CoreHandler(direct)
             core = "litellm.router_rust.core:RustCore"
             return [
                 *doors,

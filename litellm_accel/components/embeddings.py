@@ -9,10 +9,11 @@ from litellm_accel import hot
 from litellm_accel.components.base import Component, Replaced, Replacement
 from litellm_accel.components.chat import COMPONENT as chat
 from litellm_accel.components.chat import serving
-from litellm_accel.fastpath.embedding import EmbeddingHandler
+from litellm_accel.fastpath.embedding import EmbeddingCoreHandler, EmbeddingHandler
 from litellm_accel.fastpath.pipeline import Pipeline
 from litellm_accel.fastpath.plans import recorder
 from litellm_accel.fastpath.plans.proof import Proof
+from litellm_accel.stock import seams
 from litellm_accel.verify.records import is_proven
 
 
@@ -43,9 +44,18 @@ class Embeddings(Component):
         list(recorder.required())  # what lets it watch stock must be there
         proof = self._proof = Proof(gate, self.relies_on)
         handler = self._handler = EmbeddingHandler(gate, proof)
-        return [
+        doors = [
             serving("litellm.main:aembedding", handler, "astock", handler.acompletion, gate),
             serving("litellm.main:embedding", handler, "stock", handler.completion, gate),
+        ]
+        if not seams.has_core_steps():  # a router's attempts come by the doors above
+            return doors
+        cored = EmbeddingCoreHandler(handler)
+        core = "litellm.router_rust.core:RustCore"
+        return [
+            *doors,
+            serving(f"{core}.aembedding", cored, "astock", cored.acompletion, gate),
+            serving(f"{core}.embedding", cored, "stock", cored.completion, gate),
         ]
 
     def prove(self, replaced: Mapping[str, Replaced]) -> None:

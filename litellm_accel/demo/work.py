@@ -178,6 +178,16 @@ def router(url: str, **settings: Any) -> Batch:
     return batch
 
 
+def embedding_router(url: str) -> Batch:
+    asked = gateway(url, model="text-embedding-3-small")
+
+    async def batch(first: int) -> list[Any]:
+        given = {"dimensions": DIMENSIONS}
+        return await in_flight(first, lambda number: asked.aembedding("chat", f"Text {number}", **given))
+
+    return batch
+
+
 def choose(url: str) -> Batch:
     asked = gateway(url, deployments=1000)
     return lambda first: [asked.get_available_deployment("chat", question(number)) for number in range(10)]
@@ -258,7 +268,7 @@ async def in_flight(first: int, call: Callable[[int], Awaitable[Any]]) -> list[A
     return list(await asyncio.gather(*map(call, range(first, first + IN_FLIGHT))))
 
 
-def gateway(url: str, deployments: int = 10, **settings: Any) -> Any:
+def gateway(url: str, deployments: int = 10, model: str = MODEL, **settings: Any) -> Any:
     """Return a router whose ``deployments`` of ``"chat"`` all reach the provider; ``settings`` are LiteLLM's."""
     import litellm
 
@@ -268,7 +278,7 @@ def gateway(url: str, deployments: int = 10, **settings: Any) -> Any:
             {
                 "model_name": "chat",
                 "litellm_params": {
-                    "model": f"openai/{MODEL}",
+                    "model": f"openai/{model}",
                     "api_base": url,
                     "api_key": f"sk-{number}",
                     "rpm": 1_000_000,

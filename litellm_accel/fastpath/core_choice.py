@@ -77,13 +77,14 @@ class Choice:
             elif step["kind"] == "pre_route" and not known.routes_before(core, self._request):
                 outcome = None
             elif step["kind"] == "pre_route":
-                outcome = await core._pre_route(
-                    step, self._prepared, self._prepared.get("messages"), None, call_type=plan.endpoint
-                )
+                given = plan.pick_input(self._prepared)
+                outcome = await core._pre_route(step, self._prepared, *given, call_type=plan.endpoint)
             elif step["kind"] == "select" and step["stage"] == "callback_filters":
                 outcome = await self._filtered(step)
                 if outcome is ABSENT:
                     return False
+            elif step["kind"] == "select" and step["stage"] == "embedding_batch":
+                outcome = step["candidates"]  # none has a limit, see ``limits_of``
             elif step["kind"] == "select" and step["stage"] == "strategy":
                 outcome = await self._selected(step)
             else:
@@ -102,10 +103,12 @@ class Choice:
 
     def begin(self, model: str) -> None:
         """Note what LiteLLM does when the request is about to be sent."""
-        self.core.track_deployment_pick(self._step["deployment_id"], self._prepared)
-        self.core._endpoints.counters.total_calls[model] += 1
-        self._is_counted = True
-        self._model = model
+        if self._stock.chats and self.is_async:
+            self.core.track_deployment_pick(self._step["deployment_id"], self._prepared)
+        if self._plan.total_key is not None:
+            self.core._endpoints.counters.total_calls[model] += 1
+            self._is_counted = True
+            self._model = model
         if self.limit is not None:
             self.limit.acquire()
             self._holds = True
@@ -188,7 +191,8 @@ class Choice:
 
     def succeed(self, model: str) -> None:
         """Count a success."""
-        self.core._endpoints.counters.success_calls[model] += 1
+        if self._plan.success_key is not None:
+            self.core._endpoints.counters.success_calls[model] += 1
 
     def take_back(self, messages: Any) -> None:
         """Let stock make the attempt, and count it; with these ``messages``, unless None, this once."""
@@ -202,12 +206,14 @@ class Choice:
             self._is_counted = False
         self.release()
         if messages is not None:
-            self._later, self._prepared["messages"] = self._prepared["messages"], messages
+            subject = self._plan.named[0]
+            self._later, self._prepared[subject] = self._prepared[subject], messages
 
     async def go_on(self) -> Any:
         """Let LiteLLM's loop go on from the attempt, to the end of the call."""
         result = await self._stock.driven(self.core, self._prepared, self)
-        self.core.service_logged(self._plan.endpoint, self._started, time.time(), self._request)
+        if self._stock.chats:
+            self.core.service_logged(self._plan.endpoint, self._started, time.time(), self._request)
         return result
 
     def go_on_in_thread(self) -> Any:
@@ -220,7 +226,7 @@ class Choice:
         if step is not None:
             return step
         if self._later is not ABSENT:
-            self._prepared["messages"], self._later = self._later, ABSENT
+            self._prepared[self._plan.named[0]], self._later = self._later, ABSENT
         return self._call.next(outcome)
 
     async def report(self, served: CorePlan, result: Any) -> None:
@@ -276,15 +282,9 @@ class Choice:
 
 
 class ChoiceInThread(Choice):
-    """One in a thread: LiteLLM counts no calls there, has no slots, and asks no checks which candidates are left."""
+    """One in a thread: LiteLLM has no slots there, and asks no checks which candidates are left."""
 
     is_async = False
-
-    def begin(self, model: str) -> None:
-        """Note nothing: LiteLLM does not."""
-
-    def succeed(self, model: str) -> None:
-        """Count nothing: LiteLLM does not."""
 
     def _recount(self) -> None:
         """Leave the call counted as it is: LiteLLM does not tell attempts apart, and one that failed may have ended."""

@@ -50,8 +50,8 @@ def _is_equal(one: Any, other: Any) -> bool:
 class CoreStates:
     """What is known of LiteLLM's cores, and of each that was seen."""
 
-    def __init__(self) -> None:
-        self.stock = seams.CoreSteps()
+    def __init__(self, endpoint: str = "completion") -> None:
+        self.stock = seams.CoreSteps(endpoint)
         self._known = OwnerCache()
 
     def state_of(self, core: Any) -> CoreState:
@@ -181,7 +181,9 @@ class CoreState:
 
         What the core is told of it is what it was told of calls like it, see ``core_documents``.
         """
-        is_plain = call.conversation is None and not chat.kinds_of(call.messages) & _TOLD_KINDS
+        is_plain = not self.stock.chats or (
+            call.conversation is None and not chat.kinds_of(call.messages) & _TOLD_KINDS
+        )
         told = self._documents.find(call.key, request) if is_plain else None
         if told is not None and told is not LEARN:
             core._sync_routing_state()
@@ -268,8 +270,8 @@ class CoreState:
             for name, value in deployment["litellm_params"].items():
                 if name not in PARAMETERS and value not in (None, False):
                     return decline.DEPLOYMENT_SETTING.of(name)
-            if stock.has_io_limits(deployment):
-                return decline.DEPLOYMENT_SETTING.of("input or output limits")
+            if (limits := stock.limits_of(deployment)) is not None:
+                return decline.DEPLOYMENT_SETTING.of(limits)
         return None
 
 
@@ -282,6 +284,7 @@ class CorePlan:
         if cores.stock.filled_in(deployment, group) is not deployment:
             raise Unrepeatable(decline.DEPLOYMENT_SETTING.of("wildcard"))
         self.plan = plan
+        self._stock = cores.stock
         self.router = weakref.ref(core._prerouter)
         self.deployment = deployment
         self.model = str(deployment["litellm_params"]["model"])
@@ -306,4 +309,7 @@ class CorePlan:
 
     def counted_for(self, result: Any, is_async: bool) -> dict[str, int]:
         """Return by how much ``counts`` changes with a call that gets ``result``."""
-        return dict.fromkeys(("picks", "calls", "successes"), int(is_async))  # LiteLLM does not count those of threads
+        plan = self._stock.plan if is_async else self._stock.plan_in_threads
+        picks = is_async and self._stock.chats
+        counted = {"picks": picks, "calls": plan.total_key is not None, "successes": plan.success_key is not None}
+        return {name: int(is_counted) for name, is_counted in counted.items()}

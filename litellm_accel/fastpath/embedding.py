@@ -19,6 +19,7 @@ from litellm_accel.fastpath.plans.embedding_maker import EmbeddingPlanMaker
 from litellm_accel.fastpath.plans.maker import PlanMaker
 from litellm_accel.fastpath.plans.proof import Proof
 from litellm_accel.fastpath.plans.recorder import Reply
+from litellm_accel.fastpath.router_core import CoreHandler
 from litellm_accel.fastpath.transport.outbound import OutboundRequest
 from litellm_accel.hot import chat, embeddings
 
@@ -55,7 +56,7 @@ class EmbeddingPipeline(Pipeline):
             reason = decline.COUNTED_BEFOREHAND
         if reason is None and self.environment.litellm.cache is not None:
             reason = decline.CACHEABLE
-        if reason is None and kind == "sync":
+        if reason is None and kind in ("sync", "router"):
             reason = self.environment.levels.in_threads
         if reason is None:
             value = args[1] if len(args) > 1 else kwargs.get("input")
@@ -111,3 +112,17 @@ class EmbeddingHandler(CompletionHandler):
             raise AttributeError(name)
         pipeline = self.pipeline = EmbeddingPipeline(*self._given)
         return pipeline
+
+
+class EmbeddingCoreHandler(CoreHandler):
+    """Serves embeddings of a router's core."""
+
+    endpoint: ClassVar[str] = "embedding"
+    subject: ClassVar[str] = "input"
+
+    def completion(self, core: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Serve ``embedding`` of a router's core."""
+        return super().completion(core, *args[:2], **kwargs)  # the third, ``is_async``, says nothing
+
+    def _is_blocked(self, result: Any) -> bool:
+        return False

@@ -13,10 +13,10 @@ import functools
 import time
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any
+from typing import Any, ClassVar
 
 from litellm_accel.fastpath import decline
-from litellm_accel.fastpath.completion import at_once
+from litellm_accel.fastpath.completion import CompletionHandler, at_once
 from litellm_accel.fastpath.core_choice import Choice, ChoiceInThread
 from litellm_accel.fastpath.core_states import ABSENT, CorePlan, CoreState, CoreStates
 from litellm_accel.fastpath.passage import Passage
@@ -33,11 +33,24 @@ class CoreHandler:
 
     stock: FunctionType
     astock: FunctionType
+    #: The endpoint of calls in threads, and the argument that comes with each of its calls.
+    endpoint: ClassVar[str] = "completion"
+    subject: ClassVar[str] = "messages"
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        self.pipeline = pipeline
-        self.cores = CoreStates()
+    def __init__(self, direct: CompletionHandler) -> None:
+        """``direct`` serves the same calls without a router, by plans of its own in the same pipeline."""
+        self._direct = direct
         self._running = RunningCalls()
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The plans, and how any call is admitted."""
+        return self._direct.pipeline
+
+    @functools.cached_property
+    def cores(self) -> CoreStates:
+        """What is known of routers' cores."""
+        return CoreStates(self.endpoint)
 
     async def acompletion(self, core: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Serve ``acompletion`` of a router's core."""
@@ -151,7 +164,7 @@ class CoreHandler:
                     choice.fail(error)
                     pipeline.gate.serve()
                     return await stock(choice)
-                if result is None or (post.opening is None and _is_blocked(result)):
+                if result is None or (post.opening is None and self._is_blocked(result)):
                     choice.take_back(pipeline.messages_as_sent(call))
                     with pipeline.handing_over(served.plan, post, reply, call, choice.uncount) as replay:
                         result = replay.result = await stock(choice)
@@ -195,11 +208,11 @@ class CoreHandler:
         if not pipeline.proof.is_known or len(args) > 2:
             return None  # the core's attempts come by LiteLLM's functions
         try:
-            request = {**kwargs, **dict(zip(("model", "messages"), args, strict=False))}
-            model, messages = request.get("model"), request.get("messages")
+            request = {**kwargs, **dict(zip(("model", self.subject), args, strict=False))}
+            model, messages = request.get("model"), request.get(self.subject)
             if len(request) != len(kwargs) + len(args) or type(model) is not str:
                 return None
-            passed = {name: value for name, value in kwargs.items() if name not in ("model", "messages")}
+            passed = {name: value for name, value in kwargs.items() if name not in ("model", self.subject)}
             if not CREDENTIALS.isdisjoint(passed) or any(passed.get(name, ABSENT) is None for name in BUCKETS):
                 return None
             if self.pipeline.environment.litellm.cache is not None:
@@ -213,10 +226,16 @@ class CoreHandler:
             known.forgotten = pipeline.forget(known.plans, known.forgotten)
             if not known.plans and not pipeline.should_record(call):
                 return None
-            return known, call, {**request, "stream": request.get("stream", False)} if is_async else request
+            if is_async and self.cores.stock.chats:
+                request = {**request, "stream": request.get("stream", False)}
+            return known, call, request
         except Exception as error:
             pipeline.gate.fault(error)
             return None
+
+    def _is_blocked(self, result: Any) -> bool:
+        """Return whether a router takes ``result`` for one that a provider's content filter has stopped."""
+        return not result.choices or result.choices[0].finish_reason == "content_filter"
 
     def _plan(self, known: CoreState, call: Call, choice: Choice) -> Any:
         """Return what serves calls like this one by the chosen deployment, ``LEARN``, or None to leave it to stock."""
@@ -268,8 +287,3 @@ class CoreHandler:
 def _place(call: Call, choice: Choice) -> tuple[Any, ...]:
     """Return where the plan of the chosen deployment for calls like this one is kept."""
     return call.key, choice.deployment["model_info"]["id"], call.reported and call.reported[0]
-
-
-def _is_blocked(result: Any) -> bool:
-    """Return whether a router takes ``result`` for one that a provider's content filter has stopped."""
-    return not result.choices or result.choices[0].finish_reason == "content_filter"

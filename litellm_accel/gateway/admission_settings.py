@@ -24,9 +24,12 @@ FREE = frozenset(
         *("messages", "stream", "temperature", "top_p", "n", "max_tokens", "max_completion_tokens", "stop", "seed"),
         *("presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs", "response_format"),
         *("stream_options", "parallel_tool_calls", "reasoning_effort", "input", "encoding_format", "dimensions"),
-        *("prompt", "tools", "tool_choice", "functions", "function_call"),
+        *("prompt", "tools", "tool_choice", "functions", "function_call", "tags"),
     )
 )
+#: What LiteLLM reads little of: the names in it and some values, most of them of names that it may refuse.
+METADATA = "metadata"
+_READ_OF_METADATA = frozenset(("api_key", "litellm_credential_name"))
 # Settings that say nothing about who may do what.
 _SETTINGS = frozenset(
     (
@@ -118,6 +121,11 @@ class Settings:
         self.bearer = f"Bearer {self.master_key}".encode()
         self.key_cache = proxy.user_api_key_cache
         self.logging = proxy.proxy_logging_obj
+        #: Names of whose values in a body's metadata LiteLLM's answer may depend.
+        self.read_of_metadata: frozenset[str] = _READ_OF_METADATA.union(
+            sys.modules["litellm.proxy.auth.auth_utils"]._BANNED_METADATA_PARAMS,
+            sys.modules["litellm.proxy.auth.auth_checks"]._GUARDRAIL_MODIFICATION_KEYS,
+        )
         self._admin = proxy.litellm_proxy_admin_name
         self._loggers: Any = (vars(module)["verbose_logger"], vars(module)["verbose_proxy_logger"])
         self._runtime: Any = sys.modules["litellm.integrations.otel.runtime"]
@@ -198,7 +206,7 @@ def _demand_usual(proxy: Any, module: Any) -> None:
         raise Strange("max_budget or set_verbose")
     if module.is_otel_v2_enabled() or type(module.tracer).__name__ != "NullTracer":
         raise Strange("tracing")
-    if not FREE.isdisjoint(sys.modules["litellm.proxy.auth.auth_utils"]._SECRET_RESOLVING_PARAMS):
+    if not {*FREE, METADATA}.isdisjoint(sys.modules["litellm.proxy.auth.auth_utils"]._SECRET_RESOLVING_PARAMS):
         raise Strange("arguments that hold secrets")
     if (strange := releases.strange(name for name in _MODULES if name not in _ENTERPRISE)) is not None:
         raise Strange(strange)

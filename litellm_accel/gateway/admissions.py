@@ -24,13 +24,13 @@ from typing import Any
 import orjson
 
 from litellm_accel import hot
-from litellm_accel.gateway.admission_settings import FREE, MODULE, Settings, Strange
+from litellm_accel.gateway.admission_settings import FREE, METADATA, MODULE, Settings, Strange
 from litellm_accel.gateway.object_templates import Differing, ObjectTemplate, demand_own
 from litellm_accel.stock import releases
 
 # The authentication that is known: digests of the module's source.
 _KNOWN = frozenset(("09dd54fd6e63",))
-_MASTER, _MODEL, _USER = "api_key", "model", "user"
+_MASTER, _MODEL, _USER, _USER_ID = "api_key", "model", "user", "user_id"
 _MAX_REMEMBERED = _MAX_SEEN = 256
 _MAX_CHANGES = 64  # of settings without _SETTLED requests between them, after which requests are LiteLLM's
 _SETTLED = 20  # which pay for another look at everything
@@ -173,13 +173,15 @@ class Admissions:
 
         None if it is LiteLLM's. Since the body was awaited, things may have changed.
         """
-        parsed = _parsed(body)
+        parsed = _parsed(body, settings.read_of_metadata)
         if parsed is None or settings is not self._settings or not settings.hold() or not settings.are_quiet():
             return None
         if (version := settings.version) != self._version:
             self._forget()
             self._version = version
-        place = *place, parsed[_MODEL], parsed.get(_USER), frozenset(parsed)
+        metadata = parsed.get(METADATA, {})  # a caller's end user may be named there, and any name may be refused
+        users = parsed.get(_USER), metadata.get(_USER_ID)
+        place = *place, parsed[_MODEL], users, frozenset(parsed), frozenset(metadata)
         admission = self._remembered.get(place)
         if admission is not None:
             client = request.scope.get("client")
@@ -345,16 +347,20 @@ def _headers(given: Any, bearer: bytes, key: Any) -> tuple[Any, ...] | None:
     return tuple(headers)
 
 
-def _parsed(body: bytes) -> dict[str, Any] | None:
-    """Return what a body holds, None if LiteLLM's answer may depend on more of it than the model and the user."""
+def _parsed(body: bytes, read_of_metadata: frozenset[str]) -> dict[str, Any] | None:
+    """Return what a body holds, None if LiteLLM's answer may depend on values that do not say what kind it is."""
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
     if type(parsed) is not dict or type(parsed.get(_MODEL)) is not str:
         return None
-    more = parsed.keys() - FREE - {_MODEL}
-    return parsed if not more or (more == {_USER} and type(parsed[_USER]) is str) else None
+    if parsed.keys() - FREE - {_MODEL, _USER, METADATA} or type(parsed.get(_USER, "")) is not str:
+        return None
+    metadata = parsed.get(METADATA, {})
+    if type(metadata) is not dict or type(metadata.get(_USER_ID, "")) is not str:
+        return None
+    return parsed if read_of_metadata.isdisjoint(metadata) else None
 
 
 def _raising(error: Exception) -> Callable[[], Awaitable[Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import dis
 import functools
 import importlib
 import inspect
@@ -53,13 +54,19 @@ def has_core_of_its_own() -> bool:
     return type(importlib.import_module("litellm.router").Router) is not type
 
 
+# The limit of how many texts a deployment embeds in one call.
+_BATCH_LIMIT = "max_embedding_batch_size"
+
+
 class CoreSteps:
     """The steps in which the loop of a router's core serves a call; what of them the fast path takes itself."""
 
     # What is called of the core, and of the object that its loop drives; and with what.
     _METHODS: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "acompletion": ("self", "args", "kwargs"),
+        "aembedding": ("self", "args", "kwargs"),
         "completion": ("self", "args", "kwargs"),
+        "embedding": ("self", "model", "input"),
         "_answer_cache": ("self", "step"),
         "_answer_cache_sync": ("self", "step"),
         "_answer_callback_filters": ("self", "step", "request", "messages"),
@@ -82,8 +89,11 @@ class CoreSteps:
         "finish_async": ("self", "step"),
     }
 
-    def __init__(self) -> None:
-        """Raise ``AttributeError`` or ``ImportError`` where the installed release has no such steps."""
+    def __init__(self, endpoint: str = "completion") -> None:
+        """``endpoint`` is the synchronous one of the two whose calls are served.
+
+        Raise ``AttributeError`` or ``ImportError`` where the installed release has no such steps.
+        """
         module = importlib.import_module("litellm.router_rust.core")
         endpoints = importlib.import_module("litellm.router_rust.invoke.endpoints")
         self._litellm = importlib.import_module("litellm")
@@ -93,8 +103,10 @@ class CoreSteps:
             for name, parameters in methods.items():
                 if tuple(inspect.signature(getattr(owner, name)).parameters)[: len(parameters)] != parameters:
                     raise AttributeError(f"{owner.__name__}.{name} takes other parameters")
-        #: How ``acompletion`` and ``completion`` run their attempts.
-        self.plan, self.plan_in_threads = endpoints.PLANS["acompletion"], endpoints.PLANS["completion"]
+        #: How the endpoint runs its attempts in event loops and in threads.
+        self.plan, self.plan_in_threads = endpoints.PLANS[f"a{endpoint}"], endpoints.PLANS[endpoint]
+        #: Whether its calls are chats. Of these alone LiteLLM counts which deployments event loops pick.
+        self.chats = self.plan.kind == "chat"
         #: Notes in a request that its conversation may be made shorter.
         self.arm = endpoints.arm_compaction_state
         fallbacks = importlib.import_module("litellm.router_utils.fallback_event_handlers")
@@ -103,8 +115,7 @@ class CoreSteps:
         #: Returns a deployment as it serves a name; the same one unless it is a wildcard's.
         self.filled_in = importlib.import_module("litellm.router_attempt").for_requested_model
         checks = importlib.import_module("litellm.router_utils.pre_call_checks.io_token_rate_limit_check")
-        #: Whether a deployment has limits of tokens in or out.
-        self.has_io_limits = checks.deployment_has_io_token_limits
+        self._has_io_limits = checks.deployment_has_io_token_limits
         self._limit_of = importlib.import_module("litellm.router_rust.invoke.slots").max_parallel_requests_limit
         limits = importlib.import_module("litellm.router_utils.client_initalization_utils")
         self._limit = limits.MaxParallelRequestsLimit
@@ -135,6 +146,14 @@ class CoreSteps:
         self._answering, self._failing = _answering_class(self.core), _failing_class(streaming.CustomStreamWrapper)
         loggers = importlib.import_module("litellm.integrations.custom_logger")
         self._refusing = _refusing_class(loggers.CustomLogger)
+
+    def limits_of(self, deployment: Any) -> str | None:
+        """Return which limits a ``deployment`` has of a call's own size; None without."""
+        if self._has_io_limits(deployment):
+            return "input or output limits"
+        if not self.chats and deployment["model_info"].get(_BATCH_LIMIT) is not None:
+            return _BATCH_LIMIT
+        return None
 
     def limit_of(self, core: Any, deployment: Any, request: Any) -> Any:
         """Return what bounds how many requests ``deployment`` answers at a time, None if nothing does."""
@@ -384,9 +403,23 @@ def leaves_out_unset() -> bool:
 
 
 def looks_models_up(config: Any) -> bool:
-    """Return whether a provider's ``config`` asks for each call what the model can do, whichever provider has it."""
-    asks = getattr(type(config), "get_supported_openai_params", None)
-    return "supports_reasoning" in getattr(getattr(asks, "__code__", None), "co_names", ())
+    """Return whether a provider's ``config`` asks for each call what the model can do, whichever provider has it.
+
+    That is to ask by the model's name alone, without the provider's.
+    """
+    asks = getattr(getattr(type(config), "get_supported_openai_params", None), "__code__", None)
+    if asks is None:
+        return False
+    is_asking = False
+    for step in dis.get_instructions(asks):
+        held = asks.co_consts[step.arg] if step.opname == "KW_NAMES" else step.argval  # of which 3.11 tells the number
+        if held == "supports_reasoning":
+            is_asking = True
+        elif is_asking and type(held) is tuple:  # by which arguments
+            if held == ("model",):
+                return True
+            is_asking = False
+    return False
 
 
 @functools.cache

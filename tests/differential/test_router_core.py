@@ -24,6 +24,7 @@ import compared
 import litellm_accel
 from compared import HELLO, asked, outcome, sent
 from fastpath_switch import LISTS, Switch
+from litellm_accel.components.embeddings import Embeddings
 from litellm_accel.fastpath import core_states, decline
 from litellm_accel.fastpath.completion import at_once
 from litellm_accel.fastpath.core_choice import Choice
@@ -47,6 +48,9 @@ LEARNING = 3  # calls, of which the last is served
 PROVING = 9
 # From where a router is called, and how: ``acompletion``, ``completion``, and that in a loop that waits meanwhile.
 WAYS = LOOP, THREAD, BLOCKED = "loop", "thread", "blocked loop"
+# ``aembedding`` and ``embedding`` of what is said last.
+EMBEDDINGS = EMBEDDING_LOOP, EMBEDDING_THREAD = "embedding in a loop", "embedding in a thread"
+LOOPS, THREADS = (LOOP, EMBEDDING_LOOP), (THREAD, EMBEDDING_THREAD)
 
 
 def some(values: Iterable[Any], *quick: Any) -> list[Any]:
@@ -96,18 +100,22 @@ def played(
         for said in [*[HELLO] * LEARNING, *messages]:
             passed.append(given := copy.deepcopy(arguments))
             found.append(await outcome(lambda: called(router, way, copy.deepcopy(said), given)))  # noqa: B023
-        if way == LOOP:
+        if way in LOOPS:
             await settled()
         else:
             threads_settled()
         noted = re.sub(r"\d+\.\d+|[0-9a-f-]{36}|0x[0-9a-f]+", "", repr(passed))  # by LiteLLM, some of it by threads
         return found, noted, books(router)
 
-    return (asyncio.run(calls()) if way != THREAD else at_once(calls())), sent(provider)
+    return (at_once(calls()) if way in THREADS else asyncio.run(calls())), sent(provider)
 
 
 async def called(router: Router, way: str, messages: Any, arguments: dict[str, Any]) -> Any:
     """Call ``router`` from an event loop or from a thread without one, to wait for it or not."""
+    if way == EMBEDDING_LOOP:
+        return await router.aembedding("g", messages[-1]["content"], **arguments)
+    if way == EMBEDDING_THREAD:
+        return router.embedding("g", messages[-1]["content"], **arguments)
     if way == LOOP:
         return await router.acompletion("g", messages, **arguments)
     return router.completion("g", messages, **arguments)
@@ -153,6 +161,11 @@ def counted() -> Iterator[list[str]]:
 
     with mock.patch.object(Choice, "report", counting):
         yield served
+
+
+def embedding_switch(recorded: bool = True) -> Switch:
+    """The fast path of embeddings, of which routers' calls are a part."""
+    return Switch(recorded=recorded, component=Embeddings())
 
 
 def heard(provider: Provider, **arguments: Any) -> tuple[Any, Any]:
@@ -542,7 +555,7 @@ def measured(
         found = []
         for messages in said:
             found.append(await outcome(lambda: called(router, way, copy.deepcopy(messages), {})))  # noqa: B023
-            if way == LOOP:
+            if way in LOOPS:
                 await settled()
             else:
                 threads_settled()
@@ -552,7 +565,7 @@ def measured(
         return found
 
     try:
-        found = asyncio.run(calls()) if way != THREAD else at_once(calls())
+        found = at_once(calls()) if way in THREADS else asyncio.run(calls())
         return found, sent(provider)
     finally:
         for name in LISTS:
@@ -642,6 +655,63 @@ def test_streams_of_strategies(
 
 
 # --- what changes ------------------------------------------------------------------------------------------------
+
+
+# --- embeddings -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", EMBEDDINGS)
+@pytest.mark.parametrize("arguments", some([{}, *ARGUMENTS[2:]], {}))
+def test_embeddings(provider: Provider, arguments: dict[str, Any], way: str) -> None:
+    assert same(provider, embedding_switch(), [HELLO, asked("plain")], way=way, **arguments) >= 2
+
+
+@pytest.mark.parametrize("way", EMBEDDINGS)
+def test_own_embeddings_prove(provider: Provider, way: str) -> None:
+    questions = [[{"role": "user", "content": f"Text {number}"}] for number in range(PROVING)]
+    assert same(provider, embedding_switch(recorded=False), questions, way=way) >= 3
+
+
+@pytest.mark.parametrize("way", EMBEDDINGS)
+def test_callbacks_of_embeddings(provider: Provider, way: str) -> None:
+    metadata = {"metadata": {"mine": {"a": [1]}}}
+    assert in_turn(embedding_switch(), lambda: heard(provider, way=way, **metadata)) >= 3
+
+
+@pytest.mark.parametrize("way", EMBEDDINGS)
+@pytest.mark.parametrize("scenario", some(REPLIES[:4], *REPLIES[:2]))
+def test_other_replies_to_embeddings_are_stocks(provider: Provider, scenario: str, way: str) -> None:
+    make = lambda: router_of(provider, settings={"num_retries": 1})  # noqa: E731
+    assert same(provider, embedding_switch(), [asked(scenario), HELLO], make, way) >= 2
+
+
+@pytest.mark.parametrize("way", some(EMBEDDINGS, EMBEDDING_LOOP))
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_strategies_choose_and_count_embeddings(provider: Provider, strategy: str, way: str) -> None:
+    can_choose = strategy != "cost-based-routing" or way == EMBEDDING_LOOP
+    slow = 'plain{"delay": 0.3}' if "latency" in strategy else ""  # chance must not decide which is the faster one
+    played = lambda: measured(provider, strategy, [HELLO] * 12, way, answers=slow)  # noqa: E731
+    assert in_turn(embedding_switch(), played) >= (4 if can_choose else 0)
+
+
+@pytest.mark.parametrize("way", EMBEDDINGS)
+def test_deployments_that_embed_so_many_texts_are_stocks(provider: Provider, way: str) -> None:
+    """Which of them embeds a call's texts, and whether one does, LiteLLM says."""
+
+    def make() -> Router:
+        random.seed(7)
+        router = router_of(provider, 2)
+        router.upsert_deployment(limited_to(provider, 2))
+        return router
+
+    assert same(provider, embedding_switch(), [HELLO] * 3, make, way) == 0
+
+
+def limited_to(provider: Provider, texts: int) -> litellm.types.router.Deployment:
+    """A deployment that embeds so many texts in a call."""
+    params = {"model": "openai/gpt-4o-mini", "api_base": provider.url, "api_key": "sk-9"}
+    info = {"id": "d9", "max_embedding_batch_size": texts}
+    return litellm.types.router.Deployment(model_name="g", litellm_params=params, model_info=info)
 
 
 def test_settings_and_deployments_may_change(provider: Provider, switch: Switch) -> None:

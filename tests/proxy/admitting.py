@@ -20,8 +20,8 @@ CHAT: dict[str, Any] = {"model": "gpt", "messages": [{"role": "user", "content":
 _OWN = {"Authorization": f"Bearer {KEY}"}
 _OF_TIME = ("litellm_received_at", "principal")
 _PATH = "/v1/chat/completions"
-# What is sent: the body, headers, and whether it may be served by what is remembered.
-ROWS: dict[str, tuple[Any, dict[str, str], bool]] = {
+# What is sent: the body, headers, and how many pairs of four requests may be served by what is remembered.
+ROWS: dict[str, tuple[Any, dict[str, str], int]] = {
     "plain": (CHAT, _OWN, True),
     "arguments": ({**CHAT, "temperature": 0.5, "stream": True, "tools": []}, _OWN, True),
     "an alias": ({**CHAT, "model": "alias"}, _OWN, True),
@@ -40,7 +40,18 @@ ROWS: dict[str, tuple[Any, dict[str, str], bool]] = {
     "LiteLLM's header": (CHAT, {"x-litellm-api-key": KEY}, False),
     "two headers": (CHAT, {**_OWN, "x-litellm-api-key": "sk-wrong-1234567"}, False),
     "a custom header": (CHAT, {**_OWN, "x-own-key": "Bearer sk-wrong-1234567"}, True),
-    "metadata": ({**CHAT, "metadata": {"tags": ["a"]}}, _OWN, False),
+    "metadata": ({**CHAT, "metadata": {"tags": ["a"], "own": {"more": [1, None]}}}, _OWN, True),
+    "other values in metadata": ({**CHAT, "metadata": {"tags": "b", "own": 2}}, _OWN, 2),  # of the same kind
+    "tags in the body": ({**CHAT, "tags": ["a"]}, _OWN, True),
+    "metadata and a user": ({**CHAT, "user": "", "metadata": {"user_id": "a"}}, _OWN, True),
+    "metadata of another user": ({**CHAT, "user": "", "metadata": {"user_id": "b"}}, _OWN, True),
+    "other names in metadata": ({**CHAT, "metadata": {"trace_id": "a"}}, _OWN, True),
+    "metadata with a user that is none": ({**CHAT, "metadata": {"user_id": 1}}, _OWN, False),
+    "metadata with guardrails": ({**CHAT, "metadata": {"guardrails": ["a"]}}, _OWN, False),
+    "metadata with a banned argument": ({**CHAT, "metadata": {"langfuse_host": "http://a"}}, _OWN, False),
+    "metadata with a secret's name": ({**CHAT, "metadata": {"api_key": "oidc/env/A"}}, _OWN, False),
+    "metadata that is a text": ({**CHAT, "metadata": '{"user_id": "a"}'}, _OWN, False),
+    "LiteLLM's metadata": ({**CHAT, "litellm_metadata": {"user": "a"}}, _OWN, False),
     "guardrails": ({**CHAT, "disable_global_guardrails": True}, _OWN, False),
     "a banned argument": ({**CHAT, "api_base": "http://a"}, _OWN, False),
     "a user that is none": ({**CHAT, "user": 1}, _OWN, False),
@@ -74,7 +85,7 @@ def made(proxy: Any, body: Any, headers: dict[str, str], number: int = 1) -> Any
     return Request(scope, receive)
 
 
-async def outcome(proxy: Any, ask: Any, row: tuple[Any, dict[str, str], bool], number: int = 1) -> Any:
+async def outcome(proxy: Any, ask: Any, row: tuple[Any, dict[str, str], int], number: int = 1) -> Any:
     """Return what becomes of a request: the key or the error, what is noted of it, and what is cached then."""
     from litellm_accel.gateway import entry
 
@@ -103,7 +114,7 @@ async def outcome(proxy: Any, ask: Any, row: tuple[Any, dict[str, str], bool], n
     return [repr(part) for part in parts]
 
 
-def changes(proxy: Any) -> dict[str, tuple[Any, tuple[Any, dict[str, str], bool]]]:
+def changes(proxy: Any) -> dict[str, tuple[Any, tuple[Any, dict[str, str], int]]]:
     """Return what may change between two requests, each with a request that shows it."""
     import litellm
     from litellm.proxy.auth.route_checks import RouteChecks
@@ -194,7 +205,7 @@ def _refuse_route(*given: Any, **named: Any) -> None:
     raise ValueError("refused")
 
 
-async def answer(proxy: Any, row: tuple[Any, dict[str, str], bool]) -> Any:
+async def answer(proxy: Any, row: tuple[Any, dict[str, str], int]) -> Any:
     """Return what the whole application answers."""
     request = made(proxy, row[0], row[1])
     scope = {name: request.scope[name] for name in ("type", "http_version", "method", "path", "root_path", "headers")}

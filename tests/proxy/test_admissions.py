@@ -47,7 +47,7 @@ def test_the_same(tmp_path: Path) -> None:
     assert found["seen"] < 80
     served = found["served"]
     # A request is served from the third of its kind on; one that is served precedes each change.
-    assert {name: served.pop(name) for name in ROWS} == {name: 2 if row[2] else 0 for name, row in ROWS.items()}
+    assert {name: served.pop(name) for name in ROWS} == {name: 2 * row[2] for name, row in ROWS.items()}
     assert served.pop("the application") == 2
     assert served
     assert set(served.values()) == {1}

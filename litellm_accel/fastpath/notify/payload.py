@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.notify.model_dumps import ModelDumps
 from litellm_accel.fastpath.notify.rates import DIAGNOSTIC, FAILED
 from litellm_accel.fastpath.plans.header_maps import NumberedHeaders
 from litellm_accel.fastpath.plans.proof import Trial
@@ -48,6 +49,8 @@ class Sources:
         self._setup = logging.StandardLoggingPayloadSetup
         self._tags: Any = getattr(self._setup, seams.name_of(self._setup, "get_request_tags"))
         self._headers = NumberedHeaders(self._setup.get_additional_headers)
+        self._dumps = ModelDumps()
+        self._no_hidden = _copied_as_they_are(self._setup.get_hidden_params)
         self._truncate = logging.truncate_base64_in_messages
         # What LiteLLM cleans metadata with besides the metadata; later releases look at more.
         taken = seams.taken_by(self._setup.get_standard_logging_metadata, dict.fromkeys(_OF_DETAILS))
@@ -62,7 +65,7 @@ class Sources:
     def slots(self, logging: Any, result: Any, start: Any, end: Any) -> dict[str, Any] | None:
         """Return what belongs to this call, by its name in the payload; None for what only LiteLLM describes."""
         details = logging.model_call_details
-        response = result.model_dump()
+        response = self._dumps.made(result)
         counted = details.get(_COUNTED)
         usage = self._setup.get_usage_as_dict(response, counted)
         hidden = self._hidden(result.__pydantic_private__[HIDDEN])
@@ -104,7 +107,14 @@ class Sources:
 
     def _hidden(self, params: dict[str, Any]) -> dict[str, Any]:
         """Return what LiteLLM makes of a result's hidden parameters, the headers among them by their names."""
-        made: dict[str, Any] = self._setup.get_hidden_params({**params, _HEADERS: None})
+        made: dict[str, Any]
+        if self._no_hidden is None:
+            made = self._setup.get_hidden_params({**params, _HEADERS: None})
+        else:
+            made = self._no_hidden.copy()
+            for name in self._no_hidden.keys() & params.keys():
+                made[name] = params[name]
+            made[_HEADERS] = None
         if params.get(_HEADERS) is not None and _HEADERS in made:
             made[_HEADERS] = self._headers.made(params[_HEADERS])
         return made
@@ -152,6 +162,20 @@ class Sources:
         answered = result.model, hidden.get("provider_response_model")
         is_priced = logging.model_call_details.get(FAILED) is None
         return answered, prices.get(key), prices.get(hidden.get("model_id")), deployed, is_priced
+
+
+def _copied_as_they_are(convert: Callable[[Any], Any]) -> dict[str, Any] | None:
+    """Return what ``convert`` makes of no hidden parameters, if it puts those of these names into it as they are.
+
+    None if it does more, headers aside.
+    """
+    try:
+        made: dict[str, Any] = convert({})
+        given = {name: object() for name in (*made, "another")} | {_HEADERS: None}
+        is_all = convert(given) == {name: given[name] for name in made}
+    except Exception:
+        return None
+    return made if is_all and type(made) is dict and not any(value is not None for value in made.values()) else None
 
 
 class Payloads:

@@ -114,6 +114,7 @@ class EmbeddingPlanMaker(PlanMaker):
     def __init__(self) -> None:
         super().__init__()
         self.result_class = self.litellm.EmbeddingResponse
+        self._keeps_model = False
         self._answer_class = importlib.import_module("openai.types").CreateEmbeddingResponse
         self._add_request_id = importlib.import_module("openai._models").add_request_id
 

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 from litellm_accel.fastpath.plans.templates import Unrepeatable, learn_headers
+from litellm_accel.hot import payload_parts
 
 _MAX_MAPS = 1024
+_UNSEEN: Any = object()
 
 
 class HeaderMaps:
@@ -50,17 +52,14 @@ class NumberedHeaders:
         if type(headers) is not dict:
             return self._convert(headers)
         names = tuple(headers)
-        if names not in self._known:
+        known = self._known.get(names, _UNSEEN)
+        if known is _UNSEEN:
             if len(self._known) >= _MAX_MAPS:
                 self._known.clear()
-            self._known[names] = self._learned(names)
-        known = self._known[names]
+            known = self._known[names] = self._learned(names)
         if known is None:
             return self._convert(headers)
-        try:
-            return {kept: int(headers[name]) if counts else headers[name] for kept, name, counts in known}
-        except (ValueError, TypeError):
-            return {kept: _number(headers[name]) if counts else headers[name] for kept, name, counts in known}
+        return payload_parts.numbered(headers, known)
 
     def _learned(self, names: tuple[Any, ...]) -> tuple[tuple[Any, Any, bool], ...] | None:
         """Return ``((name in the result, name of the header, whether it is a number), ...)``; None if there is more."""
@@ -73,10 +72,3 @@ class NumberedHeaders:
             return None
         again = {kept: texts[name] for kept, name, _ in found}
         return found if type(counted) is dict and again == told and list(again) == list(told) else None
-
-
-def _number(value: Any) -> Any:
-    try:
-        return int(value)
-    except (ValueError, TypeError):
-        return value

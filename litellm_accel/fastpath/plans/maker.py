@@ -85,6 +85,7 @@ class PlanMaker:
     def __init__(self) -> None:
         self.litellm = importlib.import_module("litellm")
         self.result_class: Any = self.litellm.ModelResponse
+        self._keeps_model = True  # whether LiteLLM notes the answer's model beside the result: of embeddings, not
         self._convert = importlib.import_module(
             "litellm.litellm_core_utils.llm_response_utils.convert_dict_to_response"
         ).convert_to_model_response_object
@@ -383,7 +384,7 @@ class PlanMaker:
                 hidden.append((key, "received", None))
             elif key == "additional_headers" and not without_routers(value):
                 hidden.append((key, "copied", marshal.dumps({})))
-            elif key == _ANSWERING and value is None and result.model is not None:  # an embedding's
+            elif key == _ANSWERING and value is None and (result.model is not None or not self._keeps_model):
                 hidden.append((key, "constant", None))
             elif key in _HIDDEN_SOURCES:
                 hidden.append((key, _HIDDEN_SOURCES[key], None))
