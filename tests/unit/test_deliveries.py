@@ -72,8 +72,6 @@ def play(worker: Any, kind: str, ends: int | None, *, is_ours: bool, caplog: Any
     async def main() -> None:
         counting = asyncio.create_task(count())
         tell(0)
-        while not heard:  # however long Python collects garbage meanwhile
-            await asyncio.sleep(0)
         await asyncio.sleep(0.1)
         for number in (1, 2):
             turns[0] = 0
@@ -89,14 +87,12 @@ def play(worker: Any, kind: str, ends: int | None, *, is_ours: bool, caplog: Any
         await worker.flush()
         await asyncio.sleep(0)
         counting.cancel()
-        heard.append(
-            (len(worker._dequeued_tasks) + worker._queue.qsize(), worker._queue._unfinished_tasks, worker._sem._value)
-        )
+        heard.append((worker.pending_count, worker._queue._unfinished_tasks, worker._sem._value))
 
     caplog.clear()
     asyncio.run(main())
     assert not faults and kept == ([] if not is_ours else [1, 2] if ends is not None else [1, 2, 3, 4, 5, 6])
-    left = len(worker._dequeued_tasks) + worker._queue.qsize(), len(worker._unstarted_dequeued_tasks())
+    left = worker.pending_count, len(worker._unstarted_dequeued_tasks())
     logged = [record.getMessage() for record in caplog.records]
     worker._flush_on_exit()
     return heard, left, logged, worker._timeout_total
