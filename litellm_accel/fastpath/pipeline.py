@@ -80,7 +80,7 @@ class Pipeline:
         self.environment = Environment()
         self.arguments = Arguments()
         self.maker = self.maker_class()
-        self.notifiers = self.notifiers_class(self.maker.texts, gate.fault, proof, self.environment)
+        self.notifiers = self.notifiers_class(self.maker.texts, gate.fault, proof, self.environment.state)
         self.openings = opener.OpenerFactory(self.notifiers, self.maker.total)
         self.logs = LogTemplates(self.environment.levels, gate.fault)
         self.unheard = UnheardCalls(gate.fault)

@@ -44,8 +44,6 @@ from settling import threads_settled
 HELLO = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
 TOOL = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
 PREPARING = 4  # calls before the first is served, at most
-# Of an environment in which LiteLLM looks at its callbacks itself.
-NEVER_KNOWN: Any = SimpleNamespace(state=lambda: None)
 MODES = ("completion", "acompletion", "router")
 
 
@@ -227,7 +225,7 @@ def test_a_handler_whose_source_is_not_what_runs_is_left_as_it_is() -> None:
 
 
 def test_the_method_that_a_worker_names_is_litellms() -> None:
-    fed = fed_class(Logging, seams.name_of(Logging, "response_cost_calculator"), print, ToldCallbacks(NEVER_KNOWN))
+    fed = fed_class(Logging, seams.name_of(Logging, "response_cost_calculator"), print, ToldCallbacks(lambda: None))
     assert fed.async_success_handler.__qualname__ == Logging.async_success_handler.__qualname__
 
 
@@ -694,7 +692,7 @@ def test_releases_before_1_106_note_otherwise_that_a_success_was_told(monkeypatc
     members |= {"has_run_logging": noted, "_success_handler_helper_fn": helped}
     calculator = seams.name_of(Logging, "response_cost_calculator")
     faults: list[BaseException] = []
-    fed = fed_class(type("Logging", Logging.__bases__, members), calculator, faults.append, ToldCallbacks(NEVER_KNOWN))
+    fed = fed_class(type("Logging", Logging.__bases__, members), calculator, faults.append, ToldCallbacks(lambda: None))
     monkeypatch.setattr(litellm, "success_callback", [])
     call = fed("gpt-4o", [], False, "completion", datetime.datetime.now(), "id", "function")
     call.ends = call.routed = call.payloads = call.notes = None

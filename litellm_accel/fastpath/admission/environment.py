@@ -484,13 +484,6 @@ class Environment:
             return None
         return self.changes, self.listeners.judgements
 
-    def is_told_as_in(self, state: tuple[int, int]) -> bool:
-        """Return whether loggers have the hooks that they had in this ``state``, and no change was looked at since.
-
-        That takes a part of the time that ``state`` does, by which a call has been admitted.
-        """
-        return (self.changes, self.listeners.judgements) == state and not self.listeners.moved()
-
     def refresh(self) -> Why | None:
         """Look at what has changed; return why the fast path may not serve now, or None."""
         if self._looking == threading.get_ident() or not self._lock.acquire(timeout=_PATIENCE_SECONDS):

@@ -9,7 +9,6 @@ whose source is not found, or is not what runs, is left as it is.
 from __future__ import annotations
 
 import ast
-import contextlib
 import dis
 import itertools
 import sys
@@ -47,9 +46,6 @@ _ASSEMBLE = "_get_assembled_streaming_response"
 _TRUNCATE = "truncate_base64_in_messages_async"
 _HOOKS = ("async_logging_hook", "logging_hook")
 _EXCLUDE = "redact_standard_logging_payload_from_model_call_details"
-# Contexts in which LiteLLM tells, and by which attribute of a ``Logging`` object they are entered at once.
-_PHASES = ["post_response_phase()", "outside_mirrored_call()"]
-PHASES = "phases"
 # A pydantic validator of any object, which returns it.
 _ANY = "_REDACTED_RESULT"
 
@@ -185,13 +181,6 @@ class _Shortening(ast.NodeTransformer):
         node.body, node.orelse = self.visit(node.body), self.visit(node.orelse)
         return node
 
-    def visit_With(self, node: ast.With) -> Any:
-        """Have the contexts in which LiteLLM tells entered at once."""
-        self.generic_visit(node)
-        if [ast.unparse(item.context_expr) for item in node.items] == _PHASES:
-            node.items = [ast.withitem(_placed(f"self.{PHASES}()", node.items[0].context_expr))]
-        return node
-
     def visit_ImportFrom(self, node: ast.ImportFrom) -> Any:
         """Leave out what is imported for a question that is answered."""
         return None if [name.name for name in node.names] == ["ShadowEvalLogger"] else node
@@ -285,21 +274,3 @@ class Way:
         self.hooks = hooks
         self.messages = messages
         self.is_bare = is_bare
-
-
-class Phases:
-    """The contexts in which LiteLLM tells, each of which is a variable: entered and left as LiteLLM's own are."""
-
-    __slots__ = ("_is_mirrored", "_is_over", "_tokens")
-
-    def __init__(self, module: Any) -> None:
-        self._is_over, self._is_mirrored = module._post_response, module._mirrored_call
-
-    def __enter__(self) -> None:
-        self._tokens = self._is_over.set(True), self._is_mirrored.set(False)
-
-    def __exit__(self, *error: object) -> None:
-        is_over, is_mirrored = self._tokens
-        with contextlib.suppress(ValueError):
-            self._is_mirrored.reset(is_mirrored)
-        self._is_over.reset(is_over)

@@ -9,7 +9,6 @@ from logging import DEBUG
 from types import FunctionType
 from typing import Any
 
-from litellm_accel.fastpath.notify.handler_bodies import PHASES, Phases
 from litellm_accel.fastpath.notify.success_notes import prints_payloads
 from litellm_accel.fastpath.notify.told_callbacks import WAYS, ToldCallbacks
 from litellm_accel.stock import seams
@@ -79,8 +78,7 @@ def fed_class(logging_class: Any, calculator: str, fault: Callable[[BaseExceptio
             callbacks = self.dynamic_async_success_callbacks, litellm._async_success_callback
             routers = None if more else self._routers(*callbacks, result, "async_success_handler")
             if routers is None:
-                handle = told.handler(vars(logging_class)["async_success_handler"])
-                await handle(self, result, start_time, end_time, cache_hit, **more)
+                await super().async_success_handler(result, start_time, end_time, cache_hit, **more)
             else:
                 self._succeed("async_success", routers, result, start_time, end_time, cache_hit)
 
@@ -199,7 +197,6 @@ def fed_class(logging_class: Any, calculator: str, fault: Callable[[BaseExceptio
                 fault(error)
                 return False
 
-    setattr(Fed, PHASES, lambda self: Phases(told.context))
     if completed is None or not hasattr(logging_class, "_without_replaced_global_callbacks"):
         del Fed._get_completed_success_callbacks
     setattr(Fed, calculator, Fed._price)

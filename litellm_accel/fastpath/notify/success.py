@@ -14,7 +14,7 @@ import datetime
 import importlib
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.notify.call_diff import (
@@ -31,7 +31,6 @@ from litellm_accel.fastpath.notify.call_diff import (
     CallDiff,
     ObservedCall,
 )
-from litellm_accel.fastpath.notify.deliveries import Deliveries
 from litellm_accel.fastpath.notify.logging_object import fed_class
 from litellm_accel.fastpath.notify.message_copies import copied
 from litellm_accel.fastpath.notify.payload import Payloads, Sources
@@ -49,9 +48,6 @@ from litellm_accel.fastpath.plans.templates import HIDDEN, Unrepeatable
 from litellm_accel.hot import chat, template
 from litellm_accel.stock import seams
 
-if TYPE_CHECKING:
-    from litellm_accel.fastpath.admission.environment import Environment
-
 _MAX_TRIES = 32
 
 
@@ -61,8 +57,8 @@ class NotifierFactory:
     What two calls show is read by ``diff_class``.
 
     ``texts`` maps each template of a response to what makes the text of an answer that LiteLLM keeps, or to None if it
-    keeps the response instead; ``fault`` is told of what goes wrong when nobody else is there to hear. The
-    ``environment`` knows when functions, settings and callbacks change.
+    keeps the response instead; ``fault`` is told of what goes wrong when nobody else is there to hear. ``state``
+    returns what stays equal while functions, settings and callbacks do, or None.
     """
 
     diff_class: ClassVar[type[CallDiff]] = CallDiff
@@ -72,7 +68,7 @@ class NotifierFactory:
         texts: Mapping[Any, Any],
         fault: Callable[[BaseException], None],
         proof: Proof,
-        environment: Environment,
+        state: Callable[[], Any],
     ) -> None:
         self.utils = importlib.import_module("litellm.utils")
         self.dispatch: Any = getattr(self.utils, "_dispatch_success_logging", None) or getattr(
@@ -81,8 +77,7 @@ class NotifierFactory:
         self._logging = importlib.import_module("litellm.litellm_core_utils.litellm_logging").Logging
         #: The method of a ``Logging`` object that prices a result and notes how the price is made up.
         self.calculator = seams.name_of(self._logging, "response_cost_calculator")
-        self.fed = fed_class(self._logging, self.calculator, fault, ToldCallbacks(environment))
-        self.deliveries = Deliveries(self.utils, fault)
+        self.fed = fed_class(self._logging, self.calculator, fault, ToldCallbacks(state))
         metadata = importlib.import_module("litellm.litellm_core_utils.llm_response_utils.response_metadata")
         self.timing: Any = getattr(metadata, "response_timing_metrics", None)
         helpers = importlib.import_module("litellm.litellm_core_utils.core_helpers")
@@ -405,12 +400,6 @@ class Notification:
 
     def adispatch(self) -> None:
         """Hand the success to LiteLLM's worker for events, and to its threads if there are callbacks for them."""
-        logging, success = self.logging, (self.result, self.start, self.end)
-        self.is_told = self._feeds.deliveries.queue(logging, *success)
-        if self.is_told:
-            names = ("result", "start_time", "end_time")
-            logging.handle_sync_success_callbacks_for_async_calls(**dict(zip(names, success, strict=True)))
-            return
         arguments = {
             "logging_obj": self.logging,
             "result": self.result,

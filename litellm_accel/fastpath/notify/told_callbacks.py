@@ -7,14 +7,11 @@ import sys
 from collections.abc import Callable
 from logging import DEBUG
 from operator import is_not
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from litellm_accel.fastpath.notify.handler_bodies import Way, shortened
 from litellm_accel.fastpath.notify.message_copies import LoggedMessages
 from litellm_accel.stock import releases
-
-if TYPE_CHECKING:
-    from litellm_accel.fastpath.admission.environment import Environment
 
 # What LiteLLM's handlers call of a logger besides telling it; and what changes what is logged.
 _ASKED = ("exempt_from_message_redaction", "redact_standard_logging_payload_from_model_call_details")
@@ -30,7 +27,6 @@ _MODULES = (
     "litellm.litellm_core_utils.logging_utils",
     "litellm.litellm_core_utils.redact_messages",
 )
-_CONTEXT = "litellm._internal_context"
 _CALL_TYPES = frozenset(("completion", "acompletion", "embedding", "aembedding"))
 _IN_LOOPS = "_async_success_handler_body"
 #: The methods of ``Logging`` that are shortened, and the attributes in which their ways are: both may run at a time.
@@ -53,39 +49,28 @@ def _others() -> tuple[type, ...]:
 class ToldCallbacks:
     """Finds which callbacks are told of a success; LiteLLM does so by their methods, several times a call.
 
-    The ``environment`` knows when functions, settings and callbacks change.
+    ``state`` returns what stays equal while functions, settings and callbacks do, or None.
     """
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, state: Callable[[], Any]) -> None:
         self._litellm = importlib.import_module("litellm")
         self._logger = importlib.import_module("litellm._logging").verbose_logger
-        self._environment = environment
+        self._state = state
         self._found: _Found | None = None
         self._messages = LoggedMessages()
         self._base = importlib.import_module("litellm.integrations.custom_logger").CustomLogger
         self._bodies: dict[str, tuple[Any, Any]] = {}
-        self._handler: tuple[Any, Any] = (None, None)
-        #: The module with the variables that tell in what phase a call is.
-        self.context = importlib.import_module(_CONTEXT)
         self._results = (self._litellm.ModelResponse, self._litellm.EmbeddingResponse)
 
     def find(self, logging: Any, asynchronous: bool, stock: Callable[..., Any]) -> tuple[Any, ...]:
         """Return the callbacks of a call that has the object ``logging``, as ``stock`` does."""
-        found = self._now(logging, lately=True)
+        found = self._now(logging)
         if found is None:
             return stock(asynchronous=asynchronous)  # type: ignore[no-any-return]
         told = found.told.get(asynchronous)
         if told is None:
             told = found.told[asynchronous] = stock(asynchronous=asynchronous)
         return told
-
-    def handler(self, stock: Any) -> Any:
-        """Return LiteLLM's ``async_success_handler``, which is ``stock``, with its contexts entered at once."""
-        if self._handler[0] is not stock.__code__:
-            self._handler = stock.__code__, stock
-            is_known = releases.strange((*_MODULES, _CONTEXT)) is None and hasattr(self.context, "_mirrored_call")
-            self._handler = stock.__code__, (shortened(stock, "") if is_known else None) or stock
-        return self._handler[1]
 
     def body(
         self, name: str, logging: Any, given: dict[str, Any], stock: Any, completed: Callable[..., Any] | None
@@ -131,17 +116,9 @@ class ToldCallbacks:
         setattr(logging, WAYS[name], Way(callbacks, delivery, hooks, messages, self._is_bare))
         return body
 
-    def _now(self, logging: Any, *, lately: bool = False) -> _Found | None:
-        """Return what is known of the present lists, None if LiteLLM is to look at them for this call.
-
-        With ``lately`` it does not matter what else has changed since the last call was admitted.
-        """
-        found, environment = self._found, self._environment
-        state: Any
-        if lately and found is not None and environment.is_told_as_in(found.state):
-            state = found.state
-        else:
-            state = environment.state()
+    def _now(self, logging: Any) -> _Found | None:
+        """Return what is known of the present lists, None if LiteLLM is to look at them for this call."""
+        state = self._state()
         if (
             state is None
             or logging.dynamic_success_callbacks
@@ -153,6 +130,7 @@ class ToldCallbacks:
             return None
         here = [*self._litellm.success_callback]
         callbacks = [*here, None, *self._litellm._async_success_callback]
+        found = self._found
         if (
             found is None
             or found.state != state
