@@ -70,13 +70,7 @@ class Chat(Component):
             serving("litellm.main:completion", direct, "stock", direct.completion, gate),
         ]
         if seams.has_core_steps():
-            cored = CoreHandler(direct)
-            core = "litellm.router_rust.core:RustCore"
-            return [
-                *doors,
-                serving(f"{core}.acompletion", cored, "astock", cored.acompletion, gate),
-                serving(f"{core}.completion", cored, "stock", cored.completion, gate),
-            ]
+            return [*doors, *serving_cores(CoreHandler(direct), gate)]
         if seams.understood_router() is None:  # its attempts come by the doors above
             return doors
         routed = RouterHandler(pipeline)
@@ -111,6 +105,15 @@ def serving(
         return door(gate, method, stock)
 
     return Replacement(target, build)
+
+
+def serving_cores(server: CoreHandler, gate: hot.gate.Gate) -> list[Replacement]:
+    """Return what lets ``server`` take the calls of its endpoint that come to routers' cores."""
+    door = f"litellm.router_rust.core:RustCore.{{}}{server.endpoint}"
+    return [
+        serving(door.format("a"), server, "astock", server.acompletion, gate),
+        serving(door.format(""), server, "stock", server.completion, gate),
+    ]
 
 
 COMPONENT = Chat()

@@ -8,7 +8,7 @@ from typing import ClassVar
 from litellm_accel import hot
 from litellm_accel.components.base import Component, Replaced, Replacement
 from litellm_accel.components.chat import COMPONENT as chat
-from litellm_accel.components.chat import serving
+from litellm_accel.components.chat import serving, serving_cores
 from litellm_accel.fastpath.embedding import EmbeddingCoreHandler, EmbeddingHandler
 from litellm_accel.fastpath.pipeline import Pipeline
 from litellm_accel.fastpath.plans import recorder
@@ -50,13 +50,7 @@ class Embeddings(Component):
         ]
         if not seams.has_core_steps():  # a router's attempts come by the doors above
             return doors
-        cored = EmbeddingCoreHandler(handler)
-        core = "litellm.router_rust.core:RustCore"
-        return [
-            *doors,
-            serving(f"{core}.aembedding", cored, "astock", cored.acompletion, gate),
-            serving(f"{core}.embedding", cored, "stock", cored.completion, gate),
-        ]
+        return [*doors, *serving_cores(EmbeddingCoreHandler(handler), gate)]
 
     def prove(self, replaced: Mapping[str, Replaced]) -> None:
         """Ask for a record of ``verify``; without one, each kind of call is proven on the user's own."""
