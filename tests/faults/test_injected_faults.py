@@ -268,7 +268,8 @@ def places(world: World, play: Callable[[], Any]) -> list[Place]:
         lines = texts.setdefault(code.co_filename, Path(code.co_filename).read_text().splitlines())
         if (Path(code.co_filename).stem, code.co_name) in DOORS:
             continue
-        if not lines[line - 1].strip().startswith(EXEMPT):
+        text = lines[line - 1].strip()
+        if text != "return" and not text.startswith(EXEMPT):  # a bare return leaves its block first
             found.append((code, line))
     return found
 
