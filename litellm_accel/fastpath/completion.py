@@ -85,6 +85,7 @@ class CompletionHandler:
         if post is None:
             with pipeline.connecting(plan) if is_async else contextlib.nullcontext():
                 return await passage.arun(*args, **kwargs) if is_async else passage.run(*args, **kwargs)
+        passage.begins(post.undo)
         passage.sends(
             lambda reply: (
                 *_as_sent(args, kwargs, self.subject, pipeline.messages_as_sent(call)),

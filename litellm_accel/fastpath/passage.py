@@ -59,7 +59,7 @@ def is_ours(error: BaseException) -> bool:
 class Passage:
     """One call of ``stock``, a function of LiteLLM's; ``fault`` counts what goes wrong in our part of it."""
 
-    __slots__ = ("_again", "_error", "_fault", "_made", "_progress", "_result", "_stock", "_tell", "_told")
+    __slots__ = ("_again", "_error", "_fault", "_made", "_progress", "_result", "_stock", "_tell", "_told", "_undo")
 
     def __init__(self, stock: Callable[..., Any], fault: Callable[[BaseException], None]) -> None:
         self._stock = stock
@@ -70,6 +70,7 @@ class Passage:
         self._progress = Progress()
         self._tell: Callable[[], None] | None = None
         self._told: Any = None
+        self._undo: Callable[[], None] | None = None
 
     def run(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run stock and keep what comes of it."""
@@ -88,6 +89,10 @@ class Passage:
             self._error = error
             raise
         return result
+
+    def begins(self, undo: Callable[[], None]) -> None:
+        """Note that ``undo()`` takes back what was done for the call, should stock run it from its beginning."""
+        self._undo = undo
 
     def sends(self, again: Callable[[Any], tuple[Any, Any, Any]]) -> None:
         """Note that a request will be sent now.
@@ -121,6 +126,7 @@ class Passage:
         if self._is_over():
             return self._outcome()
         if self._again is None or not (self._progress.left or self._progress.is_next):
+            self._begin_anew()
             return self._stock(*args, **kwargs)
         args, kwargs, meeting = self._again(self._progress.reply)
         with meeting:
@@ -131,10 +137,15 @@ class Passage:
         if self._is_over():
             return self._outcome()
         if self._again is None or not (self._progress.left or self._progress.is_next):
+            self._begin_anew()
             return await self._stock(*args, **kwargs)
         args, kwargs, meeting = self._again(self._progress.reply)
         with meeting:
             return await self._stock(*args, **kwargs)
+
+    def _begin_anew(self) -> None:
+        if self._undo is not None:
+            self._undo()
 
     def _is_over(self) -> bool:
         return self._made is not _NONE or self._result is not _NONE or self._error is not None

@@ -617,8 +617,7 @@ class Pipeline:
         ``uncount`` is as in ``Replay``.
         """
         self.gate.decline(decline.REPLY_LEFT)
-        if post.begun is not None:
-            post.begun.undo()
+        post.undo()
         written = () if post.log is None else post.log.sites
         replay = Replay(str(plan.request["url"]), post.body, reply, written, uncount, post.earlier, post.waited)
         try:
@@ -787,8 +786,7 @@ class Pipeline:
         if reply is None and earlier and not passage.sending().left:
             earlier, reply = earlier[:-1], earlier[-1]
         reply = reply or outbound.lost(plan)
-        if post.begun is not None:
-            post.begun.undo()
+        post.undo()
         return recorder.scripted(
             Replay(str(plan.request["url"]), post.body, reply, uncount=uncount, earlier=earlier, waited_for=waited)
         )
@@ -825,16 +823,21 @@ class Pipeline:
 
         What LiteLLM writes into the arguments before it sends is written.
         """
+        listeners = self.environment.listeners
+        placed: list[Any] = []
         try:
             made = post(plan, plan.body(self._written(plan, call), call.free), call.free)
             if not isinstance(made, Why):
-                self.environment.listeners.place()
+                placed = listeners.place()
+                if placed:
+                    made.take_back = functools.partial(listeners.take_back, placed)
                 if plan.learned is not None:
                     made.begun = plan.learned.send(call)
                     if post is outbound.aprepare:
                         self.notifiers.bind(call.kwargs)
         except Exception as error:
             self.gate.fault(error)
+            listeners.take_back(placed)
             return None
         if isinstance(made, Why):
             self.gate.decline(made)

@@ -114,6 +114,7 @@ class RouterHandler:
             with pipeline.connecting(plan):
                 pinned = self.routers.pinned(router, deployment, call.reported, checked=checked)
                 return await stock(pinned, *args, **kwargs)
+        passage.begins(post.undo)
         router._track_deployment_metrics(deployment=deployment, parent_otel_span=None)
         router.total_calls[routed.model] += 1
         if limit is not None:
@@ -235,6 +236,7 @@ class RouterHandler:
             post = pipeline.ready(outbound.prepare, routed.plan, call)
         if post is None:
             return stock(self.routers.pinned(router, deployment, call.reported, checked=checked), *args, **kwargs)
+        passage.begins(post.undo)
         plan = routed.plan
         stream = plan.opening is not None
         self._count(routed, call)

@@ -144,6 +144,7 @@ class CoreHandler:
     ) -> Any:
         """Return the result of a call whose request, ``post``, is sent now."""
         pipeline, is_async = self.pipeline, choice.is_async
+        passage.begins(post.undo)
         choice.begin(served.model)
         with choice.attempting(pipeline.environment.listeners.counting) as choice.attempt:
             try:

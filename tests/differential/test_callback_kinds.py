@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 from fastpath_switch import LISTS, Switch, assert_served_as_by_stock, without_callbacks
 from litellm_accel.fastpath.admission.callback_placing import placing
 from litellm_accel.fastpath.admission.callbacks import CallbackPolicy
+from litellm_accel.fastpath.transport import outbound
 from litellm_accel.provider import Provider
 from litellm_accel.verify import masks
 from litellm_accel.verify.observe import Recorder, SuccessLogger, describe
@@ -147,10 +148,12 @@ KINDS: dict[str, Callable[[int, Recorder, Any], None]] = {
 def caller(provider: Provider, mode: str) -> Callable[[Any], Awaitable[Any]]:
     """Return what makes one call with given messages."""
     deployment = {"model": "openai/gpt-4o-mini", "api_key": "sk-1", "api_base": provider.url}
-    if mode == "router":
+    if mode.startswith("router"):
         entry = {"model_name": "g", "litellm_params": deployment, "model_info": {"id": "one"}}
-        router = litellm.Router(model_list=[entry])
-        return lambda said: router.acompletion(model="g", messages=said)
+        router = litellm.Router(model_list=[entry], num_retries=0)
+        if mode == "router":
+            return lambda said: router.acompletion(model="g", messages=said)
+        return lambda said: asyncio.to_thread(router.completion, model="g", messages=said)
     if mode == "acompletion":
         return lambda said: litellm.acompletion(messages=said, **deployment)
 
@@ -221,6 +224,56 @@ def test_agents_in_turn_have_their_callbacks_served(provider: Provider, mode: st
     with switch.on():
         assert lists() == expected
     assert switch.gate.served >= 26, switch.gate.declined
+
+
+@pytest.mark.parametrize("mode", [*MODES, "router in threads"])
+@pytest.mark.parametrize("is_fault", [False, True], ids=["reply", "fault"])
+def test_a_call_that_is_handed_over_has_its_callbacks_placed_once(
+    provider: Provider, mode: str, is_fault: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hearing = Hearing(Recorder())
+
+    async def run(switch: Switch | None) -> Any:
+        litellm.callbacks = [hearing.amethod]
+        call, outcomes = caller(provider, mode), []
+        for _ in range(4):
+            await call(copy.deepcopy(HELLO))
+            await settled()
+        handed = sum(switch.gate.declined.values()) if switch else 0
+        with monkeypatch.context() as patched:
+            if switch is not None and is_fault:
+                patched.setattr(outbound.OutboundRequest, "asend", _fail)
+                patched.setattr(outbound.OutboundRequest, "send", _fail)
+            for number in range(5):
+                said = [*HELLO, {"role": "user", "content": "Hello" if is_fault else f"answer as: error-400{{{number}"}]
+                try:
+                    outcomes.append(describe(await call(said)))
+                except litellm.BadRequestError as error:
+                    outcomes.append(type(error))
+                await settled()
+        if switch is not None:
+            declined = sum(switch.gate.declined.values()) - handed
+            # A router's attempt fails once more, in the direct call that its stock makes.
+            assert (switch.gate.faults if is_fault else declined) >= 5, switch.gate.declined
+        return len(outcomes), {name: list(map(shape, getattr(litellm, name))) for name in LISTS}
+
+    def lists(switch: Switch | None) -> Any:
+        with without_callbacks():
+            held = litellm.callbacks
+            try:
+                return asyncio.run(run(switch))
+            finally:
+                litellm.callbacks = held
+
+    expected = lists(None)
+    assert len(expected[1]["_async_input_callback"]) == 9
+    switch = Switch(pooled=False)
+    with switch.on():
+        assert lists(switch) == expected
+
+
+def _fail(*args: Any) -> Any:
+    raise RuntimeError("a fault of ours")
 
 
 # --- what is left to stock --------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 from collections.abc import Callable
 from types import MethodType
 from typing import Any
@@ -23,6 +24,8 @@ from litellm_accel.hot import watch
 SUCCESS = ("success_callback", "_async_success_callback")
 # Lists through which a callback may take part in a call before it has succeeded.
 EARLY = ("callbacks", "input_callback", "_async_input_callback")
+# The one of all lists to which LiteLLM adds a callback whether it is there or not.
+_REPEATING = (*SUCCESS, *EARLY).index("_async_input_callback")
 # Lists whose members hear of a failure, from stock.
 FAILURE = ("failure_callback", "_async_failure_callback")
 # Where LiteLLM puts a callback that it finds among ``callbacks``.
@@ -205,6 +208,8 @@ class CallbackPolicy:
         self._placing: Callable[[], Any] | None = None
         self._is_placing_known = False
         self._is_due = False
+        manager = self.litellm.logging_callback_manager
+        self._lock: Any = getattr(manager, "callback_lists_lock", None) or threading.RLock()
         #: How often callbacks have been judged.
         self.judgements = 0
 
@@ -262,17 +267,19 @@ class CallbackPolicy:
             name in own or getattr(kind, name, None) is not getattr(self._logger, name, None) for name in _OF_FAILURES
         )
 
-    def place(self) -> None:
+    def place(self) -> list[Any]:
         """Have LiteLLM put callbacks where it wants them, as it does when a call begins; again while any is not there.
 
-        Raises what LiteLLM raises.
+        Returns those that it would put there once more for the same call, see ``take_back``. Raises what LiteLLM
+        raises.
         """
         if not self._is_due:
-            return
-        before = self._all()
-        if self._placing is not None:
-            self._placing()
-        after = self._all()
+            return []
+        with self._lock:
+            before = self._all()
+            if self._placing is not None:
+                self._placing()
+            after = self._all()
         self._is_due = (
             any(
                 len(one) != len(two) or any(a is not b for a, b in zip(one, two, strict=True))
@@ -280,6 +287,22 @@ class CallbackPolicy:
             )
             or not self._are_in_place()
         )
+        repeated: list[Any] = []
+        for callback in after[_REPEATING][len(before[_REPEATING]) :]:
+            if callback in self.litellm.callbacks and callback not in repeated:
+                repeated.append(callback)
+        return repeated
+
+    def take_back(self, placed: list[Any]) -> None:
+        """Take what ``place`` has returned out of LiteLLM's list: stock, which runs the call, puts it there itself."""
+        held = self.litellm._async_input_callback
+        with self._lock:
+            while placed:
+                callback = placed.pop()
+                for number in reversed(range(len(held))):
+                    if held[number] is callback:
+                        del held[number]
+                        break
 
     def _all(self) -> list[list[Any]]:
         return [list(getattr(self.litellm, name)) for name in (*SUCCESS, *EARLY, *FAILURE)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -43,7 +43,8 @@ class OutboundRequest:
     asked for, None for a plain answer. ``cookies`` are those of the client that it is sent for, ``cookie`` is its
     header of them. ``log`` writes the log records of its call, None if there are none. ``earlier`` are the replies to
     the same request after which it was sent once more, ``waited`` is how often that was waited for. ``client`` is the
-    SDK's client of calls with this time limit, None if it is that of all calls.
+    SDK's client of calls with this time limit, None if it is that of all calls. ``take_back`` undoes what else was done
+    for its call.
     """
 
     __slots__ = (
@@ -57,6 +58,7 @@ class OutboundRequest:
         "log",
         "opening",
         "options",
+        "take_back",
         "transport",
         "waited",
     )
@@ -81,9 +83,17 @@ class OutboundRequest:
         self.log = log
         self.client = client
         self.begun: Any = None
+        self.take_back: Callable[[], None] | None = None
         self.earlier: tuple[Reply, ...] = ()
         self.waited = 0
         self._first = options
+
+    def undo(self) -> None:
+        """Take back what was done for its call before it was sent: stock, which runs the call, will do it."""
+        if self.begun is not None:
+            self.begun.undo()
+        if self.take_back is not None:
+            self.take_back()
 
     async def awaited(self, waiting: Awaitable[None], sent: float) -> None:
         """Wait for what comes before the same request, which was ``sent`` first then, is sent once more."""
