@@ -83,7 +83,7 @@ def assert_served_as_by_stock(play: Callable[[], Any], at_least: int) -> None:
         found = play()
     assert found == expected
     assert switch.gate.served >= at_least, switch.gate.declined
-    assert not switch.gate.faults
+    assert not switch.gate.faults, switch.gate.last_fault
 
 
 @contextmanager

@@ -256,8 +256,8 @@ SETTINGS_UNREADABLE = Reason(
 )
 CALLBACK = Reason(
     "callback {}",
-    "It takes part in more than a call's end (a hook like `TokenLogger.log_pre_api_call`), is an integration that"
-    " is not in the list above, or its logger has yet to be made by LiteLLM.",
+    "It takes part in more than a call's end (a hook like `TokenLogger.log_pre_api_call` that does something), is an"
+    " integration that is not in the list above, or its logger has yet to be made by LiteLLM.",
     "chat",
 )
 CALLBACK_EARLY = Reason(

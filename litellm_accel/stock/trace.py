@@ -20,6 +20,7 @@ from types import CodeType, FrameType, ModuleType
 from typing import Any, Generic, TypeVar
 
 from litellm_accel.hot import calls
+from litellm_accel.stock.empty_hooks import is_empty_hook
 from litellm_accel.stock.guard import PACKAGES, Origin, origin
 
 Result = TypeVar("Result")
@@ -174,7 +175,7 @@ class Trace:
         if whose is Origin.STRANGER or (module, name) in _ASIDE:
             self._looks_below = True
             is_special = (name[:2] == name[-2:] == "__" and name != "__call__") or _is_subscribed(frame)
-            is_called = is_function and not is_special and not _is_collectors(code)
+            is_called = is_function and not is_special and not _is_collectors(code) and not is_empty_hook(code)
             if whose is Origin.STRANGER and is_called and _is_called_by_stock(frame):
                 self._note_stranger(frame)
             return Function(code, None)

@@ -11,6 +11,7 @@ import litellm
 import pytest
 from litellm.constants import MAX_CALLBACKS
 from litellm.integrations.custom_logger import CustomLogger
+from litellm.router_strategy.least_busy import LeastBusyLoggingHandler
 from pydantic import BaseModel, Field
 
 from fastpath_switch import LISTS, Switch, assert_served_as_by_stock, without_callbacks
@@ -82,6 +83,22 @@ class CalledLogger(SuccessLogger):
         self.recorder.record("called", kwargs=kwargs, response=response, start=start, end=end)
 
 
+class Thorough(SuccessLogger):
+    """A logger that writes down every hook and leaves those it has no use for empty."""
+
+    def log_pre_api_call(self, model: Any, messages: Any, kwargs: Any) -> None:
+        pass
+
+    def log_post_api_call(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        """Nothing to do here."""
+        return None
+
+    async def async_pre_call_deployment_hook(self, kwargs: Any, call_type: Any) -> None: ...
+
+    async def async_post_call_success_deployment_hook(self, request_data: Any, response: Any, call_type: Any) -> None:
+        """Nor here."""
+
+
 class Counting(SuccessLogger):
     """A logger that is another one for LiteLLM when it has counted."""
 
@@ -125,6 +142,8 @@ KINDS: dict[str, Callable[[int, Recorder, Any], None]] = {
     "a new logger each time": lambda number, recorder, once: _set("callbacks", SuccessLogger(recorder)),
     "the same logger again": lambda number, recorder, once: _set("callbacks", once["logger"]),
     "loggers that count": lambda number, recorder, once: _set("callbacks", once["counting"], Counting(recorder)),
+    "empty hooks": lambda number, recorder, once: _append_first(number, "callbacks", Thorough(recorder)),
+    "empty hooks of a new logger each time": lambda number, recorder, once: _set("callbacks", Thorough(recorder)),
     "a logger that can be called": lambda number, recorder, once: _set("callbacks", CalledLogger(recorder)),
     "a new function each time": lambda number, recorder, once: _set(
         "success_callback", lambda kwargs, *rest: Hearing(recorder)(kwargs, *rest)
@@ -282,7 +301,8 @@ def _fail(*args: Any) -> Any:
 class Early(CustomLogger):  # type: ignore[misc]
     """Acts before a call."""
 
-    def log_pre_api_call(self, model: Any, messages: Any, kwargs: Any) -> None: ...
+    def log_pre_api_call(self, model: Any, messages: Any, kwargs: Any) -> None:
+        kwargs["seen"] = True
 
 
 def function(*args: Any) -> None:
@@ -304,6 +324,65 @@ def test_who_acts_before_a_call_is_named(
 ) -> None:
     monkeypatch.setattr(litellm, name, [callback])
     assert judged() == (reason, False)
+
+
+def returns_nothing(self: Any, model: Any, messages: Any, kwargs: Any) -> None:
+    """Nothing to do."""
+    return None
+
+
+async def awaited(self: Any, model: Any, messages: Any, kwargs: Any) -> None: ...
+
+
+def yields(self: Any, model: Any, messages: Any, kwargs: Any) -> Any:
+    yield
+
+
+def others(self: Any, model: Any, messages: Any, details: Any) -> None: ...
+
+
+def by_name(self: Any, model: Any, messages: Any, *, kwargs: Any) -> None: ...
+
+
+def says(self: Any, model: Any, messages: Any, kwargs: Any) -> Any:
+    return "something"
+
+
+@pytest.mark.parametrize(
+    ("hook", "is_admitted"),
+    [(returns_nothing, True)] + [(hook, False) for hook in (awaited, yields, others, by_name, says, print)],
+)
+def test_a_hook_that_does_nothing_is_told_from_others(
+    monkeypatch: pytest.MonkeyPatch, hook: Any, is_admitted: bool
+) -> None:
+    monkeypatch.setattr(litellm, "callbacks", [type("Made", (CustomLogger,), {"log_pre_api_call": hook})()])
+    assert judged()[0] == (None if is_admitted else "callback Made.log_pre_api_call")
+
+
+def test_an_empty_hook_that_somebody_fills_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Made(CustomLogger):  # type: ignore[misc]
+        def log_pre_api_call(self, model: Any, messages: Any, kwargs: Any) -> None: ...
+
+    monkeypatch.setattr(litellm, "callbacks", [Made()])
+    monkeypatch.setattr(litellm, "input_callback", [*litellm.callbacks])
+    policy = CallbackPolicy()
+    assert policy.judge()[0] is None
+    assert not policy.counting
+    assert not policy.moved()
+    Made.log_pre_api_call.__code__ = says.__code__  # as editors do, which change a program that runs
+    assert policy.moved()
+    assert str(policy.judge()[0]) == "callback Made.log_pre_api_call"
+    Made.log_pre_api_call = returns_nothing
+    assert policy.moved()
+    assert policy.judge()[0] is None
+
+
+def test_a_strategy_without_its_hook_is_stocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Quiet(LeastBusyLoggingHandler):  # type: ignore[misc]
+        def log_pre_api_call(self, model: Any, messages: Any, kwargs: Any) -> None: ...
+
+    monkeypatch.setattr(litellm, "callbacks", [Quiet(router_cache=None)])
+    assert judged()[0] == "callback Quiet.log_pre_api_call"
 
 
 def test_a_callback_that_says_to_be_anything_is_stocks(monkeypatch: pytest.MonkeyPatch) -> None:

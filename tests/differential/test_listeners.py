@@ -76,7 +76,7 @@ def test_a_batching_logger_of_an_application_is_admitted_unless_it_acts_before_a
 
     class Acting(Batching):
         def log_pre_api_call(self, model: Any, messages: Any, kwargs: Any) -> None:
-            pass
+            self.log_queue.append(kwargs)
 
     assert CallbackPolicy()._part(Batching) is None
     assert CallbackPolicy()._part(Acting) == "log_pre_api_call"

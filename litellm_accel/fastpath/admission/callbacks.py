@@ -2,8 +2,8 @@
 
 LiteLLM tells a ``CustomLogger`` by its methods and calls whatever can be called; other objects in its lists it passes
 by. A callback is admitted if all it takes part in is a call's end: its own success handlers tell it. What happens on
-failure is stock's in any case. Whoever takes part in a request, in routing or before a call is sent is stock's to
-serve. LiteLLM's own loggers, which it might treat otherwise, are admitted by name.
+failure is stock's in any case, and hooks that do nothing are nobody's. Whoever takes part in a request, in routing or
+before a call is sent is stock's to serve. LiteLLM's own loggers, which it might treat otherwise, are admitted by name.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import importlib
 import sys
 import threading
 from collections.abc import Callable
-from types import MethodType
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 from litellm_accel.fastpath import decline, response_cache
 from litellm_accel.fastpath.admission.callback_placing import placing
 from litellm_accel.fastpath.decline import Why
 from litellm_accel.hot import watch
+from litellm_accel.stock.empty_hooks import empty_code
 
 # Lists whose members hear of a success.
 SUCCESS = ("success_callback", "_async_success_callback")
@@ -189,6 +190,8 @@ class CallbackPolicy:
         self._classes = watch.Classes((), ())
         self._parts: dict[type, str | None] = {}
         self._unheard: set[type] = set()
+        # Hooks of these classes that do nothing, with the code that shows it: editors of running programs change that.
+        self._empty: dict[tuple[str, FunctionType], CodeType] = {}
         # What its loggers hold for themselves, how much that is, and which hooks.
         self._held: list[dict[str, Any]] = []
         self._sizes: list[int] = []
@@ -225,8 +228,8 @@ class CallbackPolicy:
         kinds = set(map(type, heard))
         of_loggers = {kind for kind in kinds if issubclass(kind, self._logger)}
         loggers = list({id(callback): callback for callback in heard if type(callback) in of_loggers}.values())
-        if kinds != self._kinds or self._classes.changed():
-            self._kinds, self._parts = kinds, {}
+        if kinds != self._kinds or self._classes.changed() or self._are_filled():
+            self._kinds, self._parts, self._empty = kinds, {}, {}
             self._unheard = {kind for kind in kinds if self._is_unheard(kind)}
             self._classes = watch.Classes(kinds, self._hooks)
         self._held = list(map(vars, loggers))
@@ -329,7 +332,7 @@ class CallbackPolicy:
 
         Of what a logger holds for itself the number is looked at: a hook comes without another attribute's going.
         """
-        if self._classes.changed():
+        if self._classes.changed() or (self._empty and self._are_filled()):
             return True
         sizes = list(map(len, self._held))
         if sizes != self._sizes:
@@ -337,6 +340,19 @@ class CallbackPolicy:
                 return True
             self._sizes = sizes
         return False
+
+    def _are_filled(self) -> bool:
+        """Return whether a hook that did nothing has other code now."""
+        return any(hook.__code__ is not code for (_, hook), code in self._empty.items())
+
+    def _is_empty(self, name: str, member: Any) -> bool:
+        """Return whether ``member`` of a logger's class, its hook of this ``name``, does nothing."""
+        if type(member) is not FunctionType:
+            return False
+        code = self._empty.get((name, member)) or empty_code(name, member, getattr(self._logger, name, None))
+        if code is not None:
+            self._empty[name, member] = code
+        return code is not None
 
     def _hiding(self) -> list[frozenset[str]]:
         """Return which hooks loggers hold for themselves, in the place of their class's."""
@@ -346,9 +362,10 @@ class CallbackPolicy:
         return issubclass(type(callback), self._logger)
 
     def _acting(self, callbacks: list[Any], hook: str) -> list[Any]:
-        """Return the loggers among ``callbacks`` that override ``hook``."""
-        held = (logger for logger in callbacks if self._is_logger(logger))
-        return [logger for logger in held if getattr(type(logger), hook, None) is not getattr(self._logger, hook)]
+        """Return the loggers among ``callbacks`` that override ``hook`` with one that does something."""
+        held = ((logger, getattr(type(logger), hook, None)) for logger in callbacks if self._is_logger(logger))
+        own = getattr(self._logger, hook)
+        return [logger for logger, member in held if member is not own and not self._is_empty(hook, member)]
 
     def _refusal(self, name: str, callback: Any) -> Why | None:
         if isinstance(callback, str):
@@ -405,6 +422,7 @@ class CallbackPolicy:
         if own is not None:
             held = (name for name in hooks if getattr(kind, name) is not getattr(self._logger, name))
             return next((name for name in held if name not in own), None)
+        counts = any(_is_strategy(owner) or _path(owner) in _CHECKERS for owner in kind.__mro__)
         for owner in kind.__mro__:
             if owner is self._logger:
                 break
@@ -413,7 +431,9 @@ class CallbackPolicy:
                 return owner.__name__
             acting = hooks - _BEFORE if _is_strategy(owner) or _path(owner) in _CHECKERS else hooks
             for member in vars(owner):
-                if member in _DYNAMIC or member in acting:
+                if member in _DYNAMIC:
+                    return member
+                if member in acting and (counts or not self._is_empty(member, vars(owner)[member])):
                     return member
         return None
 
