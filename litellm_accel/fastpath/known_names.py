@@ -19,6 +19,8 @@ ARGUMENTS: Final = frozenset(
         "model",
         "messages",
         "timeout",
+        "request_timeout",
+        "stream_timeout",
         "temperature",
         "top_p",
         "n",
@@ -104,7 +106,7 @@ NUMBER_LIMITS: Final = (-2.0, 0.0, 0.3, 1.0, 1.99, 2.0)
 VARIABLE_STRUCTURES: Final = frozenset(("logit_bias", "response_format", "stop", "tool_choice", "tools"))
 # and headers and time limits, which do not go into the request's body.
 VARIABLE_HEADERS: Final = frozenset(("extra_headers", "headers"))
-VARIABLE_TIMES: Final = frozenset(("timeout",))
+VARIABLE_TIMES: Final = frozenset(("request_timeout", "stream_timeout", "timeout"))
 VARIABLE_ARGUMENTS: Final = VARIABLE_PLAIN | VARIABLE_NUMBERS | VARIABLE_STRUCTURES | VARIABLE_HEADERS | VARIABLE_TIMES
 # Holds arguments of the provider's own by name, besides those that are passed by themselves.
 EXTRA_BODY: Final = "extra_body"
