@@ -260,9 +260,10 @@ def test_one_difference_ends_what_a_family_shares(provider: Provider) -> None:
 
 def test_a_kind_of_a_known_structure_does_not_wait(provider: Provider) -> None:
     switch = Switch()
-    shapes = [{"n": number} for number in range(1, 7)]
+    shapes = [{"top_logprobs": number} for number in range(1, 7)]
     more = [{"model": "openai/gpt-4.1", **shape} for shape in shapes]
-    keys = [{"n": 1, "api_key": f"sk-{number}"} for number in range(6)]  # of many users, who may not come again
+    # Of many users, who may not come again.
+    keys = [{"top_logprobs": 1, "api_key": f"sk-{number}"} for number in range(6)]
     assert served(provider, switch, [*shapes, *more, *keys, *more]) == 6
     assert switch.gate.declined["learned from"] == pipeline._FIRST_FRESH + len(more)
 
@@ -270,14 +271,14 @@ def test_a_kind_of_a_known_structure_does_not_wait(provider: Provider) -> None:
 def test_few_kinds_are_learned_while_none_has_come_again(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "_PATIENCE", 10)
     switch = Switch()
-    served(provider, switch, [{"n": number + 1} for number in range(9)])
+    served(provider, switch, [{"top_logprobs": number + 1} for number in range(9)])
     assert switch.gate.declined["learned from"] == pipeline._FIRST_FRESH
-    served(provider, switch, [{"top_k": 1}] * 6)
+    served(provider, switch, [{"max_retries": 1}] * 6)
     assert switch.gate.declined["learned from"] == pipeline._FIRST_FRESH + 1
     assert switch.gate.served == 1
-    served(provider, switch, [{"n": 1}, {"n": 2}])  # these have come again
+    served(provider, switch, [{"top_logprobs": 1}, {"top_logprobs": 2}])  # these have come again
     assert switch.gate.served == 3
-    assert served(provider, switch, [{"top_k": number // 2} for number in range(2, 8)]) == 4
+    assert served(provider, switch, [{"max_retries": number // 2} for number in range(2, 8)]) == 4
 
 
 def test_what_is_sent_is_spelled_as_litellm_spells_it(provider: Provider) -> None:

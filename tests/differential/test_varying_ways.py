@@ -195,3 +195,33 @@ def test_time_limits_of_streams(provider: Provider, way: str, told: bool) -> Non
     count, reasons = served(provider, way, calls, told)
     named = "nothing learned: argument 'stream_timeout' is sent with another value"
     assert (count, named in reasons) == (0, True), reasons
+
+
+TOLD_OR_SENT = {
+    "litellm_session_id": each("litellm_session_id", [f"session {number}" for number in range(8)]),
+    "id": each("id", [f"call {number}" for number in range(8)]),
+    "tags": each("tags", [[f"tag {place}" for place in range(number)] for number in range(1, 9)]),
+    "several": [
+        {"litellm_session_id": f"s{number // 2}", "id": f"i{number}", "tags": [f"t{number}"], "user": f"u{number}"}
+        for number in range(8)
+    ],
+    "no-log": each("seed", list(range(1, 9)), **{"no-log": False}),
+    "session_id": each("session_id", [f"session {number}" for number in range(8)]),
+    "trace_id": each("trace_id", [f"trace {number}" for number in range(8)]),
+    "top_k": each("top_k", list(range(1, 9))),
+    "n": each("n", [3, 4] * 4),
+    "seed": each("seed", list(range(1, 9))),
+    "max_tokens": each("max_tokens", list(range(100, 108))),
+    "logit_bias": [{"logit_bias": {str(number): number}, "user": f"u{number}"} for number in range(1, 9)],
+}
+
+
+@pytest.mark.parametrize("told", [False, True], ids=["plain", "told"])
+@pytest.mark.parametrize("stream", [False, True], ids=["answers", "streams"])
+@pytest.mark.parametrize("kind", TOLD_OR_SENT)
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_told_or_sent(provider: Provider, way: str, kind: str, stream: bool, told: bool) -> None:
+    calls = [{**call, "stream": True} if stream else call for call in TOLD_OR_SENT[kind]]
+    count, reasons = served(provider, way, calls, told)
+    # Where the first two calls have one session, a third shows that it may differ.
+    assert count >= (5 if kind == "several" else 6), reasons
