@@ -41,6 +41,7 @@ __all__ = ["sent_value"]
 cdef int _MAX_DEPTH = 32
 cdef object _LEAST = -(2**63)  # of the whole numbers that all readers of JSON agree on
 cdef object _GREATEST = 2**64 - 1
+cdef object _EXACT = 2**53  # whole numbers below are floats, too
 
 
 cpdef tuple sent_value(str name, object value):
@@ -49,6 +50,7 @@ cpdef tuple sent_value(str name, object value):
     Of an argument that is not known here nothing is known: it is the provider's own.
     """
     cdef set marks
+    cdef bint is_whole
     if name in VARIABLE_PLAIN:
         if not value or (type(value) is not str and type(value) is not int):
             return None
@@ -60,9 +62,12 @@ cpdef tuple sent_value(str name, object value):
             return None
         kind = 0, _cell(value)
     elif name in VARIABLE_TIMES:
-        if type(value) is not float or not 0 < value < math.inf:
+        is_whole = type(value) is int
+        if not is_whole and type(value) is not float:
             return None
-        return repr(value).encode(), None
+        if not 0 < value < (_EXACT if is_whole else math.inf):
+            return None
+        return repr(float(value)).encode(), is_whole
     elif name in VARIABLE_HEADERS:
         if type(value) is not dict or len(<dict>value) == 0 or not _are_headers(<dict>value):
             return None

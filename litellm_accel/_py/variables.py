@@ -33,6 +33,7 @@ __all__ = ["sent_value"]
 
 _MAX_DEPTH = 32
 _LEAST, _GREATEST = -(2**63), 2**64 - 1  # of the whole numbers that all readers of JSON agree on
+_EXACT = 2**53  # whole numbers below are floats, too
 
 
 def sent_value(name: str, value: Any) -> tuple[bytes, Any] | None:
@@ -52,9 +53,12 @@ def sent_value(name: str, value: Any) -> tuple[bytes, Any] | None:
             return None
         kind = 0, _cell(value)
     elif name in VARIABLE_TIMES:
-        if type(value) is not float or not 0 < value < math.inf:
+        is_whole = type(value) is int
+        if not is_whole and type(value) is not float:
             return None
-        return repr(value).encode(), None
+        if not 0 < value < (_EXACT if is_whole else math.inf):
+            return None
+        return repr(float(value)).encode(), is_whole
     elif name in VARIABLE_HEADERS:
         if type(value) is not dict or not value or not _are_headers(value):
             return None

@@ -19,6 +19,8 @@ ARGUMENTS: Final = frozenset(
         "model",
         "messages",
         "timeout",
+        "request_timeout",
+        "stream_timeout",
         "temperature",
         "top_p",
         "n",
@@ -72,7 +74,9 @@ ARGUMENTS: Final = frozenset(
         "provider",
         "reasoning",
         "route",
+        "session_id",
         "top_k",
+        "trace_id",
         "usage",
         # LiteLLM's own: read only before a request is made, where there is a cache, or once a call has failed.
         "_skip_mcp_handler",
@@ -97,15 +101,19 @@ ROUTER_NOTES: Final = frozenset(("_context_compaction_state", "attempted_targets
 VARIABLE_PLAIN: Final = frozenset(
     ("max_completion_tokens", "max_tokens", "prompt_cache_key", "safety_identifier", "seed", "user")
 )
+# the provider's own, of names that it uses for something else, too;
+VARIABLE_PROVIDERS: Final = frozenset(("session_id", "top_k", "trace_id"))
 # numbers, of which it treats some otherwise that lie beyond one of the limits, or upon it;
-VARIABLE_NUMBERS: Final = frozenset(("frequency_penalty", "presence_penalty", "temperature", "top_p"))
+VARIABLE_NUMBERS: Final = frozenset(("frequency_penalty", "n", "presence_penalty", "temperature", "top_p"))
 NUMBER_LIMITS: Final = (-2.0, 0.0, 0.3, 1.0, 1.99, 2.0)
 # more than that, see the kernel ``variables``;
 VARIABLE_STRUCTURES: Final = frozenset(("logit_bias", "response_format", "stop", "tool_choice", "tools"))
 # and headers and time limits, which do not go into the request's body.
 VARIABLE_HEADERS: Final = frozenset(("extra_headers", "headers"))
-VARIABLE_TIMES: Final = frozenset(("timeout",))
-VARIABLE_ARGUMENTS: Final = VARIABLE_PLAIN | VARIABLE_NUMBERS | VARIABLE_STRUCTURES | VARIABLE_HEADERS | VARIABLE_TIMES
+VARIABLE_TIMES: Final = frozenset(("request_timeout", "stream_timeout", "timeout"))
+VARIABLE_ARGUMENTS: Final = (
+    VARIABLE_PLAIN | VARIABLE_PROVIDERS | VARIABLE_NUMBERS | VARIABLE_STRUCTURES | VARIABLE_HEADERS | VARIABLE_TIMES
+)
 # Holds arguments of the provider's own by name, besides those that are passed by themselves.
 EXTRA_BODY: Final = "extra_body"
 # What goes over the wire as it is: no HTTP client strips or refuses such a value, or encodes it in another way.
@@ -169,8 +177,9 @@ SCHEMA_WORDS: Final = FUNCTION_WORDS | frozenset(
 )
 # What some providers' rules take out of dictionaries wherever they meet it.
 REMOVED_MEMBERS: Final = frozenset(("$id", "$schema", "additionalProperties", "cache_control", "strict"))
-# Arguments that LiteLLM or a proxy writes to during a call, in the order in which the fast path looks at them. They
-# change with each call, so that only key names and value types enter a plan's key.
+# Arguments that LiteLLM or a proxy writes to during a call, in the order in which the fast path looks at them, and
+# those of which callbacks alone are told. They change with each call, so that only key names and value types enter a
+# plan's key.
 MUTATED_ARGUMENTS: Final = (
     "metadata",
     "litellm_metadata",
@@ -178,6 +187,9 @@ MUTATED_ARGUMENTS: Final = (
     "secret_fields",
     "litellm_call_id",
     "litellm_trace_id",
+    "litellm_session_id",
+    "id",
+    "tags",
     "litellm_logging_obj",
 )
 MUTATED_NAMES: Final = frozenset(MUTATED_ARGUMENTS)

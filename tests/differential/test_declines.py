@@ -46,11 +46,11 @@ def test_an_argument_that_differs_each_time_is_named(
 ) -> None:
     monkeypatch.setattr(pipeline, "_MAX_FRESH", 3)
     for number in range(8):
-        call(n=number + 1)
+        call(top_logprobs=number + 1)
     assert switch.gate.declined == {
         "learned from": 3,
         "first of its kind": 1,
-        "first of its kind: argument 'n' differs each time": 4,
+        "first of its kind: argument 'top_logprobs' differs each time": 4,
     }
 
 

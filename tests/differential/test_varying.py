@@ -6,6 +6,7 @@ import asyncio
 import copy
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import litellm
@@ -92,23 +93,24 @@ def test_other_headers_and_arguments_of_the_providers_in_each_call(
     assert told[:7] == told[7:14]
 
 
-def cookies_and_limits(provider: Provider) -> list[dict[str, Any]]:
+def cookies_and_limits(provider: Provider, limit: Callable[[int], float]) -> list[dict[str, Any]]:
     """Another time limit in each call, at last one that is met again, with the cookies of its own client, and one that
     is too short."""
     base = provider.at('plain{"headers": {"set-cookie": "a=b; Path=/"}}')
-    calls = [{"timeout": 30 - number / 7, "api_base": base} for number in range(6)]
+    calls = [{"timeout": limit(number), "api_base": base} for number in range(6)]
     return [*calls, calls[3], {"timeout": 0.15, "max_retries": 0, "api_base": provider.at("delay-1")}]
 
 
+@pytest.mark.parametrize("limit", [lambda n: 30 - n / 7, lambda n: 30 - n], ids=["floats", "whole numbers"])
 @pytest.mark.parametrize("model", ["openai/gpt-4o-mini", "hosted_vllm/qwen"])
 @pytest.mark.parametrize("is_told", [False, True], ids=["plain", "told"])
 def test_other_time_limits_in_each_call(
-    provider: Provider, model: str, is_told: bool, monkeypatch: pytest.MonkeyPatch
+    provider: Provider, model: str, is_told: bool, limit: Callable[[int], float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[Any] = []
     if is_told:
         monkeypatch.setattr(litellm, "callbacks", [Told(told)])
-    calls = [{"model": model, **call} for call in cookies_and_limits(provider)]
+    calls = [{"model": model, **call} for call in cookies_and_limits(provider, limit)]
     litellm.in_memory_llm_clients_cache.flush_cache()
     expected = play(provider, calls)
     litellm.in_memory_llm_clients_cache.flush_cache()
@@ -125,12 +127,17 @@ def masked(seen: list[Any]) -> str:
     return re.sub(r"time taken=[\d.]+", "", repr(seen))
 
 
+@pytest.mark.parametrize("name", ["timeout", "request_timeout"])
+@pytest.mark.parametrize("limits", [(30.5, 31.5, 32.5, 0.1), (30, 31, 32, 1)], ids=["floats", "whole numbers"])
 @pytest.mark.parametrize("ends", ["answered", "timed out"])
-def test_a_call_that_is_served_ends_at_its_own_time_limit(provider: Provider, ends: str) -> None:
+def test_a_call_that_is_served_ends_at_its_own_time_limit(
+    provider: Provider, name: str, limits: tuple[float, ...], ends: str
+) -> None:
     """In an event loop; the limits before were long."""
-    base = provider.at('delay-0.4{"plain_first": 3}')
-    limits = [30.5, 31.5, 32.5, 5.0 if ends == "answered" else 0.1]
-    calls = [{"timeout": limit, "max_retries": 0, "api_base": base} for limit in limits]
+    *long, short = limits
+    base = provider.at(f'delay-{short * 1.4}{{"plain_first": 3}}')
+    last = short if ends == "timed out" else type(short)(5)
+    calls = [{name: limit, "max_retries": 0, "api_base": base} for limit in (*long, last)]
 
     async def ask() -> list[Any]:
         provider.clear()
@@ -148,7 +155,7 @@ def test_a_call_that_is_served_ends_at_its_own_time_limit(provider: Provider, en
     switch = Switch()
     with switch.on():
         assert masked(asyncio.run(ask())) == expected
-    assert ("timeout value=0.1" in expected) == (ends == "timed out")
+    assert (f"timeout value={float(short)}" in expected) == (ends == "timed out")
     assert switch.gate.served == (2 if ends == "answered" else 1)
 
 
@@ -253,9 +260,10 @@ def test_one_difference_ends_what_a_family_shares(provider: Provider) -> None:
 
 def test_a_kind_of_a_known_structure_does_not_wait(provider: Provider) -> None:
     switch = Switch()
-    shapes = [{"n": number} for number in range(1, 7)]
+    shapes = [{"top_logprobs": number} for number in range(1, 7)]
     more = [{"model": "openai/gpt-4.1", **shape} for shape in shapes]
-    keys = [{"n": 1, "api_key": f"sk-{number}"} for number in range(6)]  # of many users, who may not come again
+    # Of many users, who may not come again.
+    keys = [{"top_logprobs": 1, "api_key": f"sk-{number}"} for number in range(6)]
     assert served(provider, switch, [*shapes, *more, *keys, *more]) == 6
     assert switch.gate.declined["learned from"] == pipeline._FIRST_FRESH + len(more)
 
@@ -263,14 +271,14 @@ def test_a_kind_of_a_known_structure_does_not_wait(provider: Provider) -> None:
 def test_few_kinds_are_learned_while_none_has_come_again(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "_PATIENCE", 10)
     switch = Switch()
-    served(provider, switch, [{"n": number + 1} for number in range(9)])
+    served(provider, switch, [{"top_logprobs": number + 1} for number in range(9)])
     assert switch.gate.declined["learned from"] == pipeline._FIRST_FRESH
-    served(provider, switch, [{"top_k": 1}] * 6)
+    served(provider, switch, [{"max_retries": 1}] * 6)
     assert switch.gate.declined["learned from"] == pipeline._FIRST_FRESH + 1
     assert switch.gate.served == 1
-    served(provider, switch, [{"n": 1}, {"n": 2}])  # these have come again
+    served(provider, switch, [{"top_logprobs": 1}, {"top_logprobs": 2}])  # these have come again
     assert switch.gate.served == 3
-    assert served(provider, switch, [{"top_k": number // 2} for number in range(2, 8)]) == 4
+    assert served(provider, switch, [{"max_retries": number // 2} for number in range(2, 8)]) == 4
 
 
 def test_what_is_sent_is_spelled_as_litellm_spells_it(provider: Provider) -> None:

@@ -92,6 +92,12 @@ def test_values_of_one_kind(hot: Any, name: str, one: Any, two: Any) -> None:
         assert written.decode() == json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
+def test_time_limits_are_sent_as_fractions(hot: Any) -> None:
+    sent = hot("variables").sent_value
+    assert [sent(name, 30)[0] for name in ("timeout", "request_timeout", "stream_timeout")] == [b"30.0"] * 3
+    assert sent("timeout", 1e-7) == (b"1e-07", False)
+
+
 NUMBERS = [-3, -2, -1.0, 0, 0.0, 0.2, 0.3, 0.5, 1, 1.0, 1.5, 1.99, 1.995, 2, 2.0, 3.0, 3]
 
 
@@ -99,6 +105,7 @@ NUMBERS = [-3, -2, -1.0, 0, 0.0, 0.2, 0.3, 0.5, 1, 1.0, 1.5, 1.99, 1.995, 2, 2.0
     ("name", "values"),
     [
         ("temperature", NUMBERS),
+        ("timeout", [30, 30.0]),
         ("user", ["a", 1]),
         ("stop", ["a", ["a"], ["a", "b"], ["a", "b", "c"], ["a", "b", "c", "d"]]),
         (
@@ -140,6 +147,7 @@ CYCLE["properties"] = {"again": CYCLE}
     ("name", "value"),
     [
         *(("temperature", value) for value in (True, None, "0.5", float("nan"), float("inf"), 2**70, [0.5])),
+        *(("timeout", value) for value in (0, 0.0, -1, True, None, "30", 2**53, float("nan"), float("inf"))),
         *(("user", value) for value in ("", 0, True, None, 2**70, "\ud800", ["a"], Text("a"), Color.RED, 1.5)),
         *(("stop", value) for value in ("", [], ["a"] * 5, [""], [Text("a")], ["a", 1], ("a",), Text("a"), ["\ud800"])),
         *(("tools", value) for value in ([], None, (TOOL,), [None], [TOOL, {}], [CYCLE])),

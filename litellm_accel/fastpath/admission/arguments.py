@@ -85,7 +85,7 @@ class Arguments:
     def _switches(self) -> frozenset[str]:
         """Arguments of LiteLLM's that switch something on; a router passes them on, and most are off."""
         fields = importlib.import_module("litellm.types.router").GenericLiteLLMParams.model_fields
-        return frozenset((*(name for name, field in fields.items() if field.default is False), "caching"))
+        return frozenset((*(name for name, field in fields.items() if field.default is False), "caching", "no-log"))
 
     def are_admitted(self, name: str, value: Any) -> bool:
         """Return whether an argument that the fast path does not know is the provider's, or a switch that is off."""

@@ -19,6 +19,7 @@ from litellm_accel.fastpath.known_names import (
     MUTATED_NAMES,
     VARIABLE_ARGUMENTS,
     VARIABLE_HEADERS,
+    VARIABLE_TIMES,
 )
 from litellm_accel.fastpath.plans.snapshots import (
     SnapshotNode,
@@ -43,6 +44,8 @@ _STEERING = frozenset(("deployment", "internal_call_origin", "model_group", "mod
 _PLAIN = frozenset((str, int, float, bool, bytes, type(None)))
 _PARTED = frozenset((dict, list))
 _MISSING: Any = object()
+# A step from a whole number to the number that LiteLLM makes of it: a time limit.
+_AS_FLOAT: Any = object()
 
 # The way to a value from these arguments by name.
 Path = tuple[Any, ...]
@@ -181,7 +184,8 @@ class ArgumentWrites:
                 self._walk(item, other, number, name)
         elif type(one) is SnapshotNode or type(two) is SnapshotNode or not same(one, two):
             self.free.add(path)
-            self._leaves.setdefault(mark(one), []).append((path, two))
+            for way, first, second in ((path, one, two), *_limits(path, one, two)):
+                self._leaves.setdefault(mark(first), []).append((way, second))
         else:
             self._kept.append((parent, key, one))
 
@@ -246,7 +250,7 @@ class ArgumentWrites:
             path = (*self._paths[number], key)
             if path not in self._freed:
                 continue
-            if mark(value) in constants:
+            if any(mark(held) in constants for _, held, _ in ((path, value, value), *_limits(path, value, value))):
                 self.free.discard(path)
             else:
                 self._kept.remove((number, key, value))
@@ -314,8 +318,15 @@ def _write(changes: list[tuple[dict[Any, Any], dict[Any, Any]]]) -> Written:
 def at(path: Path, value: Any) -> Any:
     """Return what is at the end of ``path`` from ``value``."""
     for step in path:
-        value = value[step]
+        value = float(value) if step is _AS_FLOAT else value[step]
     return value
+
+
+def _limits(path: Path, one: Any, two: Any) -> tuple[tuple[Path, float, float], ...]:
+    """Return the way to what LiteLLM makes of a time limit at ``path``, which is ``one`` or ``two``, and both of it."""
+    if len(path) != 1 or path[0] not in VARIABLE_TIMES or type(one) is not int or type(two) is not int:
+        return ()
+    return (((*path, _AS_FLOAT), float(one), float(two)),)
 
 
 def undo(done: Written) -> None:

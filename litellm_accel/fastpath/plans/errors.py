@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 
 from litellm_accel.fastpath import decline
+from litellm_accel.fastpath.plans.argument_writes import same
 from litellm_accel.fastpath.plans.error_states import error_state
 from litellm_accel.fastpath.plans.recorder import Failure, Reply
 from litellm_accel.fastpath.plans.templates import Unrepeatable
@@ -60,7 +61,7 @@ class CallErrors:
             self._given[_METADATA] = {name: value for name, value in metadata.items() if type(value) in _PLAIN}
         self._later = {name: vars(error)[name] for name in _SET_LATER if name in vars(error)}
         self._own = [
-            name for name, value in self._later.items() if value is not None and value == call.kwargs.get(name)
+            name for name, value in self._later.items() if value is not None and same(value, call.kwargs.get(name))
         ]
 
     def arguments(self, call: Any, original: Exception) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def generalize(plan: chat.Plan, other: chat.Plan) -> None:
     if odd:
         raise Rewritten(odd) if odd <= places.keys() else Unrepeatable(decline.ARGUMENT_SHAPES_REQUEST)
     _open(plan, places, two)
-    if timed is not None:
+    if timed:
         plan.request[time_limits.TIMED] = timed
 
 
@@ -102,23 +102,24 @@ def _place(name: str, first: bytes, second: bytes, one: dict[str, bytes], two: d
     return held[0] if held else None
 
 
-def _timed(plan: chat.Plan, other: chat.Plan) -> str | None:
-    """Return the argument that the requests of both plans have their time limit from, None if from none that differs.
+def _timed(plan: chat.Plan, other: chat.Plan) -> tuple[str, ...]:
+    """Return the arguments that the requests of both plans have their time limit from, none if that does not differ.
 
-    Raises ``Rewritten`` if their limits, or their clients, are others than that one's.
+    Of several, which LiteLLM chooses from, each must be that limit. Raises ``Rewritten`` if the limits, or the clients,
+    are others than theirs.
     """
-    known = other.request.get(time_limits.TIMED)
-    names = {name for name in VARIABLE_TIMES & plan.free.keys() if name == known or plan.free[name] != other.free[name]}
-    for name in names:
-        limits = [(one.request, time_limits.seconds_of(one.free[name])) for one in (plan, other)]
-        is_sent = len(names) == 1 and all(time_limits.are_of(*limit) for limit in limits)
-        if not is_sent or not plan.transports.serve_limits(other.transports, limits[1][1]):
-            raise Rewritten(names)
-        return name
-    return None
+    names = tuple(sorted(VARIABLE_TIMES & plan.free.keys()))
+    odd = {name for name in names if plan.free[name] != other.free[name]}
+    if not odd and time_limits.TIMED not in other.request:
+        return ()
+    limits = [(one.request, time_limits.seconds_of(one.free[name])) for one in (plan, other) for name in names]
+    is_sent = all(time_limits.are_of(*limit) for limit in limits)
+    if not is_sent or not plan.transports.serve_limits(other.transports, limits[-1][1]):
+        raise Rewritten(odd or set(names))
+    return names
 
 
-def _given(plan: chat.Plan, headed: Set[str], timed: str | None) -> dict[bytes, bytes]:
+def _given(plan: chat.Plan, headed: Set[str], timed: tuple[str, ...]) -> dict[bytes, bytes]:
     """Return nothing for the name of each header in the arguments ``headed``, and of what tells of the time limit.
 
     Raises ``Rewritten`` if one is not sent as it came.
@@ -130,10 +131,10 @@ def _given(plan: chat.Plan, headed: Set[str], timed: str | None) -> dict[bytes, 
             if [held for key, held in sent if key == name] != [value]:
                 raise Rewritten({argument})
             given[name] = b""
-    if timed is not None:
-        for name, value in time_limits.told_in(plan.request, plan.free[timed]).items():
+    for argument in timed[:1]:
+        for name, value in time_limits.told_in(plan.request, plan.free[argument]).items():
             if [held for key, held in sent if key == name] != [value]:
-                raise Rewritten({timed})
+                raise Rewritten(set(timed))
             given[name] = b""
     return given
 
@@ -151,11 +152,11 @@ def _separators(plan: chat.Plan) -> tuple[str, str]:
     return (", ", ": ") if plan.spaced else (",", ":")
 
 
-def _around(plan: chat.Plan, headed: Set[str], timed: str | None) -> tuple[Any, ...]:
+def _around(plan: chat.Plan, headed: Set[str], timed: tuple[str, ...]) -> tuple[Any, ...]:
     """Return everything that a plan repeats around its bodies, but for the headers in the arguments ``headed`` and the
-    time limit in the one that is ``timed``."""
+    time limit in those that are ``timed``."""
     request = {name: value for name, value in plan.request.items() if name not in _OWN_OPTIONS}
-    if timed is not None:
+    if timed:
         del request["timeout"]
     request["headers"] = plan.request["headers"].with_values(_given(plan, headed, timed)).fixed
     return plan.prefix, plan.spaced, plan.hidden, plan.kinds, request

@@ -260,16 +260,16 @@ def lost(plan: chat.Plan) -> Reply:
 def _options(plan: chat.Plan, free: Mapping[str, bytes]) -> dict[str, Any]:
     """Return how a request of ``plan`` is sent, with the headers and the time limit that its call gives in ``free``
     arguments."""
-    timed = plan.request.get(time_limits.TIMED)
-    if timed is None and VARIABLE_HEADERS.isdisjoint(plan.places):
+    timed = plan.request.get(time_limits.TIMED, ())
+    if not timed and VARIABLE_HEADERS.isdisjoint(plan.places):
         return plan.request
     values: dict[bytes, bytes] = {}
     for name in VARIABLE_HEADERS & plan.places.keys():
         values.update(values_of(free[name]))
     options: dict[str, Any] = plan.request.copy()
-    if timed is not None:
-        values.update(time_limits.told_in(options, free[timed]))
-        options["timeout"] = time_limits.of_transport(options, time_limits.seconds_of(free[timed]))
+    if timed:
+        values.update(time_limits.told_in(options, free[timed[0]]))
+        options["timeout"] = time_limits.of_transport(options, time_limits.seconds_of(free[timed[0]]))
     headers = options["headers"] = options["headers"].with_values(values)
     if "head" in options:
         options["head"] = options["head"].with_headers(headers, values)
@@ -318,9 +318,12 @@ def _client(
 
     And the SDK's client itself, if that is one for the time limit in the ``free`` arguments alone.
     """
-    timed = plan.request.get(time_limits.TIMED)
-    if timed is not None and free[timed] != plan.free[timed] and plan.transports.are_timed():
-        own = plan.transports.timed(time_limits.seconds_of(free[timed]))
+    timed = plan.request.get(time_limits.TIMED, ())
+    for name in timed:
+        if free[name] != free[timed[0]]:
+            return decline.VALUE_DIFFERS.of(decline.place((name,)))
+    if timed and free[timed[0]] != plan.free[timed[0]] and plan.transports.are_timed():
+        own = plan.transports.timed(time_limits.seconds_of(free[timed[0]]))
         if own is None:
             return decline.CHANGED_CLIENT
         cookie = own.cookies.header()

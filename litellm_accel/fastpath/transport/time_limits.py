@@ -13,7 +13,7 @@ from aiohttp import ClientTimeout
 
 # By which the SDKs tell the provider how long they read.
 TOLD = b"x-stainless-read-timeout"
-# Under which the options of a request name the argument that its limit comes from.
+# Under which the options of a request name the arguments that its limit comes from, which are equal.
 TIMED = "timed"
 _PHASES = ("connect", "read", "write", "pool")
 

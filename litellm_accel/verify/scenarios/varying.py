@@ -149,7 +149,7 @@ def _both(calls: int) -> Callable[[Any], Any]:
 
 
 # Before 1.108, LiteLLM makes a client for each call of a router in a thread, and time limits are told apart there.
-_WAYS: dict[str, Way] = {"limits": "either"}
+_WAYS: dict[str, Way] = dict.fromkeys(("limits", "whole-limits", "request-limits", "stream-limits"), "either")
 _PLAIN = (
     Scenario("temperatures", via=ALL, script=_each("temperature", _TEMPERATURES)),
     Scenario(
@@ -207,6 +207,16 @@ _PLAIN = (
     Scenario(
         "limits", via=ALL, script=_each("timeout", (30.5, 29.25, 28.125, 27.5, 1e-3 + 26, 30, 28.125, None, 25.5))
     ),
+    Scenario(
+        "limits-of-two-kinds",
+        via=ALL,
+        script=one_after_the_other(
+            *({"timeout": 30 - n, "request_timeout": 20.5 + n, "stream_timeout": 40 + n} for n in range(5)),
+            *({"timeout": 30, "request_timeout": 20.5 + n} for n in range(4)),
+            *({"request_timeout": limit} for limit in (20, 21, 22.5, 0, -1, 2**60, 23, True, "24", 25, 24.5, 26.5)),
+        ),
+        way="either",
+    ),
     Scenario("headers-odd", via=ALL, script=_each("extra_headers", _ODD_HEADERS), way="either"),
     Scenario("headers-twice", script=_each("extra_headers", ({"x-a": str(n)} for n in range(6)), headers={"x-a": "b"})),
     Scenario("all-equal", script=one_after_the_other(*({"temperature": n / 9, "top_p": n / 9} for n in range(3, 8)))),
@@ -243,6 +253,8 @@ _PLAIN = (
             ("both", _both(9)),
             ("given", _given(9)),
             ("limits", _each("timeout", (30 - n / 7 for n in range(1, 10)))),
+            ("whole-limits", _each("timeout", range(30, 21, -1))),
+            ("request-limits", _each("request_timeout", range(30, 21, -1))),
             ("tools", _each("tools", map(tools, range(9)))),
             ("stops", _each("stop", (["a"], ["b"], ["c"], ["d"], ["e"], ["f"], ["g"]))),
             ("formats", _each("response_format", map(_format, range(7)))),
@@ -270,6 +282,9 @@ _PLAIN = (
             ("both", _both(8)),
             ("given", _given(8)),
             ("limits", _each("timeout", (30 - n / 7 for n in range(1, 9)))),
+            ("whole-limits", _each("timeout", range(30, 22, -1))),
+            ("request-limits", _each("request_timeout", (30.5 - n for n in range(1, 9)))),
+            ("stream-limits", _each("stream_timeout", range(30, 22, -1))),
             ("formats", _each("response_format", map(_format, range(6)))),
         )
     ),

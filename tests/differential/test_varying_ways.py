@@ -1,0 +1,227 @@
+"""Arguments that differ in each call, by every way into LiteLLM.
+
+What applications, providers and callbacks see of them is LiteLLM's, but for its ids and clocks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import datetime
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import litellm
+import pytest
+from litellm.integrations.custom_logger import CustomLogger
+from pydantic import BaseModel
+
+import litellm_accel
+from fastpath_switch import Switch
+from litellm_accel.provider import Provider
+from litellm_accel.verify import records
+from settling import settled, threads_settled
+
+pytestmark = pytest.mark.usefixtures("quiet")
+
+ROUTED = ("router", "arouter")
+WAYS = ("completion", "acompletion", *ROUTED)
+Arguments = dict[str, Any]
+_IDS = re.compile(r"chatcmpl-[0-9a-f-]{36}|[0-9a-f]{8}-[0-9a-f-]{27}|0x[0-9a-f]{6,}|time taken=[\d.]+")
+_CLOCKS = re.compile(r"time|created|_ms$|duration|_windows$|perf_counter", re.IGNORECASE)
+# What a router in a thread writes while another thread tells.
+_LATE = re.compile(r"x-litellm-|_response_ms|litellm_overhead_time_ms")
+_LIMITS = ("timeout", "request_timeout", "stream_timeout", "applied_timeout")
+
+
+class Told(CustomLogger):
+    """Keeps all that it is told of calls that end well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[str] = []
+
+    async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.events.append(f"async {early(plain(kwargs))} {early(plain(response_obj))}")
+
+    def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.events.append(f"sync {early(plain(kwargs))} {early(plain(response_obj))}")
+
+
+def early(shown: Any) -> Any:
+    """What ``plain`` has shown, but for what comes late."""
+    if isinstance(shown, dict):
+        return {key: early(held) for key, held in shown.items() if not _LATE.match(str(key))}
+    return [early(held) for held in shown] if isinstance(shown, (list, tuple)) else shown
+
+
+def plain(value: Any, name: Any = "") -> Any:
+    """All that a value holds, but for ids and clocks."""
+    if type(name) is str and name not in _LIMITS and _CLOCKS.search(name):
+        return f"<{type(value).__name__}>"
+    if isinstance(value, dict):
+        return {key: plain(held, key) for key, held in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(held) for held in value]
+    if isinstance(value, BaseModel):
+        return type(value).__name__, plain(dict(value))
+    if isinstance(value, str):
+        return _IDS.sub("<id>", value)
+    if isinstance(value, datetime.datetime) or callable(value):
+        return f"<{type(value).__name__}>"
+    return _IDS.sub("<id>", repr(value)).replace("Fed", "Logging")
+
+
+@contextmanager
+def accelerated() -> Iterator[Any]:
+    """The gate of a fast path that is on in the block, streams included."""
+    switch = Switch()
+    with records.proving("streaming"), litellm_accel.accelerated("streaming", strict=True), switch.on():
+        yield switch.gate
+    switch.stop()
+
+
+def play(provider: Provider, way: str, calls: list[Arguments], told: Told | None = None) -> list[Any]:
+    """What applications, the provider and callbacks see of calls, one after the other."""
+    provider.clear()
+    litellm.in_memory_llm_clients_cache.flush_cache()
+    if told is not None:
+        told.events.clear()
+    base = {"model": "openai/gpt-4o-mini", "api_base": provider.url, "api_key": "sk-test"}
+    function: Callable[..., Any]
+    if way in ROUTED:
+        function, base = ask_router(base, way), {"model": "group"}
+    else:
+        function = getattr(litellm, way)
+    outcomes: list[Any] = []
+
+    async def ask() -> None:
+        for number, arguments in enumerate(calls):
+            messages = [{"role": "user", "content": f"Number {number}"}]
+            given = copy.deepcopy({**base, "messages": messages, **arguments})
+            try:
+                result = function(**given)
+                result = await result if inspect.isawaitable(result) else result
+                if hasattr(result, "__aiter__") and way in ("acompletion", "arouter"):
+                    seen = [plain(chunk) async for chunk in result]
+                elif isinstance(result, BaseModel):
+                    seen = [plain(result)]
+                else:
+                    seen = [plain(chunk) for chunk in result]
+                outcomes.append((seen, plain(result._hidden_params), plain(result._response_headers)))
+            except Exception as error:
+                outcomes.append((type(error).__name__, plain(str(error)), plain(getattr(error, "timeout", None))))
+            outcomes.append(plain(given))
+            if told is not None:
+                await settled() if in_loop else threads_settled()
+
+    in_loop = way in ("acompletion", "arouter")
+    asyncio.run(ask()) if in_loop else at_once(ask())
+    requests = [(request.path, request.headers, request.body) for request in provider.requests()]
+    return [outcomes, requests, list(told.events) if told is not None else []]
+
+
+def ask_router(params: Arguments, way: str) -> Any:
+    router = litellm.Router(
+        model_list=[{"model_name": "group", "litellm_params": params, "model_info": {"id": "first"}}], num_retries=0
+    )
+    return router.acompletion if way == "arouter" else router.completion
+
+
+def at_once(coroutine: Any) -> None:
+    """Run what never waits, in a thread without an event loop."""
+    with pytest.raises(StopIteration):
+        coroutine.send(None)
+
+
+def served(provider: Provider, way: str, calls: list[Arguments], told: bool) -> tuple[int, dict[str, int]]:
+    """Assert that the fast path does with ``calls`` what stock does.
+
+    Returned are how many it has served, and why not the others.
+    """
+    listener = Told() if told else None
+    if listener is not None:
+        litellm.callbacks.append(listener)
+    play(provider, way, calls[:2], listener)  # what LiteLLM does once
+    expected = play(provider, way, calls, listener)
+    with accelerated() as gate:
+        found = play(provider, way, calls, listener)
+        counts = int(gate.served), {str(reason): count for reason, count in gate.declined.items()}
+        assert not gate.faults, gate.last_fault
+    for one, other in zip(found, expected, strict=True):
+        assert [difference(*pair) for pair in zip(one, other, strict=True) if pair[0] != pair[1]] == []
+        assert one == other
+    return counts
+
+
+def difference(one: Any, other: Any) -> Any:
+    """Where two texts, or what two values say, begin to differ."""
+    one, other = str(one), str(other)
+    place = next((place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
+    return one[max(place - 200, 0) : place + 60], other[place : place + 60]
+
+
+def each(name: str, values: list[Any], **more: Any) -> list[Arguments]:
+    return [{name: value, **more} for value in values]
+
+
+# By which arguments calls differ, and how many of them have to be watched.
+LIMITS = {
+    "whole": each("timeout", list(range(30, 22, -1))),
+    "requests": each("request_timeout", [30.5 - number for number in range(8)]),
+    "whole requests": each("request_timeout", list(range(30, 22, -1))),
+}
+
+
+@pytest.mark.parametrize("told", [False, True], ids=["plain", "told"])
+@pytest.mark.parametrize("stream", [False, True], ids=["answers", "streams"])
+@pytest.mark.parametrize("kind", LIMITS)
+@pytest.mark.parametrize("way", WAYS)
+def test_time_limits(provider: Provider, way: str, kind: str, stream: bool, told: bool) -> None:
+    calls = [{**call, "stream": True} if stream else call for call in LIMITS[kind]]
+    count, reasons = served(provider, way, calls, told)
+    assert count == 6, reasons
+
+
+@pytest.mark.parametrize("told", [False, True], ids=["plain", "told"])
+@pytest.mark.parametrize("way", WAYS)
+def test_time_limits_of_streams(provider: Provider, way: str, told: bool) -> None:
+    calls = each("stream_timeout", list(range(30, 22, -1)))
+    count, reasons = served(provider, way, [{**call, "stream": True} for call in calls], told)
+    assert count == 6, reasons
+    count, reasons = served(provider, way, calls, told)
+    named = "nothing learned: argument 'stream_timeout' is sent with another value"
+    assert (count, named in reasons) == (0, True), reasons
+
+
+TOLD_OR_SENT = {
+    "litellm_session_id": each("litellm_session_id", [f"session {number}" for number in range(8)]),
+    "id": each("id", [f"call {number}" for number in range(8)]),
+    "tags": each("tags", [[f"tag {place}" for place in range(number)] for number in range(1, 9)]),
+    "several": [
+        {"litellm_session_id": f"s{number // 2}", "id": f"i{number}", "tags": [f"t{number}"], "user": f"u{number}"}
+        for number in range(8)
+    ],
+    "no-log": each("seed", list(range(1, 9)), **{"no-log": False}),
+    "session_id": each("session_id", [f"session {number}" for number in range(8)]),
+    "trace_id": each("trace_id", [f"trace {number}" for number in range(8)]),
+    "top_k": each("top_k", list(range(1, 9))),
+    "n": each("n", [3, 4] * 4),
+    "seed": each("seed", list(range(1, 9))),
+    "max_tokens": each("max_tokens", list(range(100, 108))),
+    "logit_bias": [{"logit_bias": {str(number): number}, "user": f"u{number}"} for number in range(1, 9)],
+}
+
+
+@pytest.mark.parametrize("told", [False, True], ids=["plain", "told"])
+@pytest.mark.parametrize("stream", [False, True], ids=["answers", "streams"])
+@pytest.mark.parametrize("kind", TOLD_OR_SENT)
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_told_or_sent(provider: Provider, way: str, kind: str, stream: bool, told: bool) -> None:
+    calls = [{**call, "stream": True} if stream else call for call in TOLD_OR_SENT[kind]]
+    count, reasons = served(provider, way, calls, told)
+    # Where the first two calls have one session, a third shows that it may differ.
+    assert count >= (5 if kind == "several" else 6), reasons
