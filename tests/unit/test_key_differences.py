@@ -23,7 +23,7 @@ def call(more: bytes = b"", bound: str = "", **arguments: Any) -> Any:
 @pytest.mark.parametrize(
     ("one", "two", "said"),
     [
-        ({"n": 1}, {"n": 2}, ": argument 'n' differs each time"),
+        ({"top_logprobs": 1}, {"top_logprobs": 2}, ": argument 'top_logprobs' differs each time"),
         ({"temperature": 0.1}, {"temperature": 1.1}, ": argument 'temperature' differs each time"),
         ({"temperature": 0.1}, {"temperature": 0.2, "model": "n"}, ": argument 'model' differs each time"),
         ({"metadata": {"a": 1}}, {"metadata": {"a": "x"}}, ": metadata['a'] differs each time"),
@@ -36,7 +36,7 @@ def call(more: bytes = b"", bound: str = "", **arguments: Any) -> Any:
             ": argument 'user' differs each time",
         ),
         ({"temperature": 0.1}, {"top_p": 0.1}, ""),
-        ({"top_k": "x" * 5000}, {"top_k": "y" * 5000}, ""),
+        ({"service_tier": "x" * 5000}, {"service_tier": "y" * 5000}, ""),
     ],
 )
 def test_what_differs_is_named(one: dict[str, Any], two: dict[str, Any], said: str) -> None:
@@ -47,11 +47,11 @@ def test_what_differs_is_named(one: dict[str, Any], two: dict[str, Any], said: s
 
 def test_calls_are_looked_at_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     differences = KeyDifferences()
-    said = [str(differences.reason(call(n=number))) for number in range(40)]
-    assert said == ["first of its kind"] + ["first of its kind: argument 'n' differs each time"] * 39
+    said = [str(differences.reason(call(top_logprobs=number))) for number in range(40)]
+    assert said == ["first of its kind"] + ["first of its kind: argument 'top_logprobs' differs each time"] * 39
     monkeypatch.setattr(differences, "_compared", pytest.fail)
     for _ in range(7):
-        differences.reason(call(n=5))
+        differences.reason(call(top_logprobs=5))
 
 
 def test_what_is_remembered_does_not_grow() -> None:
