@@ -101,7 +101,7 @@ ROUTER_NOTES: Final = frozenset(("_context_compaction_state", "attempted_targets
 VARIABLE_PLAIN: Final = frozenset(
     ("max_completion_tokens", "max_tokens", "prompt_cache_key", "safety_identifier", "seed", "user")
 )
-# the provider's own, of names that it uses for something else, too;
+# the provider's own, whose names LiteLLM uses for something else, too;
 VARIABLE_PROVIDERS: Final = frozenset(("session_id", "top_k", "trace_id"))
 # numbers, of which it treats some otherwise that lie beyond one of the limits, or upon it;
 VARIABLE_NUMBERS: Final = frozenset(("frequency_penalty", "n", "presence_penalty", "temperature", "top_p"))

@@ -422,14 +422,14 @@ class CallbackPolicy:
         if own is not None:
             held = (name for name in hooks if getattr(kind, name) is not getattr(self._logger, name))
             return next((name for name in held if name not in own), None)
-        counts = any(_is_strategy(owner) or _path(owner) in _CHECKERS for owner in kind.__mro__)
+        counts = any(map(_counts, kind.__mro__))
         for owner in kind.__mro__:
             if owner is self._logger:
                 break
             is_known = _is_strategy(owner) or _path(owner) in _BASES
             if not is_known and owner.__module__.partition(".")[0] == "litellm":
                 return owner.__name__
-            acting = hooks - _BEFORE if _is_strategy(owner) or _path(owner) in _CHECKERS else hooks
+            acting = hooks - _BEFORE if _counts(owner) else hooks
             for member in vars(owner):
                 if member in _DYNAMIC:
                     return member
@@ -456,6 +456,11 @@ def _name(callback: Any) -> str:
     """Return what a callback is called: its own name if it is a function or a class, else its class's."""
     name = getattr(callback, "__qualname__", None) if callable(callback) else None
     return callback if isinstance(callback, str) else name if type(name) is str else type(callback).__name__
+
+
+def _counts(kind: type) -> bool:
+    """Return whether a class counts calls before they are sent: a router's strategy, or a check of ours."""
+    return _is_strategy(kind) or _path(kind) in _CHECKERS
 
 
 def _is_strategy(kind: type) -> bool:

@@ -184,7 +184,7 @@ class ArgumentWrites:
                 self._walk(item, other, number, name)
         elif type(one) is SnapshotNode or type(two) is SnapshotNode or not same(one, two):
             self.free.add(path)
-            for way, first, second in ((path, one, two), *_limits(path, one, two)):
+            for way, first, second in _forms(path, one, two):
                 self._leaves.setdefault(mark(first), []).append((way, second))
         else:
             self._kept.append((parent, key, one))
@@ -250,7 +250,7 @@ class ArgumentWrites:
             path = (*self._paths[number], key)
             if path not in self._freed:
                 continue
-            if any(mark(held) in constants for _, held, _ in ((path, value, value), *_limits(path, value, value))):
+            if any(mark(form) in constants for _, form, _ in _forms(path, value, value)):
                 self.free.discard(path)
             else:
                 self._kept.remove((number, key, value))
@@ -322,11 +322,15 @@ def at(path: Path, value: Any) -> Any:
     return value
 
 
-def _limits(path: Path, one: Any, two: Any) -> tuple[tuple[Path, float, float], ...]:
-    """Return the way to what LiteLLM makes of a time limit at ``path``, which is ``one`` or ``two``, and both of it."""
-    if len(path) != 1 or path[0] not in VARIABLE_TIMES or type(one) is not int or type(two) is not int:
-        return ()
-    return (((*path, _AS_FLOAT), float(one), float(two)),)
+def _forms(path: Path, one: Any, two: Any) -> list[tuple[Path, Any, Any]]:
+    """Return the forms in which LiteLLM uses the argument at ``path``, ``one`` in a call and ``two`` in another.
+
+    Each is a path with both values there. A time limit that is a whole number is used as a float, too.
+    """
+    forms = [(path, one, two)]
+    if len(path) == 1 and path[0] in VARIABLE_TIMES and type(one) is int and type(two) is int:
+        forms.append(((*path, _AS_FLOAT), float(one), float(two)))
+    return forms
 
 
 def undo(done: Written) -> None:
