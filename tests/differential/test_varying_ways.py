@@ -137,11 +137,15 @@ def at_once(coroutine: Any) -> None:
         coroutine.send(None)
 
 
-def served(provider: Provider, way: str, calls: list[Arguments], told: bool) -> tuple[int, dict[str, int]]:
-    """Assert that the fast path does with ``calls`` what stock does.
+def served(
+    provider: Provider, way: str, calls: list[Arguments], stream: bool, told: bool
+) -> tuple[int, dict[str, int]]:
+    """Assert that the fast path does with ``calls``, which may ``stream``, what stock does.
 
     Returned are how many it has served, and why not the others.
     """
+    if stream:
+        calls = [{**call, "stream": True} for call in calls]
     listener = Told() if told else None
     if listener is not None:
         litellm.callbacks.append(listener)
@@ -181,8 +185,7 @@ LIMITS = {
 @pytest.mark.parametrize("kind", LIMITS)
 @pytest.mark.parametrize("way", WAYS)
 def test_time_limits(provider: Provider, way: str, kind: str, stream: bool, told: bool) -> None:
-    calls = [{**call, "stream": True} if stream else call for call in LIMITS[kind]]
-    count, reasons = served(provider, way, calls, told)
+    count, reasons = served(provider, way, LIMITS[kind], stream, told)
     assert count == 6, reasons
 
 
@@ -190,9 +193,9 @@ def test_time_limits(provider: Provider, way: str, kind: str, stream: bool, told
 @pytest.mark.parametrize("way", WAYS)
 def test_time_limits_of_streams(provider: Provider, way: str, told: bool) -> None:
     calls = each("stream_timeout", list(range(30, 22, -1)))
-    count, reasons = served(provider, way, [{**call, "stream": True} for call in calls], told)
+    count, reasons = served(provider, way, calls, True, told)
     assert count == 6, reasons
-    count, reasons = served(provider, way, calls, told)
+    count, reasons = served(provider, way, calls, False, told)
     named = "nothing learned: argument 'stream_timeout' is sent with another value"
     assert (count, named in reasons) == (0, True), reasons
 
@@ -221,7 +224,6 @@ TOLD_OR_SENT = {
 @pytest.mark.parametrize("kind", TOLD_OR_SENT)
 @pytest.mark.parametrize("way", WAYS)
 def test_what_is_told_or_sent(provider: Provider, way: str, kind: str, stream: bool, told: bool) -> None:
-    calls = [{**call, "stream": True} if stream else call for call in TOLD_OR_SENT[kind]]
-    count, reasons = served(provider, way, calls, told)
+    count, reasons = served(provider, way, TOLD_OR_SENT[kind], stream, told)
     # Where the first two calls have one session, a third shows that it may differ.
     assert count >= (5 if kind == "several" else 6), reasons
