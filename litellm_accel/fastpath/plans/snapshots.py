@@ -45,8 +45,9 @@ def take_snapshot(value: Any, seen: dict[int, SnapshotNode] | None = None) -> An
     if held is None:
         held = seen[id(value)] = SnapshotNode(value)
         if type(value) is dict:
-            held.keys = tuple(value)
-            held.items = [take_snapshot(item, seen) for item in value.values()]
+            members = value.copy()  # LiteLLM's threads may add to it
+            held.keys = tuple(members)
+            held.items = [take_snapshot(item, seen) for item in members.values()]
         else:
             held.items = [take_snapshot(item, seen) for item in value]
     held.places += 1

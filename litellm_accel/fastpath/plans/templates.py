@@ -42,16 +42,15 @@ class InconclusiveRecording(Unrepeatable):
 def state(value: Any) -> Any:
     """Return everything that can be told about a response object as plain comparable data, order included."""
     if isinstance(value, BaseModel):
-        private = value.__pydantic_private__
         return (
             type(value),
-            [(key, state(item)) for key, item in value.__dict__.items()],
+            _members(value.__dict__),
             frozenset(value.__pydantic_fields_set__),
-            None if value.__pydantic_extra__ is None else [(k, state(v)) for k, v in value.__pydantic_extra__.items()],
-            None if private is None else [(key, state(item)) for key, item in private.items()],
+            None if value.__pydantic_extra__ is None else _members(value.__pydantic_extra__),
+            None if value.__pydantic_private__ is None else _members(value.__pydantic_private__),
         )
     if type(value) is dict:
-        return (dict, [(key, state(item)) for key, item in value.items()])
+        return (dict, _members(value))
     if type(value) is list:
         return (list, [state(item) for item in value])
     if type(value) is float:
@@ -63,6 +62,11 @@ def state(value: Any) -> Any:
     if isinstance(value, str):  # the caller's own name for the model
         return (type(value), str.__str__(value))
     raise Unrepeatable(decline.RESULT_HOLDS.of(type(value).__name__))
+
+
+def _members(held: dict[Any, Any]) -> list[tuple[Any, Any]]:
+    """Return the keys and states of what a dictionary holds; LiteLLM's threads may add to it meanwhile."""
+    return [(key, state(item)) for key, item in list(held.items())]
 
 
 def with_sentinels(value: Any, salt: int, sums: bool = False) -> Any:
