@@ -69,10 +69,11 @@ def _left(program: str, run: Callable[[str], subprocess.CompletedProcess[str]]) 
 
 
 def _anew(program: str) -> subprocess.CompletedProcess[str]:
-    """Run a program in a process of its own."""
+    """Run a program in a process of its own, which keeps the bytecode that Python makes, whatever is set here."""
+    own = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": ROOT, "PYTHONDONTWRITEBYTECODE": ""}
     return subprocess.run(
         [sys.executable, "-c", program],
-        env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": ROOT},
+        env={**os.environ, **own},
         capture_output=True,
         text=True,
         check=True,
