@@ -18,7 +18,7 @@ def quiet() -> Iterator[None]:
 
     loggers = [
         logger
-        for name, logger in list(logging.Logger.manager.loggerDict.items())
+        for name, logger in logging.Logger.manager.loggerDict.copy().items()
         if isinstance(logger, logging.Logger) and name != "litellm_accel"
     ]
     for logger in loggers:

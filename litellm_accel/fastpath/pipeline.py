@@ -313,7 +313,7 @@ class Pipeline:
         """
         gone = self.environment.gone
         if gone != since:
-            for place, slot in list(plans.items()):
+            for place, slot in plans.copy().items():
                 if not self.environment.is_kept(slot.epoch):
                     plans.pop(place, None)
         return gone

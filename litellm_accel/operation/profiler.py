@@ -114,7 +114,7 @@ class Profile:
         The saving is the number of calls served, times the usual difference between a served call of the component and
         one left to LiteLLM; None if only a few were left.
         """
-        found = {key: (list(counts), dict(reasons)) for key, (counts, reasons) in list(self._found.items())}
+        found = {key: (list(counts), dict(reasons)) for key, (counts, reasons) in self._found.copy().items()}
         sites = []
         for (place, name), (counts, reasons) in found.items():
             ours, theirs = self._usual[name]

@@ -141,7 +141,7 @@ class Trace:
             kinds.update(kind.__mro__, _classes(function.code, sys.modules.get(name, _NOTHING)))
             selves.add(id(first))
         for module in [sys.modules.get(name, _NOTHING) for name in found]:
-            for name, held in list(vars(module).items()):
+            for name, held in vars(module).copy().items():
                 if id(held) in selves and not isinstance(held, type | ModuleType) and hasattr(held, "__dict__"):
                     found.add(f"{module.__name__}:{name}")
         for kind in kinds:

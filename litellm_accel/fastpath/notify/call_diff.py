@@ -103,7 +103,7 @@ class ObservedCall:
     def kept_in_both(self) -> tuple[tuple[str, str], ...]:
         """What the result holds as well as the ``Logging`` object: names of hidden parameters and of attributes."""
         known = {id(held.original): name for name, held in self.known.items() if type(held) is SnapshotNode}
-        hidden = list(self.result._hidden_params.items())
+        hidden = self.result._hidden_params.copy().items()
         return tuple((name, known[id(value)]) for name, value in hidden if id(value) in known)
 
     def slots(self) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def state(value: Any) -> Any:
 
 def _members(held: dict[Any, Any]) -> list[tuple[Any, Any]]:
     """Return the keys and states of what a dictionary holds; LiteLLM's threads may add to it meanwhile."""
-    return [(key, state(item)) for key, item in list(held.items())]
+    return [(key, state(item)) for key, item in held.copy().items()]
 
 
 def with_sentinels(value: Any, salt: int, sums: bool = False) -> Any:

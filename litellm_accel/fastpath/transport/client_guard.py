@@ -33,7 +33,7 @@ class ClientGuard:
     __slots__ = ("__weakref__", "_client", "_kept", "_key", "_watch", "cookies", "gives_cookie", "transport")
 
     def __init__(self, kept: dict[str, Any], transport: Any, url: httpx.URL, is_shared: bool = True) -> None:
-        found = next((pair for pair in list(kept.items()) if transport_of(pair[1]) is transport), None)
+        found = next((pair for pair in kept.copy().items() if transport_of(pair[1]) is transport), None)
         if found is None:
             raise Unrepeatable(decline.CLIENT_UNKNOWN)
         self.transport = transport

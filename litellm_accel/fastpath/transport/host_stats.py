@@ -57,6 +57,6 @@ def summed(tallies: Iterable[StatsByHost]) -> dict[str, dict[str, Any]]:
     """Return the sums of several tallies as numbers by host and name."""
     hosts = StatsByHost()
     for each in tallies:
-        for host, tally in list(each.items()):
+        for host, tally in each.copy().items():
             hosts[host].add(tally)
     return {host: tally.as_dict() for host, tally in hosts.items()}

@@ -137,7 +137,7 @@ class LoopPool:
 
     def counted(self) -> StatsByHost:
         """Return the tallies as they are now."""
-        alive = Counter(opened.host for protocol, opened in list(self._opened.items()) if protocol.is_connected())
+        alive = Counter(opened.host for protocol, opened in self._opened.copy().items() if protocol.is_connected())
         for host, tally in self._tallies.items():
             tally.idle = max(alive[host] - tally.in_use, 0)
             tally.closed["idle"] = 0  # by the connector, or by the host while nobody looked
