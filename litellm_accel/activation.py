@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 from litellm_accel import _backend, components, exit_cleanup, hot, import_watch, patching, settings
-from litellm_accel.components.base import Component, Native, ProbeMismatch, Replaced, Unavailable, Unproven
+from litellm_accel.components.base import Component, Native, ProbeMismatch, Replaced, Unavailable, Unproven, prepared
 from litellm_accel.quiet import quiet
 from litellm_accel.report import AccelerationError, ComponentStatus, Report, State
 from litellm_accel.stock import releases
@@ -98,11 +98,8 @@ class _Activation:
         patches = []
         self.gate.set_share(1.0)
         for replacement in component.replacements(self.gate):
-            function = patching.resolve(replacement.target)
-            stock = patching.stock_copy(function)
-            accelerated = replacement.build(stock)
-            replaced[replacement.target] = Replaced(accelerated, stock)
-            patches.append(patching.Patch(function, accelerated))
+            patch, replaced[replacement.target] = prepared(replacement)
+            patches.append(patch)
         self.gate.switch(True)
         component.prove(replaced)
         return patches

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from litellm_accel import hot
+from litellm_accel import hot, patching
 
 if TYPE_CHECKING:
     from litellm_accel.fastpath.plans.proof import Proof
@@ -50,6 +50,14 @@ class Replaced:
 
     accelerated: Callable[..., Any]
     stock: FunctionType
+
+
+def prepared(replacement: Replacement) -> tuple[patching.Patch, Replaced]:
+    """Return what replaces a function, and the two beside each other; raises ``PatchError``."""
+    function = patching.resolve(replacement.target)
+    stock = patching.stock_copy(function)
+    accelerated = replacement.build(stock)
+    return patching.Patch(function, accelerated), Replaced(accelerated, stock)
 
 
 def with_parameters_of(

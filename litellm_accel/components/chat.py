@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from types import FunctionType
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from litellm_accel import hot
 from litellm_accel.components.base import Component, Replaced, Replacement
+from litellm_accel.components.doors import CoreDoors, serving
 from litellm_accel.fastpath.completion import CompletionHandler
 from litellm_accel.fastpath.pipeline import Pipeline
 from litellm_accel.fastpath.plans import recorder
@@ -53,6 +53,7 @@ class Chat(Component):
     def __init__(self) -> None:
         self.pipeline: Pipeline | None = None
         self._proof: Proof | None = None
+        self._cores: CoreDoors | None = None
 
     @property
     def proof(self) -> Proof | None:
@@ -69,8 +70,9 @@ class Chat(Component):
             serving("litellm.main:acompletion", direct, "astock", direct.acompletion, gate),
             serving("litellm.main:completion", direct, "stock", direct.completion, gate),
         ]
-        if seams.has_core_steps():
-            return [*doors, *serving_cores(CoreHandler(direct), gate)]
+        if seams.has_core():
+            self._cores = CoreDoors(CoreHandler(direct), gate)
+            return doors
         if seams.understood_router() is None:  # its attempts come by the doors above
             return doors
         routed = RouterHandler(pipeline)
@@ -85,35 +87,16 @@ class Chat(Component):
         assert self._proof is not None
         self._proof.is_recorded = is_proven(self.name)
 
+    def started(self) -> None:
+        """Take the calls of routers' cores, once LiteLLM has imported them."""
+        if self._cores is not None:
+            self._cores.join()
+
     def stopped(self) -> None:
-        """Forget all plans."""
-        self.pipeline = self._proof = None
-
-
-def serving(
-    target: str,
-    server: CompletionHandler | RouterHandler | CoreHandler,
-    place: str,
-    method: Callable[..., Any],
-    gate: hot.gate.Gate,
-) -> Replacement:
-    """Return what lets ``method`` take the calls of ``target``, whose stock ``server`` keeps at ``place``."""
-    door = hot.gate.AsyncDoor if place == "astock" else hot.gate.Door
-
-    def build(stock: FunctionType) -> Callable[..., Any]:
-        setattr(server, place, stock)
-        return door(gate, method, stock)
-
-    return Replacement(target, build)
-
-
-def serving_cores(server: CoreHandler, gate: hot.gate.Gate) -> list[Replacement]:
-    """Return what lets ``server`` take the calls of its endpoint that come to routers' cores."""
-    door = f"litellm.router_rust.core:RustCore.{{}}{server.endpoint}"
-    return [
-        serving(door.format("a"), server, "astock", server.acompletion, gate),
-        serving(door.format(""), server, "stock", server.completion, gate),
-    ]
+        """Leave the cores, and forget all plans."""
+        if self._cores is not None:
+            self._cores.leave()
+        self.pipeline = self._proof = self._cores = None
 
 
 COMPONENT = Chat()

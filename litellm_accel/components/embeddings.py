@@ -8,7 +8,7 @@ from typing import ClassVar
 from litellm_accel import hot
 from litellm_accel.components.base import Component, Replaced, Replacement
 from litellm_accel.components.chat import COMPONENT as chat
-from litellm_accel.components.chat import serving, serving_cores
+from litellm_accel.components.doors import CoreDoors, serving
 from litellm_accel.fastpath.embedding import EmbeddingCoreHandler, EmbeddingHandler
 from litellm_accel.fastpath.pipeline import Pipeline
 from litellm_accel.fastpath.plans import recorder
@@ -28,6 +28,7 @@ class Embeddings(Component):
     def __init__(self) -> None:
         self._handler: EmbeddingHandler | None = None
         self._proof: Proof | None = None
+        self._cores: CoreDoors | None = None
 
     @property
     def pipeline(self) -> Pipeline | None:
@@ -48,18 +49,25 @@ class Embeddings(Component):
             serving("litellm.main:aembedding", handler, "astock", handler.acompletion, gate),
             serving("litellm.main:embedding", handler, "stock", handler.completion, gate),
         ]
-        if not seams.has_core_steps():  # a router's attempts come by the doors above
-            return doors
-        return [*doors, *serving_cores(EmbeddingCoreHandler(handler), gate)]
+        if seams.has_core():
+            self._cores = CoreDoors(EmbeddingCoreHandler(handler), gate)
+        return doors
 
     def prove(self, replaced: Mapping[str, Replaced]) -> None:
         """Ask for a record of ``verify``; without one, each kind of call is proven on the user's own."""
         assert self._proof is not None
         self._proof.is_recorded = is_proven(self.name)
 
+    def started(self) -> None:
+        """Take the calls of routers' cores, once LiteLLM has imported them."""
+        if self._cores is not None:
+            self._cores.join()
+
     def stopped(self) -> None:
-        """Forget all plans."""
-        self._handler = self._proof = None
+        """Leave the cores, and forget all plans."""
+        if self._cores is not None:
+            self._cores.leave()
+        self._handler = self._proof = self._cores = None
 
 
 COMPONENT = Embeddings()

@@ -18,8 +18,9 @@ from datetime import datetime
 from types import FunctionType, MethodType
 from typing import Any
 
-from litellm_accel import hot, import_watch, patching
+from litellm_accel import hot, patching
 from litellm_accel.components.base import ProbeMismatch, Unavailable
+from litellm_accel.components.late import Late
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
 from litellm_accel.hot import gate, proxy_limits, routing, watch
@@ -45,43 +46,25 @@ def can_be_there() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in ("fastapi", "backoff"))
 
 
-class ProxyLimiter:
+class ProxyLimiter(Late):
     """Puts the kernel into the proxy's limiter, from when that is imported until ``leave()``."""
 
     def __init__(self, gate: hot.gate.Gate) -> None:
+        super().__init__(MODULE, "the proxy's limiter")
         self._gate = gate
-        self._patches: list[patching.Patch] = []
         self._stock: dict[str, FunctionType] = {}
         self._watch = watch.Watch()
         self._watched: set[str] = set()
         self._limits: Any = None
         self._is_proven: bool | None = None  # None: nobody has compared them
-        self._import = import_watch.ImportWatch(MODULE, self._imported)
-
-    def join(self) -> None:
-        """Replace the limiter's methods, now or when it has been imported."""
-        if import_watch.is_imported(MODULE):
-            self._imported()
-        else:
-            self._import.start()
 
     def leave(self) -> None:
-        """Give the methods back."""
-        self._import.stop()
-        patching.uninstall(self._patches)
-        self._patches = []
+        """Give the methods back, and forget what is remembered of limiters."""
+        super().leave()
         if self._limits is not None:
             self._limits.forget()
 
-    def _imported(self) -> None:
-        self._import.stop()
-        try:
-            self._install()
-        except Exception as error:
-            _logger.warning("litellm-accel: the proxy's limiter stays LiteLLM's: %s", error)
-            _logger.debug("", exc_info=True)
-
-    def _install(self) -> None:
+    def _made(self) -> list[patching.Patch]:
         module = importlib.import_module(MODULE)
         self._kind: type = getattr(module, _NAME)
         for name, value in vars(self._kind).items():
@@ -90,6 +73,7 @@ class ProxyLimiter:
         self._see(MODULE, module)
         self._see(_NAME, self._kind)
         self._limits = self._kernel(self._gate, self._understood)
+        patches = []
         for name, method in _METHODS.items():
             function = patching.resolve(f"{MODULE}:{_NAME}.{name}")
             self._stock[name] = patching.stock_copy(function)
@@ -97,8 +81,8 @@ class ProxyLimiter:
             known, found = (list(inspect.signature(one).parameters)[1:] for one in (fast, function))
             if len(found) > len(known) or (method == name and found != known[: len(found)]):
                 raise Unavailable(f"{name} takes {', '.join(found)}")
-            self._patches.append(patching.Patch(function, self._gate.coroutine(fast, self._stock[name])))
-        patching.install(self._patches)
+            patches.append(patching.Patch(function, self._gate.coroutine(fast, self._stock[name])))
+        return patches
 
     def _kernel(self, gate: hot.gate.Gate, understood: Callable[[Any], Any]) -> Any:
         module = importlib.import_module(MODULE)

@@ -7,6 +7,7 @@ import datetime
 import dis
 import functools
 import importlib
+import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
+#: The module of what routers choose and call by, in releases that have it.
+CORE = "litellm.router_rust.core"
 #: As what a ``Logging`` object holds what asks the cache for its call; the second in earlier releases.
 CACHING_HANDLER = ("llm_caching_handler", "_llm_caching_handler")
 #: By which a ``Logging`` object notes that an event has been told; the second in releases before 1.106.
@@ -52,6 +55,13 @@ def understood_router() -> ModuleType | None:
 def has_core_of_its_own() -> bool:
     """Return whether LiteLLM's router is a facade, which has another object choose, compiled or not."""
     return type(importlib.import_module("litellm.router").Router) is not type
+
+
+def has_core() -> bool:
+    """Return whether the installed release has ``CORE``, which is not imported for that."""
+    with suppress(ModuleNotFoundError):  # nor its package
+        return importlib.util.find_spec(CORE) is not None
+    return False
 
 
 # The limit of how many texts a deployment embeds in one call.
@@ -94,7 +104,7 @@ class CoreSteps:
 
         Raise ``AttributeError`` or ``ImportError`` where the installed release has no such steps.
         """
-        module = importlib.import_module("litellm.router_rust.core")
+        module = importlib.import_module(CORE)
         endpoints = importlib.import_module("litellm.router_rust.invoke.endpoints")
         self._litellm = importlib.import_module("litellm")
         #: The class of cores.
