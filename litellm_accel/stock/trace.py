@@ -30,7 +30,6 @@ _ASIDE = frozenset((("importlib._bootstrap", "_find_and_load"), ("logging", "cal
 _IMPORTING: CodeType = importlib._bootstrap._find_and_load.__code__  # type: ignore[attr-defined]
 # Modules whose functions are put around others to make something else of them.
 _DECORATING = frozenset(("contextlib", "functools"))
-_SELVES = ("self", "cls")  # what methods call their first argument; to look at others costs more than all else here
 _IS_FUNCTION = 0x2  # of a code's flags; modules and bodies of classes lack it
 
 
@@ -63,10 +62,7 @@ class Trace:
     def __init__(self) -> None:
         self.stranger: str | None = None
         self.fault: Exception | None = None
-        self.calls = calls.Calls(self.began, _IMPORTING)
-        self.seen: dict[int, CodeType] = {}  # by a monitoring tool; kept, as in ``calls``
-        self._met: list[tuple[Function, Any]] = []
-        self._looks_below = False  # since something else than stock has run
+        self.calls = calls.Calls(_known, self.began, _IMPORTING)  # which looks below since a stranger has run
         self._is_over = False
 
     def run(self, function: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Result:
@@ -115,12 +111,10 @@ class Trace:
         """Let go of all that was seen: tasks that were begun meanwhile may hold this trace for long."""
         self._is_over = True
         self.calls.clear()
-        self.seen.clear()
-        self._met.clear()
 
     def functions(self) -> list[Function]:
         """Return the functions that have run."""
-        return [function for function, _ in self._met]
+        return [function for function, _ in self.calls.met]
 
     def owners(self, known: set[tuple[Function, str]]) -> set[str]:
         """Return whose functions have run: modules ``"module"``, classes and objects ``"module:name"``.
@@ -130,7 +124,7 @@ class Trace:
         found: set[str] = set()
         kinds: set[type] = set()
         selves = set()
-        for function, first in self._met:
+        for function, first in self.calls.met:
             kind = first if isinstance(first, type) else type(first)
             run = function, kind.__qualname__
             if run in known:
@@ -150,13 +144,12 @@ class Trace:
                 found.add(f"{home}:{kind.__qualname__}")
         return found
 
-    def began(self, frame: FrameType, code: CodeType) -> None:
-        """Note a function that begins for the first time, in ``frame``."""
+    def began(self, code: CodeType, names: dict[str, Any], below: FrameType | None, first: Any) -> None:
+        """Note a function that begins for the first time, a method of ``first``, called from ``below``."""
         try:
-            function = _known.get(id(code)) or self._meet(frame, code)
-            if function.module is not None and (not self._looks_below or self._is_called_by_call(frame)):
-                first = function.first
-                self._met.append((function, None if first is None else frame.f_locals.get(first)))
+            function = _known.get(id(code)) or self._meet(code, names, below)
+            if function.module is not None and (not self.calls.looks_below or self._is_called_by_call(below)):
+                self.calls.met.append((function, first))
         except Exception as error:
             self.fault = error
 
@@ -168,27 +161,26 @@ class Trace:
             if is_on:
                 self.off()
 
-    def _meet(self, frame: FrameType, code: CodeType) -> Function:
+    def _meet(self, code: CodeType, names: dict[str, Any], below: FrameType | None) -> Function:
         """Return what is to be known of a function, which is met for the first time; look at who calls a stranger."""
-        module, name = frame.f_globals.get("__name__"), code.co_name
+        module, name = names.get("__name__"), code.co_name
         whose, is_function = origin(code.co_filename, module), code.co_flags & _IS_FUNCTION
         if whose is Origin.STRANGER or (module, name) in _ASIDE:
-            self._looks_below = True
-            is_special = (name[:2] == name[-2:] == "__" and name != "__call__") or _is_subscribed(frame)
+            self.calls.looks_below = True
+            is_special = (name[:2] == name[-2:] == "__" and name != "__call__") or _is_subscribed(below)
             is_called = is_function and not is_special and not _is_collectors(code) and not is_empty_hook(code)
-            if whose is Origin.STRANGER and is_called and _is_called_by_stock(frame):
-                self._note_stranger(frame)
+            if whose is Origin.STRANGER and is_called and _is_called_by_stock(below):
+                self._note_stranger(module, name)
             return Function(code, None)
         if len(_known) >= _MAX_KNOWN:
             _known.clear()
-        first = code.co_varnames[0] if code.co_argcount else None
         is_stock = whose is Origin.STOCK and is_function
-        known = Function(code, str(module) if is_stock else None, first if first in _SELVES else None)
+        known = Function(code, str(module) if is_stock else None, calls.self_name(code))
         return _known.setdefault(id(code), known)
 
-    def _is_called_by_call(self, frame: FrameType) -> bool:
-        """Return whether the way of the call has led to ``frame``; note a stranger on it."""
-        below, stranger = frame.f_back, None
+    def _is_called_by_call(self, below: FrameType | None) -> bool:
+        """Return whether the way of the call has led through ``below``; note a stranger on it."""
+        stranger = None
         while below is not None and below.f_code not in _ENDS:
             name = below.f_globals.get("__name__")
             if (name, below.f_code.co_name) in _ASIDE:
@@ -197,12 +189,12 @@ class Trace:
                 stranger = below
             below = below.f_back
         if stranger is not None:
-            self._note_stranger(stranger)
+            self._note_stranger(stranger.f_globals.get("__name__"), stranger.f_code.co_name)
         return True
 
-    def _note_stranger(self, frame: FrameType) -> None:
+    def _note_stranger(self, module: Any, name: str) -> None:
         if self.stranger is None:
-            self.stranger = f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}"
+            self.stranger = f"{module}.{name}"
 
 
 class _Steps(Generic[Result]):
@@ -242,9 +234,8 @@ def follow(function: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Res
     return function(*args, **kwargs) if trace is None else trace._follow(function, args, kwargs)
 
 
-def _is_called_by_stock(frame: FrameType) -> bool:
-    """Return whether stock has called the function that begins in ``frame``, or something around it has for stock."""
-    below = frame.f_back
+def _is_called_by_stock(below: FrameType | None) -> bool:
+    """Return whether stock has called the function that begins above ``below``, or something around it for stock."""
     while below is not None and below.f_code not in _ENDS:
         name = below.f_globals.get("__name__")
         whose = origin(below.f_code.co_filename, name)
@@ -254,9 +245,8 @@ def _is_called_by_stock(frame: FrameType) -> bool:
     return False
 
 
-def _is_subscribed(frame: FrameType) -> bool:
-    """Return whether a subscription runs the function that begins in ``frame``: a special method, whatever its name."""
-    below = frame.f_back
+def _is_subscribed(below: FrameType | None) -> bool:
+    """Return whether a subscription in ``below`` runs what begins above: a special method, whatever its name."""
     return below is not None and below.f_code.co_code[below.f_lasti] == _SUBSCRIPTION
 
 
@@ -356,9 +346,8 @@ if sys.version_info >= (3, 12):
 
         def _begun(self, code: CodeType, offset: int) -> Any:
             trace = getattr(self._here, "trace", None)
-            if trace is not None and id(code) not in trace.seen:
-                trace.seen[id(code)] = code
-                trace.began(sys._getframe(1), code)
+            if trace is not None and id(code) not in trace.calls.seen:
+                trace.calls.begun(sys._getframe(1))
 
         def _stop(self) -> None:
             sys.monitoring.set_events(self._tool, 0)

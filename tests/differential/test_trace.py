@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import dis
 import json
 import logging
@@ -243,13 +244,22 @@ async def test_what_others_run_meanwhile_is_none_of_the_calls() -> None:
     assert among.stranger is None and among.fault is None
 
 
+def standing_before() -> int:
+    """The address of what evaluates Python's functions."""
+    interpreter = ctypes.pythonapi.PyInterpreterState_Get
+    evaluating = ctypes.pythonapi._PyInterpreterState_GetEvalFrameFunc
+    interpreter.restype = evaluating.restype = ctypes.c_void_p
+    evaluating.argtypes = [ctypes.c_void_p]
+    return int(evaluating(interpreter()))
+
+
 @pytest.fixture
 def nothing_left() -> Iterator[None]:
-    """Neither a profile function nor a monitoring tool is left behind."""
+    """Neither a profile function nor a monitoring tool is left behind, nor what stands before the evaluation."""
 
     def taken() -> Any:
         tools = [sys.monitoring.get_tool(tool) for tool in range(6)] if sys.version_info >= (3, 12) else []
-        return sys.getprofile(), tools
+        return sys.getprofile(), tools, standing_before()
 
     before = taken()
     yield
@@ -289,6 +299,39 @@ async def test_errors_and_cancellation_pass(nothing_left: None) -> None:
     abandoned.send(None)
     abandoned.close()
     assert steps == ["cancelled", "waited"]
+
+
+def test_a_trace_in_another_is_not_heard(nothing_left: None) -> None:
+    outer, inner = Trace(), Trace()
+    outer.run(inner.run, litellm.get_llm_provider, "openai/gpt-4o-mini")
+    assert "litellm.litellm_core_utils.get_llm_provider_logic" in outer.owners(set())
+    assert not inner.owners(set())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_in_the_middle_of_a_trace_leaves_nothing(nothing_left: None) -> None:
+    """Of a trace in the thread that has forked, and of one in another, which the child does not have."""
+    before = standing_before()
+    is_traced, is_over = threading.Event(), threading.Event()
+
+    def forks() -> int:
+        return os.fork()
+
+    def waits() -> None:
+        is_traced.set()
+        is_over.wait()
+
+    other = threading.Thread(target=Trace().run, args=(waits,))
+    other.start()
+    is_traced.wait()
+    child = Trace().run(forks)
+    if not child:
+        os._exit(0 if standing_before() == before and Trace().run(lambda: 1) == 1 else 1)
+    _, status = os.waitpid(child, 0)
+    is_over.set()
+    other.join()
+    assert status == 0
 
 
 async def test_places_of_others_are_left_to_them() -> None:
