@@ -9,6 +9,7 @@ from typing import Any
 import litellm
 
 from litellm_accel import _backend, patching
+from litellm_accel.components.base import prepared
 from litellm_accel.components.chat import Chat
 from litellm_accel.components.embeddings import Embeddings
 from litellm_accel.fastpath.pipeline import Pipeline
@@ -41,8 +42,8 @@ class Switch:
             pool_gate.switch(True)
         self.patches = []
         for replacement in component.replacements(self.gate):
-            function = patching.resolve(replacement.target)
-            self.patches.append(patching.Patch(function, replacement.build(patching.stock_copy(function))))
+            self.patches.append(prepared(replacement)[0])
+        self.cores = component.cores
         assert component.pipeline is not None
         self.pipeline: Pipeline = component.pipeline
         self.pipeline.proof.is_recorded = recorded
@@ -51,6 +52,8 @@ class Switch:
         """Switch on, until ``stop``."""
         self.gate.switch(True)
         patching.install(self.patches)
+        if self.cores is not None:
+            self.cores.join()
         pools.use(self.pools)
 
     def stop(self) -> None:
@@ -71,6 +74,8 @@ class Switch:
 
     def _uninstall(self) -> None:
         pools.use(None)
+        if self.cores is not None:
+            self.cores.leave()
         patching.uninstall(self.patches)
 
 

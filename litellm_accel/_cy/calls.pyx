@@ -14,12 +14,14 @@ from types import CodeType, FrameType
 from typing import Any
 
 from cpython.object cimport PyObject
+from cpython.ref cimport Py_XDECREF
 
 from litellm_accel._cy.frames cimport (
     ACCEL_HAS_FRAMES,
     PyThreadState,
     accel_evaluate,
     accel_frame,
+    accel_frame_below,
     accel_frame_code,
     accel_frame_first,
     accel_frame_globals,
@@ -134,16 +136,19 @@ cdef class Calls:
         self.seen[address] = code
         return True
 
-    cdef int _begins(self, accel_frame *frame) except -1:
+    cdef int _begins(self, PyThreadState *state, accel_frame *frame) except -1:
         """As ``begun``, before there is a frame that Python knows."""
         cdef PyObject *first = accel_frame_first(frame)
+        cdef PyObject *below
         code = <object>accel_frame_code(frame)
         if not self._is_new(code):
             return 0
         known = self._known.get(<size_t><PyObject *>code)
         if known is None or self.looks_below:
             held = None if first == NULL or self_name(code) is None else <object>first
-            self._began(code, <object>accel_frame_globals(frame), sys._getframe(), held)
+            below = accel_frame_below(state)
+            self._began(code, <object>accel_frame_globals(frame), None if below == NULL else <object>below, held)
+            Py_XDECREF(below)
         elif known.module is not None:
             self.met.append((known, None if first == NULL or known.first is None else <object>first))
         return 0
@@ -190,14 +195,14 @@ cdef PyObject *_evaluate(PyThreadState *state, accel_frame *frame, int thrown) n
         result = accel_evaluate(state, frame, thrown)
         _hear(calls)
         return result
-    _tell(calls, frame)
+    _tell(calls, state, frame)
     return accel_evaluate(state, frame, thrown)
 
 
-cdef void _tell(PyObject *calls, accel_frame *frame) noexcept:
+cdef void _tell(PyObject *calls, PyThreadState *state, accel_frame *frame) noexcept:
     global accel_hearing
     accel_hearing = NULL  # of what is done here nobody is told
-    (<Calls>calls)._begins(frame)
+    (<Calls>calls)._begins(state, frame)
     accel_hearing = calls
 
 

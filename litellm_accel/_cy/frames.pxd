@@ -18,6 +18,8 @@ cdef extern from *:
     #define accel_frame_globals(frame) ((frame)->f_globals)
     #define accel_is_tracing(state) ((state)->tracing)
     #define accel_evaluate _PyEval_EvalFrameDefault
+    /* The frame that Python knows of whoever calls; sys._getframe() may take one that is not to be seen yet. */
+    #define accel_frame_below(state) ((PyObject *)PyThreadState_GetFrame(state))
     /* The first argument, or NULL: a function that has begun already may have deleted it. */
     static PyObject *accel_frame_first(accel_frame *frame)
     {
@@ -40,6 +42,7 @@ cdef extern from *:
     #define accel_frame_code(frame) (frame)
     #define accel_frame_globals(frame) (frame)
     #define accel_frame_first(frame) (frame)
+    #define accel_frame_below(state) NULL
     #define accel_is_tracing(state) 1
     static void accel_stand_before(accel_evaluation evaluating) {}
     static int accel_stands_before(accel_evaluation evaluating) { return 0; }
@@ -55,6 +58,7 @@ cdef extern from *:
     PyObject *accel_frame_code(accel_frame *frame)
     PyObject *accel_frame_globals(accel_frame *frame)
     PyObject *accel_frame_first(accel_frame *frame)
+    PyObject *accel_frame_below(PyThreadState *state)  # a new reference
     bint accel_is_tracing(PyThreadState *state)
     void accel_stand_before(accel_evaluation evaluating)
     bint accel_stands_before(accel_evaluation evaluating)

@@ -53,7 +53,7 @@ class Chat(Component):
     def __init__(self) -> None:
         self.pipeline: Pipeline | None = None
         self._proof: Proof | None = None
-        self._cores: CoreDoors | None = None
+        self.cores: CoreDoors | None = None
 
     @property
     def proof(self) -> Proof | None:
@@ -71,7 +71,7 @@ class Chat(Component):
             serving("litellm.main:completion", direct, "stock", direct.completion, gate),
         ]
         if seams.has_core():
-            self._cores = CoreDoors(CoreHandler(direct), gate)
+            self.cores = CoreDoors(CoreHandler(direct), gate)
             return doors
         if seams.understood_router() is None:  # its attempts come by the doors above
             return doors
@@ -89,14 +89,14 @@ class Chat(Component):
 
     def started(self) -> None:
         """Take the calls of routers' cores, once LiteLLM has imported them."""
-        if self._cores is not None:
-            self._cores.join()
+        if self.cores is not None:
+            self.cores.join()
 
     def stopped(self) -> None:
         """Leave the cores, and forget all plans."""
-        if self._cores is not None:
-            self._cores.leave()
-        self.pipeline = self._proof = self._cores = None
+        if self.cores is not None:
+            self.cores.leave()
+        self.pipeline = self._proof = self.cores = None
 
 
 COMPONENT = Chat()

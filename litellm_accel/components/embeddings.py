@@ -28,7 +28,7 @@ class Embeddings(Component):
     def __init__(self) -> None:
         self._handler: EmbeddingHandler | None = None
         self._proof: Proof | None = None
-        self._cores: CoreDoors | None = None
+        self.cores: CoreDoors | None = None
 
     @property
     def pipeline(self) -> Pipeline | None:
@@ -50,7 +50,7 @@ class Embeddings(Component):
             serving("litellm.main:embedding", handler, "stock", handler.completion, gate),
         ]
         if seams.has_core():
-            self._cores = CoreDoors(EmbeddingCoreHandler(handler), gate)
+            self.cores = CoreDoors(EmbeddingCoreHandler(handler), gate)
         return doors
 
     def prove(self, replaced: Mapping[str, Replaced]) -> None:
@@ -60,14 +60,14 @@ class Embeddings(Component):
 
     def started(self) -> None:
         """Take the calls of routers' cores, once LiteLLM has imported them."""
-        if self._cores is not None:
-            self._cores.join()
+        if self.cores is not None:
+            self.cores.join()
 
     def stopped(self) -> None:
         """Leave the cores, and forget all plans."""
-        if self._cores is not None:
-            self._cores.leave()
-        self._handler = self._proof = self._cores = None
+        if self.cores is not None:
+            self.cores.leave()
+        self._handler = self._proof = self.cores = None
 
 
 COMPONENT = Embeddings()

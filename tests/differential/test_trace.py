@@ -301,6 +301,40 @@ async def test_errors_and_cancellation_pass(nothing_left: None) -> None:
     assert steps == ["cancelled", "waited"]
 
 
+# CPython collects garbage where it makes a generator, whose own frame is not to be seen yet.
+COLLECTING = """
+import gc
+from types import FunctionType
+
+from litellm_accel.stock.trace import Trace
+
+
+def generator(number):
+    yield number
+
+
+def collected(*phase):  # by a new function each time
+    gc.callbacks[:] = [FunctionType(collected.__code__.replace(), globals())]
+
+
+def many():
+    for number in range(300):
+        for one in [generator(each) for each in range(5)]:
+            next(one)
+
+
+gc.callbacks.append(collected)
+gc.set_threshold(1)
+Trace().run(many)
+gc.callbacks.clear()
+"""
+
+
+def test_garbage_may_be_collected_anywhere() -> None:
+    debugging = {**os.environ, "PYTHONMALLOC": "debug"}  # what is freed twice is found
+    subprocess.run([sys.executable, "-c", COLLECTING], env=debugging, check=True, timeout=60)
+
+
 def test_a_trace_in_another_is_not_heard(nothing_left: None) -> None:
     outer, inner = Trace(), Trace()
     outer.run(inner.run, litellm.get_llm_provider, "openai/gpt-4o-mini")
