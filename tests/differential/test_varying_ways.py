@@ -227,3 +227,101 @@ def test_what_is_told_or_sent(provider: Provider, way: str, kind: str, stream: b
     count, reasons = served(provider, way, TOLD_OR_SENT[kind], stream, told)
     # Where the first two calls have one session, a third shows that it may differ.
     assert count >= (5 if kind == "several" else 6), reasons
+
+
+def _schema(number: int) -> dict[str, Any]:
+    """A schema as pydantic makes them, another for each ``number``, with some of the words each time."""
+    fields: dict[str, Any] = {
+        "kind": {"const": f"k{number}", "title": "Kind", "type": "string"},
+        "code": {"pattern": rf"^[a-z]{{{number + 1}}}\d(?!x)$", "title": "Code", "type": "string"},
+        "item": {"$ref": f"#/$defs/Item{number}"},
+        "when": {"anyOf": [{"format": "date-time", "type": "string"}, {"type": "null"}], "default": None},
+        "sizes": {"additionalProperties": {"type": "integer"}, "title": "Sizes", "type": "object"},
+        "pair": {"maxItems": 2, "prefixItems": [{"type": "string"}, {"type": "number"}], "type": "array"},
+        "pet": {
+            "discriminator": {"mapping": {"cat": f"#/$defs/Item{number}"}, "propertyName": "kind"},
+            "oneOf": [{"$ref": f"#/$defs/Item{number}"}],
+        },
+    }
+    kept = {f"{name}_{number}": held for place, (name, held) in enumerate(fields.items()) if place != number % 7}
+    kept["limit"] = {"anyOf": [{"type": "integer"}, {"type": "null"}], "enum": [number, None]}
+    described = {"properties": {"n": {"default": {"a": [number]}, "type": "object"}}, "title": "Item", "type": "object"}
+    return {"$defs": {f"Item{number}": described}, "properties": kept, "required": [*kept][:2], "type": "object"}
+
+
+def _function(number: int, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": f"tool_{number}", "description": "é", "parameters": schema}}
+
+
+def _format(number: int, schema: dict[str, Any]) -> dict[str, Any]:
+    described = {"name": f"answer_{number}", "strict": True, "schema": {**schema, "additionalProperties": False}}
+    return {"type": "json_schema", "json_schema": described}
+
+
+SCHEMAS = {
+    "tools": [{"tools": [_function(n + more, _schema(n + more)) for more in range(1 + n % 2)]} for n in range(8)],
+    "formats": [{"response_format": _format(n, _schema(n))} for n in range(8)],
+    "both": [
+        {
+            "tools": [_function(n, _schema(n))],
+            "response_format": _format(n, _schema(n + 3)),
+            "temperature": 0.4 + n / 99,
+        }
+        for n in range(8)
+    ],
+}
+
+
+@pytest.mark.parametrize("told", [False, True], ids=["plain", "told"])
+@pytest.mark.parametrize("stream", [False, True], ids=["answers", "streams"])
+@pytest.mark.parametrize("kind", SCHEMAS)
+@pytest.mark.parametrize("way", WAYS)
+def test_schemas_that_pydantic_makes(provider: Provider, way: str, kind: str, stream: bool, told: bool) -> None:
+    count, reasons = served(provider, way, SCHEMAS[kind], stream, told)
+    assert count == 6, reasons
+
+
+PATTERNS = [
+    {"tools": [_function(0, {"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}}})]}
+    for pattern in (r"^a$", r"^\d{3}$", r"\p{L}+", "(", "a{9}", "[[a]", "b", "a||b", "(?i)a", "c?")
+]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_patterns_that_litellm_may_take_out(provider: Provider, way: str) -> None:
+    """Of those that Python cannot compile; those that it might warn of are told apart as well."""
+    count, reasons = served(provider, way, PATTERNS, False, False)
+    assert count == 3, reasons
+
+
+REWRITTEN = {
+    "definitions of old": [
+        {
+            "model": "fireworks_ai/accounts/fireworks/models/llama-v3p1-8b-instruct",
+            "tools": [
+                _function(
+                    n,
+                    {
+                        "type": "object",
+                        "properties": {"a": {"$ref": f"#/definitions/A{n}"}},
+                        "definitions": {f"A{n}": {"type": "string"}},
+                    },
+                )
+            ],
+        }
+        for n in range(6)
+    ],
+    "top-level words": [
+        {"tools": [_function(n, {**_schema(n), "anyOf": [{"required": [f"kind_{n}"]}]})]} for n in range(6)
+    ],
+    "members that are taken out": [
+        {"tools": [_function(n, {**_schema(n), "examples": [{"strict": n}]})]} for n in range(6)
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", REWRITTEN)
+@pytest.mark.parametrize("way", ["completion", "acompletion"])
+def test_schemas_that_rules_look_at_are_told_apart(provider: Provider, way: str, kind: str) -> None:
+    count, reasons = served(provider, way, REWRITTEN[kind], False, False)
+    assert count == 0, reasons
