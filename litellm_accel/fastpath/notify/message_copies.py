@@ -147,7 +147,7 @@ def copied_levels(copies: Sequence[tuple[SnapshotNode, SnapshotNode]]) -> int:
 
 
 def _are_dictionaries_new(held: SnapshotNode, other: SnapshotNode) -> bool:
-    """Return whether the dictionaries that lead to another in ``held`` are copies of those in ``other``, and lists not."""
+    """Return whether dictionaries in dictionaries in ``held`` are copies of those in ``other``, and lists are not."""
     return all(
         item.original is part.original
         if item.keys is None
