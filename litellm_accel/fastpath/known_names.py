@@ -225,6 +225,8 @@ MUTATED_ARGUMENTS: Final = (
     "tags",
     "litellm_logging_obj",
 )
+# Of which programs tell callbacks what they like, also under names that no other call has.
+METADATA: Final = "metadata"
 MUTATED_NAMES: Final = frozenset(MUTATED_ARGUMENTS)
 # Those of them that are dictionaries, if they are anything.
 MUTATED_DICTIONARIES: Final = frozenset(MUTATED_ARGUMENTS[:4])

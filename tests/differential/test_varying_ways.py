@@ -114,9 +114,9 @@ def play(provider: Provider, way: str, calls: list[Arguments], told: Told | None
                 outcomes.append((seen, plain(result._hidden_params), plain(result._response_headers)))
             except Exception as error:
                 outcomes.append((type(error).__name__, plain(str(error)), plain(getattr(error, "timeout", None))))
-            outcomes.append(plain(given))
-            if told is not None:
+            if told is not None or "metadata" in given:  # which LiteLLM's threads write to when they tell
                 await settled() if in_loop else threads_settled()
+            outcomes.append(plain(given))
 
     in_loop = way in ("acompletion", "arouter")
     asyncio.run(ask()) if in_loop else at_once(ask())
@@ -325,3 +325,38 @@ REWRITTEN = {
 def test_schemas_that_rules_look_at_are_told_apart(provider: Provider, way: str, kind: str) -> None:
     count, reasons = served(provider, way, REWRITTEN[kind], False, False)
     assert count == 0, reasons
+
+
+def metadata(*members: str, **more: Any) -> Arguments:
+    return {"metadata": {**{member: f"{member} of a call" for member in members}, **more}}
+
+
+# Names that LiteLLM has not heard of come and go. Two calls are watched, and one more where a name is first missed.
+METADATA = {
+    "come and go": [
+        metadata("customer"),
+        metadata("customer", "experiment"),
+        metadata("experiment", feature=1),
+        metadata("feature", "customer"),
+        metadata("agent"),
+        metadata("org", "agent", "workflow", experiment=0.5),
+        metadata("customer"),
+        metadata("team", "feature"),
+    ],
+    "beside what LiteLLM reads": [
+        metadata(*("customer", "org", "team")[: number % 3], user=f"u{number}", trace_id=f"t{number}")
+        for number in range(8)
+    ],
+    "beside what stays": [
+        metadata(*("customer", "org", "team")[: number % 3], always="the same", tags=["a"]) for number in range(8)
+    ],
+}
+
+
+@pytest.mark.parametrize("told", [False, True], ids=["plain", "told"])
+@pytest.mark.parametrize("stream", [False, True], ids=["answers", "streams"])
+@pytest.mark.parametrize("kind", METADATA)
+@pytest.mark.parametrize("way", WAYS)
+def test_metadata_whose_names_come_and_go(provider: Provider, way: str, kind: str, stream: bool, told: bool) -> None:
+    count, reasons = served(provider, way, METADATA[kind], stream, told)
+    assert count >= (3 if kind == "come and go" else 5), reasons
