@@ -16,6 +16,8 @@ from typing import Any
 
 import litellm
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from litellm.integrations.custom_logger import CustomLogger
 from pydantic import BaseModel
 
@@ -360,3 +362,55 @@ METADATA = {
 def test_metadata_whose_names_come_and_go(provider: Provider, way: str, kind: str, stream: bool, told: bool) -> None:
     count, reasons = served(provider, way, METADATA[kind], stream, told)
     assert count >= (3 if kind == "come and go" else 5), reasons
+
+
+_LEAF = st.one_of(st.none(), st.booleans(), st.integers(-9, 9), st.text("a(é$", max_size=3), st.just({"pattern": "("}))
+_WORD = st.one_of(
+    st.fixed_dictionaries({"const": _LEAF}),
+    st.fixed_dictionaries({"default": _LEAF, "type": st.just("string")}),
+    st.fixed_dictionaries({"$ref": st.sampled_from(["#/$defs/A", "#/definitions/A", "A"])}),
+    st.fixed_dictionaries({"pattern": st.sampled_from(["^a$", "(", "(?=a)", r"\p{L}", "[[a]", ""])}),
+    st.fixed_dictionaries({"type": st.sampled_from(["integer", "strict"]), "format": st.text("ab-", max_size=3)}),
+)
+_SCHEMA = st.recursive(
+    _WORD,
+    lambda inner: st.one_of(
+        st.fixed_dictionaries({"anyOf": st.lists(inner, max_size=2)}),
+        st.fixed_dictionaries({"oneOf": st.lists(inner, max_size=2), "discriminator": st.just({"propertyName": "a"})}),
+        st.fixed_dictionaries({"additionalProperties": inner, "type": st.just("object")}),
+        st.fixed_dictionaries({"not": inner}),
+        st.fixed_dictionaries({"properties": st.dictionaries(st.sampled_from(["a", "pattern", "strict"]), inner)}),
+    ),
+    max_leaves=4,
+)
+_TOP = st.fixed_dictionaries(
+    {"type": st.just("object"), "properties": st.dictionaries(st.sampled_from(["a", "b", "const"]), _SCHEMA)},
+    optional={"$defs": st.dictionaries(st.just("A"), _SCHEMA), "anyOf": st.lists(_SCHEMA, max_size=1)},
+)
+_NAMES = st.sampled_from(["customer", "org", "team", "user", "trace_id", "tags"])
+_METADATA = st.dictionaries(_NAMES, st.one_of(st.text("ab", max_size=2), st.integers(0, 2)), max_size=3)
+_CALL = st.one_of(
+    st.builds(lambda schema: {"tools": [_function(0, schema)]}, _TOP),
+    st.builds(lambda schema: {"response_format": _format(0, schema)}, _TOP),
+    st.builds(lambda held: {"metadata": held}, _METADATA),
+)
+
+
+@pytest.mark.parametrize("told", [False, True], ids=["plain", "told"])
+def test_any_schemas_and_metadata(provider: Provider, told: bool) -> None:
+    counts: list[int] = []
+
+    @given(st.lists(_CALL, min_size=8, max_size=12))
+    @settings(
+        max_examples=8,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        derandomize=True,
+    )
+    def compare(calls: list[Arguments]) -> None:
+        litellm.callbacks.clear()
+        counts.append(served(provider, "completion", calls, False, told)[0])
+
+    compare()
+    assert sum(counts) >= 4
