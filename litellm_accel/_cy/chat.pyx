@@ -27,13 +27,14 @@ from litellm_accel._cy.variables cimport sent_value
 
 # C globals: no dictionary look-up on the path of every call.
 cdef frozenset ARGUMENTS, MUTATED_DICTIONARIES, MUTATED_NAMES, ROLES, ROUTER_NOTES, VARIABLE_ARGUMENTS, VARIABLE_HEADERS
-cdef str CODE_EXECUTION, EXTRA_BODY, PRICE
+cdef str CODE_EXECUTION, EXTRA_BODY, METADATA, PRICE
 
 from litellm_accel.fastpath.known_names import (
     ARGUMENTS,
     CODE_EXECUTION,
     EXTRA_BODY,
     MESSAGE_KINDS,
+    METADATA,
     MUTATED_DICTIONARIES,
     MUTATED_NAMES,
     PRICE,
@@ -98,7 +99,7 @@ def call_key(
                 and (type(value) is not dict or CODE_EXECUTION in value)
             ):
                 return None
-            value = _kind(value)
+            value = _known_kind(value, others) if name == METADATA and others is not None else _kind(value)
         elif name == "shared_session":
             value = _session_number(value)
         elif value is None:
@@ -163,6 +164,23 @@ cdef object _kind(object value):
     if type(value) is dict:
         return tuple(value), [_brief(item) for item in value.values()]
     return _brief(value)
+
+
+cdef object _known_kind(object metadata, object others):
+    """Return the kind of ``metadata`` but for members that LiteLLM has never heard of, if these are plain and not
+    empty: what else there may be is seen when two calls differ in it."""
+    cdef frozenset heard
+    cdef list names = [], briefs = []
+    if type(metadata) is not dict or len(<dict>metadata) == 0:
+        return _kind(metadata)
+    heard = others.heard_of()
+    for name, value in (<dict>metadata).items():
+        kind = type(value)
+        if type(name) is str and name not in heard and (kind is str or kind is int or kind is float) and value:
+            continue
+        names.append(name)
+        briefs.append(_brief(value))
+    return tuple(names), briefs
 
 
 cdef object _brief(object value):

@@ -2,33 +2,44 @@
 """Values of arguments that differ from call to call: how they are sent, and of which kind they are.
 
 LiteLLM treats some values otherwise than others: a temperature of 1, a fifth stop sequence, a schema with a regular
-expression. Values of one kind are treated alike by all that is known of LiteLLM; a value of no kind is told from all
-others.
+expression that Python does not know. Values of one kind are treated alike by all that is known of LiteLLM, schemas
+whose kind is marked as tried where a trial shows it; a value of no kind is told from all others.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 
 import orjson
 from orjson import dumps as _dumps
 
 # C globals: no dictionary look-up on the path of every call.
-cdef frozenset FUNCTION_WORDS, REMOVED_MEMBERS, SCHEMA_WORDS
+cdef frozenset FUNCTION_WORDS, REMOVED_MEMBERS, SCHEMA_LISTS, SCHEMA_MAPS, SCHEMA_PARTS, SCHEMA_WORDS
+cdef frozenset TRIED_FUNCTION_WORDS, TRIED_WORDS
 cdef frozenset VARIABLE_HEADERS, VARIABLE_NUMBERS, VARIABLE_PLAIN, VARIABLE_STRUCTURES, VARIABLE_TIMES
 cdef Py_ssize_t MAX_STOPS
-cdef object HEADER_NAME, HEADER_VALUE
+cdef object HEADER_NAME, HEADER_VALUE, ODD_PATTERN
+cdef str DEFINITIONS, TRIED
 cdef tuple NUMBER_LIMITS
 
 from litellm_accel.fastpath.known_names import (
+    DEFINITIONS,
     FUNCTION_WORDS,
     HEADER_NAME,
     HEADER_VALUE,
     MAX_STOPS,
     NUMBER_LIMITS,
+    ODD_PATTERN,
     REMOVED_MEMBERS,
+    SCHEMA_LISTS,
+    SCHEMA_MAPS,
+    SCHEMA_PARTS,
     SCHEMA_WORDS,
+    TRIED,
+    TRIED_FUNCTION_WORDS,
+    TRIED_WORDS,
     VARIABLE_HEADERS,
     VARIABLE_NUMBERS,
     VARIABLE_PLAIN,
@@ -163,7 +174,7 @@ cdef bint _is_named(object function) except -1:
 
 
 cdef bint _is_tool(object tool, set marks) except -1:
-    """Return whether ``tool`` is a function with a schema of the plainest."""
+    """Return whether ``tool`` is a function with a schema that is known."""
     if not _is_of(tool, "function"):
         return False
     marks.add("type first" if next(iter(tool)) == "type" else "function first")
@@ -171,7 +182,7 @@ cdef bint _is_tool(object tool, set marks) except -1:
 
 
 cdef bint _is_format(object value, set marks) except -1:
-    """Return whether ``value`` asks for JSON after a schema of the plainest."""
+    """Return whether ``value`` asks for JSON after a schema that is known."""
     if not _is_of(value, "json_schema"):
         return False
     marks.add("type first" if next(iter(value)) == "type" else "schema first")
@@ -209,9 +220,13 @@ cdef bint _is_schema(object schema, bint is_functions, set marks, int depth) exc
     if type(schema) is not dict or depth > _MAX_DEPTH:
         return False
     for word, value in (<dict>schema).items():
-        if type(word) is not str or word not in (FUNCTION_WORDS if is_functions else SCHEMA_WORDS):
+        if type(word) is not str:
             return False
-        if word == "properties":
+        if word not in (FUNCTION_WORDS if is_functions else SCHEMA_WORDS):
+            if word not in (TRIED_FUNCTION_WORDS if is_functions else TRIED_WORDS):
+                return False
+            marks.add(DEFINITIONS if <str>word == "definitions" else TRIED)
+        if word in SCHEMA_MAPS:
             if type(value) is not dict:
                 return False
             for name, held in (<dict>value).items():
@@ -219,27 +234,61 @@ cdef bint _is_schema(object schema, bint is_functions, set marks, int depth) exc
                     return False
                 if not _is_schema(held, False, marks, depth + 1):
                     return False
-        elif word == "items":
+        elif word in SCHEMA_PARTS:
             if not _is_schema(value, False, marks, depth + 1):
                 return False
-        elif word == "anyOf":
+        elif word in SCHEMA_LISTS:
             if type(value) is not list:
                 return False
-            marks.add("any of")
+            if <str>word == "anyOf":
+                marks.add("any of")
             for held in <list>value:
                 if not _is_schema(held, False, marks, depth + 1):
                     return False
-        elif word == "additionalProperties":
-            if type(value) is not bool:
+        elif <str>word == "additionalProperties":
+            if type(value) is bool:
+                marks.add("open" if value else "closed")
+            elif _is_schema(value, False, marks, depth + 1):
+                marks.add(TRIED)
+            else:
                 return False
-            marks.add("open" if value else "closed")
-        elif type(value) is list:
-            for held in <list>value:
-                if not _is_leaf(held, marks):
-                    return False
-        elif not _is_leaf(value, marks):
+        elif <str>word == "pattern":
+            if type(value) is not str or not _is_pattern(value):
+                return False
+        elif not _is_said(value, marks, depth):
             return False
     return True
+
+
+cdef bint _is_pattern(str pattern) except -1:
+    """Return whether Python can compile ``pattern``: LiteLLM takes others out of some providers' schemas."""
+    if ODD_PATTERN.search(pattern) is not None:
+        return False
+    try:
+        re.compile(pattern)
+    except Exception:  # there are several
+        return False
+    return True
+
+
+cdef bint _is_said(object value, set marks, int depth) except -1:
+    """Return whether ``value`` is what a schema says in one word, and holds nothing that rules take out."""
+    if type(value) is dict:
+        marks.add(TRIED)
+        for name, held in (<dict>value).items():
+            if type(name) is not str or name in REMOVED_MEMBERS or depth > _MAX_DEPTH:
+                return False
+            if not _is_said(held, marks, depth + 1):
+                return False
+        return True
+    if type(value) is list:
+        for held in <list>value:
+            if type(held) is list:
+                marks.add(TRIED)
+            if depth > _MAX_DEPTH or not _is_said(held, marks, depth + 1):
+                return False
+        return True
+    return _is_leaf(value, marks)
 
 
 cdef bint _is_plain(object value, set marks, int depth) except -1:

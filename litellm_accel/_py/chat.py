@@ -23,6 +23,7 @@ from litellm_accel.fastpath.known_names import (
     CODE_EXECUTION,
     EXTRA_BODY,
     MESSAGE_KINDS,
+    METADATA,
     MUTATED_DICTIONARIES,
     MUTATED_NAMES,
     PRICE,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
         def are_admitted(self, name: str, value: Any, /) -> bool: ...
         def are_providers(self, name: str, /) -> bool: ...
+        def heard_of(self) -> frozenset[str]: ...
         def are_unread(self, headers: dict[str, str], /) -> bool: ...
         def state_of(self, value: Any, /) -> Any: ...
         def key(self, passed: list[Any], /) -> bytes | None: ...
@@ -106,7 +108,7 @@ def call_key(
                 and (type(value) is not dict or CODE_EXECUTION in value)
             ):
                 return None
-            value = _kind(value)
+            value = _known_kind(value, others) if name == METADATA and others is not None else _kind(value)
         elif name == "shared_session":
             value = _session_number(value)
         elif value is None:
@@ -171,6 +173,22 @@ def _kind(value: Any) -> Any:
     if type(value) is dict:
         return tuple(value), [_brief(item) for item in value.values()]
     return _brief(value)
+
+
+def _known_kind(metadata: Any, others: Others) -> Any:
+    """Return the kind of ``metadata`` but for members that LiteLLM has never heard of, if these are plain and not
+    empty: what else there may be is seen when two calls differ in it."""
+    if type(metadata) is not dict or not metadata:
+        return _kind(metadata)
+    heard = others.heard_of()
+    names: list[Any] = []
+    briefs: list[Any] = []
+    for name, value in metadata.items():
+        if type(name) is str and name not in heard and value and type(value) in (str, int, float):
+            continue
+        names.append(name)
+        briefs.append(_brief(value))
+    return tuple(names), briefs
 
 
 def _brief(value: Any) -> Any:

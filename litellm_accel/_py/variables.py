@@ -1,27 +1,36 @@
 """Values of arguments that differ from call to call: how they are sent, and of which kind they are.
 
 LiteLLM treats some values otherwise than others: a temperature of 1, a fifth stop sequence, a schema with a regular
-expression. Values of one kind are treated alike by all that is known of LiteLLM; a value of no kind is told from all
-others.
+expression that Python does not know. Values of one kind are treated alike by all that is known of LiteLLM, schemas
+whose kind is marked as tried where a trial shows it; a value of no kind is told from all others.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from bisect import bisect_left
 from typing import Any
 
 import orjson
 
 from litellm_accel.fastpath.known_names import (
+    DEFINITIONS,
     FUNCTION_WORDS,
     HEADER_NAME,
     HEADER_VALUE,
     MAX_STOPS,
     NUMBER_LIMITS,
+    ODD_PATTERN,
     REMOVED_MEMBERS,
+    SCHEMA_LISTS,
+    SCHEMA_MAPS,
+    SCHEMA_PARTS,
     SCHEMA_WORDS,
+    TRIED,
+    TRIED_FUNCTION_WORDS,
+    TRIED_WORDS,
     VARIABLE_HEADERS,
     VARIABLE_NUMBERS,
     VARIABLE_PLAIN,
@@ -141,7 +150,7 @@ def _is_named(function: Any) -> bool:
 
 
 def _is_tool(tool: Any, marks: set[str]) -> bool:
-    """Return whether ``tool`` is a function with a schema of the plainest."""
+    """Return whether ``tool`` is a function with a schema that is known."""
     if not _is_of(tool, "function"):
         return False
     marks.add("type first" if next(iter(tool)) == "type" else "function first")
@@ -149,7 +158,7 @@ def _is_tool(tool: Any, marks: set[str]) -> bool:
 
 
 def _is_format(value: Any, marks: set[str]) -> bool:
-    """Return whether ``value`` asks for JSON after a schema of the plainest."""
+    """Return whether ``value`` asks for JSON after a schema that is known."""
     if not _is_of(value, "json_schema"):
         return False
     marks.add("type first" if next(iter(value)) == "type" else "schema first")
@@ -185,9 +194,13 @@ def _is_schema(schema: Any, is_functions: bool, marks: set[str], depth: int) -> 
     if type(schema) is not dict or depth > _MAX_DEPTH:
         return False
     for word, value in schema.items():
-        if type(word) is not str or word not in (FUNCTION_WORDS if is_functions else SCHEMA_WORDS):
+        if type(word) is not str:
             return False
-        if word == "properties":
+        if word not in (FUNCTION_WORDS if is_functions else SCHEMA_WORDS):
+            if word not in (TRIED_FUNCTION_WORDS if is_functions else TRIED_WORDS):
+                return False
+            marks.add(DEFINITIONS if word == "definitions" else TRIED)
+        if word in SCHEMA_MAPS:
             if type(value) is not dict:
                 return False
             for name, held in value.items():
@@ -195,27 +208,61 @@ def _is_schema(schema: Any, is_functions: bool, marks: set[str], depth: int) -> 
                     return False
                 if not _is_schema(held, False, marks, depth + 1):
                     return False
-        elif word == "items":
+        elif word in SCHEMA_PARTS:
             if not _is_schema(value, False, marks, depth + 1):
                 return False
-        elif word == "anyOf":
+        elif word in SCHEMA_LISTS:
             if type(value) is not list:
                 return False
-            marks.add("any of")
+            if word == "anyOf":
+                marks.add("any of")
             for held in value:
                 if not _is_schema(held, False, marks, depth + 1):
                     return False
         elif word == "additionalProperties":
-            if type(value) is not bool:
+            if type(value) is bool:
+                marks.add("open" if value else "closed")
+            elif _is_schema(value, False, marks, depth + 1):
+                marks.add(TRIED)
+            else:
                 return False
-            marks.add("open" if value else "closed")
-        elif type(value) is list:
-            for held in value:
-                if not _is_leaf(held, marks):
-                    return False
-        elif not _is_leaf(value, marks):
+        elif word == "pattern":
+            if type(value) is not str or not _is_pattern(value):
+                return False
+        elif not _is_said(value, marks, depth):
             return False
     return True
+
+
+def _is_pattern(pattern: str) -> bool:
+    """Return whether Python can compile ``pattern``: LiteLLM takes others out of some providers' schemas."""
+    if ODD_PATTERN.search(pattern) is not None:
+        return False
+    try:
+        re.compile(pattern)
+    except Exception:  # there are several
+        return False
+    return True
+
+
+def _is_said(value: Any, marks: set[str], depth: int) -> bool:
+    """Return whether ``value`` is what a schema says in one word, and holds nothing that rules take out."""
+    if type(value) is dict:
+        marks.add(TRIED)
+        for name, held in value.items():
+            if type(name) is not str or name in REMOVED_MEMBERS or depth > _MAX_DEPTH:
+                return False
+            if not _is_said(held, marks, depth + 1):
+                return False
+        return True
+    if type(value) is list:
+        for held in value:
+            if type(held) is list:
+                marks.add(TRIED)
+            if depth > _MAX_DEPTH or not _is_said(held, marks, depth + 1):
+                return False
+        return True
+    return _is_leaf(value, marks)
 
 
 def _is_plain(value: Any, marks: set[str], depth: int) -> bool:

@@ -285,6 +285,18 @@ def tools(number: int) -> list[dict[str, Any]]:
     ]
 
 
+def schema(number: int) -> dict[str, Any]:
+    """Return a schema of function ``number`` as pydantic makes them."""
+    item = {"type": "object", "title": "Item", "properties": {"code": {"type": "string", "pattern": "^[a-z]+$"}}}
+    properties = {
+        "kind": {"const": f"kind {number}", "title": "Kind", "type": "string"},
+        "items": {"items": {"$ref": f"#/$defs/Item{number}"}, "title": "Items", "type": "array"},
+        "sizes": {"additionalProperties": {"type": "integer"}, "title": "Sizes", "type": "object"},
+        "note": {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None, "title": "Note"},
+    }
+    return {"$defs": {f"Item{number}": item}, "properties": properties, "required": ["kind"], "type": "object"}
+
+
 def tracer() -> Any:
     """Return LiteLLM's OpenTelemetry logger, whose spans go into memory. Raises ``NotImplementedError``."""
     try:
@@ -298,6 +310,14 @@ def tracer() -> Any:
 #: What is other in each call, by the number of the call.
 VARYING: dict[str, Callable[[int], dict[str, Any]]] = {
     "tools": lambda number: {"temperature": 0.31 + number % 97 / 200, "tools": tools(number)},
+    "schemas": lambda number: {
+        "tools": [
+            {
+                "type": "function",
+                "function": {"name": f"tool_{number}", "description": "A.", "parameters": schema(number)},
+            }
+        ]
+    },
     "headers": lambda number: {"extra_headers": {"x-request-id": f"r-{number}"}, "extra_body": {"seed_of": number}},
     "metadata": lambda number: {"metadata": {"session": f"s-{number}", "user": f"u-{number % 7}"}},
 }

@@ -175,6 +175,39 @@ SCHEMA_WORDS: Final = FUNCTION_WORDS | frozenset(
         "uniqueItems",
     )
 )
+# More that it may say, where a trial has shown that LiteLLM sends it as it is: some providers' rules look at it. At the
+# top of a function's arguments some rules look at ``const`` and its like with every value.
+TRIED_FUNCTION_WORDS: Final = frozenset(("$comment", "$defs", "default", "definitions", "examples"))
+TRIED_WORDS: Final = TRIED_FUNCTION_WORDS | frozenset(
+    (
+        "$ref",
+        "allOf",
+        "const",
+        "contains",
+        "contentEncoding",
+        "contentMediaType",
+        "deprecated",
+        "discriminator",
+        "maxProperties",
+        "minProperties",
+        "not",
+        "oneOf",
+        "pattern",
+        "prefixItems",
+        "propertyNames",
+        "readOnly",
+        "writeOnly",
+    )
+)
+# Which of these words hold schemas by name, in a list, or one.
+SCHEMA_MAPS: Final = frozenset(("$defs", "definitions", "properties"))
+SCHEMA_LISTS: Final = frozenset(("allOf", "anyOf", "oneOf", "prefixItems"))
+SCHEMA_PARTS: Final = frozenset(("contains", "items", "not", "propertyNames"))
+# What marks the kind of a schema with such words; older ones' definitions, which more rules look at, by themselves.
+TRIED: Final = "tried"
+DEFINITIONS: Final = "definitions"
+# Regular expressions that Python may warn of, or reads in another way from release to release.
+ODD_PATTERN: Final = re.compile(r"\[\[|\[\^\[|--|&&|~~|\|\||\(\?[a-zA-Z-]")
 # What some providers' rules take out of dictionaries wherever they meet it.
 REMOVED_MEMBERS: Final = frozenset(("$id", "$schema", "additionalProperties", "cache_control", "strict"))
 # Arguments that LiteLLM or a proxy writes to during a call, in the order in which the fast path looks at them, and
@@ -192,6 +225,8 @@ MUTATED_ARGUMENTS: Final = (
     "tags",
     "litellm_logging_obj",
 )
+# Of which programs tell callbacks what they like, also under names that no other call has.
+METADATA: Final = "metadata"
 MUTATED_NAMES: Final = frozenset(MUTATED_ARGUMENTS)
 # Those of them that are dictionaries, if they are anything.
 MUTATED_DICTIONARIES: Final = frozenset(MUTATED_ARGUMENTS[:4])

@@ -414,6 +414,8 @@ class Pipeline:
                 begun.epoch,
                 call.conversation,
             )
+            if names := self.maker.rewritten(kwargs, recording) - call.bound:
+                raise self._told_apart(call.key, names, decline.ARGUMENT_REWRITTEN.of(min(names)))
             plan.log = self.logs.template(recording, plan, (_fixed(call), passed), self.environment.listening)
             serving = begun.serving
             before = serving.plan if serving is not None else begun.observed and begun.observed.plan
@@ -562,10 +564,15 @@ class Pipeline:
                 raise
             if isinstance(error, Rewritten):
                 names = error.names
-            if len(self.bound) >= _MAX_PLANS:
-                self.bound.clear()
-            self.bound[key] = names
-            raise InconclusiveRecording(error.reason) from None
+            raise self._told_apart(key, names, error.reason) from None
+
+    def _told_apart(self, key: bytes, names: frozenset[str], reason: Why) -> InconclusiveRecording:
+        """Tell values of the arguments of these ``names`` apart in calls with this ``key``; return what is to be
+        raised."""
+        if len(self.bound) >= _MAX_PLANS:
+            self.bound.clear()
+        self.bound[key] = names
+        return InconclusiveRecording(reason)
 
     def _leave(
         self, plans: dict[Any, PlanSlot], place: Any, begun: PlanSlot, others: int, *, failed: bool = False

@@ -14,6 +14,7 @@ import pytest
 from litellm.types.utils import LlmProviders
 from litellm.utils import ProviderConfigManager, get_optional_params
 
+from litellm_accel.fastpath.admission.schema_rules import SchemaRules, tried_in
 from litellm_accel.fastpath.known_names import NUMBER_LIMITS, REMOVED_MEMBERS, SCHEMA_WORDS, VARIABLE_NUMBERS
 from litellm_accel.hot import variables
 from litellm_accel.stock import providers
@@ -156,3 +157,81 @@ def test_one_kind_is_treated_alike(provider: str, monkeypatch: pytest.MonkeyPatc
 def _always_rewritten(rewritten: list[Any], treatments: set[Any]) -> bool:
     """Whether no value of a kind goes as it is, so that two calls show that none does."""
     return len(rewritten) == len(treatments) and not any("as it is" in treatment for treatment in rewritten)
+
+
+_PATTERNS = (r"^a$", r"(?=b)\d+", r"[a-z]{2,4}", "strict", "")
+
+
+def _tried(dice: random.Random, depth: int) -> dict[str, Any]:
+    """A schema with words that a trial must have shown to be sent as they are."""
+
+    def parts(count: int) -> list[Any]:
+        return [_tried(dice, depth + 1) for _ in range(count)] if depth < 3 else [{"$ref": "#/$defs/a"}]
+
+    made: dict[str, Any] = {}
+    for word in dice.sample(sorted(_TRIED), 3):
+        made[word] = _TRIED[word](dice, parts)
+    return made
+
+
+_Parts = Callable[[int], list[Any]]
+_TRIED: dict[str, Callable[[random.Random, _Parts], Any]] = {
+    "$comment": lambda dice, parts: "additionalProperties",
+    "$defs": lambda dice, parts: dict(zip(dice.sample(_PROPERTIES, 2), parts(2), strict=False)),
+    "$ref": lambda dice, parts: dice.choice(["#/$defs/a", "#/definitions/a", "https://a/b", "pattern"]),
+    "additionalProperties": lambda dice, parts: parts(1)[0],
+    "allOf": lambda dice, parts: parts(2),
+    "anyOf": lambda dice, parts: parts(2),
+    "const": lambda dice, parts: dice.choice(["a", 1, None, ["strict"], {"pattern": "("}]),
+    "contains": lambda dice, parts: parts(1)[0],
+    "default": lambda dice, parts: dice.choice([{"type": "strict"}, [{}], [[1]], None]),
+    "discriminator": lambda dice, parts: {"propertyName": "a", "mapping": {"a": "#/$defs/a"}},
+    "format": lambda dice, parts: dice.choice(["uuid", "date-time", "regex", "made-up"]),
+    "items": lambda dice, parts: parts(1)[0],
+    "maxProperties": lambda dice, parts: 3,
+    "not": lambda dice, parts: parts(1)[0],
+    "oneOf": lambda dice, parts: parts(2),
+    "pattern": lambda dice, parts: dice.choice(_PATTERNS),
+    "prefixItems": lambda dice, parts: parts(2),
+    "properties": lambda dice, parts: dict(zip(dice.sample(_PROPERTIES, 2), parts(2), strict=False)),
+    "propertyNames": lambda dice, parts: {"pattern": dice.choice(_PATTERNS)},
+    "readOnly": lambda dice, parts: True,
+    "type": lambda dice, parts: dice.choice(["string", "integer", ["array", "null"]]),
+}
+
+
+def _in_argument(dice: random.Random, name: str) -> Any:
+    schema: dict[str, Any] = {"type": "object", "properties": {"a": _tried(dice, 0), "b": {"const": "a"}}}
+    if dice.random() < 0.7:
+        schema["$defs"] = {"a": _tried(dice, 1), "b": _schema(dice, 2)}
+    if dice.random() < 0.3:
+        schema["definitions"] = {"a": _tried(dice, 1)}
+    if name == "tools":
+        return [{"type": "function", "function": {"name": "a", "parameters": schema}}]
+    return {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+
+
+@pytest.mark.parametrize(
+    "provider",
+    [pytest.param(name, marks=() if name in (*QUICK, "openai", "azure") else pytest.mark.slow) for name in NAMES],
+)
+def test_schemas_are_sent_as_a_trial_says(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the trial says that all go as they are, all do, and so no two are treated otherwise."""
+    monkeypatch.setattr(litellm, "suppress_debug_info", True)
+    dice = random.Random(23)
+    rules = SchemaRules()
+    left = 0
+    for model in _OWN_MODELS.get(provider, ("a-model",)):
+        for name in ("tools", "response_format"):
+            for _ in range(40):
+                value = _in_argument(dice, name)
+                assert name in tried_in({name: value})
+                config = ProviderConfigManager.get_provider_chat_config(model, LlmProviders(provider))
+                if config is None:
+                    pytest.skip("has no rules of its own")
+                known = {"custom_llm_provider": provider, "api_base": None}
+                if not rules.rewritten({name: value}, provider, model, known, config):
+                    is_kept, _, passed, _, sent = _treatment(provider, model, name, value, {})
+                    assert (is_kept, passed, sent) == (True, "as it is", "as it is"), value
+                    left += 1
+    assert left or provider not in QUICK

@@ -54,6 +54,13 @@ def changed(value: Any, *path: Any, to: Any) -> Any:
 
 
 SCHEMA = (0, "function", "parameters")
+CITY = (*SCHEMA, "properties", "city")
+
+
+def tried(*schemas: Any) -> list[Any]:
+    """Tools with schemas that a trial must have shown to go as they are."""
+    properties = {f"field_{number}": schema for number, schema in enumerate(schemas)}
+    return changed([TOOL], *SCHEMA, to={"type": "object", "properties": properties})
 
 
 @pytest.mark.parametrize(
@@ -75,6 +82,12 @@ SCHEMA = (0, "function", "parameters")
             {"type": "function", "function": {"name": "a"}},
             {"type": "function", "function": {"name": ""}},
         ),
+        ("tools", tried({"const": 1}, {"pattern": "^a$"}), tried({"$ref": "#/$defs/A"}, {"not": {"oneOf": []}})),
+        *(
+            ("tools", changed([TOOL], *CITY, "pattern", to="a"), changed([TOOL], *CITY, word, to=value))
+            for word, value in (("$ref", "a"), ("additionalProperties", {}), ("default", {}), ("default", [{}]))
+        ),
+        ("tools", tried({"default": {"a": [[1]]}}), tried({"additionalProperties": {"type": "string"}})),
         ("response_format", FORMAT, changed(FORMAT, "json_schema", "name", to="other")),
         ("logit_bias", {"1": 2}, {"99": -100, "3": 4}),
         ("logit_bias", {"1": 0.5}, {"1": 1, "2": 1e-07}),
@@ -120,6 +133,9 @@ NUMBERS = [-3, -2, -1.0, 0, 0.0, 0.2, 0.3, 0.5, 1, 1.0, 1.5, 1.99, 1.995, 2, 2.0
                 changed([TOOL], 0, "function", to={"name": "n"}),
                 changed([TOOL], 0, "function", to={"name": "n", "parameters": PARAMETERS}),
                 changed([TOOL], *SCHEMA, "properties", "pattern", "minimum", to=0.5),
+                tried({"const": "a"}),
+                tried({"const": "a"}, {"additionalProperties": True}),
+                changed(tried({"const": "a"}), *SCHEMA, "definitions", to={}),
             ],
         ),
         (
@@ -156,14 +172,14 @@ CYCLE["properties"] = {"again": CYCLE}
         ("tools", changed([TOOL], 0, "type", to=Text("function"))),
         *(("tools", changed([TOOL], 0, "function", name, to={})) for name in ("input_examples", "name", "strict")),
         ("tools", changed([TOOL], *SCHEMA, to=CYCLE)),
+        *(("tools", tried({"type": "string", "pattern": odd})) for odd in (1, "(", r"\p{L}", "[[a]", "a{9999999999}")),
+        *(("tools", tried(odd)) for odd in ({"default": {"strict": 1}}, {"$defs": []}, {"not": True}, {"oneOf": {}})),
+        *(("tools", tried(odd)) for odd in ({"patternProperties": {}}, {"x-own": 1}, {"$defs": {"strict": {}}})),
+        *(("tools", tried({word: CYCLE})) for word in ("const", "not", "additionalProperties")),
+        *(("tools", changed([TOOL], *SCHEMA, word, to=1)) for word in ("const", "not", "$ref", "pattern")),
         ("tools", changed([TOOL], *SCHEMA, to={})),
         ("tools", changed([TOOL], *SCHEMA, "type", to=["object"])),
         *(("tools", changed([TOOL], *SCHEMA, word, to=[])) for word in ("anyOf", "enum", "$defs", "oneOf")),
-        ("tools", changed([TOOL], *SCHEMA, "properties", "city", "pattern", to="a")),
-        ("tools", changed([TOOL], *SCHEMA, "properties", "city", "$ref", to="a")),
-        ("tools", changed([TOOL], *SCHEMA, "properties", "city", "additionalProperties", to={})),
-        ("tools", changed([TOOL], *SCHEMA, "properties", "city", "default", to={})),
-        ("tools", changed([TOOL], *SCHEMA, "properties", "city", "default", to=[{}])),
         ("tools", changed([TOOL], *SCHEMA, "properties", "city", "default", to=float("nan"))),
         ("tools", changed([TOOL], *SCHEMA, "properties", "city", "default", to=2**70)),
         ("tools", changed([TOOL], *SCHEMA, "properties", "city", "default", to=Text("a"))),

@@ -45,6 +45,7 @@ _CODE = (
 # The classes that a call's arguments are read into.
 _READ_INTO = ("litellm.types.litellm_params", "litellm.types.router")
 _PACKAGES = ("litellm.caching.", "litellm.litellm_core_utils.", "litellm.router_strategy.", "litellm.router_utils.")
+_CORES = "litellm.router_rust."
 _PRIVATE = "_"
 # Headers that LiteLLM reads from answers alone.
 _ANSWERED = frozenset(("x-request-id",))
@@ -62,7 +63,7 @@ class Arguments:
     """Which arguments the installed LiteLLM passes on to the provider, and why a call's were refused."""
 
     @functools.cached_property
-    def _heard_of(self) -> frozenset[str]:
+    def _heard(self) -> frozenset[str]:
         """Every name that LiteLLM may read from a call's arguments."""
         litellm = importlib.import_module("litellm")
         names = set(importlib.import_module("litellm.types.utils").all_litellm_params)
@@ -79,13 +80,23 @@ class Arguments:
     @functools.cached_property
     def _read(self) -> frozenset[str]:
         """Names of headers that somebody may go by before a request is sent."""
-        return SENT_HEADERS | _FRAMING | (self._heard_of - _ANSWERED)
+        return SENT_HEADERS | _FRAMING | (self._heard - _ANSWERED)
 
     @functools.cached_property
     def _switches(self) -> frozenset[str]:
         """Arguments of LiteLLM's that switch something on; a router passes them on, and most are off."""
         fields = importlib.import_module("litellm.types.router").GenericLiteLLMParams.model_fields
         return frozenset((*(name for name, field in fields.items() if field.default is False), "caching", "no-log"))
+
+    @functools.cached_property
+    def _heard_in_metadata(self) -> frozenset[str]:
+        """Every name that LiteLLM may read from a call's metadata; the core of a router does that, too."""
+        cores = [module for name, module in sys.modules.copy().items() if name.startswith(_CORES)]
+        return self._heard.union(*map(_texts, cores))
+
+    def heard_of(self) -> frozenset[str]:
+        """Return every name that LiteLLM may read from a call's metadata."""
+        return self._heard_in_metadata
 
     def are_admitted(self, name: str, value: Any) -> bool:
         """Return whether an argument that the fast path does not know is the provider's, or a switch that is off."""
@@ -107,7 +118,7 @@ class Arguments:
 
     def are_providers(self, name: str) -> bool:
         """Return whether LiteLLM knows no argument of this ``name``, and so passes it to the provider."""
-        return not name.startswith(_PRIVATE) and name not in self._heard_of
+        return not name.startswith(_PRIVATE) and name not in self._heard
 
     def key(self, passed: list[Any]) -> bytes | None:
         """Return the key of what a call passes, where ``marshal`` makes none; None if there is none.

@@ -311,9 +311,7 @@ class CallDiff:
             if has_same_parts(one, first) and has_same_parts(two, second):
                 levels = 1
             elif path and is_copy(one, first) and is_copy(two, second):
-                levels = copied_levels(one, first)
-                if levels != copied_levels(two, second):
-                    raise Unrepeatable(decline.TOLD_BY_VALUES)
+                levels = copied_levels([(one, first), (two, second)])
             else:
                 continue
             if path:

@@ -12,6 +12,8 @@ from litellm_accel.fastpath.plans.snapshots import SnapshotNode, without_nodes
 from litellm_accel.fastpath.plans.templates import Unrepeatable
 
 _ALL_LEVELS = 64
+# Instead of a number of levels: dictionaries in dictionaries are new ones, and what lists hold is the caller's.
+_DICTIONARIES = -1
 # In texts with data that LiteLLM may cut.
 _DATA = ";base64,"
 
@@ -131,7 +133,31 @@ def is_copy(held: SnapshotNode, other: SnapshotNode) -> bool:
     )
 
 
-def copied_levels(held: SnapshotNode, other: SnapshotNode) -> int:
+def copied_levels(copies: Sequence[tuple[SnapshotNode, SnapshotNode]]) -> int:
+    """Return down to which level the dictionaries and lists in ``copies`` of something are new ones.
+
+    Each comes with what it is a copy of. Raises ``Unrepeatable`` if they differ.
+    """
+    if all(held.keys is not None and _are_dictionaries_new(held, other) for held, other in copies):
+        return _DICTIONARIES
+    levels = {_levels(held, other) for held, other in copies}
+    if len(levels) > 1:
+        raise Unrepeatable(decline.TOLD_BY_VALUES)
+    return levels.pop()
+
+
+def _are_dictionaries_new(held: SnapshotNode, other: SnapshotNode) -> bool:
+    """Return whether dictionaries in dictionaries in ``held`` are copies of those in ``other``, and lists are not."""
+    return all(
+        item.original is part.original
+        if item.keys is None
+        else item.original is not part.original and _are_dictionaries_new(item, part)
+        for item, part in zip(held.items, other.items, strict=True)
+        if type(item) is SnapshotNode
+    )
+
+
+def _levels(held: SnapshotNode, other: SnapshotNode) -> int:
     """Return down to which level the dictionaries and lists in a copy are new ones. Raises ``Unrepeatable``."""
     new, shared = {1}, {_ALL_LEVELS}
 
@@ -188,9 +214,10 @@ def _level(copied: Any, given: Any) -> int:
 
 
 def copied(value: Any, levels: int) -> Any:
+    """Return a copy of ``value`` as ``copied_levels`` says."""
     if levels and type(value) is dict:
         return {key: copied(item, levels - 1) for key, item in value.items()}
-    return [copied(item, levels - 1) for item in value] if levels and type(value) is list else value
+    return [copied(item, levels - 1) for item in value] if levels > 0 and type(value) is list else value
 
 
 def nested(messages: list[dict[str, Any]]) -> bytes:

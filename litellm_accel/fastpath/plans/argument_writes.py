@@ -15,6 +15,7 @@ from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.known_names import (
     ARGUMENTS,
     EXTRA_BODY,
+    METADATA,
     MUTATED_ARGUMENTS,
     MUTATED_NAMES,
     VARIABLE_ARGUMENTS,
@@ -44,6 +45,8 @@ _STEERING = frozenset(("deployment", "internal_call_origin", "model_group", "mod
 _PLAIN = frozenset((str, int, float, bool, bytes, type(None)))
 _PARTED = frozenset((dict, list))
 _MISSING: Any = object()
+# In the place of a step from a member: that not every call has it.
+_GONE: Any = object()
 # A step from a whole number to the number that LiteLLM makes of it: a time limit.
 _AS_FLOAT: Any = object()
 
@@ -174,6 +177,9 @@ class ArgumentWrites:
             self._pairs.append((one, two))
             self._paths.append(path)
             is_open = one.keys != two.keys or len(one.items) != len(two.items) or path in self._freed
+            if is_open and path == (METADATA,):
+                self._walk_common(one, two, parent, number)
+                return
             size = None if is_open else len(one.items) if one.keys is None else one.keys
             self._found.append((parent, key, list if one.keys is None else dict, size))
             if is_open:
@@ -188,6 +194,16 @@ class ArgumentWrites:
                 self._leaves.setdefault(mark(first), []).append((way, second))
         else:
             self._kept.append((parent, key, one))
+
+    def _walk_common(self, one: SnapshotNode, two: SnapshotNode, parent: int, number: int) -> None:
+        """Walk what the metadata of both calls have in common: other names come and go, which no call tells apart."""
+        first, second = dict(one.named()), dict(two.named())
+        gone = {(METADATA, name, _GONE) for name in first.keys() ^ second.keys()}
+        self.free |= gone | {(METADATA,)}
+        names = [name for name in first if name in second and (METADATA, name, _GONE) not in self._freed]
+        self._found.append((parent, METADATA, dict, frozenset(names)))
+        for name in names:
+            self._walk(first[name], second[name], number, name)
 
     def number(self, one: SnapshotNode, two: SnapshotNode) -> int | None:
         """Return the number of the dictionary or list that is ``one`` in the first call and ``two`` in the second."""
@@ -269,7 +285,7 @@ class ArgumentWrites:
             value = objects[parent][key]
             if type(value) is not kind:
                 return self._paths[len(objects)]
-            if size is not None and _size(value) != size:
+            if size is not None and not _is_of_size(value, size):
                 return (*self._paths[len(objects)], *_odd_member(value, size))
             objects.append(value)
         for number, key, value in self._kept:
@@ -348,6 +364,8 @@ def _odd_member(value: Any, size: Any) -> tuple[Any, ...]:
     """Return the key that a dictionary has and ``size`` has not, or the other way round; nothing for lists."""
     if type(value) is not dict:
         return ()
+    if type(size) is frozenset:
+        return tuple(sorted(size - value.keys(), key=str)[:1])
     odd = [key for key in value if key not in size] or [key for key in size if key not in value]
     return tuple(odd[:1])
 
@@ -356,8 +374,11 @@ def _is_among(value: Any, others: list[Any]) -> bool:
     return any(value is other for other in others)
 
 
-def _size(value: Any) -> Any:
-    return tuple(value) if type(value) is dict else len(value)
+def _is_of_size(value: Any, size: Any) -> bool:
+    """Return whether a dictionary has the keys in ``size``, those in a set among others, or a list that length."""
+    if type(size) is frozenset:
+        return bool(size <= value.keys())
+    return bool((tuple(value) if type(value) is dict else len(value)) == size)
 
 
 def mark(value: Any) -> Any:

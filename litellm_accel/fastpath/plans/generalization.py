@@ -21,6 +21,9 @@ from litellm_accel.hot import chat
 # Which each plan has by itself.
 _OWN_OPTIONS = frozenset(("head", "prepared", time_limits.TIMED))
 
+# Of which LiteLLM takes no notice where a call is no stream.
+_STREAM_LIMIT = "stream_timeout"
+
 
 class Rewritten(Unrepeatable):
     """Arguments, whose ``names`` these are, are sent with other values than they came with."""
@@ -108,7 +111,7 @@ def _timed(plan: chat.Plan, other: chat.Plan) -> tuple[str, ...]:
     Of several, which LiteLLM chooses from, each must be that limit. Raises ``Rewritten`` if the limits, or the clients,
     are others than theirs.
     """
-    names = tuple(sorted(VARIABLE_TIMES & plan.free.keys()))
+    names = tuple(sorted(VARIABLE_TIMES & plan.free.keys() - _unused(plan, other)))
     odd = {name for name in names if plan.free[name] != other.free[name]}
     if not odd and time_limits.TIMED not in other.request:
         return ()
@@ -117,6 +120,14 @@ def _timed(plan: chat.Plan, other: chat.Plan) -> tuple[str, ...]:
     if not is_sent or not plan.transports.serve_limits(other.transports, limits[-1][1]):
         raise Rewritten(odd or set(names))
     return names
+
+
+def _unused(plan: chat.Plan, other: chat.Plan) -> frozenset[str]:
+    """Return the limit of streams if the requests of both plans are for none, and not each has it as its own."""
+    if _STREAM_LIMIT not in plan.free or any("stream" in _members(one) for one in (plan, other)):
+        return frozenset()
+    limits = [(one.request, time_limits.seconds_of(one.free[_STREAM_LIMIT])) for one in (plan, other)]
+    return frozenset() if all(time_limits.are_of(*limit) for limit in limits) else frozenset((_STREAM_LIMIT,))
 
 
 def _given(plan: chat.Plan, headed: Set[str], timed: tuple[str, ...]) -> dict[bytes, bytes]:

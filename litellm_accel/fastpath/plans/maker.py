@@ -11,7 +11,7 @@ import itertools
 import json
 import marshal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from json.encoder import encode_basestring_ascii
 from typing import Any, ClassVar
 
@@ -24,6 +24,7 @@ from yarl import URL
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.admission.conversations import Conversation, Rewriting
 from litellm_accel.fastpath.admission.message_rules import ANYTHING, MessageRules, Rewrite
+from litellm_accel.fastpath.admission.schema_rules import SchemaRules, tried_in
 from litellm_accel.fastpath.known_names import PRICE, SENT_HEADERS
 from litellm_accel.fastpath.notify.rates import (
     FAILED,
@@ -96,6 +97,7 @@ class PlanMaker:
             "litellm.litellm_core_utils.core_helpers"
         ).process_response_headers
         self._rules = MessageRules()
+        self._schema_rules = SchemaRules()
         self._construct = importlib.import_module("openai._models").construct_type
         self._answer_class = importlib.import_module("openai.types.chat").ChatCompletion
         self._leaves_out = seams.leaves_out_unset()
@@ -210,6 +212,22 @@ class PlanMaker:
         known = logging.model_call_details["litellm_params"]
         model = str(result._hidden_params.get("litellm_model_name"))
         return self._rules.sdk(provider, model, known.get("api_base"), known.get("model_info"))
+
+    def rewritten(self, arguments: Mapping[str, Any], recording: Recording) -> frozenset[str]:
+        """Return the names of a recorded call's ``arguments`` whose schemas the provider may not get as they are."""
+        if not tried_in(arguments):
+            return frozenset()
+        assert recording.pricing is not None  # or there is no plan
+        pricing = recording.stream.logging_obj.model_call_details if recording.streams else recording.pricing
+        provider = str(pricing["custom_llm_provider"])
+        rules, conversion = self._schema_rules, recording.conversion
+        if conversion is not None:
+            given = conversion.given
+            return rules.rewritten(arguments, provider, given["model"], given["litellm_params"], conversion.config)
+        logging = recording.stream.logging_obj if recording.streams else pricing["litellm_logging_obj"]
+        known = logging.model_call_details["litellm_params"]
+        model = str(recording.result._hidden_params.get("litellm_model_name")).removeprefix(f"{provider}/")
+        return rules.rewritten(arguments, provider, model, {**known, "custom_llm_provider": provider})
 
     def _around(self, body: bytes, subject: bytes, conversion: Conversion | None) -> tuple[bytes, bytes, bool]:
         """Return what a request holds before and after its ``subject``, and whether that is written with spaces."""
