@@ -125,6 +125,7 @@ _ENTERPRISE = {
 # Packages of which the proxy is made, besides those that all of LiteLLM is.
 _ROOTS = frozenset(("fastapi", "starlette", "apscheduler", "websockets", "_native"))
 _DEBUG = 10
+_ALIASES = "aliases"
 # Where LiteLLM puts what it reads anew from its database; and what a router makes of its settings when it is asked.
 _REREAD = frozenset((_PROXY, "general settings", "proxy_config", "core"))
 _MADE_OF_SETTINGS = "core", "_settings"
@@ -179,12 +180,21 @@ class Settings:
         """Return whether nothing has changed but deployments."""
         if self.watch.changed():
             self._has_changed |= not all(self._is_reread(*difference) for difference in self.watch.take())
+        if self._hosted._core_model_group_alias is not self._aliases:
+            self._follow_aliases()
         return (
             not self._has_changed
-            and self._hosted._core_model_group_alias is self._aliases
             and not self._hosted._core_routing_groups
             and (self._runtime._otel_runtime() is not None) is self.has_telemetry
         )
+
+    def _follow_aliases(self) -> None:
+        """Watch the router's new aliases, if they are as the ones before."""
+        aliases = self._hosted._core_model_group_alias
+        self._has_changed |= not is_same_data(self._aliases, aliases)
+        self._aliases = aliases
+        self.watch.drop(_ALIASES)
+        self.watch.add(_ALIASES, aliases)
 
     def _is_reread(self, name: str, key: Any, before: Any) -> bool:
         """Return whether LiteLLM has put something anew that is the same as ``before``, or made of what is watched."""
@@ -235,7 +245,7 @@ def _watched(proxy: Any) -> Iterator[tuple[str, Any]]:
         raise Strange("llm_router")
     yield "router", proxy.llm_router
     yield "core", core
-    yield "aliases", core._hosted._core_model_group_alias
+    yield _ALIASES, core._hosted._core_model_group_alias
 
 
 def _demand_usual(proxy: Any, module: Any) -> None:
