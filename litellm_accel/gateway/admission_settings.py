@@ -125,7 +125,7 @@ _ENTERPRISE = {
 # Packages of which the proxy is made, besides those that all of LiteLLM is.
 _ROOTS = frozenset(("fastapi", "starlette", "apscheduler", "websockets", "_native"))
 _DEBUG = 10
-_ALIASES = "aliases"
+_ALIASES, _PASSING = "aliases", "pass_through_endpoints"
 # Where LiteLLM puts what it reads anew from its database; and what a router makes of its settings when it is asked.
 _REREAD = frozenset((_PROXY, "general settings", "proxy_config", "core"))
 _MADE_OF_SETTINGS = "core", "_settings"
@@ -169,6 +169,7 @@ class Settings:
         self._aliases = self._hosted._core_model_group_alias
         self._handle = proxy.llm_router._core._handle
         self._reread = {name: held for name, held in _watched(proxy) if name in _REREAD}
+        self._general = proxy.general_settings if _PASSING in proxy.general_settings else {}
         self._has_changed = False
 
     @property
@@ -204,10 +205,15 @@ class Settings:
         return owner is not None and key in vars(owner) and is_same_data(before, vars(owner)[key])
 
     def are_quiet(self) -> bool:
-        """Return whether there is no row of the administrator's, and nobody reads every step of LiteLLM's."""
+        """Return whether what may come without another setting is not there.
+
+        That is a row of the administrator's, an endpoint to pass through to, and somebody who reads every step.
+        """
         users = self.key_cache.in_memory_cache.cache_dict
-        return (self.keys is not None or self._admin not in users) and not any(
-            held.isEnabledFor(_DEBUG) for held in self._loggers
+        return (
+            (self.keys is not None or self._admin not in users)
+            and not self._general.get(_PASSING)
+            and not any(held.isEnabledFor(_DEBUG) for held in self._loggers)
         )
 
     def has(self, place: tuple[Any, ...], held: dict[str, Any]) -> bool:
@@ -240,6 +246,8 @@ def _watched(proxy: Any) -> Iterator[tuple[str, Any]]:
         yield "key memory", proxy.user_api_key_cache.key_object_cache.in_memory_cache
         yield "logging", proxy.proxy_logging_obj
         yield "hooks", proxy.proxy_logging_obj.proxy_hook_mapping
+        if (limiter := proxy.proxy_logging_obj.proxy_hook_mapping.get(_LIMITER)) is not None:
+            yield "limiter", limiter
     core = None if proxy.llm_router is None else vars(proxy.llm_router).get("_core")
     if core is None or getattr(core, "_handle", None) is None:
         raise Strange("llm_router")
@@ -251,6 +259,8 @@ def _watched(proxy: Any) -> Iterator[tuple[str, Any]]:
 def _demand_usual(proxy: Any, module: Any) -> None:
     """Raise ``Strange`` unless what is going to be gone around is LiteLLM's own, and has no effect."""
     general = dict(proxy.general_settings)
+    if general.get(_PASSING) == []:  # as LiteLLM writes it whenever its database holds settings
+        del general[_PASSING]
     if not general.keys() <= _SETTINGS:
         raise Strange(f"setting {min(map(str, general.keys() - _SETTINGS))}")
     if any(type(value) not in (str, int, float, bool, type(None)) for value in general.values()):
@@ -292,7 +302,7 @@ def _demand_usual_database(proxy: Any) -> None:
     """Raise ``Strange`` unless the database, and what looks at keys before it is asked, are LiteLLM's own."""
     if type(proxy.prisma_client) is not _found("litellm.proxy.utils:PrismaClient"):
         raise Strange("prisma_client")
-    limiter = proxy.proxy_logging_obj.get_proxy_hook(_LIMITER)
+    limiter = proxy.proxy_logging_obj.proxy_hook_mapping.get(_LIMITER)
     if type(limiter) is not _found(_LIMITERS_CLASS) or not vars(type(limiter)).keys().isdisjoint(vars(limiter)):
         raise Strange(_LIMITER)
 

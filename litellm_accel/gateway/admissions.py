@@ -28,7 +28,7 @@ from litellm_accel import hot
 from litellm_accel.fastpath.decline import AUTHENTICATION, Unserved
 from litellm_accel.gateway.admission_settings import FREE, METADATA, MODULE, Settings, Strange
 from litellm_accel.gateway.object_templates import Differing, ObjectTemplate, demand_own
-from litellm_accel.gateway.virtual_keys import demand_may_ask, demand_plain, is_over, is_unowned
+from litellm_accel.gateway.virtual_keys import demand_may_ask, demand_plain, end_of, is_unowned
 from litellm_accel.stock import releases
 
 # The authentication that is known: digests of the module's source.
@@ -53,7 +53,7 @@ _RECEIVED, _PRINCIPAL = "litellm_received_at", "principal"
 _NOTED = _RECEIVED, "_cached_headers", "budget_reservation", _PRINCIPAL
 # What of a request's state LiteLLM would go by.
 _STATE = frozenset((*_NOTED, "parent_otel_span", "litellm_baggage_client_body", "litellm_baggage_mapped_tags"))
-_BODY, _EXPIRES = "parsed_body", "expires"
+_BODY = "parsed_body"
 _SIMPLE = (str, bool, type(None))
 # Where OpenTelemetry is installed, LiteLLM notes where spans go; that runs with each request.
 _TELEMETRY = "litellm_otel_request_destinations"
@@ -76,6 +76,10 @@ class Seen:
         for one, two in zip(self.live, other.live, strict=True):
             demand_own(one, two)
         key, principal = zip(self.then, other.then, strict=True)
+        try:
+            ends = end_of(key[0].expires)
+        except (TypeError, ValueError):
+            raise Differing("expires") from None
         return Admission(
             self.route,
             self.added,
@@ -83,7 +87,7 @@ class Seen:
             ObjectTemplate(*principal, frozenset(("source_key",))),
             other.held,
             other.held_then,
-            None if self.held is None else vars(key[0])[_EXPIRES],
+            ends,
         )
 
 
@@ -92,7 +96,7 @@ class Admission:
     """What makes key and principal of requests of a kind, for ``route``; ``added`` goes into their scopes.
 
     ``held`` is what LiteLLM's cache has of a virtual key, ``held_then`` a copy; None for the master key.
-    ``expires`` is when the key's time is over, None: never.
+    ``ends`` is when the key's time is over, None: never.
     """
 
     route: str
@@ -101,7 +105,7 @@ class Admission:
     principal: ObjectTemplate
     held: dict[str, Any] | None
     held_then: dict[str, Any] | None
-    expires: datetime | None
+    ends: datetime | None
 
     def is_of(self, held: dict[str, Any] | None) -> bool:
         """Return whether ``held`` is the very key, and as it was."""
@@ -203,7 +207,7 @@ class Admissions:
         if settings is None or self.reason is not None:
             raise _left(self.reason)
         if not settings.are_quiet():
-            raise _left("a log of every step, or an administrator's row")
+            raise _left("a log of every step, an administrator's row, or endpoints to pass through to")
         return settings
 
     def _found(
@@ -233,7 +237,7 @@ class Admissions:
             del self._remembered[place]  # LiteLLM has read the key anew
             admission = None
         if admission is not None:
-            if is_over(admission.expires):
+            if admission.ends is not None and admission.ends <= datetime.now(timezone.utc):
                 raise _left("a key that is over")
             client = request.scope.get("client")
             return place, parsed, held, admission, admission.make(client[0] if client else None)
@@ -309,12 +313,7 @@ class Admissions:
     ) -> bool:
         """Return whether LiteLLM has come to ``key`` by what is still ``held`` alone, for nobody."""
         ask_user = settings.stock.get_end_user_id_from_request_body
-        return (
-            settings.has(place, held)
-            and is_unowned(key)
-            and isinstance(key.expires, datetime | None)
-            and ask_user(parsed, dict(request.headers)) is None
-        )
+        return settings.has(place, held) and is_unowned(key) and ask_user(parsed, dict(request.headers)) is None
 
 
 class Before:

@@ -82,12 +82,12 @@ def demand_may_ask(held: Mapping[str, Any], parsed: Mapping[str, Any]) -> None:
         raise Unserved(AUTHENTICATION.of("tools or stores"))
 
 
-def is_over(expires: datetime | None) -> bool:
-    """Return whether a key's time is over."""
+def end_of(expires: Any) -> datetime | None:
+    """Return when a key's time is over, None for never. Raises ``ValueError`` or ``TypeError`` if that is unclear."""
     if expires is None:
-        return False
-    ends = expires if expires.utcoffset() is not None else expires.replace(tzinfo=timezone.utc)
-    return ends <= datetime.now(timezone.utc)
+        return None
+    ends = expires if isinstance(expires, datetime) else datetime.fromisoformat(expires)
+    return ends if ends.utcoffset() is not None else ends.replace(tzinfo=timezone.utc)
 
 
 def is_unowned(key: Any) -> bool:
