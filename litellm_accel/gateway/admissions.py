@@ -25,10 +25,10 @@ from typing import Any
 import orjson
 
 from litellm_accel import hot
-from litellm_accel.fastpath.decline import AUTHENTICATION, Unserved
+from litellm_accel.fastpath import decline
 from litellm_accel.gateway.admission_settings import FREE, METADATA, MODULE, Settings, Strange
 from litellm_accel.gateway.object_templates import Differing, ObjectTemplate, demand_own
-from litellm_accel.gateway.virtual_keys import demand_may_ask, demand_plain, end_of, is_unowned
+from litellm_accel.gateway.virtual_keys import demand_may_ask, demand_plain, end_of, is_unowned, left
 from litellm_accel.stock import releases
 
 # The authentication that is known: digests of the module's source.
@@ -152,7 +152,7 @@ class Admissions:
             return await self._stock(request=request, **keys)
         place, parsed, held, admission, made = found
         if admission is None:
-            self._gate.decline(AUTHENTICATION.of("learned from"))
+            self._gate.decline(decline.AUTHENTICATION.of("learned from"))
             return await self._watch(settings, place, held, parsed, request, keys)
         key, principal = made
         self._served += 1
@@ -163,8 +163,8 @@ class Admissions:
         """Return what ``ask`` finds, None where that fails, or finds that a request is LiteLLM's."""
         try:
             return ask(*given)
-        except Unserved as left:
-            self._gate.decline(left.args[0])
+        except decline.Unserved as unserved:
+            self._gate.decline(unserved.args[0])
             return None
         except Exception as error:
             self._gate.fault(error)
@@ -177,21 +177,21 @@ class Admissions:
         """
         scope = request.scope
         if any(value is not None for name, value in keys.items() if name != _MASTER):
-            raise _left("a key in another header")
+            raise left("a key in another header")
         if scope.get("query_string") or scope.get("path_params") or _BODY in scope or scope["method"] != "POST":
-            raise _left("more than a path and a body")
+            raise left("more than a path and a body")
         settings = self._current()
         authorization, headers = _headers(scope["headers"])
         state, client = scope.get("state"), scope.get("client")
         if type(state) is not dict or not _STATE.isdisjoint(state):
-            raise _left("the request's state")
+            raise left("the request's state")
         name = held = None
         if settings.keys is not None:
             name = settings.keys.name(authorization, keys.get(_MASTER))
             if (held := settings.keys.find(name)) is None:
-                raise _left("a key that is not cached, or budgets of model groups")
+                raise left("a key that is not cached, or budgets of model groups")
         elif not _is_master(authorization, settings.bearer, keys.get(_MASTER)):
-            raise _left("another key than the master key")
+            raise left("another key than the master key")
         where = scope["path"], scope.get("root_path"), scope.get("app_root_path"), scope["scheme"]
         of_scope = client is None, headers, tuple(state), id(scope.get("endpoint")), id(scope.get("route"))
         return (name, where, *of_scope), held
@@ -201,13 +201,13 @@ class Admissions:
         settings = self._settings
         if settings is None and self.reason is None and self._waited < _WAITED:
             self._waited += 1
-            raise _left("LiteLLM has just begun")
+            raise left("LiteLLM has just begun")
         if self.reason is None and (settings is None or not settings.hold()):
             settings = self._look()
         if settings is None or self.reason is not None:
-            raise _left(self.reason)
+            raise left(self.reason)
         if not settings.are_quiet():
-            raise _left("a log of every step, an administrator's row, or endpoints to pass through to")
+            raise left("a log of every step, an administrator's row, or endpoints to pass through to")
         return settings
 
     def _found(
@@ -220,11 +220,10 @@ class Admissions:
         place, held = found
         parsed = _parsed(body, settings.read_of_metadata)
         if settings is not self._settings or not settings.hold() or not settings.are_quiet():
-            raise _left("a change in between")
+            raise left("a change in between")
         if held is not None:
             if not settings.has(place, held):
-                raise _left("a change in between")
-            demand_plain(held)
+                raise left("a change in between")
             demand_may_ask(held, parsed)
         if (version := settings.version) != self._version:
             self._forget()
@@ -238,16 +237,18 @@ class Admissions:
             admission = None
         if admission is not None:
             if admission.ends is not None and admission.ends <= datetime.now(timezone.utc):
-                raise _left("a key that is over")
+                raise left("a key that is over")
             client = request.scope.get("client")
             return place, parsed, held, admission, admission.make(client[0] if client else None)
+        if held is not None:
+            demand_plain(held)
         if self._seen.get(place, self) is None:
-            raise _left("requests that do not agree")
+            raise left("requests that do not agree")
         if not settings.has_model(parsed[_MODEL]):
-            raise _left("a model that the router does not have")
+            raise left("a model that the router does not have")
         if self._credit < 1:
             self._credit += 1 / 16
-            raise _left("kinds that do not come again")
+            raise left("kinds that do not come again")
         self._credit -= 1
         return place, parsed, held, None, None
 
@@ -406,16 +407,16 @@ def _headers(given: Any) -> tuple[bytes, tuple[Any, ...]]:
     for name, value in given:
         if name == _AUTHORIZATION:
             if authorization is not None:
-                raise _left("two keys")
+                raise left("two keys")
             authorization = value
         elif name == _TYPE:
             if kind is not None or value.partition(b";")[0] != b"application/json":
-                raise _left("a body that is no JSON object")
+                raise left("a body that is no JSON object")
             kind = value
         elif name not in _UNREAD and name != _LENGTH:
             headers.append((name, value))
     if kind is None or authorization is None:
-        raise _left("a key in another header, or a body that is no JSON object")
+        raise left("a key in another header, or a body that is no JSON object")
     return authorization, tuple(headers)
 
 
@@ -430,19 +431,15 @@ def _parsed(body: bytes, read_of_metadata: frozenset[str]) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         parsed = None
     if type(parsed) is not dict or type(parsed.get(_MODEL)) is not str:
-        raise _left("a body that is no JSON object, or has no model")
+        raise left("a body that is no JSON object, or has no model")
     if parsed.keys() - FREE - {_MODEL, _USER, METADATA} or type(parsed.get(_USER, "")) is not str:
-        raise _left("an unusual argument")
+        raise left("an unusual argument")
     metadata = parsed.get(METADATA, {})
     if type(metadata) is not dict or type(metadata.get(_USER_ID, "")) is not str:
-        raise _left("unusual metadata")
+        raise left("unusual metadata")
     if not read_of_metadata.isdisjoint(metadata):
-        raise _left("metadata that LiteLLM may refuse")
+        raise left("metadata that LiteLLM may refuse")
     return parsed
-
-
-def _left(about: Any) -> Unserved:
-    return Unserved(AUTHENTICATION.of(about))
 
 
 def _raising(error: Exception) -> Callable[[], Awaitable[Any]]:

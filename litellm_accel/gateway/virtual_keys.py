@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from litellm_accel.fastpath.decline import AUTHENTICATION, Unserved
+from litellm_accel.fastpath import decline
 
 _TYPES = "litellm.types.proxy.auth.user_api_key_auth"
 _CACHE = "litellm.proxy.common_utils.user_api_key_cache"
@@ -33,6 +33,11 @@ _STORES = "vector_store_ids"
 _UNOWNED = ("user_id", "team_id", "org_id", "end_user_id", "agent_id", "agent_caller", "matched_model_access_groups")
 
 
+def left(about: str | None) -> decline.Unserved:
+    """Return what leaves the authentication of a request to LiteLLM, because of that."""
+    return decline.Unserved(decline.AUTHENTICATION.of(about))
+
+
 class VirtualKeys:
     """Finds keys in LiteLLM's cache ``held``, while there are no budgets for groups of models."""
 
@@ -47,7 +52,7 @@ class VirtualKeys:
             secret = key[len(_BEARER) :]
             if secret.isascii() and secret.isprintable() and " " not in secret:
                 return self._hash(secret)
-        raise Unserved(AUTHENTICATION.of("no virtual key"))
+        raise left("no virtual key")
 
     def find(self, name: str) -> dict[str, Any] | None:
         """Return what LiteLLM has in its cache of a key, None if it would ask the database for that or for budgets."""
@@ -60,7 +65,7 @@ def demand_plain(held: Mapping[str, Any]) -> None:
     for name, value in held.items():
         is_empty = value is None or value is False or (type(value) in (list, dict) and not value)
         if not is_empty and name not in _DESCRIBING:
-            raise Unserved(AUTHENTICATION.of(f"the key's {name}"))
+            raise left(f"the key's {name}")
 
 
 def demand_may_ask(held: Mapping[str, Any], parsed: Mapping[str, Any]) -> None:
@@ -70,16 +75,16 @@ def demand_may_ask(held: Mapping[str, Any], parsed: Mapping[str, Any]) -> None:
     """
     models: Any = held.get(_MODELS)
     if type(models) is not list or (models and parsed[_MODEL] not in models):
-        raise Unserved(AUTHENTICATION.of("a model that the key does not name"))
+        raise left("a model that the key does not name")
     metadata = parsed.get(_METADATA, {})
     if _TAGS in parsed or _TAGS in metadata:
-        raise Unserved(AUTHENTICATION.of("tags"))
+        raise left("tags")
     if parsed.get(_USER) or metadata.get(_USER_ID):
-        raise Unserved(AUTHENTICATION.of("an end user"))
+        raise left("an end user")
     asked, tools = parsed.get(_INPUT), parsed.get(_TOOLS, [])
     has_items = type(asked) is list and any(type(item) is dict for item in asked)
     if has_items or type(tools) is not list or any(type(tool) is not dict or _STORES in tool for tool in tools):
-        raise Unserved(AUTHENTICATION.of("tools or stores"))
+        raise left("tools or stores")
 
 
 def end_of(expires: Any) -> datetime | None:
