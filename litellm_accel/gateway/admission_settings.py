@@ -170,6 +170,7 @@ class Settings:
         self._handle = proxy.llm_router._core._handle
         self._reread = {name: held for name, held in _watched(proxy) if name in _REREAD}
         self._general = proxy.general_settings if _PASSING in proxy.general_settings else {}
+        self._absent = [name for name in _modules(proxy) if name not in sys.modules]
         self._has_changed = False
 
     @property
@@ -183,6 +184,8 @@ class Settings:
             self._has_changed |= not all(self._is_reread(*difference) for difference in self.watch.take())
         if self._hosted._core_model_group_alias is not self._aliases:
             self._follow_aliases()
+        if any(name in sys.modules for name in self._absent):
+            self._has_changed = True  # LiteLLM has imported one that is to be watched, too
         return (
             not self._has_changed
             and not self._hosted._core_routing_groups
