@@ -157,6 +157,7 @@ class _Activation:
             level,
             mode,
             gate.bypassed,
+            components.get(self.name).partly,
         )
 
 

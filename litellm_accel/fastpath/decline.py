@@ -1640,7 +1640,7 @@ MANY_PATHS = Reason(
 )
 AUTHENTICATION = Reason(
     "authentication: {}",
-    "LiteLLM itself authenticates the request, for its key or what it asks for is not of those that are remembered; "
-    "the rest of it is served.",
+    "LiteLLM itself authenticates the request, for its key or what it asks for is not of those that are remembered. "
+    "It is counted in `partly`, as the rest of it may be served.",
     "proxy",
 )

@@ -132,6 +132,8 @@ class Admissions:
         self._routes: dict[int, Any] = {}  # and their endpoints, kept so that no others have their ids
         self._changes = self._waited = self._served = 0
         self._credit = float(_CREDIT)
+        #: Counts requests that LiteLLM authenticates, by reason; what becomes of them besides is counted elsewhere.
+        self.left = hot.gate.Gate("authentication")
         #: Why requests are LiteLLM's, None if they are not.
         self.reason: str | None = None
 
@@ -152,7 +154,7 @@ class Admissions:
             return await self._stock(request=request, **keys)
         place, parsed, held, admission, made = found
         if admission is None:
-            self._gate.decline(decline.AUTHENTICATION.of("learned from"))
+            self.left.decline(decline.AUTHENTICATION.of("learned from"))
             return await self._watch(settings, place, held, parsed, request, keys)
         key, principal = made
         self._served += 1
@@ -164,7 +166,7 @@ class Admissions:
         try:
             return ask(*given)
         except decline.Unserved as unserved:
-            self._gate.decline(unserved.args[0])
+            self.left.decline(unserved.args[0])
             return None
         except Exception as error:
             self._gate.fault(error)

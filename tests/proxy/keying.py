@@ -254,7 +254,7 @@ async def run(desk: Desk, found: dict[str, Any]) -> None:
         theirs = [await desk.outcome(desk.stock, key, body) for _ in range(4)]
         if ours != theirs:
             found["differ"][name] = [pair for pair in zip(ours, theirs, strict=True) if pair[0] != pair[1]]
-    found["reasons"] = dict(desk.gate.declined)
+    found["reasons"] = desk.remembered.left.declined
     for name, (path, more) in ADMINISTERED.items():
         key = await desk.key({})
         own = {"key_alias": f"another-alias-{key}"} if "key_alias" in more else {}
