@@ -154,6 +154,7 @@ class _Activation:
             level,
             mode,
             gate.bypassed,
+            components.get(self.name).partly,
         )
 
 

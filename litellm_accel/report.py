@@ -20,7 +20,8 @@ class ComponentStatus:
     ``proof`` says how an active component shows that it is equal: ``"at start"`` by what it has tried when it was
     switched on, ``"recorded"`` by a record of ``verify``, ``"own calls"`` by comparing each kind of call with stock on
     the application's own calls before any is served. ``mode`` is what settings say, empty where nothing is set;
-    ``bypassed`` counts calls that a share, or an open breaker, leaves to stock.
+    ``bypassed`` counts calls that a share, or an open breaker, leaves to stock; ``partly`` counts calls of which a part
+    was left to stock, by reason, whatever became of the rest.
     """
 
     name: str
@@ -33,6 +34,7 @@ class ComponentStatus:
     proof: str = ""
     mode: str = ""
     bypassed: int = 0
+    partly: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Report:
         table.add_column("declined")
         table.add_column("faults", justify="right")
         for component in self.components:
-            declined = sorted(component.declined.items(), key=lambda item: -item[1])
+            declined = sorted((component.declined | component.partly).items(), key=lambda item: -item[1])
             if component.bypassed:
                 declined.insert(0, ("by the share of calls or an open breaker", component.bypassed))
             table.add_row(

@@ -106,6 +106,11 @@ class Component:
         """What proves calls where ``prove`` cannot show all, while the component is active; else None."""
         return None
 
+    @property
+    def partly(self) -> dict[str, int]:
+        """How many calls had a part of them left to stock, by reason."""
+        return {}
+
     def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         """Return what is replaced; every accelerated call passes ``gate``. Raises ``Unavailable``."""
         raise NotImplementedError

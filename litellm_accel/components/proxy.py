@@ -50,11 +50,17 @@ class Proxy(Component):
 
     def __init__(self) -> None:
         self._proof: Proof | None = None
+        self._admissions: admissions.Admissions | None = None
 
     @property
     def proof(self) -> Proof | None:
         """How requests are proven, while the component is active."""
         return self._proof
+
+    @property
+    def partly(self) -> dict[str, int]:
+        """How many requests LiteLLM itself has authenticated, by reason."""
+        return {} if self._admissions is None else self._admissions.left.declined
 
     def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         """Return the router's entry, what remembers which lists of routes cover a path, and what helps with texts."""
@@ -69,7 +75,8 @@ class Proxy(Component):
         self._proof = Proof(gate)
         entry = Entry(gate, self._proof, proxy.app, _ENDPOINTS, authenticate)
         if admissions.is_known(authenticate):
-            entry.admit = admissions.Admissions(gate, authenticate).admit
+            self._admissions = admissions.Admissions(gate, authenticate)
+            entry.admit = self._admissions.admit
 
         def build(stock: FunctionType) -> Callable[..., Any]:
             entry.stock = stock
@@ -85,7 +92,7 @@ class Proxy(Component):
 
     def stopped(self) -> None:
         """Forget what was learned."""
-        self._proof = None
+        self._proof = self._admissions = None
 
 
 def _present(target: str) -> FunctionType | None:

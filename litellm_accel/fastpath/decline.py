@@ -1638,3 +1638,9 @@ MANY_PATHS = Reason(
     "Requests have come to many paths already.",
     "proxy",
 )
+AUTHENTICATION = Reason(
+    "authentication: {}",
+    "LiteLLM itself authenticates the request, for its key or what it asks for is not of those that are remembered. "
+    "It is counted in `partly`, as the rest of it may be served.",
+    "proxy",
+)

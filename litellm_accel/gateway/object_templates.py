@@ -1,19 +1,20 @@
 """Pydantic objects that come out the same each time, made without being validated anew.
 
-Two objects that LiteLLM has made show which of their values are the same ones in both (numbers, texts, members of
-enumerations), and which are equal but made for each object: empty or plain lists and dictionaries, and other objects,
-of which the same is true. Anything else cannot be repeated.
+Two objects that LiteLLM has made show which of their values are the same ones in both (numbers, texts, times, members
+of enumerations), and which are equal but made for each object: empty or plain lists and dictionaries, and other
+objects, of which the same is true. Anything else cannot be repeated.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel
 
-_SIMPLE = (str, int, float, bool, bytes, type(None))
+_SIMPLE = (str, int, float, bool, bytes, datetime, type(None))
 _PARTS = ("__pydantic_extra__", "__pydantic_private__")
 
 

@@ -260,6 +260,61 @@ def test_a_database(start: Start, tables: Database, tmp_path: Path) -> None:
     assert differing == {}
 
 
+_VIRTUAL = {
+    "plain": {},
+    "models": {"models": ["gpt"], "duration": "1h", "key_alias": "an-alias"},
+    "metadata": {"metadata": {"own": 1}},
+    "requests": {"rpm_limit": 3},
+    "budget": {"max_budget": 0.00001},
+    "other-models": {"models": ["failing"]},
+    "over": {"duration": "1s"},
+}
+
+
+def test_virtual_keys(start: Start, tables: Database) -> None:
+    """Keys that are plain are authenticated by what is remembered of them, until an administrator changes them."""
+
+    def own(side: str) -> tuple[dict[str, str], str]:
+        environment = tables.fresh(side)
+        return environment, f"  database_url: {environment['DATABASE_URL']}\n"
+
+    pair = start(own=own)
+    keys = {name: f"sk-of-the-tests-{name}" for name in _VIRTUAL}
+    for name, more in _VIRTUAL.items():
+        assert pair.ask("POST", "/key/generate", {"key": keys[name], **more})[0] == 200
+
+    told: list[int] = []
+
+    def ask(name: str, times: int) -> list[int]:
+        bodies = (chat(f"{name} {number}") for number in range(times))
+        found = [pair.ask("POST", "/v1/chat/completions", body, key=keys[name])[0] for body in bodies]
+        told.extend(found)
+        return found
+
+    time.sleep(1)
+    assert ask("over", 2) == [401, 401]
+    assert ask("other-models", 2) == [403, 403]
+    assert ask("requests", 6) == [200] * 3 + [429] * 3
+    assert ask("metadata", 4) == [200] * 4
+    spent = ask("budget", 8)
+    assert spent[0] == 200 and spent[-1] >= 400
+    assert ask("plain", _CALLS) == ask("models", _CALLS) == [200] * _CALLS
+    for path, refused in (("block", [401, 401]), ("unblock", [200] * 6)):
+        assert pair.ask("POST", f"/key/{path}", {"key": keys["plain"]})[0] == 200
+        assert ask("plain", len(refused)) == refused
+    assert pair.ask("POST", "/key/update", {"key": keys["models"], "models": ["failing"]})[0] == 200
+    assert ask("models", 2) == [403, 403]
+    assert pair.ask("POST", "/key/delete", {"keys": [keys["plain"]]})[0] == 200
+    assert ask("plain", 2) == [401, 401]
+    pair.compare_requests()
+    (found,) = [report["proxy"] for report in pair.accelerated.gateway.reports()]
+    left = found["partly"]
+    assert not found["faults"]
+    assert left["authentication: the key's rpm_limit"] and left["authentication: the key's max_budget"]
+    # FastAPI has had the first two; of a key's requests, one is read from the database and two are watched.
+    assert len(told) - 2 - sum(left.values()) >= 2 * (_CALLS - 4), left
+
+
 def redis_keys(port: int) -> Any:
     """Return all keys of a Redis server with what they hold and for how many minutes."""
 

@@ -204,6 +204,7 @@ def test_reports_print_as_a_table_and_become_plain_data(victim: ModuleType, regi
         "proof": "at start",
         "mode": "",
         "bypassed": 0,
+        "partly": {},
     }
     with pytest.raises(KeyError):
         report["two"]
