@@ -1,8 +1,8 @@
 # cython: language_level=3, binding=True
 """Tells of the Python functions that begin in a thread, by the place that CPython has for profilers.
 
-Where it lets somebody stand before the evaluation of functions, that serves instead: a profile function makes CPython
-run all instructions in their general forms.
+Where CPython lets somebody stand before the evaluation of functions, a compiled module stands there instead: under a
+profile function all instructions run in their general forms.
 """
 
 from __future__ import annotations

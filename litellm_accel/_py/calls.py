@@ -1,4 +1,8 @@
-"""Tells of the Python functions that begin in a thread, by the place that CPython has for profilers."""
+"""Tells of the Python functions that begin in a thread, by the place that CPython has for profilers.
+
+Where CPython lets somebody stand before the evaluation of functions, a compiled module stands there instead: under a
+profile function all instructions run in their general forms.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +40,8 @@ class Calls:
     ``below`` is the frame that has called it, ``first`` what it is a method of. What runs below the function of the
     code ``aside`` is passed over.
     """
+
+    __slots__ = ("_aside", "_began", "_known", "_within", "looks_below", "met", "seen")
 
     def __init__(
         self,

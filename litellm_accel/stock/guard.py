@@ -30,6 +30,8 @@ PACKAGES = ("litellm", "openai", "httpx", "httpcore", "aiohttp", "pydantic")
 _INSTRUMENTS = frozenset(("opentelemetry", "unittest", "wrapt"))
 # Where else what their modules import comes from; other packages that they require are looked up when they are met.
 _BORROWED = (sys.stdlib_module_names - _INSTRUMENTS) | {
+    "aiohappyeyeballs",
+    "aiosignal",
     "annotated_types",
     "anyio",
     "attr",

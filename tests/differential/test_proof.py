@@ -379,7 +379,7 @@ def test_what_is_handed_on_in_the_end_is_compared(
         given["logging_obj"].model_call_details["odd"] = 1
 
     monkeypatch.setattr(litellm.utils, "update_response_metadata", updated)
-    monkeypatch.setattr(Trace, "_note_stranger", lambda self, frame: None)
+    monkeypatch.setattr(Trace, "_note_stranger", lambda self, *_: None)
     monkeypatch.setattr(Environment, "decline_reason", lambda self: None)
     monkeypatch.setattr(Environment, "met", lambda self: None)
     litellm.callbacks.append(Reader())

@@ -57,6 +57,8 @@ _FRAMING = frozenset(
     )
 )
 _LEAVES = frozenset((str, int, float, bool, bytes, type(None)))
+# What of the constants in code may hold texts.
+_OF_CODE = frozenset((tuple, frozenset, CodeType))
 
 
 class Arguments:
@@ -159,18 +161,23 @@ def _texts(module: ModuleType) -> set[str]:
     texts: set[str] = set()
     held = list(vars(module).values())
     for item in held:
-        if isinstance(item, str):
+        kind = type(item)
+        if kind is CodeType:
+            texts.update([constant for constant in item.co_consts if type(constant) is str])
+            held.extend([constant for constant in item.co_consts if type(constant) in _OF_CODE])
+        elif isinstance(item, str):
             texts.add(item)
         elif isinstance(item, (list, tuple, set, frozenset)):
-            held.extend(part for part in item if isinstance(part, (str, tuple, frozenset, CodeType)))
-        elif isinstance(item, CodeType):
-            held.append(item.co_consts)
-        elif isinstance(item, type) and item.__module__ == module.__name__:
-            held.extend(vars(item).values())
+            held.extend([part for part in item if isinstance(part, (str, tuple, frozenset, CodeType))])
+        elif isinstance(item, type):
+            if item.__module__ == module.__name__:
+                held.extend(vars(item).values())
         elif isinstance(item, property):
             held.append(item.fget)
-        elif callable(item) or isinstance(item, (classmethod, staticmethod)):
-            function = inspect.unwrap(getattr(item, "__func__", item))
+        elif kind is FunctionType or callable(item) or isinstance(item, (classmethod, staticmethod)):
+            function = item if kind is FunctionType else getattr(item, "__func__", item)
+            if hasattr(function, "__wrapped__"):
+                function = inspect.unwrap(function)
             if isinstance(function, FunctionType) and function.__module__ == module.__name__:
                 held.append(function.__code__)
     return texts
