@@ -345,7 +345,7 @@ def _passed(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
 
 def _hidden(result: Any) -> Iterator[tuple[str, int, Any]]:
     """Yield the names of a hit's hidden parameters, where each comes from, and the value of those that stay."""
-    for name, value in result._hidden_params.items():
+    for name, value in result._hidden_params.copy().items():
         source = _SOURCES.get(name, _CONSTANT)
         if source == _CONSTANT and (name not in _CONSTANTS or not isinstance(value, str | float | bool | None)):
             raise Unrepeatable(decline.HIDDEN_PARAM.of(name))
@@ -356,5 +356,5 @@ def _state(result: Any) -> Any:
     """Return everything that can be told about a hit's ``result``, but for its times and its call's identifier."""
     made = result.model_copy()
     note_time(made, 0.0)
-    made._hidden_params = {name: _CLOCKS.get(name, value) for name, value in result._hidden_params.items()}
+    made._hidden_params = {name: _CLOCKS.get(name, value) for name, value in result._hidden_params.copy().items()}
     return templates.state(made)

@@ -98,7 +98,7 @@ class CoreState:
         self._values = {
             (name, key): value
             for name, values in held.items()
-            for key, value in values.items()
+            for key, value in values.copy().items()
             if key not in _DERIVED.get(name, ()) and key not in _MADE_OF_THESE
         }
         self._caches = [cache, *(vars(core._cache).get(name) for name in ("in_memory_cache", "redis_cache"))]

@@ -517,7 +517,7 @@ class Bookkeeping:
             counted = now[name] - self._before[name]
             if counted < count or (counted > count and is_alone):
                 raise Differs(f"{name} that the router counts")
-        found = result._hidden_params["additional_headers"]
+        found = result._hidden_params["additional_headers"].copy()
         own = SimpleNamespace(_hidden_params={"additional_headers": without_routers(found)})
         self._known.finish(self._router, self._group, own)
         made = own._hidden_params["additional_headers"]

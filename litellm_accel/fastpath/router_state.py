@@ -379,7 +379,7 @@ class RoutedPlan:
 def _copy(held: Any) -> Any:
     """Return ``held`` with new dictionaries and lists, and all else the same."""
     if type(held) is dict:
-        return {name: _copy(item) for name, item in held.items()}
+        return {name: _copy(item) for name, item in held.copy().items()}
     return [_copy(item) for item in held] if type(held) is list else held
 
 

@@ -670,7 +670,7 @@ class Environment:
             return
         self.watch.add(target, owner)
         if target not in self._traced:
-            for key, held in tuple(vars(owner).items()):  # thousands when the fast path is switched on
+            for key, held in vars(owner).copy().items():  # thousands when the fast path is switched on
                 if not is_stock(held):
                     self._patched[target, key] = decline.PATCHED.of(f"{target.rpartition(':')[2]}.{key}")
         if not is_stock(owner):

@@ -29,7 +29,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, httpx.Headers):
         return "headers", value.raw
     if isinstance(value, dict):
-        return {name: _plain(held) for name, held in value.items()}
+        return {name: _plain(held) for name, held in value.copy().items()}
     if isinstance(value, list | tuple):
         return type(value), [_plain(held) for held in value]
     return type(value), value

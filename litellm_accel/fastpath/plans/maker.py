@@ -397,7 +397,7 @@ class PlanMaker:
         if type(result) is not self.result_class:
             raise Unrepeatable(decline.RESULT_CLASS.of(type(result).__name__))
         hidden: list[tuple[str, str, Any]] = []
-        for key, value in result._hidden_params.items():
+        for key, value in result._hidden_params.copy().items():
             if key == "headers" and type(value) is httpx.Headers:
                 hidden.append((key, "received", None))
             elif key == "additional_headers" and not without_routers(value):
@@ -591,6 +591,7 @@ def masked(result: Any) -> Any:
 
 def without_routers(headers: dict[str, Any]) -> dict[str, Any]:
     """Return a result's additional headers without those that a router has added."""
+    headers = headers.copy()  # LiteLLM's threads may add to it
     own = dict(itertools.takewhile(lambda item: item[0] != _GROUP, headers.items()))
     added = {name: value for name, value in headers.items() if name not in own and not name.startswith(_LIMITS)}
     if added and added != {_GROUP: added.get(_GROUP), **FIRST_ATTEMPT}:

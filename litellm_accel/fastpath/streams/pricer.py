@@ -91,8 +91,8 @@ class StreamPricer:
         with recorder.scripted(recording):
             cost = stock(result=result)
         pricing = recording.pricing
-        changed = {name for name, value in vars(logging).items() if value is not before.get(name, ...)}
-        noted = {name for name, value in details.items() if value is not known.get(name, ...)}
+        changed = {name for name, value in vars(logging).copy().items() if value is not before.get(name, ...)}
+        noted = {name for name, value in details.copy().items() if value is not known.get(name, ...)}
         notes = _Notes.of(hidden, logging, result)
         if notes is None:
             return cost
@@ -118,8 +118,8 @@ class _Notes(tuple[tuple[str, str], ...]):
     @classmethod
     def of(cls, hidden: dict[str, Any], logging: Any, result: Any) -> _Notes | None:
         """Return what has been noted with ``result`` whose parameters were ``hidden``; None if anything else was."""
-        attributes = {id(value): name for name, value in vars(logging).items() if value is not None}
-        now = result._hidden_params
+        attributes = {id(value): name for name, value in vars(logging).copy().items() if value is not None}
+        now = result._hidden_params.copy()
         noted = [(name, attributes.get(id(value))) for name, value in now.items() if value is not hidden.get(name, ...)]
         names = cls((name, attribute) for name, attribute in noted if attribute is not None)
         return names if len(names) == len(noted) and hidden.keys() <= now.keys() else None
