@@ -4,12 +4,15 @@ JSON."""
 from __future__ import annotations
 
 import enum
+import subprocess
+import sys
 from typing import Any
 
 import pydantic
 import pytest
 
 from litellm_accel.fastpath.admission.arguments import SHARED, Arguments
+from litellm_accel.stock import seams
 
 ARGUMENTS = Arguments()
 
@@ -83,3 +86,18 @@ def test_a_refusal_names_the_argument() -> None:
     assert str(arguments.refusal("async", {"extra_body": object()})) == "argument 'extra_body'"
     assert str(arguments.refusal("async", {"_" * 1000: 1})) == f"argument {'_' * 80!r}"
     assert str(arguments.told({"x": 1, "tools": [Made()]})) == "argument 'tools' holds an object that may change"
+
+
+@pytest.mark.skipif(not seams.has_core(), reason="the installed LiteLLM's routers have no core of their own")
+def test_what_cores_read_of_metadata_counts_from_their_import_on() -> None:
+    code = """
+import importlib, litellm
+from litellm_accel.fastpath.admission.arguments import Arguments
+from litellm_accel.stock import seams
+made = Arguments()
+before = made.heard_of()
+importlib.import_module(seams.CORE)
+print(len(made.heard_of() - before) > 0, made.heard_of() == Arguments().heard_of())
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert ran.stdout == "True True\n"

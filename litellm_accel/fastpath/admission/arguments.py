@@ -24,6 +24,7 @@ from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
 from litellm_accel.fastpath.known_names import SENT_HEADERS
 from litellm_accel.hot import chat
+from litellm_accel.import_watch import is_imported
 from litellm_accel.stock import seams
 
 # The key of a call that passes objects which somebody may change later.
@@ -91,14 +92,14 @@ class Arguments:
         return frozenset((*(name for name, field in fields.items() if field.default is False), "caching", "no-log"))
 
     @functools.cached_property
-    def _heard_in_metadata(self) -> frozenset[str]:
-        """Every name that LiteLLM may read from a call's metadata; the core of a router does that, too."""
+    def _heard_by_cores(self) -> frozenset[str]:
+        """Every name that LiteLLM or the core of a router may read from a call's metadata."""
         cores = [module for name, module in sys.modules.copy().items() if name.startswith(_CORES)]
         return self._heard.union(*map(_texts, cores))
 
     def heard_of(self) -> frozenset[str]:
-        """Return every name that LiteLLM may read from a call's metadata."""
-        return self._heard_in_metadata
+        """Return every name that LiteLLM may read from a call's metadata; cores may be imported at any time."""
+        return self._heard_by_cores if is_imported(seams.CORE) else self._heard
 
     def are_admitted(self, name: str, value: Any) -> bool:
         """Return whether an argument that the fast path does not know is the provider's, or a switch that is off."""
