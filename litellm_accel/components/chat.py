@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 from litellm_accel import hot
-from litellm_accel.components.base import Component, Replaced, Replacement
-from litellm_accel.components.doors import CoreDoors, serving
+from litellm_accel.components.base import Replacement
+from litellm_accel.components.doors import CoreDoors, Endpoint, serving
 from litellm_accel.fastpath.completion import CompletionHandler
 from litellm_accel.fastpath.pipeline import Pipeline
 from litellm_accel.fastpath.plans import recorder
@@ -16,7 +16,6 @@ from litellm_accel.fastpath.router import RouterHandler
 from litellm_accel.fastpath.router_core import CoreHandler
 from litellm_accel.stock import seams
 from litellm_accel.stock.surface import BYPASSED, MODULES
-from litellm_accel.verify.records import is_proven
 
 # Of pydantic, what makes, fills, checks and dumps its objects.
 _OF_PYDANTIC = (
@@ -42,7 +41,7 @@ _OF_PYDANTIC = (
 )
 
 
-class Chat(Component):
+class Chat(Endpoint):
     """Serves chat completions."""
 
     name: ClassVar[str] = "chat"
@@ -51,14 +50,8 @@ class Chat(Component):
     hot_modules: ClassVar[tuple[str, ...]] = ("calls", "chat", "template", "watch")
 
     def __init__(self) -> None:
+        super().__init__()
         self.pipeline: Pipeline | None = None
-        self._proof: Proof | None = None
-        self.cores: CoreDoors | None = None
-
-    @property
-    def proof(self) -> Proof | None:
-        """How calls are proven, while the component is active."""
-        return self._proof
 
     def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         """Return the calls the fast path serves."""
@@ -82,21 +75,10 @@ class Chat(Component):
             serving("litellm.router:Router.completion", routed, "stock", routed.completion, gate),
         ]
 
-    def prove(self, replaced: Mapping[str, Replaced]) -> None:
-        """Ask for a record of ``verify``; without one, each kind of call is proven on the user's own."""
-        assert self._proof is not None
-        self._proof.is_recorded = is_proven(self.name)
-
-    def started(self) -> None:
-        """Take the calls of routers' cores, once LiteLLM has imported them."""
-        if self.cores is not None:
-            self.cores.join()
-
     def stopped(self) -> None:
         """Leave the cores, and forget all plans."""
-        if self.cores is not None:
-            self.cores.leave()
-        self.pipeline = self._proof = self.cores = None
+        super().stopped()
+        self.pipeline = None
 
 
 COMPONENT = Chat()

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 from litellm_accel import hot
-from litellm_accel.components.base import Component, Replaced, Replacement
+from litellm_accel.components.base import Replacement
 from litellm_accel.components.chat import COMPONENT as chat
-from litellm_accel.components.doors import CoreDoors, serving
+from litellm_accel.components.doors import CoreDoors, Endpoint, serving
 from litellm_accel.fastpath.embedding import EmbeddingCoreHandler, EmbeddingHandler
 from litellm_accel.fastpath.pipeline import Pipeline
 from litellm_accel.fastpath.plans import recorder
 from litellm_accel.fastpath.plans.proof import Proof
 from litellm_accel.stock import seams
-from litellm_accel.verify.records import is_proven
 
 
-class Embeddings(Component):
+class Embeddings(Endpoint):
     """Serves embeddings."""
 
     name: ClassVar[str] = "embeddings"
@@ -26,19 +25,13 @@ class Embeddings(Component):
     hot_modules: ClassVar[tuple[str, ...]] = ("calls", "chat", "embeddings", "template", "watch")
 
     def __init__(self) -> None:
+        super().__init__()
         self._handler: EmbeddingHandler | None = None
-        self._proof: Proof | None = None
-        self.cores: CoreDoors | None = None
 
     @property
     def pipeline(self) -> Pipeline | None:
         """The plans of embeddings, while the component is active."""
         return None if self._handler is None else self._handler.pipeline
-
-    @property
-    def proof(self) -> Proof | None:
-        """How calls are proven, while the component is active."""
-        return self._proof
 
     def replacements(self, gate: hot.gate.Gate) -> Sequence[Replacement]:
         """Return the calls the fast path serves."""
@@ -53,21 +46,10 @@ class Embeddings(Component):
             self.cores = CoreDoors(EmbeddingCoreHandler(handler), gate)
         return doors
 
-    def prove(self, replaced: Mapping[str, Replaced]) -> None:
-        """Ask for a record of ``verify``; without one, each kind of call is proven on the user's own."""
-        assert self._proof is not None
-        self._proof.is_recorded = is_proven(self.name)
-
-    def started(self) -> None:
-        """Take the calls of routers' cores, once LiteLLM has imported them."""
-        if self.cores is not None:
-            self.cores.join()
-
     def stopped(self) -> None:
         """Leave the cores, and forget all plans."""
-        if self.cores is not None:
-            self.cores.leave()
-        self._handler = self._proof = self.cores = None
+        super().stopped()
+        self._handler = None
 
 
 COMPONENT = Embeddings()
