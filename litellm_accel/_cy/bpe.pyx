@@ -68,9 +68,12 @@ cdef struct Span:
 
 cdef Classes CLASSES
 cdef uint64_t FIRST_BYTES[16]  # n -> a mask of the first n bytes of 8
+cdef bint TABLES_ARE_FILLED = False
 
 
 cdef int _fill_tables() except -1:
+    """Fill the tables, which the first encoder needs; two threads at once fill in the same."""
+    global TABLES_ARE_FILLED
     flags = {"u": UPPER, "l": LOWER, "o": OTHER_LETTER, "m": MARK, "n": NUMBER, "s": SPACE, ".": 0}
     classes = bytearray(0x110000)
     for start, stop, letter in unicode_classes.runs():
@@ -89,10 +92,8 @@ cdef int _fill_tables() except -1:
     cdef int byte
     for byte in range(1, 16):
         FIRST_BYTES[byte] = ~<uint64_t>0 >> (64 - 8 * min(byte, 8))
+    TABLES_ARE_FILLED = True
     return 0
-
-
-_fill_tables()
 
 
 class UnsupportedEncodingError(ValueError):
@@ -667,6 +668,8 @@ cdef class BytePairEncoder:
             raise UnsupportedEncodingError("the split pattern is not known")
         self.pattern = pattern
         self._stock = stock
+        if not TABLES_ARE_FILLED:
+            _fill_tables()
         _load(&self.vocabulary, ranks)
         self._special_tokens = {token.encode(): number for token, number in special_tokens.items()}
         # Of two names for one id (o200k_harmony has such) tiktoken decodes to either; here it is the first.

@@ -57,6 +57,8 @@ _BORROWED = (sys.stdlib_module_names - _INSTRUMENTS) | {
     "yarl",
 }
 _ROOTS = _BORROWED.union(PACKAGES)
+# Most of what modules hold besides functions and classes, and cannot be called.
+_DATA = frozenset((bool, bytes, dict, float, frozenset, int, list, set, str, tuple, types.ModuleType, type(None)))
 _OURS = str(Path(__file__).parents[1])
 # The interpreter's own. A type of an extension may claim to be one of these, like that of wrapt's wrappers.
 _BUILT_IN = frozenset(kind for owner in (builtins, types) for kind in vars(owner).values() if isinstance(kind, type))
@@ -68,19 +70,21 @@ def is_stock(value: Any) -> bool:
     A mock, a wrapper that pretends to be what it wraps, a function or a class of the application's do not.
     """
     kind = type(value)
+    if kind in _DATA:
+        return True
+    if kind is FunctionType:
+        source: str = value.__code__.co_filename
+        if _is_source(source) or _is_borrowed(value):
+            return True
+        if source == _MAKER:  # a decorator of its making has somebody's context manager in it
+            return value.__code__.co_name == "helper" and is_stock(vars(value).get("__wrapped__"))
+        return source.startswith("<") and value.__name__.startswith("__")
     if kind in (staticmethod, classmethod, MethodType):
         return is_stock(value.__func__)
     if kind is functools.partial:
         return is_stock(value.func)
-    if kind is FunctionType or kind is functools._lru_cache_wrapper:
-        if _root(value) in _BORROWED and getattr(sys.modules.get(value.__module__), value.__name__, None) is value:
-            return True
-        if kind is not FunctionType:
-            return is_stock(value.__wrapped__)
-        source: str = value.__code__.co_filename
-        if source == _MAKER:  # a decorator of its making has somebody's context manager in it
-            return value.__code__.co_name == "helper" and is_stock(vars(value).get("__wrapped__"))
-        return source.startswith(_sources()) or (source.startswith("<") and value.__name__.startswith("__"))
+    if kind is functools._lru_cache_wrapper:
+        return _is_borrowed(value) or is_stock(value.__wrapped__)
     if issubclass(kind, type):
         return _root(value) in _ROOTS or _is_required(value)
     if not callable(value):
@@ -150,7 +154,25 @@ def origin(file: str, module: str | None) -> Origin:
 
 
 def _root(named: Any) -> str:
-    return str(named.__module__).partition(".")[0]
+    return _first_part(str(named.__module__))
+
+
+@functools.lru_cache(4096)
+def _first_part(module: str) -> str:
+    return module.partition(".")[0]
+
+
+@functools.lru_cache(4096)
+def _is_source(file: str) -> bool:
+    return file.startswith(_sources())
+
+
+def _is_borrowed(function: Any) -> bool:
+    """Return whether a function is the one that a module has which those relied on import from."""
+    return (
+        _root(function) in _BORROWED
+        and getattr(sys.modules.get(function.__module__), function.__name__, None) is function
+    )
 
 
 def _is_required(kind: type) -> bool:

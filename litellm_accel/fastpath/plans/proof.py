@@ -93,10 +93,9 @@ class Proof:
         """Look at the source of ``functions`` that a call has run through."""
         if len(self._ran) >= _MAX_RAN:
             self._ran.clear()
-        for function in functions:
-            if function in self._ran:
-                continue
-            self._ran.add(function)
+        new = set(functions) - self._ran
+        self._ran |= new
+        for function in new:
             module = str(function.module)
             if releases.strange((module,)) is not None:
                 self.clues.read(function.code, vars(sys.modules.get(module, _NOTHING)))
