@@ -174,6 +174,35 @@ def each(name: str, values: list[Any], **more: Any) -> list[Arguments]:
     return [{name: value, **more} for value in values]
 
 
+@pytest.mark.parametrize("told", [False, True], ids=["plain", "told"])
+@pytest.mark.parametrize("stream", [False, True], ids=["answers", "streams"])
+@pytest.mark.parametrize("way", WAYS)
+def test_calls_that_are_left_out_of_logs(provider: Provider, way: str, stream: bool, told: bool) -> None:
+    """Every other call is, and nobody is told of it."""
+    count, reasons = served(provider, way, [{}, {"no-log": True}] * 5, stream, told)
+    assert count >= 4, reasons
+
+
+class OfProxy_PROXY_(Told):
+    """Is told of every call by this part of its name, as what the proxy counts spend by."""
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_counts_spend_is_told_of_calls_left_out_of_logs(provider: Provider, way: str) -> None:
+    counting, other = OfProxy_PROXY_(), Told()
+    litellm.callbacks.append(counting)
+    litellm.callbacks.append(other)
+    calls: list[Arguments] = [{"no-log": True}] * 8
+    play(provider, way, calls[:2], counting)
+    expected = play(provider, way, calls, counting)
+    with accelerated() as gate:
+        found = play(provider, way, calls, counting)
+        assert gate.served >= 4, gate.declined
+    assert found == expected
+    assert len(found[2]) >= len(calls)
+    assert not other.events
+
+
 # By which arguments calls differ, and how many of them have to be watched.
 LIMITS = {
     "whole": each("timeout", list(range(30, 22, -1))),

@@ -60,6 +60,8 @@ _FRAMING = frozenset(
 _LEAVES = frozenset((str, int, float, bool, bytes, type(None)))
 # What of the constants in code may hold texts.
 _OF_CODE = frozenset((tuple, frozenset, CodeType))
+# The argument by which a call is left out of logs.
+_NO_LOG = "no-log"
 
 
 class Arguments:
@@ -89,7 +91,7 @@ class Arguments:
     def _switches(self) -> frozenset[str]:
         """Arguments of LiteLLM's that switch something on; a router passes them on, and most are off."""
         fields = importlib.import_module("litellm.types.router").GenericLiteLLMParams.model_fields
-        return frozenset((*(name for name, field in fields.items() if field.default is False), "caching", "no-log"))
+        return frozenset((*(name for name, field in fields.items() if field.default is False), "caching", _NO_LOG))
 
     @functools.cached_property
     def _heard_by_cores(self) -> frozenset[str]:
@@ -102,7 +104,12 @@ class Arguments:
         return self._heard_by_cores if is_imported(seams.CORE) else self._heard
 
     def are_admitted(self, name: str, value: Any) -> bool:
-        """Return whether an argument that the fast path does not know is the provider's, or a switch that is off."""
+        """Return whether an argument that the fast path does not know is the provider's, or a switch that is off.
+
+        One switch may be on: LiteLLM itself leaves out of its callbacks those that are then not told.
+        """
+        if value is True:
+            return name == _NO_LOG or self.are_providers(name)
         return self.are_providers(name) or (value is False and name in self._switches)
 
     def are_unread(self, headers: dict[str, str]) -> bool:

@@ -336,7 +336,15 @@ SCENARIOS = themed(
         via=ALL,
         way="either",
     ),
-    Scenario("no-log", {"no-log": True}, callbacks={"callbacks": ("success",)}, way="declined"),
+    Scenario("no-log", {"no-log": True}, callbacks={"callbacks": ("success",)}, via=ALL, calls=PREPARED + 2),
+    Scenario("no-log-payload", {"no-log": True}, callbacks={"callbacks": ("payload",)}, via=ALL, calls=PREPARED + 2),
+    Scenario(
+        "no-log-anyway",
+        {"no-log": True},
+        callbacks={"callbacks": ("payload",)},
+        settings={"global_disable_no_log_param": True},
+        way="either",
+    ),
     Scenario(
         "retry",
         {"max_retries": 1},

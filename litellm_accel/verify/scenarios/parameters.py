@@ -300,7 +300,7 @@ PARAMETERS = (
     Scenario("base-model", {"base_model": "gpt-4o-mini"}, model="openai/my-deployment", way="either"),
     Scenario("mock-response", {"mock_response": "mocked"}, via=ALL, way="declined"),
     Scenario("mock-error", {"mock_response": "litellm.RateLimitError"}, via=ALL, way="declined"),
-    Scenario("no-log", {"no-log": True}, way="either"),
+    Scenario("no-log", {"no-log": True}, via=ALL),
     Scenario("verbose", {"verbose": False}, way="either"),
     Scenario("tags", {"metadata": {"tags": ["a", "b"]}}, way="either"),
     Scenario("alternating-roles", {"ensure_alternating_roles": True}, way="either"),
