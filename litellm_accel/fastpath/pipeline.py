@@ -21,6 +21,7 @@ from litellm_accel.fastpath.admission.conversations import Conversation, Convers
 from litellm_accel.fastpath.admission.environment import Environment
 from litellm_accel.fastpath.admission.key_differences import KeyDifferences
 from litellm_accel.fastpath.admission.message_rules import ANYTHING, words
+from litellm_accel.fastpath.admission.newcomers import Newcomers
 from litellm_accel.fastpath.decline import Why
 from litellm_accel.fastpath.known_names import EXTRA_BODY
 from litellm_accel.fastpath.notify import call_diff, message_copies, success
@@ -45,13 +46,8 @@ from litellm_accel.fastpath.transport.outbound import OutboundRequest
 from litellm_accel.hot import chat, variables
 
 _MAX_PLANS = 512
-_MAX_SIGHTED = 4096
 # Kinds of calls that come by no router; who asks for them has LiteLLM's cache asked before.
 _DIRECT = ("sync", "async")
-# So many kinds wait for a second call at the same time: at first few, one more for each that has come again, and one
-# for every so many calls that had to wait. A kind that never comes again has cost as much as a call, and so learning
-# costs no more than it saves, and a few calls in a hundred. When there are many, those that come again need not wait.
-_FIRST_FRESH, _MAX_FRESH, _PATIENCE = 3, 64, 64
 # A kind of call that LiteLLM has refused before sending anything is not watched again so soon.
 _PAUSE_SECONDS = 10.0
 
@@ -63,7 +59,7 @@ class Pipeline:
     call of a key runs on stock, watched: what it sends and returns becomes the key's plan. Later calls are served by
     the plan. Where a reply is not one the plan covers, stock runs the call from its beginning with that reply in place
     of its first exchange, and the fast path learns from it for the next one. While many plans wait for a second call, a
-    key must come twice to be learned.
+    key must come more often to be learned, see ``newcomers``.
 
     The values of free arguments are no part of a key, unless they are found to matter: of calls with a key, ``bound``
     has the names of those that are.
@@ -87,10 +83,7 @@ class Pipeline:
         self.plans: dict[Any, PlanSlot] = {}
         self.forgotten = 0
         self.token_limits = token_limits.TokenLimits()
-        self.sighted: set[bytes] = set()
-        self.fresh: set[bytes] = set()
-        self._repeated = 0  # how many of these have come again
-        self._waited = 0  # how many calls had to wait
+        self.newcomers = Newcomers()
         self.bound: dict[bytes, frozenset[str]] = {}
         self.doubted: dict[bytes, str] = {}
         self.pauses = Pauses()
@@ -229,9 +222,7 @@ class Pipeline:
         elif plan.kinds != ANYTHING and (odd := chat.kinds_of(call.messages) & ~plan.kinds):
             self.gate.decline(decline.MESSAGE_KINDS.of(words(odd)))
             return None
-        if call.key in self.fresh:
-            self.fresh.discard(call.key)
-            self._repeated += 1
+        self.newcomers.came_again(call.key)
         learned = plan.learned
         read = [] if learned is None else learned.read(call.kwargs)
         call.objects = read if type(read) is list else None
@@ -282,19 +273,9 @@ class Pipeline:
 
     def should_record(self, call: Call) -> bool:
         """Return whether the key of ``call``, which has no plan, is worth one; calls that never come again are not."""
-        key, most = call.key, min(_MAX_FRESH, _FIRST_FRESH + self._repeated + self._waited // _PATIENCE)
-        if key not in self.fresh:
-            is_new = key not in self.sighted
-            if is_new:
-                if len(self.sighted) >= _MAX_SIGHTED:
-                    self.sighted.clear()
-                self.sighted.add(key)
-            if len(self.fresh) < (_MAX_FRESH if self._families.expects(call) else most):
-                self.fresh.add(key)
-            elif is_new or most < _MAX_FRESH:
-                self._waited += 1
-                self.gate.decline(self._differences.reason(call))
-                return False
+        if not self.newcomers.admits(call.key, functools.partial(self._families.expects, call)):
+            self.gate.decline(self._differences.reason(call))
+            return False
         self.gate.decline(decline.LEARNED_FROM)
         return True
 
@@ -494,7 +475,7 @@ class Pipeline:
             begun.refuse()
         finally:
             recording.forget()
-        self.fresh.discard(call.key)
+        self.newcomers.drop(call.key)
 
     def _is_foretold(self, call: Call, recording: Recording) -> bool:
         """Return whether earlier calls have foretold all that can be seen of a recorded ``call`` but its request.
@@ -594,7 +575,7 @@ class Pipeline:
     def _pause(self, plans: dict[Any, PlanSlot], place: Any, epoch: int, call: Call) -> None:
         """Do not watch more calls like one that failed before a request left: each would, and cost the watching."""
         self.gate.decline(decline.UNLEARNABLE.of(decline.FAILS_UNSENT))
-        self.fresh.discard(call.key)
+        self.newcomers.drop(call.key)
         if place not in plans:
             plans[place] = PlanSlot.refused(epoch, decline.FAILS_UNSENT, time.time() + _PAUSE_SECONDS)
 

@@ -56,6 +56,7 @@ def accelerated(component: str) -> Iterator[Counters]:
     import litellm_accel
     from litellm_accel import activation, components
     from litellm_accel.components.chat import COMPONENT
+    from litellm_accel.fastpath.admission.newcomers import Newcomers
     from litellm_accel.verify import records, scenarios
     from litellm_accel.verify.comparison import FAULT
 
@@ -69,7 +70,7 @@ def accelerated(component: str) -> Iterator[Counters]:
 
         def counters() -> tuple[int, dict[str, int]]:
             if COMPONENT.pipeline is not None:
-                COMPONENT.pipeline.fresh.clear()  # each run is a program of its own, whose kinds are new
+                COMPONENT.pipeline.newcomers = Newcomers()  # each run is a program of its own, whose kinds are new
             return gate.served, {**gate.declined, **({FAULT: gate.faults} if gate.faults else {})}
 
         yield counters

@@ -9,8 +9,7 @@ import litellm
 import pytest
 
 from fastpath_switch import Switch, without_callbacks
-from litellm_accel.fastpath import pipeline
-from litellm_accel.fastpath.admission import conversations
+from litellm_accel.fastpath.admission import conversations, newcomers
 from litellm_accel.fastpath.notify import success
 from litellm_accel.fastpath.plans import maker, recorder
 from litellm_accel.provider import Provider
@@ -44,7 +43,7 @@ def call(provider: Provider, switch: Switch) -> Any:
 def test_an_argument_that_differs_each_time_is_named(
     call: Any, switch: Switch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "_MAX_FRESH", 3)
+    monkeypatch.setattr(newcomers, "_MOST", 3)
     for number in range(8):
         call(top_logprobs=number + 1)
     assert switch.gate.declined == {

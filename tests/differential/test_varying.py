@@ -15,7 +15,7 @@ from litellm.integrations.custom_logger import CustomLogger
 
 from compared import outcome
 from fastpath_switch import Switch
-from litellm_accel.fastpath import pipeline
+from litellm_accel.fastpath.admission import newcomers
 from litellm_accel.fastpath.plans.slot import State
 from litellm_accel.provider import Provider
 
@@ -265,19 +265,19 @@ def test_a_kind_of_a_known_structure_does_not_wait(provider: Provider) -> None:
     # Of many users, who may not come again.
     keys = [{"top_logprobs": 1, "api_key": f"sk-{number}"} for number in range(6)]
     assert served(provider, switch, [*shapes, *more, *keys, *more]) == 6
-    assert switch.gate.declined["learned from"] == pipeline._FIRST_FRESH + len(more)
+    assert switch.gate.declined["learned from"] == newcomers._FIRST + len(more)
 
 
 def test_few_kinds_are_learned_while_none_has_come_again(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "_PATIENCE", 10)
+    monkeypatch.setattr(newcomers, "_PATIENCE", 10)
     switch = Switch()
     served(provider, switch, [{"top_logprobs": number + 1} for number in range(9)])
-    assert switch.gate.declined["learned from"] == pipeline._FIRST_FRESH
-    served(provider, switch, [{"max_retries": 1}] * 6)
-    assert switch.gate.declined["learned from"] == pipeline._FIRST_FRESH + 1
-    assert switch.gate.served == 1
+    assert switch.gate.declined["learned from"] == newcomers._FIRST
+    served(provider, switch, [{"max_retries": 1}] * 6)  # those wait for others than this one, which comes again
+    assert switch.gate.declined["learned from"] == newcomers._FIRST + 1
+    assert switch.gate.served == 4
     served(provider, switch, [{"top_logprobs": 1}, {"top_logprobs": 2}])  # these have come again
-    assert switch.gate.served == 3
+    assert switch.gate.served == 6
     assert served(provider, switch, [{"max_retries": number // 2} for number in range(2, 8)]) == 4
 
 

@@ -24,6 +24,7 @@ import litellm_accel
 from fastpath_switch import LISTS, without_callbacks
 from litellm_accel.components.streaming import Streams
 from litellm_accel.fastpath import passage
+from litellm_accel.fastpath.admission.newcomers import Newcomers
 from litellm_accel.fastpath.completion import CompletionHandler
 from litellm_accel.fastpath.plans.slot import State
 from litellm_accel.fastpath.router import RouterHandler
@@ -139,8 +140,7 @@ class World:
         """Learn anew."""
         pipeline = self.made[CompletionHandler].pipeline
         pipeline.plans.clear()
-        pipeline.sighted.clear()
-        pipeline.fresh.clear()
+        pipeline.newcomers = Newcomers()
         pipeline.bound.clear()
         for learned in self.made[Streams].learned.values():
             learned.templates.clear()

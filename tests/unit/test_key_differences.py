@@ -17,7 +17,9 @@ ARGUMENTS = Arguments()
 def call(more: bytes = b"", bound: str = "", **arguments: Any) -> Any:
     found = chat.call_key("async", (), {"model": "m", **arguments}, ARGUMENTS)
     assert found is not None
-    return SimpleNamespace(key=b"12 " + found[0] + more, free=found[1], bound=frozenset(bound.split()))
+    return SimpleNamespace(
+        key=b"12 " + found[0] + more, free=found[1], bound=frozenset(bound.split()), kwargs={"model": "m", **arguments}
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,3 +61,15 @@ def test_what_is_remembered_does_not_grow() -> None:
     for number in range(5000):
         differences.reason(call(**{f"of_ours_{number}": 1}))
     assert len(differences._last) <= 64
+
+
+def test_calls_with_other_arguments_are_told_apart() -> None:
+    differences = KeyDifferences()
+    for number in range(9):
+        last = [str(differences.reason(call(**{name: number}))) for name in ("top_logprobs", "n")]
+    assert last == [f"first of its kind: argument {name!r} differs each time" for name in ("top_logprobs", "n")]
+
+
+def test_a_kind_that_comes_again_differs_in_nothing() -> None:
+    differences = KeyDifferences()
+    assert {str(differences.reason(call(user="a"))) for _ in range(40)} == {"first of its kind"}

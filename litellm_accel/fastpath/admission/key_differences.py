@@ -12,7 +12,7 @@ from litellm_accel.fastpath.known_names import MUTATED_NAMES
 
 _MAX_KEY = 4096  # bytes; a longer key takes long to compare
 _MAX_KINDS = 64
-_EVERY = 16
+_ALL, _EVERY = 2, 16
 
 
 class KeyDifferences:
@@ -22,16 +22,19 @@ class KeyDifferences:
     """
 
     def __init__(self) -> None:
-        self._last: dict[Any, tuple[list[Any], dict[str, bytes]]] = {}
-        self._calls = 0
-        self._reason: Why = decline.FIRST_OF_ITS_KIND
+        self._last: dict[Any, tuple[list[Any], dict[str, bytes], bytes]] = {}
+        self._reasons: dict[frozenset[str], tuple[int, Why]] = {}  # of each set, with how many have asked
 
     def reason(self, call: Any) -> Why:
         """Return why ``call``, whose key is new, is not learned: it differs from the last one like it."""
-        self._calls += 1
-        if self._calls <= 2 or not self._calls % _EVERY:
-            self._reason = self._compared(call)
-        return self._reason
+        names = frozenset(call.kwargs)
+        if names not in self._reasons and len(self._reasons) >= _MAX_KINDS:
+            self._reasons.clear()
+        asked, reason = self._reasons.get(names, (0, decline.FIRST_OF_ITS_KIND))
+        if asked < _ALL or not asked % _EVERY:
+            reason = self._compared(call)
+        self._reasons[names] = asked + 1, reason
+        return reason
 
     def _compared(self, call: Any) -> Why:
         key = call.key
@@ -45,8 +48,8 @@ class KeyDifferences:
         last = self._last.get(kind)
         if last is None and len(self._last) >= _MAX_KINDS:
             self._last.clear()
-        self._last[kind] = passed, call.free
-        if last is None:
+        self._last[kind] = passed, call.free, key
+        if last is None or last[2] == key:
             return decline.FIRST_OF_ITS_KIND
         if passed != last[0]:
             return decline.FIRST_BY_VALUE.of(decline.place(_place(passed, last[0])))
