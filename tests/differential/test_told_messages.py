@@ -27,6 +27,7 @@ ASKED = {"role": "user", "content": "Hello"}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 RESULT = {"role": "tool", "tool_call_id": "call_1", "content": "1"}
 PART = {"type": "text", "text": "x"}
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
 ASKS_TOOL = {"role": "user", "content": "answer as: content-and-tools"}
 VIAS = ["acompletion", "completion", "arouter", "router"]
@@ -64,6 +65,18 @@ MESSAGES: dict[str, Callable[[], list[Any]]] = {
     ],
     "parts and an object": lambda: [{"role": "user", "content": [PART, PART]}, called(), {**RESULT, "content": [PART]}],
     "a developer": lambda: [{"role": "developer", "content": "Be brief."}, answered(), ASKED],
+    "texts and images": lambda: [
+        {"role": "system", "content": "Look."},
+        {"role": "user", "content": [copy.deepcopy(PART), copy.deepcopy(IMAGE), copy.deepcopy(IMAGE)]},
+        {"role": "user", "content": [copy.deepcopy(PART)]},
+        {"role": "user", "content": [copy.deepcopy(IMAGE)]},
+    ],
+    "texts and parts": lambda: [
+        {"role": "system", "content": "Look."},
+        {"role": "user", "content": [copy.deepcopy(PART), copy.deepcopy(PART)]},
+        {"role": "assistant", "content": "Hi"},
+        {"role": "user", "content": [copy.deepcopy(PART)]},
+    ],
     "an image that is rewritten": lambda: [
         {"role": "user", "content": [{"type": "image_url", "image_url": "https://a/b.png"}]},
         answered(),
@@ -209,6 +222,22 @@ def test_callbacks_are_told_of_objects(provider: Provider, name: str, via: str, 
 
     switch = same_as_stock(play)
     assert switch.gate.served >= CALLS - 3, switch.gate.declined
+
+
+@pytest.mark.parametrize("via", ["acompletion", "completion"])
+def test_conversations_in_parts_and_others_are_told_apart(provider: Provider, via: str) -> None:
+    def play() -> Any:
+        async def calls() -> None:
+            for number in range(16):
+                parts = {"role": "user", "content": [copy.deepcopy(PART)]}
+                other = {"role": "user", "content": [copy.deepcopy(PART)]} if number % 2 else {**ASKED}
+                await player.call([ASKED.copy()] if number < 2 else [other, parts])
+
+        with Player(provider, via, False) as player:
+            asyncio.run(calls())
+            return player.seen()
+
+    assert same_as_stock(play).gate.served >= 6
 
 
 @pytest.mark.parametrize("via", VIAS)

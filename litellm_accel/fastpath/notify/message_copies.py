@@ -55,9 +55,11 @@ class ToldMessages(Protocol):
 class MessageCopy:
     """How LiteLLM copies the caller's list of messages for one use: down to which level, by the names of members.
 
+    In parts with images, of which there are ``images`` levels, LiteLLM may write; so these may be copied further down.
     ``group`` tells lists apart that hold other copies of the messages; the lists of one group hold the same. Where a
     member of a message is None, ``is_bare`` copies have none. ``shared`` are members, by name, that are one object with
-    those of an ``earlier`` group's copies, and the number of that group.
+    those of an ``earlier`` group's copies, and the number of that group. If LiteLLM has copied messages in parts
+    alone, ``others`` is the number of the group whose copies all other messages are.
     """
 
     def __init__(self, held: SnapshotNode, messages: SnapshotNode, group: int, earlier: Sequence[SnapshotNode]) -> None:
@@ -68,20 +70,31 @@ class MessageCopy:
         self.is_same = held.original is messages.original
         self.group = group
         self.levels: dict[str, int] = {}
+        self.images: dict[str, int] = {}
         pairs = list(zip(held.items, messages.items, strict=True))
+        copies = [other.items for other in earlier]
+        self.others = _group_of_others(pairs, copies)
         shared = [item.original is message.original for item, message in pairs]
         if any(shared) and not all(shared):
             raise Unrepeatable(decline.TOLD_MESSAGE_PARTS)
         self.is_shallow = self.is_same or all(shared)
+        if self.others is not None:
+            places = [place for place, (_, message) in enumerate(pairs) if _has_parts(without_nodes(message))]
+            pairs = [pairs[place] for place in places]
+            copies = [[items[place] for place in places] for items in copies]
         if not self.is_shallow:
             for item, message in pairs:
                 members = dict(message.named())
                 for name, value in item.named():
                     if type(value) is SnapshotNode:
-                        level = _level(value, members[name])
+                        level, image = _levels_of_parts(value, members[name])
                         if self.levels.setdefault(name, level) != level:
                             raise Unrepeatable(decline.TOLD_MESSAGE_PARTS)
-        self.shared = _shared(held, earlier, [name for name, level in self.levels.items() if level])
+                        if image is not None and self.images.setdefault(name, image) != image:
+                            raise Unrepeatable(decline.TOLD_MESSAGE_PARTS)
+        self.shared = _shared(
+            [item for item, _ in pairs], copies, [name for name, level in self.levels.items() if level]
+        )
 
     def __eq__(self, other: object) -> bool:
         return vars(self) == vars(other)
@@ -94,19 +107,33 @@ class MessageCopy:
             return messages.copy()
         found = copies.get(self.group)
         if found is None:
-            found = copies[self.group] = [self._message(message) for message in messages]
+            found = copies[self.group] = [
+                self._message(message) if self._is_own(message) else copies[self.others][place]  # type: ignore[index]
+                for place, message in enumerate(messages)
+            ]
             for name, group in self.shared.items():
                 for message, other in zip(found, copies[group], strict=True):
-                    if name in message:
+                    if name in message and message is not other and self._is_own(message):
                         message[name] = other[name]
         return found.copy()
+
+    def _is_own(self, message: dict[str, Any]) -> bool:
+        """Return whether a message is copied for this list."""
+        return self.others is None or _has_parts(message)
 
     def _message(self, message: dict[str, Any]) -> dict[str, Any]:
         if self.is_bare:
             message = _bare(message)
         if not self.levels:
             return message.copy()
-        return {name: copied(value, self.levels.get(name, 0)) for name, value in message.items()}
+        return {name: self._member(name, value) for name, value in message.items()}
+
+    def _member(self, name: str, value: Any) -> Any:
+        level = self.levels.get(name, 0)
+        image = self.images.get(name)
+        if image is None or not level or type(value) is not list:
+            return copied(value, level)
+        return [copied(part, image if _has_image(part) else level - 1) for part in value]
 
 
 def has_same_parts(held: SnapshotNode, other: SnapshotNode) -> bool:
@@ -175,7 +202,23 @@ def _levels(held: SnapshotNode, other: SnapshotNode) -> int:
     return min(shared)
 
 
-def _shared(held: SnapshotNode, earlier: Sequence[SnapshotNode], names: Iterable[str]) -> dict[str, int]:
+def _group_of_others(
+    pairs: Sequence[tuple[SnapshotNode, SnapshotNode]], earlier: Sequence[Sequence[SnapshotNode]]
+) -> int | None:
+    """Return in which of ``earlier`` copies all messages but those in parts are the very same; None if in none."""
+    has_parts = [_has_parts(without_nodes(message)) for _, message in pairs]
+    if all(has_parts) or not any(has_parts):
+        return None
+    for group, copies in enumerate(earlier):
+        same_ones = [item.original is other.original for (item, _), other in zip(pairs, copies, strict=True)]
+        if same_ones == [not has for has in has_parts]:
+            return group
+    return None
+
+
+def _shared(
+    held: Sequence[SnapshotNode], earlier: Sequence[Sequence[SnapshotNode]], names: Iterable[str]
+) -> dict[str, int]:
     """Return in which of ``earlier`` copies the members ``names`` are the very same objects; absent if in none.
 
     Raises ``Unrepeatable`` if that differs from message to message.
@@ -185,7 +228,7 @@ def _shared(held: SnapshotNode, earlier: Sequence[SnapshotNode], names: Iterable
         for group, other in enumerate(earlier):
             same_one = {
                 dict(item.named())[name].original is getattr(dict(again.named()).get(name), "original", None)
-                for item, again in zip(held.items, other.items, strict=True)
+                for item, again in zip(held, other, strict=True)
                 if type(dict(item.named()).get(name)) is SnapshotNode
             }
             if len(same_one) > 1:
@@ -198,6 +241,32 @@ def _shared(held: SnapshotNode, earlier: Sequence[SnapshotNode], names: Iterable
 def _bare(message: dict[str, Any]) -> dict[str, Any]:
     """Return ``message`` without its members that are None."""
     return {name: value for name, value in message.items() if value is not None}
+
+
+def _levels_of_parts(value: SnapshotNode, given: SnapshotNode) -> tuple[int, int | None]:
+    """Return how many levels of containers are copies, and of those parts that have images; None if none has.
+
+    Raises ``Unrepeatable`` if that differs from part to part.
+    """
+    if value.original is given.original:
+        return 0, None
+    levels: dict[bool, set[int]] = {True: set(), False: set()}
+    for part, other in zip(value.items, given.items, strict=True):
+        if type(part) is SnapshotNode:
+            levels[value.keys is None and _has_image(without_nodes(other))].add(_level(part, other))
+    if any(len(found) > 1 for found in levels.values()):
+        raise Unrepeatable(decline.TOLD_MESSAGE_PARTS)
+    images, others = levels[True], levels[False]
+    return 1 + (others.pop() if others else 0), images.pop() if images else None
+
+
+def _has_image(part: Any) -> bool:
+    return type(part) is dict and "image_url" in part
+
+
+def _has_parts(message: Any) -> bool:
+    """Return whether what a message says is a list of parts."""
+    return type(message.get("content")) is list
 
 
 def _level(copied: Any, given: Any) -> int:
@@ -231,6 +300,8 @@ def nested(messages: list[dict[str, Any]]) -> bytes:
                 marks.add("no content" if name == "content" else "none")
             elif type(value) is list:
                 marks.add(name)
-                if name == "content" and any(type(part) is dict and "image_url" in part for part in value):
+                if name == "content" and any(map(_has_image, value)):
                     marks.add("image_url")
+    if "content" in marks and not all(map(_has_parts, messages)):
+        marks.add("other content")
     return ",".join(sorted(marks)).encode()
