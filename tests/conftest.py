@@ -16,10 +16,18 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # LiteLLM must no
 from litellm_accel import _backend, settings
 
 
-def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """Close what hypothesis leaves: generators that would be closed in the midst of another test's call."""
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Close what hypothesis leaves: generators that would be closed in the midst of another test's call.
+
+    What a file leaves is looked at by no later collection: LiteLLM and all tests took most of each one's time.
+    """
     if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
         gc.collect()
+    yield
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -58,6 +66,12 @@ def hot(backend: str) -> Callable[[str], ModuleType]:
         return importlib.import_module(f"litellm_accel.{'_cy' if backend == 'compiled' else '_py'}.{name}")
 
     return load
+
+
+@pytest.fixture
+def thawed() -> None:
+    """Have the garbage collector know all objects again, for a test that looks at them."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")

@@ -550,7 +550,7 @@ def test_counters_are_raised_as_the_cache_raises_them(gate: Any) -> None:
         now[0] += rng.choice((0, 0, 1, 20))
 
 
-def test_names_that_callers_make_up_are_forgotten(gate: Any) -> None:
+def test_names_that_callers_make_up_are_forgotten(gate: Any, thawed: None) -> None:
     router = Router(model_list=[model("w0", "openai/*", model="openai/*")])
     for index in range(3000):
         found = router.get_available_deployment(f"openai/made-up-{index}", MESSAGES)
@@ -858,7 +858,7 @@ async def test_a_mock_in_a_router_is_asked_when_it_counts(name: str, gate: Any) 
     assert calls[0] == calls[1] > 0
 
 
-def test_a_router_can_be_collected(gate: Any) -> None:
+def test_a_router_can_be_collected(gate: Any, thawed: None) -> None:
     router = router_of(5, "latency-based-routing")
     choose(router)
     gone = weakref.ref(router)

@@ -403,7 +403,7 @@ def sizes() -> dict[int, int]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="measures memory by /proc")
-def test_memory_stays_flat(provider: Provider, pipeline: Pipeline) -> None:
+def test_memory_stays_flat(provider: Provider, pipeline: Pipeline, thawed: None) -> None:
     deployment = {name: value for name, value in arguments(provider).items() if name != "messages"}
     router = litellm.Router(
         model_list=[
