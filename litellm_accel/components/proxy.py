@@ -14,6 +14,9 @@ from litellm_accel.components.base import Component, Replaced, Replacement, Unav
 from litellm_accel.fastpath.plans.proof import Proof
 from litellm_accel.gateway import (
     admissions,
+    answer_headers,
+    deployment_lists,
+    deployment_objects,
     guardrail_entries,
     hidden_params,
     json_texts,
@@ -83,7 +86,8 @@ class Proxy(Component):
             return hot.gate.AsyncDoor(gate, entry.take, stock)
 
         texts = [*_json_texts(gate), *_log_arguments(gate)]
-        return [Replacement(_ROUTER, build), *_route_lists(gate), *texts, *_stream_events(gate), *_after_calls(gate)]
+        around = [*_deployments(gate), *_after_calls(gate)]
+        return [Replacement(_ROUTER, build), *_route_lists(gate), *texts, *_stream_events(gate), *around]
 
     def prove(self, replaced: Mapping[str, Replaced]) -> None:
         """Leave it to the requests that come, unless records are demanded, which there are none of."""
@@ -136,14 +140,25 @@ def _stream_events(gate: hot.gate.Gate) -> list[Replacement]:
     ]
 
 
+def _deployments(gate: hot.gate.Gate) -> list[Replacement]:
+    """Return what remembers the router's deployments, by name and as objects, where these are known."""
+    lists, objects = deployment_lists, deployment_objects
+    return [
+        *_answered(gate, lists.TARGET, lists.is_known, lists.DeploymentLists, "find"),
+        *_answered(gate, objects.TARGET, objects.is_known, objects.DeploymentObjects, "make"),
+    ]
+
+
 def _after_calls(gate: hot.gate.Gate) -> list[Replacement]:
-    """Return what settles prices and looks for guardrails and limits after a call, where these are known."""
+    """Return what settles prices, looks for guardrails and limits and puts headers, where these are known."""
     entries, of_models, costs, limits = guardrail_entries, model_guardrails, prepared_costs, owned_limits
+    headers = answer_headers
     return [
         *_answered(gate, entries.TARGET, entries.is_known, entries.GuardrailEntries, "find", entries.agrees),
         *_answered(gate, of_models.TARGET, of_models.is_known, of_models.ModelGuardrails, "merge"),
         *_answered(gate, costs.TARGET, costs.is_known, costs.PreparedCosts, "prepare"),
         *_answered(gate, limits.TARGET, limits.is_known, limits.OwnedLimits, "owns", limits.agrees),
+        *_answered(gate, headers.TARGET, headers.is_known, headers.AnswerHeaders, "put"),
     ]
 
 

@@ -23,6 +23,7 @@ from litellm_accel import hot, patching
 from litellm_accel.fastpath import decline
 from litellm_accel.fastpath.decline import Why
 from litellm_accel.fastpath.plans.proof import Proof
+from litellm_accel.gateway.key_headers import KeyHeaders, are_known
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -112,6 +113,7 @@ class Entry:
         #: What is asked for the key of a request that is served.
         self.admit: Callable[..., Awaitable[Any]] = authenticate
         self._keys = _keys_of(authenticate)
+        self._key_headers = KeyHeaders(self._keys) if are_known(self._keys) else None
         self._kinds: dict[tuple[str, Any], Kind] = {}
         self._answers: Counter[Any] = Counter()  # answers that came out as stock's, by class
         self._routes: list[list[Any]] = []
@@ -204,7 +206,9 @@ class Entry:
                 scope[_OUTER] = outer
                 async with AsyncExitStack() as inner:
                     scope[_INNER] = inner
-                    keys = {name: await ask(request) for name, ask in self._keys}
+                    keys = self._read_keys(request)
+                    if keys is None:
+                        keys = {name: await ask(request) for name, ask in self._keys}
                     key = await self.admit(request=request, **keys)
                     result = await kind.endpoint(
                         request=request, fastapi_response=carrier, user_api_key_dict=key, **facts.constants
@@ -219,6 +223,14 @@ class Entry:
                 await answer(scope, receive, send)
 
         return serve
+
+    def _read_keys(self, request: Any) -> dict[str, Any] | None:
+        """Return the values of the headers that may hold a key; None if the framework is to look them up."""
+        try:
+            return None if self._key_headers is None else self._key_headers.read(request)
+        except Exception as error:
+            self._gate.fault(error)
+            return None
 
     def _carrier(self) -> Any:
         """Return the response onto which endpoints write headers."""
