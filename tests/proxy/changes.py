@@ -167,21 +167,21 @@ class Changes:
     def another_check_of_routes(self) -> Iterator[None]:
         """Somebody has replaced a helper of LiteLLM's authorization."""
         before = vars(self._checks)["_route_matches_pattern"]
+        exception: Any = importlib.import_module("fastapi").HTTPException
 
         def own(route: str, pattern: str) -> bool:
-            return True
+            raise exception(status_code=451, detail="my own")
 
         self._checks._route_matches_pattern = staticmethod(own)
         try:
-            with _put(os.environ, "DISABLE_ADMIN_ENDPOINTS", "true"):
-                yield
+            yield
         finally:
             self._checks._route_matches_pattern = before
 
 
 @contextmanager
 def _put(owner: Any, name: str, value: Any) -> Iterator[None]:
-    held = vars(owner) if not isinstance(owner, os._Environ) else owner
+    held = vars(owner)
     before = held.get(name)
     held[name] = value
     try:
