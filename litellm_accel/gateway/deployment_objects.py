@@ -27,7 +27,7 @@ TARGET = f"{_MODULE}:{_OWNER}._core_get_deployment"
 _SOURCES = ("dae80a0bce41",)
 _ENTRY = "_core_get_model_info"
 # What makes an object, and what its parts are then read by.
-_READ = ("__new__", "__init__", "__pydantic_validator__", "__setattr__", "__getattribute__", "__getattr__")
+_READ = ("__new__", "__init__", "__setattr__", "__getattribute__", "__getattr__")
 _ATOMS = frozenset((str, int, float, bool, type(None)))
 # Of which kinds arguments are that LiteLLM does not warn of while it makes an object.
 _WARNED_OF = {"drop_params": (bool, type(None))}
@@ -35,7 +35,7 @@ _MAX_KNOWN = 1024
 
 
 class Known:
-    """What LiteLLM makes of an entry, which then consisted of these ``parts``; None: what cannot be made again."""
+    """What LiteLLM makes of an entry by these ``parts``; None: what cannot be made again."""
 
     __slots__ = ("parts", "template")
 
@@ -58,9 +58,9 @@ class DeploymentObjects:
         self._kinds = dict, importlib.import_module(_ENTRIES)._HostedEntry
         types: Any = importlib.import_module(_TYPES)
         self._known = OwnerCache()  # by registry: what is known of deployments, by their ids
-        made_of = types.Deployment, types.LiteLLM_Params, types.ModelInfo
+        self._made_of = types.Deployment, types.LiteLLM_Params, types.ModelInfo
         self._untouched = Untouched(
-            (*made_of, self._registry),
+            (*self._made_of, self._registry),
             (*_READ, _ENTRY),
             [*looked_up(stock, ()), *looked_up(types.Deployment.__init__, ())],
             [types],
@@ -94,12 +94,13 @@ class DeploymentObjects:
         return known.template
 
     def _parts(self, entry: Any) -> list[Any] | None:
-        """Return all names and values in an ``entry``, None if some of them may change or be shared."""
+        """Return all names and values in an ``entry``, and what validates it; None if some may change or be shared."""
         if type(entry) not in self._kinds or type(entry.get("litellm_params")) not in self._kinds:
             return None
         if any(type(entry["litellm_params"].get(name)) not in kinds for name, kinds in _WARNED_OF.items()):
             return None
-        parts: list[Any] = []
+        # pydantic makes validators when they are first needed, and anew for a class that is rebuilt.
+        parts: list[Any] = [kind.__pydantic_validator__ for kind in self._made_of]
         for name, value in entry.items():
             held = (name, *value, *value.values()) if type(value) in self._kinds else (name, value)
             if not _ATOMS.issuperset(map(type, held)):

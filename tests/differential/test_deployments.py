@@ -285,3 +285,14 @@ def test_a_fault_leaves_it_to_litellm(lists: Asked, objects: Asked, monkeypatch:
         monkeypatch.setattr(asked.answering, "_untouched", None)
         assert asked.door(registry, given) == asked.stock(registry, given)
         assert asked.gate.faults
+
+
+def test_validators_made_anew_are_asked(objects: Asked) -> None:
+    from litellm.types.router import Deployment
+
+    registry = registry_of(router())
+    objects.door(registry, "one")
+    assert not objects.is_asked(registry, "one")
+    Deployment.model_rebuild(force=True)
+    assert objects.is_asked(registry, "one")
+    assert not objects.is_asked(registry, "one")
