@@ -17,6 +17,7 @@ from litellm_accel.gateway import (
     answer_headers,
     deployment_lists,
     deployment_objects,
+    error_notes,
     guardrail_entries,
     hidden_params,
     json_texts,
@@ -150,14 +151,15 @@ def _deployments(gate: hot.gate.Gate) -> list[Replacement]:
 
 
 def _after_calls(gate: hot.gate.Gate) -> list[Replacement]:
-    """Return what settles prices, looks for guardrails and limits and puts headers, where these are known."""
+    """Return what settles prices, notes errors, looks for guardrails and limits and puts headers, if all is known."""
     entries, of_models, costs, limits = guardrail_entries, model_guardrails, prepared_costs, owned_limits
-    headers = answer_headers
+    headers, errors = answer_headers, error_notes
     return [
         *_answered(gate, entries.TARGET, entries.is_known, entries.GuardrailEntries, "find", entries.agrees),
         *_answered(gate, of_models.TARGET, of_models.is_known, of_models.ModelGuardrails, "merge"),
         *_answered(gate, costs.TARGET, costs.is_known, costs.PreparedCosts, "prepare"),
         *_answered(gate, limits.TARGET, limits.is_known, limits.OwnedLimits, "owns", limits.agrees),
+        *_answered(gate, errors.TARGET, errors.is_known, errors.ErrorNotes, "note", errors.agrees),
         *_answered(gate, headers.TARGET, headers.is_known, headers.AnswerHeaders, "put"),
     ]
 
