@@ -146,6 +146,7 @@ def _deployments(gate: hot.gate.Gate) -> list[Replacement]:
     lists, objects = deployment_lists, deployment_objects
     return [
         *_answered(gate, lists.TARGET, lists.is_known, lists.DeploymentLists, "find"),
+        *_answered(gate, lists.TARGET_OF_ALL, lists.is_known, lists.DeploymentLists, "find_all"),
         *_answered(gate, objects.TARGET, objects.is_known, objects.DeploymentObjects, "make"),
     ]
 

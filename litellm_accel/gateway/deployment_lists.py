@@ -1,4 +1,4 @@
-"""The deployments of a group, which the proxy asks its router for some five times a request, remembered.
+"""The deployments of a group, which the proxy asks its router for some six times a request, remembered.
 
 LiteLLM asks the router's core for their positions each time, and reads its list there. The core has another version
 after each change. While that is the same, a name that is no alias stands for the same entries; each call gets a list
@@ -20,9 +20,9 @@ from litellm_accel.stock import releases
 _MODULE = "litellm.router_rust.surface.registry"
 _ENTRIES, _CORE = "litellm.router_rust.surface.model_list", "litellm.router_rust.core"
 _OWNER = "HostRegistry"
-#: LiteLLM's method.
-TARGET = f"{_MODULE}:{_OWNER}._core_get_model_list"
-_SOURCES = ("abdaf1f0a628",)
+#: LiteLLM's methods: what a name stands for, and the deployments that have it.
+TARGET, TARGET_OF_ALL = f"{_MODULE}:{_OWNER}._core_get_model_list", f"{_MODULE}:{_OWNER}._core_get_all_deployments"
+_SOURCES = ("abdaf1f0a628", "ed326c6081d6")
 _ASKED = frozenset(("_rows", "_row_entry", "_lookup", "_live_handle", "_list_scope", "_at", "get_routing_group"))
 _OF_LISTS = ("__getitem__", "__getattribute__")
 _MAX_KNOWN = 1024
@@ -38,11 +38,11 @@ class Version:
 
 
 class DeploymentLists:
-    """Answers in the place of ``stock``, LiteLLM's method."""
+    """Answers in the place of ``stock``, one of LiteLLM's methods."""
 
     def __init__(self, gate: hot.gate.Gate, stock: FunctionType) -> None:
         self._gate = gate
-        self._stock: Callable[[Any, Any, Any], Any] = stock
+        self._stock: Callable[..., Any] = stock
         core = importlib.import_module(_CORE).RustCore
         self._registry = getattr(importlib.import_module(_MODULE), _OWNER)
         self._list = importlib.import_module(_ENTRIES).HostedModelList
@@ -52,18 +52,26 @@ class DeploymentLists:
         self._untouched = Untouched(kinds, (*_ASKED, *_OF_LISTS), looked_up(stock, (_MODULE,)))
 
     def find(self, registry: Any, model_name: Any = None, team_id: Any = None) -> Any:
-        """Return the deployments that ``registry`` has by a name, as LiteLLM does."""
+        """Return the deployments that a name stands for in ``registry``, as LiteLLM does."""
+        return self._found(registry, model_name, team_id, (model_name, team_id))
+
+    def find_all(self, registry: Any, model_name: Any, model_alias: Any = None, team_id: Any = None) -> Any:
+        """Return the deployments that have a name in ``registry``, maybe under another one, as LiteLLM does."""
+        given = model_name, model_alias, team_id
+        return self._found(registry, model_name if model_alias is None else None, team_id, given)
+
+    def _found(self, registry: Any, name: Any, team: Any, given: tuple[Any, ...]) -> Any:
         version = None
         try:
-            version = self._current(registry, model_name, team_id)
-            if version is not None and (rows := version.rows.get((model_name, team_id))) is not None:
+            version = self._current(registry, name, team)
+            if version is not None and (rows := version.rows.get((name, team))) is not None:
                 return rows.copy()
         except Exception as error:
             self._gate.fault(error)
-        found = self._stock(registry, model_name, team_id)
+        found = self._stock(registry, *given)
         try:
-            if version is not None and self._current(registry, model_name, team_id) is version:
-                self._learn(registry, version, (model_name, team_id), found)
+            if version is not None and self._current(registry, name, team) is version:
+                self._learn(registry, version, (name, team), found)
         except Exception as error:
             self._gate.fault(error)
         return found
@@ -104,5 +112,5 @@ class DeploymentLists:
 
 
 def is_known(stock: FunctionType) -> bool:
-    """Return whether LiteLLM's method is that of a known release, and asks what it is known to."""
+    """Return whether LiteLLM's method is one of a known release's, and asks what it is known to."""
     return releases.strange([_MODULE, _ENTRIES, _CORE]) is None and releases.is_source(stock, _SOURCES)

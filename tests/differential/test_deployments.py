@@ -39,9 +39,9 @@ _ALIASES = {"alias": "gpt", "hidden": {"model": "tagged", "hidden": True}}
 class Asked:
     """What is tested, LiteLLM's method, and how often that is asked."""
 
-    def __init__(self, module: ModuleType, kind: str, door: str) -> None:
+    def __init__(self, module: ModuleType, kind: str, door: str, target: str) -> None:
         try:
-            self.stock = patching.stock_copy(patching.resolve(module.TARGET))
+            self.stock = patching.stock_copy(patching.resolve(target))
         except patching.PatchError:
             pytest.skip("a release whose routers have no core")
         if not module.is_known(self.stock):
@@ -76,12 +76,17 @@ def said(ask: Callable[..., Any], *given: Any) -> Any:
 
 @pytest.fixture
 def lists() -> Asked:
-    return Asked(deployment_lists, "DeploymentLists", "find")
+    return Asked(deployment_lists, "DeploymentLists", "find", deployment_lists.TARGET)
+
+
+@pytest.fixture
+def all_lists() -> Asked:
+    return Asked(deployment_lists, "DeploymentLists", "find_all", deployment_lists.TARGET_OF_ALL)
 
 
 @pytest.fixture
 def objects() -> Asked:
-    return Asked(deployment_objects, "DeploymentObjects", "make")
+    return Asked(deployment_objects, "DeploymentObjects", "make", deployment_objects.TARGET)
 
 
 def router(**more: Any) -> Any:
@@ -122,7 +127,21 @@ def test_lists_are_the_same_entries(lists: Asked, name: Any, team: Any, is_kept:
         assert lists.door(registry, name, team) == second
 
 
-def test_lists_follow_each_change_of_the_router(lists: Asked) -> None:
+@pytest.mark.parametrize(("name", "team", "is_kept"), _NAMES)
+@pytest.mark.parametrize("alias", [None, "alias", "another"])
+def test_lists_of_all_are_the_same_entries(all_lists: Asked, name: Any, team: Any, is_kept: bool, alias: Any) -> None:
+    registry = registry_of(router())
+    assert all_lists.is_asked(registry, name, alias, team)
+    is_kept = alias is None and (is_kept or name == "any/thing")
+    assert all_lists.is_asked(registry, name, alias, team) is not is_kept
+    if is_kept:
+        first, stock = all_lists.door(registry, name, alias, team), all_lists.stock(registry, name, alias, team)
+        assert all(one is two for one, two in zip(first, stock, strict=True))
+        first.append("a caller's")
+        assert not all_lists.is_asked(registry, name, alias, team)
+
+
+def test_lists_follow_each_change_of_the_router(lists: Asked, all_lists: Asked) -> None:
     made = router()
     registry = registry_of(made)
     chance = random.Random(5)
@@ -142,7 +161,9 @@ def test_lists_follow_each_change_of_the_router(lists: Asked) -> None:
         for name, team, _ in [*chance.sample(_NAMES, 4), _NAMES[0]]:
             lists.is_asked(registry, name, team)
             kept += not lists.is_asked(registry, name, team)
-    assert kept > 60
+            all_lists.is_asked(registry, name, None, team)
+            kept += not all_lists.is_asked(registry, name, None, team)
+    assert kept > 120
 
 
 def test_a_group_of_groups_is_litellm_s(lists: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
