@@ -202,7 +202,7 @@ class CoreState:
     def answer(self, core: Any, step: dict[str, Any]) -> Any:
         """Return the core's answer to a ``step``, where that is in memory alone; ``ABSENT`` where it must say."""
         op, stock = step["op"], self.stock
-        if op == "batch_get" and stock.read_before() is None and stock.usage_read() is None:
+        if op == "batch_get" and not stock.has_read_before() and stock.usage_read() is None:
             keys = tuple(step["keys"])
             ids = self._kept(self._ids, keys, stock.cooldown_ids)
             if ids is not None and not core._cooldowns.cooldown_store._handle.active_sync(ids):

@@ -143,9 +143,8 @@ class CoreSteps:
         self.cooldown_ids = stores._cooldown_ids
         #: Returns which counters, of which minute, two amounts are added to; None if they are no deployment's.
         self.increment = stores._deployment_increment
-        batches = importlib.import_module("litellm.router_utils.routing_prefetch").active_request_redis_batches
-        #: Returns what has been read for a request before its deployment is chosen, None if nothing has.
-        self.read_before = batches
+        prefetch = importlib.import_module("litellm.router_utils.routing_prefetch")
+        self._batches = prefetch.active_request_redis_batches
         usage = importlib.import_module("litellm.router_rust.surface.model_info")
         self._limits_io, self._limits_usage = usage._limits_io, usage._limits_usage
         self._usage_totals, self._remaining_usage = usage._usage_totals, usage._remaining_usage
@@ -156,6 +155,14 @@ class CoreSteps:
         self._answering, self._failing = _answering_class(self.core), _failing_class(streaming.CustomStreamWrapper)
         loggers = importlib.import_module("litellm.integrations.custom_logger")
         self._refusing = _refusing_class(loggers.CustomLogger)
+
+    def has_read_before(self) -> bool:
+        """Return whether something has been read for the running request before its deployment is chosen.
+
+        The proxy lets every request collect such reads, most of which have none.
+        """
+        batches = self._batches()
+        return batches is not None and bool(getattr(batches, "prefetched", True))
 
     def limits_of(self, deployment: Any) -> str | None:
         """Return which limits a ``deployment`` has of a call's own size; None without."""

@@ -794,6 +794,55 @@ def test_what_a_core_is_told_is_shown_by_a_few_calls_of_a_kind(provider: Provide
     assert [document.get("team_id") for document in started] == [f"team-{number % 2}" for number in range(12)]
 
 
+def test_cooldowns_that_were_read_before_a_pick_are_those_of_the_request(
+    provider: Provider, switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy lets each request read before, and most have nothing to read: that takes no way round."""
+    batches = importlib.import_module("litellm.caching.redis_batch")
+    prefetch = importlib.import_module("litellm.router_utils.routing_prefetch")
+    answer, asked = Choice._answered, []
+
+    async def answered(self: Any, step: Any) -> Any:
+        asked.append(step["op"])
+        return await answer(self, step)
+
+    monkeypatch.setattr(Choice, "_answered", answered)
+
+    def play(is_read: bool) -> Any:
+        async def calls() -> Any:
+            litellm.in_memory_llm_clients_cache.flush_cache()
+            router, found = router_of(provider, 2), []
+            for _ in range(PROVING):  # both deployments have plans now
+                await router.acompletion("g", HELLO)
+            asked.clear()
+            served = switch.gate.served
+            for number in range(6):
+                with batches.request_redis_batch_scope() as scope:
+                    if is_read:
+                        read: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+                        cooled = {
+                            "exception_received": "e",
+                            "status_code": "500",
+                            "timestamp": time.time(),
+                            "cooldown_time": 9.0,
+                        }
+                        read.set_result(((f"d{number % 2}", cooled),))
+                        armed = prefetch.ArmedCooldowns(frozenset(("d0", "d1")), read)
+                        scope.prefetched[prefetch._COOLDOWNS_SLOT] = armed
+                    reply = await router.acompletion("g", HELLO)
+                    found.append((scope.prefetched.copy(), is_read and reply._hidden_params["model_id"]))
+            await settled()
+            assert switch.gate.served - served in (0, 6)
+            return found, books(router)[1:3] if is_read else ()
+
+        return asyncio.run(calls())
+
+    for is_read in (False, True):
+        assert in_turn(switch, lambda: play(is_read)) >= 6  # noqa: B023
+        assert asked.count("batch_get") == (6 if is_read else 0)
+    assert [model for _, model in play(True)[0]] == ["d1", "d0"] * 3
+
+
 def test_settings_that_a_core_makes_when_they_are_read_change_nothing(provider: Provider) -> None:
     """A proxy with a database writes them twice a minute; the core forgets them then."""
     core = router_of(provider)._core
