@@ -64,6 +64,8 @@ def has_core() -> bool:
     return False
 
 
+# What of a deployment bounds how many requests it answers at a time.
+_BOUNDS = ("rpm", "max_parallel_requests", "tpm")
 # The limit of how many texts a deployment embeds in one call.
 _BATCH_LIMIT = "max_embedding_batch_size"
 
@@ -127,6 +129,7 @@ class CoreSteps:
         checks = importlib.import_module("litellm.router_utils.pre_call_checks.io_token_rate_limit_check")
         self._has_io_limits = checks.deployment_has_io_token_limits
         self._limit_of = importlib.import_module("litellm.router_rust.invoke.slots").max_parallel_requests_limit
+        self._calculate_limit = importlib.import_module("litellm.utils").calculate_max_parallel_requests
         limits = importlib.import_module("litellm.router_utils.client_initalization_utils")
         self._limit = limits.MaxParallelRequestsLimit
         self._owning_picks, self._picks_reserve = module.owning_picks, module.picks_reserve
@@ -177,6 +180,11 @@ class CoreSteps:
         key = f"{deployment['model_info']['id']}_max_parallel_requests_client"
         found = core._cache.in_memory_cache.get_cache(key)
         if found is None:
+            params, default = deployment.get("litellm_params"), core._port.endpoints.default_max_parallel_requests
+            if isinstance(params, dict):
+                bounds = {name: params.get(name) for name in _BOUNDS}
+                if not self._calculate_limit(**bounds, default_max_parallel_requests=default):
+                    return None  # as LiteLLM finds on a longer way
             found = self._limit_of(core._port, deployment, request)
         return found if isinstance(found, self._limit) else None
 

@@ -369,12 +369,28 @@ def test_fallbacks(provider: Provider, switch: Switch, way: str) -> None:
     assert same(provider, switch, [asked("error-500-then-ok-1"), HELLO], make, way) >= 1
 
 
-def test_a_full_deployment(provider: Provider, switch: Switch) -> None:
+FREE = {"rpm": None, "tpm": None}
+
+
+@pytest.mark.parametrize(
+    ("params", "settings", "refused"),
+    [
+        ({"max_parallel_requests": 2}, {}, 3),
+        (FREE, {"default_max_parallel_requests": 2}, 3),
+        ({**FREE, "tpm": 400}, {}, 3),
+        ({**FREE, "rpm": 2}, {}, 3),
+        (FREE, {}, 0),
+    ],
+    ids=["its own", "the router's", "by tokens", "by requests", "none"],
+)
+def test_a_full_deployment(
+    provider: Provider, switch: Switch, params: dict[str, Any], settings: dict[str, Any], refused: int
+) -> None:
     """A deployment answers no more requests at a time than it may, whoever serves them."""
 
     def flood() -> Any:
         async def calls() -> Any:
-            router = router_of(provider, max_parallel_requests=2)
+            router = router_of(provider, settings=settings, **params)
             for _ in range(LEARNING):
                 await router.acompletion("g", copy.deepcopy(HELLO))
             waiting = [router.acompletion("g", asked("delay-0.2")) for _ in range(5)]
@@ -388,7 +404,7 @@ def test_a_full_deployment(provider: Provider, switch: Switch) -> None:
     with switch.on(), counted() as served:
         found = flood()
     assert found == expected
-    assert "RateLimitError" in found[0]
+    assert found[0].count("RateLimitError") == refused
     assert served
 
 
