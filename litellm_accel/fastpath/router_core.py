@@ -154,10 +154,11 @@ class CoreHandler:
                 if post.opening is None:
                     result, told = pipeline.result(served.plan, post, reply, call)
                 elif (opened := pipeline.opened(served.plan, post, reply, call)) is not None:
-                    result, told = await choice.opened(*opened), None
-                    if result is None:
+                    if (result := await choice.opened(*opened)) is None:
                         choice.take_back(pipeline.messages_as_sent(call))
                         return await stock(choice)
+                    passage.made(result, None)  # its first chunk has been read
+                    told = None
                 else:
                     result = told = None
                 if result is None and (error := pipeline.error(served.plan, post, reply, call)) is not None:

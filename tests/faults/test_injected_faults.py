@@ -7,9 +7,11 @@ LiteLLM is of no known release. The guard itself, which is there to meet these e
 from __future__ import annotations
 
 import asyncio
+import dis
 import importlib.util
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,12 +57,14 @@ EXEMPT = (
     *("try:", "finally:", "else:", "events.reading = False"),
     *("self._looking = None", "self._lock.release()", "script.live = False", "_script.reset(token)"),
     *("return await self._wrapped(", "return await self._stock.wrapped("),  # what they raise is the stream's
+    "passage.made(result, None)",
 )
 
 # What looks into LiteLLM's cache, and has it keep answers.
 CACHES = ("cache_hits.py", "response_cache.py")
 
 Place = tuple[CodeType, int]
+POP_EXCEPT = dis.opmap["POP_EXCEPT"]
 
 
 class Injected(RuntimeError):
@@ -135,6 +139,7 @@ class World:
     routers: dict[str, Any] = field(default_factory=dict)
     expected: int = 0  # how many events stock tells of
     retries: int = 0  # of the SDK
+    last: Exception | None = None  # what the application has met
 
     def forget(self) -> None:
         """Learn anew."""
@@ -175,6 +180,7 @@ class World:
         try:
             seen = self._outcome(scenario, answer, words)
         except Exception as error:
+            self.last = error
             seen = type(error), str(error)
         deadline = time.monotonic() + (1 if scenario.listening else 0)
         while len(self.listener.told) < self.expected and time.monotonic() < deadline:
@@ -269,9 +275,14 @@ def places(world: World, play: Callable[[], Any]) -> list[Place]:
         if (Path(code.co_filename).stem, code.co_name) in DOORS:
             continue
         text = lines[line - 1].strip()
-        if text != "return" and not text.startswith(EXEMPT):  # a bare return leaves its block first
-            found.append((code, line))
+        if text != "return" and not text.startswith(EXEMPT) and not ends_handling(code, line):
+            found.append((code, line))  # a bare return leaves its block first
     return found
+
+
+def ends_handling(code: CodeType, line: int) -> bool:
+    """Whether a line begins by leaving the handling of an error, which raising there would leave unfinished."""
+    return any(at == line and code.co_code[start] == POP_EXCEPT for start, at in dis.findlinestarts(code))
 
 
 def stock(world: World, scenario: Scenario, answer: str, words: str = "Hello") -> Any:
@@ -350,7 +361,7 @@ def run(world: World, scenario: Scenario, phase: str, step: int, first: int) -> 
     tried = 0
     for place in found[first::step]:
         prepare()
-        injector.target = place
+        injector.target, world.last = place, None
         with injector:
             results = play()
         tried += injector.fired
@@ -358,7 +369,10 @@ def run(world: World, scenario: Scenario, phase: str, step: int, first: int) -> 
             code, line = place
             shown = next(result for result in results if result != expected)
             text = Path(code.co_filename).read_text().splitlines()[line - 1].strip()
-            wrong.append(f"{Path(code.co_filename).name}:{line} {text!r}: {str(shown)[:300]}")
+            reached = "" if injector.fired else " (not reached)"
+            wrong.append(f"{Path(code.co_filename).name}:{line} {text!r}{reached}: {str(shown)[:300]}")
+            if world.last is not None:
+                wrong += traceback.format_exception(world.last)[-12:]
     litellm.callbacks = []
     world.retries = 0
     for proof in world.proofs:
@@ -436,7 +450,7 @@ def test_a_fault_beside_the_cache_never_shows(
     injector, wrong, tried = Injector(), [], 0
     for place in found:
         prepare()
-        injector.target = place
+        injector.target, world.last = place, None
         with injector:
             seen = play()
         tried += injector.fired
