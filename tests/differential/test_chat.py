@@ -135,7 +135,6 @@ SERVED_ARGUMENTS: list[dict[str, Any]] = [
     {"model": "openai/unknown-model"},
 ]
 DECLINED_ARGUMENTS: list[dict[str, Any]] = [
-    {"no-log": True},
     {"mock_response": "hi"},
     {"caching": True},
     {"fallbacks": ["openai/gpt-4o"]},

@@ -118,7 +118,6 @@ LEFT: dict[str, Callable[[], dict[str, Any]]] = {
     "mock_testing_fallbacks": lambda: {"mock_testing_fallbacks": True},
     "caching": lambda: {"caching": True},
     "input_cost_per_token": lambda: {"input_cost_per_token": 0.1, "output_cost_per_token": 0.1},
-    "no-log": lambda: {"no-log": True},
     "prompt_id": lambda: {"prompt_id": "p"},
     "roles": lambda: {"roles": {"user": {"pre_message": "a"}}},
     "ensure_alternating_roles": lambda: {"ensure_alternating_roles": True},

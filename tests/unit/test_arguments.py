@@ -81,7 +81,7 @@ def test_objects_that_others_may_change_are_marked() -> None:
 
 def test_a_refusal_names_the_argument() -> None:
     arguments = Arguments()
-    given = {"model": "m", "temperature": 1, "mock_response": "a", "no-log": True}
+    given = {"model": "m", "temperature": 1, "mock_response": "a", "prompt_id": "p"}
     assert str(arguments.refusal("async", given)) == "argument 'mock_response'"
     assert str(arguments.refusal("async", {"extra_body": object()})) == "argument 'extra_body'"
     assert str(arguments.refusal("async", {"_" * 1000: 1})) == f"argument {'_' * 80!r}"
