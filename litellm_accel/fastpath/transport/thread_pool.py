@@ -82,11 +82,10 @@ class _Connection:
             return self.stream.read(_READ_BYTES, timeout)
         try:
             self._wait_for(timeout)
-            received: bytes = self._socket.recv(_READ_BYTES)
+            return self._socket.recv(_READ_BYTES)  # type: ignore[no-any-return]  # what has come must not be lost
         except Exception:
             with map_exceptions(_READ_ERRORS):
                 raise
-        return received
 
     def _wait_for(self, timeout: float | None) -> None:
         if self._socket.gettimeout() != timeout:
