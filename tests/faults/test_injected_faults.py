@@ -44,6 +44,7 @@ DOORS = {
     *((name, door) for name in ("completion", "router", "router_core") for door in ("acompletion", "completion")),
     *(("router", door) for door in ("_begun", "_guarded", "add", "discard")),
     *(("core_choice", "next"), ("router_core", "_arun"), ("router_core", "_run")),  # by which LiteLLM's loop drives
+    *(("core_choice", "go_on"), ("core_choice", "go_on_in_thread"), ("router_core", "pipeline")),
     *(("router_state", door) for door in ("__eq__", "__hash__")),  # of a router, which stock may look up
     *(("trace", door) for door in ("run", "arun", "_follow", "follow", "__await__", "on", "off", "_quietly")),
     *(("logging_object", door) for door in ("async_success_handler", "success_handler", "_routers", "_is_current")),
