@@ -6,7 +6,7 @@ import copy
 import datetime
 import time
 from collections.abc import Callable, Iterator
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,31 +14,10 @@ from litellm import Router
 from litellm.litellm_core_utils.litellm_logging import Logging
 from litellm.types.utils import Choices, EmbeddingResponse, Message, ModelResponse, Usage
 
-from litellm_accel import hot, patching
+from answering import made
 from litellm_accel.gateway import guardrail_entries, model_guardrails, owned_limits, prepared_costs
 
 _NOTED = "standard_logging_guardrail_information"
-
-
-def made(module: ModuleType, kind: str, door: str, switched: bool = True) -> tuple[Callable[..., Any], Any, list[Any]]:
-    """Return what is tested, LiteLLM's function, and a list of what that is asked meanwhile."""
-    try:
-        stock = patching.stock_copy(patching.resolve(module.TARGET))
-    except patching.PatchError:
-        pytest.skip("a release without it, or without a proxy")
-    if not module.is_known(stock):
-        pytest.skip("a release in which it is another")
-    gate = hot.gate.Gate("proxy")
-    gate.switch(switched)
-    asked: list[Any] = []
-
-    def asking(*given: Any) -> Any:
-        asked.append(given)
-        return stock(*given)
-
-    answering = getattr(module, kind)(gate, stock)
-    answering._stock = asking
-    return getattr(answering, door), stock, asked
 
 
 class Answer(ModelResponse):

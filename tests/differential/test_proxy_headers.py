@@ -9,23 +9,14 @@ from typing import Any
 
 import pytest
 
-from litellm_accel import hot, patching
+from answering import made
 from litellm_accel.gateway import answer_headers, key_headers
 
 pytest.importorskip("fastapi")
 
 
 def putting(is_on: bool = True) -> tuple[Callable[..., Any], Any, list[Any]]:
-    """Return what is tested, the framework's method, and a list of what that is asked meanwhile."""
-    stock = patching.stock_copy(patching.resolve(answer_headers.TARGET))
-    if not answer_headers.is_known(stock):
-        pytest.skip("a framework that puts headers in another way")
-    gate = hot.gate.Gate("proxy")
-    gate.switch(is_on)
-    asked: list[Any] = []
-    made: Any = answer_headers.AnswerHeaders(gate, stock)
-    made._stock = lambda *given: (asked.append(given), stock(*given))[1]
-    return made.put, stock, asked
+    return made(answer_headers, "AnswerHeaders", "put", is_on)
 
 
 def headers(pairs: list[tuple[bytes, bytes]], kind: Any = None) -> Any:
