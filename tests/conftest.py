@@ -20,7 +20,7 @@ from litellm_accel import _backend, settings
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
     """Close what hypothesis leaves: generators that would be closed in the midst of another test's call.
 
-    What a file leaves is looked at by no later collection: LiteLLM and all tests took most of each one's time.
+    What a file leaves behind is frozen. Each collection walked all of that, and LiteLLM, for most of the tests' time.
     """
     if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
         gc.collect()

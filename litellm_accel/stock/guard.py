@@ -168,7 +168,7 @@ def _is_source(file: str) -> bool:
 
 
 def _is_borrowed(function: Any) -> bool:
-    """Return whether a function is the one that a module has which those relied on import from."""
+    """Return whether a function is what its module has by its name, and those relied on import from that module."""
     return (
         _root(function) in _BORROWED
         and getattr(sys.modules.get(function.__module__), function.__name__, None) is function

@@ -106,11 +106,10 @@ class Arguments:
     def are_admitted(self, name: str, value: Any) -> bool:
         """Return whether an argument that the fast path does not know is the provider's, or a switch that is off.
 
-        One switch may be on: LiteLLM itself leaves out of its callbacks those that are then not told.
+        ``no-log`` may be on, too: LiteLLM itself chooses which callbacks it tells of such a call.
         """
-        if value is True:
-            return name == _NO_LOG or self.are_providers(name)
-        return self.are_providers(name) or (value is False and name in self._switches)
+        is_switch = (value is False and name in self._switches) or (value is True and name == _NO_LOG)
+        return is_switch or self.are_providers(name)
 
     def are_unread(self, headers: dict[str, str]) -> bool:
         """Return whether neither LiteLLM nor a client goes by any of these ``headers``, which a call gives."""

@@ -55,11 +55,11 @@ class ToldMessages(Protocol):
 class MessageCopy:
     """How LiteLLM copies the caller's list of messages for one use: down to which level, by the names of members.
 
-    In parts with images, of which there are ``images`` levels, LiteLLM may write; so these may be copied further down.
+    LiteLLM writes into parts with images, which may be copied further down: ``images`` levels, by the same names.
     ``group`` tells lists apart that hold other copies of the messages; the lists of one group hold the same. Where a
     member of a message is None, ``is_bare`` copies have none. ``shared`` are members, by name, that are one object with
-    those of an ``earlier`` group's copies, and the number of that group. If LiteLLM has copied messages in parts
-    alone, ``others`` is the number of the group whose copies all other messages are.
+    those of an ``earlier`` group's copies, and the number of that group. Where only messages are copied
+    anew whose content is a list of parts, ``others`` is the number of the group that all others are taken from.
     """
 
     def __init__(self, held: SnapshotNode, messages: SnapshotNode, group: int, earlier: Sequence[SnapshotNode]) -> None:
@@ -113,7 +113,7 @@ class MessageCopy:
             ]
             for name, group in self.shared.items():
                 for message, other in zip(found, copies[group], strict=True):
-                    if name in message and message is not other and self._is_own(message):
+                    if name in message and self._is_own(message):
                         message[name] = other[name]
         return found.copy()
 
