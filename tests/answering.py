@@ -1,4 +1,4 @@
-"""What answers in the place of a function of LiteLLM's proxy, made for a test that counts what that function is asked."""
+"""What answers in the place of a function of the proxy's, made for a test that counts what that function is asked."""
 
 from __future__ import annotations
 
